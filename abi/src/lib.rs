@@ -1,0 +1,3 @@
+//! The contract between Handover's kernel and its programs.
+#![no_std]
+#![forbid(unsafe_code)]

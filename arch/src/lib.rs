@@ -1,0 +1,2 @@
+//! The x86_64 platform under Handover's kernel.
+#![no_std]

@@ -1,0 +1,2 @@
+//! Capabilities, lineage, transfers and ring objects.
+#![no_std]

@@ -1,0 +1,1 @@
+//! The small SMP kernel that proves Handover in QEMU.

@@ -1,0 +1,1 @@
+//! An honest machine for host tests: real page-table bytes, TLBs that stay stale.

@@ -1,0 +1,1 @@
+//! The runner, the QEMU suites and the host tests of Handover.

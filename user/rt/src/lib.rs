@@ -1,0 +1,1 @@
+//! What a program for Handover links: system calls, start-up, heap, rings.
