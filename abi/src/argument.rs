@@ -1,0 +1,173 @@
+//! How an argument travels in a register.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use crate::{Error, Handle, MapFlags, Mode, RegionFlags, Rights, Token};
+
+/// A value that fits one register.
+///
+/// Decoding checks everything that can be checked without looking at the object: unknown flag
+/// bits and numbers that are too large are [`Error::Invalid`] before the call begins.
+pub trait Argument: Sized {
+    /// Its type as the documentation writes it.
+    const NAME: &'static str;
+    /// Its C type.
+    const C_NAME: &'static str;
+
+    /// Reads it from a register.
+    fn from_raw(raw: u64) -> Result<Self, Error>;
+    /// Puts it into a register.
+    fn into_raw(self) -> u64;
+}
+
+/// The address of a `T` in the caller's memory. Nothing is known of it: the kernel copies with
+/// checks, and answers [`Error::Fault`] where it can't.
+#[repr(transparent)]
+pub struct UserPtr<T> {
+    address: u64,
+    target: PhantomData<*const T>,
+}
+
+impl<T> UserPtr<T> {
+    /// The address as a pointer to a `T`.
+    pub const fn new(address: u64) -> UserPtr<T> {
+        UserPtr {
+            address,
+            target: PhantomData,
+        }
+    }
+
+    /// The address.
+    pub const fn address(self) -> u64 {
+        self.address
+    }
+}
+
+impl<T> Clone for UserPtr<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for UserPtr<T> {}
+
+impl<T> fmt::Debug for UserPtr<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.address)
+    }
+}
+
+impl<T> Argument for UserPtr<T> {
+    const NAME: &'static str = "pointer";
+    const C_NAME: &'static str = "void *";
+
+    fn from_raw(raw: u64) -> Result<Self, Error> {
+        Ok(UserPtr::new(raw))
+    }
+
+    fn into_raw(self) -> u64 {
+        self.address
+    }
+}
+
+impl Argument for () {
+    const NAME: &'static str = "0";
+    const C_NAME: &'static str = "void";
+
+    fn from_raw(_: u64) -> Result<Self, Error> {
+        Ok(())
+    }
+
+    fn into_raw(self) -> u64 {
+        0
+    }
+}
+
+impl Argument for bool {
+    const NAME: &'static str = "bool";
+    const C_NAME: &'static str = "uint64_t";
+
+    fn from_raw(raw: u64) -> Result<Self, Error> {
+        match raw {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Error::Invalid),
+        }
+    }
+
+    fn into_raw(self) -> u64 {
+        self as u64
+    }
+}
+
+macro_rules! integer {
+    ($($ty:ident $c:literal),*) => {$(
+        impl Argument for $ty {
+            const NAME: &'static str = stringify!($ty);
+            const C_NAME: &'static str = $c;
+
+            fn from_raw(raw: u64) -> Result<Self, Error> {
+                $ty::try_from(raw).map_err(|_| Error::Invalid)
+            }
+
+            fn into_raw(self) -> u64 {
+                self as u64
+            }
+        }
+    )*};
+}
+
+integer!(u8 "uint8_t", u32 "uint32_t", u64 "uint64_t");
+
+macro_rules! number {
+    ($($ty:ident $c:literal),*) => {$(
+        impl Argument for $ty {
+            const NAME: &'static str = stringify!($ty);
+            const C_NAME: &'static str = $c;
+
+            fn from_raw(raw: u64) -> Result<Self, Error> {
+                Ok($ty::from_bits(raw))
+            }
+
+            fn into_raw(self) -> u64 {
+                self.bits()
+            }
+        }
+    )*};
+}
+
+number!(Handle "handover_handle", Token "handover_token");
+
+macro_rules! flags {
+    ($($ty:ident),*) => {$(
+        impl Argument for $ty {
+            const NAME: &'static str = stringify!($ty);
+            const C_NAME: &'static str = "uint32_t";
+
+            fn from_raw(raw: u64) -> Result<Self, Error> {
+                let bits = u32::try_from(raw).map_err(|_| Error::Invalid)?;
+                $ty::from_bits(bits).ok_or(Error::Invalid)
+            }
+
+            fn into_raw(self) -> u64 {
+                self.bits() as u64
+            }
+        }
+    )*};
+}
+
+flags!(Rights, RegionFlags, MapFlags);
+
+impl Argument for Mode {
+    const NAME: &'static str = "Mode";
+    const C_NAME: &'static str = "uint32_t";
+
+    fn from_raw(raw: u64) -> Result<Self, Error> {
+        Mode::from_code(raw).ok_or(Error::Invalid)
+    }
+
+    fn into_raw(self) -> u64 {
+        self as u64
+    }
+}

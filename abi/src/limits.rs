@@ -1,0 +1,51 @@
+//! The fixed limits of this kernel. Going over one is [`Error::Limit`](crate::Error::Limit) or
+//! [`Error::TooLarge`](crate::Error::TooLarge), as the call says.
+
+/// Bytes of a page.
+pub const PAGE_SIZE: u64 = 4096;
+
+/// Bytes of address space behind one leaf table: the unit of mappings, sub-ranges and `protect`.
+pub const LEAF_SIZE: u64 = 2 << 20;
+
+/// The first address that a program may map.
+pub const USER_START: u64 = LEAF_SIZE;
+
+/// The end of what a program may map. The last 2 MiB of the lower half are never mapped, so that
+/// no instruction ends at a non-canonical address.
+pub const USER_END: u64 = (1 << 47) - LEAF_SIZE;
+
+/// CPUs at most.
+pub const MAX_CPUS: usize = 64;
+
+/// Bytes of one region at most.
+pub const MAX_REGION: u64 = 1 << 40;
+
+/// Live handles of one process at most.
+pub const MAX_HANDLES: usize = 4096;
+
+/// Capabilities of one object at most, over all processes.
+pub const MAX_NODES: usize = 4096;
+
+/// Grants that one process may have pending.
+pub const MAX_GRANTS: usize = 256;
+
+/// Processes at most.
+pub const MAX_PROCESSES: usize = 256;
+
+/// Handles that `process_spawn` can pass.
+pub const MAX_SPAWN_HANDLES: u64 = 32;
+
+/// Bytes of the name of a process.
+pub const MAX_NAME: u64 = 32;
+
+/// Bytes of the arguments of a process.
+pub const MAX_ARGS: u64 = 16 << 10;
+
+/// Bytes of one `debug_write`.
+pub const MAX_DEBUG_WRITE: u64 = 4096;
+
+/// Bytes of address space that the segments of an image may span.
+pub const MAX_IMAGE_SPAN: u64 = 1 << 30;
+
+/// Bytes of the stack of a process. The page below it is never mapped.
+pub const STACK_SIZE: u64 = 1 << 20;

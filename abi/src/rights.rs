@@ -1,0 +1,138 @@
+//! What a capability allows, and how an object is handed over.
+
+use bitflags::bitflags;
+
+bitflags! {
+    /// What the holder of a capability may do. Deriving, granting and reducing only ever take
+    /// rights away.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[repr(transparent)]
+    pub struct Rights: u32 {
+        /// Map for reading; copy out of.
+        const READ = 1 << 0;
+        /// Map for writing; copy into.
+        const WRITE = 1 << 1;
+        /// Map for execution; spawn.
+        const EXECUTE = 1 << 2;
+        /// Map at all.
+        const MAP = 1 << 3;
+        /// Grant to another process at all.
+        const GRANT = 1 << 4;
+        /// Give away by Move.
+        const MOVE = 1 << 5;
+        /// Derive, and give by Share.
+        const DUPLICATE = 1 << 6;
+        /// Seal.
+        const SEAL = 1 << 7;
+        /// Revoke what was derived from this capability.
+        const REVOKE = 1 << 8;
+        /// Destroy the object, or kill the process.
+        const DESTROY = 1 << 9;
+        /// Wake the other side.
+        const SIGNAL = 1 << 10;
+        /// Wait.
+        const WAIT = 1 << 11;
+        /// Put messages in.
+        const SEND = 1 << 12;
+        /// Take messages out.
+        const RECEIVE = 1 << 13;
+        /// Read facts about the object.
+        const INSPECT = 1 << 14;
+        /// Change how the object works.
+        const MANAGE = 1 << 15;
+    }
+}
+
+impl Rights {
+    /// The rights by which memory is reached.
+    pub const ACCESS: Rights = Rights::READ.union(Rights::WRITE).union(Rights::EXECUTE);
+
+    /// What the creator of a region gets.
+    pub const REGION: Rights = Rights::READ
+        .union(Rights::WRITE)
+        .union(Rights::MAP)
+        .union(Rights::GRANT)
+        .union(Rights::MOVE)
+        .union(Rights::DUPLICATE)
+        .union(Rights::SEAL)
+        .union(Rights::REVOKE)
+        .union(Rights::DESTROY)
+        .union(Rights::INSPECT);
+
+    /// What the creator of an image gets.
+    pub const IMAGE: Rights = Rights::EXECUTE
+        .union(Rights::GRANT)
+        .union(Rights::MOVE)
+        .union(Rights::DUPLICATE)
+        .union(Rights::REVOKE)
+        .union(Rights::DESTROY)
+        .union(Rights::INSPECT);
+
+    /// What both ends of a ring have. DUPLICATE is never among them: two holders of one end
+    /// would break its single-producer, single-consumer rule.
+    const RING_END: Rights = Rights::MAP
+        .union(Rights::GRANT)
+        .union(Rights::MOVE)
+        .union(Rights::SIGNAL)
+        .union(Rights::WAIT)
+        .union(Rights::INSPECT);
+
+    /// What the creator of a ring gets at the producing end.
+    pub const RING_PRODUCER: Rights = Rights::RING_END.union(Rights::SEND);
+
+    /// What the creator of a ring gets at the consuming end.
+    pub const RING_CONSUMER: Rights = Rights::RING_END.union(Rights::RECEIVE);
+
+    /// What the parent of a process gets.
+    pub const PROCESS: Rights = Rights::WAIT
+        .union(Rights::DESTROY)
+        .union(Rights::INSPECT)
+        .union(Rights::GRANT)
+        .union(Rights::MOVE)
+        .union(Rights::DUPLICATE)
+        .union(Rights::REVOKE);
+}
+
+bitflags! {
+    /// How `region_create` makes a region.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(transparent)]
+    pub struct RegionFlags: u32 {
+        /// Fill every page now instead of at its first touch.
+        const COMMIT = 1 << 0;
+    }
+}
+
+bitflags! {
+    /// Where `map` may place a mapping.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(transparent)]
+    pub struct MapFlags: u32 {
+        /// At the hint and nowhere else: `Overlap` if it is taken. Without it the hint is a wish.
+        const FIXED = 1 << 0;
+    }
+}
+
+/// The way in which memory changes hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Mode {
+    /// The receiver gets it and the sender loses it: at no instant can both reach it.
+    Move = 0,
+    /// Both have it, the receiver with at most the rights that were granted.
+    Share = 1,
+    /// The receiver gets a snapshot.
+    CopyOnWrite = 2,
+}
+
+impl Mode {
+    /// The mode of this number.
+    pub const fn from_code(code: u64) -> Option<Mode> {
+        match code {
+            0 => Some(Mode::Move),
+            1 => Some(Mode::Share),
+            2 => Some(Mode::CopyOnWrite),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Structures that cross the boundary by pointer. Reserved fields are zero on write and checked
+//! on read; sizes and offsets are asserted.
+
+use static_assertions::const_assert_eq;
+
+use crate::{Error, Handle, Mode, Rights, ring};
+
+/// A handle that `process_spawn` hands to the new process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct HandleTransfer {
+    /// The capability.
+    pub handle: Handle,
+    /// How it is handed over: the number of a [`Mode`].
+    pub mode: u32,
+    /// What the new process may do with it at most.
+    pub rights: u32,
+}
+
+impl HandleTransfer {
+    /// A transfer of `handle` by `mode` with at most `rights`.
+    pub const fn new(handle: Handle, mode: Mode, rights: Rights) -> HandleTransfer {
+        HandleTransfer {
+            handle,
+            mode: mode as u32,
+            rights: rights.bits(),
+        }
+    }
+
+    /// Its mode and rights. Unknown numbers and bits are [`Error::Invalid`].
+    pub fn decode(&self) -> Result<(Mode, Rights), Error> {
+        let mode = Mode::from_code(self.mode as u64).ok_or(Error::Invalid)?;
+        let rights = Rights::from_bits(self.rights).ok_or(Error::Invalid)?;
+        Ok((mode, rights))
+    }
+}
+
+/// What `process_spawn` starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SpawnArgs {
+    /// The program: a capability of an image with EXECUTE.
+    pub image: Handle,
+    /// The address of the name: UTF-8, for people only.
+    pub name: u64,
+    /// Bytes of the name.
+    pub name_len: u64,
+    /// The address of the arguments: strings that end with a NUL each.
+    pub args: u64,
+    /// Bytes of all arguments together.
+    pub args_len: u64,
+    /// The address of an array of [`HandleTransfer`].
+    pub handles: u64,
+    /// Elements of that array.
+    pub handles_len: u64,
+    /// The CPUs that it may run on, a bit each; 0 means every CPU.
+    pub cpus: u64,
+}
+
+const_assert_eq!(size_of::<HandleTransfer>(), 16);
+const_assert_eq!(size_of::<SpawnArgs>(), 64);
+
+/// What a new process finds at the address in `rdi` when it starts. The strings and handles
+/// behind it lie in its own stack region; the process may write over them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct StartInfo {
+    /// [`VERSION`](crate::VERSION) of the kernel.
+    pub version: u64,
+    /// The address of the arguments: strings that end with a NUL each.
+    pub args: u64,
+    /// Bytes of all arguments together.
+    pub args_len: u64,
+    /// The address of an array of [`Handle`], in the order of the spawn.
+    pub handles: u64,
+    /// Elements of that array.
+    pub handles_len: u64,
+    /// The lowest address of the image, as it was loaded.
+    pub image_base: u64,
+}
+
+const_assert_eq!(size_of::<StartInfo>(), 48);
+
+/// How a process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ProcessState {
+    /// It has not ended.
+    Running = 0,
+    /// It called `exit`.
+    Exited = 1,
+    /// It did something that the CPU refused.
+    Faulted = 2,
+    /// Somebody killed it.
+    Killed = 3,
+}
+
+/// How a process ended, from `process_wait`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ProcessStatus {
+    /// The number of a [`ProcessState`].
+    pub state: u32,
+    /// The status that it passed to `exit`.
+    pub status: u32,
+    /// The exception that ended it (Intel SDM volume 3, table 6-1).
+    pub vector: u32,
+    /// The error code of the exception.
+    pub error_code: u32,
+    /// The address that a page fault was about.
+    pub address: u64,
+    /// The instruction that faulted.
+    pub instruction: u64,
+}
+
+const_assert_eq!(size_of::<ProcessStatus>(), 32);
+
+/// Facts about a process, from `process_info`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ProcessInfo {
+    /// Its number, never used twice.
+    pub koid: u64,
+    /// System calls that it made.
+    pub syscalls: u64,
+    /// Faults that it took.
+    pub faults: u64,
+    /// Live handles.
+    pub handles: u64,
+    /// Mappings, its image and stack included.
+    pub mappings: u64,
+    /// The number of a [`ProcessState`].
+    pub state: u32,
+    /// The CPU that it ran on last.
+    pub cpu: u32,
+}
+
+const_assert_eq!(size_of::<ProcessInfo>(), 48);
+
+/// What a region is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum RegionKind {
+    /// Zeroed memory, filled at the first touch.
+    Anonymous = 0,
+    /// The segments of a program.
+    Image = 1,
+    /// The pages of a ring.
+    Ring = 2,
+    /// The file system that the loader brought; nobody can write it.
+    Initrd = 3,
+}
+
+/// Facts about a region, from `region_info`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RegionInfo {
+    /// Its number, never used twice.
+    pub koid: u64,
+    /// Its length in bytes.
+    pub len: u64,
+    /// Pages that are present.
+    pub present_pages: u64,
+    /// Its leaf tables.
+    pub leaf_tables: u64,
+    /// Mappings over all processes.
+    pub mappings: u64,
+    /// The number of a [`RegionKind`].
+    pub kind: u32,
+    /// 1 when it is sealed against writing.
+    pub sealed: u32,
+}
+
+const_assert_eq!(size_of::<RegionInfo>(), 48);
+
+/// Facts about a capability, from `cap_info`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CapInfo {
+    /// The number of the object, never used twice.
+    pub koid: u64,
+    /// What the capability allows.
+    pub rights: u32,
+    /// The number of an [`ObjectKind`](crate::ObjectKind).
+    pub kind: u32,
+    /// Capabilities derived from this one, at any depth.
+    pub descendants: u64,
+}
+
+const_assert_eq!(size_of::<CapInfo>(), 24);
+
+/// What kind and size of ring `ring_create` makes, and what `ring_info` tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RingGeometry {
+    /// The number of a [`ring::Kind`]. This version makes SLOT rings.
+    pub kind: u32,
+    /// Bytes of a slot, its head of 8 bytes included: a multiple of 64.
+    pub slot_size: u32,
+    /// Slots: a power of two.
+    pub capacity: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+const_assert_eq!(size_of::<RingGeometry>(), 16);
+
+impl RingGeometry {
+    /// A SLOT ring of `capacity` slots of `slot_size` bytes.
+    pub const fn slot(slot_size: u32, capacity: u32) -> RingGeometry {
+        RingGeometry {
+            kind: ring::Kind::Slot as u32,
+            slot_size,
+            capacity,
+            reserved: 0,
+        }
+    }
+
+    /// The geometry, checked.
+    pub fn decode(&self) -> Result<ring::Geometry, Error> {
+        let kind = ring::Kind::from_raw(self.kind).ok_or(Error::Invalid)?;
+        if self.reserved != 0 {
+            return Err(Error::Invalid);
+        }
+        let geometry = ring::Geometry {
+            kind,
+            slot_size: self.slot_size,
+            capacity: self.capacity,
+        };
+        geometry.check().map_err(|_| Error::Invalid)?;
+        match kind {
+            ring::Kind::Slot => Ok(geometry),
+            ring::Kind::Byte | ring::Kind::Packet => Err(Error::Unsupported),
+        }
+    }
+}
+
+/// The two ends that `ring_create` returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RingEnds {
+    /// Sends.
+    pub producer: Handle,
+    /// Receives.
+    pub consumer: Handle,
+}
+
+const_assert_eq!(size_of::<RingEnds>(), 16);
+
+/// What the system holds and has done, from `system_info`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SystemInfo {
+    /// CPUs that run.
+    pub cpus: u32,
+    /// NUMA nodes.
+    pub nodes: u32,
+    /// The CPU that answered.
+    pub cpu: u32,
+    /// Processes that have not been collected.
+    pub processes: u32,
+    /// Frames of 4 KiB that the allocator manages.
+    pub frames_total: u64,
+    /// Frames that nobody holds.
+    pub frames_free: u64,
+    /// Free frames that are promised to regions.
+    pub frames_reserved: u64,
+    /// Frames that boot took and that are never given back.
+    pub frames_boot: u64,
+    /// Frames that the kernel's heap has taken.
+    pub frames_heap: u64,
+    /// Bytes of the kernel's heap in use.
+    pub heap_used: u64,
+    /// System calls since boot.
+    pub syscalls: u64,
+    /// Faults of programs since boot.
+    pub faults: u64,
+    /// Interrupts since boot.
+    pub interrupts: u64,
+    /// TLB shootdowns that had to wait for another CPU.
+    pub shootdowns: u64,
+    /// The time-stamp counter. Under QEMU's `-icount shift=0` it counts executed instructions.
+    pub instructions: u64,
+    /// Objects alive: regions, rings and grants that are pending.
+    pub objects: u64,
+}
+
+const_assert_eq!(size_of::<SystemInfo>(), 112);
