@@ -1,2 +1,80 @@
-//! Frames, regions as page tables, address spaces and acknowledged TLB shootdown.
+//! Memory for Handover: frames, regions that are page tables, address spaces, faults, and a TLB
+//! shootdown that is acknowledged.
+//!
+//! A [`Region`] owns the *leaf tables* that map its pages: hardware page tables of 512 entries
+//! each. Mapping a region into an [`AddressSpace`] writes one entry of a page directory for each
+//! of them, so mapping, unmapping and taking away cost the same for one page as for 512, and
+//! whatever one process has faulted in is there for all.
+//!
+//! Nothing here knows a privileged instruction. The crate works over three small traits,
+//! [`Frames`], [`Mmu`] and [`Cpus`], so the same code runs in the kernel, under `cargo test` on an
+//! honest imitation of a machine, and in other people's kernels.
+//!
+//! Invariants kept here (docs/INVARIANTS.md): I1, I2, I3, I5 and I6 as far as mappings go, I8, I9,
+//! I12, I14, I15.
+//!
+//! Small heap allocations (a record of a mapping, a node of a map) are taken to succeed: the
+//! embedder keeps enough heap in hand before it calls. Everything whose size a program chooses is
+//! asked for in a way that can fail.
+
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod access;
+mod entry;
+mod fault;
+mod frame;
+mod image;
+pub mod lock;
+mod machine;
+mod mapping;
+mod pool;
+mod region;
+mod shootdown;
+mod space;
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+pub use entry::{Entry, EntryFlags};
+pub use frame::{Frame, FrameMeta, FrameState};
+pub use image::PageAttributes;
+pub use machine::{Budget, CpuId, CpuSet, Cpus, Frames, Machine, Mmu};
+pub use mapping::{MapRequest, Mapping, Permit};
+pub use pool::{FramePool, MAX_NODES};
+pub use region::{RING_CONSUMER_VIEW, RING_PRODUCER_VIEW, Region};
+pub use shootdown::{Plan, Stale};
+pub use space::AddressSpace;
+
+/// Pages behind one leaf table.
+pub const LEAF_PAGES: u64 = abi::limits::LEAF_SIZE / abi::limits::PAGE_SIZE;
+
+/// The memory of one machine: the way in to everything here.
+#[derive(Debug)]
+pub struct Memory<M: Machine> {
+    machine: M,
+    shootdown: shootdown::Shootdown,
+    koids: AtomicU64,
+}
+
+impl<M: Machine> Memory<M> {
+    /// The memory of `machine`.
+    pub fn new(machine: M) -> Memory<M> {
+        Memory {
+            machine,
+            shootdown: shootdown::Shootdown::new(),
+            koids: AtomicU64::new(1),
+        }
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// A number for an object, never given out twice.
+    pub fn next_koid(&self) -> u64 {
+        self.koids.fetch_add(1, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,87 @@
+//! The kernel's own access to the memory of a region (rule S4): page by page, under the region
+//! lock, resolving each page as the fault of a program would.
+
+use abi::Error;
+use abi::limits::PAGE_SIZE;
+
+use crate::{EntryFlags, Frame, Machine, Memory, Region};
+
+impl<M: Machine> Memory<M> {
+    /// Copies bytes out of a region. `Range`: they reach past its end or into a hole; `Revoked`:
+    /// it is gone.
+    pub fn read_region(&self, region: &Region, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
+        check_range(region, offset, bytes.len())?;
+        let mut done = 0;
+        while done < bytes.len() {
+            let (page, start, len) = piece(offset, done, bytes.len());
+            self.with_page(region, page, EntryFlags::PRESENT, |frame| {
+                self.machine
+                    .read(frame, start, &mut bytes[done..done + len]);
+            })?;
+            done += len;
+        }
+        Ok(())
+    }
+
+    /// Copies bytes into a region, as far as a program could write them. `Denied`: one of the
+    /// pages may not be written; `Sealed`; `Range` and `Revoked` as for
+    /// [`read_region`](Memory::read_region).
+    pub fn write_region(&self, region: &Region, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        check_range(region, offset, bytes.len())?;
+        if region.is_sealed() {
+            return Err(Error::Sealed);
+        }
+        let mut done = 0;
+        while done < bytes.len() {
+            let (page, start, len) = piece(offset, done, bytes.len());
+            self.with_page(region, page, EntryFlags::MAY_WRITE, |frame| {
+                self.machine.write(frame, start, &bytes[done..done + len]);
+            })?;
+            done += len;
+        }
+        Ok(())
+    }
+
+    /// Runs `access` on the frame of a page while the region lock keeps it in place.
+    pub(crate) fn with_page(
+        &self,
+        region: &Region,
+        page: u64,
+        needed: EntryFlags,
+        access: impl FnOnce(Frame),
+    ) -> Result<(), Error> {
+        self.fill(region, page)?;
+        let state = region.lock();
+        if state.destroyed {
+            return Err(Error::Revoked);
+        }
+        let (table, index) = state.entry_of(0, page);
+        let entry = self.machine.load(table, index);
+        let frame = entry.frame().ok_or(Error::Range)?;
+        if !entry.has(needed) {
+            return Err(Error::Denied);
+        }
+        if needed.contains(EntryFlags::MAY_WRITE) && state.sealed {
+            return Err(Error::Sealed);
+        }
+        access(frame);
+        Ok(())
+    }
+}
+
+/// Whether `len` bytes from `offset` on lie within the pages of a region.
+fn check_range(region: &Region, offset: u64, len: usize) -> Result<(), Error> {
+    let end = offset.checked_add(len as u64).ok_or(Error::Range)?;
+    if end > region.pages() * PAGE_SIZE {
+        return Err(Error::Range);
+    }
+    Ok(())
+}
+
+/// The page, the offset in it and the length of what can be copied at once after `done` bytes.
+pub(crate) fn piece(offset: u64, done: usize, total: usize) -> (u64, usize, usize) {
+    let at = offset + done as u64;
+    let start = (at % PAGE_SIZE) as usize;
+    let len = (PAGE_SIZE as usize - start).min(total - done);
+    (at / PAGE_SIZE, start, len)
+}

@@ -1,0 +1,100 @@
+//! Page-table entries as the CPU reads them (Intel SDM volume 3, section 4.5), plus the bits that
+//! only software reads.
+
+use bitflags::bitflags;
+
+use crate::Frame;
+
+bitflags! {
+    /// The flags of an entry, at any level.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(transparent)]
+    pub struct EntryFlags: u64 {
+        /// The CPU may use the entry.
+        const PRESENT = 1 << 0;
+        /// Writing is allowed, if every level above allows it too.
+        const WRITABLE = 1 << 1;
+        /// Ring 3 may use it.
+        const USER = 1 << 2;
+        /// Set so that the CPU never has to write it.
+        const ACCESSED = 1 << 5;
+        /// Set so that the CPU never has to write it.
+        const DIRTY = 1 << 6;
+        /// Software: an empty entry may be filled at the first touch. Without it an empty entry is
+        /// a hole, and touching it is a fault.
+        const FILL = 1 << 9;
+        /// Software: the region lets its page be written. W is set only where this is.
+        const MAY_WRITE = 1 << 10;
+        /// Instructions are not fetched through it.
+        const NO_EXECUTE = 1 << 63;
+    }
+}
+
+impl EntryFlags {
+    /// What every entry that translates user addresses has.
+    pub const USER_PRESENT: EntryFlags = EntryFlags::PRESENT
+        .union(EntryFlags::USER)
+        .union(EntryFlags::ACCESSED);
+
+    /// What a leaf keeps while it is empty.
+    pub const KEPT: EntryFlags = EntryFlags::FILL
+        .union(EntryFlags::MAY_WRITE)
+        .union(EntryFlags::NO_EXECUTE);
+}
+
+/// Where the frame number stands in an entry.
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+/// One entry: flags, and the frame that it leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Entry(u64);
+
+impl Entry {
+    /// Leads nowhere and may not be filled.
+    pub const HOLE: Entry = Entry(0);
+
+    /// Leads to `frame`.
+    pub const fn new(frame: Frame, flags: EntryFlags) -> Entry {
+        Entry(frame.address() | flags.bits())
+    }
+
+    /// An entry that leads nowhere but keeps flags.
+    pub const fn empty(flags: EntryFlags) -> Entry {
+        Entry(flags.bits())
+    }
+
+    /// The entry of these bits, as the CPU reads them.
+    pub const fn from_bits(bits: u64) -> Entry {
+        Entry(bits)
+    }
+
+    /// The bits, as the CPU reads them.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Its flags.
+    pub const fn flags(self) -> EntryFlags {
+        EntryFlags::from_bits_truncate(self.0)
+    }
+
+    /// The frame that it leads to, if it is present.
+    pub const fn frame(self) -> Option<Frame> {
+        if self.is_present() {
+            Some(Frame::containing(self.0 & ADDRESS))
+        } else {
+            None
+        }
+    }
+
+    /// Whether the CPU may use it.
+    pub const fn is_present(self) -> bool {
+        self.0 & EntryFlags::PRESENT.bits() != 0
+    }
+
+    /// Whether it has all of these flags.
+    pub const fn has(self, flags: EntryFlags) -> bool {
+        self.0 & flags.bits() == flags.bits()
+    }
+}

@@ -1,0 +1,153 @@
+//! Image regions: the segments of a program, page by page.
+//!
+//! A pristine image is built once, sealed, and never mapped. Each process runs on an instance of
+//! it, which shares the frames that nobody can write and copies the others. The pages of an image
+//! decide for themselves what they allow, since programs pack text and data into one leaf table;
+//! a page is never both writable and executable (I14).
+
+use alloc::sync::Arc;
+
+use abi::limits::MAX_IMAGE_SPAN;
+use abi::{Error, RegionKind};
+
+use crate::access::piece;
+use crate::{Entry, EntryFlags, Machine, Memory, Region};
+
+/// What a page of an image allows, besides reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageAttributes {
+    /// It may be written.
+    pub write: bool,
+    /// It may be executed.
+    pub execute: bool,
+}
+
+impl<M: Machine> Memory<M> {
+    /// An image of `len` bytes in which every page is a hole. `TooLarge`: more than
+    /// [`MAX_IMAGE_SPAN`]; `Invalid`: no bytes; `NoMemory`.
+    pub fn create_image(&self, len: u64) -> Result<Arc<Region>, Error> {
+        if len > MAX_IMAGE_SPAN {
+            return Err(Error::TooLarge);
+        }
+        self.build(RegionKind::Image, len, 1, 0, None).map(Arc::new)
+    }
+
+    /// Makes a page of an image zeroed memory that allows `attributes`, and what it allowed
+    /// before. `Invalid`: writable and executable; `Sealed`; `NoMemory`.
+    pub fn define_page(
+        &self,
+        image: &Region,
+        page: u64,
+        attributes: PageAttributes,
+    ) -> Result<(), Error> {
+        if page >= image.pages() {
+            return Err(Error::Range);
+        }
+        let mut state = image.lock();
+        if state.sealed {
+            return Err(Error::Sealed);
+        }
+        let (table, index) = state.entry_of(0, page);
+        let before = self.machine.load(table, index);
+        let defined = before.has(EntryFlags::FILL);
+        let write = attributes.write || defined && before.has(EntryFlags::MAY_WRITE);
+        let execute = attributes.execute || defined && !before.has(EntryFlags::NO_EXECUTE);
+        if write && execute {
+            return Err(Error::Invalid);
+        }
+        if !defined {
+            if !self.machine.reserve(1) {
+                return Err(Error::NoMemory);
+            }
+            state.reserved += 1;
+        }
+        let mut flags = EntryFlags::FILL;
+        flags.set(EntryFlags::MAY_WRITE, write);
+        flags.set(EntryFlags::NO_EXECUTE, !execute);
+        let entry = match before.frame() {
+            Some(frame) => Entry::new(frame, flags | EntryFlags::USER_PRESENT),
+            None => Entry::empty(flags),
+        };
+        self.machine.store(table, index, entry);
+        Ok(())
+    }
+
+    /// Copies bytes into pages of an image that were defined, whatever they allow. `Sealed`: it is
+    /// finished.
+    pub fn load_image(&self, image: &Region, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        if image.kind() != RegionKind::Image || image.is_sealed() {
+            return Err(Error::Sealed);
+        }
+        let mut done = 0;
+        while done < bytes.len() {
+            let (page, start, len) = piece(offset, done, bytes.len());
+            if page >= image.pages() {
+                return Err(Error::Range);
+            }
+            self.with_page(image, page, EntryFlags::FILL, |frame| {
+                self.machine.write(frame, start, &bytes[done..done + len]);
+            })?;
+            done += len;
+        }
+        Ok(())
+    }
+
+    /// Finishes an image: nothing of it changes any more.
+    pub fn finish_image(&self, image: &Region) {
+        image.lock().sealed = true;
+    }
+
+    /// A region to run a finished image on: it shares the frames that nobody can write, and has
+    /// copies of those that can be written. `NoMemory`: nothing was taken.
+    pub fn instantiate(&self, image: &Region) -> Result<Arc<Region>, Error> {
+        let mut own = 0;
+        for page in 0..image.pages() {
+            let entry = self.pristine(image, page)?;
+            own += u64::from(entry.has(EntryFlags::FILL) && !is_shareable(entry));
+        }
+        let mut region = self.build(RegionKind::Image, image.len(), 1, own, None)?;
+        for page in 0..image.pages() {
+            let entry = self.pristine(image, page)?;
+            let mut flags = entry.flags() & EntryFlags::KEPT;
+            let state = region.state_mut();
+            let copy = match entry.frame() {
+                None => Entry::empty(flags),
+                Some(frame) if is_shareable(entry) => {
+                    // The image owns the frame while it lives, and it is alive: the caller has it.
+                    self.machine.meta(frame).add_owner();
+                    state.present += 1;
+                    Entry::new(frame, flags | EntryFlags::USER_PRESENT)
+                }
+                Some(frame) => {
+                    let Some(copy) = self.take_page(None) else {
+                        self.destroy_region(&region);
+                        return Err(Error::NoMemory);
+                    };
+                    self.machine.copy(frame, copy);
+                    state.reserved -= 1;
+                    state.present += 1;
+                    flags |= EntryFlags::USER_PRESENT | EntryFlags::WRITABLE | EntryFlags::DIRTY;
+                    Entry::new(copy, flags)
+                }
+            };
+            let (table, index) = region.state_mut().entry_of(0, page);
+            self.machine.store(table, index, copy);
+        }
+        Ok(Arc::new(region))
+    }
+
+    /// The entry of a page of a finished image.
+    fn pristine(&self, image: &Region, page: u64) -> Result<Entry, Error> {
+        let state = image.lock();
+        if state.destroyed {
+            return Err(Error::Revoked);
+        }
+        let (table, index) = state.entry_of(0, page);
+        Ok(self.machine.load(table, index))
+    }
+}
+
+/// Whether several regions may hold the frame: only while none of them can write it.
+fn is_shareable(entry: Entry) -> bool {
+    entry.is_present() && !entry.has(EntryFlags::MAY_WRITE)
+}

@@ -1,0 +1,122 @@
+//! Spin locks that know their place.
+//!
+//! Locks are taken in rank order (I12). Debug builds tell an [`Observer`] of every lock that is
+//! taken and given back, so that it can check the order for each CPU.
+
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+
+/// The order in which locks are taken: one may be taken only while those held are all of lower
+/// rank, or of the same rank in the order that its documentation names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Rank {
+    /// The list of processes.
+    Processes = 1,
+    /// A capability table.
+    Capabilities = 2,
+    /// The pending grants.
+    Grants = 3,
+    /// The lineage of an object.
+    Lineage = 4,
+    /// The mappings of an address space.
+    Mappings = 5,
+    /// A region.
+    Region = 6,
+    /// The upper page tables of an address space.
+    Tables = 7,
+    /// The free frames of a node.
+    Frames = 8,
+    /// Which node a frame belongs to.
+    Nodes = 9,
+    /// Who waits at an object.
+    Queue = 10,
+    /// A run queue.
+    Scheduler = 11,
+}
+
+/// Is told of locks in debug builds.
+pub trait Observer: Sync {
+    /// A lock of this rank is about to be taken on the current CPU.
+    fn acquire(&self, rank: Rank);
+    /// A lock of this rank was given back on the current CPU.
+    fn release(&self, rank: Rank);
+}
+
+static OBSERVER: spin::Once<&'static dyn Observer> = spin::Once::new();
+
+/// Sets who is told; the first one stays.
+pub fn observe(observer: &'static dyn Observer) {
+    OBSERVER.call_once(|| observer);
+}
+
+/// A spin lock with a rank. Who holds one is not preempted, does not wait and does not touch the
+/// memory of a program.
+pub struct Lock<T> {
+    rank: Rank,
+    inner: spin::Mutex<T>,
+}
+
+impl<T> Lock<T> {
+    /// A lock of this rank around a value.
+    pub const fn new(rank: Rank, value: T) -> Lock<T> {
+        Lock {
+            rank,
+            inner: spin::Mutex::new(value),
+        }
+    }
+
+    /// Takes the lock, spinning until it is free.
+    pub fn lock(&self) -> Guard<'_, T> {
+        if cfg!(debug_assertions)
+            && let Some(observer) = OBSERVER.get()
+        {
+            observer.acquire(self.rank);
+        }
+        Guard {
+            rank: self.rank,
+            inner: self.inner.lock(),
+        }
+    }
+
+    /// The value, when nobody else can reach it.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.inner.get_mut()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Lock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// Holds a lock until it is dropped.
+pub struct Guard<'a, T> {
+    rank: Rank,
+    inner: spin::MutexGuard<'a, T>,
+}
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        if cfg!(debug_assertions)
+            && let Some(observer) = OBSERVER.get()
+        {
+            observer.release(self.rank);
+        }
+    }
+}

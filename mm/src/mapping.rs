@@ -1,0 +1,372 @@
+//! Mappings: the leaf tables of a region, attached to an address space under some authority.
+//!
+//! A page-directory entry is written only under the region lock, by somebody who has seen under it
+//! that the mapping is listed and its permit is live (rule S19). Whoever takes authority away
+//! first marks the permit, then takes the region lock: so either the mapping is not made, or it is
+//! found and removed.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+
+use abi::limits::LEAF_SIZE;
+use abi::{Error, Rights};
+
+use crate::{AddressSpace, Entry, EntryFlags, Machine, Memory, Plan, Region, Stale};
+
+/// The authority that mappings are made under: as much as has to be known here of a node in the
+/// lineage of an object.
+#[derive(Debug)]
+pub struct Permit {
+    live: AtomicBool,
+    mappings: AtomicU32,
+}
+
+impl Permit {
+    /// A live one.
+    pub fn new() -> Permit {
+        Permit {
+            live: AtomicBool::new(true),
+            mappings: AtomicU32::new(0),
+        }
+    }
+
+    /// Whether mappings may be made under it.
+    pub fn is_live(&self) -> bool {
+        // SYNC(permit.live)
+        self.live.load(Ordering::Acquire)
+    }
+
+    /// Allows or forbids new mappings. Those that exist are for
+    /// [`Memory::detach`] to remove.
+    pub fn set_live(&self, live: bool) {
+        // SYNC(permit.live)
+        self.live.store(live, Ordering::Release);
+    }
+
+    /// How many mappings exist under it.
+    pub fn mappings(&self) -> u32 {
+        self.mappings.load(Ordering::Acquire)
+    }
+}
+
+impl Default for Permit {
+    fn default() -> Self {
+        Permit::new()
+    }
+}
+
+const ATTACHED: u8 = 0;
+/// Its entries are cleared; a CPU may still have them cached.
+const DETACHED: u8 = 1;
+/// No CPU can reach the region through it; the address may be used again.
+const DEAD: u8 = 2;
+
+/// Part of a region at an address of a space.
+#[derive(Debug)]
+pub struct Mapping {
+    space: Arc<AddressSpace>,
+    region: Arc<Region>,
+    permit: Arc<Permit>,
+    va: u64,
+    view: usize,
+    first_leaf: usize,
+    leaves: usize,
+    /// What the capability allows: `protect` stays within it.
+    limit: Rights,
+    /// What it allows now. Changes under the region lock.
+    access: AtomicU32,
+    state: AtomicU8,
+}
+
+impl Mapping {
+    /// The region.
+    pub fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
+    /// The authority that it was made under.
+    pub fn permit(&self) -> &Arc<Permit> {
+        &self.permit
+    }
+
+    /// Its first address.
+    pub fn start(&self) -> u64 {
+        self.va
+    }
+
+    /// The address after its last.
+    pub fn end(&self) -> u64 {
+        self.va + self.leaves as u64 * LEAF_SIZE
+    }
+
+    /// What it allows.
+    pub fn access(&self) -> Rights {
+        Rights::from_bits_truncate(self.access.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn view(&self) -> usize {
+        self.view
+    }
+
+    pub(crate) fn is_attached(&self) -> bool {
+        self.state.load(Ordering::Acquire) == ATTACHED
+    }
+
+    /// The page of the region that an address within the mapping shows.
+    pub(crate) fn page_of(&self, va: u64) -> u64 {
+        self.first_leaf as u64 * crate::LEAF_PAGES + (va - self.va) / abi::limits::PAGE_SIZE
+    }
+
+    /// The pages that may be present behind it, and so may be cached.
+    fn plan(&self) -> Plan {
+        let first = self.first_leaf as u64 * crate::LEAF_PAGES;
+        let covered = self.leaves as u64 * crate::LEAF_PAGES;
+        Plan::range(self.va, covered.min(self.region.pages() - first))
+    }
+}
+
+/// What [`Memory::map`] maps, and how.
+#[derive(Debug)]
+pub struct MapRequest<'a> {
+    /// The region.
+    pub region: &'a Arc<Region>,
+    /// The authority.
+    pub permit: &'a Arc<Permit>,
+    /// Which of its views: 0 but for rings.
+    pub view: usize,
+    /// Where, if it is free.
+    pub hint: u64,
+    /// Whether only there.
+    pub fixed: bool,
+    /// From which byte of the region, a multiple of 2 MiB.
+    pub offset: u64,
+    /// How many bytes, a multiple of 2 MiB; 0, or whatever reaches the end, stands for the rest.
+    pub len: u64,
+    /// What the mapping allows.
+    pub access: Rights,
+    /// What it may be changed to allow.
+    pub limit: Rights,
+}
+
+/// The entry of a page directory that attaches a leaf table.
+fn attachment(leaf: crate::Frame, access: Rights) -> Entry {
+    let mut flags = EntryFlags::USER_PRESENT;
+    flags.set(EntryFlags::WRITABLE, access.contains(Rights::WRITE));
+    flags.set(EntryFlags::NO_EXECUTE, !access.contains(Rights::EXECUTE));
+    Entry::new(leaf, flags)
+}
+
+impl<M: Machine> Memory<M> {
+    /// Attaches leaf tables of a region to a space and returns the address.
+    ///
+    /// The caller has checked the capability. `Range`, `Align`, `Overlap`: the place or the part;
+    /// `Revoked`: the authority is gone; `Sealed`: writing is not to be had any more; `NoMemory`:
+    /// no frame for upper tables.
+    pub fn map(&self, space: &Arc<AddressSpace>, request: &MapRequest<'_>) -> Result<u64, Error> {
+        let region = request.region;
+        let total = region.leaf_count() as u64 * LEAF_SIZE;
+        if !request.offset.is_multiple_of(LEAF_SIZE) {
+            return Err(Error::Align);
+        }
+        let rest = total
+            .checked_sub(request.offset)
+            .filter(|rest| *rest > 0)
+            .ok_or(Error::Range)?;
+        let len = match request.len {
+            0 => rest,
+            len if len <= rest && len.is_multiple_of(LEAF_SIZE) => len,
+            len if request
+                .offset
+                .checked_add(len)
+                .is_some_and(|end| end <= total)
+                && request.offset + len >= region.len() =>
+            {
+                rest
+            }
+            len if len <= rest => return Err(Error::Align),
+            _ => return Err(Error::Range),
+        };
+
+        let mut mappings = space.mappings.lock();
+        if space.dead.swap(0, Ordering::Relaxed) > 0 {
+            mappings
+                .by_va
+                .retain(|_, mapping| mapping.state.load(Ordering::Acquire) != DEAD);
+        }
+        let va = mappings.place(request.hint, request.fixed, len)?;
+        self.make_directories(space, va, va + len)?;
+        let mapping = Arc::new(Mapping {
+            space: space.clone(),
+            region: region.clone(),
+            permit: request.permit.clone(),
+            va,
+            view: request.view,
+            first_leaf: (request.offset / LEAF_SIZE) as usize,
+            leaves: (len / LEAF_SIZE) as usize,
+            limit: request.limit,
+            access: AtomicU32::new(request.access.bits()),
+            state: AtomicU8::new(ATTACHED),
+        });
+        {
+            let mut state = region.lock();
+            if state.destroyed || !request.permit.is_live() {
+                return Err(Error::Revoked);
+            }
+            if state.sealed && request.access.contains(Rights::WRITE) {
+                return Err(Error::Sealed);
+            }
+            state.mappings.try_reserve(1).map_err(|_| Error::NoMemory)?;
+            state.mappings.push(mapping.clone());
+            request.permit.mappings.fetch_add(1, Ordering::Relaxed);
+            self.write_attachments(&mapping, |leaf| {
+                attachment(state.leaf(mapping.view, leaf), request.access)
+            });
+        }
+        mappings.by_va.insert(va, mapping);
+        Ok(va)
+    }
+
+    /// Removes the mapping that begins at `va` and returns it. No CPU can reach the region through
+    /// it when this returns. `NotFound`: none begins there.
+    pub fn unmap(&self, space: &AddressSpace, va: u64) -> Result<Arc<Mapping>, Error> {
+        let mut mappings = space.mappings.lock();
+        let mapping = mappings.by_va.get(&va).ok_or(Error::NotFound)?.clone();
+        self.detach_one(&mapping);
+        mappings.by_va.remove(&va);
+        Ok(mapping)
+    }
+
+    /// Removes every mapping of a space and passes each to `each`. For a process that ends.
+    pub fn unmap_all(&self, space: &AddressSpace, mut each: impl FnMut(Arc<Mapping>)) {
+        while let Some((_, mapping)) = {
+            let mut mappings = space.mappings.lock();
+            mappings.by_va.pop_first()
+        } {
+            self.detach_one(&mapping);
+            each(mapping);
+        }
+    }
+
+    /// Changes what the mapping that begins at `va` allows.
+    ///
+    /// `Denied`: more than its capability; `Sealed`; `Revoked`; `Unsupported`: its pages decide for
+    /// themselves (an image, a ring).
+    pub fn protect(&self, space: &AddressSpace, va: u64, access: Rights) -> Result<(), Error> {
+        let mappings = space.mappings.lock();
+        let mapping = mappings.by_va.get(&va).ok_or(Error::NotFound)?;
+        if !mapping.region.has_uniform_access() {
+            return Err(Error::Unsupported);
+        }
+        if !mapping.limit.contains(access) {
+            return Err(Error::Denied);
+        }
+        let state = mapping.region.lock();
+        if !mapping.is_attached() || !mapping.permit.is_live() {
+            return Err(Error::Revoked);
+        }
+        if state.sealed && access.contains(Rights::WRITE) {
+            return Err(Error::Sealed);
+        }
+        let before = mapping.access();
+        mapping.access.store(access.bits(), Ordering::Relaxed);
+        self.write_attachments(mapping, |leaf| {
+            attachment(state.leaf(mapping.view, leaf), access)
+        });
+        // More is allowed at once: a CPU that has less cached faults, finds it allowed, goes on.
+        if !access.contains(before) {
+            Stale::in_space((), space, mapping.plan()).wait(self);
+        }
+        Ok(())
+    }
+
+    /// Removes every mapping of `region` whose permit `condemned` names, in all spaces, with one
+    /// shootdown, and returns their number. The permits must not be live any more, or the region
+    /// is being destroyed.
+    pub fn detach(&self, region: &Region, condemned: impl Fn(&Arc<Permit>) -> bool) -> usize {
+        let mut state = region.lock();
+        let mut count = 0;
+        for mapping in state.mappings.iter().filter(|m| condemned(&m.permit)) {
+            self.write_attachments(mapping, |_| Entry::HOLE);
+            mapping.state.store(DETACHED, Ordering::Release);
+            count += 1;
+        }
+        if count == 0 {
+            return 0;
+        }
+        let stale = Stale::in_spaces(
+            (),
+            state
+                .mappings
+                .iter()
+                .filter(|m| !m.is_attached())
+                .map(|m| &*m.space),
+        );
+        stale.wait(self);
+        state.mappings.retain(|mapping| {
+            let stays = mapping.is_attached();
+            if !stays {
+                mapping.bury();
+            }
+            stays
+        });
+        count
+    }
+
+    /// Takes writing away from every mapping of a region, waits until no CPU can write, and lets
+    /// nobody have it again.
+    ///
+    /// `Unsupported`: a ring or an image. `Revoked`: destroyed meanwhile.
+    pub fn seal(&self, region: &Region) -> Result<(), Error> {
+        if !region.has_uniform_access() {
+            return Err(Error::Unsupported);
+        }
+        let mut state = region.lock();
+        if state.destroyed {
+            return Err(Error::Revoked);
+        }
+        for mapping in &state.mappings {
+            let access = mapping.access() - Rights::WRITE;
+            mapping.access.store(access.bits(), Ordering::Relaxed);
+            self.write_attachments(mapping, |leaf| {
+                attachment(state.leaf(mapping.view, leaf), access)
+            });
+        }
+        Stale::in_spaces((), state.mappings.iter().map(|m| &*m.space)).wait(self);
+        // Visible to others only now: who reads it may rely on it.
+        state.sealed = true;
+        Ok(())
+    }
+
+    /// Removes one mapping from its region, unless a revoke has done so.
+    fn detach_one(&self, mapping: &Arc<Mapping>) {
+        let mut state = mapping.region.lock();
+        if !mapping.is_attached() {
+            return;
+        }
+        state.mappings.retain(|other| !Arc::ptr_eq(other, mapping));
+        self.write_attachments(mapping, |_| Entry::HOLE);
+        mapping.state.store(DETACHED, Ordering::Release);
+        Stale::in_space((), &mapping.space, mapping.plan()).wait(self);
+        mapping.permit.mappings.fetch_sub(1, Ordering::Release);
+    }
+
+    fn write_attachments(&self, mapping: &Mapping, entry: impl Fn(usize) -> Entry) {
+        for leaf in 0..mapping.leaves {
+            let va = mapping.va + leaf as u64 * LEAF_SIZE;
+            // The directories of a mapping are made before it and stay as long as its space.
+            if let Some((directory, index)) = self.directory(&mapping.space, va) {
+                self.machine
+                    .store(directory, index, entry(mapping.first_leaf + leaf));
+            }
+        }
+    }
+}
+
+impl Mapping {
+    /// After the acknowledgement of a detach from the region's side: its space sweeps it later.
+    fn bury(&self) {
+        self.state.store(DEAD, Ordering::Release);
+        self.space.dead.fetch_add(1, Ordering::Release);
+        self.permit.mappings.fetch_sub(1, Ordering::Release);
+    }
+}

@@ -1,0 +1,254 @@
+//! TLB shootdown: making every CPU forget a translation, and knowing that it has.
+//!
+//! Each CPU owns one request record and one inbox; bit *i* of an inbox says that CPU *i* wants
+//! something. Nothing is allocated, and an initiator serves its own inbox while it waits, so
+//! CPUs that all initiate at once cannot deadlock (I12). Editing an entry yields a [`Stale`];
+//! what it holds comes out only of [`Stale::wait`], after every CPU that could have cached the old
+//! entry has acknowledged (I2, rule S2).
+//!
+//! The ordering: the initiator writes entries, then `fence(SeqCst)`, then reads who is active; a
+//! CPU that enters a space sets its bit with a locked instruction *before* it loads the root. So
+//! either the initiator sees the bit, or the CPU's page walks see the new entries.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use abi::limits::MAX_CPUS;
+
+use crate::{AddressSpace, CpuSet, Machine, Memory};
+
+/// Pages that a request can name one by one; more than that is [`Plan::Full`].
+pub const MAX_PLAN_PAGES: usize = 32;
+
+/// What a CPU has to do before it acknowledges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Forget the pages that begin at `va`, so many of them.
+    Pages {
+        /// The address of the first.
+        va: u64,
+        /// How many, at most [`MAX_PLAN_PAGES`].
+        count: u32,
+    },
+    /// Forget everything of the user half.
+    Full,
+    /// Execute a full barrier, nothing else.
+    Barrier,
+}
+
+impl Plan {
+    /// The plan for `count` pages from `va` on.
+    pub fn range(va: u64, count: u64) -> Plan {
+        match u32::try_from(count) {
+            Ok(count) if count as usize <= MAX_PLAN_PAGES => Plan::Pages { va, count },
+            _ => Plan::Full,
+        }
+    }
+}
+
+/// The number that stands for "whatever space is loaded" in a request.
+const ANY_SPACE: u64 = 0;
+
+const KIND_FULL: u32 = u32::MAX;
+const KIND_BARRIER: u32 = u32::MAX - 1;
+
+/// What one CPU wants of others. It is written only while nobody is pending.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Request {
+    space: AtomicU64,
+    va: AtomicU64,
+    /// The number of pages, or one of the kinds.
+    kind: AtomicU32,
+    pending: AtomicU64,
+}
+
+/// Who wants something of one CPU, and which space it has loaded.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Inbox {
+    callers: AtomicU64,
+    loaded: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shootdown {
+    requests: [Request; MAX_CPUS],
+    inboxes: [Inbox; MAX_CPUS],
+    waited: AtomicU64,
+}
+
+impl Shootdown {
+    pub(crate) const fn new() -> Shootdown {
+        Shootdown {
+            requests: [const {
+                Request {
+                    space: AtomicU64::new(ANY_SPACE),
+                    va: AtomicU64::new(0),
+                    kind: AtomicU32::new(0),
+                    pending: AtomicU64::new(0),
+                }
+            }; MAX_CPUS],
+            inboxes: [const {
+                Inbox {
+                    callers: AtomicU64::new(0),
+                    loaded: AtomicU64::new(ANY_SPACE),
+                }
+            }; MAX_CPUS],
+            waited: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Something that a CPU may still reach through a translation that it has cached.
+#[must_use = "what is stale must be waited for before it is used again"]
+#[derive(Debug)]
+pub struct Stale<T> {
+    held: T,
+    space: u64,
+    plan: Plan,
+    targets: CpuSet,
+}
+
+impl<T> Stale<T> {
+    /// After an edit of the entries of one space.
+    pub(crate) fn in_space(held: T, space: &AddressSpace, plan: Plan) -> Stale<T> {
+        fence(Ordering::SeqCst);
+        Stale {
+            held,
+            space: space.koid(),
+            plan,
+            targets: space.active(),
+        }
+    }
+
+    /// After an edit of the entries of several spaces: one round for all of them.
+    pub(crate) fn in_spaces<'a>(
+        held: T,
+        spaces: impl Iterator<Item = &'a AddressSpace>,
+    ) -> Stale<T> {
+        fence(Ordering::SeqCst);
+        let targets = spaces.fold(CpuSet::EMPTY, |set, space| set.union(space.active()));
+        Stale {
+            held,
+            space: ANY_SPACE,
+            plan: Plan::Full,
+            targets,
+        }
+    }
+
+    /// Makes every CPU that could have cached an old entry forget it, waits until all have, and
+    /// hands out what was held.
+    ///
+    /// Call it from thread context, on one CPU throughout, one call at a time a CPU.
+    pub fn wait<M: Machine>(self, memory: &Memory<M>) -> T {
+        memory.broadcast(self.space, self.plan, self.targets);
+        self.held
+    }
+}
+
+impl<M: Machine> Memory<M> {
+    /// Does what other CPUs ask of this one. The handler of the shootdown interrupt calls it, and
+    /// every loop that waits with interrupts off has to.
+    pub fn serve(&self) {
+        let me = self.machine.current();
+        let inbox = &self.shootdown.inboxes[me];
+        // SYNC(shootdown.request): the request that belongs to a bit is visible with it.
+        let callers = CpuSet(inbox.callers.swap(0, Ordering::Acquire));
+        for caller in callers.iter() {
+            let request = &self.shootdown.requests[caller];
+            let space = request.space.load(Ordering::Relaxed);
+            if space == ANY_SPACE || space == inbox.loaded.load(Ordering::Relaxed) {
+                self.execute(match request.kind.load(Ordering::Relaxed) {
+                    KIND_FULL => Plan::Full,
+                    KIND_BARRIER => Plan::Barrier,
+                    count => Plan::Pages {
+                        va: request.va.load(Ordering::Relaxed),
+                        count,
+                    },
+                });
+            }
+            fence(Ordering::SeqCst);
+            // SYNC(shootdown.acknowledge): the flush is done before the bit is clear.
+            request.pending.fetch_and(!(1 << me), Ordering::Release);
+        }
+    }
+
+    /// Makes `to` the space that the current CPU translates by; `None` stands for the kernel's own
+    /// tables, `root` for their or its top. `from` is what was loaded before.
+    pub fn switch_space(
+        &self,
+        from: Option<&AddressSpace>,
+        to: Option<&AddressSpace>,
+        kernel_root: crate::Frame,
+    ) {
+        let me = self.machine.current();
+        let (root, koid) = match to {
+            Some(space) => {
+                space.enter(me);
+                (space.root(), space.koid())
+            }
+            None => (kernel_root, ANY_SPACE),
+        };
+        self.machine.load_root(root);
+        self.shootdown.inboxes[me]
+            .loaded
+            .store(koid, Ordering::Relaxed);
+        if let Some(space) = from {
+            space.leave(me);
+        }
+    }
+
+    /// How many shootdowns had to wait for another CPU.
+    pub fn shootdowns(&self) -> u64 {
+        self.shootdown.waited.load(Ordering::Relaxed)
+    }
+
+    fn broadcast(&self, space: u64, plan: Plan, targets: CpuSet) {
+        let me = self.machine.current();
+        let mut others = targets.without(me);
+        if cfg!(sabotage = "no_remote_shootdown") {
+            others = CpuSet::EMPTY;
+        }
+        let request = &self.shootdown.requests[me];
+        if !others.is_empty() {
+            let (kind, va) = match plan {
+                Plan::Pages { va, count } => (count, va),
+                Plan::Full => (KIND_FULL, 0),
+                Plan::Barrier => (KIND_BARRIER, 0),
+            };
+            request.space.store(space, Ordering::Relaxed);
+            request.va.store(va, Ordering::Relaxed);
+            request.kind.store(kind, Ordering::Relaxed);
+            request.pending.store(others.0, Ordering::Relaxed);
+            for cpu in others.iter() {
+                // SYNC(shootdown.request)
+                self.shootdown.inboxes[cpu]
+                    .callers
+                    .fetch_or(1 << me, Ordering::Release);
+            }
+            self.machine.kick(others);
+            self.shootdown.waited.fetch_add(1, Ordering::Relaxed);
+        }
+        if targets.contains(me) && !cfg!(sabotage = "no_local_flush") {
+            self.execute(plan);
+        }
+        // SYNC(shootdown.acknowledge)
+        while !others.is_empty() && request.pending.load(Ordering::Acquire) != 0 {
+            self.serve();
+            self.machine.relax();
+        }
+    }
+
+    fn execute(&self, plan: Plan) {
+        match plan {
+            Plan::Pages { va, count } => {
+                for page in 0..count as u64 {
+                    self.machine
+                        .flush_page(va.wrapping_add(page * abi::limits::PAGE_SIZE));
+                }
+            }
+            Plan::Full => self.machine.flush_all(),
+            Plan::Barrier => fence(Ordering::SeqCst),
+        }
+    }
+}
