@@ -1,2 +1,75 @@
-//! Capabilities, lineage, transfers and ring objects.
+//! The IPC of Handover: capabilities, their lineage, transfers, and ring objects, over the regions
+//! of `mm`.
+//!
+//! A program names objects by *handles*, which are slots in the table of its [`Domain`]. Behind
+//! each is a [`Node`] in the lineage tree of its [`Object`]: the path by which the authority came,
+//! which a revoke can cut. Handing over is *begin* (check everything), *clear* (take the sender's
+//! access away and wait until every CPU has acknowledged) and *deliver* (let the receiver in), in
+//! this order.
+//!
+//! Like `mm`, it knows neither privileged instructions nor the scheduler: an embedder provides
+//! [`Platform`].
+//!
+//! Invariants kept here (docs/INVARIANTS.md): I4, I5, I6, I9, I13. Lock ranks: capability table,
+//! grants, lineage, then those of `mm`, then the queue of a ring end.
+
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod domain;
+mod grants;
+mod lineage;
+mod object;
+mod platform;
+mod regions;
+mod rings;
+mod table;
+mod transfer;
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use mm::Memory;
+use mm::lock::{Lock, Rank};
+
+pub use domain::Domain;
+pub use lineage::Node;
+pub use object::{ImageInfo, Object, Payload};
+pub use platform::{Parked, Platform};
+pub use rings::Ring;
+pub use table::Capability;
+pub use transfer::Offer;
+
+/// The IPC of one machine.
+pub struct Ipc<P: Platform> {
+    memory: Memory<P>,
+    grants: Lock<grants::Grants<P>>,
+    objects: AtomicU64,
+}
+
+impl<P: Platform> Ipc<P> {
+    /// The IPC of `platform`.
+    pub fn new(platform: P) -> Ipc<P> {
+        Ipc {
+            memory: Memory::new(platform),
+            grants: Lock::new(Rank::Grants, grants::Grants::new()),
+            objects: AtomicU64::new(0),
+        }
+    }
+
+    /// Its memory.
+    pub fn memory(&self) -> &Memory<P> {
+        &self.memory
+    }
+
+    /// The platform.
+    pub fn platform(&self) -> &P {
+        self.memory.machine()
+    }
+
+    /// Objects that exist.
+    pub fn object_count(&self) -> u64 {
+        self.objects.load(Ordering::Relaxed)
+    }
+}

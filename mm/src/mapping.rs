@@ -5,7 +5,8 @@
 //! first marks the permit, then takes the region lock: so either the mapping is not made, or it is
 //! found and removed.
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use abi::limits::LEAF_SIZE;
@@ -19,6 +20,7 @@ use crate::{AddressSpace, Entry, EntryFlags, Machine, Memory, Plan, Region, Stal
 pub struct Permit {
     live: AtomicBool,
     mappings: AtomicU32,
+    keeper: Option<Weak<dyn Any + Send + Sync>>,
 }
 
 impl Permit {
@@ -27,7 +29,21 @@ impl Permit {
         Permit {
             live: AtomicBool::new(true),
             mappings: AtomicU32::new(0),
+            keeper: None,
         }
+    }
+
+    /// A live one that leads back to whoever keeps it.
+    pub fn kept_by(keeper: Weak<dyn Any + Send + Sync>) -> Permit {
+        Permit {
+            keeper: Some(keeper),
+            ..Permit::new()
+        }
+    }
+
+    /// Who keeps it, if that is a `T` that still exists.
+    pub fn keeper<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.keeper.as_ref()?.upgrade()?.downcast().ok()
     }
 
     /// Whether mappings may be made under it.

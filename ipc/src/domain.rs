@@ -1,0 +1,209 @@
+//! Domains: what a process is to this crate, and the capability calls that need nothing else.
+
+use alloc::sync::Arc;
+use core::sync::atomic::AtomicU32;
+
+use abi::{CapInfo, Error, Handle, ObjectKind, Rights};
+use mm::AddressSpace;
+use mm::lock::{Lock, Rank};
+
+use crate::lineage::NodeState;
+use crate::table::Table;
+use crate::{Capability, Ipc, Node, Payload, Platform};
+
+/// A protection domain: an address space and a capability table.
+pub struct Domain<P: Platform> {
+    koid: u64,
+    space: Arc<AddressSpace>,
+    pub(crate) table: Lock<Table<P>>,
+    /// Grants that it made and that are pending.
+    pub(crate) pending_grants: AtomicU32,
+}
+
+impl<P: Platform> Domain<P> {
+    /// Its number.
+    pub fn koid(&self) -> u64 {
+        self.koid
+    }
+
+    /// Its address space.
+    pub fn space(&self) -> &Arc<AddressSpace> {
+        &self.space
+    }
+
+    /// How many handles it has.
+    pub fn handle_count(&self) -> usize {
+        self.table.lock().len()
+    }
+
+    /// Finds what a handle stands for.
+    ///
+    /// `BadHandle`: nothing in this domain; `WrongKind`; `InTransit`; `Revoked`; `Denied`: it lacks
+    /// one of `rights`. The answer is true at this moment only: whatever is made of it checks
+    /// again under its own lock.
+    pub fn look_up(
+        &self,
+        handle: Handle,
+        kind: Option<ObjectKind>,
+        rights: Rights,
+    ) -> Result<Capability<P>, Error> {
+        self.table.lock().look_up(self.koid, handle, kind, rights)
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// A domain without mappings and handles, whose mappings will cluster from `base` on.
+    pub fn create_domain(&self, base: u64) -> Result<Arc<Domain<P>>, Error> {
+        let space = self.memory.create_space(base)?;
+        let domain = Arc::new(Domain {
+            koid: space.koid(),
+            space,
+            table: Lock::new(Rank::Capabilities, Table::new()),
+            pending_grants: AtomicU32::new(0),
+        });
+        self.grants.lock().add_receiver(domain.koid);
+        Ok(domain)
+    }
+
+    /// Returns all that a domain holds: its mappings, its handles, and what was granted to it and
+    /// not accepted. Its space is then empty, and to be destroyed when no CPU has it loaded.
+    pub fn clear_domain(&self, domain: &Domain<P>) {
+        self.memory.unmap_all(&domain.space, |mapping| {
+            if let Some(node) = mapping.permit().keeper::<Node<P>>() {
+                self.release(&node);
+            }
+        });
+        while let Some(offer) = self.take_grant_for(domain.koid) {
+            self.withdraw(offer);
+        }
+        loop {
+            let Some(node) = domain.table.lock().pop() else {
+                break;
+            };
+            self.forget(domain, &node);
+        }
+    }
+
+    /// Puts a capability into a domain.
+    pub fn install(&self, domain: &Domain<P>, node: Arc<Node<P>>) -> Result<Handle, Error> {
+        let mut table = domain.table.lock();
+        table.prepare(1)?;
+        node.set_holder(domain.koid);
+        Ok(table.insert(node))
+    }
+
+    /// Makes an object and gives its first capability to a domain. When it fails, the object is
+    /// gone again with all that it holds.
+    pub fn install_object(
+        &self,
+        domain: &Domain<P>,
+        payload: Payload<P>,
+        rights: Rights,
+    ) -> Result<Handle, Error> {
+        let (object, node) = self.create_object(payload, rights, domain.koid)?;
+        let installed = self.install(domain, node.clone());
+        if installed.is_err() {
+            node.drop_holder();
+            self.release(&node);
+        }
+        drop(object);
+        installed
+    }
+
+    /// Makes a capability below another with at most `rights`.
+    pub fn derive(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        rights: Rights,
+    ) -> Result<Handle, Error> {
+        let source = domain.look_up(handle, None, Rights::DUPLICATE)?;
+        let mut table = domain.table.lock();
+        table.prepare(1)?;
+        let node = source
+            .object()
+            .lineage
+            .lock()
+            .derive(&source.node, rights, domain.koid)?;
+        Ok(table.insert(node))
+    }
+
+    /// Gives a capability back. Its mappings stay, but for the view of a ring end, which is closed.
+    pub fn drop_capability(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
+        let node = {
+            let mut table = domain.table.lock();
+            match table.look_up(domain.koid, handle, None, Rights::empty()) {
+                Ok(_) | Err(Error::Revoked) => {}
+                Err(error) => return Err(error),
+            }
+            table.remove(handle).ok_or(Error::BadHandle)?
+        };
+        self.forget(domain, &node);
+        Ok(())
+    }
+
+    /// What becomes of a node that its holder gave up.
+    fn forget(&self, domain: &Domain<P>, node: &Arc<Node<P>>) {
+        {
+            let _lineage = node.object().lineage.lock();
+            // What was moved away belongs to its token or its new holder.
+            if node.holder() != domain.koid || node.state() == NodeState::InTransit {
+                return;
+            }
+            node.drop_holder();
+            if matches!(node.object().payload(), Payload::RingEnd(..)) {
+                node.permit().set_live(false);
+            }
+        }
+        if let Payload::RingEnd(ring, _) = node.object().payload() {
+            self.memory
+                .detach(ring.region(), |permit| Arc::ptr_eq(permit, node.permit()));
+        }
+        self.release(node);
+    }
+
+    /// Kills everything derived from a capability, and returns how many capabilities that were.
+    /// No CPU can reach memory through any of them when it returns (I5).
+    pub fn revoke(&self, domain: &Domain<P>, handle: Handle) -> Result<u64, Error> {
+        let capability = domain.look_up(handle, None, Rights::REVOKE)?;
+        let object = capability.object();
+        let killed = object.lineage.lock().kill_descendants(&capability.node);
+        if killed > 0
+            && let Some(region) = object.region()
+        {
+            self.memory.detach(region, |permit| !permit.is_live());
+        }
+        self.drop_dead_grants();
+        Ok(killed)
+    }
+
+    /// Facts about a capability.
+    pub fn capability_info(&self, domain: &Domain<P>, handle: Handle) -> Result<CapInfo, Error> {
+        let capability = domain.look_up(handle, None, Rights::empty())?;
+        let object = capability.object();
+        let descendants = object.lineage.lock().count_descendants(&capability.node);
+        Ok(CapInfo {
+            koid: object.koid(),
+            rights: capability.node.rights().bits(),
+            kind: object.kind() as u32,
+            descendants,
+        })
+    }
+
+    /// Whether two handles name one object.
+    pub fn same_object(&self, domain: &Domain<P>, a: Handle, b: Handle) -> Result<bool, Error> {
+        let a = domain.look_up(a, None, Rights::empty())?;
+        let b = domain.look_up(b, None, Rights::empty())?;
+        Ok(Arc::ptr_eq(a.object(), b.object()))
+    }
+
+    /// The domain at the other end of what `via` names: a ring end, or a process held with GRANT.
+    pub(crate) fn peer_of(&self, domain: &Domain<P>, via: Handle) -> Result<u64, Error> {
+        let via = domain.look_up(via, None, Rights::GRANT)?;
+        match via.object().payload() {
+            Payload::RingEnd(ring, end) => Ok(ring.holder(end.peer())),
+            Payload::Process(process) => Ok(self.platform().domain_of(process)),
+            Payload::Region(_) | Payload::Image(..) => Err(Error::WrongKind),
+        }
+    }
+}

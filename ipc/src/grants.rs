@@ -1,0 +1,220 @@
+//! Grants: offers that wait for their addressee, and the tokens that name them.
+//!
+//! A token is refused, and tells nothing, unless the process that shows it is the addressee, the
+//! grant was made by the other end of `via` (rule S15), and it is the first time.
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use abi::limits::MAX_GRANTS;
+use abi::{Error, Handle, Mode, Rights, Token};
+
+use crate::lineage::NodeState;
+use crate::{Domain, Ipc, Offer, Platform};
+
+struct Slot<P: Platform> {
+    generation: u32,
+    grant: Option<Grant<P>>,
+}
+
+struct Grant<P: Platform> {
+    addressee: u64,
+    /// Missing between the reservation of the slot and its publication.
+    offer: Option<Offer<P>>,
+}
+
+/// The pending grants of a machine.
+pub(crate) struct Grants<P: Platform> {
+    slots: Vec<Slot<P>>,
+    free: Vec<u32>,
+    /// The domains that can receive.
+    receivers: BTreeSet<u64>,
+}
+
+impl<P: Platform> Grants<P> {
+    pub(crate) const fn new() -> Grants<P> {
+        Grants {
+            slots: Vec::new(),
+            free: Vec::new(),
+            receivers: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn add_receiver(&mut self, domain: u64) {
+        self.receivers.insert(domain);
+    }
+
+    /// A slot for a grant to `addressee`, not published yet.
+    fn reserve(&mut self, addressee: u64) -> Result<u32, Error> {
+        if !self.receivers.contains(&addressee) {
+            return Err(Error::PeerClosed);
+        }
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                self.slots.try_reserve(1).map_err(|_| Error::NoMemory)?;
+                let room = self.slots.len() + 1 - self.free.len();
+                self.free.try_reserve(room).map_err(|_| Error::NoMemory)?;
+                self.slots.push(Slot {
+                    generation: 1,
+                    grant: None,
+                });
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.slots[index as usize].grant = Some(Grant {
+            addressee,
+            offer: None,
+        });
+        Ok(index)
+    }
+
+    /// Lets the addressee have the offer. Gives it back if the addressee has ended meanwhile.
+    fn publish(&mut self, index: u32, offer: Offer<P>) -> Result<Token, Offer<P>> {
+        let slot = &mut self.slots[index as usize];
+        let token = Token::new(index, slot.generation, offer.kind(), offer.mode());
+        match &mut slot.grant {
+            Some(grant) if self.receivers.contains(&grant.addressee) => {
+                grant.offer = Some(offer);
+                Ok(token)
+            }
+            _ => {
+                self.vacate(index);
+                Err(offer)
+            }
+        }
+    }
+
+    /// Takes the offer of a slot out if it is published and `wanted`.
+    fn take(
+        &mut self,
+        index: u32,
+        wanted: impl FnOnce(&Offer<P>, u64, u32) -> bool,
+    ) -> Option<Offer<P>> {
+        let slot = self.slots.get_mut(index as usize)?;
+        let grant = slot.grant.as_mut()?;
+        let offer = grant.offer.as_ref()?;
+        if !wanted(offer, grant.addressee, slot.generation) {
+            return None;
+        }
+        let offer = grant.offer.take();
+        self.vacate(index);
+        if let Some(offer) = &offer {
+            offer.sender.pending_grants.fetch_sub(1, Ordering::Relaxed);
+        }
+        offer
+    }
+
+    fn vacate(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        slot.grant = None;
+        if let Some(next) = slot.generation.checked_add(1) {
+            slot.generation = next;
+            self.free.push(index);
+        }
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// Offers what `handle` stands for to the domain at the other end of `via`, and returns the
+    /// token. See [`begin`](Ipc::begin) for what is refused; `PeerClosed`: nobody is there;
+    /// `Limit`: the sender has [`MAX_GRANTS`] pending.
+    pub fn grant(
+        &self,
+        sender: &Arc<Domain<P>>,
+        handle: Handle,
+        via: Handle,
+        mode: Mode,
+        rights: Rights,
+    ) -> Result<Token, Error> {
+        let addressee = self.peer_of(sender, via)?;
+        if sender.pending_grants.load(Ordering::Relaxed) as usize >= MAX_GRANTS {
+            return Err(Error::Limit);
+        }
+        let index = self.grants.lock().reserve(addressee)?;
+        let offer = match self.begin(sender, handle, mode, rights) {
+            Ok(offer) => offer,
+            Err(error) => {
+                self.grants.lock().vacate(index);
+                return Err(error);
+            }
+        };
+        sender.pending_grants.fetch_add(1, Ordering::Relaxed);
+        if cfg!(sabotage = "move_publishes_before_ack") {
+            return self.publish_early(index, offer);
+        }
+        self.clear(&offer);
+        let published = self.grants.lock().publish(index, offer);
+        published.map_err(|offer| {
+            sender.pending_grants.fetch_sub(1, Ordering::Relaxed);
+            self.withdraw(offer);
+            Error::PeerClosed
+        })
+    }
+
+    /// What a careless kernel would do: the receiver is let in before every CPU has acknowledged.
+    fn publish_early(&self, index: u32, offer: Offer<P>) -> Result<Token, Error> {
+        let node = offer.node.clone();
+        let published = self.grants.lock().publish(index, offer);
+        if let Some(region) = node.object().region() {
+            self.memory
+                .detach(region, |permit| Arc::ptr_eq(permit, node.permit()));
+        }
+        published.map_err(|offer| {
+            self.withdraw(offer);
+            Error::PeerClosed
+        })
+    }
+
+    /// Takes what the domain at the other end of `via` offered to `receiver`. `NotFound`: the token
+    /// is not for it, not from there, used or withdrawn. When it fails for want of memory, the
+    /// token is still good.
+    pub fn accept(&self, receiver: &Domain<P>, token: Token, via: Handle) -> Result<Handle, Error> {
+        let grantor = self.peer_of(receiver, via)?;
+        let mut table = receiver.table.lock();
+        table.prepare(1)?;
+        let offer = self
+            .grants
+            .lock()
+            .take(token.index(), |offer, addressee, generation| {
+                let genuine = Token::new(token.index(), generation, offer.kind(), offer.mode());
+                genuine == token
+                    && addressee == receiver.koid()
+                    && offer.sender.koid() == grantor
+            })
+            .ok_or(Error::NotFound)?;
+        self.deliver(offer, receiver, table)
+    }
+
+    /// Withdraws a grant of `sender` that was not accepted.
+    pub fn cancel(&self, sender: &Domain<P>, token: Token) -> Result<(), Error> {
+        let offer = self
+            .grants
+            .lock()
+            .take(token.index(), |offer, _, generation| {
+                let genuine = Token::new(token.index(), generation, offer.kind(), offer.mode());
+                genuine == token && offer.sender.koid() == sender.koid()
+            })
+            .ok_or(Error::NotFound)?;
+        self.withdraw(offer);
+        Ok(())
+    }
+
+    /// An offer that waits for a domain that ends; no more can be made to it from now on.
+    pub(crate) fn take_grant_for(&self, domain: u64) -> Option<Offer<P>> {
+        let mut grants = self.grants.lock();
+        grants.receivers.remove(&domain);
+        (0..grants.slots.len() as u32)
+            .find_map(|index| grants.take(index, |_, addressee, _| addressee == domain))
+    }
+
+    /// Drops the grants of capabilities that were revoked.
+    pub(crate) fn drop_dead_grants(&self) {
+        let mut grants = self.grants.lock();
+        for index in 0..grants.slots.len() as u32 {
+            drop(grants.take(index, |offer, _, _| offer.node.state() == NodeState::Dead));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Objects: what capabilities refer to.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use abi::{Error, ObjectKind, Rights};
+use mm::Region;
+use mm::lock::{Lock, Rank};
+use ring_layout::End;
+
+use crate::lineage::Lineage;
+use crate::{Ipc, Node, Platform, Ring};
+
+use abi::ring as ring_layout;
+
+/// How the program in an image begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// The address that the region is mapped at, a multiple of 2 MiB.
+    pub base: u64,
+    /// The first instruction.
+    pub entry: u64,
+}
+
+/// What an object is.
+#[derive(Debug)]
+pub enum Payload<P: Platform> {
+    /// Memory.
+    Region(Arc<Region>),
+    /// A pristine image, and how to start it.
+    Image(Arc<Region>, ImageInfo),
+    /// One side of a ring.
+    RingEnd(Arc<Ring<P>>, End),
+    /// A process.
+    Process(P::Process),
+}
+
+/// Something that capabilities refer to, and the lineage of those capabilities. It lives until the
+/// last node is gone.
+#[derive(Debug)]
+pub struct Object<P: Platform> {
+    koid: u64,
+    payload: Payload<P>,
+    pub(crate) lineage: Lock<Lineage<P>>,
+}
+
+impl<P: Platform> Object<P> {
+    /// Its number.
+    pub fn koid(&self) -> u64 {
+        self.koid
+    }
+
+    /// What it is.
+    pub fn payload(&self) -> &Payload<P> {
+        &self.payload
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> ObjectKind {
+        match self.payload {
+            Payload::Region(_) => ObjectKind::Region,
+            Payload::Image(..) => ObjectKind::Image,
+            Payload::RingEnd(..) => ObjectKind::RingEnd,
+            Payload::Process(_) => ObjectKind::Process,
+        }
+    }
+
+    /// The region behind it that mappings are made of, if it has one.
+    pub fn region(&self) -> Option<&Arc<Region>> {
+        match &self.payload {
+            Payload::Region(region) | Payload::Image(region, _) => Some(region),
+            Payload::RingEnd(ring, _) => Some(ring.region()),
+            Payload::Process(_) => None,
+        }
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// An object with its first capability, which `holder` has.
+    pub fn create_object(
+        &self,
+        payload: Payload<P>,
+        rights: Rights,
+        holder: u64,
+    ) -> Result<(Arc<Object<P>>, Arc<Node<P>>), Error> {
+        let koid = match &payload {
+            Payload::Region(region) | Payload::Image(region, _) => region.koid(),
+            Payload::RingEnd(..) => self.memory.next_koid(),
+            Payload::Process(process) => self.platform().domain_of(process),
+        };
+        let object = Arc::new(Object {
+            koid,
+            payload,
+            lineage: Lock::new(Rank::Lineage, Lineage::new()),
+        });
+        let root = object.lineage.lock().add_root(&object, rights, holder)?;
+        self.objects.fetch_add(1, Ordering::Relaxed);
+        Ok((object, root))
+    }
+
+    /// Says that a node may have lost what kept it: its holder, its last mapping, or its last
+    /// child. Takes it out of its tree if so, and the object along with its last node.
+    pub(crate) fn release(&self, node: &Node<P>) {
+        let object = node.object();
+        let empty = object.lineage.lock().release(node);
+        if empty {
+            self.destroy_object(object);
+        }
+    }
+
+    /// Returns what an object without capabilities holds.
+    pub(crate) fn destroy_object(&self, object: &Object<P>) {
+        match &object.payload {
+            Payload::Region(region) | Payload::Image(region, _) => {
+                self.memory.destroy_region(region);
+            }
+            Payload::RingEnd(ring, end) => self.close_end(ring, *end),
+            Payload::Process(_) => {}
+        }
+        self.objects.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,148 @@
+//! Regions as objects: made, mapped, sealed and destroyed by capability.
+
+use alloc::sync::Arc;
+
+use abi::{Error, Handle, MapFlags, ObjectKind, RegionFlags, RegionInfo, Rights};
+use mm::{MapRequest, Region};
+
+use crate::{Capability, Domain, Ipc, Node, Payload, Platform};
+
+/// What a mapping may be asked to allow.
+fn check_access(access: Rights) -> Result<(), Error> {
+    let only_access = Rights::ACCESS.contains(access) && access.contains(Rights::READ);
+    let write_or_execute = !access.contains(Rights::WRITE | Rights::EXECUTE);
+    if only_access && write_or_execute {
+        Ok(())
+    } else {
+        Err(Error::Invalid)
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// A region of zeroed memory; see [`Memory::create_region`](mm::Memory::create_region).
+    pub fn create_region(
+        &self,
+        domain: &Domain<P>,
+        len: u64,
+        flags: RegionFlags,
+        node: Option<usize>,
+    ) -> Result<Handle, Error> {
+        let commit = flags.contains(RegionFlags::COMMIT);
+        let region = self.memory.create_region(len, node, commit)?;
+        self.install_region(domain, region, Rights::REGION)
+    }
+
+    /// Makes a region an object that `domain` has, or destroys it.
+    pub fn install_region(
+        &self,
+        domain: &Domain<P>,
+        region: Arc<Region>,
+        rights: Rights,
+    ) -> Result<Handle, Error> {
+        self.install_object(domain, Payload::Region(region.clone()), rights)
+            .inspect_err(|_| self.memory.destroy_region(&region))
+    }
+
+    fn region(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        rights: Rights,
+    ) -> Result<(Capability<P>, Arc<Region>), Error> {
+        let capability = domain.look_up(handle, Some(ObjectKind::Region), rights)?;
+        let region = capability.object().region().ok_or(Error::WrongKind)?.clone();
+        Ok((capability, region))
+    }
+
+    /// The region that a handle stands for.
+    pub fn region_of(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        rights: Rights,
+    ) -> Result<Arc<Region>, Error> {
+        self.region(domain, handle, rights).map(|(_, region)| region)
+    }
+
+    /// Facts about a region.
+    pub fn region_info(&self, domain: &Domain<P>, handle: Handle) -> Result<RegionInfo, Error> {
+        let (_, region) = self.region(domain, handle, Rights::INSPECT)?;
+        Ok(RegionInfo {
+            koid: region.koid(),
+            len: region.len(),
+            present_pages: region.present_pages(),
+            leaf_tables: region.leaf_count() as u64,
+            mappings: region.mapping_count() as u64,
+            kind: region.kind() as u32,
+            sealed: region.is_sealed() as u32,
+        })
+    }
+
+    /// Takes writing away from everybody for good.
+    pub fn seal_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
+        let (_, region) = self.region(domain, handle, Rights::SEAL)?;
+        self.memory.seal(&region)
+    }
+
+    /// Unmaps a region everywhere, kills every capability of it and returns its memory.
+    pub fn destroy_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
+        let (capability, region) = self.region(domain, handle, Rights::DESTROY)?;
+        let object = capability.object();
+        let emptied = object.lineage.lock().kill_all();
+        if emptied {
+            self.destroy_object(object);
+        } else {
+            // Somebody else is at it; both return when nothing can reach the memory any more.
+            self.memory.destroy_region(&region);
+        }
+        self.drop_dead_grants();
+        let _ = domain.table.lock().remove(handle);
+        Ok(())
+    }
+
+    /// Maps part of a region; see [`Memory::map`](mm::Memory::map). `Denied`: an access that the
+    /// capability has no right for; `Invalid`: no access that makes sense.
+    #[allow(clippy::too_many_arguments)] // The registers of the call.
+    pub fn map(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        hint: u64,
+        offset: u64,
+        len: u64,
+        access: Rights,
+        flags: MapFlags,
+    ) -> Result<u64, Error> {
+        check_access(access)?;
+        let (capability, region) = self.region(domain, handle, Rights::MAP | access)?;
+        self.memory.map(
+            domain.space(),
+            &MapRequest {
+                region: &region,
+                permit: capability.node.permit(),
+                view: 0,
+                hint,
+                fixed: flags.contains(MapFlags::FIXED),
+                offset,
+                len,
+                access,
+                limit: capability.node.rights() & Rights::ACCESS,
+            },
+        )
+    }
+
+    /// Removes the mapping that begins at an address.
+    pub fn unmap(&self, domain: &Domain<P>, address: u64) -> Result<(), Error> {
+        let mapping = self.memory.unmap(domain.space(), address)?;
+        if let Some(node) = mapping.permit().keeper::<Node<P>>() {
+            self.release(&node);
+        }
+        Ok(())
+    }
+
+    /// Changes what the mapping that begins at an address allows.
+    pub fn protect(&self, domain: &Domain<P>, address: u64, access: Rights) -> Result<(), Error> {
+        check_access(access)?;
+        self.memory.protect(domain.space(), address, access)
+    }
+}
