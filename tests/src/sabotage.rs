@@ -192,9 +192,11 @@ impl Entry {
 /// Reads what became of `test` from the output of libtest.
 pub fn outcome(output: &str, test: &str) -> Outcome {
     let result = output.lines().find_map(|line| {
-        let result = line.strip_prefix("test ")?.strip_prefix(test)?;
-        // libtest adds " - should panic" to the names of such tests.
-        result.split_once(" ... ").map(|(_, result)| result)
+        let rest = line.strip_prefix("test ")?.strip_prefix(test)?;
+        // libtest says so behind the names of such tests.
+        rest.strip_prefix(" - should panic")
+            .unwrap_or(rest)
+            .strip_prefix(" ... ")
     });
     match result {
         Some("ok") => Outcome::Passed,
