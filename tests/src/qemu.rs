@@ -249,9 +249,12 @@ impl Run {
                     format!("QEMU gave up with status {status}; see --verbose for its command line")
                 }
             },
-            Ending::Signal(signal) => format!(
-                "QEMU was killed by signal {signal} (is the host short of memory? see --memory)"
-            ),
+            Ending::Signal(signal) => match self.complaints.lines().last() {
+                Some(complaint) => format!("QEMU was killed by signal {signal}: {complaint}"),
+                None => format!(
+                    "QEMU was killed by signal {signal} (is the host short of memory? see --memory)"
+                ),
+            },
             Ending::TimedOut(limit) => {
                 let seconds = limit.as_secs_f64();
                 return Err(Failure::timed_out(if silent {

@@ -162,7 +162,7 @@ fn conclude(success: &str, mut problems: Vec<String>, init_status: u8) -> u8 {
         problems.push(format!("init ended with status {init_status}"));
     }
     if problems.is_empty() {
-        say(&format!("{} {success}", good("ok")));
+        say(&format!("{} {success}", good("ok:")));
         return 0;
     }
     for problem in problems {

@@ -2,8 +2,11 @@
 
 use handover_tests::program::check;
 
+/// Flags of a segment of text.
 const READ_EXECUTE: u32 = 5;
+/// Flags of a segment of data.
 const READ_WRITE: u32 = 6;
+/// Flags that no segment may have.
 const ALL: u32 = 7;
 
 /// A segment to load: address, size in memory, flags.
@@ -104,4 +107,20 @@ fn no_single_wrong_byte_panics() {
             let _ = check(&bytes);
         }
     }
+}
+
+#[test]
+fn a_program_under_a_taken_name_is_refused() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&file, executable(&[(0x20_0000, 4096, READ_EXECUTE)])).expect("it is written");
+    let fakes = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("emulators");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_handover"))
+        .arg("--program")
+        .arg(format!("{}:init", file.path().display()))
+        .env("HANDOVER_QEMU", fakes.join("orderly"))
+        .env("CARGO", fakes.join("cargo"))
+        .output()
+        .expect("the runner starts");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("already a program init"));
 }
