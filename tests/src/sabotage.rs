@@ -87,7 +87,7 @@ pub const ENTRIES: &[Entry] = &[
         takes_away: "the fence between publishing and looking for sleepers",
         package: "handover-ring",
         file: "loom_slot",
-        test: "no_wakeup_is_lost",
+        test: "a_sleeping_consumer_is_always_woken",
         kind: Kind::Loom,
     },
 ];

@@ -176,8 +176,8 @@ fn a_silent_machine_is_stopped_at_the_limit() {
 
 #[test]
 fn a_stuck_machine_is_stopped_and_its_last_words_are_kept() {
-    let (ending, lines, status) = run("stuck", 2000);
-    assert_eq!(ending, Ending::TimedOut(Duration::from_secs(2)));
+    let (ending, lines, status) = run("stuck", 5000);
+    assert_eq!(ending, Ending::TimedOut(Duration::from_secs(5)));
     assert_eq!(lines, ["up", "half"]);
     assert!(
         status
