@@ -6,9 +6,11 @@
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::build::{self, GUEST_DIRECTORY};
+use crate::console;
 use crate::failure::Failure;
 
 const TIME_LIMIT: Duration = Duration::from_secs(900);
@@ -182,10 +184,14 @@ impl Entry {
 
     fn run(&self, sabotage: Option<&str>) -> Result<Outcome, Failure> {
         let output = bounded_output(self.command(sabotage))?;
-        Ok(match output {
-            Some(text) => outcome(&text, self.test),
-            None => Outcome::Hung,
-        })
+        let Some((said, complaints)) = output else {
+            return Ok(Outcome::Hung);
+        };
+        let outcome = outcome(&said, self.test);
+        if outcome == Outcome::NotBuilt {
+            console::complain(complaints.trim_end());
+        }
+        Ok(outcome)
     }
 }
 
@@ -206,23 +212,19 @@ pub fn outcome(output: &str, test: &str) -> Outcome {
     }
 }
 
-/// The standard output of `command`; `None` when it and its children were killed at the limit.
-fn bounded_output(mut command: Command) -> Result<Option<String>, Failure> {
+/// What `command` wrote to its two outputs; `None` when it and its children were killed at the
+/// limit.
+fn bounded_output(mut command: Command) -> Result<Option<(String, String)>, Failure> {
     let not_started = |error| Failure::failed(format!("cargo can't be started: {error}"));
     // A group of its own, so that a hanging test dies with the cargo that started it.
     let mut child = command
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
         .map_err(not_started)?;
-    let reader = child.stdout.take().map(|mut stdout| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = stdout.read_to_end(&mut bytes);
-            String::from_utf8_lossy(&bytes).into_owned()
-        })
-    });
+    let output = child.stdout.take().map(read_all);
+    let complaints = child.stderr.take().map(read_all);
     let deadline = Instant::now() + TIME_LIMIT;
     while child.try_wait().map_err(not_started)?.is_none() {
         if Instant::now() >= deadline {
@@ -233,11 +235,21 @@ fn bounded_output(mut command: Command) -> Result<Option<String>, Failure> {
         }
         std::thread::sleep(POLL);
     }
-    Ok(Some(
+    let text = |reader: Option<JoinHandle<String>>| {
         reader
             .and_then(|reader| reader.join().ok())
-            .unwrap_or_default(),
-    ))
+            .unwrap_or_default()
+    };
+    Ok(Some((text(output), text(complaints))))
+}
+
+/// Reads `source` to its end in a thread of its own.
+fn read_all(mut source: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = source.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 #[cfg(test)]

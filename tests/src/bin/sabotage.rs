@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use handover_tests::console::{complain, say};
 use handover_tests::failure::{EXIT_FAILED, EXIT_USAGE, Failure};
-use handover_tests::runner;
 use handover_tests::sabotage::{ENTRIES, Entry, Verdict};
 use handover_tests::table::{self, Align};
 
@@ -52,7 +51,7 @@ fn main() -> ExitCode {
             }
         }
         Err(failure) => {
-            runner::report(&failure);
+            complain(&format!("sabotage: {failure}"));
             failure.exit_status().into()
         }
     }
