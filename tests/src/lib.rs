@@ -3,7 +3,7 @@
 //! The binary `handover` is a thin shell around this library, which the QEMU tests use directly:
 //! [`build`] makes the kernel and the programs, [`initrd`] packs what the machine reads,
 //! [`machine`] and [`qemu`] run it, [`serial`] reads what it said, and [`demo`], [`suite`] and
-//! [`bench`] judge that.
+//! [`mod@bench`] judge that.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 

@@ -32,7 +32,7 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
     let qemu = Qemu::find()?;
     let guest = build::guest(options.profile(&job))?;
     check_names(&job, &programs, &guest)?;
-    let session = Session {
+    let prepared = Prepared {
         options,
         qemu,
         guest,
@@ -40,15 +40,15 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
         input,
     };
     match &job {
-        Job::Demo => session.demo(&job, &machine),
-        Job::Exec(_) => session.boot(&job, &machine, &|_| None)?.exit_status(),
-        Job::Suite(_) | Job::List => session.suite(&job, &machine),
-        Job::Bench => session.bench(&job, &machine),
+        Job::Demo => prepared.demo(&job, &machine),
+        Job::Exec(_) => prepared.boot(&job, &machine, &|_| None)?.exit_status(),
+        Job::Suite(_) | Job::List => prepared.suite(&job, &machine),
+        Job::Bench => prepared.bench(&job, &machine),
     }
 }
 
 /// Everything that was read and built before the first boot.
-struct Session<'a> {
+struct Prepared<'a> {
     options: &'a Options,
     qemu: Qemu,
     guest: Guest,
@@ -56,7 +56,7 @@ struct Session<'a> {
     input: Vec<u8>,
 }
 
-impl Session<'_> {
+impl Prepared<'_> {
     fn demo(&self, job: &Job, machine: &Machine) -> Result<u8, Failure> {
         let run = self.boot(job, machine, &|_| None)?;
         let status = run.exit_status()?;
