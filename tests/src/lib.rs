@@ -1,1 +1,27 @@
 //! The runner, the QEMU suites and the host tests of Handover.
+//!
+//! The binary `handover` is a thin shell around this library, which the QEMU tests use directly:
+//! [`build`] makes the kernel and the programs, [`initrd`] packs what the machine reads,
+//! [`machine`] and [`qemu`] run it, [`serial`] reads what it said, and [`demo`], [`suite`] and
+//! [`mod@bench`] judge that.
+#![warn(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod bench;
+pub mod boot;
+pub mod build;
+pub mod console;
+pub mod demo;
+pub mod failure;
+pub mod initrd;
+pub mod machine;
+pub mod options;
+pub mod program;
+pub mod qemu;
+pub mod runner;
+pub mod sabotage;
+pub mod serial;
+pub mod suite;
+pub mod symbolise;
+pub mod table;
+pub mod targets;

@@ -1,0 +1,46 @@
+# Every target does its own set-up. `make help` names them.
+
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+# The toolchain is the one of rust-toolchain.toml.
+unexport RUSTUP_TOOLCHAIN
+
+GUEST := -p handover-arch -p handover-boot -p handover-kernel -p handover-rt -p handover-programs
+GUEST_TARGET := --target x86_64-unknown-none --target-dir target/guest
+
+.DEFAULT_GOAL := help
+.PHONY: run test check bench sabotage debug doc setup runner help
+
+run: setup runner ## Boot and hand a file over in three ways (ARGS="--input FILE", ARGS=--help)
+	@cargo run --quiet -- $(ARGS)
+
+test: check ## Run everything that must hold: check, host tests, QEMU suites, loom
+	cargo test --workspace
+	RUSTFLAGS="--cfg loom" cargo test -p handover-ring --release --test loom_slot --target-dir target/loom
+
+check: setup ## Check format and lints, for the host and for the target
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy $(GUEST) $(GUEST_TARGET) -- -D warnings
+
+bench: setup runner ## Measure the kernel paths and compare them with their limits
+	@cargo run --quiet -- --bench $(ARGS)
+
+sabotage: setup runner ## Take one mechanism away at a time; a named test must notice
+	@cargo run --quiet --bin sabotage -- $(ARGS)
+
+debug: setup runner ## Boot and wait for gdb before the first instruction
+	@cargo run --quiet -- --gdb $(ARGS)
+
+doc: setup ## Build the documentation of all crates
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+
+setup: ## Install what is missing: QEMU, a linker, the Rust target
+	@scripts/setup
+
+runner: setup
+	@[ -x target/debug/handover ] || echo "building the runner …" >&2
+	@cargo build --quiet -p handover-tests --bins
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
+		printf 'make %-9s %s\n' "$$target" "$$text"; done

@@ -1,0 +1,94 @@
+//! `sabotage`: builds Handover without one of its mechanisms at a time and checks that a named
+//! test notices.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use handover_tests::console::{complain, say};
+use handover_tests::failure::{EXIT_FAILED, EXIT_USAGE, Failure};
+use handover_tests::sabotage::{ENTRIES, Entry, Verdict};
+use handover_tests::table::{self, Align};
+
+/// Takes one mechanism away at a time and checks that the test that guards it fails.
+///
+/// Exit status: 0 when every sabotage is noticed, 1 when one is not, 2 for a wrong option.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Options {
+    /// Only entries whose name contains this
+    filter: Option<String>,
+
+    /// Lists the entries without building anything
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let filter = options.filter.as_deref().unwrap_or("");
+    let entries: Vec<&Entry> = ENTRIES
+        .iter()
+        .filter(|entry| entry.name.contains(filter))
+        .collect();
+    if entries.is_empty() {
+        complain(&format!(
+            "sabotage: there is no entry named like {filter}; see --list"
+        ));
+        return EXIT_USAGE.into();
+    }
+    if options.list {
+        say(&matrix(&entries, &[]));
+        return ExitCode::SUCCESS;
+    }
+    match check(&entries) {
+        Ok(verdicts) => {
+            say(&matrix(&entries, &verdicts));
+            let all = verdicts.iter().all(|verdict| *verdict == Verdict::Noticed);
+            if all {
+                ExitCode::SUCCESS
+            } else {
+                EXIT_FAILED.into()
+            }
+        }
+        Err(failure) => {
+            complain(&format!("sabotage: {failure}"));
+            failure.exit_status().into()
+        }
+    }
+}
+
+fn check(entries: &[&Entry]) -> Result<Vec<Verdict>, Failure> {
+    let mut verdicts = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        complain(&format!(
+            "[{}/{}] {} …",
+            index + 1,
+            entries.len(),
+            entry.name
+        ));
+        verdicts.push(entry.check()?);
+    }
+    Ok(verdicts)
+}
+
+fn matrix(entries: &[&Entry], verdicts: &[Verdict]) -> String {
+    let mut head = vec![
+        ("sabotage", Align::Left),
+        ("takes away", Align::Left),
+        ("test", Align::Left),
+    ];
+    if !verdicts.is_empty() {
+        head.push(("result", Align::Left));
+    }
+    let rows: Vec<Vec<String>> = entries
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| {
+            let test = format!("{}::{}", entry.file, entry.test);
+            let mut cells = vec![entry.name.to_owned(), entry.takes_away.to_owned(), test];
+            cells.extend(verdicts.get(index).map(|verdict| verdict.describe()));
+            cells
+        })
+        .collect();
+    table::render(&head, &rows)
+}

@@ -1,0 +1,258 @@
+//! The command line of the runner.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Parser};
+
+use crate::build::Profile;
+use crate::failure::Failure;
+use crate::machine::{Accelerator, Debugger, InstructionCount, MIB, Machine};
+use crate::program::ProgramFile;
+
+/// What `make run` reads when nobody names a file, relative to the repository.
+pub const DEFAULT_INPUT: &str = "LICENSE";
+
+const DEMO_SECONDS: u64 = 60;
+const OTHER_SECONDS: u64 = 600;
+const CPUS_MAX: i64 = 64;
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0    all is well
+  1    a check failed, or the machine did not do its work
+  2    a wrong option, or a file that is missing or can't be used
+  124  the machine was stopped at the time limit
+With --exec it is the status of the program, 0 to 255, once the machine has run it.
+
+Environment:
+  ACCEL          the accelerator, as --accel
+  HANDOVER_QEMU  the emulator, instead of qemu-system-x86_64 on the path";
+
+/// Builds the Handover kernel and its programs, boots them in QEMU and checks what they did.
+///
+/// Without --exec, --suite, --list or --bench it shows the main job: a producer hands a file to a consumer
+/// on another CPU through a ring, by Share and by Move, and every digest is compared with the one
+/// computed on the host.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "handover", version, after_help = EXIT_STATUS, max_term_width = 100)]
+#[command(group = ArgGroup::new("job").args(["exec", "suite", "list", "bench"]))]
+pub struct Options {
+    /// The file that the producer hands over [default: LICENSE of the repository]
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+
+    /// Adds a static x86_64 ELF program under NAME (default: the file's stem); repeatable
+    #[arg(long = "program", value_name = "FILE[:NAME]")]
+    pub programs: Vec<ProgramFile>,
+
+    /// Runs a program of the initrd with arguments; quotes work as in a shell
+    #[arg(long, value_name = "NAME ARG…")]
+    pub exec: Option<String>,
+
+    /// Runs the guest suites, or the cases whose id contains FILTER
+    #[arg(long, value_name = "FILTER", num_args = 0..=1)]
+    pub suite: Option<Option<String>>,
+
+    /// Lists the cases of the guest suites
+    #[arg(long)]
+    pub list: bool,
+
+    /// Measures the kernel paths and compares them with their limits
+    #[arg(long)]
+    pub bench: bool,
+
+    /// CPUs, 1 to 64 [default: 2; for --bench one run with 1 and one with 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=CPUS_MAX))]
+    pub smp: Option<u32>,
+
+    /// Memory, as 256M or 1G [default: what the initrd needs, at least 128M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory_mib)]
+    pub memory: Option<u64>,
+
+    /// NUMA nodes over which CPUs and memory are spread evenly
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=CPUS_MAX))]
+    pub numa: u32,
+
+    /// What executes the machine
+    #[arg(long, value_enum, env = "ACCEL", default_value = "tcg")]
+    pub accel: Accelerator,
+
+    /// QEMU's CPU model [default: max; for --bench max,-erms]
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Option<String>,
+
+    /// The time limit [default: 60 for the demonstration, 600 for all else]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: Option<u64>,
+
+    /// Seeds the schedule: the same number gives the same interleaving (with --icount on)
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+
+    /// Stops before the first instruction and waits for gdb; no time limit
+    #[arg(long)]
+    pub gdb: bool,
+
+    /// Makes instructions the clock, so that a run repeats exactly [default: on with tcg, off with --gdb]
+    #[arg(long, value_enum, value_name = "on|off", num_args = 0..=1, default_missing_value = "on")]
+    pub icount: Option<InstructionCount>,
+
+    /// Builds the guest with all debug assertions (always so for --suite)
+    #[arg(long)]
+    pub checked: bool,
+
+    /// Shows every serial line and the command line of QEMU
+    #[arg(long)]
+    pub verbose: bool,
+}
+
+/// What the machine is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
+    /// Hand the input over in three ways.
+    Demo,
+    /// Run one program: its name and arguments.
+    Exec(Vec<String>),
+    /// Run the suites, or the cases that match.
+    Suite(Option<String>),
+    /// Name the cases of the suites.
+    List,
+    /// Measure the kernel paths.
+    Bench,
+}
+
+impl Job {
+    /// The arguments of `init` for this job.
+    pub fn arguments(&self) -> Vec<String> {
+        let word = |text: &str| text.to_owned();
+        match self {
+            Self::Demo => vec![word("demo")],
+            Self::Exec(words) => [vec![word("exec")], words.clone()].concat(),
+            Self::Suite(None) => vec![word("suite")],
+            Self::Suite(Some(filter)) => vec![word("suite"), filter.clone()],
+            Self::List => vec![word("suite"), word("--list")],
+            Self::Bench => vec![word("bench")],
+        }
+    }
+}
+
+impl Options {
+    /// What the machine is to do.
+    ///
+    /// # Errors
+    /// A usage failure when the words of `--exec` can't be taken apart or are none.
+    pub fn job(&self) -> Result<Job, Failure> {
+        if let Some(line) = &self.exec {
+            let words = shell_words::split(line)
+                .map_err(|error| Failure::usage(format!("--exec: {error} in: {line}")))?;
+            if words.is_empty() {
+                return Err(Failure::usage("--exec needs the name of a program"));
+            }
+            return Ok(Job::Exec(words));
+        }
+        Ok(match &self.suite {
+            Some(filter) => Job::Suite(filter.clone()),
+            None if self.list => Job::List,
+            None if self.bench => Job::Bench,
+            None => Job::Demo,
+        })
+    }
+
+    /// How the guest is compiled for `job`.
+    pub fn profile(&self, job: &Job) -> Profile {
+        match job {
+            Job::Suite(_) | Job::List => Profile::GuestChecked,
+            _ if self.checked => Profile::GuestChecked,
+            _ => Profile::Guest,
+        }
+    }
+
+    /// The machine for `job`.
+    ///
+    /// # Errors
+    /// A usage failure when options exclude one another.
+    pub fn machine(&self, job: &Job) -> Result<Machine, Failure> {
+        let counts = self.icount == Some(InstructionCount::On);
+        if counts && self.accel == Accelerator::Kvm {
+            return Err(Failure::usage(
+                "--icount on needs --accel tcg: KVM can't count instructions",
+            ));
+        }
+        if *job == Job::Bench
+            && (self.accel == Accelerator::Kvm || self.icount == Some(InstructionCount::Off))
+        {
+            return Err(Failure::usage(
+                "--bench counts instructions: it needs --accel tcg and --icount on",
+            ));
+        }
+        if *job == Job::Bench && self.gdb {
+            return Err(Failure::usage("--bench can't be measured under --gdb"));
+        }
+        let default_count = match self.accel {
+            Accelerator::Tcg if !self.gdb => InstructionCount::On,
+            _ => InstructionCount::Off,
+        };
+        let cpus = self.smp.unwrap_or(2);
+        if self.numa > cpus {
+            return Err(Failure::usage(format!(
+                "--numa {}: a node needs a CPU, and there are {cpus}",
+                self.numa
+            )));
+        }
+        let default_seconds = if *job == Job::Demo {
+            DEMO_SECONDS
+        } else {
+            OTHER_SECONDS
+        };
+        let default_cpu = if *job == Job::Bench {
+            "max,-erms"
+        } else {
+            "max"
+        };
+        let seconds = self.timeout.unwrap_or(default_seconds);
+        Ok(Machine {
+            cpus,
+            memory_mib: self.memory,
+            numa_nodes: self.numa,
+            accelerator: self.accel,
+            cpu_model: self.cpu.clone().unwrap_or_else(|| default_cpu.into()),
+            instruction_count: self.icount.unwrap_or(default_count),
+            seed: self.seed,
+            debugger: if self.gdb {
+                Debugger::Waits
+            } else {
+                Debugger::None
+            },
+            time_limit: (!self.gdb).then(|| Duration::from_secs(seconds)),
+        })
+    }
+}
+
+/// Reads a size like `256M` or `1G` into MiB; a plain number is MiB, as for QEMU.
+fn parse_memory_mib(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "M" | "MB" | "MIB" => 1,
+        "G" | "GB" | "GIB" => 1024,
+        "K" | "KB" | "KIB" => {
+            let kib: u64 = digits
+                .parse()
+                .map_err(|_| "a size like 256M or 1G is needed")?;
+            let whole = kib.is_multiple_of(MIB / 1024) && kib > 0;
+            return if whole {
+                Ok(kib / 1024)
+            } else {
+                Err("whole MiB are needed".into())
+            };
+        }
+        _ => return Err("a size like 256M or 1G is needed".into()),
+    };
+    let count: u64 = digits
+        .parse()
+        .map_err(|_| "a size like 256M or 1G is needed")?;
+    match count.checked_mul(unit) {
+        Some(mib @ 16..=4_194_304) => Ok(mib),
+        _ => Err("between 16M and 4096G is possible".into()),
+    }
+}

@@ -1,0 +1,283 @@
+//! The sabotage matrix: take one mechanism away and see that a named test fails.
+//!
+//! A test that still passes without the mechanism holds nothing. Noticed means that the test was
+//! built, ran and failed; not building, not being there and hanging are no notice.
+
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::build::{self, GUEST_DIRECTORY};
+use crate::console;
+use crate::failure::Failure;
+
+const TIME_LIMIT: Duration = Duration::from_secs(900);
+const POLL: Duration = Duration::from_millis(20);
+
+/// How the test of an entry is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// As an ordinary test.
+    Host,
+    /// Under `--cfg loom`, optimised.
+    Loom,
+}
+
+/// One mechanism, and the test that must fail without it.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The value of `--cfg sabotage="…"`.
+    pub name: &'static str,
+    /// What is taken away.
+    pub takes_away: &'static str,
+    /// The package of the test.
+    pub package: &'static str,
+    /// Its file in the package's `tests/`.
+    pub file: &'static str,
+    /// Its full name.
+    pub test: &'static str,
+    /// How it is built.
+    pub kind: Kind,
+}
+
+/// All entries.
+pub const ENTRIES: &[Entry] = &[
+    Entry {
+        name: "no_remote_shootdown",
+        takes_away: "the flush on other CPUs",
+        package: "handover-tests",
+        file: "shootdown",
+        test: "other_cpus_lose_a_cleared_mapping",
+        kind: Kind::Host,
+    },
+    Entry {
+        name: "no_local_flush",
+        takes_away: "the flush on the CPU that edits",
+        package: "handover-tests",
+        file: "shootdown",
+        test: "the_editing_cpu_loses_a_cleared_mapping",
+        kind: Kind::Host,
+    },
+    Entry {
+        name: "move_publishes_before_ack",
+        takes_away: "the wait of Move for acknowledgements",
+        package: "handover-tests",
+        file: "transfers",
+        test: "move_publishes_only_after_every_cpu_acknowledged",
+        kind: Kind::Host,
+    },
+    Entry {
+        name: "right_not_checked",
+        takes_away: "the check of a capability's rights",
+        package: "handover-tests",
+        file: "capabilities",
+        test: "an_operation_without_its_right_is_denied",
+        kind: Kind::Host,
+    },
+    Entry {
+        name: "generation_not_bumped",
+        takes_away: "the new generation of a reused slot",
+        package: "handover-tests",
+        file: "capabilities",
+        test: "a_handle_is_never_valid_twice",
+        kind: Kind::Host,
+    },
+    Entry {
+        name: "wake_fence_missing",
+        takes_away: "the fence between publishing and looking for sleepers",
+        package: "handover-ring",
+        file: "loom_slot",
+        test: "a_sleeping_consumer_is_always_woken",
+        kind: Kind::Loom,
+    },
+];
+
+/// What one run of a test came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ran and passed.
+    Passed,
+    /// It ran and failed.
+    Failed,
+    /// There is no test of this name.
+    Absent,
+    /// It did not build.
+    NotBuilt,
+    /// It reached the time limit.
+    Hung,
+}
+
+/// What the matrix says about an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The test passes with the mechanism and fails without it.
+    Noticed,
+    /// The test does not even pass with the mechanism in place.
+    Baseline(Outcome),
+    /// The test did not fail without the mechanism.
+    Unnoticed(Outcome),
+}
+
+impl Verdict {
+    /// One cell of the matrix.
+    pub fn describe(self) -> String {
+        let what = |outcome| match outcome {
+            Outcome::Passed => "the test passes",
+            Outcome::Failed => "the test fails",
+            Outcome::Absent => "no test of this name",
+            Outcome::NotBuilt => "it does not build",
+            Outcome::Hung => "the test hangs",
+        };
+        match self {
+            Self::Noticed => "noticed".into(),
+            Self::Baseline(outcome) => format!("UNTESTED: with all in place {}", what(outcome)),
+            Self::Unnoticed(outcome) => format!("UNNOTICED: {}", what(outcome)),
+        }
+    }
+}
+
+impl Entry {
+    /// Runs the test with and without the mechanism.
+    ///
+    /// # Errors
+    /// When cargo can't be started.
+    pub fn check(&self) -> Result<Verdict, Failure> {
+        let baseline = self.run(None)?;
+        if baseline != Outcome::Passed {
+            return Ok(Verdict::Baseline(baseline));
+        }
+        Ok(match self.run(Some(self.name))? {
+            Outcome::Failed => Verdict::Noticed,
+            outcome => Verdict::Unnoticed(outcome),
+        })
+    }
+
+    /// The compiler flags for a build with `sabotage`, or for an intact one.
+    pub fn flags(&self, sabotage: Option<&str>) -> String {
+        let loom = (self.kind == Kind::Loom).then(|| "--cfg loom".to_owned());
+        let sabotage = sabotage.map(|name| format!("--cfg sabotage=\"{name}\""));
+        [loom, sabotage]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    fn command(&self, sabotage: Option<&str>) -> Command {
+        let target = build::repository().join("target/sabotage");
+        let mut command = build::cargo();
+        command.args(["test", "--package", self.package, "--test", self.file]);
+        if self.kind == Kind::Loom {
+            command.arg("--release");
+        }
+        command
+            .arg("--target-dir")
+            .arg(&target)
+            .args(["--", "--exact", self.test])
+            .env("RUSTFLAGS", self.flags(sabotage))
+            .env(GUEST_DIRECTORY, target.join("guest"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, sabotage: Option<&str>) -> Result<Outcome, Failure> {
+        let output = bounded_output(self.command(sabotage))?;
+        let Some((said, complaints)) = output else {
+            return Ok(Outcome::Hung);
+        };
+        let outcome = outcome(&said, self.test);
+        if outcome == Outcome::NotBuilt {
+            console::complain(complaints.trim_end());
+        }
+        Ok(outcome)
+    }
+}
+
+/// Reads what became of `test` from the output of libtest.
+pub fn outcome(output: &str, test: &str) -> Outcome {
+    let result = output.lines().find_map(|line| {
+        let rest = line.strip_prefix("test ")?.strip_prefix(test)?;
+        // libtest says so behind the names of such tests.
+        rest.strip_prefix(" - should panic")
+            .unwrap_or(rest)
+            .strip_prefix(" ... ")
+    });
+    match result {
+        Some("ok") => Outcome::Passed,
+        Some("FAILED") => Outcome::Failed,
+        _ if output.lines().any(|line| line.starts_with("test result:")) => Outcome::Absent,
+        _ => Outcome::NotBuilt,
+    }
+}
+
+/// What `command` wrote to its two outputs; `None` when it and its children were killed at the
+/// limit.
+fn bounded_output(mut command: Command) -> Result<Option<(String, String)>, Failure> {
+    let not_started = |error| Failure::failed(format!("cargo can't be started: {error}"));
+    // A group of its own, so that a hanging test dies with the cargo that started it.
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(not_started)?;
+    let output = child.stdout.take().map(read_all);
+    let complaints = child.stderr.take().map(read_all);
+    let deadline = Instant::now() + TIME_LIMIT;
+    while child.try_wait().map_err(not_started)?.is_none() {
+        if Instant::now() >= deadline {
+            let group = rustix::process::Pid::from_child(&child);
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            let _ = child.wait();
+            return Ok(None);
+        }
+        std::thread::sleep(POLL);
+    }
+    let text = |reader: Option<JoinHandle<String>>| {
+        reader
+            .and_then(|reader| reader.join().ok())
+            .unwrap_or_default()
+    };
+    Ok(Some((text(output), text(complaints))))
+}
+
+/// Reads `source` to its end in a thread of its own.
+fn read_all(mut source: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = source.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ENTRIES, Outcome, outcome};
+
+    #[test]
+    fn the_output_of_libtest_is_understood() {
+        let ran =
+            |result: &str| format!("\nrunning 1 test\ntest a::b ... {result}\n\ntest result: …\n");
+        assert_eq!(outcome(&ran("ok"), "a::b"), Outcome::Passed);
+        assert_eq!(outcome(&ran("FAILED"), "a::b"), Outcome::Failed);
+        assert_eq!(outcome(&ran("ok"), "a"), Outcome::Absent);
+        assert_eq!(
+            outcome("running 0 tests\n\ntest result: ok. 0 passed", "a"),
+            Outcome::Absent
+        );
+        assert_eq!(outcome("", "a"), Outcome::NotBuilt);
+    }
+
+    #[test]
+    fn names_of_entries_are_unique() {
+        for (index, entry) in ENTRIES.iter().enumerate() {
+            assert!(
+                ENTRIES[..index]
+                    .iter()
+                    .all(|other| other.name != entry.name)
+            );
+        }
+    }
+}

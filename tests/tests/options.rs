@@ -1,0 +1,168 @@
+//! What the options of the runner mean, and the machine and command line that they make.
+
+use clap::Parser;
+use handover_tests::machine::{Accelerator, InstructionCount, Machine, memory_for_initrd};
+use handover_tests::options::{Job, Options};
+
+fn options(arguments: &[&str]) -> Options {
+    Options::try_parse_from([&["handover"], arguments].concat()).expect("good options")
+}
+
+fn refused(arguments: &[&str]) -> bool {
+    match Options::try_parse_from([&["handover"], arguments].concat()) {
+        Err(_) => true,
+        Ok(options) => options.job().and_then(|job| options.machine(&job)).is_err(),
+    }
+}
+
+#[test]
+fn each_job_has_its_arguments_for_init() {
+    let arguments = |given: &[&str]| options(given).job().expect("a job").arguments();
+    assert_eq!(arguments(&[]), ["demo"]);
+    assert_eq!(
+        arguments(&["--exec", "hello 'a b' c\\ d"]),
+        ["exec", "hello", "a b", "c d"]
+    );
+    assert_eq!(arguments(&["--suite"]), ["suite"]);
+    assert_eq!(arguments(&["--suite", "ring"]), ["suite", "ring"]);
+    assert_eq!(arguments(&["--list"]), ["suite", "--list"]);
+    assert_eq!(arguments(&["--bench"]), ["bench"]);
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused() {
+    for arguments in [
+        &["--smp", "0"][..],
+        &["--smp", "65"],
+        &["--memory", "much"],
+        &["--memory", "0"],
+        &["--memory", "1000K"],
+        &["--memory", "99999999999999999999G"],
+        &["--numa", "3"],
+        &["--timeout", "0"],
+        &["--suite", "a", "--bench"],
+        &["--exec", "a", "--list"],
+        &["--accel", "kvm", "--icount"],
+        &["--bench", "--accel", "kvm"],
+        &["--bench", "--icount", "off"],
+        &["--program", "file:a/b"],
+        &["--program", "file:init.args"],
+        &["--program", "input"],
+        &["stray"],
+    ] {
+        assert!(refused(arguments), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_program_is_called_by_its_stem_unless_named() {
+    let options = options(&["--program", "a/hello.elf", "--program", "b/hello.elf:other"]);
+    let names: Vec<_> = options
+        .programs
+        .iter()
+        .map(|file| file.name.as_str())
+        .collect();
+    assert_eq!(names, ["hello", "other"]);
+    assert_eq!(options.programs[1].path.to_str(), Some("b/hello.elf"));
+}
+
+#[test]
+fn counting_instructions_is_on_where_it_can_be() {
+    let count = |given: &[&str]| {
+        options(given)
+            .machine(&Job::Demo)
+            .expect("a machine")
+            .instruction_count
+    };
+    assert_eq!(count(&[]), InstructionCount::On);
+    assert_eq!(count(&["--icount"]), InstructionCount::On);
+    assert_eq!(count(&["--icount", "off"]), InstructionCount::Off);
+    assert_eq!(count(&["--gdb"]), InstructionCount::Off);
+    assert_eq!(count(&["--accel", "kvm"]), InstructionCount::Off);
+}
+
+#[test]
+fn the_time_limit_depends_on_the_job_and_gdb_has_none() {
+    let seconds = |given: &[&str]| {
+        let options = options(given);
+        let job = options.job().expect("a job");
+        options
+            .machine(&job)
+            .expect("a machine")
+            .time_limit
+            .map(|limit| limit.as_secs())
+    };
+    assert_eq!(seconds(&[]), Some(60));
+    assert_eq!(seconds(&["--suite"]), Some(600));
+    assert_eq!(seconds(&["--timeout", "5"]), Some(5));
+    assert_eq!(seconds(&["--gdb"]), None);
+}
+
+#[test]
+fn memory_follows_the_initrd() {
+    let mib = 1 << 20;
+    assert_eq!(memory_for_initrd(0), 128);
+    assert_eq!(memory_for_initrd(16 * mib), 128);
+    assert_eq!(memory_for_initrd(16 * mib + 1), 192);
+    assert_eq!(memory_for_initrd(65 * mib), 384);
+}
+
+fn command_line(machine: &Machine) -> String {
+    let arguments = machine.arguments("k".as_ref(), "i".as_ref(), 0);
+    let words: Vec<_> = arguments
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect();
+    words.join(" ")
+}
+
+#[test]
+fn the_command_line_of_the_default_machine_is_the_known_good_one() {
+    assert_eq!(
+        command_line(&Machine::default()),
+        "-machine q35 -accel tcg,thread=single -icount shift=0,sleep=off -cpu max -smp 2 -m 128M \
+         -display none -net none -serial stdio -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=4 \
+         -kernel k -initrd i"
+    );
+}
+
+#[test]
+fn nodes_share_cpus_and_memory() {
+    let machine = Machine {
+        cpus: 3,
+        numa_nodes: 2,
+        memory_mib: Some(129),
+        ..Machine::default()
+    };
+    let line = command_line(&machine);
+    assert!(line.contains("id=memory0,size=65M"), "{line}");
+    assert!(
+        line.contains("node,nodeid=0,memdev=memory0,cpus=0-1"),
+        "{line}"
+    );
+    assert!(line.contains("id=memory1,size=64M"), "{line}");
+    assert!(
+        line.contains("node,nodeid=1,memdev=memory1,cpus=2"),
+        "{line}"
+    );
+}
+
+#[test]
+fn accelerators_are_passed_on() {
+    let kvm = Machine {
+        accelerator: Accelerator::Kvm,
+        ..Machine::default()
+    };
+    assert!(command_line(&kvm).contains("-accel kvm"));
+    assert!(!command_line(&kvm).contains("icount"));
+    let threads = Machine {
+        instruction_count: InstructionCount::Off,
+        ..Machine::default()
+    };
+    assert!(command_line(&threads).contains("-accel tcg,thread=multi"));
+    let seeded = Machine {
+        seed: Some(7),
+        ..Machine::default()
+    };
+    assert!(command_line(&seeded).contains("-append seed=7"));
+}

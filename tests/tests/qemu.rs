@@ -1,0 +1,219 @@
+//! Handover in its machine: the demonstration on awkward sizes, CPU counts and models, the guest
+//! suites, and the exit status of a program. No test looks at the clock; a hang is the only limit.
+
+use std::sync::{Condvar, Mutex, OnceLock};
+
+use handover_tests::boot::Boot;
+use handover_tests::build::{self, Guest, Profile};
+use handover_tests::demo;
+use handover_tests::machine::Machine;
+use handover_tests::options::Job;
+use handover_tests::qemu::{Qemu, Run};
+use handover_tests::suite;
+
+/// How many machines may run at once.
+const MACHINES: usize = 2;
+
+/// Counts the machines that may still be started.
+struct Places {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+static PLACES: Places = Places {
+    free: Mutex::new(MACHINES),
+    freed: Condvar::new(),
+};
+
+/// A machine's place; dropping it lets the next one start.
+struct Place;
+
+impl Place {
+    fn take() -> Self {
+        let free = PLACES.free.lock().expect("no holder panics");
+        let mut free = PLACES
+            .freed
+            .wait_while(free, |free| *free == 0)
+            .expect("no holder panics");
+        *free -= 1;
+        Self
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *PLACES.free.lock().expect("no holder panics") += 1;
+        PLACES.freed.notify_one();
+    }
+}
+
+fn guest(profile: Profile) -> &'static Guest {
+    static OPTIMISED: OnceLock<Guest> = OnceLock::new();
+    static CHECKED: OnceLock<Guest> = OnceLock::new();
+    let cell = match profile {
+        Profile::Guest => &OPTIMISED,
+        Profile::GuestChecked => &CHECKED,
+    };
+    cell.get_or_init(|| build::guest(profile).expect("the guest builds"))
+}
+
+fn boot(profile: Profile, machine: &Machine, input: &[u8], job: &Job) -> Run {
+    let qemu = Qemu::find().expect("QEMU is there");
+    let guest = guest(profile);
+    let boot = Boot {
+        qemu: &qemu,
+        guest,
+        machine,
+        programs: &[],
+        input,
+        arguments: &job.arguments(),
+    };
+    let _place = Place::take();
+    boot.run(|_| {}, &mut |_| {}).expect("QEMU starts")
+}
+
+/// The status of init, or a panic with all that the machine said.
+fn status(run: &Run) -> u8 {
+    run.exit_status()
+        .unwrap_or_else(|failure| panic!("{failure}\n{}", run.transcript.lines().join("\n")))
+}
+
+/// Bytes in which no two pages are alike.
+fn bytes(length: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        state.to_be_bytes()[0]
+    })
+    .take(length)
+    .collect()
+}
+
+fn demonstrate(profile: Profile, machine: &Machine, length: usize) {
+    let input = bytes(length);
+    let run = boot(profile, machine, &input, &Job::Demo);
+    let status = status(&run);
+    let verdict = demo::judge(&run.transcript, &input, machine.cpus);
+    let said = run.transcript.lines().join("\n");
+    assert!(
+        verdict.problems.is_empty(),
+        "{length} bytes: {:?}\n{said}",
+        verdict.problems
+    );
+    assert_eq!(status, 0, "{length} bytes\n{said}");
+}
+
+#[test]
+fn small_files_arrive_intact() {
+    for length in [0, 1, 4095, 4096, 4097] {
+        demonstrate(Profile::GuestChecked, &Machine::default(), length);
+    }
+}
+
+#[test]
+fn files_around_a_leaf_table_arrive_intact() {
+    let leaf = 2 << 20;
+    for length in [leaf - 1, leaf, leaf + 1] {
+        demonstrate(Profile::GuestChecked, &Machine::default(), length);
+    }
+}
+
+#[test]
+fn a_large_file_arrives_intact() {
+    demonstrate(Profile::Guest, &Machine::default(), 64 << 20);
+}
+
+#[test]
+fn one_to_eight_cpus_hand_a_file_over() {
+    for cpus in 1..=8 {
+        demonstrate(
+            Profile::GuestChecked,
+            &Machine {
+                cpus,
+                ..Machine::default()
+            },
+            10_000,
+        );
+    }
+}
+
+#[test]
+fn a_cpu_without_the_newer_protections_hands_a_file_over() {
+    let machine = Machine {
+        cpu_model: "qemu64".into(),
+        ..Machine::default()
+    };
+    demonstrate(Profile::GuestChecked, &machine, 10_000);
+}
+
+#[test]
+fn two_numa_nodes_hand_a_file_over() {
+    let machine = Machine {
+        numa_nodes: 2,
+        ..Machine::default()
+    };
+    demonstrate(Profile::GuestChecked, &machine, 10_000);
+}
+
+fn run_suite(machine: &Machine) {
+    let run = boot(
+        Profile::GuestChecked,
+        machine,
+        &bytes(10_000),
+        &Job::Suite(None),
+    );
+    let status = status(&run);
+    let problems = suite::judge(&run.transcript);
+    let said = run.transcript.lines().join("\n");
+    assert!(problems.is_empty(), "{problems:?}\n{said}");
+    assert_eq!(status, 0, "{said}");
+}
+
+#[test]
+fn the_suite_passes_on_two_cpus() {
+    run_suite(&Machine::default());
+}
+
+#[test]
+fn the_suite_passes_on_four_cpus() {
+    run_suite(&Machine {
+        cpus: 4,
+        ..Machine::default()
+    });
+}
+
+#[test]
+fn the_suite_passes_on_a_cpu_without_the_newer_protections() {
+    run_suite(&Machine {
+        cpu_model: "qemu64".into(),
+        ..Machine::default()
+    });
+}
+
+#[test]
+fn a_seeded_run_repeats_exactly() {
+    let machine = Machine {
+        seed: Some(42),
+        ..Machine::default()
+    };
+    let [first, second] =
+        [(); 2].map(|()| boot(Profile::GuestChecked, &machine, &bytes(10_000), &Job::Demo));
+    assert_eq!(status(&first), 0);
+    assert_eq!(first.transcript.lines(), second.transcript.lines());
+}
+
+#[test]
+fn the_status_of_a_program_passes_through() {
+    for expected in [0_u8, 7, 255] {
+        let words = ["suite".to_owned(), "exit".into(), expected.to_string()];
+        let run = boot(
+            Profile::GuestChecked,
+            &Machine::default(),
+            b"",
+            &Job::Exec(words.into()),
+        );
+        assert_eq!(status(&run), expected);
+    }
+}
