@@ -1,0 +1,402 @@
+//! The memory of a ring, byte by byte: what the kernel fills and both ends rely on.
+//!
+//! A view is four parts in a row, each with its own rights in each end's page tables:
+//!
+//! | offset | page | written by | contents |
+//! |---|---|---|---|
+//! | 0 | H | kernel | [`Header`] |
+//! | 4096 | P | producer | [`IndexPage`]: the tail, and the head the producer waits for |
+//! | 8192 | C | consumer | [`IndexPage`]: the head, and the tail the consumer waits for |
+//! | 12288 | D | producer | the data, and then the same data once more |
+//!
+//! Indices are free-running `u32`. Everything is little-endian.
+
+use core::mem::offset_of;
+use core::ops::Range;
+
+use static_assertions::const_assert_eq;
+
+/// Bytes in a page of a ring.
+pub const PAGE_BYTES: usize = 4096;
+/// Bytes between two words that must not share a cache line, nor a pair of lines fetched together.
+pub const LINE_PAIR_BYTES: usize = 128;
+/// Offset of the [`Header`] in a view, in bytes.
+pub const HEADER_OFFSET: usize = 0;
+/// Offset of the producer's [`IndexPage`] in a view, in bytes.
+pub const PRODUCER_OFFSET: usize = PAGE_BYTES;
+/// Offset of the consumer's [`IndexPage`] in a view, in bytes.
+pub const CONSUMER_OFFSET: usize = 2 * PAGE_BYTES;
+/// Offset of the data in a view, in bytes.
+pub const DATA_OFFSET: usize = 3 * PAGE_BYTES;
+
+/// First word of a complete header: "HORG" in memory.
+pub const MAGIC: u32 = u32::from_le_bytes(*b"HORG");
+/// Version of the layout in this module.
+pub const VERSION: u32 = 1;
+
+/// Largest capacity: slots of a SLOT ring, bytes of the other kinds.
+pub const MAX_CAPACITY: u32 = 1 << 31;
+/// A slot's size is a multiple of this many bytes, so that no two slots share a cache line.
+pub const SLOT_ALIGN: u32 = 64;
+/// Largest slot, in bytes.
+pub const MAX_SLOT_BYTES: u32 = 64 * 1024;
+/// Bytes of a slot before its payload: the word `sequence:32 | length:32`.
+pub const SLOT_HEAD_BYTES: usize = 8;
+
+/// How a ring carries its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Kind {
+    /// Fixed slots, each published by its own sequence number.
+    Slot = 1,
+    /// A stream of bytes, published by the tail.
+    Byte = 2,
+    /// Records of any length, published by the tail.
+    Packet = 3,
+}
+
+impl Kind {
+    /// The kind with this number, if there is one.
+    pub const fn from_raw(raw: u32) -> Option<Self> {
+        match raw {
+            1 => Some(Self::Slot),
+            2 => Some(Self::Byte),
+            3 => Some(Self::Packet),
+            _ => None,
+        }
+    }
+}
+
+/// Who pays for the full barrier between publishing and looking for a sleeper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Form {
+    /// Both sides execute a fence.
+    Symmetric = 1,
+    /// The kernel executes it for the publisher when the other side goes to sleep.
+    Asymmetric = 2,
+}
+
+impl Form {
+    /// The form with this number, if there is one.
+    pub const fn from_raw(raw: u32) -> Option<Self> {
+        match raw {
+            1 => Some(Self::Symmetric),
+            2 => Some(Self::Asymmetric),
+            _ => None,
+        }
+    }
+}
+
+/// One of the two ends of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum End {
+    /// The end that sends.
+    Producer = 0,
+    /// The end that receives.
+    Consumer = 1,
+}
+
+impl End {
+    /// The other end.
+    pub const fn peer(self) -> Self {
+        match self {
+            Self::Producer => Self::Consumer,
+            Self::Consumer => Self::Producer,
+        }
+    }
+}
+
+/// State of one end, as the kernel writes it into the header.
+///
+/// An end only moves towards larger numbers within an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum EndState {
+    /// In use.
+    Open = 1,
+    /// Closed in order by its holder; what was sent before can still be received.
+    Draining = 2,
+    /// Its holder is gone; what was sent before can still be received.
+    Closed = 3,
+    /// The authority behind it was taken away.
+    Revoked = 4,
+    /// It broke the protocol.
+    Poisoned = 5,
+}
+
+impl EndState {
+    /// The state with this number, if there is one.
+    pub const fn from_raw(raw: u32) -> Option<Self> {
+        match raw {
+            1 => Some(Self::Open),
+            2 => Some(Self::Draining),
+            3 => Some(Self::Closed),
+            4 => Some(Self::Revoked),
+            5 => Some(Self::Poisoned),
+            _ => None,
+        }
+    }
+}
+
+/// Page H. The kernel writes it, with [`Header::magic`] last; both ends read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Header {
+    /// [`MAGIC`] once everything else is there.
+    pub magic: u32,
+    /// [`VERSION`].
+    pub version: u32,
+    /// A [`Kind`].
+    pub kind: u32,
+    /// A [`Form`].
+    pub form: u32,
+    /// [`Geometry::slot_size`].
+    pub slot_size: u32,
+    /// [`Geometry::capacity`].
+    pub capacity: u32,
+    /// The index at which both ends began in this epoch.
+    pub start: u32,
+    /// One more after each reset.
+    pub epoch: u32,
+    /// Zero.
+    pub reserved: [u32; 24],
+    /// An [`EndState`], accessed atomically.
+    pub producer_state: u32,
+    /// An [`EndState`], accessed atomically.
+    pub consumer_state: u32,
+    /// Zero.
+    pub reserved_after: [u32; 30],
+}
+
+impl Header {
+    /// The header of a ring whose ends are open and begin at `start`.
+    ///
+    /// The geometry is not checked here.
+    pub const fn new(geometry: Geometry, form: Form, start: u32, epoch: u32) -> Self {
+        Self {
+            magic: MAGIC,
+            version: VERSION,
+            kind: geometry.kind as u32,
+            form: form as u32,
+            slot_size: geometry.slot_size,
+            capacity: geometry.capacity,
+            start,
+            epoch,
+            reserved: [0; 24],
+            producer_state: EndState::Open as u32,
+            consumer_state: EndState::Open as u32,
+            reserved_after: [0; 30],
+        }
+    }
+
+    /// Offset in page H of the state word of `end`, in bytes.
+    pub const fn state_offset(end: End) -> usize {
+        match end {
+            End::Producer => offset_of!(Self, producer_state),
+            End::Consumer => offset_of!(Self, consumer_state),
+        }
+    }
+}
+
+/// Page P or C: what one end tells the other. All words are accessed atomically.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct IndexPage {
+    /// The tail (page P: all before it is published) or the head (page C: all before it is released).
+    pub index: u32,
+    /// Zero.
+    pub reserved: [u32; 31],
+    /// The index of the peer that this end wants to be woken for. Armed only while it is ahead of the peer's index.
+    pub waits_until: u32,
+    /// Zero.
+    pub reserved_after: [u32; 31],
+}
+
+impl IndexPage {
+    /// The page of an end that begins at `start` and waits for nothing.
+    pub const fn new(start: u32) -> Self {
+        Self {
+            index: start,
+            reserved: [0; 31],
+            waits_until: start,
+            reserved_after: [0; 31],
+        }
+    }
+
+    /// Offset in a view of the page that `end` writes, in bytes.
+    pub const fn offset(end: End) -> usize {
+        match end {
+            End::Producer => PRODUCER_OFFSET,
+            End::Consumer => CONSUMER_OFFSET,
+        }
+    }
+}
+
+const_assert_eq!(size_of::<Header>(), 256);
+const_assert_eq!(offset_of!(Header, magic), 0);
+const_assert_eq!(offset_of!(Header, capacity), 20);
+const_assert_eq!(offset_of!(Header, epoch), 28);
+const_assert_eq!(offset_of!(Header, producer_state), LINE_PAIR_BYTES);
+const_assert_eq!(offset_of!(Header, consumer_state), LINE_PAIR_BYTES + 4);
+const_assert_eq!(size_of::<IndexPage>(), 2 * LINE_PAIR_BYTES);
+const_assert_eq!(offset_of!(IndexPage, index), 0);
+const_assert_eq!(offset_of!(IndexPage, waits_until), LINE_PAIR_BYTES);
+
+/// What a [`Geometry`] has wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GeometryError {
+    /// The slot size is not a multiple of [`SLOT_ALIGN`] up to [`MAX_SLOT_BYTES`], or not 0 where there are no slots.
+    SlotSize,
+    /// The capacity is not a power of two up to [`MAX_CAPACITY`], or less than a page where it counts bytes.
+    Capacity,
+}
+
+impl core::fmt::Display for GeometryError {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str(match self {
+            Self::SlotSize => "slot size is not a multiple of 64 bytes within the limit",
+            Self::Capacity => "capacity is not a power of two within the limits",
+        })
+    }
+}
+
+impl core::error::Error for GeometryError {}
+
+/// Kind and size of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Geometry {
+    /// How it carries its records.
+    pub kind: Kind,
+    /// Bytes of a slot, its head included; 0 for the kinds without slots.
+    pub slot_size: u32,
+    /// Slots of a SLOT ring, bytes of the other kinds; a power of two.
+    pub capacity: u32,
+}
+
+impl Geometry {
+    /// A SLOT ring of `capacity` slots of `slot_size` bytes each.
+    pub const fn slot(slot_size: u32, capacity: u32) -> Self {
+        Self {
+            kind: Kind::Slot,
+            slot_size,
+            capacity,
+        }
+    }
+
+    /// Whether such a ring can exist. Whether there is memory for it is another question.
+    pub const fn check(&self) -> Result<(), GeometryError> {
+        if !self.capacity.is_power_of_two() || self.capacity > MAX_CAPACITY {
+            return Err(GeometryError::Capacity);
+        }
+        match self.kind {
+            Kind::Slot => {
+                let aligned = self.slot_size.is_multiple_of(SLOT_ALIGN);
+                if self.slot_size == 0 || !aligned || self.slot_size > MAX_SLOT_BYTES {
+                    return Err(GeometryError::SlotSize);
+                }
+            }
+            Kind::Byte | Kind::Packet => {
+                if self.slot_size != 0 {
+                    return Err(GeometryError::SlotSize);
+                }
+                if (self.capacity as usize) < PAGE_BYTES {
+                    return Err(GeometryError::Capacity);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of data before they are rounded to pages.
+    const fn record_bytes(&self) -> u64 {
+        match self.kind {
+            Kind::Slot => self.capacity as u64 * self.slot_size as u64,
+            Kind::Byte | Kind::Packet => self.capacity as u64,
+        }
+    }
+
+    /// Bytes of data, in whole pages.
+    pub const fn data_bytes(&self) -> u64 {
+        self.record_bytes().next_multiple_of(PAGE_BYTES as u64)
+    }
+
+    /// Pages of data; the ring needs three more for H, P and C.
+    pub const fn data_pages(&self) -> u64 {
+        self.data_bytes() / PAGE_BYTES as u64
+    }
+
+    /// Bytes of address space of one view, with the data mapped twice.
+    pub const fn view_bytes(&self) -> u64 {
+        DATA_OFFSET as u64 + 2 * self.data_bytes()
+    }
+
+    /// Longest message of a SLOT ring, in bytes.
+    pub const fn max_message_bytes(&self) -> usize {
+        (self.slot_size as usize).saturating_sub(SLOT_HEAD_BYTES)
+    }
+
+    /// Where in the data the slot at `position` begins, in bytes.
+    pub const fn slot_offset(&self, position: u32) -> u64 {
+        position as u64 * self.slot_size as u64
+    }
+
+    /// Slots that fit into a page whole: 0 when one is larger than a page.
+    pub const fn slots_per_page(&self) -> u32 {
+        match (PAGE_BYTES as u32).checked_div(self.slot_size) {
+            Some(slots) => slots,
+            None => 0,
+        }
+    }
+
+    /// Positions of the slots whose first word lies in data page `page`. A slot's word never straddles two pages.
+    pub const fn slots_beginning_in(&self, page: u64) -> Range<u32> {
+        Range {
+            start: self.slots_before(page),
+            end: self.slots_before(page.saturating_add(1)),
+        }
+    }
+
+    const fn slots_before(&self, page: u64) -> u32 {
+        if self.slot_size == 0 {
+            return 0;
+        }
+        let bytes = page.saturating_mul(PAGE_BYTES as u64);
+        let slots = bytes.div_ceil(self.slot_size as u64);
+        if slots < self.capacity as u64 {
+            slots as u32
+        } else {
+            self.capacity
+        }
+    }
+
+    /// The word that the slot at `position` holds before either end of a ring that begins at `start` has touched it.
+    ///
+    /// It reads as the sequence of one lap before: neither published for the first lap nor damaged (rule S7).
+    pub const fn initial_word(&self, start: u32, position: u32) -> u64 {
+        let ahead = position.wrapping_sub(start) & self.capacity.wrapping_sub(1);
+        let index = start.wrapping_add(ahead);
+        slot_word(sequence(index).wrapping_sub(self.capacity), 0)
+    }
+}
+
+/// The sequence that publishes index `index`.
+pub const fn sequence(index: u32) -> u32 {
+    index.wrapping_add(1)
+}
+
+/// The first word of a slot: `sequence:32 | length:32`, the sequence in the low half.
+pub const fn slot_word(sequence: u32, length: u32) -> u64 {
+    sequence as u64 | (length as u64) << 32
+}
+
+/// The sequence in a slot's first word.
+pub const fn word_sequence(word: u64) -> u32 {
+    word as u32
+}
+
+/// The length in a slot's first word, in bytes. It is the producer's word: bound it before use.
+pub const fn word_length(word: u64) -> u32 {
+    (word >> 32) as u32
+}
