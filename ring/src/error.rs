@@ -1,0 +1,55 @@
+//! What an operation on a ring can answer, and whose doing it is.
+
+/// Why an operation was not done. Nothing has changed unless the variant says otherwise.
+///
+/// A program that speaks `abi::Error` maps each variant to the one of the same name;
+/// [`Error::Closed`], a mistake of the caller, is its `BadHandle`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Error {
+    /// No slot is free now.
+    Full,
+    /// No message is there now.
+    Empty,
+    /// The message can never fit into a slot, or does not fit into the caller's buffer and is still in the ring.
+    TooLarge,
+    /// This end was closed by its own side.
+    Closed,
+    /// The peer has closed its end or is gone, and all that it sent has been received.
+    PeerClosed,
+    /// The peer wrote what no honest peer writes, or the kernel found it faulty. This end will not work again.
+    PeerFault,
+    /// The authority behind one of the ends was taken away.
+    Revoked,
+    /// The deadline passed first.
+    TimedOut,
+    /// The wait was cancelled by another task of this side.
+    Cancelled,
+    /// The wait was interrupted and may be repeated.
+    Interrupted,
+    /// The geometry is impossible, or is not that of this memory.
+    Invalid,
+    /// This end cannot do that: a ring of another kind or form, or a wait without a way to sleep.
+    Unsupported,
+}
+
+impl core::fmt::Display for Error {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str(match self {
+            Self::Full => "the ring is full",
+            Self::Empty => "the ring is empty",
+            Self::TooLarge => "the message does not fit",
+            Self::Closed => "this end is closed",
+            Self::PeerClosed => "the peer has closed its end",
+            Self::PeerFault => "the peer broke the ring protocol",
+            Self::Revoked => "the ring was revoked",
+            Self::TimedOut => "the deadline passed",
+            Self::Cancelled => "the wait was cancelled",
+            Self::Interrupted => "the wait was interrupted",
+            Self::Invalid => "the geometry does not describe this memory",
+            Self::Unsupported => "not supported by this end",
+        })
+    }
+}
+
+impl core::error::Error for Error {}

@@ -1,0 +1,47 @@
+//! The atomics that the rings are built on, with loom's in their place under `cfg(loom)`.
+
+use core::sync::atomic::Ordering;
+
+#[cfg(not(loom))]
+pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, fence};
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
+
+/// A word that the peer or the kernel writes and this end may only load.
+///
+/// Its page is mapped read-only here. Only relaxed loads are defined on read-only memory, so acquiring is a fence of its
+/// own; on x86_64 neither costs an instruction.
+pub(crate) struct PeerWord<'a, Word>(pub(crate) &'a Word);
+
+impl PeerWord<'_, AtomicU32> {
+    pub(crate) fn load_relaxed(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn load_acquire(&self) -> u32 {
+        let value = self.load_relaxed();
+        fence(Ordering::Acquire);
+        value
+    }
+}
+
+impl PeerWord<'_, AtomicU64> {
+    pub(crate) fn load_acquire(&self) -> u64 {
+        let value = self.0.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        value
+    }
+}
+
+/// Between storing an index and looking whether the peer sleeps.
+// SYNC(ring.sleep): pairs with `sleep_fence`. One of the two sides sees the other's store.
+pub(crate) fn wake_fence() {
+    #[cfg(not(sabotage = "wake_fence_missing"))]
+    fence(Ordering::SeqCst);
+}
+
+/// Between announcing sleep and the last look.
+// SYNC(ring.sleep): pairs with `wake_fence`.
+pub(crate) fn sleep_fence() {
+    fence(Ordering::SeqCst);
+}

@@ -1,0 +1,91 @@
+//! How an end sleeps and wakes its peer, and how long it looks before it does.
+
+use crate::Error;
+
+/// The way into the kernel, or whatever stands in for it.
+pub trait Wait {
+    /// Sleeps until the peer's index has reached `seen` (see [`crate::index::has_reached`]), the peer's end is no longer
+    /// open, or `deadline_ns` (absolute monotonic nanoseconds, `u64::MAX` = for ever) has passed.
+    ///
+    /// The implementation re-reads the peer's index under the lock that [`Wait::wake`] of the peer takes, and sleeps
+    /// only if [`crate::index::wait_is_over`] denies. Returning early with `Ok` is allowed: the caller looks again.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`], [`Error::Cancelled`], [`Error::Interrupted`], [`Error::Revoked`], [`Error::Unsupported`].
+    /// Whatever it says, a message or space that is there by then is taken first.
+    fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), Error>;
+
+    /// Wakes the peer if it sleeps on this ring. There is no error: a peer that is gone is noticed in the ring's header.
+    fn wake(&self);
+}
+
+impl<W: Wait + ?Sized> Wait for &W {
+    fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), Error> {
+        (**self).wait(seen, deadline_ns)
+    }
+
+    fn wake(&self) {
+        (**self).wake();
+    }
+}
+
+/// For rings on which neither end ever sleeps: it wakes nobody, and a wait is [`Error::Unsupported`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Polling;
+
+impl Wait for Polling {
+    fn wait(&self, _seen: u32, _deadline_ns: u64) -> Result<(), Error> {
+        Err(Error::Unsupported)
+    }
+
+    fn wake(&self) {}
+}
+
+/// How many looks are worth it before sleeping, learnt from whether they paid off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spin {
+    looks: u32,
+}
+
+impl Spin {
+    // A pause is 40 to 140 cycles: from well under a microsecond to about the price of sleeping and being woken.
+    const FEWEST: u32 = 4;
+    const MOST: u32 = 256;
+
+    pub(crate) const fn new() -> Self {
+        Self { looks: 32 }
+    }
+
+    /// How often to look now. Under loom a look that fails is one interleaving more and teaches nothing.
+    pub(crate) fn looks(self) -> u32 {
+        if cfg!(loom) { 0 } else { self.looks }
+    }
+
+    /// Spend more on looking next time.
+    pub(crate) fn paid_off(&mut self) {
+        self.looks = (self.looks * 2).min(Self::MOST);
+    }
+
+    /// Spend less on looking next time.
+    pub(crate) fn was_in_vain(&mut self) {
+        self.looks = (self.looks / 2).max(Self::FEWEST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spinning_stays_within_its_bounds() {
+        let mut spin = Spin::new();
+        for _ in 0..40 {
+            spin.was_in_vain();
+        }
+        assert_eq!(spin.looks, Spin::FEWEST);
+        for _ in 0..40 {
+            spin.paid_off();
+        }
+        assert_eq!(spin.looks, Spin::MOST);
+    }
+}
