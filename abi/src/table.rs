@@ -80,7 +80,7 @@ macro_rules! for_each_syscall {
             /// Maps the view of one end: what this side owns is writable, the rest is not. Returns the address of its header page.
             61 RingMap ring_map(end: Handle) -> u64, rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Exists, Revoked, NoMemory, Limit];
             /// Sleeps until the peer has moved its index past `seen`, has ended, or has called wake. The index is read again under the lock that a wake takes, so that none is lost.
-            62 RingWait ring_wait(end: Handle, seen: u32, deadline: u64) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Invalid, PeerClosed, Busy, WouldBlock, TimedOut];
+            62 RingWait ring_wait(end: Handle, seen: u32, deadline: u64) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Invalid, Busy, WouldBlock, TimedOut, Interrupted];
             /// Wakes the peer if it sleeps.
             63 RingWake ring_wake(end: Handle) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit];
             /// Tells the geometry of a ring.

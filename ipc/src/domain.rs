@@ -100,13 +100,12 @@ impl<P: Platform> Ipc<P> {
         payload: Payload<P>,
         rights: Rights,
     ) -> Result<Handle, Error> {
-        let (object, node) = self.create_object(payload, rights, domain.koid)?;
+        let node = self.create_object(payload, rights, domain.koid)?;
         let installed = self.install(domain, node.clone());
         if installed.is_err() {
             node.drop_holder();
             self.release(&node);
         }
-        drop(object);
         installed
     }
 

@@ -180,9 +180,7 @@ impl<P: Platform> Ipc<P> {
             .lock()
             .take(token.index(), |offer, addressee, generation| {
                 let genuine = Token::new(token.index(), generation, offer.kind(), offer.mode());
-                genuine == token
-                    && addressee == receiver.koid()
-                    && offer.sender.koid() == grantor
+                genuine == token && addressee == receiver.koid() && offer.sender.koid() == grantor
             })
             .ok_or(Error::NotFound)?;
         self.deliver(offer, receiver, table)

@@ -76,13 +76,14 @@ impl<P: Platform> Object<P> {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// An object with its first capability, which `holder` has.
+    /// The first capability of a new object, which `holder` has. When it fails, the object is gone
+    /// again with all that it holds.
     pub fn create_object(
         &self,
         payload: Payload<P>,
         rights: Rights,
         holder: u64,
-    ) -> Result<(Arc<Object<P>>, Arc<Node<P>>), Error> {
+    ) -> Result<Arc<Node<P>>, Error> {
         let koid = match &payload {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
             Payload::RingEnd(..) => self.memory.next_koid(),
@@ -93,9 +94,9 @@ impl<P: Platform> Ipc<P> {
             payload,
             lineage: Lock::new(Rank::Lineage, Lineage::new()),
         });
-        let root = object.lineage.lock().add_root(&object, rights, holder)?;
         self.objects.fetch_add(1, Ordering::Relaxed);
-        Ok((object, root))
+        let root = object.lineage.lock().add_root(&object, rights, holder);
+        root.inspect_err(|_| self.destroy_object(&object))
     }
 
     /// Says that a node may have lost what kept it: its holder, its last mapping, or its last

@@ -50,7 +50,11 @@ impl<P: Platform> Ipc<P> {
         rights: Rights,
     ) -> Result<(Capability<P>, Arc<Region>), Error> {
         let capability = domain.look_up(handle, Some(ObjectKind::Region), rights)?;
-        let region = capability.object().region().ok_or(Error::WrongKind)?.clone();
+        let region = capability
+            .object()
+            .region()
+            .ok_or(Error::WrongKind)?
+            .clone();
         Ok((capability, region))
     }
 
@@ -61,7 +65,8 @@ impl<P: Platform> Ipc<P> {
         handle: Handle,
         rights: Rights,
     ) -> Result<Arc<Region>, Error> {
-        self.region(domain, handle, rights).map(|(_, region)| region)
+        self.region(domain, handle, rights)
+            .map(|(_, region)| region)
     }
 
     /// Facts about a region.

@@ -119,8 +119,8 @@ impl<P: Platform> Table<P> {
     fn get(&self, handle: Handle) -> Option<&Arc<Node<P>>> {
         let slot = self.slots.get(handle.index() as usize)?;
         let node = slot.node.as_ref()?;
-        let genuine = slot.generation == handle.generation()
-            && handle.kind() == Some(node.object().kind());
+        let genuine =
+            slot.generation == handle.generation() && handle.kind() == Some(node.object().kind());
         genuine.then_some(node)
     }
 

@@ -115,7 +115,8 @@ impl<P: Platform> Ipc<P> {
             && let Some(region) = offer.node.object().region()
         {
             let permit = offer.node.permit();
-            self.memory.detach(region, |other| Arc::ptr_eq(other, permit));
+            self.memory
+                .detach(region, |other| Arc::ptr_eq(other, permit));
         }
     }
 

@@ -1,0 +1,286 @@
+//! Rings as objects: their pages, their two ends, and who sleeps at them.
+//!
+//! The protocol of the messages is the crate `ring`; here is what takes a kernel: laying the pages
+//! out, sleeping without losing a wakeup, and telling the peer that an end is gone.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use abi::ring::{End, EndState, Form, Geometry, Header, IndexPage};
+use abi::{Error, Handle, ObjectKind, Rights};
+use mm::lock::{Lock, Rank};
+use mm::{Frame, MapRequest, Region};
+
+use crate::{Domain, Ipc, Parked, Payload, Platform};
+
+/// Pages before the data.
+const CONTROL_PAGES: usize = 3;
+
+/// Where a ring begins to count, and which tenancy it is.
+const START: u32 = 0;
+const EPOCH: u32 = 1;
+
+/// A ring: two views over the same frames.
+pub struct Ring<P: Platform> {
+    region: Arc<Region>,
+    geometry: Geometry,
+    /// The pages H, P and C. They are in place while either end is open.
+    control: [Frame; CONTROL_PAGES],
+    producer: Side<P>,
+    consumer: Side<P>,
+    open: AtomicU32,
+}
+
+/// What the kernel keeps for one end.
+struct Side<P: Platform> {
+    /// The domain that has it, or had it last.
+    holder: AtomicU64,
+    sleeper: Lock<Option<P::Task>>,
+}
+
+impl<P: Platform> Ring<P> {
+    /// The region under both views.
+    pub fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
+    /// Its kind and size.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// The domain that has an end, or had it last.
+    pub fn holder(&self, end: End) -> u64 {
+        self.side(end).holder.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_holder(&self, end: End, domain: u64) {
+        self.side(end).holder.store(domain, Ordering::Release);
+    }
+
+    fn side(&self, end: End) -> &Side<P> {
+        match end {
+            End::Producer => &self.producer,
+            End::Consumer => &self.consumer,
+        }
+    }
+
+    /// The page that an end writes.
+    fn index_page(&self, end: End) -> Frame {
+        match end {
+            End::Producer => self.control[1],
+            End::Consumer => self.control[2],
+        }
+    }
+}
+
+impl<P: Platform> fmt::Debug for Ring<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring")
+            .field("region", &self.region.koid())
+            .field("geometry", &self.geometry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// A ring whose ends `domain` has. When it fails, nothing is left of it.
+    pub fn create_ring(
+        &self,
+        domain: &Domain<P>,
+        geometry: Geometry,
+    ) -> Result<(Handle, Handle), Error> {
+        let region = self.memory.create_ring_region(geometry.data_pages())?;
+        let ring = match self.lay_out(domain, &region, geometry) {
+            Ok(ring) => Arc::new(ring),
+            Err(error) => {
+                self.memory.destroy_region(&region);
+                return Err(error);
+            }
+        };
+        let payload = |end| Payload::RingEnd(ring.clone(), end);
+        let producer = self
+            .install_object(domain, payload(End::Producer), Rights::RING_PRODUCER)
+            .inspect_err(|_| self.close_end(&ring, End::Consumer))?;
+        match self.install_object(domain, payload(End::Consumer), Rights::RING_CONSUMER) {
+            Ok(consumer) => Ok((producer, consumer)),
+            Err(error) => {
+                self.drop_capability(domain, producer)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes what both ends find in the pages of a new ring; the magic number last.
+    fn lay_out(
+        &self,
+        domain: &Domain<P>,
+        region: &Arc<Region>,
+        geometry: Geometry,
+    ) -> Result<Ring<P>, Error> {
+        let frame = |index| region.fixed_frame(index).ok_or(Error::NoMemory);
+        let control = [frame(0)?, frame(1)?, frame(2)?];
+        let machine = self.platform();
+        for page in 0..geometry.data_pages() {
+            let data = frame(CONTROL_PAGES + page as usize)?;
+            for position in geometry.slots_beginning_in(page) {
+                let at = geometry.slot_offset(position) % abi::limits::PAGE_SIZE;
+                let word = geometry.initial_word(START, position);
+                machine.write(data, at as usize, &word.to_le_bytes());
+            }
+        }
+        for page in [control[1], control[2]] {
+            let fresh = IndexPage::new(START);
+            machine.store_u32(page, offset_of!(IndexPage, index), fresh.index);
+            machine.store_u32(page, offset_of!(IndexPage, waits_until), fresh.waits_until);
+        }
+        let header = Header::new(geometry, Form::Symmetric, START, EPOCH);
+        let words = [
+            (offset_of!(Header, version), header.version),
+            (offset_of!(Header, kind), header.kind),
+            (offset_of!(Header, form), header.form),
+            (offset_of!(Header, slot_size), header.slot_size),
+            (offset_of!(Header, capacity), header.capacity),
+            (offset_of!(Header, start), header.start),
+            (offset_of!(Header, epoch), header.epoch),
+            (offset_of!(Header, producer_state), header.producer_state),
+            (offset_of!(Header, consumer_state), header.consumer_state),
+            (offset_of!(Header, magic), abi::ring::MAGIC),
+        ];
+        for (offset, word) in words {
+            machine.store_u32(control[0], offset, word);
+        }
+        let side = || Side {
+            holder: AtomicU64::new(domain.koid()),
+            sleeper: Lock::new(Rank::Queue, None),
+        };
+        Ok(Ring {
+            region: region.clone(),
+            geometry,
+            control,
+            producer: side(),
+            consumer: side(),
+            open: AtomicU32::new(2),
+        })
+    }
+
+    /// The ring and the end that a handle stands for.
+    pub fn ring_end(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        rights: Rights,
+    ) -> Result<(Arc<Ring<P>>, End), Error> {
+        let capability = domain.look_up(handle, Some(ObjectKind::RingEnd), rights)?;
+        match capability.object().payload() {
+            Payload::RingEnd(ring, end) => Ok((ring.clone(), *end)),
+            _ => Err(Error::WrongKind),
+        }
+    }
+
+    /// Maps the view of an end and returns the address of its header page. `Exists`: it is mapped.
+    pub fn map_ring(&self, domain: &Domain<P>, handle: Handle) -> Result<u64, Error> {
+        let capability = domain.look_up(handle, Some(ObjectKind::RingEnd), Rights::MAP)?;
+        let Payload::RingEnd(ring, end) = capability.object().payload() else {
+            return Err(Error::WrongKind);
+        };
+        if capability.node.permit().mappings() > 0 {
+            return Err(Error::Exists);
+        }
+        let access = Rights::READ | Rights::WRITE;
+        self.memory.map(
+            domain.space(),
+            &MapRequest {
+                region: &ring.region,
+                permit: capability.node.permit(),
+                view: match end {
+                    End::Producer => mm::RING_PRODUCER_VIEW,
+                    End::Consumer => mm::RING_CONSUMER_VIEW,
+                },
+                hint: 0,
+                fixed: false,
+                offset: 0,
+                len: 0,
+                access,
+                limit: access,
+            },
+        )
+    }
+
+    /// Sleeps until the peer's index has reached `seen`, the peer is not open any more, or it has
+    /// called wake. `WouldBlock`: the deadline is 0; `TimedOut`; `Interrupted`: the task has to
+    /// end; `Busy`: somebody sleeps at this end.
+    pub fn wait_ring(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        seen: u32,
+        deadline_ns: u64,
+    ) -> Result<(), Error> {
+        let (ring, end) = self.ring_end(domain, handle, Rights::WAIT)?;
+        if self.wait_is_over(&ring, end, seen) {
+            return Ok(());
+        }
+        if deadline_ns == 0 {
+            return Err(Error::WouldBlock);
+        }
+        let side = ring.side(end);
+        {
+            let mut sleeper = side.sleeper.lock();
+            if sleeper.is_some() {
+                return Err(Error::Busy);
+            }
+            // SYNC(ring.sleep): under the lock that a wake takes; a peer that published before
+            // this look is seen here, one that publishes after it finds a sleeper.
+            if self.wait_is_over(&ring, end, seen) {
+                return Ok(());
+            }
+            *sleeper = Some(self.platform().current_task());
+        }
+        let parked = self.platform().park(deadline_ns);
+        side.sleeper.lock().take();
+        match parked {
+            Parked::Unparked => Ok(()),
+            Parked::TimedOut => Err(Error::TimedOut),
+            Parked::Ending => Err(Error::Interrupted),
+        }
+    }
+
+    /// Wakes whoever sleeps at the other end.
+    pub fn wake_ring(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
+        let (ring, end) = self.ring_end(domain, handle, Rights::SIGNAL)?;
+        self.wake_end(&ring, end.peer());
+        Ok(())
+    }
+
+    /// Tells the peer that an end is gone, and returns the ring's memory with the second.
+    pub(crate) fn close_end(&self, ring: &Ring<P>, end: End) {
+        self.platform().store_u32(
+            ring.control[0],
+            Header::state_offset(end),
+            EndState::Closed as u32,
+        );
+        self.wake_end(ring, end.peer());
+        if ring.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.memory.destroy_region(&ring.region);
+        }
+    }
+
+    fn wake_end(&self, ring: &Ring<P>, end: End) {
+        let sleeper = ring.side(end).sleeper.lock().take();
+        if let Some(task) = sleeper {
+            self.platform().unpark(&task);
+        }
+    }
+
+    /// Whether whoever waits at `end` for its peer's index to reach `seen` need not sleep.
+    fn wait_is_over(&self, ring: &Ring<P>, end: End, seen: u32) -> bool {
+        let machine = self.platform();
+        let state = machine.load_u32(ring.control[0], Header::state_offset(end.peer()));
+        let index = machine.load_u32(ring.index_page(end.peer()), offset_of!(IndexPage, index));
+        let state = EndState::from_raw(state).unwrap_or(EndState::Poisoned);
+        ring::index::wait_is_over(state, index, seen)
+    }
+}
