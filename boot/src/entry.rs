@@ -96,6 +96,7 @@ early_gdt_pointer_high:
 
     .section .bss.early, "aw", @nobits
     .balign 4096
+    .global early_stack_bottom
 early_stack_bottom:
     .skip {stack_size}
 early_stack_top:

@@ -75,7 +75,9 @@ impl BootInfo {
 
     /// Whether the command line contains `word` between blanks.
     pub fn has_word(&self, word: &str) -> bool {
-        self.command_line.split_ascii_whitespace().any(|candidate| candidate == word)
+        self.command_line
+            .split_ascii_whitespace()
+            .any(|candidate| candidate == word)
     }
 
     /// Takes what the loader calls usable and keeps what the kernel may really use.
@@ -157,7 +159,11 @@ mod tests {
     fn usable_memory_excludes_low_memory_image_and_initrd() {
         let mut info = info();
         info.set_memory(
-            [PhysicalRange::new(0, 0x9_fc00), PhysicalRange::new(0x10_0000, 0x80_0000)].into_iter(),
+            [
+                PhysicalRange::new(0, 0x9_fc00),
+                PhysicalRange::new(0x10_0000, 0x80_0000),
+            ]
+            .into_iter(),
         );
         assert_eq!(
             info.memory.as_slice(),
@@ -179,10 +185,18 @@ mod tests {
 
     #[test]
     fn a_hole_over_several_ranges_cuts_each() {
-        let mut ranges: ArrayVec<PhysicalRange, 4> =
-            [PhysicalRange::new(0, 10), PhysicalRange::new(20, 30), PhysicalRange::new(40, 50)].into_iter().collect();
+        let mut ranges: ArrayVec<PhysicalRange, 4> = [
+            PhysicalRange::new(0, 10),
+            PhysicalRange::new(20, 30),
+            PhysicalRange::new(40, 50),
+        ]
+        .into_iter()
+        .collect();
         remove_range(&mut ranges, PhysicalRange::new(5, 45));
-        assert_eq!(ranges.as_slice(), [PhysicalRange::new(0, 5), PhysicalRange::new(45, 50)]);
+        assert_eq!(
+            ranges.as_slice(),
+            [PhysicalRange::new(0, 5), PhysicalRange::new(45, 50)]
+        );
     }
 
     #[test]

@@ -65,7 +65,10 @@ fn parse(start_info: u64) -> BootInfo {
     // SAFETY: the protocol hands over the physical address of a start info in `ebx`.
     let start: StartInfo = unsafe { read(start_info) };
     assert_eq!(start.magic, MAGIC, "not started by a PVH loader");
-    assert!(start.version >= 1, "the loader's start info has no memory map");
+    assert!(
+        start.version >= 1,
+        "the loader's start info has no memory map"
+    );
 
     let mut initrd = PhysicalRange::default();
     if start.module_count > 0 {
@@ -116,7 +119,10 @@ fn command_line(address: u64) -> ArrayString<{ BootInfo::MAX_COMMAND_LINE }> {
 /// # Safety
 /// `address` must be the physical address of a `T`, and the early tables must be loaded.
 unsafe fn read<T: Copy>(address: u64) -> T {
-    assert!(address < EARLY_DIRECT_MAP_SIZE - size_of::<T>() as u64, "loader data above 4 GiB");
+    assert!(
+        address < EARLY_DIRECT_MAP_SIZE - size_of::<T>() as u64,
+        "loader data above 4 GiB"
+    );
     // SAFETY: the early tables map the first 4 GiB here; the caller vouches for what is there.
     unsafe { ((EARLY_DIRECT_MAP + address) as *const T).read_unaligned() }
 }

@@ -13,6 +13,8 @@ use crate::FRAME_SIZE;
 global_asm!(
     r#"
     .section .rodata.trampoline, "a"
+    .global trampoline_begin, trampoline_end, trampoline_long_mode, trampoline_ticket, trampoline_root, trampoline_gdt_base
+    .global trampoline_far_pointer, trampoline_stack, trampoline_entry, trampoline_argument, trampoline_gdt
     .code16
 trampoline_begin:
     cli
@@ -122,8 +124,14 @@ impl Trampoline {
         // SAFETY: source is the code above; the caller gave a frame of its own, and `length` fits in it.
         unsafe { ptr::copy_nonoverlapping(begin, page, length) };
         let trampoline = Self { frame, page };
-        trampoline.put(&raw const trampoline_gdt_base, trampoline.address(&raw const trampoline_gdt) as u32);
-        trampoline.put(&raw const trampoline_far_pointer, trampoline.address(&raw const trampoline_long_mode) as u32);
+        trampoline.put(
+            &raw const trampoline_gdt_base,
+            trampoline.address(&raw const trampoline_gdt) as u32,
+        );
+        trampoline.put(
+            &raw const trampoline_far_pointer,
+            trampoline.address(&raw const trampoline_long_mode) as u32,
+        );
         trampoline
     }
 
@@ -157,7 +165,12 @@ impl Trampoline {
 
     fn put<T>(&self, symbol: *const u8, value: T) {
         // SAFETY: `symbol` names a field of the trampoline, so it lies in the frame that `new` was given.
-        unsafe { self.page.add(offset(symbol)).cast::<T>().write_unaligned(value) };
+        unsafe {
+            self.page
+                .add(offset(symbol))
+                .cast::<T>()
+                .write_unaligned(value)
+        };
     }
 }
 

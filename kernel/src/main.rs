@@ -1,23 +1,20 @@
-//! The kernel.
+//! The small SMP kernel that proves Handover in QEMU.
+
 #![cfg_attr(target_os = "none", no_std, no_main)]
+#![warn(missing_docs)]
 
 #[cfg(target_os = "none")]
-mod bringup {
-    use boot::BootInfo;
-    #[unsafe(no_mangle)]
-    fn kernel_main(info: &'static BootInfo) -> ! {
-        for b in b"hello\n" { 
-            // SAFETY: x
-            unsafe { core::arch::asm!("out dx, al", in("dx") 0x3f8u16, in("al") *b); }
-        }
-        let code = if info.memory.is_empty() {0x11u32} else {0x10};
-        // SAFETY: x
-        unsafe { core::arch::asm!("out dx, eax", in("dx") 0xf4u16, in("eax") code); }
-        loop {}
-    }
-    #[panic_handler]
-    fn panic(_: &core::panic::PanicInfo) -> ! { loop {} }
-}
+#[macro_use]
+mod console;
+#[cfg(target_os = "none")]
+mod heap;
+#[cfg(target_os = "none")]
+mod selfcheck;
+#[cfg(target_os = "none")]
+mod start;
 
+/// The kernel is built for its own target; on the host there is nothing to run.
 #[cfg(not(target_os = "none"))]
-fn main() {}
+fn main() {
+    eprintln!("the kernel runs in QEMU: build it with --target x86_64-unknown-none");
+}
