@@ -4,6 +4,8 @@
 //! that an address space which copied them sees every later kernel mapping. Accessed and dirty bits are preset: the CPU
 //! never writes a table. Keeps I14 for the kernel: text is read-execute, constants read-only, the rest never executable.
 
+use core::sync::atomic::Ordering;
+
 use boot::{BootInfo, PhysicalRange};
 use spin::{Mutex, Once};
 use x86_64::structures::paging::PageTableFlags as Flags;
@@ -138,8 +140,7 @@ pub unsafe fn unmap_kernel_page(address: u64) -> Result<u64, MapError> {
         let root = ROOT.lock();
         let (table, index) = find_entry(*root, address)?;
         // SAFETY: `find_entry` gave a table of the kernel, and the root's lock makes this its only editor.
-        let entry =
-            unsafe { phys::entry(table, index) }.swap(0, core::sync::atomic::Ordering::AcqRel);
+        let entry = unsafe { phys::entry(table, index) }.swap(0, Ordering::AcqRel);
         tlb::flush_page(address);
         if entry & Flags::PRESENT.bits() == 0 {
             Err(MapError::NotMapped)

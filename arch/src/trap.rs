@@ -1,6 +1,7 @@
 //! Exceptions and interrupts: the table, the entry stubs, and who handles what (SDM 3A, chapter 6).
 
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
+use core::sync::atomic::Ordering;
 
 use spin::Once;
 use x86_64::VirtAddr;
@@ -17,6 +18,7 @@ pub(crate) const DOUBLE_FAULT: u64 = 8;
 pub(crate) const PAGE_FAULT: u64 = 14;
 const NMI: u64 = 2;
 const DEVICE_NOT_AVAILABLE: u64 = 7;
+const MACHINE_CHECK: u64 = 18;
 const LAST_EXCEPTION: u64 = 31;
 
 /// Vector of this CPU's timer.
@@ -263,7 +265,7 @@ fn build() -> InterruptDescriptorTable {
         table.x87_floating_point.set_handler_addr(stub(16));
         table.alignment_check.set_handler_addr(stub(17));
         on_stack(
-            table.machine_check.set_handler_addr(stub(18)),
+            table.machine_check.set_handler_addr(stub(MACHINE_CHECK)),
             MACHINE_CHECK_STACK,
         );
         table.simd_floating_point.set_handler_addr(stub(19));
@@ -313,7 +315,7 @@ extern "C" fn dispatch(frame: &mut TrapFrame) {
 
 /// An exception that nobody resolved.
 fn exception(frame: &TrapFrame, address: u64) {
-    let is_abort = frame.vector == DOUBLE_FAULT || frame.vector == u64::from(18_u8);
+    let is_abort = frame.vector == DOUBLE_FAULT || frame.vector == MACHINE_CHECK;
     if frame.origin() == Origin::Kernel || is_abort {
         panic::trapped(frame, address);
     }
@@ -378,15 +380,9 @@ pub(crate) extern "C" fn before_user_return() {
     // Another CPU may be under this thread after each call.
     while per_cpu::this()
         .user_return_work
-        .swap(false, core::sync::atomic::Ordering::Relaxed)
+        .swap(false, Ordering::Relaxed)
     {
         (hooks().before_user_return)();
         cpu::disable_interrupts();
     }
-}
-
-/// Raises a breakpoint exception in the kernel: a panic with all registers, for tests of the report.
-pub fn breakpoint() {
-    // SAFETY: the handler does not return.
-    unsafe { asm!("int3") };
 }

@@ -80,8 +80,9 @@ impl BootInfo {
             .any(|candidate| candidate == word)
     }
 
-    /// Takes what the loader calls usable and keeps what the kernel may really use.
-    pub(crate) fn set_memory(&mut self, usable: impl Iterator<Item = PhysicalRange>) {
+    /// For loader modules: takes what the loader calls usable and keeps what the kernel may really use. Image and
+    /// initrd have to be set before.
+    pub fn set_memory(&mut self, usable: impl Iterator<Item = PhysicalRange>) {
         for range in usable {
             let range = range.inner_frames();
             if range.start < LOW_MEMORY_END && self.trampoline.is_none() {
