@@ -5,6 +5,7 @@
 extern crate alloc;
 
 mod programs;
+mod tables;
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -28,7 +29,6 @@ const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
 const ACCESSED_DIRTY: u64 = 0x60;
-const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
 
 const CODE: u64 = 0x40_0000;
@@ -125,7 +125,7 @@ pub fn shootdown() {
 pub fn run() -> ! {
     cpu::enable_interrupts();
     heap_works();
-    tables_are_sound();
+    tables::are_sound();
     interrupts_reach_every_cpu();
     timer_ticks();
     user_program_runs();
@@ -153,75 +153,6 @@ fn heap_works() {
     assert_eq!(*boxed, 499_500);
     assert!(crate::heap::used() >= 8000);
     println!("selfcheck: heap works");
-}
-
-fn tables_are_sound() {
-    let mut pages = 0_u64;
-    let root = tlb::current_root();
-    walk(
-        root,
-        3,
-        0,
-        WRITABLE,
-        0,
-        &mut |address, entry, writable, executable| {
-            pages += 1;
-            assert!(
-                !(writable && executable),
-                "page {address:#x} is writable and executable ({entry:#x})"
-            );
-            assert!(
-                address >= DIRECT_MAP,
-                "user half of the kernel's tables: {address:#x} is mapped"
-            );
-            assert_eq!(
-                entry & ACCESSED_DIRTY,
-                ACCESSED_DIRTY,
-                "entry {entry:#x} would be written by the CPU"
-            );
-            assert_eq!(
-                entry & USER,
-                0,
-                "kernel page {address:#x} belongs to the user"
-            );
-        },
-    );
-    println!("selfcheck: {pages} kernel pages, none writable and executable, no identity map");
-}
-
-/// Visits all leaves with the rights that the whole walk grants.
-fn walk(
-    table: u64,
-    level: u32,
-    base: u64,
-    writable: u64,
-    no_execute: u64,
-    visit: &mut dyn FnMut(u64, u64, bool, bool),
-) {
-    for index in 0..phys::TABLE_ENTRIES {
-        // SAFETY: a kernel table or one of the check's; neither is freed.
-        let entry = unsafe { phys::load_entry(table, index) };
-        if entry & PRESENT == 0 {
-            continue;
-        }
-        let mut address = base | (index as u64) << (12 + 9 * level);
-        if level == 3 && index >= 256 {
-            address |= 0xffff << 48;
-        }
-        let (writable, no_execute) = (writable & entry, no_execute | entry & NO_EXECUTE);
-        if level == 0 || entry & LARGE != 0 {
-            visit(address, entry, writable & WRITABLE != 0, no_execute == 0);
-        } else {
-            walk(
-                entry & paging::ADDRESS_MASK,
-                level - 1,
-                address,
-                writable,
-                no_execute,
-                visit,
-            );
-        }
-    }
 }
 
 fn interrupts_reach_every_cpu() {
