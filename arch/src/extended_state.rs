@@ -1,0 +1,84 @@
+//! The x87 and SSE registers of user programs (SDM 1, 10.5). The kernel itself uses none.
+//!
+//! CR0.TS is set for a thread that never used them; its first use traps (#NM) and makes it a user for good. Users are
+//! saved when they are switched out and restored when they are switched in; all others pay nothing.
+
+use core::arch::asm;
+use core::sync::atomic::Ordering;
+
+use x86_64::registers::control::{Cr0, Cr0Flags};
+
+use crate::per_cpu::this;
+
+/// The registers of one thread.
+#[repr(C, align(16))]
+pub(crate) struct ExtendedState {
+    area: [u8; 512],
+    used: bool,
+}
+
+/// The x87 control word after FNINIT and the MXCSR after reset: all exceptions masked.
+const INITIAL: [u8; 512] = {
+    let mut area = [0; 512];
+    [area[0], area[1]] = 0x037f_u16.to_le_bytes();
+    [area[24], area[25]] = 0x1f80_u16.to_le_bytes();
+    area
+};
+
+impl ExtendedState {
+    pub(crate) const fn new() -> Self {
+        Self {
+            area: INITIAL,
+            used: false,
+        }
+    }
+
+    /// Takes the registers of the thread that leaves this CPU.
+    #[inline]
+    pub(crate) fn save(&mut self) {
+        if self.used {
+            // SAFETY: the area is 512 bytes, aligned to 16; TS is clear, because a user of the registers runs.
+            unsafe {
+                asm!("fxsave64 [{}]", in(reg) self.area.as_mut_ptr(), options(nostack, preserves_flags))
+            };
+        }
+    }
+
+    /// Gives the thread that comes to this CPU its registers, or none.
+    #[inline]
+    pub(crate) fn restore(&self) {
+        if self.used {
+            set_trap(false);
+            // SAFETY: the area was filled by FXSAVE or is the initial one; TS is clear.
+            unsafe {
+                asm!("fxrstor64 [{}]", in(reg) self.area.as_ptr(), options(nostack, preserves_flags))
+            };
+        } else {
+            set_trap(true);
+        }
+    }
+}
+
+/// The running thread uses the registers for the first time. False: there is no thread.
+pub(crate) fn first_use() -> bool {
+    let context = this().context.load(Ordering::Relaxed);
+    if context.is_null() {
+        return false;
+    }
+    // SAFETY: the running context is alive, and only the CPU that runs it touches its registers' area.
+    let state = unsafe { &mut (*context).extended };
+    state.used = true;
+    state.restore();
+    true
+}
+
+/// Writes CR0 only when it changes.
+#[inline]
+fn set_trap(on: bool) {
+    let cached = &this().task_switched;
+    if cached.load(Ordering::Relaxed) != on {
+        // SAFETY: TS only decides whether the registers may be used, which the kernel never does.
+        unsafe { Cr0::update(|flags| flags.set(Cr0Flags::TASK_SWITCHED, on)) };
+        cached.store(on, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,105 @@
+//! The block of each CPU, found by its GS base while it runs in the kernel.
+//!
+//! In user mode the other base (`KERNEL_GS_BASE`) holds it; every entry stub swaps. The blocks are in the image,
+//! so their addresses are negative: that is how the stubs of NMI and machine check tell which base is active.
+
+use core::arch::asm;
+use core::cell::UnsafeCell;
+use core::mem::offset_of;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use x86_64::VirtAddr;
+use x86_64::registers::model_specific::{GsBase, KernelGsBase};
+use x86_64::structures::gdt::GlobalDescriptorTable;
+use x86_64::structures::tss::TaskStateSegment;
+
+use crate::context::Context;
+use crate::cpu::MAX_CPUS;
+
+/// The atomics are written by their own CPU only, except `user_return_work`; so Relaxed is enough.
+#[repr(C, align(64))]
+pub(crate) struct PerCpu {
+    /// Initial stack pointer of a system call.
+    pub kernel_stack: AtomicU64,
+    /// Where the system call entry parks the user's stack pointer.
+    pub user_stack: AtomicU64,
+    /// Dense number of this CPU.
+    pub index: AtomicUsize,
+    /// Something must be done before the next return to user mode.
+    pub user_return_work: AtomicBool,
+    /// What CR0.TS holds.
+    pub task_switched: AtomicBool,
+    /// Local APIC id.
+    pub apic_id: AtomicU32,
+    /// What the FS base register holds.
+    pub fs_base: AtomicU64,
+    /// The context that runs here, null before the first switch.
+    pub context: AtomicPtr<Context>,
+    /// Used by the CPU itself; filled before it is loaded.
+    pub tss: UnsafeCell<TaskStateSegment>,
+    /// As above.
+    pub gdt: UnsafeCell<GlobalDescriptorTable>,
+}
+
+// SAFETY: `tss` and `gdt` are written before their CPU loads them, and later only by that CPU itself.
+unsafe impl Sync for PerCpu {}
+
+impl PerCpu {
+    const fn new() -> Self {
+        Self {
+            kernel_stack: AtomicU64::new(0),
+            user_stack: AtomicU64::new(0),
+            index: AtomicUsize::new(0),
+            user_return_work: AtomicBool::new(false),
+            task_switched: AtomicBool::new(false),
+            apic_id: AtomicU32::new(0),
+            fs_base: AtomicU64::new(0),
+            context: AtomicPtr::new(ptr::null_mut()),
+            tss: UnsafeCell::new(TaskStateSegment::new()),
+            gdt: UnsafeCell::new(GlobalDescriptorTable::new()),
+        }
+    }
+}
+
+static BLOCKS: [PerCpu; MAX_CPUS] = [const { PerCpu::new() }; MAX_CPUS];
+
+/// Offsets for the entry stubs.
+pub(crate) const KERNEL_STACK: usize = offset_of!(PerCpu, kernel_stack);
+pub(crate) const USER_STACK: usize = offset_of!(PerCpu, user_stack);
+pub(crate) const USER_RETURN_WORK: usize = offset_of!(PerCpu, user_return_work);
+
+/// The block of CPU `index`. Panics when there is no such CPU.
+pub(crate) fn block(index: usize) -> &'static PerCpu {
+    &BLOCKS[index]
+}
+
+/// The dense number of this CPU.
+#[inline]
+pub(crate) fn index() -> usize {
+    let index;
+    // SAFETY: in the kernel GS always leads to the block of this CPU, from `install` on.
+    unsafe {
+        asm!(
+            "mov {}, gs:[{}]",
+            out(reg) index,
+            const offset_of!(PerCpu, index),
+            options(pure, readonly, nostack, preserves_flags)
+        );
+    }
+    index
+}
+
+/// The block of this CPU.
+#[inline]
+pub(crate) fn this() -> &'static PerCpu {
+    &BLOCKS[index()]
+}
+
+/// Makes the running CPU number `index`.
+pub(crate) fn install(index: usize) {
+    let block = block(index);
+    block.index.store(index, Ordering::Relaxed);
+    GsBase::write(VirtAddr::from_ptr(block));
+    KernelGsBase::write(VirtAddr::zero());
+}

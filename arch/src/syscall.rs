@@ -1,0 +1,163 @@
+//! The system call entry (SDM 2B, SYSCALL and SYSRET).
+//!
+//! `rax` number, `rdi rsi rdx r10 r8 r9` arguments, `rax` result; `rcx` and `r11` are lost. The callee-saved
+//! registers are kept by the Rust functions below, the others by the frame. Entry and exit are 34 instructions.
+
+use core::arch::global_asm;
+
+use x86_64::VirtAddr;
+use x86_64::registers::model_specific::{LStar, Msr, SFMask};
+use x86_64::registers::rflags::RFlags;
+
+use crate::cpu;
+use crate::hooks::{self, UserFault, hooks};
+use crate::per_cpu;
+use crate::segments::{KERNEL_CODE, KERNEL_DATA, USER_CODE, USER_DATA};
+use crate::trap::{self, TrapFrame};
+
+const IA32_STAR: u32 = 0xc000_0081;
+
+/// The registers of a system call, as the entry stub saved them.
+#[repr(C)]
+#[derive(Debug)]
+pub struct SyscallFrame {
+    number_or_result: u64,
+    rdi: u64,
+    rsi: u64,
+    rdx: u64,
+    r10: u64,
+    r8: u64,
+    r9: u64,
+    rip: u64,
+    rflags: u64,
+    rsp: u64,
+}
+
+impl SyscallFrame {
+    /// The call's number; only before [`set_result`](Self::set_result).
+    #[inline]
+    pub fn number(&self) -> u64 {
+        self.number_or_result
+    }
+
+    /// The six arguments.
+    #[inline]
+    pub fn arguments(&self) -> [u64; 6] {
+        [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9]
+    }
+
+    /// Sets what the program finds in `rax`.
+    #[inline]
+    pub fn set_result(&mut self, result: u64) {
+        self.number_or_result = result;
+    }
+
+    /// The instruction after the `syscall`.
+    pub fn rip(&self) -> u64 {
+        self.rip
+    }
+
+    /// The user's stack pointer.
+    pub fn rsp(&self) -> u64 {
+        self.rsp
+    }
+}
+
+// Interrupts are off from `syscall` to `sti`, and from `cli` on: in between GS and the stack are the kernel's.
+global_asm!(
+    r#"
+    .balign 16
+    .global syscall_entry
+syscall_entry:
+    swapgs
+    movq %rsp, %gs:{user_stack}
+    movq %gs:{kernel_stack}, %rsp
+    pushq %gs:{user_stack}
+    pushq %r11
+    pushq %rcx
+    pushq %r9
+    pushq %r8
+    pushq %r10
+    pushq %rdx
+    pushq %rsi
+    pushq %rdi
+    pushq %rax
+    movq %rsp, %rdi
+    sti
+    callq *{hook}(%rip)
+    cli
+1:  cmpb $0, %gs:{user_return_work}
+    jne 2f
+    cmpl $0x8000, 60(%rsp)      # upper half of rip: SYSRET faults in ring 0 from 2^47 on
+    jae 3f
+    popq %rax
+    popq %rdi
+    popq %rsi
+    popq %rdx
+    popq %r10
+    popq %r8
+    popq %r9
+    popq %rcx
+    popq %r11
+    popq %rsp
+    swapgs
+    sysretq
+2:  callq {user_return}
+    jmp 1b
+3:  movq %rsp, %rdi
+    callq {bad_return}
+    ud2
+"#,
+    user_stack = const per_cpu::USER_STACK,
+    kernel_stack = const per_cpu::KERNEL_STACK,
+    user_return_work = const per_cpu::USER_RETURN_WORK,
+    hook = sym hooks::SYSCALL,
+    user_return = sym trap::before_user_return,
+    bad_return = sym bad_return,
+    options(att_syntax)
+);
+
+unsafe extern "C" {
+    fn syscall_entry();
+}
+
+/// Turns system calls on for this CPU.
+pub(crate) fn init() {
+    let star = u64::from(KERNEL_CODE) << 32 | u64::from(KERNEL_DATA | 3) << 48;
+    const { assert!(USER_DATA == (KERNEL_DATA | 3) + 8 && USER_CODE == (KERNEL_DATA | 3) + 16) };
+    // SAFETY: the selectors are those of the table that this CPU loaded, in the order that the assertion demands.
+    unsafe { Msr::new(IA32_STAR).write(star) };
+    LStar::write(VirtAddr::from_ptr(syscall_entry as *const ()));
+    SFMask::write(
+        RFlags::INTERRUPT_FLAG
+            | RFlags::DIRECTION_FLAG
+            | RFlags::TRAP_FLAG
+            | RFlags::ALIGNMENT_CHECK
+            | RFlags::NESTED_TASK,
+    );
+}
+
+/// The program would return to an address that no program can have: its fault.
+extern "C" fn bad_return(frame: &SyscallFrame) -> ! {
+    const GENERAL_PROTECTION: u64 = 13;
+    cpu::enable_interrupts();
+    let registers = TrapFrame {
+        vector: GENERAL_PROTECTION,
+        rip: frame.rip,
+        cs: u64::from(USER_CODE),
+        rflags: frame.rflags,
+        rsp: frame.rsp,
+        ss: u64::from(USER_DATA),
+        rdi: frame.rdi,
+        rsi: frame.rsi,
+        rdx: frame.rdx,
+        r10: frame.r10,
+        r8: frame.r8,
+        r9: frame.r9,
+        ..TrapFrame::default()
+    };
+    (hooks().user_fault)(&UserFault {
+        frame: &registers,
+        address: 0,
+    })
+}

@@ -1,1 +1,0 @@
-//! The small SMP kernel that proves Handover in QEMU.
