@@ -2,7 +2,7 @@
 //!
 //! Each step proves one promise of `arch` and is one line of output; the first that fails panics.
 
-extern crate alloc;
+#![allow(unsafe_code)] // It builds its own tables and contexts.
 
 mod programs;
 mod tables;
@@ -16,13 +16,15 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use arch::apic::{self, Ipi};
 use arch::context::{self, Context};
 use arch::exit::{ExitCode, exit};
-use arch::hooks::{Origin, PageFault, Resolution, UserFault};
+use arch::hooks::{Hooks, Origin, PageFault, Resolution, UserFault};
 use arch::layout::{DIRECT_MAP, PAGE_SIZE, USER_END};
 use arch::stack::KernelStack;
 use arch::syscall::SyscallFrame;
 use arch::user::{self, Fault};
-use arch::{clock, cpu, frames, paging, phys, tlb};
+use arch::{clock, cpu, frames, hooks, paging, phys, smp, tlb};
+use boot::BootInfo;
 
+use crate::heap;
 use programs::{INVALID, KEEP, LOOK, MEASURE, PRIVILEGED, READ_HOLE, SPIN, SUM};
 
 const PRESENT: u64 = 1;
@@ -41,6 +43,9 @@ const HOLE: u64 = 0x40_3000;
 const CALL_EXIT: u64 = 1;
 const CALL_NOTHING: u64 = 2;
 const CALL_MEASURE: u64 = 3;
+
+/// What the heap begins with, in bytes.
+const FIRST_HEAP: usize = 256 << 10;
 
 static SHOOTDOWNS: AtomicU64 = AtomicU64::new(0);
 static TICKS_IN_KERNEL: AtomicUsize = AtomicUsize::new(0);
@@ -68,7 +73,7 @@ fn context(which: usize) -> *mut Context {
     unsafe { CONTEXTS.0.get().cast::<Context>().add(which) }
 }
 
-pub extern "C" fn syscall(frame: &mut SyscallFrame) {
+extern "C" fn syscall(frame: &mut SyscallFrame) {
     match frame.number() {
         CALL_EXIT => {
             EXIT_VALUE.store(frame.arguments()[0], Ordering::Relaxed);
@@ -83,7 +88,7 @@ pub extern "C" fn syscall(frame: &mut SyscallFrame) {
     }
 }
 
-pub fn page_fault(fault: &PageFault) -> Resolution {
+fn page_fault(fault: &PageFault) -> Resolution {
     if fault.address & !(PAGE_SIZE - 1) != LAZY || fault.present {
         return Resolution::Unresolved;
     }
@@ -101,13 +106,13 @@ pub fn page_fault(fault: &PageFault) -> Resolution {
     Resolution::Resolved
 }
 
-pub fn user_fault(fault: &UserFault) -> ! {
+fn user_fault(fault: &UserFault) -> ! {
     FAULTED_AT.store(fault.address, Ordering::Relaxed);
     leave_program();
     unreachable!("a faulted program ran again");
 }
 
-pub fn timer(origin: Origin) {
+fn timer(origin: Origin) {
     match origin {
         Origin::User => TICKS_IN_USER.fetch_add(1, Ordering::Relaxed),
         Origin::Kernel => TICKS_IN_KERNEL.fetch_add(1, Ordering::Relaxed),
@@ -117,12 +122,46 @@ pub fn timer(origin: Origin) {
     }
 }
 
-pub fn shootdown() {
+fn shootdown() {
     SHOOTDOWNS.fetch_or(1 << cpu::current(), Ordering::AcqRel);
 }
 
+static HOOKS: Hooks = Hooks {
+    syscall,
+    page_fault,
+    user_fault,
+    timer,
+    shootdown,
+    before_user_return: || {},
+    panic_stop: || {},
+};
+
+/// Takes the machine for a check if the command line says so.
+pub fn run_if_asked(info: &BootInfo) {
+    let check: fn() -> ! = if info.has_word("selfcheck") {
+        run
+    } else if info.has_word("selfcheck=guard") {
+        hit_guard_page
+    } else if info.has_word("selfcheck=panic") {
+        || panic!("asked for on the command line")
+    } else {
+        return;
+    };
+    hooks::install(&HOOKS);
+    let mut source = frames::allocate;
+    heap::ensure(FIRST_HEAP, &mut source).expect("no memory for the kernel heap");
+    smp::start_all(info.trampoline, &mut source, idle).expect("no memory for the CPUs' stacks");
+    check()
+}
+
+fn idle() -> ! {
+    loop {
+        cpu::enable_and_halt();
+    }
+}
+
 /// Runs all steps and leaves with the exit status of success.
-pub fn run() -> ! {
+fn run() -> ! {
     cpu::enable_interrupts();
     heap_works();
     tables::are_sound();
@@ -136,7 +175,7 @@ pub fn run() -> ! {
 }
 
 /// Overflows the stack: the guard page has to turn it into a double fault with a report.
-pub fn hit_guard_page() -> ! {
+fn hit_guard_page() -> ! {
     fn recurse(depth: u64) -> u64 {
         let local = black_box([depth; 64]);
         if local[0] == u64::MAX {

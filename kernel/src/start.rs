@@ -1,33 +1,33 @@
-//! From the loader to idle CPUs.
-
-extern crate alloc;
+//! From the loader to the first process.
 
 use core::panic::PanicInfo;
 
 use arch::hooks::Hooks;
-use arch::{cpu, frames, hooks, smp};
+use arch::{acpi, clock, cpu, frames, hooks, smp};
 use boot::BootInfo;
 use spin::Once;
 
-use crate::{heap, selfcheck};
+use crate::machine::ipc;
+use crate::{dispatch, faults, heap, init, memory, random, ranks, sched, selfcheck, stats};
 
 /// What the heap has before anybody asks for more, in bytes.
-const FIRST_HEAP: usize = 256 * 1024;
+const FIRST_HEAP: usize = 512 << 10;
 
 static BOOT_INFO: Once<&'static BootInfo> = Once::new();
 
 static HOOKS: Hooks = Hooks {
-    syscall: selfcheck::syscall,
-    page_fault: selfcheck::page_fault,
-    user_fault: selfcheck::user_fault,
-    timer: selfcheck::timer,
-    shootdown: selfcheck::shootdown,
-    before_user_return: || {},
+    syscall: dispatch::syscall,
+    page_fault: faults::page_fault,
+    user_fault: faults::user_fault,
+    timer: sched::on_timer,
+    shootdown: serve_shootdown,
+    before_user_return: sched::before_user_return,
     panic_stop: || {},
 };
 
 /// The entry from `boot`.
 #[unsafe(no_mangle)]
+#[allow(unsafe_code)] // The symbol that `boot` calls, and the one call into the platform.
 fn kernel_main(info: &'static BootInfo) -> ! {
     BOOT_INFO.call_once(|| info);
     // SAFETY: called once, with what `boot` passed.
@@ -36,45 +36,62 @@ fn kernel_main(info: &'static BootInfo) -> ! {
 
 fn main() -> ! {
     let info = boot_info();
+    selfcheck::run_if_asked(info);
     hooks::install(&HOOKS);
     let mut source = frames::allocate;
     heap::ensure(FIRST_HEAP, &mut source).expect("no memory for the kernel heap");
-    let missing =
-        smp::start_all(info.trampoline, &mut source, idle).expect("no memory for the CPUs' stacks");
+    let missing = smp::start_all(info.trampoline, &mut source, start_cpu)
+        .expect("no memory for the CPUs' stacks");
     for apic_id in missing {
         println!("kernel: the CPU with APIC id {apic_id} does not start; going on without it");
     }
-    let ranges = frames::remaining();
-    let usable: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+    memory::init();
+    ranks::check();
+    let seed = seed(info);
+    random::init(seed.unwrap_or_else(clock::rdtsc));
+    if let Some(seed) = seed {
+        sched::seed(seed);
+    }
     println!(
-        "kernel: {} CPUs, {} nodes, {} MiB free, initrd {} bytes, boot took {} frames, TSC {} MHz",
+        "kernel: {} CPUs, {} NUMA nodes, {} MiB free, initrd of {} KiB",
         cpu::count(),
-        arch::acpi::nodes(),
-        usable >> 20,
-        info.initrd.len(),
-        frames::taken(),
-        arch::clock::tsc_hz() / 1_000_000,
+        acpi::nodes(),
+        ipc().platform().pool().available() >> 8,
+        info.initrd.len() >> 10,
     );
-    if info.has_word("selfcheck") {
-        selfcheck::run();
+    CPUS_MAY_RUN.call_once(|| ());
+    if let Err(error) = init::start(info) {
+        panic!("no first process: {error}");
     }
-    if info.has_word("selfcheck=guard") {
-        selfcheck::hit_guard_page();
+    sched::run_idle()
+}
+
+/// Set when memory and the scheduler are there for every CPU.
+static CPUS_MAY_RUN: Once<()> = Once::new();
+
+/// The first code of every other CPU.
+fn start_cpu() -> ! {
+    while !CPUS_MAY_RUN.is_completed() {
+        cpu::pause();
     }
-    if info.has_word("selfcheck=panic") {
-        panic!("asked for on the command line");
-    }
-    idle()
+    sched::run_idle()
 }
 
 fn boot_info() -> &'static BootInfo {
     BOOT_INFO.get().expect("set by kernel_main")
 }
 
-fn idle() -> ! {
-    loop {
-        cpu::enable_and_halt();
-    }
+/// The number after `seed=` on the command line.
+fn seed(info: &BootInfo) -> Option<u64> {
+    info.command_line
+        .split_ascii_whitespace()
+        .find_map(|word| word.strip_prefix("seed="))
+        .and_then(|number| number.parse().ok())
+}
+
+fn serve_shootdown() {
+    stats::count_interrupt();
+    ipc().memory().serve();
 }
 
 #[panic_handler]

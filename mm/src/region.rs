@@ -5,6 +5,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use abi::limits::{MAX_REGION, PAGE_SIZE};
 use abi::{Error, RegionKind};
@@ -149,12 +150,7 @@ impl<M: Machine> Memory<M> {
     ) -> Result<Arc<Region>, Error> {
         let pages = pages_for(len)?;
         let mut region = self.build(RegionKind::Anonymous, len, 1, pages, node)?;
-        let state = region.state_mut();
-        let empty = EntryFlags::FILL | EntryFlags::MAY_WRITE | EntryFlags::NO_EXECUTE;
-        for page in 0..pages {
-            let (table, index) = state.entry_of(0, page);
-            self.machine.store(table, index, Entry::empty(empty));
-        }
+        self.allow_filling(&mut region, 0..pages);
         let region = Arc::new(region);
         if commit {
             for page in 0..pages {
@@ -162,6 +158,26 @@ impl<M: Machine> Memory<M> {
             }
         }
         Ok(region)
+    }
+
+    /// A region of one leaf table for a stack: its upper `pages` pages are zeroed memory, filled at
+    /// the first touch, and those below are holes, so that running over the end is a fault.
+    pub fn create_stack_region(&self, pages: u64) -> Result<Arc<Region>, Error> {
+        let holes = LEAF_PAGES.checked_sub(pages).ok_or(Error::TooLarge)?;
+        let len = LEAF_PAGES * PAGE_SIZE;
+        let mut region = self.build(RegionKind::Anonymous, len, 1, pages, None)?;
+        self.allow_filling(&mut region, holes..LEAF_PAGES);
+        Ok(Arc::new(region))
+    }
+
+    /// Makes pages of a new region ones that are zeroed memory at their first touch.
+    fn allow_filling(&self, region: &mut Region, pages: Range<u64>) {
+        let state = region.state_mut();
+        let empty = EntryFlags::FILL | EntryFlags::MAY_WRITE | EntryFlags::NO_EXECUTE;
+        for page in pages {
+            let (table, index) = state.entry_of(0, page);
+            self.machine.store(table, index, Entry::empty(empty));
+        }
     }
 
     /// The region of a ring with `data_pages` pages of data: pages H, P and C, then the data twice

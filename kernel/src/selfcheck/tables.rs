@@ -1,5 +1,7 @@
 //! The kernel's page tables as the CPU walks them.
 
+#![allow(unsafe_code)] // It walks the tables.
+
 use arch::layout::DIRECT_MAP;
 use arch::{paging, phys, tlb};
 

@@ -1,0 +1,77 @@
+//! Regions, images and mappings.
+
+use alloc::sync::Arc;
+
+use abi::{Error, Handle, MapFlags, RegionFlags, RegionInfo, Rights, UserPtr};
+use arch::acpi;
+use ipc::Payload;
+
+use crate::machine::ipc;
+use crate::process::Process;
+use crate::{loader, user_memory};
+
+/// The NUMA node that stands for "none preferred".
+const ANY_NODE: u64 = u64::MAX;
+
+pub fn region_create(
+    process: &Arc<Process>,
+    len: u64,
+    flags: RegionFlags,
+    node: u64,
+) -> Result<Handle, Error> {
+    let node = match node {
+        ANY_NODE => None,
+        node if node < acpi::nodes() as u64 => Some(node as usize),
+        _ => return Err(Error::Invalid),
+    };
+    ipc().create_region(process.domain(), len, flags, node)
+}
+
+pub fn region_info(
+    process: &Arc<Process>,
+    region: Handle,
+    info: UserPtr<RegionInfo>,
+) -> Result<(), Error> {
+    let facts = ipc().region_info(process.domain(), region)?;
+    user_memory::write(info, &facts)
+}
+
+pub fn region_seal(process: &Arc<Process>, region: Handle) -> Result<(), Error> {
+    ipc().seal_region(process.domain(), region)
+}
+
+pub fn region_destroy(process: &Arc<Process>, region: Handle) -> Result<(), Error> {
+    ipc().destroy_region(process.domain(), region)
+}
+
+pub fn image_create(
+    process: &Arc<Process>,
+    region: Handle,
+    offset: u64,
+    len: u64,
+) -> Result<Handle, Error> {
+    let domain = process.domain();
+    let region = ipc().region_of(domain, region, Rights::READ)?;
+    let (image, info) = loader::load(&region, offset, len)?;
+    ipc().install_object(domain, Payload::Image(image, info), Rights::IMAGE)
+}
+
+pub fn map(
+    process: &Arc<Process>,
+    region: Handle,
+    hint: u64,
+    offset: u64,
+    len: u64,
+    rights: Rights,
+    flags: MapFlags,
+) -> Result<u64, Error> {
+    ipc().map(process.domain(), region, hint, offset, len, rights, flags)
+}
+
+pub fn unmap(process: &Arc<Process>, address: u64) -> Result<(), Error> {
+    ipc().unmap(process.domain(), address)
+}
+
+pub fn protect(process: &Arc<Process>, address: u64, rights: Rights) -> Result<(), Error> {
+    ipc().protect(process.domain(), address, rights)
+}

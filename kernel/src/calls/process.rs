@@ -1,0 +1,155 @@
+//! Processes.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::limits::{MAX_ARGS, MAX_NAME, MAX_SPAWN_HANDLES};
+use abi::{
+    Error, Handle, HandleTransfer, Mode, ObjectKind, ProcessInfo, ProcessStatus, Rights, SpawnArgs,
+    UserPtr,
+};
+use ipc::{Domain, Offer, Payload};
+
+use crate::machine::{Kernel, ipc};
+use crate::process::Process;
+use crate::{sched, user_memory};
+
+/// What a spawn was asked for, copied in and bounded.
+struct Request {
+    image: Handle,
+    name: String,
+    args: Vec<u8>,
+    transfers: Vec<HandleTransfer>,
+    cpu: usize,
+}
+
+impl Request {
+    fn read(from: UserPtr<SpawnArgs>) -> Result<Request, Error> {
+        let args = user_memory::read(from)?;
+        if args.name_len > MAX_NAME || args.args_len > MAX_ARGS {
+            return Err(Error::TooLarge);
+        }
+        if args.handles_len > MAX_SPAWN_HANDLES {
+            return Err(Error::TooLarge);
+        }
+        let name = user_memory::read_bytes(args.name, args.name_len)?;
+        let cpus = if args.cpus == 0 { u64::MAX } else { args.cpus };
+        Ok(Request {
+            image: args.image,
+            name: String::from_utf8(name).map_err(|_| Error::Invalid)?,
+            args: user_memory::read_bytes(args.args, args.args_len)?,
+            transfers: user_memory::read_array(args.handles, args.handles_len as usize)?,
+            cpu: sched::place(cpus).ok_or(Error::Invalid)?,
+        })
+    }
+}
+
+pub fn process_spawn(process: &Arc<Process>, args: UserPtr<SpawnArgs>) -> Result<Handle, Error> {
+    let request = Request::read(args)?;
+    let parent = process.domain();
+    let image = parent.look_up(request.image, Some(ObjectKind::Image), Rights::EXECUTE)?;
+    let Payload::Image(region, image_info) = image.object().payload() else {
+        return Err(Error::WrongKind);
+    };
+    let child = Process::create(request.name, region, *image_info, request.cpu)?;
+    let handle = ipc()
+        .install_object(parent, Payload::Process(child.clone()), Rights::PROCESS)
+        .inspect_err(|_| child.discard())?;
+    let handed_over = hand_over(parent, &child, &request.transfers, &request.args);
+    match handed_over {
+        Ok(()) => {
+            child.start();
+            Ok(handle)
+        }
+        Err(error) => {
+            ipc().drop_capability(parent, handle)?;
+            child.discard();
+            Err(error)
+        }
+    }
+}
+
+/// Gives a new process its handles and arguments; all or nothing.
+fn hand_over(
+    parent: &Arc<Domain<Kernel>>,
+    child: &Process,
+    transfers: &[HandleTransfer],
+    args: &[u8],
+) -> Result<(), Error> {
+    // Whatever can fail for the arguments has failed after this.
+    child.write_start(
+        args,
+        &[Handle::NONE; MAX_SPAWN_HANDLES as usize][..transfers.len()],
+    )?;
+    let offers = begin_all(parent, transfers)?;
+    offers.iter().for_each(|offer| ipc().clear(offer));
+    let mut handles = Vec::with_capacity(offers.len());
+    ipc().deliver_all(offers, child.domain(), |handle| handles.push(handle))?;
+    child.write_start(args, &handles)
+}
+
+/// Begins every transfer, or none.
+fn begin_all(
+    parent: &Arc<Domain<Kernel>>,
+    transfers: &[HandleTransfer],
+) -> Result<Vec<Offer<Kernel>>, Error> {
+    let mut offers = Vec::with_capacity(transfers.len());
+    for (index, transfer) in transfers.iter().enumerate() {
+        let begun = transfer.decode().and_then(|(mode, rights)| {
+            let same = |other: &HandleTransfer| other.handle == transfer.handle;
+            let twice = mode == Mode::Move && transfers.iter().filter(|t| same(t)).count() > 1;
+            if twice
+                || transfers[..index]
+                    .iter()
+                    .any(|t| same(t) && t.mode == Mode::Move as u32)
+            {
+                return Err(Error::Overlap);
+            }
+            ipc().begin(parent, transfer.handle, mode, rights)
+        });
+        match begun {
+            Ok(offer) => offers.push(offer),
+            Err(error) => {
+                offers.into_iter().for_each(|offer| ipc().withdraw(offer));
+                return Err(error);
+            }
+        }
+    }
+    Ok(offers)
+}
+
+/// The process that a handle stands for.
+fn find(process: &Arc<Process>, handle: Handle, rights: Rights) -> Result<Arc<Process>, Error> {
+    let capability = process
+        .domain()
+        .look_up(handle, Some(ObjectKind::Process), rights)?;
+    match capability.object().payload() {
+        Payload::Process(process) => Ok(process.clone()),
+        _ => Err(Error::WrongKind),
+    }
+}
+
+pub fn process_wait(
+    process: &Arc<Process>,
+    handle: Handle,
+    deadline: u64,
+    status: UserPtr<ProcessStatus>,
+) -> Result<(), Error> {
+    let ended = find(process, handle, Rights::WAIT)?.wait(deadline)?;
+    user_memory::write(status, &ended)
+}
+
+pub fn process_kill(process: &Arc<Process>, handle: Handle) -> Result<(), Error> {
+    find(process, handle, Rights::DESTROY)?.kill();
+    Ok(())
+}
+
+pub fn process_info(
+    process: &Arc<Process>,
+    handle: Handle,
+    info: UserPtr<ProcessInfo>,
+) -> Result<(), Error> {
+    let facts = find(process, handle, Rights::INSPECT)?.info();
+    user_memory::write(info, &facts)
+}

@@ -1,0 +1,160 @@
+//! This machine as `mm` and `ipc` see it: frames by the direct map, the CPU's TLB, IPIs, threads.
+
+#![allow(unsafe_code)] // The direct map and the page tables are reached from here.
+
+use alloc::sync::Arc;
+
+use arch::apic::{Ipi, send_ipi};
+use arch::{cpu, phys, tlb};
+use ipc::{Ipc, Parked, Platform};
+use mm::{Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, FramePool, Frames, Mmu};
+use spin::Once;
+
+use crate::process::Process;
+use crate::sched;
+use crate::thread::Thread;
+
+static IPC: Once<Ipc<Kernel>> = Once::new();
+
+/// The one instance of the subsystem.
+pub fn ipc() -> &'static Ipc<Kernel> {
+    IPC.get().expect("memory comes up before anything uses it")
+}
+
+/// The machine that this kernel runs on.
+#[derive(Debug)]
+pub struct Kernel {
+    pool: FramePool,
+}
+
+impl Kernel {
+    /// The allocator.
+    pub fn pool(&self) -> &FramePool {
+        &self.pool
+    }
+}
+
+/// Starts the subsystem over the memory that boot left.
+pub fn init(pool: FramePool) {
+    IPC.call_once(|| Ipc::new(Kernel { pool }));
+}
+
+impl Frames for Kernel {
+    fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
+        self.pool
+            .allocate(node.or(Some(cpu::node(cpu::current()))), budget)
+    }
+
+    fn free(&self, frame: Frame, budget: Budget) {
+        self.pool.free(frame, budget);
+    }
+
+    fn reserve(&self, count: u64) -> bool {
+        self.pool.reserve(count)
+    }
+
+    fn unreserve(&self, count: u64) {
+        self.pool.unreserve(count);
+    }
+
+    fn meta(&self, frame: Frame) -> &FrameMeta {
+        self.pool.meta(frame)
+    }
+
+    fn zero(&self, frame: Frame) {
+        // SAFETY: `mm` zeroes only frames that it has taken and not handed out yet.
+        unsafe { phys::zero_frame(frame.address()) };
+    }
+
+    fn copy(&self, from: Frame, to: Frame) {
+        // SAFETY: both frames are usable RAM; `to` was taken and not handed out yet.
+        unsafe { phys::copy_frame(to.address(), from.address()) };
+    }
+
+    fn read(&self, frame: Frame, offset: usize, bytes: &mut [u8]) {
+        // SAFETY: the frame is RAM that a region holds while its lock is held (S4).
+        unsafe { phys::read_bytes(frame.address(), offset, bytes) };
+    }
+
+    fn write(&self, frame: Frame, offset: usize, bytes: &[u8]) {
+        // SAFETY: as for `read`; programs see the frame through volatile means only.
+        unsafe { phys::write_bytes(frame.address(), offset, bytes) };
+    }
+
+    fn load_u32(&self, frame: Frame, offset: usize) -> u32 {
+        // SAFETY: a fixed frame of a ring is in place while either end is open (S4).
+        let word = unsafe { phys::entry(frame.address(), offset / 8) };
+        (word.load(core::sync::atomic::Ordering::Acquire) >> (offset % 8 * 8)) as u32
+    }
+
+    fn store_u32(&self, frame: Frame, offset: usize, value: u32) {
+        // SAFETY: as for `write`; only the kernel writes the words that it stores.
+        unsafe { phys::write_bytes(frame.address(), offset, &value.to_le_bytes()) };
+    }
+}
+
+impl Mmu for Kernel {
+    fn load(&self, table: Frame, index: usize) -> Entry {
+        // SAFETY: `mm` names only frames in state Table.
+        Entry::from_bits(unsafe { phys::load_entry(table.address(), index) })
+    }
+
+    fn store(&self, table: Frame, index: usize, entry: Entry) {
+        // SAFETY: `mm` writes only entries of the user half, and frees nothing behind an entry
+        // before every CPU has acknowledged (I2).
+        unsafe { phys::store_entry(table.address(), index, entry.bits()) };
+    }
+
+    fn load_root(&self, root: Frame) {
+        // SAFETY: the upper half of every root is the kernel's.
+        unsafe { tlb::load_root(root.address()) };
+    }
+
+    fn flush_page(&self, va: u64) {
+        tlb::flush_page(va);
+    }
+
+    fn flush_all(&self) {
+        tlb::flush_all();
+    }
+
+    fn init_root(&self, root: Frame) {
+        // SAFETY: the frame is a zeroed table that nothing uses yet.
+        unsafe { arch::paging::init_address_space(root.address()) };
+    }
+}
+
+impl Cpus for Kernel {
+    fn current(&self) -> CpuId {
+        cpu::current()
+    }
+
+    fn kick(&self, cpus: CpuSet) {
+        send_ipi(cpus.0, Ipi::Shootdown);
+    }
+
+    fn relax(&self) {
+        cpu::pause();
+    }
+}
+
+impl Platform for Kernel {
+    type Task = Arc<Thread>;
+    type Process = Arc<Process>;
+
+    fn current_task(&self) -> Arc<Thread> {
+        sched::current()
+    }
+
+    fn park(&self, deadline_ns: u64) -> Parked {
+        sched::park(deadline_ns)
+    }
+
+    fn unpark(&self, task: &Arc<Thread>) {
+        sched::unpark(task);
+    }
+
+    fn domain_of(&self, process: &Arc<Process>) -> u64 {
+        process.domain().koid()
+    }
+}

@@ -1,0 +1,70 @@
+//! From the memory that boot left to a frame allocator, and what else takes frames from it.
+
+#![allow(unsafe_code)] // The frame metadata is a slice in the direct map.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use arch::frames::NodeRange;
+use arch::layout::PAGE_SIZE;
+use arch::{frames, phys};
+use mm::{Budget, FrameMeta, FramePool, FrameState, Frames};
+
+use crate::machine::{self, ipc};
+
+static HEAP_FRAMES: AtomicU64 = AtomicU64::new(0);
+static BOOT_FRAMES: AtomicU64 = AtomicU64::new(0);
+
+/// Frames that the kernel took for its heap and its stacks.
+pub fn kernel_frames() -> u64 {
+    HEAP_FRAMES.load(Ordering::Relaxed)
+}
+
+/// Frames that boot took for good.
+pub fn boot_frames() -> u64 {
+    BOOT_FRAMES.load(Ordering::Relaxed)
+}
+
+/// Takes over all memory that boot did not need.
+pub fn init() {
+    let mut ranges = frames::take_over();
+    let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
+    let count = (end / PAGE_SIZE) as usize;
+    let bytes = (count * size_of::<FrameMeta>()) as u64;
+    let bytes = bytes.next_multiple_of(PAGE_SIZE);
+    let range = ranges
+        .iter_mut()
+        .find(|range| range.end - range.start >= bytes)
+        .expect("no run of memory is large enough for the frame metadata");
+    let start = range.start;
+    range.start += bytes;
+    for frame in (start..start + bytes).step_by(PAGE_SIZE as usize) {
+        // SAFETY: the range was usable and is nobody else's.
+        unsafe { phys::zero_frame(frame) };
+    }
+    // SAFETY: the bytes are RAM in the direct map, aligned to a page, owned by this slice for ever;
+    // all zeros is `FrameMeta::new()`.
+    let meta: &'static [FrameMeta] =
+        unsafe { core::slice::from_raw_parts(phys::to_virtual(start).cast::<FrameMeta>(), count) };
+    BOOT_FRAMES.store(
+        frames::taken() as u64 + bytes / PAGE_SIZE,
+        Ordering::Relaxed,
+    );
+    let pool = FramePool::new(meta);
+    for NodeRange { start, end, node } in ranges {
+        let taken = pool.add_range(start / PAGE_SIZE, end / PAGE_SIZE, node);
+        assert!(taken, "the memory of this machine is in too many pieces");
+    }
+    machine::init(pool);
+}
+
+/// A frame for the kernel itself: its heap, its stacks, the tables above them. It stays the
+/// kernel's.
+pub fn kernel_frame() -> Option<u64> {
+    let memory = ipc().platform();
+    let frame = memory.allocate(None, Budget::Open)?;
+    memory
+        .meta(frame)
+        .transition(FrameState::Free, FrameState::Kernel);
+    HEAP_FRAMES.fetch_add(1, Ordering::Relaxed);
+    Some(frame.address())
+}
