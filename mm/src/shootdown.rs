@@ -199,7 +199,9 @@ impl<M: Machine> Memory<M> {
         loaded.store(SWITCHING, Ordering::Relaxed);
         self.machine.load_root(root);
         loaded.store(koid, Ordering::Relaxed);
-        if let Some(space) = from {
+        if let Some(space) = from
+            && space.koid() != koid
+        {
             space.leave(me);
         }
     }

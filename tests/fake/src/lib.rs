@@ -21,6 +21,7 @@ mod machine;
 mod program;
 mod ranks;
 mod tlb;
+mod traits;
 
 pub use audit::{Counts, audit, counts};
 pub use cpu::{current_cpu, on_cpu};
