@@ -8,7 +8,7 @@ use mm::{AddressSpace, CpuId, Entry, EntryFlags, Frame, FrameMeta, FramePool, Fr
 
 use crate::arena::Arena;
 use crate::tlb::{Access, PageFault, Tlb};
-use crate::{Memory, current_cpu, on_cpu, ranks};
+use crate::{Memory, on_cpu, ranks};
 
 /// What machine to build.
 #[derive(Clone, Copy, Debug)]

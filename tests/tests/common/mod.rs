@@ -1,6 +1,8 @@
 //! What the tests of `mm` on the fake machine have in common.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod steps;
+
 use std::sync::Arc;
 
 use abi::limits::LEAF_SIZE;
