@@ -215,7 +215,7 @@ fn the_machine_sees_locks_taken_out_of_order() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(common::cases(48))]
 
     /// A pool gives every frame out once, keeps its promises and counts right.
     #[test]

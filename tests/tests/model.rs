@@ -316,7 +316,7 @@ fn rights(writable: bool) -> Rights {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(common::cases(64))]
 
     #[test]
     fn memory_behaves_as_bytes_and_rights_say(

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
 use abi::{Error, Rights};
@@ -178,9 +178,10 @@ fn threads_that_map_touch_and_unmap_one_region_never_reach_a_freed_frame() {
     }
     let shared = world.region(3);
     let barrier = Barrier::new(CPUS);
+    let latest = AtomicU64::new(BASE);
     std::thread::scope(|scope| {
         for cpu in 0..CPUS {
-            let (world, shared, barrier) = (&world, &shared, &barrier);
+            let (world, shared, barrier, latest) = (&world, &shared, &barrier, &latest);
             scope.spawn(move || {
                 barrier.wait();
                 for turn in 0..60 {
@@ -191,6 +192,9 @@ fn threads_that_map_touch_and_unmap_one_region_never_reach_a_freed_frame() {
                         fake::store(&world.memory, &world.spaces[0], va, turn).unwrap();
                         fake::store(&world.memory, &world.spaces[0], all, turn).unwrap();
                         assert_eq!(fake::load(&world.memory, &world.spaces[0], va), Ok(turn));
+                        // What another CPU made, which may be gone, or be something else by now.
+                        let theirs = latest.swap(va, Ordering::Relaxed);
+                        let _ = fake::load(&world.memory, &world.spaces[0], theirs);
                         world.memory.unmap(&world.spaces[0], all).unwrap();
                         world.memory.destroy_region(&own);
                     });
@@ -214,7 +218,7 @@ fn one_cpu_alone_asks_no_other() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(common::cases(24))]
 
     /// Whatever the size, the number of CPUs and the moments at which they are interrupted.
     #[test]

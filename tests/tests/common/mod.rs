@@ -133,3 +133,11 @@ pub fn page(va: u64, page: u64) -> u64 {
 }
 
 pub const LEAF: u64 = LEAF_SIZE;
+
+/// So many cases. Failures are printed and not kept: sabotage builds fail on purpose.
+pub fn cases(cases: u32) -> proptest::prelude::ProptestConfig {
+    proptest::prelude::ProptestConfig {
+        failure_persistence: None,
+        ..proptest::prelude::ProptestConfig::with_cases(cases)
+    }
+}
