@@ -11,6 +11,7 @@ use abi::limits::MAX_IMAGE_SPAN;
 use abi::{Error, RegionKind};
 
 use crate::access::piece;
+use crate::region::State;
 use crate::{Entry, EntryFlags, Machine, Memory, Region};
 
 /// What a page of an image allows, besides reading.
@@ -98,42 +99,75 @@ impl<M: Machine> Memory<M> {
     }
 
     /// A region to run a finished image on: it shares the frames that nobody can write, and has
-    /// copies of those that can be written. `NoMemory`: nothing was taken.
+    /// copies of those that can be written. `NoMemory`: nothing was taken; `Invalid`: it is no
+    /// finished image; `Revoked`: it was destroyed meanwhile.
     pub fn instantiate(&self, image: &Region) -> Result<Arc<Region>, Error> {
+        if image.kind() != RegionKind::Image || !image.is_sealed() {
+            return Err(Error::Invalid);
+        }
         let mut own = 0;
         for page in 0..image.pages() {
             let entry = self.pristine(image, page)?;
             own += u64::from(entry.has(EntryFlags::FILL) && !is_shareable(entry));
         }
-        let mut region = self.build(RegionKind::Image, image.len(), 1, own, None)?;
+        let mut instance = self.build(RegionKind::Image, image.len(), 1, own, None)?;
         for page in 0..image.pages() {
-            let entry = self.pristine(image, page)?;
-            let mut flags = entry.flags() & EntryFlags::KEPT;
-            let state = region.state_mut();
-            let copy = match entry.frame() {
-                None => Entry::empty(flags),
-                Some(frame) if is_shareable(entry) => {
-                    // The image owns the frame while it lives, and it is alive: the caller has it.
-                    self.machine.meta(frame).add_owner();
-                    state.present += 1;
-                    Entry::new(frame, flags | EntryFlags::USER_PRESENT)
-                }
-                Some(frame) => {
-                    let Some(copy) = self.take_page(None) else {
-                        self.destroy_region(&region);
-                        return Err(Error::NoMemory);
-                    };
-                    self.machine.copy(frame, copy);
-                    state.reserved -= 1;
-                    state.present += 1;
-                    flags |= EntryFlags::USER_PRESENT | EntryFlags::WRITABLE | EntryFlags::DIRTY;
-                    Entry::new(copy, flags)
-                }
-            };
-            let (table, index) = region.state_mut().entry_of(0, page);
-            self.machine.store(table, index, copy);
+            if let Err(error) = self.instantiate_page(image, page, instance.state_mut()) {
+                self.destroy_region(&instance);
+                return Err(error);
+            }
         }
-        Ok(Arc::new(region))
+        Ok(Arc::new(instance))
+    }
+
+    /// One page of an instance. Its frame is counted, or copied, under the lock of the image, which
+    /// may be destroyed at any other moment.
+    fn instantiate_page(
+        &self,
+        image: &Region,
+        page: u64,
+        instance: &mut State,
+    ) -> Result<(), Error> {
+        let entry = self.pristine(image, page)?;
+        let copy = if entry.is_present() && !is_shareable(entry) {
+            let copy = self.take_page(None).ok_or(Error::NoMemory)?;
+            instance.reserved -= 1;
+            Some(copy)
+        } else {
+            None
+        };
+        let mut flags = entry.flags() & EntryFlags::KEPT;
+        let made = {
+            let state = image.lock();
+            // What was present stays so until the image is destroyed.
+            match (entry.frame(), copy) {
+                _ if state.destroyed => Err(Error::Revoked),
+                (None, _) => Ok(Entry::empty(flags)),
+                (Some(frame), None) => {
+                    self.machine.meta(frame).add_owner();
+                    Ok(Entry::new(frame, flags | EntryFlags::USER_PRESENT))
+                }
+                (Some(frame), Some(copy)) => {
+                    self.machine.copy(frame, copy);
+                    flags |= EntryFlags::USER_PRESENT | EntryFlags::WRITABLE | EntryFlags::DIRTY;
+                    Ok(Entry::new(copy, flags))
+                }
+            }
+        };
+        match made {
+            Ok(entry) => {
+                let (table, index) = instance.entry_of(0, page);
+                self.machine.store(table, index, entry);
+                instance.present += u64::from(entry.is_present());
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(copy) = copy {
+                    self.leave_page(copy);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// The entry of a page of a finished image.

@@ -254,13 +254,18 @@ impl<M: Machine> Memory<M> {
 
     /// Removes every mapping of a space and passes each to `each`. For a process that ends.
     pub fn unmap_all(&self, space: &AddressSpace, mut each: impl FnMut(Arc<Mapping>)) {
-        while let Some((_, mapping)) = {
-            let mut mappings = space.mappings.lock();
-            mappings.by_va.pop_first()
-        } {
-            self.detach_one(&mapping);
+        while let Some(mapping) = self.unmap_first(space) {
             each(mapping);
         }
+    }
+
+    /// The address is free only after the entries are cleared, or they would be somebody else's.
+    fn unmap_first(&self, space: &AddressSpace) -> Option<Arc<Mapping>> {
+        let mut mappings = space.mappings.lock();
+        let mapping = mappings.by_va.first_key_value()?.1.clone();
+        self.detach_one(&mapping);
+        mappings.by_va.pop_first();
+        Some(mapping)
     }
 
     /// Changes what the mapping that begins at `va` allows.

@@ -106,6 +106,11 @@ impl Region {
         self.state.lock().present
     }
 
+    /// Frames that are promised to it and not drawn yet.
+    pub fn reserved_frames(&self) -> u64 {
+        self.state.lock().reserved
+    }
+
     /// Mappings over all spaces.
     pub fn mapping_count(&self) -> usize {
         self.state.lock().mappings.len()

@@ -48,6 +48,9 @@ impl Plan {
 /// The number that stands for "whatever space is loaded" in a request.
 const ANY_SPACE: u64 = 0;
 
+/// The number that stands for two spaces, of which one is loaded: every request concerns it.
+const SWITCHING: u64 = u64::MAX;
+
 const KIND_FULL: u32 = u32::MAX;
 const KIND_BARRIER: u32 = u32::MAX - 1;
 
@@ -157,7 +160,8 @@ impl<M: Machine> Memory<M> {
         for caller in callers.iter() {
             let request = &self.shootdown.requests[caller];
             let space = request.space.load(Ordering::Relaxed);
-            if space == ANY_SPACE || space == inbox.loaded.load(Ordering::Relaxed) {
+            let loaded = inbox.loaded.load(Ordering::Relaxed);
+            if space == ANY_SPACE || loaded == space || loaded == SWITCHING {
                 self.execute(match request.kind.load(Ordering::Relaxed) {
                     KIND_FULL => Plan::Full,
                     KIND_BARRIER => Plan::Barrier,
@@ -189,11 +193,15 @@ impl<M: Machine> Memory<M> {
             }
             None => (kernel_root, ANY_SPACE),
         };
+        // A request may arrive on either side of the load, and the CPU may cache translations by
+        // the new root right after it.
+        let loaded = &self.shootdown.inboxes[me].loaded;
+        loaded.store(SWITCHING, Ordering::Relaxed);
         self.machine.load_root(root);
-        self.shootdown.inboxes[me]
-            .loaded
-            .store(koid, Ordering::Relaxed);
-        if let Some(space) = from {
+        loaded.store(koid, Ordering::Relaxed);
+        if let Some(space) = from
+            && space.koid() != koid
+        {
             space.leave(me);
         }
     }

@@ -1,1 +1,30 @@
 //! An honest machine for host tests: real page-table bytes, TLBs that stay stale.
+//!
+//! [`FakeMachine`] is the memory, the MMU and the CPUs that `mm` works on. It translates by the
+//! bytes that `mm` wrote into page tables, and each of its CPUs keeps a translation **until that
+//! CPU is told to forget it**, so a missing or late shootdown is a failing test. Freed frames are
+//! poisoned, and the poison is checked when they are taken again.
+//!
+//! ```
+//! let memory = fake::start(fake::Config::default());
+//! let space = memory.create_space(0x4000_0000).unwrap();
+//! fake::enter(&memory, 0, Some(&space));
+//! assert_eq!(fake::load(&memory, &space, 0x4000_0000), Err(abi::Error::NotFound));
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod arena;
+mod audit;
+mod cpu;
+mod machine;
+mod program;
+mod ranks;
+mod tlb;
+mod traits;
+
+pub use audit::{Counts, audit, counts};
+pub use cpu::{current_cpu, on_cpu};
+pub use machine::{Config, FakeMachine, start};
+pub use program::{Memory, enter, load, store, touch};
+pub use tlb::{Access, PageFault};

@@ -1,0 +1,172 @@
+//! Looks over the whole machine and compares what `mm` believes with what is there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use abi::RegionKind;
+use mm::{AddressSpace, EntryFlags, Frame, FrameState, Frames, Region};
+
+use crate::Memory;
+use crate::machine::lock;
+use crate::tlb::{below, walk};
+
+/// The frames of a machine by state, and what is promised of them (I11).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Free frames.
+    pub free: u64,
+    /// Free frames that are promised to nobody.
+    pub available: u64,
+    /// Page tables.
+    pub tables: u64,
+    /// Pages of regions.
+    pub pages: u64,
+}
+
+/// Counts the frames by state.
+///
+/// # Panics
+/// When the allocator counts other ones free.
+pub fn counts(memory: &Memory) -> Counts {
+    let pool = memory.machine().pool();
+    let mut counts = Counts {
+        available: pool.available(),
+        ..Counts::default()
+    };
+    for frame in frames(memory) {
+        match pool.meta(frame).state() {
+            FrameState::Free => counts.free += 1,
+            FrameState::Table => counts.tables += 1,
+            FrameState::Region => counts.pages += 1,
+            FrameState::Reserved | FrameState::Kernel => {}
+        }
+    }
+    assert_eq!(counts.free, pool.free_frames(), "free frames");
+    counts
+}
+
+/// Checks the machine while nobody changes anything, given everything that lives on it.
+///
+/// # Panics
+/// When a frame or table is lost, reached although it is free, or counted wrongly (I1, I2, I11);
+/// when an entry allows writing what may not be written, or writing and executing (I3, I14); when
+/// promises do not add up; when a CPU has cached more than the tables allow (I5).
+pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Region>]) {
+    let machine = memory.machine();
+    let counts = counts(memory);
+
+    let reserved: u64 = regions.iter().map(|region| region.reserved_frames()).sum();
+    assert_eq!(counts.available + reserved, counts.free, "promises");
+    // Instances of an image share pages, which only the count of owners below tells apart.
+    if regions
+        .iter()
+        .all(|region| region.kind() != RegionKind::Image)
+    {
+        let present: u64 = regions
+            .iter()
+            .filter(|region| region.kind() != RegionKind::Initrd)
+            .map(|region| region.present_pages())
+            .sum();
+        assert_eq!(present, counts.pages, "pages of regions");
+    }
+
+    let leaf_tables: u64 = regions
+        .iter()
+        .map(|region| {
+            let views = 1 + u64::from(region.kind() == RegionKind::Ring);
+            region.leaf_count() as u64 * views
+        })
+        .sum();
+    let upper_tables: u64 = spaces.iter().map(|space| upper(memory, space.root())).sum();
+    assert_eq!(leaf_tables + upper_tables, counts.tables, "page tables");
+
+    let fixed: Vec<Frame> = regions
+        .iter()
+        .flat_map(|region| (0..).map_while(|index| region.fixed_frame(index)))
+        .collect();
+    let mut reached: HashMap<Frame, u32> = HashMap::new();
+    for table in frames(memory) {
+        let meta = machine.meta(table);
+        // The upper tables belong to a space and have no owners to count.
+        if meta.state() != FrameState::Table || meta.owners() == 0 {
+            continue;
+        }
+        for index in 0..512 {
+            let entry = machine.entry(table, index);
+            let Some(frame) = entry.frame() else { continue };
+            *reached.entry(frame).or_default() += 1;
+            if entry.has(EntryFlags::WRITABLE) {
+                assert!(entry.has(EntryFlags::MAY_WRITE), "W without the permission");
+                assert!(entry.has(EntryFlags::NO_EXECUTE), "W and X at once");
+            }
+        }
+    }
+    for frame in frames(memory) {
+        let meta = machine.meta(frame);
+        let entries = reached.get(&frame).copied().unwrap_or(0);
+        match meta.state() {
+            FrameState::Region if fixed.contains(&frame) => assert_eq!(meta.owners(), 1),
+            FrameState::Region => assert_eq!(meta.owners(), entries, "owners of {frame:?}"),
+            state => assert_eq!(entries, 0, "{frame:?} is {state:?} and reached"),
+        }
+    }
+    audit_tlbs(memory);
+}
+
+/// What no CPU may have cached: anything that its tables do not say, or more than they allow.
+fn audit_tlbs(memory: &Memory) {
+    let machine = memory.machine();
+    let load = |table, index| machine.entry(table, index);
+    for (number, cpu) in machine.cpus.iter().enumerate() {
+        let tlb = lock(&cpu.tlb);
+        let Some(root) = tlb.root else { continue };
+        for (part, cached) in &tlb.directories {
+            let now = walk(root, part << 21, &load);
+            assert!(
+                now.is_some_and(
+                    |now| now.frame == cached.frame && cached.allowed.within(now.allowed)
+                ),
+                "CPU {number} has {cached:?} cached for {:#x}, where {now:?} is",
+                part << 21
+            );
+        }
+        for (page, cached) in &tlb.pages {
+            let now = walk(root, page << 12, &load)
+                .and_then(|leaf| below(leaf, load(leaf.frame, *page as usize & 511)));
+            assert!(
+                now.is_some_and(
+                    |now| now.frame == cached.frame && cached.allowed.within(now.allowed)
+                ),
+                "CPU {number} has {cached:?} cached for {:#x}, where {now:?} is",
+                page << 12
+            );
+        }
+    }
+}
+
+/// The upper tables below a root, itself among them.
+fn upper(memory: &Memory, root: Frame) -> u64 {
+    let machine = memory.machine();
+    let children = |table: Frame, entries: std::ops::Range<usize>| {
+        entries.filter_map(move |index| machine.entry(table, index).frame())
+    };
+    let mut count = 1;
+    for pdpt in children(root, 0..256) {
+        count += 1;
+        for directory in children(pdpt, 0..512) {
+            count += 1;
+            for leaf in children(directory, 0..512) {
+                let meta = machine.meta(leaf);
+                assert_eq!(meta.state(), FrameState::Table, "{leaf:?} is attached");
+                assert!(meta.owners() > 0, "{leaf:?} is attached and nobody's");
+            }
+        }
+    }
+    count
+}
+
+fn frames(memory: &Memory) -> impl Iterator<Item = Frame> {
+    let config = memory.machine().config();
+    let first = 1 + config.initrd_frames;
+    (first..first + config.frames).map(Frame::from_number)
+}

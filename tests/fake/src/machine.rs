@@ -1,0 +1,284 @@
+//! The machine: frames, page tables, CPUs and their interrupts.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use mm::{AddressSpace, CpuId, Entry, EntryFlags, Frame, FrameMeta, FramePool, FrameState};
+
+use crate::arena::Arena;
+use crate::tlb::{Access, PageFault, Tlb};
+use crate::{Memory, on_cpu, ranks};
+
+/// What machine to build.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Frames for the allocator, of 4 KiB each.
+    pub frames: u64,
+    /// CPUs, 1 to 64.
+    pub cpus: usize,
+    /// NUMA nodes that the frames are split among evenly.
+    pub nodes: usize,
+    /// Frames that boot filled before the allocator was there. See
+    /// [`FakeMachine::initrd`].
+    pub initrd_frames: u64,
+    /// Decides when interrupts arrive.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            frames: 4096,
+            cpus: 4,
+            nodes: 1,
+            initrd_frames: 0,
+            seed: 1,
+        }
+    }
+}
+
+pub(crate) type Hook = Box<dyn FnMut(&FakeMachine) + Send>;
+
+/// One CPU.
+#[derive(Default)]
+pub(crate) struct FakeCpu {
+    pub(crate) tlb: Mutex<Tlb>,
+    /// The space that [`enter`](crate::enter) made it load.
+    pub(crate) space: Mutex<Option<Arc<AddressSpace>>>,
+    /// Turns that it has waited since it last sent an interrupt.
+    pub(crate) turns: AtomicU64,
+}
+
+/// A machine in which every translation stays cached until it is flushed.
+pub struct FakeMachine {
+    pub(crate) arena: Arena,
+    pub(crate) pool: FramePool,
+    pub(crate) config: Config,
+    pub(crate) cpus: Vec<FakeCpu>,
+    /// The CPUs that have an interrupt pending.
+    pub(crate) pending: AtomicU64,
+    handler: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    pub(crate) random: Mutex<fastrand::Rng>,
+    /// Calls that take memory until one fails; negative for never.
+    failing: AtomicI64,
+    failed: AtomicBool,
+    pub(crate) while_waiting: Mutex<Option<Hook>>,
+    pub(crate) after_root_load: Mutex<Option<Hook>>,
+}
+
+/// A machine and the memory on it, with the interrupt of each CPU connected.
+pub fn start(config: Config) -> Arc<Memory> {
+    let memory = Arc::new(mm::Memory::new(FakeMachine::new(config)));
+    let handler = Arc::downgrade(&memory);
+    memory.machine().set_interrupt_handler(move || {
+        if let Some(memory) = handler.upgrade() {
+            memory.serve();
+        }
+    });
+    memory
+}
+
+impl FakeMachine {
+    /// A machine whose CPUs all translate by the kernel's tables. Whoever uses it without
+    /// [`start`] sets the interrupt handler.
+    pub fn new(config: Config) -> FakeMachine {
+        assert!((1..=64).contains(&config.cpus) && config.nodes >= 1);
+        ranks::watch();
+        let boot = 1 + config.initrd_frames;
+        let total = (boot + config.frames) as usize;
+        let meta: Vec<FrameMeta> = std::iter::repeat_with(FrameMeta::new).take(total).collect();
+        let machine = FakeMachine {
+            arena: Arena::new(total),
+            pool: FramePool::new(Vec::leak(meta)),
+            config,
+            cpus: std::iter::repeat_with(FakeCpu::default)
+                .take(config.cpus)
+                .collect(),
+            pending: AtomicU64::new(0),
+            handler: OnceLock::new(),
+            random: Mutex::new(fastrand::Rng::with_seed(config.seed)),
+            failing: AtomicI64::new(-1),
+            failed: AtomicBool::new(false),
+            while_waiting: Mutex::new(None),
+            after_root_load: Mutex::new(None),
+        };
+        let nodes = config.nodes as u64;
+        for node in 0..nodes {
+            let begin = boot + config.frames * node / nodes;
+            let end = boot + config.frames * (node + 1) / nodes;
+            assert!(machine.pool.add_range(begin, end, node as usize));
+        }
+        let kernel = machine.kernel_root();
+        machine.arena.fill(kernel, 0);
+        // The kernel maps itself, for itself only.
+        let flags = EntryFlags::PRESENT | EntryFlags::WRITABLE | EntryFlags::ACCESSED;
+        let own = Entry::new(kernel, flags);
+        machine
+            .arena
+            .word(kernel, 511)
+            .store(own.bits(), Ordering::Relaxed);
+        for cpu in &machine.cpus {
+            lock(&cpu.tlb).root = Some(kernel);
+        }
+        machine
+    }
+
+    /// Sets what a CPU does when it is interrupted: normally [`mm::Memory::serve`]. The first one
+    /// stays.
+    pub fn set_interrupt_handler(&self, handler: impl Fn() + Send + Sync + 'static) {
+        let _ = self.handler.set(Box::new(handler));
+    }
+
+    /// How it was built.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The allocator.
+    pub fn pool(&self) -> &FramePool {
+        &self.pool
+    }
+
+    /// The kernel's own tables.
+    pub fn kernel_root(&self) -> Frame {
+        Frame::from_number(0)
+    }
+
+    /// The first of the frames that boot filled; they hold poison until a test writes them.
+    pub fn initrd(&self) -> Frame {
+        Frame::from_number(1)
+    }
+
+    /// Makes the call after `calls` more that take or promise open memory fail, once.
+    pub fn fail_after(&self, calls: u64) {
+        self.failed.store(false, Ordering::Relaxed);
+        self.failing.store(calls as i64, Ordering::Relaxed);
+    }
+
+    /// Whether the failure asked for has happened; there is none to come from now on.
+    pub fn stop_failing(&self) -> bool {
+        self.failing.store(-1, Ordering::Relaxed);
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Sets what happens at every turn of a loop that waits for other CPUs, before any of them is
+    /// interrupted. Within it nothing else of the kind happens.
+    pub fn set_while_waiting(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
+        *lock(&self.while_waiting) = Some(Box::new(hook));
+    }
+
+    /// Sets what happens right after a CPU loads a root: what others do at that moment, and what
+    /// the CPU itself caches ahead of need.
+    pub fn set_after_root_load(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
+        *lock(&self.after_root_load) = Some(Box::new(hook));
+    }
+
+    /// Sets no hook any more.
+    pub fn clear_hooks(&self) {
+        *lock(&self.while_waiting) = None;
+        *lock(&self.after_root_load) = None;
+    }
+
+    /// The frame that an instruction of ring 3 on a CPU would reach.
+    pub fn translate(&self, cpu: CpuId, va: u64, access: Access) -> Result<Frame, PageFault> {
+        self.translate_with(&mut lock(&self.cpus[cpu].tlb), cpu, va, access)
+    }
+
+    /// What an aligned load of 8 bytes by ring 3 on a CPU would give.
+    pub fn read(&self, cpu: CpuId, va: u64) -> Result<u64, PageFault> {
+        // Held until the access is done, as no CPU acknowledges in the middle of an instruction.
+        let mut tlb = lock(&self.cpus[cpu].tlb);
+        let frame = self.translate_with(&mut tlb, cpu, va, Access::Read)?;
+        self.assert_reachable(cpu, va, frame);
+        Ok(self.arena.word(frame, word_of(va)).load(Ordering::Acquire))
+    }
+
+    /// What an aligned store of 8 bytes by ring 3 on a CPU would do.
+    pub fn write(&self, cpu: CpuId, va: u64, value: u64) -> Result<(), PageFault> {
+        let mut tlb = lock(&self.cpus[cpu].tlb);
+        let frame = self.translate_with(&mut tlb, cpu, va, Access::Write)?;
+        self.assert_reachable(cpu, va, frame);
+        self.arena
+            .word(frame, word_of(va))
+            .store(value, Ordering::Release);
+        Ok(())
+    }
+
+    fn translate_with(
+        &self,
+        tlb: &mut Tlb,
+        cpu: CpuId,
+        va: u64,
+        access: Access,
+    ) -> Result<Frame, PageFault> {
+        tlb.translate(cpu, va, access, |table, index| {
+            let state = self.pool.meta(table).state();
+            assert!(
+                state == FrameState::Table || table == self.kernel_root(),
+                "CPU {cpu} walks {table:?}, which is {state:?}, for {va:#x}"
+            );
+            self.entry(table, index)
+        })
+    }
+
+    /// # Panics
+    /// When the frame is free or no page: a translation has outlived it (I2).
+    fn assert_reachable(&self, cpu: CpuId, va: u64, frame: Frame) {
+        let state = self.pool.meta(frame).state();
+        assert!(
+            matches!(state, FrameState::Region | FrameState::Reserved),
+            "CPU {cpu} reaches {frame:?}, which is {state:?}, at {va:#x}"
+        );
+    }
+
+    pub(crate) fn entry(&self, table: Frame, index: usize) -> Entry {
+        Entry::from_bits(self.arena.word(table, index).load(Ordering::Acquire))
+    }
+
+    pub(crate) fn fails_now(&self) -> bool {
+        if self.failing.load(Ordering::Relaxed) < 0 {
+            return false;
+        }
+        let fails = self.failing.fetch_sub(1, Ordering::Relaxed) == 0;
+        self.failed.fetch_or(fails, Ordering::Relaxed);
+        fails
+    }
+
+    pub(crate) fn run_hook(&self, slot: &Mutex<Option<Hook>>) {
+        let taken = lock(slot).take();
+        if let Some(mut hook) = taken {
+            hook(self);
+            lock(slot).get_or_insert(hook);
+        }
+    }
+
+    /// Lets a CPU run its interrupt handler, if an interrupt is pending for it.
+    pub fn deliver(&self, cpu: CpuId) {
+        let bit = 1 << cpu;
+        if self.pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0
+            && let Some(handler) = self.handler.get()
+        {
+            on_cpu(cpu, handler);
+        }
+    }
+}
+
+impl fmt::Debug for FakeMachine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeMachine")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The word of its frame that an address names.
+fn word_of(va: u64) -> usize {
+    assert!(va.is_multiple_of(8), "{va:#x} is not aligned");
+    (va % 4096) as usize / 8
+}
+
+/// Takes a lock, also after a test that held it has failed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,134 @@
+//! What `mm` asks of the machine.
+
+use std::sync::atomic::Ordering;
+
+use mm::{Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, FrameState, Frames, Mmu};
+
+use crate::machine::lock;
+use crate::{FakeMachine, current_cpu};
+
+/// Turns of a waiting loop after which it is taken to wait for ever.
+const MAX_TURNS: u64 = 1_000_000;
+
+impl Frames for FakeMachine {
+    fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
+        if budget == Budget::Open && self.fails_now() {
+            return None;
+        }
+        let frame = self.pool.allocate(node, budget)?;
+        self.arena.check_poison(frame);
+        Some(frame)
+    }
+
+    fn free(&self, frame: Frame, budget: Budget) {
+        assert_eq!(self.pool.meta(frame).owners(), 0, "{frame:?} has owners");
+        self.arena.poison(frame);
+        self.pool.free(frame, budget);
+    }
+
+    fn reserve(&self, count: u64) -> bool {
+        !self.fails_now() && self.pool.reserve(count)
+    }
+
+    fn unreserve(&self, count: u64) {
+        self.pool.unreserve(count);
+    }
+
+    fn meta(&self, frame: Frame) -> &FrameMeta {
+        self.pool.meta(frame)
+    }
+
+    fn zero(&self, frame: Frame) {
+        self.arena.fill(frame, 0);
+    }
+
+    fn copy(&self, from: Frame, to: Frame) {
+        self.arena.copy(from, to);
+    }
+
+    fn read(&self, frame: Frame, offset: usize, bytes: &mut [u8]) {
+        self.arena.read(frame, offset, bytes);
+    }
+
+    fn write(&self, frame: Frame, offset: usize, bytes: &[u8]) {
+        self.arena.write(frame, offset, bytes);
+    }
+
+    fn load_u32(&self, frame: Frame, offset: usize) -> u32 {
+        self.arena.load_u32(frame, offset)
+    }
+
+    fn store_u32(&self, frame: Frame, offset: usize, value: u32) {
+        self.arena.store_u32(frame, offset, value);
+    }
+}
+
+impl Mmu for FakeMachine {
+    fn load(&self, table: Frame, index: usize) -> Entry {
+        assert_eq!(self.pool.meta(table).state(), FrameState::Table);
+        self.entry(table, index)
+    }
+
+    fn store(&self, table: Frame, index: usize, entry: Entry) {
+        assert_eq!(self.pool.meta(table).state(), FrameState::Table);
+        self.arena
+            .word(table, index)
+            .store(entry.bits(), Ordering::Release);
+    }
+
+    fn load_root(&self, root: Frame) {
+        {
+            let mut tlb = lock(&self.cpus[current_cpu()].tlb);
+            tlb.flush_all();
+            tlb.root = Some(root);
+        }
+        self.run_hook(&self.after_root_load);
+    }
+
+    fn flush_page(&self, va: u64) {
+        lock(&self.cpus[current_cpu()].tlb).flush_page(va);
+    }
+
+    fn flush_all(&self) {
+        lock(&self.cpus[current_cpu()].tlb).flush_all();
+    }
+
+    fn init_root(&self, root: Frame) {
+        for index in 256..512 {
+            self.store(root, index, self.entry(self.kernel_root(), index));
+        }
+    }
+}
+
+impl Cpus for FakeMachine {
+    fn current(&self) -> CpuId {
+        current_cpu()
+    }
+
+    fn kick(&self, cpus: CpuSet) {
+        assert!(cpus.iter().all(|cpu| cpu < self.config.cpus));
+        self.cpus[current_cpu()].turns.store(0, Ordering::Relaxed);
+        self.pending.fetch_or(cpus.0, Ordering::AcqRel);
+    }
+
+    /// Interrupts arrive here, some of them and in no particular order: at other CPUs while this
+    /// one waits. Several threads may do so at once, each as another CPU.
+    fn relax(&self) {
+        let me = current_cpu();
+        let turns = self.cpus[me].turns.fetch_add(1, Ordering::Relaxed);
+        assert!(turns < MAX_TURNS, "CPU {me} waits for ever");
+        self.run_hook(&self.while_waiting);
+        let mut targets: Vec<CpuId> = CpuSet(self.pending.load(Ordering::Acquire))
+            .iter()
+            .collect();
+        {
+            let mut random = lock(&self.random);
+            random.shuffle(&mut targets);
+            targets.retain(|cpu| *cpu != me && random.bool());
+        }
+        for cpu in targets {
+            self.deliver(cpu);
+        }
+        std::thread::yield_now();
+    }
+}

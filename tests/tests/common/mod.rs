@@ -1,0 +1,143 @@
+//! What the tests of `mm` on the fake machine have in common.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub mod steps;
+
+use std::sync::Arc;
+
+use abi::limits::LEAF_SIZE;
+use abi::{Error, Rights};
+use fake::{Access, Config, Memory};
+use mm::{AddressSpace, MapRequest, Permit, Region};
+
+/// Where the tests map.
+pub const BASE: u64 = 0x4000_0000;
+pub const READ: Rights = Rights::READ;
+pub const WRITE: Rights = Rights::READ.union(Rights::WRITE);
+
+/// A small machine, and spaces that its CPUs have loaded, each its own.
+pub struct World {
+    pub memory: Arc<Memory>,
+    pub spaces: Vec<Arc<AddressSpace>>,
+    pub permit: Arc<Permit>,
+}
+
+impl World {
+    pub fn new(spaces: usize) -> World {
+        World::of(
+            spaces,
+            Config {
+                frames: 1024,
+                ..Config::default()
+            },
+        )
+    }
+
+    pub fn of(spaces: usize, config: Config) -> World {
+        let memory = fake::start(config);
+        let spaces: Vec<_> = (0..spaces)
+            .map(|_| memory.create_space(BASE).unwrap())
+            .collect();
+        for (cpu, space) in spaces.iter().enumerate().take(config.cpus) {
+            fake::enter(&memory, cpu, Some(space));
+        }
+        World {
+            memory,
+            spaces,
+            permit: Arc::new(Permit::new()),
+        }
+    }
+
+    /// One space that CPUs 0 and 1 have both loaded.
+    pub fn shared() -> World {
+        let world = World::new(1);
+        fake::enter(&world.memory, 1, Some(&world.spaces[0]));
+        world
+    }
+
+    pub fn region(&self, pages: u64) -> Arc<Region> {
+        self.memory
+            .create_region(pages * 4096, None, false)
+            .unwrap()
+    }
+
+    pub fn map(&self, space: usize, region: &Arc<Region>, access: Rights) -> u64 {
+        self.try_map(space, &request(region, &self.permit, access))
+            .unwrap()
+    }
+
+    pub fn try_map(&self, space: usize, request: &MapRequest<'_>) -> Result<u64, Error> {
+        self.memory.map(&self.spaces[space], request)
+    }
+
+    pub fn load(&self, cpu: usize, space: usize, va: u64) -> Result<u64, Error> {
+        fake::on_cpu(cpu, || fake::load(&self.memory, &self.spaces[space], va))
+    }
+
+    pub fn store(&self, cpu: usize, space: usize, va: u64, value: u64) -> Result<(), Error> {
+        fake::on_cpu(cpu, || {
+            fake::store(&self.memory, &self.spaces[space], va, value)
+        })
+    }
+
+    /// Whether a CPU reaches an address without a fault.
+    pub fn reaches(&self, cpu: usize, va: u64, access: Access) -> bool {
+        self.memory.machine().translate(cpu, va, access).is_ok()
+    }
+
+    pub fn audit(&self, regions: &[Arc<Region>]) {
+        fake::audit(&self.memory, &self.spaces, regions);
+    }
+
+    /// Ends everything and checks that nothing is left.
+    pub fn finish(self, regions: &[Arc<Region>]) {
+        for region in regions {
+            self.memory.destroy_region(region);
+        }
+        for cpu in 0..self.memory.machine().config().cpus {
+            fake::enter(&self.memory, cpu, None);
+        }
+        for space in &self.spaces {
+            self.memory.unmap_all(space, drop);
+            self.memory.destroy_space(space);
+        }
+        fake::audit(&self.memory, &[], &[]);
+        let counts = fake::counts(&self.memory);
+        let total = self.memory.machine().config().frames;
+        assert_eq!((counts.free, counts.available), (total, total));
+    }
+}
+
+/// All of a region, anywhere.
+pub fn request<'a>(
+    region: &'a Arc<Region>,
+    permit: &'a Arc<Permit>,
+    access: Rights,
+) -> MapRequest<'a> {
+    MapRequest {
+        region,
+        permit,
+        view: 0,
+        hint: 0,
+        fixed: false,
+        offset: 0,
+        len: 0,
+        access,
+        limit: Rights::ACCESS,
+    }
+}
+
+/// The address of a page of a mapping.
+pub fn page(va: u64, page: u64) -> u64 {
+    va + page * 4096
+}
+
+pub const LEAF: u64 = LEAF_SIZE;
+
+/// So many cases. Failures are printed and not kept: sabotage builds fail on purpose.
+pub fn cases(cases: u32) -> proptest::prelude::ProptestConfig {
+    proptest::prelude::ProptestConfig {
+        failure_persistence: None,
+        ..proptest::prelude::ProptestConfig::with_cases(cases)
+    }
+}

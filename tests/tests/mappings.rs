@@ -1,0 +1,115 @@
+//! Mappings: where they go, and which part of a region they show.
+
+mod common;
+
+use std::sync::Arc;
+
+use abi::Error;
+use common::{BASE, LEAF, READ, WRITE, World, page};
+use fake::Config;
+
+#[test]
+fn a_mapping_goes_where_it_was_asked_to_or_nowhere() {
+    let world = World::new(1);
+    let region = world.region(600);
+    let place = |hint, fixed| {
+        let mut request = common::request(&region, &world.permit, READ);
+        (request.hint, request.fixed) = (hint, fixed);
+        world.try_map(0, &request)
+    };
+    assert_eq!(place(BASE, true), Ok(BASE));
+    for taken in [BASE - LEAF, BASE, BASE + LEAF] {
+        assert_eq!(place(taken, true), Err(Error::Overlap));
+    }
+    assert_eq!(place(BASE + 4096, true), Err(Error::Align));
+    for outside in [
+        0,
+        abi::limits::USER_END - LEAF,
+        abi::limits::USER_END,
+        !(LEAF - 1),
+    ] {
+        assert_eq!(place(outside, true), Err(Error::Range), "{outside:#x}");
+    }
+    // A wish that can't be had is no error.
+    assert_eq!(place(BASE + LEAF, false), Ok(BASE + 2 * LEAF));
+    assert_eq!(place(123, false), Ok(BASE + 4 * LEAF));
+    assert_eq!(place(BASE + 10 * LEAF, false), Ok(BASE + 10 * LEAF));
+    // The gap that is left is found, and the address that was given back.
+    assert_eq!(place(0, false), Ok(BASE + 6 * LEAF));
+    world.memory.unmap(&world.spaces[0], BASE).unwrap();
+    assert_eq!(
+        world.memory.unmap(&world.spaces[0], BASE).err(),
+        Some(Error::NotFound)
+    );
+    assert_eq!(place(0, false), Ok(BASE));
+    world.finish(&[region]);
+}
+
+#[test]
+fn the_part_of_a_region_that_is_mapped_is_named_in_leaves() {
+    let world = World::of(1, Config::default());
+    // Two leaves and a half.
+    let region = world.region(2 * 512 + 256);
+    let map = |offset, len| {
+        let mut request = common::request(&region, &world.permit, WRITE);
+        (request.offset, request.len) = (offset, len);
+        let va = world.try_map(0, &request)?;
+        let mapping = world.memory.unmap(&world.spaces[0], va)?;
+        Ok(mapping.end() - mapping.start())
+    };
+    assert_eq!(map(0, 0), Ok(3 * LEAF));
+    assert_eq!(map(0, LEAF), Ok(LEAF));
+    assert_eq!(map(LEAF, 0), Ok(2 * LEAF));
+    assert_eq!(map(2 * LEAF, LEAF / 2), Ok(LEAF));
+    assert_eq!(map(4096, 0), Err(Error::Align));
+    assert_eq!(map(0, 4096), Err(Error::Align));
+    assert_eq!(map(3 * LEAF, 0), Err(Error::Range));
+    assert_eq!(map(0, 4 * LEAF), Err(Error::Range));
+    assert_eq!(map(LEAF, !(LEAF - 1)), Err(Error::Range));
+    assert_eq!(map(!(LEAF - 1), 0), Err(Error::Range));
+
+    // A part shows the bytes of its place in the region.
+    let whole = world.map(0, &region, WRITE);
+    let mut request = common::request(&region, &world.permit, READ);
+    (request.offset, request.len) = (LEAF, LEAF);
+    let part = world.try_map(0, &request).unwrap();
+    world.store(0, 0, page(whole, 512 + 7), 70).unwrap();
+    assert_eq!(world.load(0, 0, page(part, 7)), Ok(70));
+    assert_eq!(world.load(0, 0, part + LEAF), Err(Error::NotFound));
+    world.audit(std::slice::from_ref(&region));
+    world.finish(&[region]);
+}
+
+#[test]
+fn another_region_can_take_the_address_of_one_that_is_gone() {
+    for how in 0..3 {
+        let world = World::shared();
+        let (first, second) = (world.region(1), world.region(1));
+        let permit = Arc::new(mm::Permit::new());
+        let va = world
+            .try_map(0, &common::request(&first, &permit, WRITE))
+            .unwrap();
+        for cpu in [0, 1] {
+            world.store(cpu, 0, va, 1).unwrap();
+        }
+        match how {
+            0 => drop(world.memory.unmap(&world.spaces[0], va).unwrap()),
+            1 => world.memory.destroy_region(&first),
+            _ => {
+                permit.set_live(false);
+                world.memory.detach(&first, |_| true);
+            }
+        }
+        let mut request = common::request(&second, &world.permit, WRITE);
+        (request.hint, request.fixed) = (va, true);
+        assert_eq!(world.try_map(0, &request), Ok(va));
+        for cpu in [0, 1] {
+            assert_eq!(world.load(cpu, 0, va), Ok(0));
+        }
+        world.store(1, 0, va, 2).unwrap();
+        let mut bytes = [0; 8];
+        world.memory.read_region(&second, 0, &mut bytes).unwrap();
+        assert_eq!(u64::from_le_bytes(bytes), 2);
+        world.finish(&[first, second]);
+    }
+}
