@@ -30,7 +30,9 @@ impl<M: Machine> Memory<M> {
         if len > MAX_IMAGE_SPAN {
             return Err(Error::TooLarge);
         }
-        self.build(RegionKind::Image, len, 1, 0, None).map(Arc::new)
+        let mut image = self.build(RegionKind::Image, len, 1, 0, None)?;
+        image.state_mut().unfinished = true;
+        Ok(Arc::new(image))
     }
 
     /// Makes a page of an image zeroed memory that allows `attributes`, and what it allowed
@@ -45,7 +47,7 @@ impl<M: Machine> Memory<M> {
             return Err(Error::Range);
         }
         let mut state = image.lock();
-        if state.sealed {
+        if !state.unfinished {
             return Err(Error::Sealed);
         }
         let (table, index) = state.entry_of(0, page);
@@ -76,7 +78,7 @@ impl<M: Machine> Memory<M> {
     /// Copies bytes into pages of an image that were defined, whatever they allow. `Sealed`: it is
     /// finished.
     pub fn load_image(&self, image: &Region, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        if image.kind() != RegionKind::Image || image.is_sealed() {
+        if !image.lock().unfinished {
             return Err(Error::Sealed);
         }
         let mut done = 0;
@@ -95,7 +97,9 @@ impl<M: Machine> Memory<M> {
 
     /// Finishes an image: nothing of it changes any more.
     pub fn finish_image(&self, image: &Region) {
-        image.lock().sealed = true;
+        let mut state = image.lock();
+        state.unfinished = false;
+        state.sealed = true;
     }
 
     /// A region to run a finished image on: it shares the frames that nobody can write, and has

@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use abi::limits::LEAF_SIZE;
 use abi::{Error, Rights};
 
+use crate::region::State;
 use crate::{AddressSpace, Entry, EntryFlags, Machine, Memory, Plan, Region, Stale};
 
 /// The authority that mappings are made under: as much as has to be known here of a node in the
@@ -304,7 +305,15 @@ impl<M: Machine> Memory<M> {
     /// shootdown, and returns their number. The permits must not be live any more, or the region
     /// is being destroyed.
     pub fn detach(&self, region: &Region, condemned: impl Fn(&Arc<Permit>) -> bool) -> usize {
-        let mut state = region.lock();
+        self.detach_locked(&mut region.lock(), condemned)
+    }
+
+    /// The same for a region whose lock is held.
+    pub(crate) fn detach_locked(
+        &self,
+        state: &mut State,
+        condemned: impl Fn(&Arc<Permit>) -> bool,
+    ) -> usize {
         let mut count = 0;
         for mapping in state.mappings.iter().filter(|m| condemned(&m.permit)) {
             self.write_attachments(mapping, |_| Entry::HOLE);

@@ -43,6 +43,8 @@ pub(crate) struct State {
     fixed: Vec<Frame>,
     pub(crate) mappings: Vec<Arc<Mapping>>,
     pub(crate) sealed: bool,
+    /// An image whose pages can still be defined: nobody has mapped it or shares its frames.
+    pub(crate) unfinished: bool,
     pub(crate) destroyed: bool,
     /// Frames promised and not drawn yet.
     pub(crate) reserved: u64,
@@ -257,18 +259,15 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Unmaps a region everywhere, waits until no CPU can reach it, and returns its memory.
-    /// Nothing is left to do when it was destroyed before.
+    /// Of two who do it at once, neither comes back while a CPU can reach it.
     pub fn destroy_region(&self, region: &Region) {
-        {
+        let (views, fixed, reserved) = {
             let mut state = region.lock();
             if state.destroyed {
                 return;
             }
             state.destroyed = true;
-        }
-        self.detach(region, |_| true);
-        let (views, fixed, reserved) = {
-            let mut state = region.lock();
+            self.detach_locked(&mut state, |_| true);
             (
                 core::mem::take(&mut state.views),
                 core::mem::take(&mut state.fixed),
@@ -343,6 +342,7 @@ impl<M: Machine> Memory<M> {
                     fixed: Vec::new(),
                     mappings: Vec::new(),
                     sealed: false,
+                    unfinished: false,
                     destroyed: false,
                     reserved: frames,
                     present: 0,
