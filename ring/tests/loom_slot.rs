@@ -62,7 +62,8 @@ impl Kernel {
     }
 
     fn assert_no_wakeup_was_lost(&self) {
-        assert_eq!(self.queue.lock().unwrap().lost_wakeups, 0);
+        let lost = self.queue.lock().unwrap().lost_wakeups;
+        assert_eq!(lost, 0, "wakeups were lost");
     }
 }
 
