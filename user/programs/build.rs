@@ -6,5 +6,7 @@ fn main() {
     if bare {
         println!("cargo::rustc-link-arg-bins=--image-base=0x400000");
         println!("cargo::rustc-link-arg-bins=--build-id=none");
+        // The backtrace is the kernel's; programs only make the initrd larger.
+        println!("cargo::rustc-link-arg-bins=--strip-debug");
     }
 }

@@ -6,6 +6,7 @@
 extern crate alloc;
 
 pub mod archive;
+pub mod cases;
 pub mod demo;
 
 /// Ends the program with a line that says why, unless all is well.
