@@ -209,18 +209,17 @@ fn enqueue(thread: Arc<Thread>) {
     let cpu = &CPUS[home];
     let mut queue = cpu.queue.lock();
     queue.ready.push_back(thread);
-    let armed = queue.armed_ns != u64::MAX;
     if home == cpu::current() {
-        if !armed {
-            arm(&mut queue, clock::now_ns());
-        }
+        arm(&mut queue, clock::now_ns());
     } else {
+        // Whatever runs there has no slice yet, or nothing runs: it has to look at its timer.
+        let unlimited = queue.slice_end_ns == u64::MAX;
         let idle = match (&queue.current, &queue.idle) {
             (Some(current), Some(idle)) => Arc::ptr_eq(current, idle),
             _ => false,
         };
         drop(queue);
-        if idle || !armed {
+        if idle || unlimited {
             apic::send_ipi(1 << home, Ipi::Reschedule);
         }
     }
@@ -287,11 +286,8 @@ pub fn before_user_return() {
     if cpu.preempt.swap(false, Ordering::Relaxed) {
         yield_now();
     } else {
-        // Somebody became ready here while the timer was not armed.
-        let mut queue = cpu.queue.lock();
-        if queue.armed_ns == u64::MAX {
-            arm(&mut queue, clock::now_ns());
-        }
+        // Somebody became ready here while the slice had no end.
+        arm(&mut cpu.queue.lock(), clock::now_ns());
     }
 }
 
