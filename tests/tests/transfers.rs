@@ -185,9 +185,15 @@ fn what_is_in_transit_can_be_revoked_from_above() {
 #[test]
 fn move_is_refused_while_somebody_else_has_access() {
     let others: [fn(&Realm, Handle); 4] = [
-        |r, h| drop(r.derive(0, h, READ).unwrap()),
-        |r, h| drop(r.give(0, h, 1, Mode::Share)),
-        |r, h| drop(r.grant(0, h, 1, Mode::Share, ALL).unwrap()),
+        |r, h| {
+            r.derive(0, h, READ).unwrap();
+        },
+        |r, h| {
+            r.give(0, h, 1, Mode::Share);
+        },
+        |r, h| {
+            r.grant(0, h, 1, Mode::Share, ALL).unwrap();
+        },
         |r, h| {
             let there = r.give(0, h, 1, Mode::Share);
             r.map(1, there, READ);

@@ -1,7 +1,6 @@
 //! What the tests of `ipc` have in common: domains that hold process handles of one another.
 
-use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use abi::{Error, Handle, MapFlags, Mode, RegionFlags, Rights, Token};
 use fake::{Access, Config, Counts, FakeMachine, FakeProcess, Memory};
@@ -18,7 +17,7 @@ pub struct Realm {
     pub domains: Vec<Arc<Domain>>,
     /// `via[a][b]`: a handle of domain a that stands for the process of domain b.
     pub via: Vec<Vec<Handle>>,
-    exited: RefCell<Vec<bool>>,
+    exited: Mutex<Vec<bool>>,
 }
 
 impl Realm {
@@ -47,7 +46,7 @@ impl Realm {
             ipc,
             domains,
             via,
-            exited: RefCell::new(vec![false; count]),
+            exited: Mutex::new(vec![false; count]),
         }
     }
 
@@ -166,7 +165,7 @@ impl Realm {
 
     /// Ends a domain as a process ends.
     pub fn exit(&self, domain: usize) {
-        if std::mem::replace(&mut self.exited.borrow_mut()[domain], true) {
+        if std::mem::replace(&mut self.exited.lock().unwrap()[domain], true) {
             return;
         }
         let space = self.domains[domain].space();
@@ -179,7 +178,7 @@ impl Realm {
 
     /// Checks the machine, given all regions that exist.
     pub fn audit(&self, regions: &[Arc<Region>]) {
-        let exited = self.exited.borrow();
+        let exited = self.exited.lock().unwrap();
         let spaces: Vec<_> = self
             .domains
             .iter()
