@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::sync::Arc;
-
 use abi::limits::{MAX_GRANTS, MAX_HANDLES, MAX_NODES, MAX_REGION};
 use abi::ring::Geometry;
 use abi::{Error, Handle, MapFlags, Mode, RegionFlags, Rights};
@@ -239,38 +237,4 @@ fn the_failure_of_any_allocation_leaves_everything_as_it_was() {
         );
         assert_eq!(failures > 0, takes_memory, "{name}");
     }
-}
-
-#[test]
-fn an_exit_returns_all_that_a_domain_held() {
-    let realm = Realm::new(3);
-    let kept = realm.region(1, 2);
-    let region = realm.region_of(1, kept);
-    let before = realm.counts();
-    for turn in 0..3 {
-        let domain = realm.ipc.create_domain(common::BASE).unwrap();
-        let ipc = &realm.ipc;
-        let flags = RegionFlags::empty();
-        let create = |pages: u64| ipc.create_region(&domain, pages * 4096, flags, None);
-        let mapped = create(3).unwrap();
-        let map = |h| ipc.map(&domain, h, 0, 0, 0, WRITE, MapFlags::empty());
-        let va = map(mapped).unwrap();
-        fake::enter(realm.memory(), 3, Some(domain.space()));
-        fake::on_cpu(3, || {
-            fake::store(realm.memory(), domain.space(), va, turn).unwrap();
-        });
-        ipc.drop_capability(&domain, mapped).unwrap();
-        let shared = create(2).unwrap();
-        ipc.derive(&domain, shared, READ).unwrap();
-        ipc.create_ring(&domain, Geometry::slot(64, 8)).unwrap();
-        fake::enter(realm.memory(), 3, None);
-        ipc.clear_domain(&domain);
-        realm.memory().destroy_space(domain.space());
-        let weak = Arc::downgrade(&domain);
-        drop(domain);
-        assert!(weak.upgrade().is_none(), "the domain is still referred to");
-        assert_eq!(realm.counts(), before);
-    }
-    realm.audit(&[region]);
-    realm.finish();
 }

@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use abi::ring::Geometry;
@@ -247,80 +246,6 @@ fn cancel_gives_the_old_handle_back_with_all_its_rights() {
     assert_eq!(realm.accept(1, token, 0), Err(Error::NotFound));
     realm.audit(&[realm.region_of(0, mine)]);
     realm.finish();
-}
-
-#[test]
-fn a_receiver_that_exits_leaves_the_sender_what_it_did_not_accept() {
-    let realm = Realm::new(2);
-    let (moved, shared) = (realm.region(0, 1), realm.region(0, 1));
-    realm.grant(0, moved, 1, Mode::Move, READ).unwrap();
-    realm.grant(0, shared, 1, Mode::Share, READ).unwrap();
-    realm.exit(1);
-    assert_eq!(realm.look_up(0, moved), Ok(Rights::REGION));
-    realm.map(0, moved, WRITE);
-    let domain = &realm.domains[0];
-    let info = realm.ipc.capability_info(domain, shared).unwrap();
-    assert_eq!(info.descendants, 0);
-    for mode in [Mode::Move, Mode::Share] {
-        let late = realm.grant(0, shared, 1, mode, READ);
-        assert_eq!(late, Err(Error::PeerClosed));
-    }
-    assert_eq!(realm.look_up(0, shared), Ok(Rights::REGION));
-    realm.finish();
-}
-
-#[test]
-fn a_receiver_that_exits_during_the_move_leaves_it_with_the_sender() {
-    let realm = Realm::new(3);
-    realm.run_also_on_3(0);
-    let mine = realm.region(0, 1);
-    let va = realm.map(0, mine, WRITE);
-    for cpu in [0, 3] {
-        realm.store(cpu, 0, va, 5).unwrap();
-    }
-    let (ipc, receiver) = (Arc::downgrade(&realm.ipc), realm.domains[1].clone());
-    let once = AtomicU32::new(0);
-    realm.machine().set_while_waiting(move |_| {
-        if once.fetch_add(1, Ordering::Relaxed) == 0 {
-            fake::on_cpu(1, || ipc.upgrade().unwrap().clear_domain(&receiver));
-        }
-    });
-    let granted = realm.grant(0, mine, 1, Mode::Move, ALL);
-    realm.machine().clear_hooks();
-    assert_eq!(granted, Err(Error::PeerClosed));
-    assert_eq!(realm.look_up(0, mine), Ok(Rights::REGION));
-    let va = realm.map(0, mine, WRITE);
-    assert_eq!(realm.load(0, 0, va), Ok(5));
-    realm.finish();
-}
-
-#[test]
-fn a_token_outlives_its_sender() {
-    for mode in [Mode::Move, Mode::Share] {
-        let realm = Realm::new(2);
-        let mine = realm.region(0, 1);
-        let va = realm.map(0, mine, WRITE);
-        realm.store(0, 0, va, 8).unwrap();
-        let token = realm.grant(0, mine, 1, mode, ALL).unwrap();
-        realm.exit(0);
-        let theirs = realm.accept(1, token, 0).unwrap();
-        let va = realm.map(1, theirs, WRITE);
-        assert_eq!(realm.load(1, 1, va), Ok(8));
-        realm.finish();
-    }
-}
-
-#[test]
-fn what_neither_side_lives_to_have_is_returned() {
-    for mode in [Mode::Move, Mode::Share] {
-        let realm = Realm::new(2);
-        let mine = realm.region(0, 1);
-        realm.grant(0, mine, 1, mode, ALL).unwrap();
-        realm.exit(0);
-        realm.exit(1);
-        assert_eq!(realm.ipc.object_count(), 0);
-        realm.finish();
-    }
 }
 
 #[test]
