@@ -159,25 +159,29 @@ fn a_token_that_was_revoked_or_cancelled_is_not_found() {
 #[test]
 fn what_is_in_transit_can_be_revoked_from_above() {
     let realm = Realm::new(2);
-    let held = Rights::all() - Rights::ACCESS;
-    let region = realm.memory().create_region(4096, None, false).unwrap();
     let domain = &realm.domains[0];
-    let root = realm
-        .ipc
-        .install_region(domain, region, Rights::REGION)
-        .unwrap();
-    // A supervisor keeps REVOKE alone above what it hands on.
-    let token = realm.grant(0, root, 1, Mode::Move, ALL).unwrap();
-    let there = realm.accept(1, token, 0).unwrap();
-    let child = realm.give(1, there, 0, Mode::Share);
-    // The parent has access, so the child can't be moved.
-    let moved = realm.grant(0, child, 1, Mode::Move, ALL);
-    assert_eq!(moved, Err(Error::Shared));
-    let quiet = realm.derive(1, there, held).unwrap();
-    assert_eq!(realm.drop_handle(1, quiet), Ok(()));
-    assert_eq!(realm.revoke(1, there), Ok(1));
+    let region = realm.memory().create_region(4096, None, false).unwrap();
+    // Without access above, what is below can be moved.
+    let rights = Rights::REGION - Rights::ACCESS;
+    let root = realm.ipc.install_region(domain, region, rights).unwrap();
+    let child = realm.derive(0, root, ALL).unwrap();
+    let token = realm.grant(0, child, 1, Mode::Move, ALL).unwrap();
+    assert_eq!(realm.look_up(0, child), Err(Error::InTransit));
+    assert_eq!(realm.revoke(0, root), Ok(1));
+    assert_eq!(realm.accept(1, token, 0), Err(Error::NotFound));
+    assert_eq!(realm.cancel(0, token), Err(Error::NotFound));
     assert_eq!(realm.look_up(0, child), Err(Error::Revoked));
-    assert!(realm.grant(1, there, 0, Mode::Move, ALL).is_ok());
+    assert_eq!(realm.drop_handle(0, child), Ok(()));
+    realm.finish();
+}
+
+#[test]
+fn what_came_by_share_cannot_be_moved_away_from_above() {
+    let realm = Realm::new(2);
+    let root = realm.region(0, 1);
+    let child = realm.give(0, root, 1, Mode::Share);
+    let moved = realm.grant(1, child, 0, Mode::Move, ALL);
+    assert_eq!(moved, Err(Error::Shared));
     realm.finish();
 }
 
