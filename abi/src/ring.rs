@@ -9,7 +9,7 @@
 //! | 8192 | C | consumer | [`IndexPage`]: the head, and the tail the consumer waits for |
 //! | 12288 | D | producer | the data, and then the same data once more |
 //!
-//! Indices are free-running `u32`. Everything is little-endian.
+//! Indices are free-running `u32`; all is little-endian.
 
 use core::mem::offset_of;
 use core::ops::Range;
@@ -309,17 +309,13 @@ impl Geometry {
         Ok(())
     }
 
-    /// Bytes of data before they are rounded to pages.
-    const fn record_bytes(&self) -> u64 {
-        match self.kind {
-            Kind::Slot => self.capacity as u64 * self.slot_size as u64,
-            Kind::Byte | Kind::Packet => self.capacity as u64,
-        }
-    }
-
     /// Bytes of data, in whole pages.
     pub const fn data_bytes(&self) -> u64 {
-        self.record_bytes().next_multiple_of(PAGE_BYTES as u64)
+        let record = match self.kind {
+            Kind::Slot => self.slot_size as u64,
+            Kind::Byte | Kind::Packet => 1,
+        };
+        (self.capacity as u64 * record).next_multiple_of(PAGE_BYTES as u64)
     }
 
     /// Pages of data; the ring needs three more for H, P and C.

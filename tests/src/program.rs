@@ -9,8 +9,9 @@ use object::{Endianness, LittleEndian};
 
 use crate::failure::Failure;
 
-/// The end of the half of the address space that programs may use.
-const USER_END: u64 = 1 << 47;
+/// The first address that a program may use, and the end of them, as in `abi::limits`.
+const USER_START: u64 = abi::limits::USER_START;
+const USER_END: u64 = abi::limits::USER_END;
 /// What a name may be in the initrd, in bytes: one field of a ustar header.
 const NAME_LIMIT: usize = 100;
 /// Names in the initrd that are not programs.
@@ -90,15 +91,12 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
     if header.e_machine(endian) != EM_X86_64 {
         return Err("it is for another machine than x86_64".into());
     }
-    match header.e_type(endian) {
-        ET_EXEC => {}
-        ET_DYN => {
-            return Err(
-                "it is position independent; link it with -C relocation-model=static".into(),
-            );
-        }
+    // A position-independent program is placed by the kernel and relocates itself.
+    let lowest = match header.e_type(endian) {
+        ET_EXEC => USER_START,
+        ET_DYN => 0,
         _ => return Err("it is not an executable (an object or core file?)".into()),
-    }
+    };
     let header = FileHeader64::<LittleEndian>::parse(bytes).map_err(|error| error.to_string())?;
     let segments = header
         .program_headers(LittleEndian, bytes)
@@ -111,7 +109,13 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
         if segment.p_type(LittleEndian) != PT_LOAD || segment.p_memsz(LittleEndian) == 0 {
             continue;
         }
-        loaded.push(check_segment(segment, bytes)?);
+        let (start, end) = check_segment(segment, bytes)?;
+        if start < lowest {
+            return Err(format!(
+                "its segment at {start:#x} is below {lowest:#x}, where nothing can be mapped"
+            ));
+        }
+        loaded.push((start, end));
     }
     if loaded.is_empty() {
         return Err("it has nothing to load".into());

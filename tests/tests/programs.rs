@@ -55,6 +55,13 @@ fn a_static_executable_is_taken() {
 }
 
 #[test]
+fn a_position_independent_executable_is_taken() {
+    let mut program = executable(&[(0x1000, 4096, READ_EXECUTE), (0x3000, 64, READ_WRITE)]);
+    program[16] = 3;
+    assert_eq!(check(&program), Ok(()));
+}
+
+#[test]
 fn each_reason_is_told_apart() {
     let good = executable(&[(0x20_0000, 4096, READ_EXECUTE)]);
     let with = |offset: usize, byte: u8| {
@@ -67,7 +74,10 @@ fn each_reason_is_told_apart() {
     refused(&with(4, 1), "not a 64-bit");
     refused(&with(18, 183), "another machine");
     refused(&with(16, 1), "not an executable");
-    refused(&with(16, 3), "position independent");
+    refused(
+        &executable(&[(0x1f_f000, 4096, READ_EXECUTE)]),
+        "below 0x200000",
+    );
     refused(&with(64, 3), "dynamically linked");
     refused(&with(64, 4), "nothing to load");
     refused(&with(26, 0xff), "in no segment");

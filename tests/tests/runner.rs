@@ -63,7 +63,7 @@ fn a_program_that_can_not_run_is_one_line_and_status_2() {
     );
     complains(&text, EXIT_USAGE, "it is not an ELF file");
     let own = handover(&["--program", env!("CARGO_BIN_EXE_handover")], "unused");
-    complains(&own, EXIT_USAGE, "position independent");
+    complains(&own, EXIT_USAGE, "dynamically linked");
 }
 
 #[test]

@@ -46,6 +46,22 @@ impl Backing {
         unsafe { AtomicU32::from_ptr(self.base().add(offset).cast().as_ptr()) }
     }
 
+    /// Writes a word at a byte offset as a hostile peer would. Data is written in the size in which the ends read it,
+    /// since mixed sizes are beyond what Miri models.
+    pub fn overwrite(&self, offset: usize, value: u32) {
+        if offset < DATA_OFFSET {
+            self.word(offset).store(value, Ordering::Relaxed);
+            return;
+        }
+        let word = &self.pages[offset / PAGE_BYTES].0[offset % PAGE_BYTES / 8];
+        let kept = word.load(Ordering::Relaxed);
+        let changed = match offset % 8 {
+            0 => kept & !u64::from(u32::MAX) | u64::from(value),
+            _ => kept & u64::from(u32::MAX) | u64::from(value) << 32,
+        };
+        word.store(changed, Ordering::Relaxed);
+    }
+
     /// The bytes at a byte offset of the view.
     pub fn read(&self, offset: usize, length: usize) -> Vec<u8> {
         let words = self.pages.iter().flat_map(|page| &page.0);

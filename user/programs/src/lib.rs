@@ -1,1 +1,24 @@
-//! The programs that Handover boots with.
+//! What the programs share: the files in the initrd, and the messages of the demonstration.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod archive;
+pub mod cases;
+pub mod demo;
+
+/// Ends the program with a line that says why, unless all is well.
+#[macro_export]
+macro_rules! expect {
+    ($result:expr, $($what:tt)*) => {
+        match $result {
+            Ok(value) => value,
+            Err(error) => {
+                rt::println!("{}: {error}", format_args!($($what)*));
+                rt::exit(1)
+            }
+        }
+    };
+}

@@ -1,1 +1,110 @@
-//! What a program for Handover links: system calls, start-up, heap, rings.
+//! What a program for Handover links: start-up, system calls, a heap, regions, rings, processes.
+//!
+//! ```ignore
+//! #![no_std]
+//! #![no_main]
+//!
+//! rt::entry!(main);
+//!
+//! fn main(env: &rt::Env) -> u8 {
+//!     rt::println!("hello, {}", env.args().nth(1).unwrap_or("world"));
+//!     0
+//! }
+//! ```
+//!
+//! A program may be linked at a fixed address or be position-independent; either way it is static.
+//! It begins with the handles that its parent passed ([`Env::handle`]) and no others. `docs/programs.md`
+//! shows one from `cargo new` to running.
+
+#![no_std]
+
+extern crate alloc;
+
+mod env;
+#[cfg(all(feature = "heap", target_os = "none"))]
+mod heap;
+mod print;
+mod process;
+mod region;
+mod ring_end;
+#[cfg(target_os = "none")]
+mod start;
+pub mod sys;
+
+pub use abi::{
+    Error, FOREVER, Handle, MapFlags, Mode, ProcessInfo, ProcessState, ProcessStatus, RegionFlags,
+    RegionInfo, Rights, SystemInfo, Token,
+};
+pub use env::Env;
+pub use print::write as print_fmt;
+pub use process::{Process, Spawn, image_from};
+pub use region::{Mapping, Region};
+pub use ring_end::{Receiver, RingWait, Sender, open_receiver, open_sender, ring, to_abi};
+
+use abi::UserPtr;
+
+/// Nanoseconds of the monotonic clock.
+pub fn now_ns() -> u64 {
+    // SAFETY: the call touches no memory.
+    unsafe { sys::clock_now() }.unwrap_or(0)
+}
+
+/// The deadline so many milliseconds from now.
+pub fn in_ms(ms: u64) -> u64 {
+    now_ns() + ms * 1_000_000
+}
+
+/// What the system holds and has done.
+pub fn system_info() -> Result<SystemInfo, Error> {
+    let mut info = SystemInfo::default();
+    // SAFETY: the pointer leads to `info`, which the kernel fills in during the call.
+    unsafe { sys::system_info(UserPtr::new((&raw mut info) as u64)) }?;
+    Ok(info)
+}
+
+/// Ends this process.
+pub fn exit(status: u8) -> ! {
+    // SAFETY: the call does not come back.
+    let _ = unsafe { sys::exit(status) };
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+/// Offers what a handle stands for to the process at the other end of `via`.
+pub fn grant(handle: Handle, via: Handle, mode: Mode, rights: Rights) -> Result<Token, Error> {
+    // SAFETY: after Move, mappings of the region are gone: `Region::grant` takes care of them.
+    unsafe { sys::grant(handle, via, mode, rights) }
+}
+
+/// Takes what the process at the other end of `via` offered.
+pub fn accept(token: Token, via: Handle) -> Result<Handle, Error> {
+    // SAFETY: the call touches no memory.
+    unsafe { sys::accept(token, via) }
+}
+
+/// Gives a handle back.
+pub fn drop_handle(handle: Handle) -> Result<(), Error> {
+    // SAFETY: mappings outlive their handle; the view of a ring end does not, and `ring_end` drops
+    // its handle last.
+    unsafe { sys::cap_drop(handle) }
+}
+
+/// Says where a program begins: a function `fn(&rt::Env) -> u8` whose result is the exit status.
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        #[cfg(target_os = "none")]
+        #[unsafe(no_mangle)]
+        extern "Rust" fn handover_main(env: &$crate::Env) -> u8 {
+            let main: fn(&$crate::Env) -> u8 = $main;
+            main(env)
+        }
+
+        /// The program is built for its own target; on the host there is nothing to run.
+        #[cfg(not(target_os = "none"))]
+        fn main() {
+            let _: fn(&$crate::Env) -> u8 = $main;
+        }
+    };
+}

@@ -1,0 +1,98 @@
+//! The first program: starts the others and says how it went.
+//!
+//! Arguments: `demo`, `exec NAME ARG…`, `suite [--list | FILTER]` or `bench`. Handle: the initrd.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+mod demo;
+mod suite;
+
+use programs::archive::{self, Place};
+use programs::expect;
+use rt::{Env, FOREVER, Handle, Mapping, Mode, ProcessState, Region, Rights, Spawn};
+
+rt::entry!(run);
+
+/// The program was not found.
+const NOT_FOUND: u8 = 127;
+/// The program ended by a fault or was killed: this and the number of the exception.
+const FAULTED: u8 = 128;
+
+fn run(env: &Env) -> u8 {
+    let initrd = Initrd::open(env.handle(0));
+    let mut args = env.args();
+    match args.next() {
+        Some("demo") => demo::run(&initrd),
+        Some("exec") => match args.next() {
+            Some(name) => exec(&initrd, name, args),
+            None => usage(),
+        },
+        Some("suite") => suite::run(&initrd, args.next()),
+        Some("bench") => bench(&initrd),
+        _ => usage(),
+    }
+}
+
+fn usage() -> u8 {
+    rt::println!("init: needs an argument: demo, exec NAME ARG…, suite [--list | FILTER], bench");
+    2
+}
+
+/// The files that the machine was booted with.
+struct Initrd {
+    region: Region,
+    view: Mapping,
+}
+
+impl Initrd {
+    fn open(handle: Handle) -> Initrd {
+        let region = Region::from_handle(handle);
+        let view = expect!(region.map(Rights::READ), "init: mapping the initrd");
+        Initrd { region, view }
+    }
+
+    fn find(&self, name: &str) -> Option<Place> {
+        // SAFETY: nobody can write the initrd, and the mapping is there as long as `self`.
+        archive::find(
+            unsafe { self.view.as_slice(self.view.len() as usize) },
+            name,
+        )
+    }
+
+    /// An image of a program. Ends init with status 127 when there is no such file.
+    fn image(&self, name: &str) -> Handle {
+        let Some(place) = self.find(name) else {
+            rt::println!("init: the initrd has no program `{name}`");
+            rt::exit(NOT_FOUND);
+        };
+        expect!(
+            rt::image_from(self.region.handle(), place.offset, place.len),
+            "init: `{name}` is not a program that can be started"
+        )
+    }
+}
+
+/// Runs one program with its arguments; its status becomes init's.
+fn exec<'a>(initrd: &Initrd, name: &str, args: impl Iterator<Item = &'a str>) -> u8 {
+    let image = initrd.image(name);
+    let spawn = args.fold(Spawn::new(image, name), Spawn::arg);
+    let spawn = spawn.handle(initrd.region.handle(), Mode::Share, READ_INITRD);
+    let process = expect!(spawn.start(), "init: starting `{name}`");
+    let status = expect!(process.wait(FOREVER), "init: waiting for `{name}`");
+    match status.state {
+        state if state == ProcessState::Exited as u32 => status.status as u8,
+        _ => FAULTED.saturating_add(status.vector as u8),
+    }
+}
+
+/// Runs the benchmark on the first CPU.
+fn bench(initrd: &Initrd) -> u8 {
+    let process = suite::start(initrd, initrd.image("bench"), "bench", None);
+    let status = expect!(process.wait(FOREVER), "init: waiting for the benchmark");
+    u8::from(status.state != ProcessState::Exited as u32 || status.status != 0)
+}
+
+/// What programs may do with the initrd.
+const READ_INITRD: Rights = Rights::READ.union(Rights::MAP).union(Rights::INSPECT);

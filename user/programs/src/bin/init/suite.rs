@@ -1,0 +1,125 @@
+//! The suite: each case is a fresh process with a time limit, and has to leave nothing behind.
+
+use programs::cases::CASES;
+use programs::expect;
+use rt::{Error, Handle, Mode, Process, ProcessState, ProcessStatus, Rights, Spawn};
+
+use crate::{Initrd, READ_INITRD};
+
+/// How long a case may take, in ms of the guest's clock.
+const LIMIT_MS: u64 = 20_000;
+/// How long its children may take to be gone after it, in ms.
+const SETTLE_MS: u64 = 500;
+
+/// What cases may do with the initrd.
+const INITRD_RIGHTS: Rights = READ_INITRD.union(Rights::GRANT).union(Rights::DUPLICATE);
+/// What cases may do with the image of the program that they are in.
+const IMAGE_RIGHTS: Rights = Rights::EXECUTE
+    .union(Rights::GRANT)
+    .union(Rights::DUPLICATE)
+    .union(Rights::INSPECT);
+
+/// Runs every case whose name contains the filter, or lists all.
+pub fn run(initrd: &Initrd, filter: Option<&str>) -> u8 {
+    if filter == Some("--list") {
+        for (id, sentence) in CASES {
+            rt::println!("#case {id} status=listed {sentence}");
+        }
+        return 0;
+    }
+    let image = initrd.image("suite");
+    let (mut passed, mut failed) = (0, 0);
+    for (id, sentence) in CASES {
+        if filter.is_some_and(|filter| !id.contains(filter)) {
+            continue;
+        }
+        let status = run_case(initrd, image, id);
+        rt::println!("#case {id} status={status} {sentence}");
+        if status == "ok" {
+            passed += 1;
+        } else {
+            failed += 1;
+        }
+    }
+    rt::println!("#suite passed={passed} failed={failed}");
+    u8::from(failed > 0)
+}
+
+/// Starts a program that gets the initrd and its own image.
+pub fn start(initrd: &Initrd, image: Handle, name: &str, arg: Option<&str>) -> Process {
+    let spawn = arg.into_iter().fold(Spawn::new(image, name), Spawn::arg);
+    let spawn = spawn
+        .handle(initrd.region.handle(), Mode::Share, INITRD_RIGHTS)
+        .handle(image, Mode::Share, IMAGE_RIGHTS)
+        .cpus(1 << 0);
+    expect!(spawn.start(), "init: starting `{name}`")
+}
+
+fn run_case(initrd: &Initrd, image: Handle, id: &str) -> &'static str {
+    let before = Held::now();
+    let process = start(initrd, image, "suite", Some(id));
+    let outcome = match process.wait(rt::in_ms(LIMIT_MS)) {
+        Ok(status) => judge(&status),
+        Err(Error::TimedOut) => {
+            let _ = process.kill();
+            let _ = process.wait(rt::in_ms(LIMIT_MS));
+            "timeout"
+        }
+        Err(error) => {
+            rt::println!("init: waiting for `{id}`: {error}");
+            "fail"
+        }
+    };
+    drop(process);
+    if outcome == "ok" && !before.is_restored() {
+        return "fail";
+    }
+    outcome
+}
+
+fn judge(status: &ProcessStatus) -> &'static str {
+    if status.state == ProcessState::Exited as u32 && status.status == 0 {
+        "ok"
+    } else {
+        "fail"
+    }
+}
+
+/// What the system holds.
+#[derive(Debug, PartialEq, Eq)]
+struct Held {
+    /// Frames that are free or that the kernel's own heap and stacks have kept.
+    frames: u64,
+    reserved: u64,
+    objects: u64,
+    processes: u32,
+}
+
+impl Held {
+    fn now() -> Held {
+        let info = expect!(rt::system_info(), "init: counters");
+        Held {
+            frames: info.frames_free + info.frames_heap,
+            reserved: info.frames_reserved,
+            objects: info.objects,
+            processes: info.processes,
+        }
+    }
+
+    /// Whether everything is as it was, once the last children are gone.
+    fn is_restored(&self) -> bool {
+        let limit = rt::in_ms(SETTLE_MS);
+        loop {
+            let now = Held::now();
+            if now == *self {
+                return true;
+            }
+            if rt::now_ns() > limit {
+                rt::println!("init: something was left behind: {self:?} became {now:?}");
+                return false;
+            }
+            // SAFETY: the call touches no memory.
+            let _ = unsafe { rt::sys::thread_yield() };
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Sends a file of the initrd to the consumer by each way, and proves that Move took it away.
+//!
+//! Arguments: the offset and the length of the file in the initrd. Handles: the initrd, the
+//! sending end to the consumer, the receiving end from it.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+use programs::demo::{ANNOUNCEMENT, Announcement, CHUNK, DONE, PRODUCER_VA, Way};
+use programs::expect;
+use rt::{Env, FOREVER, Handle, MapFlags, Mapping, Receiver, Region, Rights, Sender};
+
+rt::entry!(run);
+
+/// What the consumer may do with what it is given.
+const GRANTED: Rights = Rights::READ.union(Rights::MAP).union(Rights::INSPECT);
+
+fn run(env: &Env) -> u8 {
+    let number = |index| {
+        env.args()
+            .nth(index)
+            .and_then(|arg| arg.parse::<usize>().ok())
+    };
+    let (Some(offset), Some(len)) = (number(1), number(2)) else {
+        rt::println!("producer: needs the offset and the length of a file");
+        return 2;
+    };
+    let initrd = Region::from_handle(env.handle(0));
+    let view = expect!(initrd.map(Rights::READ), "producer: mapping the initrd");
+    // SAFETY: nobody can write the initrd, and this process keeps its mapping.
+    let archive = unsafe { view.as_slice(view.len() as usize) };
+    let Some(file) = archive.get(offset..).and_then(|rest| rest.get(..len)) else {
+        rt::println!("producer: the file reaches past the initrd");
+        return 2;
+    };
+    let via = env.handle(1);
+    let sender = expect!(rt::open_sender(via), "producer: opening its ring");
+    let receiver = expect!(
+        rt::open_receiver(env.handle(2)),
+        "producer: opening its ring"
+    );
+    let mut link = Link {
+        via,
+        sender,
+        receiver,
+    };
+
+    link.send_by_ring(file);
+
+    let (region, mapping) = filled_region(file);
+    let start = Start::now();
+    let token = expect!(region.share(via, GRANTED), "producer: Share");
+    link.announce(Way::Share, token.bits(), len, start);
+    link.wait_until_done();
+
+    let start = Start::now();
+    let moved = mapping.address();
+    let token = expect!(region.give([mapping], link.via, GRANTED), "producer: Move");
+    link.announce(Way::Move, token.bits(), len, start);
+    link.wait_until_done();
+
+    // The region is the consumer's now: this is where the process has to end.
+    // SAFETY: nothing that Rust knows of is at this address.
+    let byte = unsafe { (moved as *const u8).read_volatile() };
+    rt::println!("producer: still reads {byte:#x} from what it moved away");
+    1
+}
+
+/// A region with the bytes of the file in it, mapped where init expects it.
+fn filled_region(file: &[u8]) -> (Region, Mapping) {
+    // A file without bytes still needs a region to be handed over: its length travels beside it.
+    let region = expect!(
+        Region::create(file.len().max(1) as u64),
+        "producer: a region of {} bytes",
+        file.len()
+    );
+    let access = Rights::READ | Rights::WRITE;
+    let mut mapping = expect!(
+        region.map_at(PRODUCER_VA, access, MapFlags::FIXED),
+        "producer: mapping its region"
+    );
+    // SAFETY: nobody else has the region yet.
+    if let Some(bytes) = unsafe { mapping.as_mut_slice(file.len()) } {
+        bytes.copy_from_slice(file);
+    }
+    (region, mapping)
+}
+
+/// The counters when a way begins.
+struct Start {
+    entries: u64,
+    instructions: u64,
+}
+
+impl Start {
+    fn now() -> Start {
+        let info = expect!(rt::system_info(), "producer: counters");
+        Start {
+            entries: info.syscalls + info.faults,
+            instructions: info.instructions,
+        }
+    }
+}
+
+/// Both directions to the consumer.
+struct Link {
+    via: Handle,
+    sender: Sender,
+    receiver: Receiver,
+}
+
+impl Link {
+    fn announce(&mut self, way: Way, token: u64, len: usize, start: Start) {
+        let announcement: [u8; ANNOUNCEMENT] = Announcement {
+            way: way as u64,
+            token,
+            len: len as u64,
+            entries: start.entries,
+            instructions: start.instructions,
+        }
+        .encode();
+        expect!(
+            self.sender.send(&announcement, FOREVER),
+            "producer: announcing"
+        );
+    }
+
+    fn send_by_ring(&mut self, file: &[u8]) {
+        self.announce(Way::Ring, 0, file.len(), Start::now());
+        for chunk in file.chunks(CHUNK) {
+            expect!(self.sender.send(chunk, FOREVER), "producer: sending");
+        }
+        self.wait_until_done();
+    }
+
+    fn wait_until_done(&mut self) {
+        let mut answer = [0; DONE.len()];
+        let received = self.receiver.receive(&mut answer, FOREVER);
+        let len = expect!(received, "producer: waiting for the consumer");
+        if &answer[..len] != DONE {
+            rt::println!("producer: the consumer answered something else");
+            rt::exit(1);
+        }
+    }
+}

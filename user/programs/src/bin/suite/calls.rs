@@ -1,0 +1,128 @@
+//! System calls without their dangers.
+//!
+//! The cases keep no reference to anything that they map: they look at it by [`peek`] and change
+//! it by [`poke`] alone. Where an access is not allowed, the process ends, and that is the test.
+
+use abi::{CapInfo, RegionInfo, RingEnds, RingGeometry, UserPtr};
+use rt::{Error, Handle, MapFlags, RegionFlags, Rights, Token, sys};
+
+/// Reads a word.
+pub fn peek(address: u64) -> u64 {
+    // SAFETY: a plain word, and no reference to memory that cases map exists.
+    unsafe { (address as *const u64).read_volatile() }
+}
+
+/// Writes a word.
+pub fn poke(address: u64, value: u64) {
+    // SAFETY: no reference to memory that cases map exists.
+    unsafe { (address as *mut u64).write_volatile(value) }
+}
+
+/// Writes half a word.
+pub fn poke_u32(address: u64, value: u32) {
+    // SAFETY: no reference to memory that cases map exists.
+    unsafe { (address as *mut u32).write_volatile(value) }
+}
+
+/// Reads half a word.
+pub fn peek_u32(address: u64) -> u32 {
+    // SAFETY: as above.
+    unsafe { (address as *const u32).read_volatile() }
+}
+
+/// A number for a call and six arguments, as they are. The arguments name no memory that Rust
+/// knows of.
+pub fn raw(number: u64, arguments: [u64; 6]) -> Result<u64, Error> {
+    // SAFETY: the caller's arguments lead to nothing that Rust knows of.
+    abi::decode(unsafe { sys::raw(number, arguments) })
+}
+
+macro_rules! wrap {
+    ($($name:ident($($arg:ident: $ty:ty),*) -> $ret:ty;)*) => {$(
+        /// The call of this name.
+        pub fn $name($($arg: $ty),*) -> Result<$ret, Error> {
+            // SAFETY: it changes only memory that the cases see through `peek` and `poke`.
+            unsafe { sys::$name($($arg),*) }
+        }
+    )*};
+}
+
+wrap! {
+    map(region: Handle, hint: u64, offset: u64, len: u64, rights: Rights, flags: MapFlags) -> u64;
+    unmap(address: u64) -> ();
+    protect(address: u64, rights: Rights) -> ();
+    region_seal(region: Handle) -> ();
+    region_destroy(region: Handle) -> ();
+    region_create(len: u64, flags: RegionFlags, node: u64) -> Handle;
+    image_create(region: Handle, offset: u64, len: u64) -> Handle;
+    cap_derive(handle: Handle, rights: Rights) -> Handle;
+    cap_drop(handle: Handle) -> ();
+    cap_revoke(handle: Handle) -> u64;
+    cap_same(a: Handle, b: Handle) -> bool;
+    cancel(token: Token) -> ();
+    ring_map(end: Handle) -> u64;
+    ring_wait(end: Handle, seen: u32, deadline: u64) -> ();
+    process_kill(process: Handle) -> ();
+}
+
+/// A region of `len` bytes.
+pub fn region(len: u64) -> Handle {
+    done!(
+        region_create(len, RegionFlags::empty(), u64::MAX),
+        "a region of {len} bytes"
+    )
+}
+
+/// Maps all of a region anywhere.
+pub fn map_all(region: Handle, rights: Rights) -> u64 {
+    done!(
+        map(region, 0, 0, 0, rights, MapFlags::empty()),
+        "mapping a region"
+    )
+}
+
+/// What programs mostly want.
+pub const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
+
+/// Lets others run.
+pub fn yield_now() {
+    // SAFETY: it touches no memory.
+    let _ = unsafe { sys::thread_yield() };
+}
+
+/// Facts about a capability.
+pub fn cap_info(handle: Handle) -> Result<CapInfo, Error> {
+    let mut info = CapInfo::default();
+    // SAFETY: the pointer leads to `info`.
+    unsafe { sys::cap_info(handle, UserPtr::new((&raw mut info) as u64)) }?;
+    Ok(info)
+}
+
+/// Facts about a region.
+pub fn region_info(handle: Handle) -> Result<RegionInfo, Error> {
+    let mut info = RegionInfo::default();
+    // SAFETY: the pointer leads to `info`.
+    unsafe { sys::region_info(handle, UserPtr::new((&raw mut info) as u64)) }?;
+    Ok(info)
+}
+
+/// A ring of any geometry, good or bad.
+pub fn ring_create(geometry: &RingGeometry) -> Result<RingEnds, Error> {
+    let mut ends = RingEnds {
+        producer: Handle::NONE,
+        consumer: Handle::NONE,
+    };
+    // SAFETY: the pointers lead to `geometry` and `ends`.
+    unsafe {
+        sys::ring_create(
+            UserPtr::new((&raw const *geometry) as u64),
+            UserPtr::new((&raw mut ends) as u64),
+        )
+    }?;
+    Ok(ends)
+}
+
+/// A ring of 16 slots of 64 bytes: producer, consumer.
+pub fn small_ring() -> (Handle, Handle) {
+    done!(rt::ring(64, 16), "a ring")
+}

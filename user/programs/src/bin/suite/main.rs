@@ -1,0 +1,121 @@
+//! The suite: one case in each process, started by init.
+//!
+//! Arguments: the name of a case, `--list`, `exit N`, or `child ROLE ARG…` for the processes that
+//! cases start. Handles of a case: the initrd, the image of this program.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+#[macro_use]
+mod check;
+mod calls;
+mod capabilities;
+mod faults;
+mod images;
+mod memory;
+mod processes;
+mod rings;
+mod system;
+mod transfers;
+
+use programs::cases::CASES;
+use programs::for_each_case;
+use rt::{Env, Handle, Spawn};
+
+rt::entry!(run);
+
+/// What a case works with.
+#[derive(Debug)]
+pub struct Case {
+    /// The initrd.
+    pub initrd: Handle,
+    /// This program.
+    pub image: Handle,
+}
+
+impl Case {
+    /// A process of this program in a role.
+    pub fn child(&self, role: &str) -> Spawn<'static> {
+        Spawn::new(self.image, "suite").arg("child").arg(role)
+    }
+}
+
+macro_rules! find_case {
+    ($($module:ident :: $case:ident $sentence:literal;)*) => {
+        /// The function of a case.
+        fn find(id: &str) -> Option<fn(&Case)> {
+            match id {
+                $(concat!(stringify!($module), ".", stringify!($case)) => Some($module::$case),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+for_each_case!(find_case);
+
+fn run(env: &Env) -> u8 {
+    let mut args = env.args().skip(1);
+    match args.next() {
+        Some("--list") => {
+            for (id, sentence) in CASES {
+                rt::println!("{id}\t{sentence}");
+            }
+            0
+        }
+        Some("exit") => args
+            .next()
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(2),
+        Some("child") => match args.next() {
+            Some(role) => child(role, env),
+            None => usage(),
+        },
+        Some(id) => match find(id) {
+            Some(case) => {
+                case(&Case {
+                    initrd: env.handle(0),
+                    image: env.handle(1),
+                });
+                0
+            }
+            None => usage(),
+        },
+        None => usage(),
+    }
+}
+
+fn usage() -> u8 {
+    rt::println!("suite: needs the name of a case, --list, exit N or child ROLE");
+    2
+}
+
+/// Plays a role in a case; the modules know theirs.
+fn child(role: &str, env: &Env) -> u8 {
+    let roles = [
+        system::child,
+        faults::child,
+        memory::child,
+        capabilities::child,
+        transfers::child,
+        rings::child,
+        processes::child,
+    ];
+    let answer = roles.iter().find_map(|play| play(role, env));
+    answer.unwrap_or_else(|| {
+        rt::println!("suite: no role `{role}`");
+        2
+    })
+}
+
+/// An argument of a role, as a number.
+pub fn number(env: &Env, index: usize) -> u64 {
+    let argument = env.args().nth(index + 3);
+    done!(
+        argument
+            .and_then(|text| text.parse().ok())
+            .ok_or(rt::Error::Invalid),
+        "argument {index}"
+    )
+}

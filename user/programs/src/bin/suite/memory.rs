@@ -1,0 +1,480 @@
+//! Regions and mappings.
+
+use abi::limits::{LEAF_SIZE, MAX_REGION, USER_END};
+use rt::{Env, Error, Handle, MapFlags, Mode, Process, RegionFlags, Rights};
+
+use crate::Case;
+use crate::calls::{
+    READ_WRITE, cap_drop, cap_info, cap_same, map, map_all, peek, poke, protect as protect_mapping,
+    region, region_create, region_destroy, region_info, region_seal, unmap,
+};
+use crate::check::{WRITE, eventually, faults_at, other_cpu, wait};
+
+const PAGE: u64 = 4096;
+
+fn create(len: u64) -> Result<Handle, Error> {
+    region_create(len, RegionFlags::empty(), u64::MAX)
+}
+
+pub fn zeroed(_: &Case) {
+    const PAGES: u64 = 1200;
+    for round in 0..2u64 {
+        let handle = region(PAGES * PAGE);
+        let start = map_all(handle, READ_WRITE);
+        for page in 0..PAGES {
+            for at in [0, 8, 2048, 4088] {
+                let address = start + page * PAGE + at;
+                same!(peek(address), 0, "page {page} in round {round}");
+                poke(address, u64::MAX);
+            }
+        }
+        same!(
+            done!(region_info(handle), "region_info").present_pages,
+            PAGES,
+            "pages that are present"
+        );
+        done!(unmap(start), "unmapping");
+        done!(cap_drop(handle), "dropping");
+    }
+    let committed = done!(
+        region_create(5 * PAGE, RegionFlags::COMMIT, 0),
+        "committing"
+    );
+    let info = done!(region_info(committed), "region_info");
+    same!(
+        (info.present_pages, info.len),
+        (5, 5 * PAGE),
+        "committed pages"
+    );
+}
+
+pub fn two_mappings(_: &Case) {
+    let handle = region(3 * LEAF_SIZE);
+    let first = map_all(handle, READ_WRITE);
+    let second = map_all(handle, Rights::READ);
+    check!(first != second, "two mappings at one address");
+    for at in [0, PAGE, LEAF_SIZE, 3 * LEAF_SIZE - 8] {
+        poke(first + at, at + 1);
+        same!(peek(second + at), at + 1, "what the other mapping shows");
+    }
+    // A part shows the same as the whole.
+    let part = done!(
+        map(
+            handle,
+            0,
+            LEAF_SIZE,
+            LEAF_SIZE,
+            READ_WRITE,
+            MapFlags::empty()
+        ),
+        "mapping a part"
+    );
+    same!(peek(part), LEAF_SIZE + 1, "what the part shows");
+    same!(
+        done!(region_info(handle), "region_info").mappings,
+        3,
+        "mappings"
+    );
+    // A mapping keeps its region.
+    done!(cap_drop(handle), "dropping");
+    poke(part, 7);
+    same!(peek(second + LEAF_SIZE), 7, "what is left after the drop");
+}
+
+pub fn lengths(_: &Case) {
+    refused!(create(0), Error::Invalid, "no bytes");
+    refused!(create(MAX_REGION + 1), Error::TooLarge, "too many bytes");
+    refused!(create(u64::MAX), Error::TooLarge, "far too many bytes");
+    refused!(create(MAX_REGION), Error::NoMemory, "more than there is");
+    refused!(
+        region_create(PAGE, RegionFlags::empty(), 63),
+        Error::Invalid,
+        "a node that is not there"
+    );
+    same!(
+        done!(region_info(region(1)), "region_info").len,
+        PAGE,
+        "the length of a region of one byte"
+    );
+}
+
+pub fn placement(_: &Case) {
+    let handle = region(2 * LEAF_SIZE);
+    let fixed = MapFlags::FIXED;
+    let none = MapFlags::empty();
+    let place = 0x30_0000_0000;
+    let at = |hint, offset, len, flags| map(handle, hint, offset, len, READ_WRITE, flags);
+    same!(
+        done!(at(place, 0, 0, fixed), "mapping at a place"),
+        place,
+        "the place"
+    );
+    refused!(at(place, 0, 0, fixed), Error::Overlap, "a taken place");
+    refused!(
+        at(place + LEAF_SIZE, 0, 0, fixed),
+        Error::Overlap,
+        "half a taken place"
+    );
+    check!(
+        done!(at(place, 0, 0, none), "a wish that is taken") != place,
+        "two mappings at one place"
+    );
+    for (hint, error) in [
+        (place + PAGE, Error::Align),
+        (0, Error::Range),
+        (USER_END - LEAF_SIZE, Error::Range),
+        (USER_END, Error::Range),
+        (1 << 47, Error::Range),
+        (u64::MAX << 21, Error::Range),
+    ] {
+        refused!(at(hint, 0, 0, fixed), error, "the place {hint:#x}");
+    }
+    refused!(at(0, PAGE, 0, none), Error::Align, "an offset within 2 MiB");
+    refused!(
+        at(0, 2 * LEAF_SIZE, 0, none),
+        Error::Range,
+        "an offset at the end"
+    );
+    refused!(
+        at(0, 0, 3 * LEAF_SIZE, none),
+        Error::Range,
+        "more than there is"
+    );
+    refused!(at(0, 0, PAGE, none), Error::Align, "a page");
+    refused!(
+        at(0, LEAF_SIZE, u64::MAX, none),
+        Error::Range,
+        "a sum that overflows"
+    );
+    refused!(
+        map(handle, 0, 0, 0, Rights::WRITE, none),
+        Error::Invalid,
+        "writing without reading"
+    );
+    refused!(
+        map(handle, 0, 0, 0, Rights::empty(), none),
+        Error::Invalid,
+        "nothing"
+    );
+    refused!(
+        map(handle, 0, 0, 0, Rights::READ | Rights::EXECUTE, none),
+        Error::Denied,
+        "executing data"
+    );
+    refused!(
+        map(handle, 0, 0, 0, READ_WRITE | Rights::EXECUTE, none),
+        Error::Invalid,
+        "writing and executing"
+    );
+    refused!(
+        map(handle, 0, 0, 0, Rights::READ | Rights::GRANT, none),
+        Error::Invalid,
+        "a right that is no access"
+    );
+    same!(
+        done!(region_info(handle), "region_info").mappings,
+        2,
+        "mappings after all that"
+    );
+    refused!(
+        unmap(place + LEAF_SIZE),
+        Error::NotFound,
+        "unmapping from the middle"
+    );
+    done!(unmap(place), "unmapping");
+    refused!(unmap(place), Error::NotFound, "unmapping twice");
+    same!(
+        done!(at(place, 0, 0, fixed), "the place once more"),
+        place,
+        "the place"
+    );
+}
+
+fn start_role(case: &Case, role: &str) -> Process {
+    done!(case.child(role).start(), "starting a child")
+}
+
+pub fn protect(case: &Case) {
+    let handle = region(PAGE);
+    let start = map_all(handle, READ_WRITE);
+    poke(start, 1);
+    done!(protect_mapping(start, Rights::READ), "down");
+    same!(peek(start), 1, "what is left");
+    done!(protect_mapping(start, READ_WRITE), "up");
+    poke(start, 2);
+    refused!(
+        protect_mapping(start, Rights::READ | Rights::EXECUTE),
+        Error::Denied,
+        "executing data"
+    );
+    refused!(
+        protect_mapping(start, READ_WRITE | Rights::EXECUTE),
+        Error::Invalid,
+        "writing and executing"
+    );
+    refused!(
+        protect_mapping(start + PAGE, Rights::READ),
+        Error::NotFound,
+        "the middle of a mapping"
+    );
+    let reader = done!(
+        crate::calls::cap_derive(handle, Rights::READ | Rights::MAP),
+        "deriving"
+    );
+    let other = map_all(reader, Rights::READ);
+    refused!(
+        protect_mapping(other, READ_WRITE),
+        Error::Denied,
+        "more than the capability"
+    );
+    let status = wait(&start_role(case, "protected_write"));
+    same!(
+        (status.vector, status.error_code & WRITE, status.status),
+        (crate::check::PAGE_FAULT, WRITE, 0),
+        "writing where it was taken away"
+    );
+}
+
+pub fn seal(case: &Case) {
+    let handle = region(PAGE);
+    let start = map_all(handle, READ_WRITE);
+    poke(start, 5);
+    done!(region_seal(handle), "sealing");
+    same!(peek(start), 5, "what is left");
+    refused!(protect_mapping(start, READ_WRITE), Error::Sealed, "protect");
+    refused!(
+        map(handle, 0, 0, 0, READ_WRITE, MapFlags::empty()),
+        Error::Sealed,
+        "mapping for writing"
+    );
+    same!(
+        peek(map_all(handle, Rights::READ)),
+        5,
+        "another mapping for reading"
+    );
+    same!(
+        done!(region_info(handle), "region_info").sealed,
+        1,
+        "what the region says"
+    );
+    done!(region_seal(handle), "sealing twice");
+    let status = wait(&start_role(case, "sealed_write"));
+    same!(
+        (status.vector, status.error_code & WRITE, status.status),
+        (crate::check::PAGE_FAULT, WRITE, 0),
+        "writing to what was sealed"
+    );
+}
+
+pub fn destroy(_: &Case) {
+    let handle = region(4 * LEAF_SIZE);
+    let other = done!(
+        crate::calls::cap_derive(handle, Rights::READ | Rights::MAP),
+        "deriving"
+    );
+    let start = map_all(handle, READ_WRITE);
+    poke(start, 1);
+    done!(region_destroy(handle), "destroying");
+    refused!(
+        region_destroy(handle),
+        Error::BadHandle,
+        "destroying it twice"
+    );
+    let answer = map(other, 0, 0, 0, Rights::READ, MapFlags::empty());
+    check!(
+        matches!(answer, Err(Error::Revoked | Error::BadHandle)),
+        "mapping what was destroyed: {answer:?}"
+    );
+    check!(cap_info(other).is_err(), "a handle of it still tells facts");
+    check!(
+        cap_same(other, handle).is_err(),
+        "its handles still name something"
+    );
+    // The address is free again.
+    let again = region(PAGE);
+    same!(
+        done!(
+            map(again, start, 0, 0, READ_WRITE, MapFlags::FIXED),
+            "mapping there"
+        ),
+        start,
+        "the place"
+    );
+    same!(peek(start), 0, "what is there now");
+}
+
+/// Starts a child that works on the region on another CPU, and waits until it does.
+pub fn worker(case: &Case, role: &str, shared: Handle, rights: Rights) -> (Process, u64) {
+    let flags = region(PAGE);
+    let flag = map_all(flags, READ_WRITE);
+    let access = rights | Rights::MAP | Rights::INSPECT;
+    let spawn = case
+        .child(role)
+        .handle(shared, Mode::Share, access)
+        .handle(flags, Mode::Share, READ_WRITE | Rights::MAP)
+        .cpus(other_cpu());
+    let process = done!(spawn.start(), "starting a worker");
+    eventually("the worker to begin", || peek(flag) != 0);
+    (process, flag)
+}
+
+/// It has to end by a fault where it worked.
+pub fn worker_faults(process: &Process, flag: u64) -> rt::ProcessStatus {
+    let address = peek(flag);
+    let status = faults_at(process, address);
+    let count = peek(flag + 8);
+    check!(count > 0, "the worker never worked");
+    status
+}
+
+pub fn destroy_elsewhere(case: &Case) {
+    for _ in 0..20 {
+        let shared = region(PAGE);
+        let (process, flag) = worker(case, "read_for_ever", shared, Rights::READ);
+        done!(region_destroy(shared), "destroying");
+        let count = peek(flag + 8);
+        worker_faults(&process, flag);
+        // It may have read once more before it counted, but not after.
+        check!(
+            peek(flag + 8) <= count + 1,
+            "it read on after the region was gone"
+        );
+    }
+}
+
+pub fn seal_elsewhere(case: &Case) {
+    for _ in 0..20 {
+        let shared = region(PAGE);
+        let mine = map_all(shared, Rights::READ);
+        let (process, flag) = worker(case, "write_for_ever", shared, READ_WRITE);
+        done!(region_seal(shared), "sealing");
+        let word = peek(mine);
+        let status = worker_faults(&process, flag);
+        same!(status.error_code & WRITE, WRITE, "the kind of access");
+        same!(peek(mine), word, "what was written after the seal");
+    }
+}
+
+pub fn exhaustion(_: &Case) {
+    let before = done!(rt::system_info(), "system_info");
+    let mut held = [Handle::NONE; 64];
+    let mut count = 0;
+    let mut len = 1 << 34;
+    while len >= PAGE && count < held.len() {
+        match create(len) {
+            Ok(handle) => {
+                held[count] = handle;
+                count += 1;
+            }
+            Err(Error::NoMemory) => len /= 2,
+            Err(error) => check!(false, "a region of {len} bytes: {error}"),
+        }
+    }
+    check!(count > 0 && len < PAGE, "memory never ran out");
+    let full = done!(rt::system_info(), "system_info");
+    check!(
+        full.frames_free - full.frames_reserved < 16,
+        "memory ran out too early: {} frames were left",
+        full.frames_free - full.frames_reserved
+    );
+    // What was promised can be had: every page of the smallest region.
+    let last = held[count - 1];
+    let info = done!(region_info(last), "region_info");
+    // Mapping may need tables for which nothing is left; then it is refused and nothing breaks.
+    match map(last, 0, 0, 0, READ_WRITE, MapFlags::empty()) {
+        Ok(start) => {
+            for page in 0..info.len / PAGE {
+                poke(start + page * PAGE, 1);
+            }
+            done!(unmap(start), "unmapping");
+        }
+        Err(error) => same!(error, Error::NoMemory, "mapping without memory"),
+    }
+    refused!(
+        rt::ring(4096, 1024),
+        Error::NoMemory,
+        "a ring without memory"
+    );
+    for handle in &held[..count] {
+        done!(cap_drop(*handle), "dropping");
+    }
+    let after = done!(rt::system_info(), "system_info");
+    let left = |info: &rt::SystemInfo| info.frames_free + info.frames_heap - info.frames_reserved;
+    check!(
+        left(&after) + 4 >= left(&before),
+        "memory did not come back: {} frames, {} before",
+        left(&after),
+        left(&before)
+    );
+}
+
+pub fn many_mappings(_: &Case) {
+    const COUNT: u64 = 1000;
+    let handle = region(PAGE);
+    let base = 0x50_0000_0000;
+    for index in 0..COUNT {
+        let place = base + index * LEAF_SIZE;
+        done!(
+            map(handle, place, 0, 0, READ_WRITE, MapFlags::FIXED),
+            "mapping {index}"
+        );
+        same!(peek(place), index, "what mapping {index} shows");
+        poke(place, index + 1);
+    }
+    same!(
+        done!(region_info(handle), "region_info").mappings,
+        COUNT,
+        "mappings"
+    );
+    for index in (0..COUNT).step_by(2) {
+        done!(unmap(base + index * LEAF_SIZE), "unmapping {index}");
+    }
+    same!(peek(base + LEAF_SIZE), COUNT, "what the others show");
+    same!(
+        done!(region_info(handle), "region_info").mappings,
+        COUNT / 2,
+        "mappings"
+    );
+    done!(region_destroy(handle), "destroying");
+}
+
+/// The roles of children here. Handles: the region to work on, a page to report in.
+pub fn child(role: &str, env: &Env) -> Option<u8> {
+    match role {
+        "protected_write" => {
+            let start = map_all(region(PAGE), READ_WRITE);
+            poke(start, 1);
+            done!(protect_mapping(start, Rights::READ), "down");
+            poke(start, 2);
+        }
+        "sealed_write" => {
+            let handle = region(PAGE);
+            let start = map_all(handle, READ_WRITE);
+            poke(start, 1);
+            done!(region_seal(handle), "sealing");
+            poke(start, 2);
+        }
+        "read_for_ever" => {
+            let start = map_all(env.handle(0), Rights::READ);
+            let flag = map_all(env.handle(1), READ_WRITE);
+            for count in 1.. {
+                let _ = peek(start);
+                poke(flag + 8, count);
+                poke(flag, start);
+                core::hint::spin_loop();
+            }
+        }
+        "write_for_ever" => {
+            let start = map_all(env.handle(0), READ_WRITE);
+            let flag = map_all(env.handle(1), READ_WRITE);
+            for count in 1.. {
+                poke(start, count);
+                poke(flag + 8, count);
+                poke(flag, start);
+                core::hint::spin_loop();
+            }
+        }
+        _ => return None,
+    }
+    Some(0)
+}

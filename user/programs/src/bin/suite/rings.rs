@@ -1,0 +1,474 @@
+//! Rings between processes, and peers that break their protocol.
+
+use abi::RingGeometry;
+use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, PRODUCER_OFFSET};
+use rt::{Env, Error, FOREVER, Handle, Mode, Process, Rights, Spawn};
+
+use crate::Case;
+use crate::calls::{
+    cap_drop, peek, peek_u32, poke, poke_u32, ring_create, ring_map, ring_wait, small_ring,
+    yield_now,
+};
+use crate::check::{PAGE_FAULT, WRITE, eventually, exits, faults, other_cpu, succeeds, wait};
+
+const ALL: Rights = Rights::all();
+/// The word of an index page that says for what its owner waits.
+const WAITS_UNTIL: u64 = 128;
+
+/// Message number `index` of the conversation: its length and every byte follow from the number.
+fn message(index: u32) -> ([u8; 56], usize) {
+    let len = (index as usize * 7) % 57;
+    let mut bytes = [0; 56];
+    for (at, byte) in bytes[..len].iter_mut().enumerate() {
+        *byte = (index as usize * 31 + at) as u8;
+    }
+    (bytes, len)
+}
+
+fn start(spawn: Spawn<'_>) -> Process {
+    done!(spawn.start(), "starting a child")
+}
+
+pub fn in_order(case: &Case) {
+    const COUNT: u32 = 5000;
+    let (to, from) = small_ring();
+    let child = start(
+        case.child("send_messages")
+            .arg("5000")
+            .handle(to, Mode::Move, ALL)
+            .cpus(other_cpu()),
+    );
+    let mut receiver = done!(rt::open_receiver(from), "opening an end");
+    for index in 0..COUNT {
+        let mut target = [0; 56];
+        let len = done!(receiver.receive(&mut target, FOREVER), "message {index}");
+        let (bytes, expected) = message(index);
+        same!(len, expected, "the length of message {index}");
+        check!(
+            target[..len] == bytes[..len],
+            "the bytes of message {index}"
+        );
+    }
+    succeeds(&child);
+}
+
+pub fn both_sleep(case: &Case) {
+    const ROUNDS: u32 = 500;
+    for cpus in [1, other_cpu()] {
+        let (to, their_from) = small_ring();
+        let (their_to, from) = small_ring();
+        let child = start(
+            case.child("echo")
+                .handle(their_from, Mode::Move, ALL)
+                .handle(their_to, Mode::Move, ALL)
+                .cpus(cpus),
+        );
+        let mut sender = done!(rt::open_sender(to), "opening an end");
+        let mut receiver = done!(rt::open_receiver(from), "opening an end");
+        for round in 0..ROUNDS {
+            let (bytes, len) = message(round);
+            done!(sender.send(&bytes[..len], FOREVER), "sending");
+            let mut target = [0; 56];
+            let back = done!(receiver.receive(&mut target, FOREVER), "receiving");
+            check!(target[..back] == bytes[..len], "the echo in round {round}");
+        }
+        drop(sender);
+        succeeds(&child);
+    }
+    // The other direction: a producer sleeps until there is space.
+    let (to, from) = small_ring();
+    let child = start(
+        case.child("receive_slowly")
+            .handle(from, Mode::Move, ALL)
+            .cpus(other_cpu()),
+    );
+    let mut sender = done!(rt::open_sender(to), "opening an end");
+    for index in 0..200 {
+        let (bytes, len) = message(index);
+        done!(sender.send(&bytes[..len], FOREVER), "message {index}");
+    }
+    drop(sender);
+    succeeds(&child);
+}
+
+pub fn drained_then_closed(case: &Case) {
+    let (to, from) = small_ring();
+    let child = start(
+        case.child("send_messages")
+            .arg("5")
+            .handle(to, Mode::Move, ALL),
+    );
+    succeeds(&child);
+    let mut receiver = done!(rt::open_receiver(from), "opening an end");
+    let mut target = [0; 56];
+    for index in 0..5 {
+        let len = done!(receiver.receive(&mut target, FOREVER), "message {index}");
+        same!(len, message(index).1, "the length of message {index}");
+    }
+    for _ in 0..2 {
+        refused!(
+            receiver.receive(&mut target, FOREVER),
+            ring::Error::PeerClosed,
+            "after the last message"
+        );
+    }
+    check!(!receiver.is_peer_alive(), "the peer still counts as alive");
+    let (to, from) = small_ring();
+    done!(cap_drop(from), "dropping an end");
+    let mut sender = done!(rt::open_sender(to), "opening an end");
+    refused!(
+        sender.send(b"", FOREVER),
+        ring::Error::PeerClosed,
+        "sending to nobody"
+    );
+}
+
+pub fn killed_peer(case: &Case) {
+    let (to, from) = small_ring();
+    let victim = start(
+        case.child("send_and_spin")
+            .handle(to, Mode::Move, ALL)
+            .cpus(other_cpu()),
+    );
+    let (report, answer) = small_ring();
+    let sleeper = start(
+        case.child("receive_to_the_end")
+            .handle(from, Mode::Move, ALL)
+            .handle(report, Mode::Move, ALL),
+    );
+    let mut answer = done!(rt::open_receiver(answer), "opening an end");
+    done!(answer.receive(&mut [0; 8], FOREVER), "the first message");
+    for _ in 0..100 {
+        yield_now();
+    }
+    done!(victim.kill(), "killing");
+    same!(
+        wait(&victim).state,
+        rt::ProcessState::Killed as u32,
+        "how the victim ended"
+    );
+    exits(&sleeper, 0);
+}
+
+/// A child that writes a word of its view, where it must not.
+fn may_not_write(case: &Case, end: fn() -> (Handle, Handle), offset: u64) {
+    let (theirs, mine) = end();
+    let offset = alloc::format!("{offset}");
+    let child = start(
+        case.child("write_view")
+            .arg(&offset)
+            .handle(theirs, Mode::Move, ALL),
+    );
+    let status = faults(&child, PAGE_FAULT);
+    same!(status.error_code & WRITE, WRITE, "the kind of access");
+    done!(cap_drop(mine), "dropping");
+}
+
+/// And where it may.
+fn may_write(case: &Case, end: fn() -> (Handle, Handle), offset: u64) {
+    let (theirs, mine) = end();
+    let offset = alloc::format!("{offset}");
+    let child = start(
+        case.child("write_view")
+            .arg(&offset)
+            .handle(theirs, Mode::Move, ALL),
+    );
+    succeeds(&child);
+    done!(cap_drop(mine), "dropping");
+}
+
+fn swapped() -> (Handle, Handle) {
+    let (producer, consumer) = small_ring();
+    (consumer, producer)
+}
+
+pub fn producer_pages(case: &Case) {
+    may_not_write(case, small_ring, 0);
+    may_not_write(case, small_ring, CONSUMER_OFFSET as u64);
+    may_write(case, small_ring, PRODUCER_OFFSET as u64);
+    may_write(case, small_ring, DATA_OFFSET as u64);
+}
+
+pub fn consumer_pages(case: &Case) {
+    may_not_write(case, swapped, 0);
+    may_not_write(case, swapped, PRODUCER_OFFSET as u64);
+    may_not_write(case, swapped, DATA_OFFSET as u64);
+    may_not_write(case, swapped, DATA_OFFSET as u64 + 4096);
+    may_write(case, swapped, CONSUMER_OFFSET as u64);
+}
+
+pub fn hostile_producer(case: &Case) {
+    // What to write where: a sequence of laps ahead, a length past the slot, a tail out of reach.
+    let lies = [
+        (DATA_OFFSET as u64, 5 | 56 << 32),
+        (DATA_OFFSET as u64, 1 | 57 << 32),
+        (DATA_OFFSET as u64, 1 | 0xffff_ffff << 32),
+        (DATA_OFFSET as u64, u64::MAX),
+        (PRODUCER_OFFSET as u64, 17),
+        (PRODUCER_OFFSET as u64, u32::MAX as u64 - 1),
+    ];
+    for (offset, word) in lies {
+        let (to, from) = small_ring();
+        let child = start(
+            case.child("lie")
+                .arg(&alloc::format!("{offset}"))
+                .arg(&alloc::format!("{word}"))
+                .handle(to, Mode::Move, ALL),
+        );
+        let mut receiver = done!(rt::open_receiver(from), "opening an end");
+        eventually("the lie", || {
+            receiver.peer_state() != abi::ring::EndState::Open
+        });
+        succeeds(&child);
+        let mut target = [0; 56];
+        let answer = receiver.try_receive(&mut target);
+        let answer = match answer {
+            Err(ring::Error::PeerClosed | ring::Error::Empty) => receiver.len().map(|_| 0),
+            other => other,
+        };
+        refused!(
+            answer,
+            ring::Error::PeerFault,
+            "the word {word:#x} at {offset:#x}"
+        );
+        refused!(
+            receiver.try_receive(&mut target),
+            ring::Error::PeerFault,
+            "once more after the word {word:#x}"
+        );
+    }
+}
+
+pub fn hostile_consumer(case: &Case) {
+    for head in [1u32, 100, 1 << 31, u32::MAX - 1] {
+        let (to, from) = small_ring();
+        let child = start(
+            case.child("lie")
+                .arg(&alloc::format!("{CONSUMER_OFFSET}"))
+                .arg(&alloc::format!("{head}"))
+                .handle(from, Mode::Move, ALL),
+        );
+        let mut sender = done!(rt::open_sender(to), "opening an end");
+        succeeds(&child);
+        refused!(
+            sender.len(),
+            ring::Error::PeerFault,
+            "a head of {head} before the first message"
+        );
+        refused!(
+            sender.try_send(b"x"),
+            ring::Error::PeerFault,
+            "sending after a head of {head}"
+        );
+    }
+    // What a peer says it waits for costs a wake at most.
+    let (to, from) = small_ring();
+    let view = done!(ring_map(from), "mapping an end");
+    let mut sender = done!(rt::open_sender(to), "opening an end");
+    for lie in 0..16u32 {
+        poke_u32(
+            view + CONSUMER_OFFSET as u64 + WAITS_UNTIL,
+            lie.wrapping_mul(0x1111_1111),
+        );
+        done!(sender.try_send(b"x"), "sending to a peer that lies");
+    }
+    refused!(sender.try_send(b"x"), ring::Error::Full, "a full ring");
+}
+
+pub fn deadlines(_: &Case) {
+    let (producer, consumer) = small_ring();
+    refused!(
+        ring_wait(consumer, 1, 0),
+        Error::WouldBlock,
+        "without waiting"
+    );
+    let limit = rt::in_ms(5);
+    refused!(ring_wait(consumer, 1, limit), Error::TimedOut, "waiting");
+    check!(rt::now_ns() >= limit, "the wait ended before its deadline");
+    refused!(
+        ring_wait(consumer, 1, 1),
+        Error::TimedOut,
+        "a past deadline"
+    );
+    done!(ring_wait(consumer, 0, FOREVER), "an index that is reached");
+    done!(
+        ring_wait(producer, 0, FOREVER),
+        "space that is there already"
+    );
+    let mut receiver = done!(rt::open_receiver(consumer), "opening an end");
+    refused!(
+        receiver.receive(&mut [0; 56], rt::in_ms(5)),
+        ring::Error::TimedOut,
+        "receiving from an empty ring"
+    );
+    let mut sender = done!(rt::open_sender(producer), "opening an end");
+    for _ in 0..16 {
+        done!(sender.try_send(b""), "filling");
+    }
+    refused!(
+        sender.send(b"", rt::in_ms(5)),
+        ring::Error::TimedOut,
+        "sending to a full ring"
+    );
+    drop((receiver, sender));
+    let (producer, consumer) = small_ring();
+    done!(cap_drop(consumer), "dropping an end");
+    done!(
+        ring_wait(producer, 1, FOREVER),
+        "waiting for a peer that is gone"
+    );
+}
+
+pub fn mapped_once(_: &Case) {
+    let (producer, consumer) = small_ring();
+    let view = done!(ring_map(producer), "mapping an end");
+    refused!(ring_map(producer), Error::Exists, "mapping it twice");
+    same!(peek_u32(view), abi::ring::MAGIC, "the header");
+    poke(view + DATA_OFFSET as u64 + 8, 77);
+    same!(
+        peek(view + DATA_OFFSET as u64 + 4096 + 8),
+        77,
+        "the second copy of the data"
+    );
+    let theirs = done!(ring_map(consumer), "mapping the other end");
+    same!(
+        peek(theirs + DATA_OFFSET as u64 + 8),
+        77,
+        "what the other end sees"
+    );
+    done!(cap_drop(producer), "dropping an end");
+    refused!(
+        crate::calls::protect(view, Rights::READ),
+        Error::NotFound,
+        "the view of a dropped end"
+    );
+    same!(
+        peek(theirs + DATA_OFFSET as u64 + 8),
+        77,
+        "what the other end still sees"
+    );
+}
+
+pub fn geometry(_: &Case) {
+    let bad = |geometry| ring_create(&geometry);
+    for (slot_size, capacity) in [
+        (0, 16),
+        (63, 16),
+        (65, 16),
+        (64, 0),
+        (64, 3),
+        (64, 1 << 31 | 1),
+        (65536 + 64, 16),
+        (u32::MAX, u32::MAX),
+    ] {
+        refused!(
+            bad(RingGeometry::slot(slot_size, capacity)),
+            Error::Invalid,
+            "{capacity} slots of {slot_size} bytes"
+        );
+    }
+    for (slot_size, capacity) in [(65536, 1 << 31), (64, 1 << 31), (65536, 1 << 20)] {
+        let answer = bad(RingGeometry::slot(slot_size, capacity));
+        check!(
+            matches!(answer, Err(Error::TooLarge | Error::NoMemory)),
+            "{capacity} slots of {slot_size} bytes: {answer:?}"
+        );
+    }
+    let mut odd = RingGeometry::slot(64, 16);
+    odd.reserved = 1;
+    refused!(bad(odd), Error::Invalid, "a reserved field");
+    odd = RingGeometry::slot(64, 16);
+    odd.kind = 9;
+    refused!(bad(odd), Error::Invalid, "an unknown kind");
+    for (slot_size, capacity) in [(64, 1), (64, 2), (4096, 64), (65536, 2), (192, 32)] {
+        let ends = done!(
+            bad(RingGeometry::slot(slot_size, capacity)),
+            "{capacity} slots of {slot_size} bytes"
+        );
+        let mut sender = done!(rt::open_sender(ends.producer), "opening an end");
+        let mut receiver = done!(rt::open_receiver(ends.consumer), "opening an end");
+        for index in 0..3 * capacity {
+            done!(sender.try_send(&index.to_le_bytes()), "message {index}");
+            let mut target = [0; 4];
+            done!(receiver.try_receive(&mut target), "message {index}");
+            same!(u32::from_le_bytes(target), index, "what arrived");
+        }
+    }
+}
+
+/// The roles of children here. Handle 0 is the end to work on.
+pub fn child(role: &str, env: &Env) -> Option<u8> {
+    let end = env.handle(0);
+    match role {
+        "send_messages" => {
+            let mut sender = done!(rt::open_sender(end), "opening an end");
+            for index in 0..crate::number(env, 0) as u32 {
+                let (bytes, len) = message(index);
+                done!(sender.send(&bytes[..len], FOREVER), "message {index}");
+            }
+        }
+        "echo" => {
+            let mut receiver = done!(rt::open_receiver(end), "opening an end");
+            let mut sender = done!(rt::open_sender(env.handle(1)), "opening an end");
+            let mut target = [0; 56];
+            loop {
+                match receiver.receive(&mut target, FOREVER) {
+                    Ok(len) => done!(sender.send(&target[..len], FOREVER), "answering"),
+                    Err(ring::Error::PeerClosed) => break,
+                    Err(error) => done!(Err(error), "receiving"),
+                }
+            }
+        }
+        "receive_slowly" => {
+            let mut receiver = done!(rt::open_receiver(end), "opening an end");
+            let mut target = [0; 56];
+            for index in 0.. {
+                if index % 32 == 0 {
+                    let nobody = small_ring().1;
+                    let _ = ring_wait(nobody, 1, rt::in_ms(2));
+                }
+                match receiver.receive(&mut target, FOREVER) {
+                    Ok(len) => same!(len, message(index).1, "the length of message {index}"),
+                    Err(ring::Error::PeerClosed) => {
+                        same!(index, 200, "messages that arrived");
+                        break;
+                    }
+                    Err(error) => done!(Err(error), "receiving"),
+                }
+            }
+        }
+        "send_and_spin" => {
+            let mut sender = done!(rt::open_sender(end), "opening an end");
+            done!(sender.send(b"here", FOREVER), "sending");
+            loop {
+                core::hint::spin_loop();
+            }
+        }
+        "receive_to_the_end" => {
+            let mut receiver = done!(rt::open_receiver(end), "opening an end");
+            let mut report = done!(rt::open_sender(env.handle(1)), "opening an end");
+            done!(receiver.receive(&mut [0; 56], FOREVER), "the first message");
+            done!(report.send(b"first", FOREVER), "reporting");
+            refused!(
+                receiver.receive(&mut [0; 56], FOREVER),
+                ring::Error::PeerClosed,
+                "the second message"
+            );
+        }
+        "write_view" => {
+            let view = done!(ring_map(end), "mapping an end");
+            let address = view + crate::number(env, 0);
+            poke(address, peek(address));
+        }
+        "lie" => {
+            let view = done!(ring_map(end), "mapping an end");
+            let (offset, word) = (crate::number(env, 0), crate::number(env, 1));
+            match offset {
+                offset if offset == DATA_OFFSET as u64 => poke(view + offset, word),
+                offset => poke_u32(view + offset, word as u32),
+            }
+        }
+        _ => return None,
+    }
+    Some(0)
+}

@@ -1,0 +1,106 @@
+//! The cases of the suite, by name. The one list: init names them from it, and the suite finds
+//! their functions through it, so that a case without a function does not compile.
+
+/// Passes every case to a macro, as `module::function "what it shows";`. The name of a case is
+/// `module.function`.
+#[macro_export]
+macro_rules! for_each_case {
+    ($callback:ident) => {
+        $callback! {
+            system::null_call "the null call answers 0, and a number without a call is Unsupported";
+            system::clock "the clock never goes back, and goes on";
+            system::registers "a system call changes no register but rax, rcx and r11";
+            system::console_limits "too much text and text that cannot be read are refused";
+            system::one_bad_argument "every call with each argument spoilt in turn answers an error that it documents";
+            system::random_arguments "calls with random arguments leave the kernel and the other processes alive";
+
+            faults::null_read "reading at 0 ends the process";
+            faults::kernel_read "reading the kernel's half ends the process";
+            faults::kernel_write "writing to the kernel's half ends the process";
+            faults::non_canonical "an address that is none ends the process";
+            faults::text_write "text can't be written";
+            faults::data_execute "data can't be executed";
+            faults::stack_overflow "a stack that overflows meets a guard page";
+            faults::read_only_write "a mapping for reading can't be written";
+            faults::after_unmap "what was unmapped can't be touched";
+            faults::past_the_end "the pages behind the end of a region are not there";
+            faults::invalid_instruction "an invalid instruction ends the process";
+            faults::privileged "instructions of the kernel end the process";
+            faults::division "a division by zero ends the process";
+            faults::trap_flag "a program that sets the trap flag ends by its own debug exception";
+
+            memory::zeroed "a new region reads as zero, also from frames that were used before";
+            memory::two_mappings "two mappings of a region show the same bytes";
+            memory::lengths "regions of length 0, of too many bytes and on no node are refused";
+            memory::placement "map refuses bad places, parts and rights, and changes nothing then";
+            memory::protect "protect takes writing away and gives it back, but no more than the capability has";
+            memory::seal "a sealed region can't be written, mapped for writing or unsealed";
+            memory::destroy "destroying a region unmaps it and kills its handles";
+            memory::destroy_elsewhere "a process that reads on another CPU faults when the region is destroyed";
+            memory::seal_elsewhere "a process that writes on another CPU faults when the region is sealed";
+            memory::exhaustion "memory can be reserved to the last frame, and comes back";
+            memory::many_mappings "a thousand mappings come and go";
+
+            capabilities::derive "a derived capability has at most the rights asked for and those of its parent";
+            capabilities::drop_and_reuse "a dropped handle is never valid again";
+            capabilities::foreign "a handle of another process is worth nothing";
+            capabilities::missing_rights "every call without a right that it needs is Denied";
+            capabilities::wrong_kind "a handle of another kind than the call works on is WrongKind";
+            capabilities::revoke_counts "revoke kills what was derived, at any depth, and counts it";
+            capabilities::revoke_elsewhere "a process that reads on another CPU faults when its capability is revoked";
+            capabilities::revoke_pending "a token of a revoked capability is worth nothing";
+            capabilities::table_full "handles run out at the limit, and come back";
+
+            transfers::share "what is shared can be mapped by both, within the rights that were granted";
+            transfers::move_away "what is moved away is the receiver's alone";
+            transfers::tokens "a token works once, for its addressee, from there";
+            transfers::cancel "a cancelled Move comes back under its old handle";
+            transfers::in_transit "what is in transit can't be used";
+            transfers::exclusive "a region that another capability gives access to can't be moved";
+            transfers::addressee_dies "what waits for a process that ends comes back";
+            transfers::to_a_process "a parent grants to its child through the process handle";
+            transfers::pending_limit "a process has at most 256 grants pending";
+
+            rings::in_order "messages cross two processes whole and in order";
+            rings::both_sleep "either end sleeps until the other is there";
+            rings::drained_then_closed "an end that is gone is seen after the last message";
+            rings::killed_peer "a sleeper is woken when its peer is killed";
+            rings::producer_pages "a producer can't write the header or the consumer's page";
+            rings::consumer_pages "a consumer can't write the header, the producer's page or the data";
+            rings::hostile_producer "impossible words from a producer are PeerFault";
+            rings::hostile_consumer "impossible words from a consumer are PeerFault";
+            rings::deadlines "waiting ends at its deadline, or at once when there is none";
+            rings::mapped_once "the view of an end is mapped once and gone with the end";
+            rings::geometry "rings of impossible size are refused";
+
+            processes::arguments "a process finds its arguments and its handles in order";
+            processes::exit_status "the status of a process is told to everyone that asks, as often as it asks";
+            processes::wait_deadline "waiting for a process ends at the deadline";
+            processes::kill_spinning "a process that spins can be killed";
+            processes::kill_sleeping "a process that sleeps can be killed";
+            processes::preemption "a process that spins does not keep the others from its CPU";
+            processes::many "64 processes run at once and are gone";
+            processes::too_many "processes run out at the limit, and come back";
+            processes::refused_spawn "a spawn that is refused leaves every handle where it was";
+            processes::separate_images "two instances of a program share no variable";
+            processes::vector_state "SSE registers survive switches between processes";
+
+            images::truncated "a file that ends early is no program";
+            images::header "a file for another machine, class or use is no program";
+            images::segments "segments that overlap, leave the user half or are writable and executable are refused";
+            images::entry "an entry outside of what can be executed is refused";
+            images::not_sealed "an image is made of a sealed region only";
+            images::every_byte "no header byte, changed in any way, harms the kernel";
+        }
+    };
+}
+
+macro_rules! list {
+    ($($module:ident :: $case:ident $sentence:literal;)*) => {
+        /// The name of each case, and what it shows in a sentence.
+        pub const CASES: &[(&str, &str)] =
+            &[$((concat!(stringify!($module), ".", stringify!($case)), $sentence)),*];
+    };
+}
+
+for_each_case!(list);

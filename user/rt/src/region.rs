@@ -1,0 +1,155 @@
+//! Regions and their mappings.
+
+use abi::{Error, Handle, MapFlags, Mode, RegionFlags, RegionInfo, Rights, Token, UserPtr};
+
+use crate::sys;
+
+/// A capability of a region. Dropping it gives the handle back; mappings stay.
+#[derive(Debug)]
+pub struct Region {
+    handle: Handle,
+}
+
+impl Region {
+    /// A new region of `len` bytes of zeroed memory, filled at the first touch.
+    pub fn create(len: u64) -> Result<Region, Error> {
+        // SAFETY: the call touches no memory.
+        let handle = unsafe { sys::region_create(len, RegionFlags::empty(), u64::MAX) }?;
+        Ok(Region { handle })
+    }
+
+    /// The region that a handle stands for, whose owner this becomes.
+    pub fn from_handle(handle: Handle) -> Region {
+        Region { handle }
+    }
+
+    /// The handle.
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// The handle, to be given back by the caller.
+    pub fn into_handle(self) -> Handle {
+        let handle = self.handle;
+        core::mem::forget(self);
+        handle
+    }
+
+    /// Maps all of it, anywhere. See [`sys::map`] for parts and places.
+    pub fn map(&self, access: Rights) -> Result<Mapping, Error> {
+        self.map_at(0, access, MapFlags::empty())
+    }
+
+    /// Maps all of it at an address, a multiple of 2 MiB.
+    pub fn map_at(&self, hint: u64, access: Rights, flags: MapFlags) -> Result<Mapping, Error> {
+        let len = self.info().map_or(0, |info| info.len);
+        // SAFETY: a new mapping where nothing is mapped touches nobody's memory.
+        let start = unsafe { sys::map(self.handle, hint, 0, 0, access, flags) }?;
+        Ok(Mapping {
+            start,
+            len,
+            writable: access.contains(Rights::WRITE),
+        })
+    }
+
+    /// Facts about it; needs INSPECT.
+    pub fn info(&self) -> Result<RegionInfo, Error> {
+        let mut info = RegionInfo::default();
+        // SAFETY: the pointer leads to `info`, which the kernel fills in during the call.
+        unsafe { sys::region_info(self.handle, UserPtr::new((&raw mut info) as u64)) }?;
+        Ok(info)
+    }
+
+    /// Takes writing away from everybody for good.
+    ///
+    /// # Safety
+    /// Nobody in this process writes to it any more.
+    pub unsafe fn seal(&self) -> Result<(), Error> {
+        // SAFETY: the caller's.
+        unsafe { sys::region_seal(self.handle) }
+    }
+
+    /// Offers it to the process at the other end of `via`, which can then do what `rights` say.
+    /// Writers on both sides have to agree among themselves who writes when.
+    pub fn share(&self, via: Handle, rights: Rights) -> Result<Token, Error> {
+        // SAFETY: this process keeps what it has.
+        unsafe { sys::grant(self.handle, via, Mode::Share, rights) }
+    }
+
+    /// Gives it to the process at the other end of `via`. Pass every mapping that this process has
+    /// of it: they are gone afterwards. When it is refused, everything is still there, and the
+    /// mappings are lost only as Rust values.
+    pub fn give<const N: usize>(
+        self,
+        mappings: [Mapping; N],
+        via: Handle,
+        rights: Rights,
+    ) -> Result<Token, Error> {
+        let handle = self.into_handle();
+        for mapping in mappings {
+            core::mem::forget(mapping);
+        }
+        // SAFETY: nothing refers to the mappings any more.
+        unsafe { sys::grant(handle, via, Mode::Move, rights) }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: mappings stay.
+        let _ = unsafe { sys::cap_drop(self.handle) };
+    }
+}
+
+/// A mapping of a whole region, unmapped when it is dropped.
+#[derive(Debug)]
+pub struct Mapping {
+    start: u64,
+    len: u64,
+    writable: bool,
+}
+
+impl Mapping {
+    /// Its first address.
+    pub fn address(&self) -> u64 {
+        self.start
+    }
+
+    /// The length of the region in bytes; 0 when the capability does not tell.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing is known to be there.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes.
+    ///
+    /// # Safety
+    /// Nobody writes to them, in this process or another, and nobody takes them away, for as long
+    /// as the slice lives; `len` is not more than the region has.
+    pub unsafe fn as_slice(&self, len: usize) -> &[u8] {
+        // SAFETY: the caller's.
+        unsafe { core::slice::from_raw_parts(self.start as *const u8, len) }
+    }
+
+    /// The bytes, to be written. `None`: the mapping is read-only.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes them, in this process or another, and nobody takes them away,
+    /// for as long as the slice lives; `len` is not more than the region has.
+    pub unsafe fn as_mut_slice(&mut self, len: usize) -> Option<&mut [u8]> {
+        // SAFETY: the caller's.
+        self.writable
+            .then(|| unsafe { core::slice::from_raw_parts_mut(self.start as *mut u8, len) })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the slices borrow the mapping, so none is left.
+        let _ = unsafe { sys::unmap(self.start) };
+    }
+}
