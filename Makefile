@@ -31,7 +31,8 @@ sabotage: setup runner ## Take one mechanism away at a time; a named test must n
 debug: setup runner ## Boot and wait for gdb before the first instruction
 	@cargo run --quiet -- --gdb $(ARGS)
 
-doc: setup ## Build the documentation of all crates
+doc: setup runner ## Render docs/abi.md and docs/handover.h, build the documentation of all crates
+	@cargo run --quiet --bin render-docs
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 
 setup: ## Install what is missing: QEMU, a linker, the Rust target

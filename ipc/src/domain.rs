@@ -119,11 +119,11 @@ impl<P: Platform> Ipc<P> {
         let source = domain.look_up(handle, None, Rights::DUPLICATE)?;
         let mut table = domain.table.lock();
         table.prepare(1)?;
-        let node = source
-            .object()
-            .lineage
-            .lock()
-            .derive(&source.node, rights, domain.koid)?;
+        let node = {
+            let mut lineage = source.object().lineage.lock();
+            source.node.check_held(domain.koid)?;
+            lineage.derive(&source.node, rights, domain.koid)?
+        };
         Ok(table.insert(node))
     }
 
@@ -166,7 +166,11 @@ impl<P: Platform> Ipc<P> {
     pub fn revoke(&self, domain: &Domain<P>, handle: Handle) -> Result<u64, Error> {
         let capability = domain.look_up(handle, None, Rights::REVOKE)?;
         let object = capability.object();
-        let killed = object.lineage.lock().kill_descendants(&capability.node);
+        let killed = {
+            let mut lineage = object.lineage.lock();
+            capability.node.check_held(domain.koid)?;
+            lineage.kill_descendants(&capability.node)
+        };
         if killed > 0
             && let Some(region) = object.region()
         {
@@ -180,7 +184,11 @@ impl<P: Platform> Ipc<P> {
     pub fn capability_info(&self, domain: &Domain<P>, handle: Handle) -> Result<CapInfo, Error> {
         let capability = domain.look_up(handle, None, Rights::empty())?;
         let object = capability.object();
-        let descendants = object.lineage.lock().count_descendants(&capability.node);
+        let descendants = {
+            let lineage = object.lineage.lock();
+            capability.node.check_held(domain.koid)?;
+            lineage.count_descendants(&capability.node)
+        };
         Ok(CapInfo {
             koid: object.koid(),
             rights: capability.node.rights().bits(),

@@ -12,6 +12,7 @@ use abi::limits::MAX_GRANTS;
 use abi::{Error, Handle, Mode, Rights, Token};
 
 use crate::lineage::NodeState;
+use crate::table::next_generation;
 use crate::{Domain, Ipc, Offer, Platform};
 
 struct Slot<P: Platform> {
@@ -110,7 +111,7 @@ impl<P: Platform> Grants<P> {
     fn vacate(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         slot.grant = None;
-        if let Some(next) = slot.generation.checked_add(1) {
+        if let Some(next) = next_generation(slot.generation) {
             slot.generation = next;
             self.free.push(index);
         }

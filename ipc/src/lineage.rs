@@ -91,6 +91,17 @@ impl<P: Platform> Node<P> {
         self.set_holder(NOBODY);
     }
 
+    /// Whether `domain` still has it, which is sure only under the lineage lock: since a handle was
+    /// looked up, somebody may have moved or revoked the node, and its place may be another's.
+    pub(crate) fn check_held(&self, domain: u64) -> Result<(), Error> {
+        match self.state() {
+            NodeState::Live if self.holder() == domain => Ok(()),
+            NodeState::Live => Err(Error::BadHandle),
+            NodeState::InTransit => Err(Error::InTransit),
+            NodeState::Dead => Err(Error::Revoked),
+        }
+    }
+
     /// Whether somebody could reach memory by it, now or later.
     fn has_access(&self) -> bool {
         let held = self.holder() != NOBODY && self.rights().intersects(Rights::ACCESS);
@@ -141,19 +152,14 @@ impl<P: Platform> Lineage<P> {
         self.add(object, None, rights, holder)
     }
 
-    /// A node below `parent` with at most its rights. `InTransit`, `Revoked`: the parent is not
-    /// live; `Limit`: the object has [`MAX_NODES`].
+    /// A node below `parent`, which is live, with at most its rights. `Limit`: the object has
+    /// [`MAX_NODES`].
     pub(crate) fn derive(
         &mut self,
         parent: &Node<P>,
         rights: Rights,
         holder: u64,
     ) -> Result<Arc<Node<P>>, Error> {
-        match parent.state() {
-            NodeState::Live => {}
-            NodeState::InTransit => return Err(Error::InTransit),
-            NodeState::Dead => return Err(Error::Revoked),
-        }
         let rights = rights & parent.rights();
         self.add(parent.object(), Some(parent.index), rights, holder)
     }

@@ -29,6 +29,14 @@ struct Slot<P: Platform> {
     node: Option<Arc<Node<P>>>,
 }
 
+/// The generation of a slot's next tenant; `None` when the slot is used up and has to be retired.
+pub(crate) const fn next_generation(generation: u32) -> Option<u32> {
+    if cfg!(sabotage = "generation_not_bumped") {
+        return Some(generation);
+    }
+    generation.checked_add(1)
+}
+
 /// Handles and what they stand for. A slot is used again under the next generation; one whose
 /// generations are used up is retired, so a handle is never valid twice.
 pub(crate) struct Table<P: Platform> {
@@ -88,11 +96,7 @@ impl<P: Platform> Table<P> {
         let slot = self.slots.get_mut(handle.index() as usize)?;
         slot.node = None;
         self.live -= 1;
-        let next = match slot.generation {
-            generation if cfg!(sabotage = "generation_not_bumped") => Some(generation),
-            generation => generation.checked_add(1),
-        };
-        if let Some(next) = next {
+        if let Some(next) = next_generation(slot.generation) {
             slot.generation = next;
             self.free.push(handle.index());
         }
@@ -149,5 +153,17 @@ impl<P: Platform> Table<P> {
             return Err(Error::Denied);
         }
         Ok(Capability { node: node.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_generation;
+
+    #[test]
+    fn a_slot_whose_generations_are_used_up_is_retired() {
+        assert_eq!(next_generation(1), Some(2));
+        assert_eq!(next_generation(u32::MAX - 1), Some(u32::MAX));
+        assert_eq!(next_generation(u32::MAX), None);
     }
 }

@@ -55,8 +55,8 @@ impl<P: Platform> Ipc<P> {
     /// Checks that `sender` may hand `handle` over in this way, and begins.
     ///
     /// `Denied`: GRANT, or for Share DUPLICATE, or for Move MOVE is missing; `Shared`: a Move of
-    /// memory that another capability gives access to; `Invalid`: `rights` that the capability has
-    /// not; `Unsupported`: CopyOnWrite.
+    /// memory that another capability gives access to; `Unsupported`: CopyOnWrite. Of `rights`, those
+    /// that the capability has not are not given.
     pub fn begin(
         &self,
         sender: &Arc<Domain<P>>,
@@ -72,13 +72,7 @@ impl<P: Platform> Ipc<P> {
         let capability = sender.look_up(handle, None, needed)?;
         let node = capability.node;
         let mut lineage = node.object().lineage.lock();
-        // Once more under the lock: somebody may have revoked or moved it since.
-        match node.state() {
-            NodeState::Live if node.holder() == sender.koid() => {}
-            NodeState::Live => return Err(Error::BadHandle),
-            NodeState::InTransit => return Err(Error::InTransit),
-            NodeState::Dead => return Err(Error::Revoked),
-        }
+        node.check_held(sender.koid())?;
         match mode {
             Mode::Share => {
                 let node = lineage.derive(&node, rights, PENDING)?;
@@ -163,7 +157,9 @@ impl<P: Platform> Ipc<P> {
         receiver: &Domain<P>,
         mut each: impl FnMut(Handle),
     ) -> Result<(), Error> {
-        if let Err(error) = receiver.table.lock().prepare(offers.len()) {
+        // Withdrawing takes the sender's table, so the receiver's is not held meanwhile.
+        let prepared = receiver.table.lock().prepare(offers.len());
+        if let Err(error) = prepared {
             offers.into_iter().for_each(|offer| self.withdraw(offer));
             return Err(error);
         }

@@ -11,6 +11,7 @@ pub mod bench;
 pub mod boot;
 pub mod build;
 pub mod console;
+pub mod contract;
 pub mod demo;
 pub mod failure;
 pub mod initrd;

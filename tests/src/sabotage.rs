@@ -49,7 +49,7 @@ pub const ENTRIES: &[Entry] = &[
         takes_away: "the flush on other CPUs",
         package: "handover-tests",
         file: "shootdown",
-        test: "other_cpus_lose_a_cleared_mapping",
+        test: "a_page_cached_by_another_cpu_is_out_of_reach_after_unmap",
         kind: Kind::Host,
     },
     Entry {
@@ -57,7 +57,7 @@ pub const ENTRIES: &[Entry] = &[
         takes_away: "the flush on the CPU that edits",
         package: "handover-tests",
         file: "shootdown",
-        test: "the_editing_cpu_loses_a_cleared_mapping",
+        test: "a_page_cached_by_the_same_cpu_is_out_of_reach_after_unmap",
         kind: Kind::Host,
     },
     Entry {

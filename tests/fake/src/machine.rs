@@ -65,6 +65,7 @@ pub struct FakeMachine {
     failed: AtomicBool,
     pub(crate) while_waiting: Mutex<Option<Hook>>,
     pub(crate) after_root_load: Mutex<Option<Hook>>,
+    pub(crate) before_park: Mutex<Option<Hook>>,
 }
 
 /// A machine and the memory on it, with the interrupt of each CPU connected.
@@ -102,6 +103,7 @@ impl FakeMachine {
             failed: AtomicBool::new(false),
             while_waiting: Mutex::new(None),
             after_root_load: Mutex::new(None),
+            before_park: Mutex::new(None),
         };
         let nodes = config.nodes as u64;
         for node in 0..nodes {
@@ -174,10 +176,16 @@ impl FakeMachine {
         *lock(&self.after_root_load) = Some(Box::new(hook));
     }
 
+    /// Sets what others do at the moment at which a task is about to sleep.
+    pub fn set_before_park(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
+        *lock(&self.before_park) = Some(Box::new(hook));
+    }
+
     /// Sets no hook any more.
     pub fn clear_hooks(&self) {
         *lock(&self.while_waiting) = None;
         *lock(&self.after_root_load) = None;
+        *lock(&self.before_park) = None;
     }
 
     /// The frame that an instruction of ring 3 on a CPU would reach.

@@ -1,0 +1,124 @@
+/* The system calls of Handover. Rendered from abi/src/table.rs; do not edit. */
+#ifndef HANDOVER_H
+#define HANDOVER_H
+
+#include <stdint.h>
+
+typedef uint64_t handover_handle;
+typedef uint64_t handover_token;
+
+#define HANDOVER_VERSION 1
+
+/* nop() */
+#define HANDOVER_NOP 0
+/* abi_info() */
+#define HANDOVER_ABI_INFO 1
+/* clock_now() */
+#define HANDOVER_CLOCK_NOW 2
+/* debug_write(void *bytes, uint64_t len) */
+#define HANDOVER_DEBUG_WRITE 3
+/* thread_yield() */
+#define HANDOVER_THREAD_YIELD 4
+/* exit(uint8_t status) */
+#define HANDOVER_EXIT 5
+/* system_info(void *info) */
+#define HANDOVER_SYSTEM_INFO 6
+/* process_spawn(void *args) */
+#define HANDOVER_PROCESS_SPAWN 10
+/* process_wait(handover_handle process, uint64_t deadline, void *status) */
+#define HANDOVER_PROCESS_WAIT 11
+/* process_kill(handover_handle process) */
+#define HANDOVER_PROCESS_KILL 12
+/* process_info(handover_handle process, void *info) */
+#define HANDOVER_PROCESS_INFO 13
+/* region_create(uint64_t len, uint32_t flags, uint64_t node) */
+#define HANDOVER_REGION_CREATE 20
+/* region_info(handover_handle region, void *info) */
+#define HANDOVER_REGION_INFO 21
+/* region_seal(handover_handle region) */
+#define HANDOVER_REGION_SEAL 22
+/* region_destroy(handover_handle region) */
+#define HANDOVER_REGION_DESTROY 23
+/* image_create(handover_handle region, uint64_t offset, uint64_t len) */
+#define HANDOVER_IMAGE_CREATE 24
+/* map(handover_handle region, uint64_t hint, uint64_t offset, uint64_t len, uint32_t rights, uint32_t flags) */
+#define HANDOVER_MAP 30
+/* unmap(uint64_t address) */
+#define HANDOVER_UNMAP 31
+/* protect(uint64_t address, uint32_t rights) */
+#define HANDOVER_PROTECT 32
+/* cap_derive(handover_handle handle, uint32_t rights) */
+#define HANDOVER_CAP_DERIVE 40
+/* cap_drop(handover_handle handle) */
+#define HANDOVER_CAP_DROP 41
+/* cap_revoke(handover_handle handle) */
+#define HANDOVER_CAP_REVOKE 42
+/* cap_info(handover_handle handle, void *info) */
+#define HANDOVER_CAP_INFO 43
+/* cap_same(handover_handle a, handover_handle b) */
+#define HANDOVER_CAP_SAME 44
+/* grant(handover_handle handle, handover_handle via, uint32_t mode, uint32_t rights) */
+#define HANDOVER_GRANT 50
+/* accept(handover_token token, handover_handle via) */
+#define HANDOVER_ACCEPT 51
+/* cancel(handover_token token) */
+#define HANDOVER_CANCEL 52
+/* ring_create(void *geometry, void *ends) */
+#define HANDOVER_RING_CREATE 60
+/* ring_map(handover_handle end) */
+#define HANDOVER_RING_MAP 61
+/* ring_wait(handover_handle end, uint32_t seen, uint64_t deadline) */
+#define HANDOVER_RING_WAIT 62
+/* ring_wake(handover_handle end) */
+#define HANDOVER_RING_WAKE 63
+/* ring_info(handover_handle end, void *geometry) */
+#define HANDOVER_RING_INFO 64
+
+#define HANDOVER_E_BAD_HANDLE 1
+#define HANDOVER_E_WRONG_KIND 2
+#define HANDOVER_E_DENIED 3
+#define HANDOVER_E_REVOKED 4
+#define HANDOVER_E_IN_TRANSIT 5
+#define HANDOVER_E_PINNED 6
+#define HANDOVER_E_SHARED 7
+#define HANDOVER_E_SEALED 8
+#define HANDOVER_E_RANGE 9
+#define HANDOVER_E_ALIGN 10
+#define HANDOVER_E_OVERLAP 11
+#define HANDOVER_E_NO_MEMORY 12
+#define HANDOVER_E_QUOTA 13
+#define HANDOVER_E_EXISTS 14
+#define HANDOVER_E_BUSY 15
+#define HANDOVER_E_WOULD_BLOCK 16
+#define HANDOVER_E_TIMED_OUT 17
+#define HANDOVER_E_CANCELLED 18
+#define HANDOVER_E_PEER_CLOSED 19
+#define HANDOVER_E_PEER_FAULT 20
+#define HANDOVER_E_FAULT 21
+#define HANDOVER_E_INVALID 22
+#define HANDOVER_E_UNSUPPORTED 23
+#define HANDOVER_E_FULL 24
+#define HANDOVER_E_EMPTY 25
+#define HANDOVER_E_TOO_LARGE 26
+#define HANDOVER_E_INTERRUPTED 27
+#define HANDOVER_E_LIMIT 28
+#define HANDOVER_E_NOT_FOUND 29
+
+#define HANDOVER_RIGHT_READ 0x1u
+#define HANDOVER_RIGHT_WRITE 0x2u
+#define HANDOVER_RIGHT_EXECUTE 0x4u
+#define HANDOVER_RIGHT_MAP 0x8u
+#define HANDOVER_RIGHT_GRANT 0x10u
+#define HANDOVER_RIGHT_MOVE 0x20u
+#define HANDOVER_RIGHT_DUPLICATE 0x40u
+#define HANDOVER_RIGHT_SEAL 0x80u
+#define HANDOVER_RIGHT_REVOKE 0x100u
+#define HANDOVER_RIGHT_DESTROY 0x200u
+#define HANDOVER_RIGHT_SIGNAL 0x400u
+#define HANDOVER_RIGHT_WAIT 0x800u
+#define HANDOVER_RIGHT_SEND 0x1000u
+#define HANDOVER_RIGHT_RECEIVE 0x2000u
+#define HANDOVER_RIGHT_INSPECT 0x4000u
+#define HANDOVER_RIGHT_MANAGE 0x8000u
+
+#endif

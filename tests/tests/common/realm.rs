@@ -1,0 +1,203 @@
+//! What the tests of `ipc` have in common: domains that hold process handles of one another.
+
+use std::sync::{Arc, Mutex};
+
+use abi::{Error, Handle, MapFlags, Mode, RegionFlags, Rights, Token};
+use fake::{Access, Config, Counts, FakeMachine, FakeProcess, Memory};
+use ipc::{Ipc, Payload};
+use mm::Region;
+
+use super::BASE;
+
+pub type Domain = ipc::Domain<FakeMachine>;
+
+/// Some domains; domain *i* is loaded on CPU *i* as far as there is one.
+pub struct Realm {
+    pub ipc: Arc<Ipc<FakeMachine>>,
+    pub domains: Vec<Arc<Domain>>,
+    /// `via[a][b]`: a handle of domain a that stands for the process of domain b.
+    pub via: Vec<Vec<Handle>>,
+    exited: Mutex<Vec<bool>>,
+}
+
+impl Realm {
+    pub fn new(domains: usize) -> Realm {
+        Realm::of(domains, Config::default())
+    }
+
+    pub fn of(count: usize, config: Config) -> Realm {
+        let ipc = fake::start_ipc(config);
+        let domains: Vec<_> = (0..count)
+            .map(|_| ipc.create_domain(BASE).unwrap())
+            .collect();
+        for (cpu, domain) in domains.iter().enumerate().take(config.cpus) {
+            fake::enter(ipc.memory(), cpu, Some(domain.space()));
+        }
+        let process = |holder: &Arc<Domain>, of: &Arc<Domain>| {
+            let process = FakeProcess { domain: of.koid() };
+            ipc.install_object(holder, Payload::Process(process), Rights::PROCESS)
+                .unwrap()
+        };
+        let via = domains
+            .iter()
+            .map(|a| domains.iter().map(|b| process(a, b)).collect())
+            .collect();
+        Realm {
+            ipc,
+            domains,
+            via,
+            exited: Mutex::new(vec![false; count]),
+        }
+    }
+
+    /// A second CPU, 3, that also runs a domain.
+    pub fn run_also_on_3(&self, domain: usize) {
+        fake::enter(self.memory(), 3, Some(self.domains[domain].space()));
+    }
+
+    pub fn memory(&self) -> &Memory {
+        self.ipc.memory()
+    }
+
+    pub fn machine(&self) -> &FakeMachine {
+        self.ipc.platform()
+    }
+
+    pub fn region(&self, domain: usize, pages: u64) -> Handle {
+        self.ipc
+            .create_region(
+                &self.domains[domain],
+                pages * 4096,
+                RegionFlags::empty(),
+                None,
+            )
+            .unwrap()
+    }
+
+    pub fn region_of(&self, domain: usize, handle: Handle) -> Arc<Region> {
+        self.ipc
+            .region_of(&self.domains[domain], handle, Rights::empty())
+            .unwrap()
+    }
+
+    pub fn try_map(&self, domain: usize, handle: Handle, access: Rights) -> Result<u64, Error> {
+        let flags = MapFlags::empty();
+        self.ipc
+            .map(&self.domains[domain], handle, 0, 0, 0, access, flags)
+    }
+
+    pub fn map(&self, domain: usize, handle: Handle, access: Rights) -> u64 {
+        self.try_map(domain, handle, access).unwrap()
+    }
+
+    pub fn unmap(&self, domain: usize, va: u64) -> Result<(), Error> {
+        self.ipc.unmap(&self.domains[domain], va)
+    }
+
+    pub fn derive(&self, domain: usize, handle: Handle, rights: Rights) -> Result<Handle, Error> {
+        self.ipc.derive(&self.domains[domain], handle, rights)
+    }
+
+    pub fn revoke(&self, domain: usize, handle: Handle) -> Result<u64, Error> {
+        self.ipc.revoke(&self.domains[domain], handle)
+    }
+
+    pub fn drop_handle(&self, domain: usize, handle: Handle) -> Result<(), Error> {
+        self.ipc.drop_capability(&self.domains[domain], handle)
+    }
+
+    /// What a handle is good for at this moment.
+    pub fn look_up(&self, domain: usize, handle: Handle) -> Result<Rights, Error> {
+        self.domains[domain]
+            .look_up(handle, None, Rights::empty())
+            .map(|capability| capability.node.rights())
+    }
+
+    pub fn grant(
+        &self,
+        from: usize,
+        handle: Handle,
+        to: usize,
+        mode: Mode,
+        rights: Rights,
+    ) -> Result<Token, Error> {
+        let via = self.via[from][to];
+        self.ipc
+            .grant(&self.domains[from], handle, via, mode, rights)
+    }
+
+    pub fn accept(&self, by: usize, token: Token, from: usize) -> Result<Handle, Error> {
+        self.ipc
+            .accept(&self.domains[by], token, self.via[by][from])
+    }
+
+    pub fn cancel(&self, by: usize, token: Token) -> Result<(), Error> {
+        self.ipc.cancel(&self.domains[by], token)
+    }
+
+    /// Grants and accepts.
+    pub fn give(&self, from: usize, handle: Handle, to: usize, mode: Mode) -> Handle {
+        let token = self.grant(from, handle, to, mode, Rights::all()).unwrap();
+        self.accept(to, token, from).unwrap()
+    }
+
+    pub fn load(&self, cpu: usize, domain: usize, va: u64) -> Result<u64, Error> {
+        let space = self.domains[domain].space();
+        fake::on_cpu(cpu, || fake::load(self.memory(), space, va))
+    }
+
+    pub fn store(&self, cpu: usize, domain: usize, va: u64, value: u64) -> Result<(), Error> {
+        let space = self.domains[domain].space();
+        fake::on_cpu(cpu, || fake::store(self.memory(), space, va, value))
+    }
+
+    /// Whether a CPU reaches an address without a fault.
+    pub fn reaches(&self, cpu: usize, va: u64) -> bool {
+        self.machine().translate(cpu, va, Access::Read).is_ok()
+    }
+
+    /// Everything that is counted.
+    pub fn counts(&self) -> (Counts, u64, Vec<usize>) {
+        let handles = self.domains.iter().map(|d| d.handle_count()).collect();
+        let objects = self.ipc.object_count();
+        (fake::counts(self.memory()), objects, handles)
+    }
+
+    /// Ends a domain as a process ends.
+    pub fn exit(&self, domain: usize) {
+        if std::mem::replace(&mut self.exited.lock().unwrap()[domain], true) {
+            return;
+        }
+        let space = self.domains[domain].space();
+        for cpu in space.active().iter() {
+            fake::enter(self.memory(), cpu, None);
+        }
+        self.ipc.clear_domain(&self.domains[domain]);
+        self.memory().destroy_space(space);
+    }
+
+    /// Checks the machine, given all regions that exist.
+    pub fn audit(&self, regions: &[Arc<Region>]) {
+        let exited = self.exited.lock().unwrap();
+        let spaces: Vec<_> = self
+            .domains
+            .iter()
+            .zip(exited.iter())
+            .filter(|(_, exited)| !**exited)
+            .map(|(domain, _)| domain.space().clone())
+            .collect();
+        fake::audit(self.memory(), &spaces, regions);
+    }
+
+    /// Ends everything and checks that nothing is left.
+    pub fn finish(self) {
+        for domain in 0..self.domains.len() {
+            self.exit(domain);
+        }
+        assert_eq!(self.ipc.object_count(), 0, "objects");
+        fake::audit(self.memory(), &[], &[]);
+        let counts = fake::counts(self.memory());
+        let total = self.machine().config().frames;
+        assert_eq!((counts.free, counts.available), (total, total));
+    }
+}
