@@ -6,11 +6,7 @@ use abi::*;
 use abi::{Argument, Error, Syscall, for_each_syscall};
 use arch::syscall::SyscallFrame;
 
-use crate::{calls, heap, memory, sched, stats};
-
-/// What the kernel heap must have in hand before a call that allocates. More than all that one
-/// call, on every CPU at once, takes in small pieces.
-const HEADROOM: usize = 256 << 10;
+use crate::{calls, heap, sched, stats};
 
 /// The hook of system calls.
 pub extern "C" fn syscall(frame: &mut SyscallFrame) {
@@ -28,7 +24,7 @@ macro_rules! invoke {
         fn invoke(number: u64, registers: [u64; 6]) -> Result<u64, Error> {
             let call = Syscall::from_number(number).ok_or(Error::Unsupported)?;
             if allocates(call) {
-                heap::ensure(HEADROOM, &mut memory::kernel_frame).map_err(|_| Error::NoMemory)?;
+                heap::ensure().map_err(|_| Error::NoMemory)?;
             }
             sched::with_current(|thread| {
                 let process = thread.process().ok_or(Error::Unsupported)?;

@@ -1,23 +1,29 @@
-//! The kernel heap: grows only when it is told to.
+//! The kernel heap. It grows out of frames that were promised to it beforehand.
 //!
-//! An allocation that fails in the middle of a system call would be a panic, so whoever needs memory calls [`ensure`]
-//! first and can still refuse; plain allocation never asks for frames.
+//! An allocation that fails in the middle of a system call would be a panic. So whoever is going to
+//! allocate calls [`ensure`] first, which promises the heap frames, and can still refuse. An
+//! allocation that finds no place, however the free bytes are scattered, draws on the promise: the
+//! new pages follow one another, so anything that fits them succeeds. The heap never shrinks.
 
 #![allow(unsafe_code)] // An allocator is unsafe by its contract.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use arch::layout::{HEAP, PAGE_SIZE};
 use arch::{cpu, paging};
 use linked_list_allocator::Heap;
+use mm::{Budget, FrameState, Frames};
 use spin::Mutex;
 
-/// Bytes that [`ensure`] maps at least, so that it is called for and not at each allocation.
-const GROWTH: u64 = 16 * PAGE_SIZE;
+use crate::machine;
 
-/// There are no frames for the heap to grow.
+/// Frames that are promised to the heap for what each CPU may be doing: more than a call allocates
+/// in pieces that can't fail, and the page tables for them.
+const PROMISED_PER_CPU: u64 = 16;
+
+/// There are no frames to promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMemory;
 
@@ -35,16 +41,27 @@ static ALLOCATOR: KernelHeap = KernelHeap(Mutex::new(State {
     spare: None,
 }));
 
-/// Bytes that are free, for [`ensure`] to look at without the lock.
-static FREE: AtomicUsize = AtomicUsize::new(0);
+/// Frames that are promised and not drawn yet.
+static PROMISED: AtomicU64 = AtomicU64::new(0);
+/// Frames that were drawn.
+static DRAWN: AtomicU64 = AtomicU64::new(0);
 
 // SAFETY: the inner heap hands out disjoint blocks of pages that were mapped for it alone, under its lock.
 unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         cpu::without_interrupts(|| {
-            let heap = &mut self.0.lock().heap;
-            let block = heap.allocate_first_fit(layout);
-            FREE.store(heap.free(), Ordering::Relaxed);
+            let state = &mut *self.0.lock();
+            if let Ok(block) = state.heap.allocate_first_fit(layout) {
+                return block.as_ptr();
+            }
+            // What is free at the heap's end may be too short, or misaligned.
+            let bytes = (layout.size() + layout.align()) as u64;
+            for _ in 0..bytes.div_ceil(PAGE_SIZE) {
+                if grow_by_a_page(state, &mut promised_frame).is_err() {
+                    return ptr::null_mut();
+                }
+            }
+            let block = state.heap.allocate_first_fit(layout);
             block.map_or(ptr::null_mut(), ptr::NonNull::as_ptr)
         })
     }
@@ -53,31 +70,65 @@ unsafe impl GlobalAlloc for KernelHeap {
         let Some(block) = ptr::NonNull::new(block) else {
             return;
         };
-        cpu::without_interrupts(|| {
-            let heap = &mut self.0.lock().heap;
-            // SAFETY: the caller got the block from `alloc` with this layout.
-            unsafe { heap.deallocate(block, layout) };
-            FREE.store(heap.free(), Ordering::Relaxed);
-        });
+        // SAFETY: the caller got the block from `alloc` with this layout.
+        cpu::without_interrupts(|| unsafe { self.0.lock().heap.deallocate(block, layout) });
     }
 }
 
-/// Grows the heap with frames from `source` until at least `bytes` are free. They need not be in one piece: that is
-/// certain only when they are asked for at once and the heap had to grow by as much.
-pub fn ensure(bytes: usize, source: &mut dyn FnMut() -> Option<u64>) -> Result<(), NoMemory> {
-    if FREE.load(Ordering::Relaxed) >= bytes {
+/// Makes the first pages of the heap out of frames that boot has, before there is an allocator.
+pub fn begin(bytes: u64, source: &mut dyn FnMut() -> Option<u64>) -> Result<(), NoMemory> {
+    let state = &mut *ALLOCATOR.0.lock();
+    for _ in 0..bytes.div_ceil(PAGE_SIZE) {
+        grow_by_a_page(state, source)?;
+    }
+    Ok(())
+}
+
+/// Renews the promise for what one call allocates. When it fails, nothing was taken.
+pub fn ensure() -> Result<(), NoMemory> {
+    let wanted = PROMISED_PER_CPU * (cpu::count() as u64 + 1);
+    let promised = PROMISED.load(Ordering::Relaxed);
+    if promised >= wanted {
         return Ok(());
     }
-    cpu::without_interrupts(|| {
-        let state = &mut *ALLOCATOR.0.lock();
-        let missing = (bytes as u64).saturating_sub(state.heap.free() as u64);
-        let wanted = missing.max(GROWTH).next_multiple_of(PAGE_SIZE);
-        for _ in 0..wanted / PAGE_SIZE {
-            grow_by_a_page(state, source)?;
-        }
-        FREE.store(state.heap.free(), Ordering::Relaxed);
-        Ok(())
-    })
+    // Two CPUs that do this at once promise more than is needed, which only the next growth notices.
+    let missing = wanted - promised;
+    if !machine::ipc().platform().reserve(missing) {
+        return Err(NoMemory);
+    }
+    PROMISED.fetch_add(missing, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Frames that the heap has drawn beyond what boot gave it.
+pub fn frames() -> u64 {
+    DRAWN.load(Ordering::Relaxed)
+}
+
+/// Frames that are promised to the heap.
+pub fn promised() -> u64 {
+    PROMISED.load(Ordering::Relaxed)
+}
+
+/// Bytes that are allocated.
+pub fn used() -> usize {
+    cpu::without_interrupts(|| ALLOCATOR.0.lock().heap.used())
+}
+
+/// Draws on the promise.
+fn promised_frame() -> Option<u64> {
+    PROMISED
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |promised| {
+            promised.checked_sub(1)
+        })
+        .ok()?;
+    let memory = machine::ipc().platform();
+    let frame = memory.allocate(None, Budget::Reserved)?;
+    memory
+        .meta(frame)
+        .transition(FrameState::Free, FrameState::Kernel);
+    DRAWN.fetch_add(1, Ordering::Relaxed);
+    Some(frame.address())
 }
 
 fn grow_by_a_page(
@@ -102,9 +153,4 @@ fn grow_by_a_page(
         unsafe { state.heap.extend(PAGE_SIZE as usize) };
     }
     Ok(())
-}
-
-/// Bytes that are allocated.
-pub fn used() -> usize {
-    cpu::without_interrupts(|| ALLOCATOR.0.lock().heap.used())
 }

@@ -9,14 +9,15 @@ use arch::layout::PAGE_SIZE;
 use arch::{frames, phys};
 use mm::{Budget, FrameMeta, FramePool, FrameState, Frames};
 
+use crate::heap;
 use crate::machine::{self, ipc};
 
-static HEAP_FRAMES: AtomicU64 = AtomicU64::new(0);
+static STACK_FRAMES: AtomicU64 = AtomicU64::new(0);
 static BOOT_FRAMES: AtomicU64 = AtomicU64::new(0);
 
 /// Frames that the kernel took for its heap and its stacks.
 pub fn kernel_frames() -> u64 {
-    HEAP_FRAMES.load(Ordering::Relaxed)
+    STACK_FRAMES.load(Ordering::Relaxed) + heap::frames()
 }
 
 /// Frames that boot took for good.
@@ -57,14 +58,13 @@ pub fn init() {
     machine::init(pool);
 }
 
-/// A frame for the kernel itself: its heap, its stacks, the tables above them. It stays the
-/// kernel's.
-pub fn kernel_frame() -> Option<u64> {
+/// A frame for a kernel stack or the tables above it. It stays the kernel's.
+pub fn stack_frame() -> Option<u64> {
     let memory = ipc().platform();
     let frame = memory.allocate(None, Budget::Open)?;
     memory
         .meta(frame)
         .transition(FrameState::Free, FrameState::Kernel);
-    HEAP_FRAMES.fetch_add(1, Ordering::Relaxed);
+    STACK_FRAMES.fetch_add(1, Ordering::Relaxed);
     Some(frame.address())
 }

@@ -45,7 +45,7 @@ const CALL_NOTHING: u64 = 2;
 const CALL_MEASURE: u64 = 3;
 
 /// What the heap begins with, in bytes.
-const FIRST_HEAP: usize = 256 << 10;
+const FIRST_HEAP: u64 = 256 << 10;
 
 static SHOOTDOWNS: AtomicU64 = AtomicU64::new(0);
 static TICKS_IN_KERNEL: AtomicUsize = AtomicUsize::new(0);
@@ -149,7 +149,7 @@ pub fn run_if_asked(info: &BootInfo) {
     };
     hooks::install(&HOOKS);
     let mut source = frames::allocate;
-    heap::ensure(FIRST_HEAP, &mut source).expect("no memory for the kernel heap");
+    heap::begin(FIRST_HEAP, &mut source).expect("no memory for the kernel heap");
     smp::start_all(info.trampoline, &mut source, idle).expect("no memory for the CPUs' stacks");
     check()
 }

@@ -11,7 +11,7 @@ use crate::machine::ipc;
 use crate::{dispatch, faults, heap, init, memory, random, ranks, sched, selfcheck, stats};
 
 /// What the heap has before anybody asks for more, in bytes.
-const FIRST_HEAP: usize = 512 << 10;
+const FIRST_HEAP: u64 = 512 << 10;
 
 static BOOT_INFO: Once<&'static BootInfo> = Once::new();
 
@@ -39,13 +39,14 @@ fn main() -> ! {
     selfcheck::run_if_asked(info);
     hooks::install(&HOOKS);
     let mut source = frames::allocate;
-    heap::ensure(FIRST_HEAP, &mut source).expect("no memory for the kernel heap");
+    heap::begin(FIRST_HEAP, &mut source).expect("no memory for the kernel heap");
     let missing = smp::start_all(info.trampoline, &mut source, start_cpu)
         .expect("no memory for the CPUs' stacks");
     for apic_id in missing {
         println!("kernel: the CPU with APIC id {apic_id} does not start; going on without it");
     }
     memory::init();
+    heap::ensure().expect("no memory for the kernel heap to grow");
     ranks::check();
     let seed = seed(info);
     random::init(seed.unwrap_or_else(clock::rdtsc));

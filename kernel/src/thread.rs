@@ -55,8 +55,7 @@ impl Thread {
         cpu: usize,
         entry: extern "C" fn(usize) -> !,
     ) -> Result<Arc<Thread>, Error> {
-        let stack =
-            KernelStack::allocate(&mut memory::kernel_frame).map_err(|_| Error::NoMemory)?;
+        let stack = KernelStack::allocate(&mut memory::stack_frame).map_err(|_| Error::NoMemory)?;
         let top = stack.top();
         // SAFETY: the stack is this thread's for as long as the thread exists.
         let context = unsafe { Context::new(top, entry, 0) };

@@ -25,12 +25,13 @@ pub enum Rank {
     Region = 6,
     /// The upper page tables of an address space.
     Tables = 7,
-    /// The free frames of a node.
-    Frames = 8,
-    /// Which node a frame belongs to.
-    Nodes = 9,
     /// Who waits at an object.
-    Queue = 10,
+    Queue = 8,
+    /// The free frames of a node. Above whatever allocates from the heap while it is held: the
+    /// heap may grow.
+    Frames = 9,
+    /// Which node a frame belongs to.
+    Nodes = 10,
     /// A run queue.
     Scheduler = 11,
 }

@@ -44,6 +44,8 @@ pub struct Machine {
     pub instruction_count: InstructionCount,
     /// The seed of the schedule, passed on the kernel's command line.
     pub seed: Option<u64>,
+    /// Further words for the kernel's command line.
+    pub kernel_words: Vec<String>,
     /// Whether QEMU waits for a debugger on TCP port 1234.
     pub debugger: Debugger,
     /// How long it may run; without it, for ever.
@@ -69,6 +71,7 @@ impl Default for Machine {
             cpu_model: "max".into(),
             instruction_count: InstructionCount::On,
             seed: None,
+            kernel_words: Vec::new(),
             debugger: Debugger::None,
             time_limit: Some(Duration::from_secs(600)),
         }
@@ -123,8 +126,10 @@ impl Machine {
         if self.debugger == Debugger::Waits {
             push(&["-s", "-S"]);
         }
-        if let Some(seed) = self.seed {
-            push(&["-append", &format!("seed={seed}")]);
+        let seed = self.seed.map(|seed| format!("seed={seed}"));
+        let words: Vec<String> = self.kernel_words.iter().cloned().chain(seed).collect();
+        if !words.is_empty() {
+            push(&["-append", &words.join(" ")]);
         }
         arguments.extend([
             "-kernel".into(),

@@ -90,6 +90,10 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
+    /// A word for the kernel's command line, such as selfcheck, selfcheck=guard or selfcheck=panic; repeatable
+    #[arg(long = "kernel", value_name = "WORD")]
+    pub kernel_words: Vec<String>,
+
     /// Stops before the first instruction and waits for gdb; no time limit
     #[arg(long)]
     pub gdb: bool,
@@ -219,6 +223,7 @@ impl Options {
             cpu_model: self.cpu.clone().unwrap_or_else(|| default_cpu.into()),
             instruction_count: self.icount.unwrap_or(default_count),
             seed: self.seed,
+            kernel_words: self.kernel_words.clone(),
             debugger: if self.gdb {
                 Debugger::Waits
             } else {

@@ -133,7 +133,9 @@ impl Transcript {
     pub fn panic_message(&self) -> Option<&str> {
         self.lines
             .iter()
-            .find_map(|line| line.strip_prefix("panic: "))
+            .find_map(|line| line.strip_prefix("panic on CPU "))
+            .and_then(|rest| rest.split_once(": "))
+            .map(|(_, message)| message)
     }
 }
 impl<'a> FromIterator<&'a str> for Transcript {

@@ -8,8 +8,9 @@ use handover_tests::build::{self, Guest, Profile};
 use handover_tests::demo;
 use handover_tests::machine::Machine;
 use handover_tests::options::Job;
-use handover_tests::qemu::{Qemu, Run};
+use handover_tests::qemu::{Ending, Qemu, Run};
 use handover_tests::suite;
+use handover_tests::symbolise::Symboliser;
 
 /// How many machines may run at once.
 const MACHINES: usize = 2;
@@ -155,6 +156,55 @@ fn two_numa_nodes_hand_a_file_over() {
         ..Machine::default()
     };
     demonstrate(Profile::GuestChecked, &machine, 10_000);
+}
+
+/// Boots a kernel that checks itself instead of starting programs.
+fn check_itself(machine: Machine, word: &str) -> Run {
+    let machine = Machine {
+        kernel_words: vec![word.to_owned()],
+        ..machine
+    };
+    boot(Profile::Guest, &machine, b"", &Job::Demo)
+}
+
+#[test]
+fn the_platform_passes_its_self_check_on_one_to_eight_cpus() {
+    for cpus in [1, 2, 8] {
+        let machine = Machine {
+            cpus,
+            ..Machine::default()
+        };
+        let run = check_itself(machine, "selfcheck");
+        let said = run.transcript.lines().join("\n");
+        assert_eq!(run.ending, Ending::Status(33), "{said}");
+        assert!(said.ends_with("selfcheck: passed"), "{said}");
+    }
+}
+
+#[test]
+fn a_kernel_stack_that_overflows_is_a_panic_that_says_so() {
+    let run = check_itself(Machine::default(), "selfcheck=guard");
+    let said = run.transcript.lines().join("\n");
+    assert_eq!(run.ending, Ending::Status(35), "{said}");
+    assert!(said.contains("stack overflow"), "{said}");
+}
+
+#[test]
+fn a_panic_names_its_functions() {
+    let run = check_itself(Machine::default(), "selfcheck=panic");
+    let said = run.transcript.lines().join("\n");
+    assert_eq!(run.ending, Ending::Status(35), "{said}");
+    let symbols = Symboliser::new(&guest(Profile::Guest).kernel);
+    let named: Vec<String> = run
+        .transcript
+        .lines()
+        .iter()
+        .filter_map(|line| symbols.line(line))
+        .collect();
+    assert!(
+        named.iter().any(|line| line.contains("selfcheck")),
+        "{named:?}\n{said}"
+    );
 }
 
 fn run_suite(machine: &Machine) {

@@ -62,8 +62,8 @@ pub fn system_info(_: &Arc<Process>, info: UserPtr<SystemInfo>) -> Result<(), Er
             processes: process::alive() as u32,
             frames_total: pool.total(),
             frames_free: free,
-            // The two are read one after the other, and others allocate meanwhile.
-            frames_reserved: free.saturating_sub(available),
+            // The three are read one after the other, and others allocate meanwhile.
+            frames_reserved: free.saturating_sub(available + heap::promised()),
             frames_boot: memory::boot_frames(),
             frames_heap: memory::kernel_frames(),
             heap_used: heap::used() as u64,

@@ -1,0 +1,55 @@
+//! The kernel's door, and capabilities.
+
+use programs::expect;
+use rt::{Handle, RegionFlags, Rights, sys};
+
+use crate::measure::{least, report, time};
+
+/// Children of a capability in the figure for each.
+const CHILDREN: usize = 9;
+
+pub fn run() {
+    // SAFETY: the calls touch no memory.
+    report("null_syscall", least(|| time(|| unsafe { sys::nop() }).0));
+
+    // SAFETY: as above.
+    let region = unsafe { sys::region_create(4096, RegionFlags::COMMIT, u64::MAX) };
+    let region = expect!(region, "bench: a region");
+    report("derive_drop", least(|| time(|| derive_and_drop(region)).0));
+    report("revoke_0", least(|| time(|| revoke(region)).0));
+    let of = |children| {
+        least(|| {
+            let derived: [Handle; CHILDREN] = core::array::from_fn(|index| {
+                if index < children {
+                    derive(region)
+                } else {
+                    Handle::NONE
+                }
+            });
+            let (instructions, ()) = time(|| revoke(region));
+            for handle in &derived[..children] {
+                let _ = rt::drop_handle(*handle);
+            }
+            instructions
+        })
+    };
+    let each = (of(CHILDREN) - of(1)) / (CHILDREN as u64 - 1);
+    report("revoke_child", each);
+    let _ = rt::drop_handle(region);
+}
+
+fn derive(region: Handle) -> Handle {
+    // SAFETY: the call touches no memory.
+    let derived = unsafe { sys::cap_derive(region, Rights::READ) };
+    expect!(derived, "bench: derive")
+}
+
+fn derive_and_drop(region: Handle) {
+    let derived = derive(region);
+    expect!(rt::drop_handle(derived), "bench: drop");
+}
+
+fn revoke(region: Handle) {
+    // SAFETY: no mapping was made below the capability.
+    expect!(unsafe { sys::cap_revoke(region) }, "bench: revoke");
+}

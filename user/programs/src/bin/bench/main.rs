@@ -1,0 +1,32 @@
+//! Measures what the kernel's paths cost, in instructions: under `-icount shift=0` the time-stamp
+//! counter counts them.
+//!
+//! Each figure is the least of many samples after a warm-up, the stub of this side included, less
+//! what reading the counter takes. Handles: the initrd, and the image of this program.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+mod basic;
+mod measure;
+mod memory;
+mod partner;
+
+use rt::Env;
+
+rt::entry!(run);
+
+fn run(env: &Env) -> u8 {
+    let mut args = env.args().skip(1);
+    match args.next() {
+        Some("partner") => partner::run(env, args.next().unwrap_or_default()),
+        _ => {
+            measure::check_counter();
+            basic::run();
+            memory::run();
+            partner::measure(env);
+            0
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What takes a second process: starting it, sharing with it, and sleeping rings.
+
+use programs::expect;
+use rt::{
+    Env, FOREVER, Handle, Mode, Process, ProcessState, Receiver, Region, Rights, Sender, Spawn,
+};
+
+use crate::measure::{now, report};
+
+/// Round trips and starts of each figure.
+const ROUNDS: usize = 64;
+const STARTS: usize = 8;
+
+/// Pages that one side has filled when the other touches them.
+const SHARED_PAGES: u64 = 512;
+const PAGE: u64 = 4096;
+
+/// What the partner writes for this side.
+const SHARED: Rights = Rights::READ
+    .union(Rights::WRITE)
+    .union(Rights::MAP)
+    .union(Rights::INSPECT);
+
+pub fn measure(env: &Env) {
+    let image = env.handle(1);
+    let page = expect!(Region::create(SHARED_PAGES * PAGE), "bench: a region");
+    let mut view = expect!(page.map(Rights::READ | Rights::WRITE), "bench: map");
+    // SAFETY: the partner writes the first word only while this side waits for it.
+    let bytes = unsafe { view.as_mut_slice((SHARED_PAGES * PAGE) as usize) };
+    let Some(bytes) = bytes else { return };
+    for offset in (0..bytes.len()).step_by(PAGE as usize) {
+        bytes[offset] = 1;
+    }
+    let word = bytes.as_ptr().cast::<u64>();
+    // SAFETY: the word is mapped as long as `view`.
+    let answer = || unsafe { word.read_volatile() };
+
+    let start_one = |what: &str| {
+        let spawn = Spawn::new(image, "bench").arg("partner").arg(what);
+        let spawn = spawn.handle(page.handle(), Mode::Share, SHARED).cpus(1);
+        let start = now();
+        let partner = expect!(spawn.start(), "bench: starting a partner");
+        finish(&partner);
+        answer() - start
+    };
+    let spawned = (0..STARTS).map(|_| start_one("start")).min();
+    report("spawn_second", spawned.unwrap_or(0));
+
+    start_one("touch");
+    report("fault_shared", answer());
+
+    let cpus = expect!(rt::system_info(), "bench: counters").cpus;
+    if cpus == 1 {
+        report("ring_sleep_round_trip", round_trip(image, 1 << 0));
+    } else {
+        // One way is half of a round trip; each wakes a sleeper on the other CPU.
+        report("ring_sleep_other_cpu", round_trip(image, 1 << 1) / 2);
+    }
+}
+
+/// The least that a message there and back takes, when both sides sleep in between.
+fn round_trip(image: Handle, partner_cpus: u64) -> u64 {
+    let (there_in, there_out) = expect!(rt::ring(64, 8), "bench: a ring");
+    let (back_in, back_out) = expect!(rt::ring(64, 8), "bench: a ring");
+    let partner = Spawn::new(image, "bench")
+        .arg("partner")
+        .arg("echo")
+        .handle(there_out, Mode::Move, Rights::all())
+        .handle(back_in, Mode::Move, Rights::all())
+        .cpus(partner_cpus);
+    let partner = expect!(partner.start(), "bench: starting a partner");
+    let mut sender = expect!(rt::open_sender(there_in), "bench: a ring");
+    let mut receiver = expect!(rt::open_receiver(back_out), "bench: a ring");
+    let mut least = u64::MAX;
+    for _ in 0..ROUNDS {
+        let start = now();
+        pass(&mut sender, &mut receiver);
+        least = least.min(now() - start);
+    }
+    drop(sender);
+    finish(&partner);
+    least
+}
+
+fn pass(sender: &mut Sender, receiver: &mut Receiver) {
+    let mut message = [0; 8];
+    expect!(sender.send(&message, FOREVER), "bench: sending");
+    expect!(receiver.receive(&mut message, FOREVER), "bench: receiving");
+}
+
+fn finish(partner: &Process) {
+    let status = expect!(partner.wait(FOREVER), "bench: waiting for a partner");
+    if status.state != ProcessState::Exited as u32 || status.status != 0 {
+        rt::println!("bench: a partner failed");
+        rt::exit(1);
+    }
+}
+
+/// The other process.
+pub fn run(env: &Env, what: &str) -> u8 {
+    let begun = now();
+    match what {
+        "echo" => {
+            let mut receiver = expect!(rt::open_receiver(env.handle(0)), "bench: a ring");
+            let mut sender = expect!(rt::open_sender(env.handle(1)), "bench: a ring");
+            let mut message = [0; 8];
+            // Until the other side drops its end.
+            while receiver.receive(&mut message, FOREVER).is_ok() {
+                expect!(sender.send(&message, FOREVER), "bench: answering");
+            }
+        }
+        _ => {
+            let region = Region::from_handle(env.handle(0));
+            let mut view = expect!(region.map(Rights::READ | Rights::WRITE), "bench: map");
+            // SAFETY: the other side waits until this process has ended.
+            let bytes = unsafe { view.as_mut_slice((SHARED_PAGES * PAGE) as usize) };
+            let Some(bytes) = bytes else { return 1 };
+            let value = if what == "touch" {
+                faults_of_touching(bytes)
+            } else {
+                begun
+            };
+            bytes[..8].copy_from_slice(&value.to_le_bytes());
+        }
+    }
+    0
+}
+
+/// How many faults touching each page takes.
+fn faults_of_touching(bytes: &[u8]) -> u64 {
+    let faults = || expect!(rt::system_info(), "bench: counters").faults;
+    // So that reading the counters itself takes no fault.
+    faults();
+    let before = faults();
+    let mut sum = 0;
+    for offset in (0..bytes.len()).step_by(PAGE as usize) {
+        sum += u64::from(bytes[offset]);
+    }
+    core::hint::black_box(sum);
+    faults() - before
+}
