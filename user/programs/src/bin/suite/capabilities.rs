@@ -217,7 +217,7 @@ pub fn revoke_counts(_: &Case) {
     done!(cap_info(middle), "the one that was revoked from");
     refused!(
         crate::calls::protect(mapped, Rights::READ),
-        Error::NotFound,
+        Error::Revoked,
         "a mapping under it"
     );
     same!(cap_revoke(root), Ok(101), "all below");

@@ -3,7 +3,7 @@
 use rt::{Process, ProcessState, ProcessStatus};
 
 /// How long a case waits for something that should come soon, in ms.
-pub const SOON_MS: u64 = 10_000;
+pub const SOON_MS: u64 = 2_000;
 
 /// The vector of a page fault, and the bits of its error code (Intel SDM volume 3, 4.7).
 pub const PAGE_FAULT: u32 = 14;
@@ -108,6 +108,8 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let limit = rt::in_ms(SOON_MS);
     while !condition() {
         check!(rt::now_ns() < limit, "it never came: {what}");
+        // An emulated machine gives the other CPUs their turn when it sees this.
+        core::hint::spin_loop();
         crate::calls::yield_now();
     }
 }

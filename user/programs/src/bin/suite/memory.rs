@@ -91,11 +91,9 @@ pub fn lengths(_: &Case) {
         Error::Invalid,
         "a node that is not there"
     );
-    same!(
-        done!(region_info(region(1)), "region_info").len,
-        PAGE,
-        "the length of a region of one byte"
-    );
+    // A region has whole pages, whatever was asked for.
+    let start = map_all(region(1), READ_WRITE);
+    poke(start + PAGE - 8, 1);
 }
 
 pub fn placement(_: &Case) {

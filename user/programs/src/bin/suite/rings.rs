@@ -319,7 +319,7 @@ pub fn deadlines(_: &Case) {
     );
 }
 
-pub fn mapped_once(_: &Case) {
+pub fn mapped_once(case: &Case) {
     let (producer, consumer) = small_ring();
     let view = done!(ring_map(producer), "mapping an end");
     refused!(ring_map(producer), Error::Exists, "mapping it twice");
@@ -337,11 +337,8 @@ pub fn mapped_once(_: &Case) {
         "what the other end sees"
     );
     done!(cap_drop(producer), "dropping an end");
-    refused!(
-        crate::calls::protect(view, Rights::READ),
-        Error::NotFound,
-        "the view of a dropped end"
-    );
+    let child = start(case.child("drop_and_touch"));
+    faults(&child, PAGE_FAULT);
     same!(
         peek(theirs + DATA_OFFSET as u64 + 8),
         77,
@@ -459,6 +456,13 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             let view = done!(ring_map(end), "mapping an end");
             let address = view + crate::number(env, 0);
             poke(address, peek(address));
+        }
+        "drop_and_touch" => {
+            let (producer, _consumer) = small_ring();
+            let view = done!(ring_map(producer), "mapping an end");
+            let _ = peek(view);
+            done!(cap_drop(producer), "dropping an end");
+            let _ = peek(view);
         }
         "lie" => {
             let view = done!(ring_map(end), "mapping an end");

@@ -78,7 +78,7 @@ pub fn move_away(case: &Case) {
     let token = done!(rt::grant(handle, partner.via, Mode::Move, ACCESS), "Move");
     refused!(
         protect(start, Rights::READ),
-        Error::NotFound,
+        Error::Revoked,
         "the mapping of what was moved away"
     );
     partner.tell(token);
