@@ -228,11 +228,14 @@ fn enqueue(thread: Arc<Thread>) {
 /// Lets the others that are ready on this CPU run first.
 pub fn yield_now() {
     cpu::without_interrupts(|| {
-        let cpu = this();
+        let here = this();
         let thread = current();
         {
-            let mut queue = cpu.queue.lock();
+            let mut queue = here.queue.lock();
             if queue.ready.is_empty() {
+                // Whoever yields waits for somebody, who may be on another CPU.
+                drop(queue);
+                cpu::pause();
                 return;
             }
             queue.ready.push_back(thread);

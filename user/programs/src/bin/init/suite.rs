@@ -28,6 +28,8 @@ pub fn run(initrd: &Initrd, filter: Option<&str>) -> u8 {
         return 0;
     }
     let image = initrd.image("suite");
+    // The heap of this process begins here, so that no case is charged for it.
+    core::hint::black_box(alloc::vec![0_u8; 1]);
     let (mut passed, mut failed) = (0, 0);
     for (id, sentence) in CASES {
         if filter.is_some_and(|filter| !id.contains(filter)) {
