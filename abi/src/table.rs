@@ -71,7 +71,7 @@ macro_rules! for_each_syscall {
             /// Offers an object to the process at the other end of `via` (a ring end, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE. After Move the caller can't reach the object any more when this returns.
             50 Grant grant(handle: Handle, via: Handle, mode: Mode, rights: Rights) -> Token, rights [GRANT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Shared, Invalid, PeerClosed, Unsupported, NoMemory, Limit];
             /// Takes what the process at the other end of `via` offered to this one. Works once. Any token that is not for this process, not from there, used up or withdrawn is `NotFound`.
-            51 Accept accept(token: Token, via: Handle) -> Handle, rights [], errors [BadHandle, WrongKind, NotFound, Revoked, NoMemory, Limit];
+            51 Accept accept(token: Token, via: Handle) -> Handle, rights [], errors [BadHandle, WrongKind, InTransit, NotFound, Revoked, NoMemory, Limit];
             /// Withdraws a grant that was not accepted yet; what was moved comes back under its old handle.
             52 Cancel cancel(token: Token) -> (), rights [], errors [NotFound];
 
