@@ -144,7 +144,7 @@ pub fn many(case: &Case) {
 pub fn too_many(case: &Case) {
     let mut children = alloc::vec::Vec::new();
     let refusal = loop {
-        match case.child("spin").start() {
+        match case.child("idle").start() {
             Ok(child) => children.push(child),
             Err(error) => break error,
         }
@@ -311,6 +311,11 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
         "spin" => loop {
             core::hint::spin_loop();
         },
+        "idle" => {
+            let (_peer, end) = small_ring();
+            let answer = ring_wait(end, 1, FOREVER);
+            check!(false, "the sleep ended: {answer:?}");
+        }
         "sleep" => {
             poke(map_all(env.handle(1), READ_WRITE), 1);
             let answer = ring_wait(env.handle(0), 1, FOREVER);
