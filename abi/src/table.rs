@@ -33,22 +33,22 @@ macro_rules! for_each_syscall {
             /// Starts a new process from an image, with exactly the listed handles (in this order) and nothing else. All or nothing: when it fails, every handle is still the caller's. `Overlap`: one handle listed twice by Move.
             10 ProcessSpawn process_spawn(args: UserPtr<SpawnArgs>) -> Handle, rights [EXECUTE], errors [Fault, Invalid, BadHandle, WrongKind, Denied, InTransit, Shared, Revoked, Overlap, Unsupported, TooLarge, NoMemory, Limit];
             /// Waits until a process has ended and tells how. Any number of waiters get the answer, each as often as it asks.
-            11 ProcessWait process_wait(process: Handle, deadline: u64, status: UserPtr<ProcessStatus>) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, Fault, WouldBlock, TimedOut];
+            11 ProcessWait process_wait(process: Handle, deadline: u64, status: UserPtr<ProcessStatus>) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, WouldBlock, TimedOut];
             /// Ends a process as if it had called exit, wherever it is. Killing one that has ended is no error.
-            12 ProcessKill process_kill(process: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied];
+            12 ProcessKill process_kill(process: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells facts about a process.
-            13 ProcessInfo process_info(process: Handle, info: UserPtr<ProcessInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, Fault];
+            13 ProcessInfo process_info(process: Handle, info: UserPtr<ProcessInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
 
             /// Makes a region of zeroed memory: `len` bytes, rounded up to pages. Its worst case is reserved at once, so that touching it never fails for memory. `node` is the NUMA node preferred, or u64::MAX for none; frames come from elsewhere when it is full.
             20 RegionCreate region_create(len: u64, flags: RegionFlags, node: u64) -> Handle, rights [], errors [Invalid, TooLarge, NoMemory, Limit];
             /// Tells facts about a region.
-            21 RegionInfo region_info(region: Handle, info: UserPtr<RegionInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Fault];
+            21 RegionInfo region_info(region: Handle, info: UserPtr<RegionInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
             /// Takes writing away from everybody for good: every mapping is read-only on every CPU when it returns.
-            22 RegionSeal region_seal(region: Handle) -> (), rights [SEAL], errors [BadHandle, WrongKind, Denied, InTransit, Unsupported];
+            22 RegionSeal region_seal(region: Handle) -> (), rights [SEAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Unsupported];
             /// Unmaps a region everywhere, kills every capability of it and returns its memory.
-            23 RegionDestroy region_destroy(region: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit];
+            23 RegionDestroy region_destroy(region: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Parses bytes of a region as a static ELF64 executable for x86_64 and makes an image of it. The region must be sealed, or one that nobody can write. `Invalid`: not such an executable, or one with segments that overlap, leave the user half, or are writable and executable.
-            24 ImageCreate image_create(region: Handle, offset: u64, len: u64) -> Handle, rights [READ], errors [BadHandle, WrongKind, Denied, InTransit, Range, Invalid, Unsupported, TooLarge, NoMemory, Limit];
+            24 ImageCreate image_create(region: Handle, offset: u64, len: u64) -> Handle, rights [READ], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Invalid, Unsupported, TooLarge, NoMemory, Limit];
 
             /// Maps `len` bytes of a region from `offset` on (both multiples of 2 MiB; a length of 0 or one that reaches the end of the region means up to the end) and returns the address, a multiple of 2 MiB. Needs the right for each access asked for. Writable and executable at once is `Invalid`.
             30 Map map(region: Handle, hint: u64, offset: u64, len: u64, rights: Rights, flags: MapFlags) -> u64, rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Sealed, Invalid, Range, Align, Overlap, NoMemory, Limit];
@@ -62,11 +62,11 @@ macro_rules! for_each_syscall {
             /// Gives a capability back. Mappings made under it stay until they are unmapped or revoked. The last one of an object takes the object along.
             41 CapDrop cap_drop(handle: Handle) -> (), rights [], errors [BadHandle, InTransit];
             /// Kills everything that was derived from a capability, at any depth and in every process: handles, tokens and mappings. No CPU can reach memory through them when it returns; returns how many capabilities died.
-            42 CapRevoke cap_revoke(handle: Handle) -> u64, rights [REVOKE], errors [BadHandle, Denied, InTransit];
+            42 CapRevoke cap_revoke(handle: Handle) -> u64, rights [REVOKE], errors [BadHandle, Denied, InTransit, Revoked];
             /// Tells facts about a capability.
-            43 CapInfo cap_info(handle: Handle, info: UserPtr<CapInfo>) -> (), rights [], errors [BadHandle, InTransit, Fault];
+            43 CapInfo cap_info(handle: Handle, info: UserPtr<CapInfo>) -> (), rights [], errors [BadHandle, InTransit, Revoked, Fault];
             /// Tells whether two handles name one object.
-            44 CapSame cap_same(a: Handle, b: Handle) -> bool, rights [], errors [BadHandle, InTransit];
+            44 CapSame cap_same(a: Handle, b: Handle) -> bool, rights [], errors [BadHandle, InTransit, Revoked];
 
             /// Offers an object to the process at the other end of `via` (a ring end, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE. After Move the caller can't reach the object any more when this returns.
             50 Grant grant(handle: Handle, via: Handle, mode: Mode, rights: Rights) -> Token, rights [GRANT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Shared, Invalid, PeerClosed, Unsupported, NoMemory, Limit];
@@ -80,11 +80,11 @@ macro_rules! for_each_syscall {
             /// Maps the view of one end: what this side owns is writable, the rest is not. Returns the address of its header page.
             61 RingMap ring_map(end: Handle) -> u64, rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Exists, Revoked, NoMemory, Limit];
             /// Sleeps until the peer has moved its index past `seen`, has ended, or has called wake. The index is read again under the lock that a wake takes, so that none is lost.
-            62 RingWait ring_wait(end: Handle, seen: u32, deadline: u64) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Invalid, Busy, WouldBlock, TimedOut, Interrupted];
+            62 RingWait ring_wait(end: Handle, seen: u32, deadline: u64) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Busy, WouldBlock, TimedOut, Interrupted];
             /// Wakes the peer if it sleeps.
-            63 RingWake ring_wake(end: Handle) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit];
+            63 RingWake ring_wake(end: Handle) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells the geometry of a ring.
-            64 RingInfo ring_info(end: Handle, geometry: UserPtr<RingGeometry>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Fault];
+            64 RingInfo ring_info(end: Handle, geometry: UserPtr<RingGeometry>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
         }
     };
 }
