@@ -39,7 +39,7 @@ macro_rules! for_each_syscall {
             /// Tells facts about a process.
             13 ProcessInfo process_info(process: Handle, info: UserPtr<ProcessInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
 
-            /// Makes a region of zeroed memory: `len` bytes, rounded up to pages. Its worst case is reserved at once, so that touching it never fails for memory. `node` is the NUMA node preferred, or u64::MAX for none; frames come from elsewhere when it is full.
+            /// Makes a region of `len` bytes of zeroed memory, in whole pages. Its worst case is reserved at once, so that touching it never fails for memory. `node` is the NUMA node preferred, or u64::MAX for none; frames come from elsewhere when it is full.
             20 RegionCreate region_create(len: u64, flags: RegionFlags, node: u64) -> Handle, rights [], errors [Invalid, TooLarge, NoMemory, Limit];
             /// Tells facts about a region.
             21 RegionInfo region_info(region: Handle, info: UserPtr<RegionInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];

@@ -11,6 +11,7 @@ use core::sync::atomic::Ordering;
 use abi::limits::MAX_GRANTS;
 use abi::{Error, Handle, Mode, Rights, Token};
 
+use crate::chunks::Chunks;
 use crate::lineage::NodeState;
 use crate::table::next_generation;
 use crate::{Domain, Ipc, Offer, Platform};
@@ -28,7 +29,7 @@ struct Grant<P: Platform> {
 
 /// The pending grants of a machine.
 pub(crate) struct Grants<P: Platform> {
-    slots: Vec<Slot<P>>,
+    slots: Chunks<Slot<P>>,
     free: Vec<u32>,
     /// The domains that can receive.
     receivers: BTreeSet<u64>,
@@ -37,7 +38,7 @@ pub(crate) struct Grants<P: Platform> {
 impl<P: Platform> Grants<P> {
     pub(crate) const fn new() -> Grants<P> {
         Grants {
-            slots: Vec::new(),
+            slots: Chunks::new(),
             free: Vec::new(),
             receivers: BTreeSet::new(),
         }
@@ -55,14 +56,13 @@ impl<P: Platform> Grants<P> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
-                self.slots.try_reserve(1).map_err(|_| Error::NoMemory)?;
+                self.slots.reserve(1)?;
                 let room = self.slots.len() + 1 - self.free.len();
                 self.free.try_reserve(room).map_err(|_| Error::NoMemory)?;
                 self.slots.push(Slot {
                     generation: 1,
                     grant: None,
-                });
-                self.slots.len() as u32 - 1
+                }) as u32
             }
         };
         self.slots[index as usize].grant = Some(Grant {

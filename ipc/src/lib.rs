@@ -18,6 +18,7 @@
 
 extern crate alloc;
 
+mod chunks;
 mod domain;
 mod grants;
 mod lineage;

@@ -13,6 +13,7 @@ use abi::limits::MAX_NODES;
 use abi::{Error, Rights};
 use mm::Permit;
 
+use crate::chunks::Chunks;
 use crate::{Object, Platform};
 
 /// The holder of a node whose handle was dropped.
@@ -130,14 +131,17 @@ struct Branch<P: Platform> {
 
 /// The capabilities of one object.
 pub(crate) struct Lineage<P: Platform> {
-    branches: Vec<Option<Branch<P>>>,
+    branches: Chunks<Option<Branch<P>>>,
+    /// Empty places among the branches.
+    free: Vec<u32>,
     live: usize,
 }
 
 impl<P: Platform> Lineage<P> {
     pub(crate) const fn new() -> Lineage<P> {
         Lineage {
-            branches: Vec::new(),
+            branches: Chunks::new(),
+            free: Vec::new(),
             live: 0,
         }
     }
@@ -174,12 +178,14 @@ impl<P: Platform> Lineage<P> {
         if self.live >= MAX_NODES {
             return Err(Error::Limit);
         }
-        let index = match self.branches.iter().position(Option::is_none) {
-            Some(index) => index,
+        let index = match self.free.pop() {
+            Some(index) => index as usize,
             None => {
-                self.branches.try_reserve(1).map_err(|_| Error::NoMemory)?;
-                self.branches.push(None);
-                self.branches.len() - 1
+                self.branches.reserve(1)?;
+                // Room for every branch, so that letting one go never allocates.
+                let room = self.branches.len() + 1 - self.free.len();
+                self.free.try_reserve(room).map_err(|_| Error::NoMemory)?;
+                self.branches.push(None)
             }
         };
         let node = Arc::new_cyclic(|keeper: &alloc::sync::Weak<Node<P>>| Node {
@@ -253,9 +259,10 @@ impl<P: Platform> Lineage<P> {
     pub(crate) fn kill_all(&mut self) -> bool {
         let emptied = self.live > 0;
         for index in 0..self.branches.len() {
-            if let Some(branch) = self.branches[index].take() {
+            if let Some(branch) = self.branches.get_mut(index).and_then(Option::take) {
                 branch.node.set_state(NodeState::Dead);
                 self.live -= 1;
+                self.free.push(index as u32);
             }
         }
         emptied
@@ -297,6 +304,7 @@ impl<P: Platform> Lineage<P> {
             return;
         };
         self.live -= 1;
+        self.free.push(index);
         if let Some(next) = branch.next.and_then(|next| self.branch_mut(next)) {
             next.previous = branch.previous;
         }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use abi::limits::MAX_HANDLES;
 use abi::{Error, Handle, ObjectKind, Rights};
 
+use crate::chunks::Chunks;
 use crate::lineage::NodeState;
 use crate::{Node, Object, Platform};
 
@@ -40,7 +41,7 @@ pub(crate) const fn next_generation(generation: u32) -> Option<u32> {
 /// Handles and what they stand for. A slot is used again under the next generation; one whose
 /// generations are used up is retired, so a handle is never valid twice.
 pub(crate) struct Table<P: Platform> {
-    slots: Vec<Slot<P>>,
+    slots: Chunks<Slot<P>>,
     /// Empty slots that can be used.
     free: Vec<u32>,
     live: usize,
@@ -49,7 +50,7 @@ pub(crate) struct Table<P: Platform> {
 impl<P: Platform> Table<P> {
     pub(crate) const fn new() -> Table<P> {
         Table {
-            slots: Vec::new(),
+            slots: Chunks::new(),
             free: Vec::new(),
             live: 0,
         }
@@ -65,9 +66,7 @@ impl<P: Platform> Table<P> {
             return Err(Error::Limit);
         }
         let missing = count.saturating_sub(self.free.len());
-        self.slots
-            .try_reserve(missing)
-            .map_err(|_| Error::NoMemory)?;
+        self.slots.reserve(missing)?;
         // Room for every slot, so that giving a handle back never allocates.
         let room = self.slots.len() + missing - self.free.len();
         self.free.try_reserve(room).map_err(|_| Error::NoMemory)
@@ -80,8 +79,7 @@ impl<P: Platform> Table<P> {
             self.slots.push(Slot {
                 generation: 1,
                 node: None,
-            });
-            self.slots.len() as u32 - 1
+            }) as u32
         });
         let kind = node.object().kind();
         let slot = &mut self.slots[index as usize];

@@ -1,0 +1,118 @@
+//! A vector that grows by small blocks, so that growing never asks the heap for a large one.
+
+use alloc::vec::Vec;
+use core::ops::{Index, IndexMut};
+
+use abi::Error;
+
+/// Elements of a block.
+const BLOCK: usize = 64;
+
+/// A vector of blocks. It never shrinks but by [`pop`](Chunks::pop).
+pub(crate) struct Chunks<T> {
+    blocks: Vec<Vec<T>>,
+}
+
+impl<T> Chunks<T> {
+    pub(crate) const fn new() -> Chunks<T> {
+        Chunks { blocks: Vec::new() }
+    }
+
+    /// How many elements there are.
+    pub(crate) fn len(&self) -> usize {
+        match self.blocks.iter().rposition(|block| !block.is_empty()) {
+            Some(last) => last * BLOCK + self.blocks[last].len(),
+            None => 0,
+        }
+    }
+
+    /// Makes room for `count` more, so that pushing them can't fail.
+    pub(crate) fn reserve(&mut self, count: usize) -> Result<(), Error> {
+        let wanted = (self.len() + count).div_ceil(BLOCK);
+        let missing = wanted.saturating_sub(self.blocks.len());
+        self.blocks
+            .try_reserve(missing)
+            .map_err(|_| Error::NoMemory)?;
+        for _ in 0..missing {
+            let mut block = Vec::new();
+            block
+                .try_reserve_exact(BLOCK)
+                .map_err(|_| Error::NoMemory)?;
+            self.blocks.push(block);
+        }
+        Ok(())
+    }
+
+    /// Adds an element behind the last, after [`reserve`](Chunks::reserve), and returns its index.
+    pub(crate) fn push(&mut self, element: T) -> usize {
+        let index = self.len();
+        if index / BLOCK == self.blocks.len() {
+            self.blocks.push(Vec::with_capacity(BLOCK));
+        }
+        self.blocks[index / BLOCK].push(element);
+        index
+    }
+
+    /// Takes the last element out.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let last = self.blocks.iter_mut().rev().find(|block| !block.is_empty());
+        last.and_then(Vec::pop)
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+        self.blocks.get(index / BLOCK)?.get(index % BLOCK)
+    }
+
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+        self.blocks.get_mut(index / BLOCK)?.get_mut(index % BLOCK)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.blocks.iter().flatten()
+    }
+}
+
+impl<T> Index<usize> for Chunks<T> {
+    type Output = T;
+
+    fn index(&self, index: usize) -> &T {
+        &self.blocks[index / BLOCK][index % BLOCK]
+    }
+}
+
+impl<T> IndexMut<usize> for Chunks<T> {
+    fn index_mut(&mut self, index: usize) -> &mut T {
+        &mut self.blocks[index / BLOCK][index % BLOCK]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_keep_their_places_across_blocks() {
+        let mut chunks = Chunks::new();
+        for number in 0..3 * BLOCK {
+            chunks.reserve(1).expect("the host has memory");
+            assert_eq!(chunks.push(number), number);
+        }
+        assert!((0..3 * BLOCK).all(|index| chunks.get(index) == Some(&index)));
+        assert_eq!(chunks.get(3 * BLOCK), None);
+        assert!(chunks.iter().copied().eq(0..3 * BLOCK));
+    }
+
+    #[test]
+    fn what_is_popped_makes_room_for_what_is_pushed() {
+        let mut chunks = Chunks::new();
+        chunks.reserve(2 * BLOCK).expect("the host has memory");
+        (0..BLOCK + 1).for_each(|number| {
+            chunks.push(number);
+        });
+        assert_eq!((chunks.pop(), chunks.pop()), (Some(BLOCK), Some(BLOCK - 1)));
+        assert_eq!(chunks.len(), BLOCK - 1);
+        assert_eq!(chunks.push(7), BLOCK - 1);
+        while chunks.pop().is_some() {}
+        assert_eq!(chunks.len(), 0);
+    }
+}
