@@ -33,7 +33,7 @@ macro_rules! for_each_syscall {
             /// Starts a new process from an image, with exactly the listed handles (in this order) and nothing else. All or nothing: when it fails, every handle is still the caller's. `Overlap`: one handle listed twice by Move.
             10 ProcessSpawn process_spawn(args: UserPtr<SpawnArgs>) -> Handle, rights [EXECUTE], errors [Fault, Invalid, BadHandle, WrongKind, Denied, InTransit, Shared, Revoked, Overlap, Unsupported, TooLarge, NoMemory, Limit];
             /// Waits until a process has ended and tells how. Any number of waiters get the answer, each as often as it asks.
-            11 ProcessWait process_wait(process: Handle, deadline: u64, status: UserPtr<ProcessStatus>) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, WouldBlock, TimedOut];
+            11 ProcessWait process_wait(process: Handle, deadline: u64, status: UserPtr<ProcessStatus>) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, WouldBlock, TimedOut, Interrupted, NoMemory];
             /// Ends a process as if it had called exit, wherever it is. Killing one that has ended is no error.
             12 ProcessKill process_kill(process: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells facts about a process.
@@ -71,7 +71,7 @@ macro_rules! for_each_syscall {
             /// Offers an object to the process at the other end of `via` (a ring end, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE. After Move the caller can't reach the object any more when this returns.
             50 Grant grant(handle: Handle, via: Handle, mode: Mode, rights: Rights) -> Token, rights [GRANT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Shared, Invalid, PeerClosed, Unsupported, NoMemory, Limit];
             /// Takes what the process at the other end of `via` offered to this one. Works once. Any token that is not for this process, not from there, used up or withdrawn is `NotFound`.
-            51 Accept accept(token: Token, via: Handle) -> Handle, rights [], errors [BadHandle, WrongKind, Denied, InTransit, NotFound, Revoked, NoMemory, Limit];
+            51 Accept accept(token: Token, via: Handle) -> Handle, rights [], errors [BadHandle, WrongKind, InTransit, NotFound, Revoked, NoMemory, Limit];
             /// Withdraws a grant that was not accepted yet; what was moved comes back under its old handle.
             52 Cancel cancel(token: Token) -> (), rights [], errors [NotFound];
 

@@ -261,13 +261,13 @@ pub struct SystemInfo {
     pub processes: u32,
     /// Frames of 4 KiB that the allocator manages.
     pub frames_total: u64,
-    /// Frames that nobody holds.
+    /// Frames that nobody holds, those promised to regions included.
     pub frames_free: u64,
     /// Free frames that are promised to regions.
     pub frames_reserved: u64,
     /// Frames that boot took and that are never given back.
     pub frames_boot: u64,
-    /// Frames that the kernel's heap has taken.
+    /// Frames that the kernel has taken for its heap and its stacks, or keeps for its heap.
     pub frames_heap: u64,
     /// Bytes of the kernel's heap in use.
     pub heap_used: u64,

@@ -204,9 +204,15 @@ impl<P: Platform> Ipc<P> {
         Ok(Arc::ptr_eq(a.object(), b.object()))
     }
 
-    /// The domain at the other end of what `via` names: a ring end, or a process held with GRANT.
-    pub(crate) fn peer_of(&self, domain: &Domain<P>, via: Handle) -> Result<u64, Error> {
-        let via = domain.look_up(via, None, Rights::GRANT)?;
+    /// The domain at the other end of what `via` names: a ring end, or a process. It needs `rights`:
+    /// GRANT to offer something, none to take what was offered.
+    pub(crate) fn peer_of(
+        &self,
+        domain: &Domain<P>,
+        via: Handle,
+        rights: Rights,
+    ) -> Result<u64, Error> {
+        let via = domain.look_up(via, None, rights)?;
         match via.object().payload() {
             Payload::RingEnd(ring, end) => Ok(ring.holder(end.peer())),
             Payload::Process(process) => Ok(self.platform().domain_of(process)),

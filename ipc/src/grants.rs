@@ -130,7 +130,7 @@ impl<P: Platform> Ipc<P> {
         mode: Mode,
         rights: Rights,
     ) -> Result<Token, Error> {
-        let addressee = self.peer_of(sender, via)?;
+        let addressee = self.peer_of(sender, via, Rights::GRANT)?;
         if sender.pending_grants.load(Ordering::Relaxed) as usize >= MAX_GRANTS {
             return Err(Error::Limit);
         }
@@ -173,7 +173,7 @@ impl<P: Platform> Ipc<P> {
     /// is not for it, not from there, used or withdrawn. When it fails for want of memory, the
     /// token is still good.
     pub fn accept(&self, receiver: &Domain<P>, token: Token, via: Handle) -> Result<Handle, Error> {
-        let grantor = self.peer_of(receiver, via)?;
+        let grantor = self.peer_of(receiver, via, Rights::empty())?;
         let mut table = receiver.table.lock();
         table.prepare(1)?;
         let offer = self

@@ -228,11 +228,14 @@ fn enqueue(thread: Arc<Thread>) {
 /// Lets the others that are ready on this CPU run first.
 pub fn yield_now() {
     cpu::without_interrupts(|| {
-        let cpu = this();
+        let here = this();
         let thread = current();
         {
-            let mut queue = cpu.queue.lock();
+            let mut queue = here.queue.lock();
             if queue.ready.is_empty() {
+                // Whoever yields waits for somebody, who may be on another CPU.
+                drop(queue);
+                cpu::pause();
                 return;
             }
             queue.ready.push_back(thread);
@@ -267,6 +270,9 @@ pub fn on_timer(_: Origin) {
     if over && !queue.ready.is_empty() {
         cpu.preempt.store(true, Ordering::Relaxed);
         cpu::request_user_return_work();
+        // The thread may be deep in the kernel and go on for long: ring once a slice and no more,
+        // or it would do nothing but take interrupts.
+        queue.slice_end_ns = now + SLICE_NS;
     }
     // Under single-threaded emulation a pause lets another CPU run.
     if queue.random.as_mut().is_some_and(Rng::bool) {

@@ -255,6 +255,22 @@ fn a_seeded_run_repeats_exactly() {
 }
 
 #[test]
+fn the_benchmark_counts_instructions_on_one_and_on_two_cpus() {
+    for (cpus, last) in [(1, "ring_sleep_round_trip"), (2, "ring_sleep_other_cpu")] {
+        let machine = Machine {
+            cpus,
+            cpu_model: "max,-erms".into(),
+            ..Machine::default()
+        };
+        let run = boot(Profile::Guest, &machine, b"", &Job::Bench);
+        assert_eq!(status(&run), 0, "{}", run.transcript.lines().join("\n"));
+        let said = |kind, key| run.transcript.records(kind).last()?.value(key);
+        assert_eq!(said("calibration", "instructions"), Some("2001"));
+        assert_eq!(said("bench", "key"), Some(last));
+    }
+}
+
+#[test]
 fn the_status_of_a_program_passes_through() {
     for expected in [0_u8, 7, 255] {
         let words = ["suite".to_owned(), "exit".into(), expected.to_string()];

@@ -51,7 +51,10 @@ pub fn exit(_: &Arc<Process>, status: u8) -> Result<(), Error> {
 
 pub fn system_info(_: &Arc<Process>, info: UserPtr<SystemInfo>) -> Result<(), Error> {
     let pool = ipc().platform().pool();
-    let (free, available) = (pool.free_frames(), pool.available());
+    // What is promised to the kernel's heap counts as the heap's. The figures are read one after
+    // the other, and others allocate meanwhile.
+    let promised = heap::promised();
+    let free = pool.free_frames().saturating_sub(promised);
     let totals = stats::totals();
     user_memory::write(
         info,
@@ -62,10 +65,9 @@ pub fn system_info(_: &Arc<Process>, info: UserPtr<SystemInfo>) -> Result<(), Er
             processes: process::alive() as u32,
             frames_total: pool.total(),
             frames_free: free,
-            // The three are read one after the other, and others allocate meanwhile.
-            frames_reserved: free.saturating_sub(available + heap::promised()),
+            frames_reserved: free.saturating_sub(pool.available()),
             frames_boot: memory::boot_frames(),
-            frames_heap: memory::kernel_frames(),
+            frames_heap: memory::kernel_frames() + promised,
             heap_used: heap::used() as u64,
             syscalls: totals.syscalls,
             faults: totals.faults,

@@ -21,7 +21,7 @@ pub fn run() {
         protection(region, protect);
         give(region, moved);
     }
-    // Only where there is memory for it: `--memory 3G`.
+    // Only where there is memory for it; the runner's default for the benchmark is enough.
     if let Ok(region) = committed(LARGE) {
         mapping(region, "map_262144", "unmap_262144");
         give(region, "move_262144");

@@ -1,5 +1,7 @@
 //! What takes a second process: starting it, sharing with it, and sleeping rings.
 
+use core::hint::spin_loop;
+
 use programs::expect;
 use rt::{
     Env, FOREVER, Handle, Mode, Process, ProcessState, Receiver, Region, Rights, Sender, Spawn,
@@ -10,6 +12,8 @@ use crate::measure::{now, report};
 /// Round trips and starts of each figure.
 const ROUNDS: usize = 64;
 const STARTS: usize = 8;
+/// Pauses after which the other CPU has found nothing to do and sleeps.
+const TURNS: u32 = 4096;
 
 /// Pages that one side has filled when the other touches them.
 const SHARED_PAGES: u64 = 512;
@@ -53,39 +57,90 @@ pub fn measure(env: &Env) {
     if cpus == 1 {
         report("ring_sleep_round_trip", round_trip(image, 1 << 0));
     } else {
-        // One way is half of a round trip; each wakes a sleeper on the other CPU.
-        report("ring_sleep_other_cpu", round_trip(image, 1 << 1) / 2);
+        report("ring_sleep_other_cpu", wake_other_cpu(image));
     }
 }
 
-/// The least that a message there and back takes, when both sides sleep in between.
-fn round_trip(image: Handle, partner_cpus: u64) -> u64 {
-    let (there_in, there_out) = expect!(rt::ring(64, 8), "bench: a ring");
-    let (back_in, back_out) = expect!(rt::ring(64, 8), "bench: a ring");
-    let partner = Spawn::new(image, "bench")
-        .arg("partner")
-        .arg("echo")
-        .handle(there_out, Mode::Move, Rights::all())
-        .handle(back_in, Mode::Move, Rights::all())
-        .cpus(partner_cpus);
-    let partner = expect!(partner.start(), "bench: starting a partner");
-    let mut sender = expect!(rt::open_sender(there_in), "bench: a ring");
-    let mut receiver = expect!(rt::open_receiver(back_out), "bench: a ring");
+/// A partner that answers, and a ring in each direction to it.
+struct Echo {
+    sender: Sender,
+    receiver: Receiver,
+    process: Process,
+}
+
+impl Echo {
+    fn start(image: Handle, cpus: u64) -> Echo {
+        let (there_in, there_out) = expect!(rt::ring(64, 8), "bench: a ring");
+        let (back_in, back_out) = expect!(rt::ring(64, 8), "bench: a ring");
+        let partner = Spawn::new(image, "bench")
+            .arg("partner")
+            .arg("echo")
+            .handle(there_out, Mode::Move, Rights::all())
+            .handle(back_in, Mode::Move, Rights::all())
+            .cpus(cpus);
+        Echo {
+            process: expect!(partner.start(), "bench: starting a partner"),
+            sender: expect!(rt::open_sender(there_in), "bench: a ring"),
+            receiver: expect!(rt::open_receiver(back_out), "bench: a ring"),
+        }
+    }
+
+    /// Sends a message and waits for the answer: when the partner received it.
+    fn pass(&mut self) -> u64 {
+        let mut message = [0; 8];
+        expect!(self.sender.send(&message, FOREVER), "bench: sending");
+        let received = self.receiver.receive(&mut message, FOREVER);
+        expect!(received, "bench: receiving");
+        u64::from_le_bytes(message)
+    }
+
+    /// Lets the partner look in vain until it sleeps: where instructions are the clock, a pause
+    /// gives the other CPU its turn, and an end looks a few hundred times at most. Answers the
+    /// system calls that the partner has made; each sleep is one.
+    fn calls_until_asleep(&self) -> u64 {
+        for _ in 0..TURNS {
+            spin_loop();
+        }
+        expect!(self.process.info(), "bench: facts about a partner").syscalls
+    }
+
+    fn finish(self) {
+        drop((self.sender, self.receiver));
+        finish(&self.process);
+    }
+}
+
+/// The least that a message there and back takes on one CPU, where each side has to sleep for the
+/// other to run.
+fn round_trip(image: Handle, cpus: u64) -> u64 {
+    let mut echo = Echo::start(image, cpus);
     let mut least = u64::MAX;
     for _ in 0..ROUNDS {
         let start = now();
-        pass(&mut sender, &mut receiver);
+        echo.pass();
         least = least.min(now() - start);
     }
-    drop(sender);
-    finish(&partner);
+    echo.finish();
     least
 }
 
-fn pass(sender: &mut Sender, receiver: &mut Receiver) {
-    let mut message = [0; 8];
-    expect!(sender.send(&message, FOREVER), "bench: sending");
-    expect!(receiver.receive(&mut message, FOREVER), "bench: receiving");
+/// The least from before a message is sent until a sleeper on the other CPU has it. One tick
+/// counts an instruction of either CPU, so this is the sum over both. The sleeper's barrier is a
+/// fence, which it executed before it slept.
+fn wake_other_cpu(image: Handle) -> u64 {
+    let mut echo = Echo::start(image, 1 << 1);
+    let (mut least, mut calls) = (u64::MAX, 0);
+    for _ in 0..ROUNDS {
+        let before = core::mem::replace(&mut calls, echo.calls_until_asleep());
+        if calls == before {
+            rt::println!("bench: a partner did not go to sleep");
+            rt::exit(1);
+        }
+        let start = now();
+        least = least.min(echo.pass() - start);
+    }
+    echo.finish();
+    least
 }
 
 fn finish(partner: &Process) {
@@ -106,6 +161,7 @@ pub fn run(env: &Env, what: &str) -> u8 {
             let mut message = [0; 8];
             // Until the other side drops its end.
             while receiver.receive(&mut message, FOREVER).is_ok() {
+                message = now().to_le_bytes();
                 expect!(sender.send(&message, FOREVER), "bench: answering");
             }
         }

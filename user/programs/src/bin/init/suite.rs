@@ -28,6 +28,10 @@ pub fn run(initrd: &Initrd, filter: Option<&str>) -> u8 {
         return 0;
     }
     let image = initrd.image("suite");
+    // The heap of this process grows with its first process, which no case is to blame for.
+    let first = start(initrd, image, "suite", Some("exit"));
+    let _ = first.wait(rt::FOREVER);
+    drop(first);
     let (mut passed, mut failed) = (0, 0);
     for (id, sentence) in CASES {
         if filter.is_some_and(|filter| !id.contains(filter)) {
@@ -118,6 +122,8 @@ impl Held {
                 rt::println!("init: something was left behind: {self:?} became {now:?}");
                 return false;
             }
+            // An emulated machine gives the other CPUs their turn when it sees this.
+            core::hint::spin_loop();
             // SAFETY: the call touches no memory.
             let _ = unsafe { rt::sys::thread_yield() };
         }

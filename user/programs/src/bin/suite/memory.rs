@@ -1,14 +1,18 @@
 //! Regions and mappings.
 
+mod elsewhere;
+
 use abi::limits::{LEAF_SIZE, MAX_REGION, USER_END};
-use rt::{Env, Error, Handle, MapFlags, Mode, Process, RegionFlags, Rights};
+use rt::{Env, Error, Handle, MapFlags, Process, RegionFlags, Rights};
+
+pub use elsewhere::{destroy_elsewhere, seal_elsewhere, worker, worker_faults};
 
 use crate::Case;
 use crate::calls::{
     READ_WRITE, cap_drop, cap_info, cap_same, map, map_all, peek, poke, protect as protect_mapping,
     region, region_create, region_destroy, region_info, region_seal, unmap,
 };
-use crate::check::{WRITE, eventually, faults_at, other_cpu, wait};
+use crate::check::{WRITE, wait};
 
 const PAGE: u64 = 4096;
 
@@ -301,57 +305,8 @@ pub fn destroy(_: &Case) {
     same!(peek(start), 0, "what is there now");
 }
 
-/// Starts a child that works on the region on another CPU, and waits until it does.
-pub fn worker(case: &Case, role: &str, shared: Handle, rights: Rights) -> (Process, u64) {
-    let flags = region(PAGE);
-    let flag = map_all(flags, READ_WRITE);
-    let access = rights | Rights::MAP | Rights::INSPECT;
-    let spawn = case
-        .child(role)
-        .handle(shared, Mode::Share, access)
-        .handle(flags, Mode::Share, READ_WRITE | Rights::MAP)
-        .cpus(other_cpu());
-    let process = done!(spawn.start(), "starting a worker");
-    eventually("the worker to begin", || peek(flag) != 0);
-    (process, flag)
-}
-
-/// It has to end by a fault where it worked.
-pub fn worker_faults(process: &Process, flag: u64) -> rt::ProcessStatus {
-    let address = peek(flag);
-    let status = faults_at(process, address);
-    let count = peek(flag + 8);
-    check!(count > 0, "the worker never worked");
-    status
-}
-
-pub fn destroy_elsewhere(case: &Case) {
-    for _ in 0..20 {
-        let shared = region(PAGE);
-        let (process, flag) = worker(case, "read_for_ever", shared, Rights::READ);
-        done!(region_destroy(shared), "destroying");
-        let count = peek(flag + 8);
-        worker_faults(&process, flag);
-        // It may have read once more before it counted, but not after.
-        check!(
-            peek(flag + 8) <= count + 1,
-            "it read on after the region was gone"
-        );
-    }
-}
-
-pub fn seal_elsewhere(case: &Case) {
-    for _ in 0..20 {
-        let shared = region(PAGE);
-        let mine = map_all(shared, Rights::READ);
-        let (process, flag) = worker(case, "write_for_ever", shared, READ_WRITE);
-        done!(region_seal(shared), "sealing");
-        let word = peek(mine);
-        let status = worker_faults(&process, flag);
-        same!(status.error_code & WRITE, WRITE, "the kind of access");
-        same!(peek(mine), word, "what was written after the seal");
-    }
-}
+/// Frames that the kernel may keep for itself when nobody gets any more.
+const SPARE: u64 = 128;
 
 pub fn exhaustion(_: &Case) {
     let before = done!(rt::system_info(), "system_info");
@@ -371,7 +326,7 @@ pub fn exhaustion(_: &Case) {
     check!(count > 0 && len < PAGE, "memory never ran out");
     let full = done!(rt::system_info(), "system_info");
     check!(
-        full.frames_free - full.frames_reserved < 16,
+        full.frames_free - full.frames_reserved < SPARE,
         "memory ran out too early: {} frames were left",
         full.frames_free - full.frames_reserved
     );

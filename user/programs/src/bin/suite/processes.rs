@@ -144,7 +144,7 @@ pub fn many(case: &Case) {
 pub fn too_many(case: &Case) {
     let mut children = alloc::vec::Vec::new();
     let refusal = loop {
-        match case.child("spin").start() {
+        match case.child("idle").start() {
             Ok(child) => children.push(child),
             Err(error) => break error,
         }
@@ -154,7 +154,10 @@ pub fn too_many(case: &Case) {
         matches!(refusal, Error::Limit | Error::NoMemory),
         "the last answer: {refusal}"
     );
-    children.iter().for_each(is_killed);
+    for child in &children {
+        done!(child.kill(), "killing");
+        let _ = wait(child);
+    }
     drop(children);
     eventually("a place to be free", || {
         case.child("nothing").start().is_ok()
@@ -311,6 +314,13 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
         "spin" => loop {
             core::hint::spin_loop();
         },
+        "idle" => {
+            // Where memory has run out there is nothing to sleep at, and nothing to stay for.
+            if let Ok((_peer, end)) = rt::ring(64, 16) {
+                let answer = ring_wait(end, 1, FOREVER);
+                check!(false, "the sleep ended: {answer:?}");
+            }
+        }
         "sleep" => {
             poke(map_all(env.handle(1), READ_WRITE), 1);
             let answer = ring_wait(env.handle(0), 1, FOREVER);
@@ -328,7 +338,10 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             // SAFETY: all that share the word use it as an atomic one.
             let count = unsafe { AtomicU64::from_ptr(page as *mut u64) };
             count.fetch_add(1, Ordering::Relaxed);
-            eventually("the others", || peek(page + 8) != 0);
+            let nobody = small_ring().1;
+            while peek(page + 8) == 0 {
+                refused!(ring_wait(nobody, 1, rt::in_ms(1)), Error::TimedOut, "a nap");
+            }
         }
         "counter" => return Some(COUNTER.fetch_add(1, Ordering::Relaxed) as u8 + 1),
         "vectors" => {
