@@ -251,10 +251,11 @@ pub fn segments(case: &Case) {
         &u64::MAX.to_le_bytes(),
         "a size that overflows",
     );
+    let last = done!(good.loads().last().ok_or(Error::NotFound), "a segment");
     let answer = good.changed(
         good.bytes.len(),
         &[(
-            data + field::SEGMENT_MEMORY_SIZE,
+            last + field::SEGMENT_MEMORY_SIZE,
             &(2u64 << 30).to_le_bytes(),
         )],
     );
