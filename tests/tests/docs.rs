@@ -1,0 +1,188 @@
+//! The documents are true as far as a machine can tell: links lead somewhere, tests that are named
+//! exist, and nothing speaks of the machine that it was written on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use handover_tests::build::repository;
+use handover_tests::sabotage::ENTRIES;
+
+/// README.md and everything in docs/ that is text.
+fn documents() -> Vec<PathBuf> {
+    let root = repository();
+    let mut found = vec![root.join("README.md")];
+    let mut directories = vec![root.join("docs")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).expect("docs can be read") {
+            let path = entry.expect("docs can be read").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The text and the target of every link, outside of code blocks.
+fn links(text: &str) -> Vec<(String, String)> {
+    let mut in_block = false;
+    let prose: Vec<&str> = text
+        .lines()
+        .filter(|line| {
+            let fence = line.starts_with("```");
+            in_block ^= fence;
+            !in_block && !fence
+        })
+        .collect();
+    let prose = prose.join("\n");
+    let mut found = Vec::new();
+    for (at, _) in prose.match_indices("](") {
+        let name = prose[..at].rsplit('[').next().unwrap_or_default();
+        if let Some((target, _)) = prose[at + 2..].split_once(')') {
+            found.push((name.to_owned(), target.to_owned()));
+        }
+    }
+    found
+}
+
+/// Everything between single backquotes.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut broken = Vec::new();
+    for document in documents() {
+        if document.extension().is_none_or(|kind| kind != "md") {
+            continue;
+        }
+        for (name, target) in links(&read(&document)) {
+            if target.starts_with("https://") {
+                continue;
+            }
+            let file = target.split('#').next().unwrap_or_default();
+            let path = document.with_file_name(file);
+            let named = name.trim_matches('`').rsplit("::").next().unwrap_or("");
+            let names_item = name.starts_with('`') && is_word(named) && file.ends_with(".rs");
+            let found = if names_item {
+                path.is_file() && (file.contains(named) || read(&path).contains(named))
+            } else {
+                file.is_empty() || path.exists()
+            };
+            if !found {
+                broken.push(format!("{}: [{name}]({target})", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn decisions_are_numbered_without_gaps() {
+    let directory = repository().join("docs/adr");
+    let mut numbers: Vec<usize> = fs::read_dir(directory)
+        .expect("there are decisions")
+        .map(|entry| entry.expect("they can be read").file_name())
+        .map(|name| name.to_string_lossy()[..4].parse().expect("a number"))
+        .collect();
+    numbers.sort_unstable();
+    assert!(numbers.iter().copied().eq(1..=numbers.len()), "{numbers:?}");
+}
+
+#[test]
+fn tests_that_invariants_name_exist() {
+    let root = repository();
+    let cases = read(&root.join("user/programs/src/cases.rs"));
+    let invariants = read(&root.join("docs/INVARIANTS.md"));
+    let mut named = 0;
+    let mut missing = Vec::new();
+    for name in quoted(&invariants) {
+        let exists = if let Some(sabotage) = name.strip_prefix("sabotage=") {
+            sabotage == "name" || ENTRIES.iter().any(|entry| entry.name == sabotage)
+        } else if let Some((file, test)) = name.split_once("::")
+            && file.starts_with(|c: char| c.is_ascii_lowercase())
+        {
+            (file, test) == ("file", "test")
+                || ["tests/tests", "ring/tests", "tests/embed/tests"]
+                    .map(|directory| root.join(directory).join(format!("{file}.rs")))
+                    .iter()
+                    .any(|path| path.is_file() && has_test(&read(path), test))
+        } else if let Some((group, case)) = name.split_once('.')
+            && is_word(group)
+            && is_word(case)
+        {
+            name == "group.case" || cases.contains(&format!("{group}::{case} \""))
+        } else {
+            continue;
+        };
+        named += 1;
+        if !exists {
+            missing.push(name);
+        }
+    }
+    assert!(named > 50, "only {named} tests are named");
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Whether a file has the function `test`, with the attribute that makes it one.
+fn has_test(source: &str, test: &str) -> bool {
+    let function = format!("fn {test}(");
+    source
+        .split("#[test]")
+        .skip(1)
+        .any(|rest| rest.split("fn ").nth(1).is_some() && first_function(rest) == function)
+}
+
+/// The beginning of the first function in a text, up to its parameters.
+fn first_function(source: &str) -> &str {
+    let start = source.find("fn ").unwrap_or(source.len());
+    let end = source[start..].find('(').map_or(start, |at| start + at + 1);
+    &source[start..end]
+}
+
+#[test]
+fn every_sabotage_is_in_the_invariants() {
+    let invariants = read(&repository().join("docs/INVARIANTS.md"));
+    for entry in ENTRIES {
+        assert!(
+            invariants.contains(&format!("`sabotage={}`", entry.name)),
+            "{}",
+            entry.name
+        );
+    }
+}
+
+#[test]
+fn documents_know_no_machine() {
+    let directories = ["work", "root", "home", "tmp", "Users"];
+    for document in documents() {
+        let text = read(&document);
+        for directory in directories {
+            let path = format!("/{directory}/");
+            assert!(!text.contains(&path), "{}: {path}", document.display());
+        }
+        for word in ["@RUN@", "@BIG@", "@BENCH@"] {
+            assert!(!text.contains(word), "{}: {word}", document.display());
+        }
+    }
+}
+
+#[test]
+fn the_picture_says_what_it_shows() {
+    let picture = read(&repository().join("docs/architecture.svg"));
+    for part in ["<title>", "viewBox", "prefers-color-scheme"] {
+        assert!(picture.contains(part), "{part}");
+    }
+}
