@@ -2,8 +2,9 @@
 //!
 //! An allocation that fails in the middle of a system call would be a panic. So whoever is going to
 //! allocate calls [`ensure`] first, which promises the heap frames, and can still refuse. An
-//! allocation that finds no place, however the free bytes are scattered, draws on the promise: the
-//! new pages follow one another, so anything that fits them succeeds. The heap never shrinks.
+//! allocation that finds no place, however the free bytes are scattered, makes the heap grow: out of
+//! free memory while there is any, then out of the promise. The new pages follow one another, so
+//! anything that fits them succeeds. The heap never shrinks.
 
 #![allow(unsafe_code)] // An allocator is unsafe by its contract.
 
@@ -56,10 +57,8 @@ unsafe impl GlobalAlloc for KernelHeap {
             }
             // What is free at the heap's end may be too short, or misaligned.
             let bytes = (layout.size() + layout.align()) as u64;
-            for _ in 0..bytes.div_ceil(PAGE_SIZE) {
-                if grow_by_a_page(state, &mut promised_frame).is_err() {
-                    return ptr::null_mut();
-                }
+            if grow(state, bytes.div_ceil(PAGE_SIZE)).is_err() {
+                return ptr::null_mut();
             }
             let block = state.heap.allocate_first_fit(layout);
             block.map_or(ptr::null_mut(), ptr::NonNull::as_ptr)
@@ -115,6 +114,28 @@ pub fn used() -> usize {
     cpu::without_interrupts(|| ALLOCATOR.0.lock().heap.used())
 }
 
+/// Grows by pages that follow one another: out of memory that is promised to nobody while there is
+/// enough, so that the size of a request is limited by memory only; else out of the promise.
+fn grow(state: &mut State, pages: u64) -> Result<(), NoMemory> {
+    let memory = machine::ipc().platform();
+    // A table for each 512 pages, and what they and the pages hang on.
+    let frames = pages + pages / 512 + 3;
+    if memory.reserve(frames) {
+        let mut left = frames;
+        let mut source = || {
+            left = left.checked_sub(1)?;
+            reserved_frame()
+        };
+        let grown = (0..pages).try_for_each(|_| grow_by_a_page(state, &mut source));
+        memory.unreserve(left);
+        return grown;
+    }
+    if pages > PROMISED.load(Ordering::Relaxed) {
+        return Err(NoMemory);
+    }
+    (0..pages).try_for_each(|_| grow_by_a_page(state, &mut promised_frame))
+}
+
 /// Draws on the promise.
 fn promised_frame() -> Option<u64> {
     PROMISED
@@ -122,6 +143,11 @@ fn promised_frame() -> Option<u64> {
             promised.checked_sub(1)
         })
         .ok()?;
+    reserved_frame()
+}
+
+/// A frame for the heap on a promise that was made for it.
+fn reserved_frame() -> Option<u64> {
     let memory = machine::ipc().platform();
     let frame = memory.allocate(None, Budget::Reserved)?;
     memory

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // The direct map and the page tables are reached from here.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use arch::apic::{Ipi, send_ipi};
 use arch::{cpu, phys, tlb};
@@ -82,15 +83,21 @@ impl Frames for Kernel {
     }
 
     fn load_u32(&self, frame: Frame, offset: usize) -> u32 {
-        // SAFETY: a fixed frame of a ring is in place while either end is open (S4).
-        let word = unsafe { phys::entry(frame.address(), offset / 8) };
-        (word.load(core::sync::atomic::Ordering::Acquire) >> (offset % 8 * 8)) as u32
+        word(frame, offset).load(Ordering::Acquire)
     }
 
     fn store_u32(&self, frame: Frame, offset: usize, value: u32) {
-        // SAFETY: as for `write`; only the kernel writes the words that it stores.
-        unsafe { phys::write_bytes(frame.address(), offset, &value.to_le_bytes()) };
+        word(frame, offset).store(value, Ordering::Release);
     }
+}
+
+/// A word that programs may access at the same time.
+fn word(frame: Frame, offset: usize) -> &'static AtomicU32 {
+    assert!(offset < 4096 && offset.is_multiple_of(4));
+    let address = phys::to_virtual(frame.address()).wrapping_add(offset);
+    // SAFETY: an aligned word in the direct map. The frame is a fixed one of a ring, in place while
+    // either end is open (S4), and everybody accesses its words atomically.
+    unsafe { AtomicU32::from_ptr(address.cast()) }
 }
 
 impl Mmu for Kernel {

@@ -9,7 +9,7 @@ use crate::{Initrd, READ_INITRD};
 /// How long a case may take, in ms of the guest's clock.
 const LIMIT_MS: u64 = 20_000;
 /// How long its children may take to be gone after it, in ms.
-const SETTLE_MS: u64 = 500;
+const SETTLE_MS: u64 = 5_000;
 
 /// What cases may do with the initrd.
 const INITRD_RIGHTS: Rights = READ_INITRD.union(Rights::GRANT).union(Rights::DUPLICATE);
