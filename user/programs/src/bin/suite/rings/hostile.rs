@@ -70,13 +70,14 @@ pub fn hostile_producer(case: &Case) {
     ];
     for (offset, word) in lies {
         let (to, from) = small_ring();
+        // Before the first lie: an end that finds one when it opens is refused there.
+        let mut receiver = done!(rt::open_receiver(from), "opening an end");
         let child = start(
             case.child("lie")
                 .arg(&alloc::format!("{offset}"))
                 .arg(&alloc::format!("{word}"))
                 .handle(to, Mode::Move, ALL),
         );
-        let mut receiver = done!(rt::open_receiver(from), "opening an end");
         eventually("the lie", || receiver.peer_state() != EndState::Open);
         succeeds(&child);
         let mut target = [0; 56];
@@ -101,13 +102,13 @@ pub fn hostile_producer(case: &Case) {
 pub fn hostile_consumer(case: &Case) {
     for head in [1u32, 100, 1 << 31, u32::MAX - 1] {
         let (to, from) = small_ring();
+        let mut sender = done!(rt::open_sender(to), "opening an end");
         let child = start(
             case.child("lie")
                 .arg(&alloc::format!("{CONSUMER_OFFSET}"))
                 .arg(&alloc::format!("{head}"))
                 .handle(from, Mode::Move, ALL),
         );
-        let mut sender = done!(rt::open_sender(to), "opening an end");
         succeeds(&child);
         refused!(
             sender.len(),
