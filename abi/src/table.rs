@@ -21,8 +21,8 @@ macro_rules! for_each_syscall {
             1 AbiInfo abi_info() -> u64, rights [], errors [];
             /// Returns the monotonic clock in nanoseconds. It begins near 0 at boot.
             2 ClockNow clock_now() -> u64, rights [], errors [];
-            /// Writes bytes to the console as they are and returns their number. At most 4,096 at a time; those that are not printable ASCII, tab or newline appear as `?`.
-            3 DebugWrite debug_write(bytes: UserPtr<u8>, len: u64) -> u64, rights [], errors [TooLarge, Fault];
+            /// Writes text to the console and returns the number of its bytes, at most 4,096. Those that are not printable ASCII, tab or newline appear as `?`.
+            3 DebugWrite debug_write(bytes: UserPtr<u8>, len: u64) -> u64, rights [], errors [TooLarge, Fault, NoMemory];
             /// Lets other threads of this CPU run first.
             4 ThreadYield thread_yield() -> (), rights [], errors [];
             /// Ends the calling process with a status; everything that it held is returned, and every peer is told.
@@ -30,7 +30,7 @@ macro_rules! for_each_syscall {
             /// Fills in what the system holds and has done.
             6 SystemInfo system_info(info: UserPtr<SystemInfo>) -> (), rights [], errors [Fault];
 
-            /// Starts a new process from an image, with exactly the listed handles (in this order) and nothing else. All or nothing: when it fails, every handle is still the caller's. `Overlap`: one handle listed twice by Move.
+            /// Starts a new process from an image, under a name of printable ASCII, with exactly the listed handles (in this order) and nothing else. All or nothing: when it fails, every handle is still the caller's. `Overlap`: one handle listed twice by Move.
             10 ProcessSpawn process_spawn(args: UserPtr<SpawnArgs>) -> Handle, rights [EXECUTE], errors [Fault, Invalid, BadHandle, WrongKind, Denied, InTransit, Shared, Revoked, Overlap, Unsupported, TooLarge, NoMemory, Limit];
             /// Waits until a process has ended and tells how. Any number of waiters get the answer, each as often as it asks.
             11 ProcessWait process_wait(process: Handle, deadline: u64, status: UserPtr<ProcessStatus>) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, WouldBlock, TimedOut, Interrupted, NoMemory];
@@ -68,7 +68,7 @@ macro_rules! for_each_syscall {
             /// Tells whether two handles name one object.
             44 CapSame cap_same(a: Handle, b: Handle) -> bool, rights [], errors [BadHandle, InTransit, Revoked];
 
-            /// Offers an object to the process at the other end of `via` (a ring end, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE. After Move the caller can't reach the object any more when this returns.
+            /// Offers an object to the process at the other end of `via` (a ring end, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE. After Move the caller can't reach the object any more when this returns. `Shared`: another capability gives access to what is to be moved, or one derived from it has more rights than would be granted.
             50 Grant grant(handle: Handle, via: Handle, mode: Mode, rights: Rights) -> Token, rights [GRANT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Shared, Invalid, PeerClosed, Unsupported, NoMemory, Limit];
             /// Takes what the process at the other end of `via` offered to this one. Works once. Any token that is not for this process, not from there, used up or withdrawn is `NotFound`.
             51 Accept accept(token: Token, via: Handle) -> Handle, rights [], errors [BadHandle, WrongKind, InTransit, NotFound, Revoked, NoMemory, Limit];

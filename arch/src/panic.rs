@@ -26,7 +26,7 @@ pub fn in_progress() -> bool {
 pub fn report(message: fmt::Arguments) -> ! {
     let frame_pointer = backtrace::frame_pointer();
     begin();
-    serial::write_fmt(format_args!("panic on CPU {}: {message}\n", cpu::current()));
+    serial::write_line(format_args!("panic on CPU {}: {message}", cpu::current()));
     finish(frame_pointer)
 }
 
@@ -41,21 +41,21 @@ pub(crate) fn trapped(frame: &TrapFrame, address: u64) -> ! {
     let cr2 = x86_64::registers::control::Cr2::read_raw();
     match frame.vector {
         PAGE_FAULT if stack::is_guard(address) => {
-            serial::write_fmt(format_args!("{what}: stack overflow at {address:#018x}\n"));
+            serial::write_line(format_args!("{what}: stack overflow at {address:#018x}"));
         }
-        PAGE_FAULT => serial::write_fmt(format_args!("{what}: access to {address:#018x}\n")),
+        PAGE_FAULT => serial::write_line(format_args!("{what}: access to {address:#018x}")),
         DOUBLE_FAULT if stack::is_guard(cr2) => {
-            serial::write_fmt(format_args!("{what}: stack overflow at {cr2:#018x}\n"));
+            serial::write_line(format_args!("{what}: stack overflow at {cr2:#018x}"));
         }
-        _ => serial::write_fmt(format_args!("{what} (vector {})\n", frame.vector)),
+        _ => serial::write_line(format_args!("{what} (vector {})", frame.vector)),
     }
-    serial::write_fmt(format_args!(
+    serial::write_line(format_args!(
         "  error {:#x} rip {:#018x} rflags {:#x} cs {:#x} ss {:#x}\n\
          \x20 rax {:#018x} rbx {:#018x} rcx {:#018x} rdx {:#018x}\n\
          \x20 rsi {:#018x} rdi {:#018x} rbp {:#018x} rsp {:#018x}\n\
          \x20 r8  {:#018x} r9  {:#018x} r10 {:#018x} r11 {:#018x}\n\
          \x20 r12 {:#018x} r13 {:#018x} r14 {:#018x} r15 {:#018x}\n\
-         \x20 at {:#018x}\n",
+         \x20 at {:#018x}",
         frame.error_code,
         frame.rip,
         frame.rflags,
@@ -120,7 +120,7 @@ fn begin() {
 
 fn finish(frame_pointer: u64) -> ! {
     backtrace::walk(frame_pointer, |address| {
-        serial::write_fmt(format_args!("  at {address:#018x}\n"))
+        serial::write_line(format_args!("  at {address:#018x}"))
     });
     exit(ExitCode::Panic)
 }

@@ -10,33 +10,56 @@ use crate::cpu;
 
 const COM1: u16 = 0x3f8;
 
-static PORT: Mutex<Option<Uart16550<PioBackend>>> = Mutex::new(None);
+static PORT: Mutex<Option<Port>> = Mutex::new(None);
+
+struct Port {
+    uart: Uart16550<PioBackend>,
+    /// Whether what was written last ended a line.
+    at_line_start: bool,
+}
+
+impl Port {
+    fn send(&mut self, bytes: &[u8]) {
+        self.uart.send_bytes_exact(bytes);
+        if let Some(last) = bytes.last() {
+            self.at_line_start = *last == b'\n';
+        }
+    }
+}
 
 /// Sets the port up. Without a working port all output is dropped.
 pub(crate) fn init() {
     // SAFETY: COM1 belongs to this module alone.
-    let Ok(mut port) = (unsafe { Uart16550::new_port(COM1) }) else {
+    let Ok(mut uart) = (unsafe { Uart16550::new_port(COM1) }) else {
         return;
     };
-    if port.init(Config::default()).is_ok() {
-        *PORT.lock() = Some(port);
+    if uart.init(Config::default()).is_ok() {
+        *PORT.lock() = Some(Port {
+            uart,
+            at_line_start: true,
+        });
     }
 }
 
-/// Writes formatted text as a whole. Interrupts are off meanwhile.
-pub fn write_fmt(text: fmt::Arguments) {
+/// Writes formatted text on a line of its own: ends the line first that a program may have begun.
+/// Interrupts are off meanwhile.
+pub fn write_line(text: fmt::Arguments) {
     with_port(|port| {
+        if !port.at_line_start {
+            port.send(b"\n");
+        }
         // The port accepts everything; an error can only come from a `Display` that fails, and its text is lost.
-        let _ = Output(port).write_fmt(text);
+        let _ = port.write_fmt(text);
+        port.send(b"\n");
     });
 }
 
 /// Writes bytes as they are, as a whole.
 pub fn write_bytes(bytes: &[u8]) {
-    with_port(|port| port.send_bytes_exact(bytes));
+    with_port(|port| port.send(bytes));
 }
 
-fn with_port(f: impl FnOnce(&mut Uart16550<PioBackend>)) {
+fn with_port(f: impl FnOnce(&mut Port)) {
     cpu::without_interrupts(|| {
         if let Some(port) = PORT.lock().as_mut() {
             f(port);
@@ -55,11 +78,9 @@ pub(crate) unsafe fn break_lock() {
     }
 }
 
-struct Output<'a>(&'a mut Uart16550<PioBackend>);
-
-impl Write for Output<'_> {
+impl Write for Port {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.send_bytes_exact(text.as_bytes());
+        self.send(text.as_bytes());
         Ok(())
     }
 }

@@ -24,14 +24,12 @@ struct Pool {
     partial: u64,
     /// Top of the first free stack, 0 for none. Each free stack holds the next one's top in its lowest word.
     free: u64,
-    free_count: usize,
 }
 
 static POOL: Mutex<Pool> = Mutex::new(Pool {
     given: 0,
     partial: 0,
     free: 0,
-    free_count: 0,
 });
 
 /// A kernel stack of its owner. Dropping it gives it back.
@@ -52,7 +50,6 @@ impl KernelStack {
                 let top = pool.free;
                 // SAFETY: a free stack is mapped, and its lowest word was written when it was freed.
                 pool.free = unsafe { ((top - STACK_SIZE) as *const u64).read() };
-                pool.free_count -= 1;
                 return Ok(Self { top });
             }
             if pool.given == SLOTS {
@@ -93,14 +90,8 @@ impl Drop for KernelStack {
             // SAFETY: the stack is mapped and nobody's any more.
             unsafe { ((self.top - STACK_SIZE) as *mut u64).write(pool.free) };
             pool.free = self.top;
-            pool.free_count += 1;
         });
     }
-}
-
-/// How many stacks are free with their frames.
-pub fn free_count() -> usize {
-    cpu::without_interrupts(|| POOL.lock().free_count)
 }
 
 /// The stack that `address` lies in, the boot CPU's early one included. For reports: takes no lock.

@@ -11,6 +11,14 @@ use crate::lineage::NodeState;
 use crate::table::Table;
 use crate::{Capability, Ipc, Node, Payload, Platform};
 
+/// The domain at the other end of something.
+pub(crate) enum Peer {
+    /// It has that end.
+    Present(u64),
+    /// It had that end, which is closed.
+    Gone(u64),
+}
+
 /// A protection domain: an address space and a capability table.
 pub struct Domain<P: Platform> {
     koid: u64,
@@ -84,6 +92,11 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
+    /// Makes sure that `count` capabilities can be put into a domain that nobody else uses yet.
+    pub fn prepare(&self, domain: &Domain<P>, count: usize) -> Result<(), Error> {
+        domain.table.lock().prepare(count)
+    }
+
     /// Puts a capability into a domain.
     pub fn install(&self, domain: &Domain<P>, node: Arc<Node<P>>) -> Result<Handle, Error> {
         let mut table = domain.table.lock();
@@ -154,9 +167,8 @@ impl<P: Platform> Ipc<P> {
                 node.permit().set_live(false);
             }
         }
-        if let Payload::RingEnd(ring, _) = node.object().payload() {
-            self.memory
-                .detach(ring.region(), |permit| Arc::ptr_eq(permit, node.permit()));
+        if let Payload::RingEnd(..) = node.object().payload() {
+            self.clear_node(node);
         }
         self.release(node);
     }
@@ -176,7 +188,9 @@ impl<P: Platform> Ipc<P> {
         {
             self.memory.detach(region, |permit| !permit.is_live());
         }
-        self.drop_dead_grants();
+        if killed > 0 {
+            self.drop_dead_grants();
+        }
         Ok(killed)
     }
 
@@ -211,11 +225,11 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         via: Handle,
         rights: Rights,
-    ) -> Result<u64, Error> {
+    ) -> Result<Peer, Error> {
         let via = domain.look_up(via, None, rights)?;
         match via.object().payload() {
-            Payload::RingEnd(ring, end) => Ok(ring.holder(end.peer())),
-            Payload::Process(process) => Ok(self.platform().domain_of(process)),
+            Payload::RingEnd(ring, end) => Ok(ring.peer_of(*end)),
+            Payload::Process(process) => Ok(Peer::Present(self.platform().domain_of(process))),
             Payload::Region(_) | Payload::Image(..) => Err(Error::WrongKind),
         }
     }

@@ -12,6 +12,7 @@ use abi::limits::MAX_GRANTS;
 use abi::{Error, Handle, Mode, Rights, Token};
 
 use crate::chunks::Chunks;
+use crate::domain::Peer;
 use crate::lineage::NodeState;
 use crate::table::next_generation;
 use crate::{Domain, Ipc, Offer, Platform};
@@ -120,7 +121,8 @@ impl<P: Platform> Grants<P> {
 
 impl<P: Platform> Ipc<P> {
     /// Offers what `handle` stands for to the domain at the other end of `via`, and returns the
-    /// token. See [`begin`](Ipc::begin) for what is refused; `PeerClosed`: nobody is there;
+    /// token. See [`begin`](Ipc::begin) for what is refused; `PeerClosed`: nobody is there (if the
+    /// addressee ended in this very moment, mappings of what was to be moved are gone);
     /// `Limit`: the sender has [`MAX_GRANTS`] pending.
     pub fn grant(
         &self,
@@ -130,7 +132,10 @@ impl<P: Platform> Ipc<P> {
         mode: Mode,
         rights: Rights,
     ) -> Result<Token, Error> {
-        let addressee = self.peer_of(sender, via, Rights::GRANT)?;
+        let addressee = match self.peer_of(sender, via, Rights::GRANT)? {
+            Peer::Present(domain) => domain,
+            Peer::Gone(_) => return Err(Error::PeerClosed),
+        };
         if sender.pending_grants.load(Ordering::Relaxed) as usize >= MAX_GRANTS {
             return Err(Error::Limit);
         }
@@ -143,27 +148,16 @@ impl<P: Platform> Ipc<P> {
             }
         };
         sender.pending_grants.fetch_add(1, Ordering::Relaxed);
-        if cfg!(sabotage = "move_publishes_before_ack") {
-            return self.publish_early(index, offer);
+        let careless = cfg!(sabotage = "move_publishes_before_ack").then(|| offer.node.clone());
+        if careless.is_none() {
+            self.clear(&offer);
         }
-        self.clear(&offer);
         let published = self.grants.lock().publish(index, offer);
+        if let Some(node) = careless {
+            self.clear_node(&node);
+        }
         published.map_err(|offer| {
             sender.pending_grants.fetch_sub(1, Ordering::Relaxed);
-            self.withdraw(offer);
-            Error::PeerClosed
-        })
-    }
-
-    /// What a careless kernel would do: the receiver is let in before every CPU has acknowledged.
-    fn publish_early(&self, index: u32, offer: Offer<P>) -> Result<Token, Error> {
-        let node = offer.node.clone();
-        let published = self.grants.lock().publish(index, offer);
-        if let Some(region) = node.object().region() {
-            self.memory
-                .detach(region, |permit| Arc::ptr_eq(permit, node.permit()));
-        }
-        published.map_err(|offer| {
             self.withdraw(offer);
             Error::PeerClosed
         })
@@ -173,7 +167,9 @@ impl<P: Platform> Ipc<P> {
     /// is not for it, not from there, used or withdrawn. When it fails for want of memory, the
     /// token is still good.
     pub fn accept(&self, receiver: &Domain<P>, token: Token, via: Handle) -> Result<Handle, Error> {
-        let grantor = self.peer_of(receiver, via, Rights::empty())?;
+        // One that has ended may have left offers behind.
+        let (Peer::Present(grantor) | Peer::Gone(grantor)) =
+            self.peer_of(receiver, via, Rights::empty())?;
         let mut table = receiver.table.lock();
         table.prepare(1)?;
         let offer = self
@@ -187,7 +183,8 @@ impl<P: Platform> Ipc<P> {
         self.deliver(offer, receiver, table)
     }
 
-    /// Withdraws a grant of `sender` that was not accepted.
+    /// Withdraws a grant of `sender` that was not accepted. The handle of what was moved works again;
+    /// its mappings are gone.
     pub fn cancel(&self, sender: &Domain<P>, token: Token) -> Result<(), Error> {
         let offer = self
             .grants

@@ -278,17 +278,28 @@ impl<P: Platform> Lineage<P> {
 
     /// How many nodes are below this one.
     pub(crate) fn count_descendants(&self, node: &Node<P>) -> u64 {
-        let below = |mut index: u32| {
-            while let Some(parent) = self.branch(index).and_then(|b| b.parent) {
-                if parent == node.index {
+        self.descendants(node).count() as u64
+    }
+
+    /// Whether a node below this one has a right that is not among `rights`.
+    pub(crate) fn descendants_exceed(&self, node: &Node<P>, rights: Rights) -> bool {
+        self.descendants(node)
+            .any(|below| !rights.contains(below.rights()))
+    }
+
+    fn descendants(&self, node: &Node<P>) -> impl Iterator<Item = &Arc<Node<P>>> {
+        let top = node.index;
+        let is_below = move |mut index: u32| {
+            while let Some(parent) = self.branch(index).and_then(|branch| branch.parent) {
+                if parent == top {
                     return true;
                 }
                 index = parent;
             }
             false
         };
-        let nodes = self.branches.iter().flatten();
-        nodes.filter(|branch| below(branch.node.index)).count() as u64
+        let nodes = self.branches.iter().flatten().map(|branch| &branch.node);
+        nodes.filter(move |node| is_below(node.index))
     }
 
     fn kill(&mut self, index: u32) {

@@ -6,13 +6,14 @@
 use alloc::sync::Arc;
 use core::fmt;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use abi::ring::{End, EndState, Form, Geometry, Header, IndexPage};
 use abi::{Error, Handle, ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
 use mm::{Frame, MapRequest, Region};
 
+use crate::domain::Peer;
 use crate::{Domain, Ipc, Parked, Payload, Platform};
 
 /// Pages before the data.
@@ -38,6 +39,7 @@ struct Side<P: Platform> {
     /// The domain that has it, or had it last.
     holder: AtomicU64,
     sleeper: Lock<Option<P::Task>>,
+    closed: AtomicBool,
 }
 
 impl<P: Platform> Ring<P> {
@@ -54,6 +56,15 @@ impl<P: Platform> Ring<P> {
     /// The domain that has an end, or had it last.
     pub fn holder(&self, end: End) -> u64 {
         self.side(end).holder.load(Ordering::Acquire)
+    }
+
+    /// The domain at the other end of an end.
+    pub(crate) fn peer_of(&self, end: End) -> Peer {
+        let holder = self.holder(end.peer());
+        match self.side(end.peer()).closed.load(Ordering::Acquire) {
+            false => Peer::Present(holder),
+            true => Peer::Gone(holder),
+        }
     }
 
     pub(crate) fn set_holder(&self, end: End, domain: u64) {
@@ -155,6 +166,7 @@ impl<P: Platform> Ipc<P> {
         let side = || Side {
             holder: AtomicU64::new(domain.koid()),
             sleeper: Lock::new(Rank::Queue, None),
+            closed: AtomicBool::new(false),
         };
         Ok(Ring {
             region: region.clone(),
@@ -262,6 +274,7 @@ impl<P: Platform> Ipc<P> {
             Header::state_offset(end),
             EndState::Closed as u32,
         );
+        ring.side(end).closed.store(true, Ordering::Release);
         self.wake_end(ring, end.peer());
         if ring.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.memory.destroy_region(&ring.region);

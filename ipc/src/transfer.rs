@@ -55,7 +55,8 @@ impl<P: Platform> Ipc<P> {
     /// Checks that `sender` may hand `handle` over in this way, and begins.
     ///
     /// `Denied`: GRANT, or for Share DUPLICATE, or for Move MOVE is missing; `Shared`: a Move of
-    /// memory that another capability gives access to; `Unsupported`: CopyOnWrite. Of `rights`, those
+    /// memory that another capability gives access to, or one that would leave a capability derived
+    /// from it with more rights than it; `Unsupported`: CopyOnWrite. Of `rights`, those
     /// that the capability has not are not given.
     pub fn begin(
         &self,
@@ -88,8 +89,13 @@ impl<P: Platform> Ipc<P> {
                     return Err(Error::Shared);
                 }
                 let before = node.rights();
+                let after = before & rights;
+                // What was derived from it must not be left with more than it has (I4).
+                if lineage.descendants_exceed(&node, after) {
+                    return Err(Error::Shared);
+                }
                 node.set_state(NodeState::InTransit);
-                node.set_rights(before & rights);
+                node.set_rights(after);
                 drop(lineage);
                 Ok(Offer {
                     node,
@@ -105,12 +111,16 @@ impl<P: Platform> Ipc<P> {
 
     /// Takes the sender's access to what is moved away; no CPU has any when this returns.
     pub fn clear(&self, offer: &Offer<P>) {
-        if let Source::Moved { .. } = offer.source
-            && let Some(region) = offer.node.object().region()
-        {
-            let permit = offer.node.permit();
+        if let Source::Moved { .. } = offer.source {
+            self.clear_node(&offer.node);
+        }
+    }
+
+    /// Removes every mapping that was made under a node.
+    pub(crate) fn clear_node(&self, node: &Node<P>) {
+        if let Some(region) = node.object().region() {
             self.memory
-                .detach(region, |other| Arc::ptr_eq(other, permit));
+                .detach(region, |permit| Arc::ptr_eq(permit, node.permit()));
         }
     }
 

@@ -1,14 +1,7 @@
-//! `print!` and `println!` on the serial line: what one call writes stays together.
-
-/// Writes formatted text.
-#[macro_export]
-macro_rules! print {
-    ($($argument:tt)*) => { arch::serial::write_fmt(format_args!($($argument)*)) };
-}
+//! `println!` on the serial line: what one call writes is a line of its own, whatever programs wrote before.
 
 /// Writes a line.
 #[macro_export]
 macro_rules! println {
-    () => { $crate::print!("\n") };
-    ($($argument:tt)*) => { $crate::print!("{}\n", format_args!($($argument)*)) };
+    ($($argument:tt)*) => { arch::serial::write_line(format_args!($($argument)*)) };
 }

@@ -10,10 +10,15 @@ use arch::{cpu, phys, tlb};
 use ipc::{Ipc, Parked, Platform};
 use mm::{Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, FramePool, Frames, Mmu};
 use spin::Once;
+use static_assertions::const_assert;
 
 use crate::process::Process;
 use crate::sched;
 use crate::thread::Thread;
+
+// What the contract lets programs map lies within what the platform copies from and to.
+const_assert!(abi::limits::USER_START >= arch::layout::USER_START);
+const_assert!(abi::limits::USER_END <= arch::layout::USER_END);
 
 static IPC: Once<Ipc<Kernel>> = Once::new();
 

@@ -48,6 +48,7 @@ fn main() -> ! {
     memory::init();
     heap::ensure().expect("no memory for the kernel heap to grow");
     ranks::check();
+    warn_of_unknown_words(info);
     let seed = seed(info);
     random::init(seed.unwrap_or_else(clock::rdtsc));
     if let Some(seed) = seed {
@@ -80,6 +81,16 @@ fn start_cpu() -> ! {
 
 fn boot_info() -> &'static BootInfo {
     BOOT_INFO.get().expect("set by kernel_main")
+}
+
+/// Says which words of the command line mean nothing to this kernel.
+fn warn_of_unknown_words(info: &BootInfo) {
+    for word in info.command_line.split_ascii_whitespace() {
+        let number = word.strip_prefix("seed=");
+        if number.is_none_or(|number| number.parse::<u64>().is_err()) {
+            println!("kernel: the word `{word}` on the command line means nothing");
+        }
+    }
 }
 
 /// The number after `seed=` on the command line.

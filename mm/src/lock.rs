@@ -11,7 +11,7 @@ use core::ops::{Deref, DerefMut};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Rank {
-    /// The list of processes.
+    /// The thread of a process.
     Processes = 1,
     /// A capability table.
     Capabilities = 2,

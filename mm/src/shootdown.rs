@@ -31,8 +31,6 @@ pub enum Plan {
     },
     /// Forget everything of the user half.
     Full,
-    /// Execute a full barrier, nothing else.
-    Barrier,
 }
 
 impl Plan {
@@ -52,7 +50,10 @@ const ANY_SPACE: u64 = 0;
 const SWITCHING: u64 = u64::MAX;
 
 const KIND_FULL: u32 = u32::MAX;
-const KIND_BARRIER: u32 = u32::MAX - 1;
+
+/// Turns of waiting after which a build with debug assertions gives up: minutes, where a shootdown
+/// takes microseconds.
+const PATIENCE: u64 = 1 << 30;
 
 /// What one CPU wants of others. It is written only while nobody is pending.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ const KIND_BARRIER: u32 = u32::MAX - 1;
 struct Request {
     space: AtomicU64,
     va: AtomicU64,
-    /// The number of pages, or one of the kinds.
+    /// The number of pages, or the one that stands for everything.
     kind: AtomicU32,
     pending: AtomicU64,
 }
@@ -164,7 +165,6 @@ impl<M: Machine> Memory<M> {
             if space == ANY_SPACE || loaded == space || loaded == SWITCHING {
                 self.execute(match request.kind.load(Ordering::Relaxed) {
                     KIND_FULL => Plan::Full,
-                    KIND_BARRIER => Plan::Barrier,
                     count => Plan::Pages {
                         va: request.va.load(Ordering::Relaxed),
                         count,
@@ -222,7 +222,6 @@ impl<M: Machine> Memory<M> {
             let (kind, va) = match plan {
                 Plan::Pages { va, count } => (count, va),
                 Plan::Full => (KIND_FULL, 0),
-                Plan::Barrier => (KIND_BARRIER, 0),
             };
             request.space.store(space, Ordering::Relaxed);
             request.va.store(va, Ordering::Relaxed);
@@ -241,9 +240,16 @@ impl<M: Machine> Memory<M> {
             self.execute(plan);
         }
         // SYNC(shootdown.acknowledge)
+        let mut turns = 0_u64;
         while !others.is_empty() && request.pending.load(Ordering::Acquire) != 0 {
             self.serve();
             self.machine.relax();
+            turns += 1;
+            debug_assert!(
+                turns < PATIENCE,
+                "the CPUs {:#x} do not acknowledge a shootdown",
+                request.pending.load(Ordering::Relaxed)
+            );
         }
     }
 
@@ -256,7 +262,6 @@ impl<M: Machine> Memory<M> {
                 }
             }
             Plan::Full => self.machine.flush_all(),
-            Plan::Barrier => fence(Ordering::SeqCst),
         }
     }
 }

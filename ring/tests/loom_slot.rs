@@ -45,7 +45,7 @@ impl Kernel {
         self.woken.iter().for_each(Condvar::notify_all);
     }
 
-    /// `end` does nothing more for now, so a peer that still sleeps for something that is there was forgotten.
+    /// `end` does nothing more, so a peer that still sleeps for something that is there was forgotten.
     ///
     /// It is counted and woken: loom would call it a deadlock too, but not survive its own report of it.
     fn rests(&self, queue: &mut Queue, end: End) {

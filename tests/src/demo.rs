@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
+use crate::machine::{InstructionCount, Machine};
 use crate::serial::{Record, Transcript};
 use crate::table::{self, Align};
 
@@ -47,8 +48,8 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// Judges the transcript of a demonstration with `input` on `cpus` CPUs.
-pub fn judge(transcript: &Transcript, input: &[u8], cpus: u32) -> Verdict {
+/// Judges the transcript of a demonstration with `input` on a machine.
+pub fn judge(transcript: &Transcript, input: &[u8], machine: &Machine) -> Verdict {
     let expected = digest(input);
     let mut problems = Vec::new();
     let mut rows = Vec::new();
@@ -71,12 +72,17 @@ pub fn judge(transcript: &Transcript, input: &[u8], cpus: u32) -> Verdict {
         }
     }
     let fault = judge_fault(transcript, &mut problems);
-    judge_placement(transcript, cpus, &mut problems);
+    judge_placement(transcript, machine.cpus, &mut problems);
+    let counter = match machine.instruction_count {
+        InstructionCount::On => "instructions",
+        // The time-stamp counter counts time then, not work.
+        InstructionCount::Off => "clock ticks",
+    };
     let head = [
         ("way", Align::Left),
         ("bytes", Align::Right),
         ("kernel entries", Align::Right),
-        ("instructions", Align::Right),
+        (counter, Align::Right),
         ("digest", Align::Left),
     ];
     Verdict {

@@ -97,7 +97,7 @@ pub struct Options {
     pub kernel_words: Vec<String>,
 
     /// Stops before the first instruction and waits for gdb; no time limit
-    #[arg(long)]
+    #[arg(long, conflicts_with = "timeout")]
     pub gdb: bool,
 
     /// Makes instructions the clock, so that a run repeats exactly [default: on with tcg, off with --gdb]
@@ -131,15 +131,16 @@ pub enum Job {
 impl Job {
     /// The arguments of `init` for this job.
     pub fn arguments(&self) -> Vec<String> {
-        let word = |text: &str| text.to_owned();
-        match self {
-            Self::Demo => vec![word("demo")],
-            Self::Exec(words) => [vec![word("exec")], words.clone()].concat(),
-            Self::Suite(None) => vec![word("suite")],
-            Self::Suite(Some(filter)) => vec![word("suite"), filter.clone()],
-            Self::List => vec![word("suite"), word("--list")],
-            Self::Bench => vec![word("bench")],
-        }
+        let words: Vec<String> = match self {
+            Self::Demo => vec!["demo".into()],
+            Self::Exec(words) => [vec!["exec".into()], words.clone()].concat(),
+            Self::Suite(None) => vec!["suite".into()],
+            Self::Suite(Some(filter)) => vec!["suite".into(), filter.clone()],
+            Self::List => vec!["suite".into(), "--list".into()],
+            Self::Bench => vec!["bench".into()],
+        };
+        // As for every program, the first is its name.
+        std::iter::once("init".to_owned()).chain(words).collect()
     }
 }
 

@@ -60,7 +60,7 @@ impl Prepared<'_> {
     fn demo(&self, job: &Job, machine: &Machine) -> Result<u8, Failure> {
         let run = self.boot(job, machine, &|_| None)?;
         let status = run.exit_status()?;
-        let verdict = demo::judge(&run.transcript, &self.input, machine.cpus);
+        let verdict = demo::judge(&run.transcript, &self.input, machine);
         say(&format!("{}\n{}", verdict.table, verdict.fault));
         let size = demo::grouped(self.input.len() as u64);
         let success = format!("handed over: {size} bytes arrived intact in all three ways");

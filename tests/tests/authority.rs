@@ -246,6 +246,14 @@ impl Model {
                         .and_then(|needed| authority.look_up(&held, needed))
                         .and_then(|node| match mode {
                             Mode::Move if authority.others_have_access(node) => Err(Error::Shared),
+                            Mode::Move
+                                if authority.descendants_exceed(
+                                    node,
+                                    authority.nodes[node].rights & asked,
+                                ) =>
+                            {
+                                Err(Error::Shared)
+                            }
                             _ => Ok(node),
                         })
                 };

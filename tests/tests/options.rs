@@ -18,15 +18,15 @@ fn refused(arguments: &[&str]) -> bool {
 #[test]
 fn each_job_has_its_arguments_for_init() {
     let arguments = |given: &[&str]| options(given).job().expect("a job").arguments();
-    assert_eq!(arguments(&[]), ["demo"]);
+    assert_eq!(arguments(&[]), ["init", "demo"]);
     assert_eq!(
         arguments(&["--exec", "hello 'a b' c\\ d"]),
-        ["exec", "hello", "a b", "c d"]
+        ["init", "exec", "hello", "a b", "c d"]
     );
-    assert_eq!(arguments(&["--suite"]), ["suite"]);
-    assert_eq!(arguments(&["--suite", "ring"]), ["suite", "ring"]);
-    assert_eq!(arguments(&["--list"]), ["suite", "--list"]);
-    assert_eq!(arguments(&["--bench"]), ["bench"]);
+    assert_eq!(arguments(&["--suite"]), ["init", "suite"]);
+    assert_eq!(arguments(&["--suite", "ring"]), ["init", "suite", "ring"]);
+    assert_eq!(arguments(&["--list"]), ["init", "suite", "--list"]);
+    assert_eq!(arguments(&["--bench"]), ["init", "bench"]);
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn demonstrate(profile: Profile, machine: &Machine, length: usize) {
     let input = bytes(length);
     let run = boot(profile, machine, &input, &Job::Demo);
     let status = status(&run);
-    let verdict = demo::judge(&run.transcript, &input, machine.cpus);
+    let verdict = demo::judge(&run.transcript, &input, machine);
     let said = run.transcript.lines().join("\n");
     assert!(
         verdict.problems.is_empty(),
@@ -268,6 +268,22 @@ fn the_benchmark_counts_instructions_on_one_and_on_two_cpus() {
         assert_eq!(said("calibration", "instructions"), Some("2001"));
         assert_eq!(said("bench", "key"), Some(last));
     }
+}
+
+#[test]
+fn the_status_of_a_program_passes_through_whatever_it_printed_last() {
+    let run = boot(
+        Profile::GuestChecked,
+        &Machine::default(),
+        b"",
+        &Job::Exec(vec!["suite".into(), "murmur".into()]),
+    );
+    assert_eq!(status(&run), 7);
+    let lines = run.transcript.lines();
+    assert!(
+        lines.iter().any(|line| line == "no end of line"),
+        "{lines:?}"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use handover_tests::demo;
 use handover_tests::initrd;
+use handover_tests::machine::Machine;
 use handover_tests::suite;
 use handover_tests::table::{self, Align};
 
@@ -75,7 +76,15 @@ fn demo_lines(digest: &str) -> Vec<String> {
 }
 
 fn judged(lines: &[String], cpus: u32) -> demo::Verdict {
-    demo::judge(&lines.iter().map(String::as_str).collect(), b"abc", cpus)
+    let machine = Machine {
+        cpus,
+        ..Machine::default()
+    };
+    demo::judge(
+        &lines.iter().map(String::as_str).collect(),
+        b"abc",
+        &machine,
+    )
 }
 
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

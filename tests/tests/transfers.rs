@@ -344,3 +344,39 @@ fn several_are_delivered_in_order_or_taken_back() {
     assert_eq!(realm.look_up(1, given[1]), Ok(READ));
     realm.finish();
 }
+
+#[test]
+fn a_move_leaves_no_derived_capability_with_more_rights_than_it_gives() {
+    let realm = Realm::new(2);
+    let mine = realm.region(0, 1);
+    let seals = realm
+        .ipc
+        .derive(&realm.domains[0], mine, Rights::SEAL)
+        .unwrap();
+    let without_seal = ALL - Rights::SEAL;
+    let narrowed = realm.grant(0, mine, 1, Mode::Move, without_seal);
+    assert_eq!(narrowed, Err(Error::Shared));
+    assert_eq!(realm.look_up(0, mine), Ok(Rights::REGION));
+    let token = realm.grant(0, mine, 1, Mode::Move, ALL).unwrap();
+    let theirs = realm.accept(1, token, 0).unwrap();
+    assert_eq!(realm.look_up(1, theirs), Ok(Rights::REGION));
+    assert_eq!(realm.look_up(0, seals), Ok(Rights::SEAL));
+    realm.finish();
+}
+
+#[test]
+fn an_offer_over_a_ring_whose_other_end_is_closed_is_refused_and_changes_nothing() {
+    let realm = Realm::new(1);
+    let domain = &realm.domains[0];
+    let (producer, consumer) = realm
+        .ipc
+        .create_ring(domain, Geometry::slot(64, 8))
+        .unwrap();
+    let mine = realm.region(0, 1);
+    let here = realm.map(0, mine, WRITE);
+    realm.ipc.drop_capability(domain, consumer).unwrap();
+    let offered = realm.ipc.grant(domain, mine, producer, Mode::Move, ALL);
+    assert_eq!(offered, Err(Error::PeerClosed));
+    assert_eq!(realm.store(0, 0, here, 1), Ok(()));
+    realm.finish();
+}

@@ -37,7 +37,7 @@ impl Request {
         let cpus = if args.cpus == 0 { u64::MAX } else { args.cpus };
         Ok(Request {
             image: args.image,
-            name: String::from_utf8(name).map_err(|_| Error::Invalid)?,
+            name: printable(name)?,
             args: user_memory::read_bytes(args.args, args.args_len)?,
             transfers: user_memory::read_array(args.handles, args.handles_len as usize)?,
             cpu: sched::place(cpus).ok_or(Error::Invalid)?,
@@ -82,6 +82,7 @@ fn hand_over(
         args,
         &[Handle::NONE; MAX_SPAWN_HANDLES as usize][..transfers.len()],
     )?;
+    ipc().prepare(child.domain(), transfers.len())?;
     let offers = begin_all(parent, transfers)?;
     offers.iter().for_each(|offer| ipc().clear(offer));
     let mut handles = Vec::with_capacity(offers.len());
@@ -119,6 +120,14 @@ fn begin_all(
     Ok(offers)
 }
 
+/// A name that the kernel can print in a line of its own.
+fn printable(name: Vec<u8>) -> Result<String, Error> {
+    if name.iter().any(|byte| !matches!(byte, b' '..=b'~')) {
+        return Err(Error::Invalid);
+    }
+    String::from_utf8(name).map_err(|_| Error::Invalid)
+}
+
 /// The process that a handle stands for.
 fn find(process: &Arc<Process>, handle: Handle, rights: Rights) -> Result<Arc<Process>, Error> {
     let capability = process
@@ -137,6 +146,8 @@ pub fn process_wait(
     status: UserPtr<ProcessStatus>,
 ) -> Result<(), Error> {
     let ended = find(process, handle, Rights::WAIT)?.wait(deadline)?;
+    // The authority may have been revoked meanwhile.
+    find(process, handle, Rights::WAIT)?;
     user_memory::write(status, &ended)
 }
 

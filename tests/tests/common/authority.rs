@@ -142,6 +142,14 @@ impl Authority {
         })
     }
 
+    /// Whether a node below another has a right that is not among `rights`.
+    pub fn descendants_exceed(&self, node: usize, rights: Rights) -> bool {
+        (0..self.nodes.len()).any(|at| {
+            let kept = !self.nodes[at].revoked && self.is_kept(at);
+            kept && self.is_below(at, node) && !rights.contains(self.nodes[at].rights)
+        })
+    }
+
     /// Kills the nodes that `which` names, and all that rests on them; returns those that were
     /// kept.
     pub fn kill(&mut self, which: impl Fn(&Authority, usize) -> bool) -> u64 {

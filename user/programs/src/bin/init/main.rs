@@ -22,7 +22,7 @@ const FAULTED: u8 = 128;
 
 fn run(env: &Env) -> u8 {
     let initrd = Initrd::open(env.handle(0));
-    let mut args = env.args();
+    let mut args = env.args().skip(1);
     match args.next() {
         Some("demo") => demo::run(&initrd),
         Some("exec") => match args.next() {
@@ -36,7 +36,7 @@ fn run(env: &Env) -> u8 {
 }
 
 fn usage() -> u8 {
-    rt::println!("init: needs an argument: demo, exec NAME ARG…, suite [--list | FILTER], bench");
+    rt::println!("init: needs an argument: demo, exec NAME ARG..., suite [--list | FILTER], bench");
     2
 }
 

@@ -188,6 +188,8 @@ pub fn refused_spawn(case: &Case) {
         Error::Overlap,
         "one handle moved and shared"
     );
+    let forged = Spawn::new(case.image, "x\n#exit 0");
+    refused!(forged.start(), Error::Invalid, "a name of two lines");
     refused!(
         fresh(Mode::Share, Handle::NONE).start(),
         Error::BadHandle,
