@@ -11,24 +11,25 @@ const BLOCK: usize = 64;
 /// A vector of blocks. It never shrinks but by [`pop`](Chunks::pop).
 pub(crate) struct Chunks<T> {
     blocks: Vec<Vec<T>>,
+    len: usize,
 }
 
 impl<T> Chunks<T> {
     pub(crate) const fn new() -> Chunks<T> {
-        Chunks { blocks: Vec::new() }
+        Chunks {
+            blocks: Vec::new(),
+            len: 0,
+        }
     }
 
     /// How many elements there are.
     pub(crate) fn len(&self) -> usize {
-        match self.blocks.iter().rposition(|block| !block.is_empty()) {
-            Some(last) => last * BLOCK + self.blocks[last].len(),
-            None => 0,
-        }
+        self.len
     }
 
     /// Makes room for `count` more, so that pushing them can't fail.
     pub(crate) fn reserve(&mut self, count: usize) -> Result<(), Error> {
-        let wanted = (self.len() + count).div_ceil(BLOCK);
+        let wanted = (self.len + count).div_ceil(BLOCK);
         let missing = wanted.saturating_sub(self.blocks.len());
         self.blocks
             .try_reserve(missing)
@@ -45,18 +46,19 @@ impl<T> Chunks<T> {
 
     /// Adds an element behind the last, after [`reserve`](Chunks::reserve), and returns its index.
     pub(crate) fn push(&mut self, element: T) -> usize {
-        let index = self.len();
+        let index = self.len;
         if index / BLOCK == self.blocks.len() {
             self.blocks.push(Vec::with_capacity(BLOCK));
         }
         self.blocks[index / BLOCK].push(element);
+        self.len += 1;
         index
     }
 
     /// Takes the last element out.
     pub(crate) fn pop(&mut self) -> Option<T> {
-        let last = self.blocks.iter_mut().rev().find(|block| !block.is_empty());
-        last.and_then(Vec::pop)
+        self.len = self.len.checked_sub(1)?;
+        self.blocks[self.len / BLOCK].pop()
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&T> {

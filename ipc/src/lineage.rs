@@ -283,8 +283,11 @@ impl<P: Platform> Lineage<P> {
 
     /// Whether a node below this one has a right that is not among `rights`.
     pub(crate) fn descendants_exceed(&self, node: &Node<P>, rights: Rights) -> bool {
-        self.descendants(node)
-            .any(|below| !rights.contains(below.rights()))
+        let has_children = self
+            .branch(node.index)
+            .is_some_and(|branch| branch.first_child.is_some());
+        let mut descendants = self.descendants(node);
+        has_children && descendants.any(|below| !rights.contains(below.rights()))
     }
 
     fn descendants(&self, node: &Node<P>) -> impl Iterator<Item = &Arc<Node<P>>> {
