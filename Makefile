@@ -8,7 +8,7 @@ GUEST := -p handover-arch -p handover-boot -p handover-kernel -p handover-rt -p 
 GUEST_TARGET := --target x86_64-unknown-none --target-dir target/guest
 
 .DEFAULT_GOAL := help
-.PHONY: run test check bench sabotage debug doc setup runner help
+.PHONY: run test check bench sabotage debug doc render rustdoc setup runner help
 
 run: setup runner ## Boot and hand a file over in three ways (ARGS="--input FILE", ARGS=--help)
 	@cargo run --quiet -- $(ARGS)
@@ -17,7 +17,7 @@ test: check ## Run everything that must hold: check, host tests, QEMU suites, lo
 	cargo test --workspace
 	RUSTFLAGS="--cfg loom" cargo test -p handover-ring --release --test loom_slot --target-dir target/loom
 
-check: setup ## Check format and lints, for the host and for the target
+check: setup rustdoc ## Check format, lints and documentation, for the host and for the target
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy $(GUEST) $(GUEST_TARGET) -- -D warnings
@@ -31,9 +31,14 @@ sabotage: setup runner ## Take one mechanism away at a time; a named test must n
 debug: setup runner ## Boot and wait for gdb before the first instruction
 	@cargo run --quiet -- --gdb $(ARGS)
 
-doc: setup runner ## Render docs/abi.md and docs/handover.h, build the documentation of all crates
+doc: render rustdoc ## Render docs/abi.md and docs/handover.h, build the documentation of all crates
+
+render: setup runner
 	@cargo run --quiet --bin render-docs
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+
+rustdoc: setup
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace $(GUEST:-p=--exclude) --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc $(GUEST) $(GUEST_TARGET) --no-deps --document-private-items
 
 setup: ## Install what is missing: QEMU, a linker, the Rust target
 	@scripts/setup

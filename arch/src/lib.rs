@@ -1,6 +1,6 @@
 //! The x86_64 platform under Handover's kernel.
 //!
-//! The unsafe ground of the kernel: one module for each thing of the machine. [`init`] takes the machine over
+//! The unsafe ground of the kernel: one module for each thing of the machine. [`init()`] takes the machine over
 //! from `boot`; the kernel then installs its [`hooks`], starts the other CPUs with [`smp`] and turns interrupts on.
 //!
 //! Manual sections refer to the Intel 64 and IA-32 Architectures Software Developer's Manual ("SDM").

@@ -26,7 +26,7 @@ pub enum Plan {
     Pages {
         /// The address of the first.
         va: u64,
-        /// How many, at most [`MAX_PLAN_PAGES`].
+        /// How many, at most 32.
         count: u32,
     },
     /// Forget everything of the user half.
