@@ -36,11 +36,6 @@ pub fn now_ns() -> u64 {
     ((u128::from(counts) * u128::from(NS_PER_COUNT.load(Ordering::Relaxed))) >> 32) as u64
 }
 
-/// Counts of the time stamp counter in a second, as calibrated (about 0.01 % exact).
-pub fn tsc_hz() -> u64 {
-    HZ.load(Ordering::Relaxed)
-}
-
 /// Spins for `duration_ns` nanoseconds.
 pub fn delay_ns(duration_ns: u64) {
     let start = now_ns();

@@ -3,21 +3,16 @@
 use core::arch::naked_asm;
 use core::sync::atomic::Ordering;
 
-use x86_64::VirtAddr;
-use x86_64::registers::model_specific::FsBase;
-
 use crate::extended_state::ExtendedState;
-use crate::layout::USER_END;
 use crate::{cpu, per_cpu, segments};
 
-/// A thread's stack pointer, user TLS base and extended registers.
+/// A thread's stack pointer and extended registers.
 ///
 /// The callee-saved registers are on its stack. It must not move in memory while it runs.
 #[repr(C)]
 pub struct Context {
     stack_pointer: u64,
     stack_top: u64,
-    fs_base: u64,
     pub(crate) extended: ExtendedState,
 }
 
@@ -45,7 +40,6 @@ impl Context {
         Self {
             stack_pointer,
             stack_top,
-            fs_base: 0,
             extended: ExtendedState::new(),
         }
     }
@@ -56,13 +50,12 @@ impl Context {
         Self {
             stack_pointer: 0,
             stack_top,
-            fs_base: 0,
             extended: ExtendedState::new(),
         }
     }
 }
 
-/// Leaves `from` and runs `to`, with its kernel stack, TLS base and extended registers. Returns when somebody
+/// Leaves `from` and runs `to`, with its kernel stack and extended registers. Returns when somebody
 /// switches to `from` again, maybe on another CPU. The address space is not touched.
 ///
 /// # Safety
@@ -89,40 +82,13 @@ pub unsafe fn set_current(context: *mut Context) {
     activate(unsafe { &mut *context });
 }
 
-/// Sets the running thread's TLS base, now and whenever it runs. False: the address is not in the user half, and
-/// nothing changed.
-pub fn set_fs_base(address: u64) -> bool {
-    if address >= USER_END {
-        return false;
-    }
-    cpu::without_interrupts(|| {
-        let context = per_cpu::this().context.load(Ordering::Relaxed);
-        if !context.is_null() {
-            // SAFETY: the running context is alive and this CPU's.
-            unsafe { (*context).fs_base = address };
-            load_fs_base(address);
-        }
-    });
-    true
-}
-
 #[inline]
 fn activate(context: &mut Context) {
     let cpu = per_cpu::this();
     context.extended.restore();
-    load_fs_base(context.fs_base);
     cpu.kernel_stack.store(context.stack_top, Ordering::Relaxed);
     segments::set_kernel_stack(context.stack_top);
     cpu.context.store(context, Ordering::Relaxed);
-}
-
-#[inline]
-fn load_fs_base(address: u64) {
-    let loaded = &per_cpu::this().fs_base;
-    if loaded.load(Ordering::Relaxed) != address {
-        FsBase::write(VirtAddr::new_truncate(address));
-        loaded.store(address, Ordering::Relaxed);
-    }
 }
 
 /// # Safety

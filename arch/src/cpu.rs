@@ -84,13 +84,6 @@ pub fn request_user_return_work() {
         .store(true, Ordering::Relaxed);
 }
 
-/// Whether [`request_user_return_work`] is still to be served on this CPU. An idle loop looks, with interrupts
-/// off, before it halts.
-#[inline]
-pub fn has_user_return_work() -> bool {
-    per_cpu::this().user_return_work.load(Ordering::Relaxed)
-}
-
 /// Runs `f` with interrupts off, and leaves them as they were.
 #[inline]
 pub fn without_interrupts<R>(f: impl FnOnce() -> R) -> R {

@@ -4,8 +4,6 @@
 //! that an address space which copied them sees every later kernel mapping. Accessed and dirty bits are preset: the CPU
 //! never writes a table. Keeps I14 for the kernel: text is read-execute, constants read-only, the rest never executable.
 
-use core::sync::atomic::Ordering;
-
 use boot::{BootInfo, PhysicalRange};
 use spin::{Mutex, Once};
 use x86_64::structures::paging::PageTableFlags as Flags;
@@ -126,28 +124,6 @@ pub unsafe fn map_kernel_page(
 ) -> Result<(), MapError> {
     check_window(address)?;
     cpu::without_interrupts(|| map_page(*ROOT.lock(), address, frame, READ_WRITE, 0, source))
-}
-
-/// Unmaps the kernel page at `address` and returns its frame. This CPU's TLB is flushed, the others' are **not**:
-/// the frame may be used again only when every online CPU has acknowledged a shootdown of this page.
-/// Tables stay, for the next page there.
-///
-/// # Safety
-/// Nobody uses the page any more.
-pub unsafe fn unmap_kernel_page(address: u64) -> Result<u64, MapError> {
-    check_window(address)?;
-    cpu::without_interrupts(|| {
-        let root = ROOT.lock();
-        let (table, index) = find_entry(*root, address)?;
-        // SAFETY: `find_entry` gave a table of the kernel, and the root's lock makes this its only editor.
-        let entry = unsafe { phys::entry(table, index) }.swap(0, Ordering::AcqRel);
-        tlb::flush_page(address);
-        if entry & Flags::PRESENT.bits() == 0 {
-            Err(MapError::NotMapped)
-        } else {
-            Ok(entry & ADDRESS_MASK)
-        }
-    })
 }
 
 /// The frame that kernel address `address` is mapped to, for 4 KiB pages of the heap, stack and device windows and

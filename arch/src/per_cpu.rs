@@ -32,8 +32,6 @@ pub(crate) struct PerCpu {
     pub task_switched: AtomicBool,
     /// Local APIC id.
     pub apic_id: AtomicU32,
-    /// What the FS base register holds.
-    pub fs_base: AtomicU64,
     /// The context that runs here, null before the first switch.
     pub context: AtomicPtr<Context>,
     /// Used by the CPU itself; filled before it is loaded.
@@ -54,7 +52,6 @@ impl PerCpu {
             user_return_work: AtomicBool::new(false),
             task_switched: AtomicBool::new(false),
             apic_id: AtomicU32::new(0),
-            fs_base: AtomicU64::new(0),
             context: AtomicPtr::new(ptr::null_mut()),
             tss: UnsafeCell::new(TaskStateSegment::new()),
             gdt: UnsafeCell::new(GlobalDescriptorTable::new()),

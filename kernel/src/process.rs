@@ -87,8 +87,8 @@ impl Process {
                 memory.destroy_region(&instance);
                 memory.destroy_region(&stack);
             })?;
-        let mapped = map_fixed(&domain, &instance, image_info.base, Rights::ACCESS)
-            .and_then(|_| map_anywhere(&domain, &stack, Rights::READ | Rights::WRITE));
+        let mapped = map_part(&domain, &instance, Some(image_info.base), Rights::ACCESS)
+            .and_then(|_| map_part(&domain, &stack, None, Rights::READ | Rights::WRITE));
         let process = Arc::new(Process {
             name,
             domain,
@@ -259,29 +259,12 @@ impl fmt::Debug for Process {
     }
 }
 
-fn map_fixed(
-    domain: &Domain<Kernel>,
-    region: &Arc<Region>,
-    va: u64,
-    access: Rights,
-) -> Result<u64, Error> {
-    map_part(domain, region, va, true, access)
-}
-
-fn map_anywhere(
-    domain: &Domain<Kernel>,
-    region: &Arc<Region>,
-    access: Rights,
-) -> Result<u64, Error> {
-    map_part(domain, region, 0, false, access)
-}
-
-/// Maps the image or the stack, which no capability names: the process itself is the authority.
+/// Maps the image or the stack, at a place if it has one. No capability names them: the process
+/// itself is the authority.
 fn map_part(
     domain: &Domain<Kernel>,
     region: &Arc<Region>,
-    hint: u64,
-    fixed: bool,
+    place: Option<u64>,
     access: Rights,
 ) -> Result<u64, Error> {
     ipc().memory().map(
@@ -290,8 +273,8 @@ fn map_part(
             region,
             permit: &Arc::new(Permit::new()),
             view: 0,
-            hint,
-            fixed,
+            hint: place.unwrap_or(0),
+            fixed: place.is_some(),
             offset: 0,
             len: 0,
             access,

@@ -271,6 +271,16 @@ fn the_benchmark_counts_instructions_on_one_and_on_two_cpus() {
 }
 
 #[test]
+fn the_size_of_a_ring_is_limited_by_memory_and_not_by_the_kernel_heap() {
+    let machine = Machine {
+        memory_mib: Some(512),
+        ..Machine::default()
+    };
+    let job = Job::Exec(vec!["suite".into(), "large-ring".into()]);
+    assert_eq!(status(&boot(Profile::GuestChecked, &machine, b"", &job)), 0);
+}
+
+#[test]
 fn the_status_of_a_program_passes_through_whatever_it_printed_last() {
     let run = boot(
         Profile::GuestChecked,

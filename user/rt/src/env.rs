@@ -40,11 +40,6 @@ impl Env {
             .filter_map(|arg| core::str::from_utf8(arg).ok())
     }
 
-    /// The bytes of the arguments, each with a NUL behind it.
-    pub fn raw_args(&self) -> &'static [u8] {
-        self.args
-    }
-
     /// The handles that the parent passed, in its order.
     pub fn handles(&self) -> &'static [Handle] {
         self.handles
