@@ -30,8 +30,8 @@ macro_rules! for_each_syscall {
             /// Fills in what the system holds and has done.
             6 SystemInfo system_info(info: UserPtr<SystemInfo>) -> (), rights [], errors [Fault];
 
-            /// Starts a new process from an image, under a name of printable ASCII, with exactly the listed handles (in this order) and nothing else. All or nothing: when it fails, every handle is still the caller's. `Overlap`: one handle listed twice by Move.
-            10 ProcessSpawn process_spawn(args: UserPtr<SpawnArgs>) -> Handle, rights [EXECUTE], errors [Fault, Invalid, BadHandle, WrongKind, Denied, InTransit, Shared, Revoked, Overlap, Unsupported, TooLarge, NoMemory, Limit];
+            /// Starts a new process from an image, under a name of printable ASCII, with exactly the listed handles (in this order) and nothing else. All or nothing: when it fails, every handle is still the caller's. `Overlap`: one handle listed twice by Move. The process gets an account below the caller's, with the quota given; `Limit` is also more than 31 such accounts in a row.
+            10 ProcessSpawn process_spawn(args: UserPtr<SpawnArgs>) -> Handle, rights [EXECUTE], errors [Fault, Invalid, BadHandle, WrongKind, Denied, InTransit, Shared, Revoked, Overlap, Unsupported, TooLarge, Quota, NoMemory, Limit];
             /// Waits until a process has ended and tells how. Any number of waiters get the answer, each as often as it asks.
             11 ProcessWait process_wait(process: Handle, deadline: u64, status: UserPtr<ProcessStatus>) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, WouldBlock, TimedOut, Interrupted, NoMemory];
             /// Ends a process as if it had called exit, wherever it is. Killing one that has ended is no error.
@@ -39,8 +39,8 @@ macro_rules! for_each_syscall {
             /// Tells facts about a process.
             13 ProcessInfo process_info(process: Handle, info: UserPtr<ProcessInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
 
-            /// Makes a region of `len` bytes of zeroed memory, in whole pages. Its worst case is reserved at once, so that touching it never fails for memory. `node` is the NUMA node preferred, or u64::MAX for none; frames come from elsewhere when it is full.
-            20 RegionCreate region_create(len: u64, flags: RegionFlags, node: u64) -> Handle, rights [], errors [Invalid, TooLarge, NoMemory, Limit];
+            /// Makes a region of `len` bytes of zeroed memory, in whole pages. Its worst case is charged to the account of the caller and reserved at once, so that touching it never fails for memory. `Quota`: the account does not cover it; `NoMemory`: the machine does not have it. `node` is the NUMA node preferred, or u64::MAX for none; frames come from elsewhere when it is full.
+            20 RegionCreate region_create(len: u64, flags: RegionFlags, node: u64) -> Handle, rights [], errors [Invalid, TooLarge, Quota, NoMemory, Limit];
             /// Tells facts about a region.
             21 RegionInfo region_info(region: Handle, info: UserPtr<RegionInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
             /// Takes writing away from everybody for good: every mapping is read-only on every CPU when it returns.
@@ -48,17 +48,17 @@ macro_rules! for_each_syscall {
             /// Unmaps a region everywhere, kills every capability of it and returns its memory.
             23 RegionDestroy region_destroy(region: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Parses bytes of a region as a static ELF64 executable for x86_64 and makes an image of it. The region must be sealed, or one that nobody can write. `Invalid`: not such an executable, or one with segments that overlap, leave the user half, or are writable and executable.
-            24 ImageCreate image_create(region: Handle, offset: u64, len: u64) -> Handle, rights [READ], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Invalid, Unsupported, TooLarge, NoMemory, Limit];
+            24 ImageCreate image_create(region: Handle, offset: u64, len: u64) -> Handle, rights [READ], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Invalid, Unsupported, TooLarge, Quota, NoMemory, Limit];
 
             /// Maps `len` bytes of a region from `offset` on (both multiples of 2 MiB; a length of 0 or one that reaches the end of the region means up to the end) and returns the address, a multiple of 2 MiB. Needs the right for each access asked for. Writable and executable at once is `Invalid`.
-            30 Map map(region: Handle, hint: u64, offset: u64, len: u64, rights: Rights, flags: MapFlags) -> u64, rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Sealed, Invalid, Range, Align, Overlap, NoMemory, Limit];
+            30 Map map(region: Handle, hint: u64, offset: u64, len: u64, rights: Rights, flags: MapFlags) -> u64, rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Sealed, Invalid, Range, Align, Overlap, Quota, NoMemory, Limit];
             /// Removes the mapping that begins at an address. No CPU can reach the memory through it when it returns.
             31 Unmap unmap(address: u64) -> (), rights [], errors [NotFound];
             /// Changes what the mapping that begins at an address allows, within its capability.
             32 Protect protect(address: u64, rights: Rights) -> (), rights [], errors [NotFound, Denied, Revoked, Sealed, Invalid, Unsupported];
 
             /// Makes a capability of the same object with at most the given rights, below the given one: revoking that one takes this one too.
-            40 CapDerive cap_derive(handle: Handle, rights: Rights) -> Handle, rights [DUPLICATE], errors [BadHandle, Denied, InTransit, Revoked, NoMemory, Limit];
+            40 CapDerive cap_derive(handle: Handle, rights: Rights) -> Handle, rights [DUPLICATE], errors [BadHandle, Denied, InTransit, Revoked, Quota, NoMemory, Limit];
             /// Gives a capability back. Mappings made under it stay until they are unmapped or revoked. The last one of an object takes the object along.
             41 CapDrop cap_drop(handle: Handle) -> (), rights [], errors [BadHandle, InTransit];
             /// Kills everything that was derived from a capability, at any depth and in every process: handles, tokens and mappings. No CPU can reach memory through them when it returns; returns how many capabilities died.
@@ -69,16 +69,16 @@ macro_rules! for_each_syscall {
             44 CapSame cap_same(a: Handle, b: Handle) -> bool, rights [], errors [BadHandle, InTransit, Revoked];
 
             /// Offers an object to the process at the other end of `via` (a ring end, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE. After Move the caller can't reach the object any more when this returns. `Shared`: another capability gives access to what is to be moved, or one derived from it has more rights than would be granted.
-            50 Grant grant(handle: Handle, via: Handle, mode: Mode, rights: Rights) -> Token, rights [GRANT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Shared, Invalid, PeerClosed, Unsupported, NoMemory, Limit];
-            /// Takes what the process at the other end of `via` offered to this one. Works once. Any token that is not for this process, not from there, used up or withdrawn is `NotFound`.
-            51 Accept accept(token: Token, via: Handle) -> Handle, rights [], errors [BadHandle, WrongKind, InTransit, NotFound, Revoked, NoMemory, Limit];
+            50 Grant grant(handle: Handle, via: Handle, mode: Mode, rights: Rights) -> Token, rights [GRANT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Shared, Invalid, PeerClosed, Unsupported, Quota, NoMemory, Limit];
+            /// Takes what the process at the other end of `via` offered to this one. Works once. From then on this process pays for the capability, and with the first capability of a region or image for its memory; after `Quota` and `NoMemory` the token is still good. Any token that is not for this process, not from there, used up or withdrawn is `NotFound`.
+            51 Accept accept(token: Token, via: Handle) -> Handle, rights [], errors [BadHandle, WrongKind, InTransit, NotFound, Revoked, Quota, NoMemory, Limit];
             /// Withdraws a grant that was not accepted yet; what was moved comes back under its old handle.
             52 Cancel cancel(token: Token) -> (), rights [], errors [NotFound];
 
             /// Makes a ring and returns its two ends.
-            60 RingCreate ring_create(geometry: UserPtr<RingGeometry>, ends: UserPtr<RingEnds>) -> (), rights [], errors [Fault, Invalid, Unsupported, TooLarge, NoMemory, Limit];
+            60 RingCreate ring_create(geometry: UserPtr<RingGeometry>, ends: UserPtr<RingEnds>) -> (), rights [], errors [Fault, Invalid, Unsupported, TooLarge, Quota, NoMemory, Limit];
             /// Maps the view of one end: what this side owns is writable, the rest is not. Returns the address of its header page.
-            61 RingMap ring_map(end: Handle) -> u64, rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Exists, Revoked, NoMemory, Limit];
+            61 RingMap ring_map(end: Handle) -> u64, rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Exists, Revoked, Quota, NoMemory, Limit];
             /// Sleeps until the peer has moved its index past `seen`, has ended, or has called wake. The index is read again under the lock that a wake takes, so that none is lost.
             62 RingWait ring_wait(end: Handle, seen: u32, deadline: u64) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Busy, WouldBlock, TimedOut, Interrupted];
             /// Wakes the peer if it sleeps.

@@ -6,7 +6,7 @@ use core::ops::{Index, IndexMut};
 use abi::Error;
 
 /// Elements of a block.
-const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 64;
 
 /// A vector of blocks. It never shrinks but by [`pop`](Chunks::pop).
 pub(crate) struct Chunks<T> {

@@ -3,9 +3,9 @@
 use alloc::sync::Arc;
 use core::sync::atomic::AtomicU32;
 
-use abi::{CapInfo, Error, Handle, ObjectKind, Rights};
-use mm::AddressSpace;
+use abi::{CapInfo, Error, Handle, ObjectKind, Resources, Rights, cost};
 use mm::lock::{Lock, Rank};
+use mm::{Account, AddressSpace};
 
 use crate::lineage::NodeState;
 use crate::table::Table;
@@ -39,6 +39,11 @@ impl<P: Platform> Domain<P> {
         &self.space
     }
 
+    /// Who pays for what it makes.
+    pub fn account(&self) -> &Arc<Account> {
+        self.space.account()
+    }
+
     /// How many handles it has.
     pub fn handle_count(&self) -> usize {
         self.table.lock().len()
@@ -60,9 +65,14 @@ impl<P: Platform> Domain<P> {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// A domain without mappings and handles, whose mappings will cluster from `base` on.
-    pub fn create_domain(&self, base: u64) -> Result<Arc<Domain<P>>, Error> {
-        let space = self.memory.create_space(base)?;
+    /// A domain without mappings and handles, whose mappings will cluster from `base` on. `account`
+    /// pays for it and for all that it makes. `Quota`, `NoMemory`: there is none then.
+    pub fn create_domain(
+        &self,
+        account: &Arc<Account>,
+        base: u64,
+    ) -> Result<Arc<Domain<P>>, Error> {
+        let space = self.memory.create_space(account, base)?;
         let domain = Arc::new(Domain {
             koid: space.koid(),
             space,
@@ -113,7 +123,7 @@ impl<P: Platform> Ipc<P> {
         payload: Payload<P>,
         rights: Rights,
     ) -> Result<Handle, Error> {
-        let node = self.create_object(payload, rights, domain.koid)?;
+        let node = self.create_object(domain.account(), payload, rights, domain.koid)?;
         let installed = self.install(domain, node.clone());
         if installed.is_err() {
             node.drop_holder();
@@ -122,7 +132,7 @@ impl<P: Platform> Ipc<P> {
         installed
     }
 
-    /// Makes a capability below another with at most `rights`.
+    /// Makes a capability below another with at most `rights`, for which the domain pays.
     pub fn derive(
         &self,
         domain: &Domain<P>,
@@ -130,12 +140,15 @@ impl<P: Platform> Ipc<P> {
         rights: Rights,
     ) -> Result<Handle, Error> {
         let source = domain.look_up(handle, None, Rights::DUPLICATE)?;
+        let charge = domain
+            .account()
+            .charge(Resources::bytes(cost::CAPABILITY))?;
         let mut table = domain.table.lock();
         table.prepare(1)?;
         let node = {
             let mut lineage = source.object().lineage.lock();
             source.node.check_held(domain.koid)?;
-            lineage.derive(&source.node, rights, domain.koid)?
+            lineage.derive(&source.node, rights, domain.koid, charge)?
         };
         Ok(table.insert(node))
     }

@@ -15,7 +15,7 @@ use crate::chunks::Chunks;
 use crate::domain::Peer;
 use crate::lineage::NodeState;
 use crate::table::next_generation;
-use crate::{Domain, Ipc, Offer, Platform};
+use crate::{Domain, Ipc, Node, Offer, Platform};
 
 struct Slot<P: Platform> {
     generation: u32,
@@ -87,6 +87,18 @@ impl<P: Platform> Grants<P> {
                 Err(offer)
             }
         }
+    }
+
+    /// What the offer of a slot is for, if it is published and `wanted`.
+    fn look_up(
+        &self,
+        index: u32,
+        wanted: impl FnOnce(&Offer<P>, u64, u32) -> bool,
+    ) -> Option<Arc<Node<P>>> {
+        let slot = self.slots.get(index as usize)?;
+        let grant = slot.grant.as_ref()?;
+        let offer = grant.offer.as_ref()?;
+        wanted(offer, grant.addressee, slot.generation).then(|| offer.node.clone())
     }
 
     /// Takes the offer of a slot out if it is published and `wanted`.
@@ -164,23 +176,23 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Takes what the domain at the other end of `via` offered to `receiver`. `NotFound`: the token
-    /// is not for it, not from there, used or withdrawn. When it fails for want of memory, the
-    /// token is still good.
+    /// is not for it, not from there, used or withdrawn; `Quota`: its account does not cover what it
+    /// would pay for from now on. When it fails for want of memory or quota, the token is still
+    /// good.
     pub fn accept(&self, receiver: &Domain<P>, token: Token, via: Handle) -> Result<Handle, Error> {
         // One that has ended may have left offers behind.
         let (Peer::Present(grantor) | Peer::Gone(grantor)) =
             self.peer_of(receiver, via, Rights::empty())?;
         let mut table = receiver.table.lock();
         table.prepare(1)?;
-        let offer = self
-            .grants
-            .lock()
-            .take(token.index(), |offer, addressee, generation| {
-                let genuine = Token::new(token.index(), generation, offer.kind(), offer.mode());
-                genuine == token && addressee == receiver.koid() && offer.sender.koid() == grantor
-            })
-            .ok_or(Error::NotFound)?;
-        self.deliver(offer, receiver, table)
+        let genuine = |offer: &Offer<P>, addressee: u64, generation: u32| {
+            let genuine = Token::new(token.index(), generation, offer.kind(), offer.mode());
+            genuine == token && addressee == receiver.koid() && offer.sender.koid() == grantor
+        };
+        let offered = self.grants.lock().look_up(token.index(), genuine);
+        let bill = self.prepare_bill(&*offered.ok_or(Error::NotFound)?, receiver)?;
+        let offer = self.grants.lock().take(token.index(), genuine);
+        self.deliver(offer.ok_or(Error::NotFound)?, bill, receiver, table)
     }
 
     /// Withdraws a grant of `sender` that was not accepted. The handle of what was moved works again;

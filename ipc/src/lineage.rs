@@ -10,10 +10,11 @@ use core::fmt;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use abi::limits::MAX_NODES;
-use abi::{Error, Rights};
-use mm::Permit;
+use abi::{Error, Rights, cost};
+use mm::lock::{Lock, Rank};
+use mm::{Account, Charge, Permit, Prepared};
 
-use crate::chunks::Chunks;
+use crate::chunks::{BLOCK, Chunks};
 use crate::{Object, Platform};
 
 /// The holder of a node whose handle was dropped.
@@ -42,6 +43,10 @@ pub struct Node<P: Platform> {
     holder: AtomicU64,
     /// Its place in the arena of its tree.
     index: u32,
+    /// It is the first of its object.
+    is_root: bool,
+    /// Of its record; the first pays for the object's too.
+    charge: Lock<Charge>,
 }
 
 impl<P: Platform> Node<P> {
@@ -62,6 +67,20 @@ impl<P: Platform> Node<P> {
 
     pub(crate) fn set_rights(&self, rights: Rights) {
         self.rights.store(rights.bits(), Ordering::Relaxed);
+    }
+
+    /// Whether it is the first of its object, which whoever has it pays for.
+    pub(crate) fn is_root(&self) -> bool {
+        self.is_root
+    }
+
+    /// Makes sure that another account could pay for it.
+    pub(crate) fn prepare_charge(&self, payer: &Arc<Account>) -> Result<Prepared, Error> {
+        self.charge.lock().prepare(payer)
+    }
+
+    pub(crate) fn hand_over_charge(&self, prepared: Prepared) {
+        self.charge.lock().hand_over(prepared);
     }
 
     pub(crate) fn state(&self) -> NodeState {
@@ -152,8 +171,9 @@ impl<P: Platform> Lineage<P> {
         object: &Arc<Object<P>>,
         rights: Rights,
         holder: u64,
+        charge: Charge,
     ) -> Result<Arc<Node<P>>, Error> {
-        self.add(object, None, rights, holder)
+        self.add(object, None, rights, holder, charge)
     }
 
     /// A node below `parent`, which is live, with at most its rights. `Limit`: the object has
@@ -163,9 +183,10 @@ impl<P: Platform> Lineage<P> {
         parent: &Node<P>,
         rights: Rights,
         holder: u64,
+        charge: Charge,
     ) -> Result<Arc<Node<P>>, Error> {
         let rights = rights & parent.rights();
-        self.add(parent.object(), Some(parent.index), rights, holder)
+        self.add(parent.object(), Some(parent.index), rights, holder, charge)
     }
 
     fn add(
@@ -174,7 +195,15 @@ impl<P: Platform> Lineage<P> {
         parent: Option<u32>,
         rights: Rights,
         holder: u64,
+        charge: Charge,
     ) -> Result<Arc<Node<P>>, Error> {
+        const {
+            let node = size_of::<Node<P>>() + size_of::<Permit>() + 32;
+            let branch = size_of::<Option<Branch<P>>>() + size_of::<u32>();
+            // Two places in a table or in the grants, as the vectors may be half empty.
+            assert!((node + branch + 2 * 32) as u64 <= cost::CAPABILITY);
+            assert!((size_of::<Object<P>>() + BLOCK * branch + 32) as u64 <= cost::OBJECT);
+        }
         if self.live >= MAX_NODES {
             return Err(Error::Limit);
         }
@@ -197,6 +226,8 @@ impl<P: Platform> Lineage<P> {
             state: AtomicU8::new(NodeState::Live as u8),
             holder: AtomicU64::new(holder),
             index: index as u32,
+            is_root: parent.is_none(),
+            charge: Lock::new(Rank::Account, charge),
         });
         let next = parent.and_then(|parent| {
             self.branch_mut(parent)

@@ -3,9 +3,9 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use abi::{Error, ObjectKind, Rights};
-use mm::Region;
+use abi::{Error, ObjectKind, Resources, Rights, cost};
 use mm::lock::{Lock, Rank};
+use mm::{Account, Region};
 use ring_layout::End;
 
 use crate::lineage::Lineage;
@@ -76,10 +76,11 @@ impl<P: Platform> Object<P> {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// The first capability of a new object, which `holder` has. When it fails, the object is gone
-    /// again with all that it holds.
+    /// The first capability of a new object, which `holder` has. `account` pays for both. When it
+    /// fails, the object is gone again with all that it holds.
     pub fn create_object(
         &self,
+        account: &Arc<Account>,
         payload: Payload<P>,
         rights: Rights,
         holder: u64,
@@ -95,7 +96,11 @@ impl<P: Platform> Ipc<P> {
             lineage: Lock::new(Rank::Lineage, Lineage::new()),
         });
         self.objects.fetch_add(1, Ordering::Relaxed);
-        let root = object.lineage.lock().add_root(&object, rights, holder);
+        let amount = Resources::bytes(cost::OBJECT + cost::CAPABILITY);
+        let root = account.charge(amount).and_then(|charge| {
+            let mut lineage = object.lineage.lock();
+            lineage.add_root(&object, rights, holder, charge)
+        });
         root.inspect_err(|_| self.destroy_object(&object))
     }
 

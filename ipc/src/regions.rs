@@ -19,7 +19,7 @@ fn check_access(access: Rights) -> Result<(), Error> {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// A region of zeroed memory; see [`Memory::create_region`](mm::Memory::create_region).
+    /// A region of zeroed memory, for which the domain pays; see [`Memory::create_region`](mm::Memory::create_region).
     pub fn create_region(
         &self,
         domain: &Domain<P>,
@@ -28,7 +28,9 @@ impl<P: Platform> Ipc<P> {
         node: Option<usize>,
     ) -> Result<Handle, Error> {
         let commit = flags.contains(RegionFlags::COMMIT);
-        let region = self.memory.create_region(len, node, commit)?;
+        let region = self
+            .memory
+            .create_region(domain.account(), len, node, commit)?;
         self.install_region(domain, region, Rights::REGION)
     }
 

@@ -7,8 +7,9 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::{Error, Handle, Mode, ObjectKind, Rights};
+use abi::{Error, Handle, Mode, ObjectKind, Resources, Rights, cost};
 
+use mm::Prepared;
 use mm::lock::Guard;
 
 use crate::lineage::{NodeState, PENDING};
@@ -36,6 +37,13 @@ enum Source {
     },
 }
 
+/// What a receiver will pay for, set aside in its account.
+pub(crate) struct Bill {
+    node: Prepared,
+    /// A region goes with its first capability, and so does its charge.
+    region: Option<Prepared>,
+}
+
 impl<P: Platform> Offer<P> {
     /// How it is handed over.
     pub fn mode(&self) -> Mode {
@@ -57,7 +65,7 @@ impl<P: Platform> Ipc<P> {
     /// `Denied`: GRANT, or for Share DUPLICATE, or for Move MOVE is missing; `Shared`: a Move of
     /// memory that another capability gives access to, or one that would leave a capability derived
     /// from it with more rights than it; `Unsupported`: CopyOnWrite. Of `rights`, those
-    /// that the capability has not are not given.
+    /// that the capability has not are not given. Until it is delivered, the sender pays.
     pub fn begin(
         &self,
         sender: &Arc<Domain<P>>,
@@ -72,18 +80,26 @@ impl<P: Platform> Ipc<P> {
         };
         let capability = sender.look_up(handle, None, needed)?;
         let node = capability.node;
+        let charge = match mode {
+            Mode::Share => Some(
+                sender
+                    .account()
+                    .charge(Resources::bytes(cost::CAPABILITY))?,
+            ),
+            Mode::Move | Mode::CopyOnWrite => None,
+        };
         let mut lineage = node.object().lineage.lock();
         node.check_held(sender.koid())?;
-        match mode {
-            Mode::Share => {
-                let node = lineage.derive(&node, rights, PENDING)?;
+        match charge {
+            Some(charge) => {
+                let node = lineage.derive(&node, rights, PENDING, charge)?;
                 Ok(Offer {
                     node,
                     sender: sender.clone(),
                     source: Source::Shared,
                 })
             }
-            Mode::Move | Mode::CopyOnWrite => {
+            None => {
                 let exclusive = node.object().kind() == ObjectKind::Region;
                 if exclusive && lineage.others_have_access(&node) {
                     return Err(Error::Shared);
@@ -124,11 +140,28 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Gives what was offered to `receiver`, whose table is locked and prepared for it. `Revoked`:
-    /// it was revoked on the way, and nothing is left of it.
+    /// Makes sure that `receiver` can pay for what it is about to be given. `Quota`: its account
+    /// does not cover it.
+    pub(crate) fn prepare_bill(&self, node: &Node<P>, receiver: &Domain<P>) -> Result<Bill, Error> {
+        let payer = receiver.account();
+        let region = match node.object().payload() {
+            Payload::Region(region) | Payload::Image(region, _) if node.is_root() => {
+                Some(region.prepare_charge(payer)?)
+            }
+            _ => None,
+        };
+        Ok(Bill {
+            node: node.prepare_charge(payer)?,
+            region,
+        })
+    }
+
+    /// Gives what was offered to `receiver`, whose table is locked and prepared for it, and who pays
+    /// from now on. `Revoked`: it was revoked on the way, and nothing is left of it.
     pub(crate) fn deliver(
         &self,
         offer: Offer<P>,
+        bill: Bill,
         receiver: &Domain<P>,
         mut table: Guard<'_, Table<P>>,
     ) -> Result<Handle, Error> {
@@ -145,6 +178,10 @@ impl<P: Platform> Ipc<P> {
             }
             offer.node.set_holder(receiver.koid());
             offer.node.set_state(NodeState::Live);
+        }
+        offer.node.hand_over_charge(bill.node);
+        if let (Some(region), Some(prepared)) = (offer.node.object().region(), bill.region) {
+            region.hand_over_charge(prepared);
         }
         if let Payload::RingEnd(ring, end) = offer.node.object().payload() {
             ring.set_holder(*end, receiver.koid());
@@ -169,14 +206,21 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         // Withdrawing takes the sender's table, so the receiver's is not held meanwhile.
         let prepared = receiver.table.lock().prepare(offers.len());
-        if let Err(error) = prepared {
-            offers.into_iter().for_each(|offer| self.withdraw(offer));
-            return Err(error);
-        }
-        for offer in offers {
+        let bills = prepared.and_then(|()| {
+            let bill = |offer: &Offer<P>| self.prepare_bill(&offer.node, receiver);
+            offers.iter().map(bill).collect::<Result<Vec<_>, Error>>()
+        });
+        let bills = match bills {
+            Ok(bills) => bills,
+            Err(error) => {
+                offers.into_iter().for_each(|offer| self.withdraw(offer));
+                return Err(error);
+            }
+        };
+        for (offer, bill) in offers.into_iter().zip(bills) {
             // One that was revoked on the way is a handle that names nothing.
             each(
-                self.deliver(offer, receiver, receiver.table.lock())
+                self.deliver(offer, bill, receiver, receiver.table.lock())
                     .unwrap_or(Handle::NONE),
             );
         }

@@ -8,11 +8,11 @@
 use alloc::sync::Arc;
 
 use abi::limits::MAX_IMAGE_SPAN;
-use abi::{Error, RegionKind};
+use abi::{Error, RegionKind, Resources};
 
 use crate::access::piece;
 use crate::region::State;
-use crate::{Entry, EntryFlags, Machine, Memory, Region};
+use crate::{Account, Entry, EntryFlags, Machine, Memory, Region};
 
 /// What a page of an image allows, besides reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,18 +25,18 @@ pub struct PageAttributes {
 
 impl<M: Machine> Memory<M> {
     /// An image of `len` bytes in which every page is a hole. `TooLarge`: more than
-    /// [`MAX_IMAGE_SPAN`]; `Invalid`: no bytes; `NoMemory`.
-    pub fn create_image(&self, len: u64) -> Result<Arc<Region>, Error> {
+    /// [`MAX_IMAGE_SPAN`]; `Invalid`: no bytes; `Quota`, `NoMemory`.
+    pub fn create_image(&self, account: &Arc<Account>, len: u64) -> Result<Arc<Region>, Error> {
         if len > MAX_IMAGE_SPAN {
             return Err(Error::TooLarge);
         }
-        let mut image = self.build(RegionKind::Image, len, 1, 0, None)?;
+        let mut image = self.build(account, RegionKind::Image, len, 1, 0, None)?;
         image.state_mut().unfinished = true;
         Ok(Arc::new(image))
     }
 
     /// Makes a page of an image zeroed memory that allows `attributes`, and what it allowed
-    /// before. `Invalid`: writable and executable; `Sealed`; `NoMemory`.
+    /// before. `Invalid`: writable and executable; `Sealed`; `Quota`, `NoMemory`.
     pub fn define_page(
         &self,
         image: &Region,
@@ -59,7 +59,9 @@ impl<M: Machine> Memory<M> {
             return Err(Error::Invalid);
         }
         if !defined {
+            state.charge.extend(Resources::frames(1))?;
             if !self.machine.reserve(1) {
+                state.charge.release(Resources::frames(1));
                 return Err(Error::NoMemory);
             }
             state.reserved += 1;
@@ -103,18 +105,33 @@ impl<M: Machine> Memory<M> {
     }
 
     /// A region to run a finished image on: it shares the frames that nobody can write, and has
-    /// copies of those that can be written. `NoMemory`: nothing was taken; `Invalid`: it is no
+    /// copies of those that can be written. `account` pays for both, as the shared ones live as
+    /// long as any that holds them. `Quota`, `NoMemory`: nothing was taken; `Invalid`: it is no
     /// finished image; `Revoked`: it was destroyed meanwhile.
-    pub fn instantiate(&self, image: &Region) -> Result<Arc<Region>, Error> {
+    pub fn instantiate(
+        &self,
+        account: &Arc<Account>,
+        image: &Region,
+    ) -> Result<Arc<Region>, Error> {
         if image.kind() != RegionKind::Image || !image.is_sealed() {
             return Err(Error::Invalid);
         }
-        let mut own = 0;
+        let (mut own, mut shared) = (0, 0);
         for page in 0..image.pages() {
             let entry = self.pristine(image, page)?;
-            own += u64::from(entry.has(EntryFlags::FILL) && !is_shareable(entry));
+            let defined = entry.has(EntryFlags::FILL);
+            own += u64::from(defined && !is_shareable(entry));
+            shared += u64::from(defined && is_shareable(entry));
         }
-        let mut instance = self.build(RegionKind::Image, image.len(), 1, own, None)?;
+        let mut instance = self.build(account, RegionKind::Image, image.len(), 1, own, None)?;
+        if let Err(error) = instance
+            .state_mut()
+            .charge
+            .extend(Resources::frames(shared))
+        {
+            self.destroy_region(&instance);
+            return Err(error);
+        }
         for page in 0..image.pages() {
             if let Err(error) = self.instantiate_page(image, page, instance.state_mut()) {
                 self.destroy_region(&instance);

@@ -11,7 +11,7 @@
 //! honest imitation of a machine, and in other people's kernels.
 //!
 //! Invariants kept here (docs/INVARIANTS.md): I1, I2, I3, I5 and I6 as far as mappings go, I8, I9,
-//! I12, I14, I15.
+//! I11, I12, I14, I15.
 //!
 //! Small heap allocations (a record of a mapping, a node of a map) are taken to succeed: the
 //! embedder keeps enough heap in hand before it calls. Everything whose size a program chooses is
@@ -23,6 +23,7 @@
 extern crate alloc;
 
 mod access;
+mod account;
 mod entry;
 mod fault;
 mod frame;
@@ -35,8 +36,10 @@ mod region;
 mod shootdown;
 mod space;
 
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+pub use account::{Account, Charge, Prepared};
 pub use entry::{Entry, EntryFlags};
 pub use frame::{Frame, FrameMeta, FrameState};
 pub use image::PageAttributes;
@@ -56,6 +59,7 @@ pub struct Memory<M: Machine> {
     machine: M,
     shootdown: shootdown::Shootdown,
     koids: AtomicU64,
+    account: Arc<Account>,
 }
 
 impl<M: Machine> Memory<M> {
@@ -65,12 +69,18 @@ impl<M: Machine> Memory<M> {
             machine,
             shootdown: shootdown::Shootdown::new(),
             koids: AtomicU64::new(1),
+            account: Account::root(),
         }
     }
 
     /// The machine.
     pub fn machine(&self) -> &M {
         &self.machine
+    }
+
+    /// The account that all others are below.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// A number for an object, never given out twice.

@@ -23,6 +23,8 @@ pub enum Rank {
     Mappings = 5,
     /// A region.
     Region = 6,
+    /// What is charged for a capability.
+    Account = 12,
     /// The upper page tables of an address space.
     Tables = 7,
     /// Who waits at an object.

@@ -10,10 +10,10 @@ use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use abi::limits::LEAF_SIZE;
-use abi::{Error, Rights};
+use abi::{Error, Resources, Rights, cost};
 
 use crate::region::State;
-use crate::{AddressSpace, Entry, EntryFlags, Machine, Memory, Plan, Region, Stale};
+use crate::{AddressSpace, Charge, Entry, EntryFlags, Machine, Memory, Plan, Region, Stale};
 
 /// The authority that mappings are made under: as much as has to be known here of a node in the
 /// lineage of an object.
@@ -93,7 +93,12 @@ pub struct Mapping {
     /// What it allows now. Changes under the region lock.
     access: AtomicU32,
     state: AtomicU8,
+    /// Of its record, to the account of the space.
+    _charge: Charge,
 }
+
+// Its places in the space and in the region included.
+const _: () = assert!(size_of::<Mapping>() as u64 + 128 <= cost::MAPPING);
 
 impl Mapping {
     /// The region.
@@ -177,8 +182,8 @@ impl<M: Machine> Memory<M> {
     /// Attaches leaf tables of a region to a space and returns the address.
     ///
     /// The caller has checked the capability. `Range`, `Align`, `Overlap`: the place or the part;
-    /// `Revoked`: the authority is gone; `Sealed`: writing is not to be had any more; `NoMemory`:
-    /// no frame for upper tables.
+    /// `Revoked`: the authority is gone; `Sealed`: writing is not to be had any more; `Quota`: the
+    /// account of the space does not cover it; `NoMemory`: no frame for upper tables.
     pub fn map(&self, space: &Arc<AddressSpace>, request: &MapRequest<'_>) -> Result<u64, Error> {
         let region = request.region;
         let total = region.leaf_count() as u64 * LEAF_SIZE;
@@ -210,6 +215,7 @@ impl<M: Machine> Memory<M> {
                 .by_va
                 .retain(|_, mapping| mapping.state.load(Ordering::Acquire) != DEAD);
         }
+        let charge = space.account().charge(Resources::bytes(cost::MAPPING))?;
         let va = mappings.place(request.hint, request.fixed, len)?;
         self.make_directories(space, va, va + len)?;
         let mapping = Arc::new(Mapping {
@@ -223,6 +229,7 @@ impl<M: Machine> Memory<M> {
             limit: request.limit,
             access: AtomicU32::new(request.access.bits()),
             state: AtomicU8::new(ATTACHED),
+            _charge: charge,
         });
         {
             let mut state = region.lock();

@@ -8,10 +8,13 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use abi::limits::{MAX_REGION, PAGE_SIZE};
-use abi::{Error, RegionKind};
+use abi::{Error, RegionKind, Resources, cost};
 
 use crate::lock::{Guard, Lock, Rank};
-use crate::{Budget, Entry, EntryFlags, Frame, FrameState, LEAF_PAGES, Machine, Mapping, Memory};
+use crate::{
+    Account, Budget, Charge, Entry, EntryFlags, Frame, FrameState, LEAF_PAGES, Machine, Mapping,
+    Memory, Prepared,
+};
 
 /// The view of a ring region for the producing end.
 pub const RING_PRODUCER_VIEW: usize = 0;
@@ -50,6 +53,8 @@ pub(crate) struct State {
     pub(crate) reserved: u64,
     /// Pages that were filled.
     pub(crate) present: u64,
+    /// Its worst case until it is destroyed, and its record until that is gone.
+    pub(crate) charge: Charge,
 }
 
 impl State {
@@ -113,6 +118,22 @@ impl Region {
         self.state.lock().reserved
     }
 
+    /// Who pays for it, and what.
+    pub fn charged(&self) -> (Arc<Account>, Resources) {
+        let state = self.state.lock();
+        (state.charge.account().clone(), state.charge.amount())
+    }
+
+    /// Makes sure that another account could pay for it; see [`Charge::prepare`].
+    pub fn prepare_charge(&self, payer: &Arc<Account>) -> Result<Prepared, Error> {
+        self.state.lock().charge.prepare(payer)
+    }
+
+    /// Makes another account pay for it; see [`Charge::hand_over`].
+    pub fn hand_over_charge(&self, prepared: Prepared) {
+        self.state.lock().charge.hand_over(prepared);
+    }
+
     /// Mappings over all spaces.
     pub fn mapping_count(&self) -> usize {
         self.state.lock().mappings.len()
@@ -145,18 +166,19 @@ impl Region {
 
 impl<M: Machine> Memory<M> {
     /// A region of zeroed memory, filled at the first touch; `commit` fills it now. Frames come
-    /// from `node` while it has any.
+    /// from `node` while it has any. `account` pays.
     ///
-    /// `Invalid`: no bytes; `TooLarge`: more than [`MAX_REGION`]; `NoMemory`: its worst case is
-    /// not there, and nothing was taken.
+    /// `Invalid`: no bytes; `TooLarge`: more than [`MAX_REGION`]; `Quota`: the account does not
+    /// cover its worst case; `NoMemory`: the machine does not have it. Nothing was taken then.
     pub fn create_region(
         &self,
+        account: &Arc<Account>,
         len: u64,
         node: Option<usize>,
         commit: bool,
     ) -> Result<Arc<Region>, Error> {
         let pages = pages_for(len)?;
-        let mut region = self.build(RegionKind::Anonymous, len, 1, pages, node)?;
+        let mut region = self.build(account, RegionKind::Anonymous, len, 1, pages, node)?;
         self.allow_filling(&mut region, 0..pages);
         let region = Arc::new(region);
         if commit {
@@ -169,10 +191,14 @@ impl<M: Machine> Memory<M> {
 
     /// A region of one leaf table for a stack: its upper `pages` pages are zeroed memory, filled at
     /// the first touch, and those below are holes, so that running over the end is a fault.
-    pub fn create_stack_region(&self, pages: u64) -> Result<Arc<Region>, Error> {
+    pub fn create_stack_region(
+        &self,
+        account: &Arc<Account>,
+        pages: u64,
+    ) -> Result<Arc<Region>, Error> {
         let holes = LEAF_PAGES.checked_sub(pages).ok_or(Error::TooLarge)?;
         let len = LEAF_PAGES * PAGE_SIZE;
-        let mut region = self.build(RegionKind::Anonymous, len, 1, pages, None)?;
+        let mut region = self.build(account, RegionKind::Anonymous, len, 1, pages, None)?;
         self.allow_filling(&mut region, holes..LEAF_PAGES);
         Ok(Arc::new(region))
     }
@@ -191,8 +217,12 @@ impl<M: Machine> Memory<M> {
     /// in a row, in two views. Each end may write its own index page, the producer also the data,
     /// nobody the header.
     ///
-    /// `TooLarge`, `NoMemory`: as for [`create_region`](Memory::create_region).
-    pub fn create_ring_region(&self, data_pages: u64) -> Result<Arc<Region>, Error> {
+    /// `TooLarge`, `Quota`, `NoMemory`: as for [`create_region`](Memory::create_region).
+    pub fn create_ring_region(
+        &self,
+        account: &Arc<Account>,
+        data_pages: u64,
+    ) -> Result<Arc<Region>, Error> {
         let frames = data_pages.checked_add(3).ok_or(Error::TooLarge)?;
         let pages = data_pages
             .checked_mul(2)
@@ -200,7 +230,7 @@ impl<M: Machine> Memory<M> {
             .ok_or(Error::TooLarge)?;
         let len = pages.checked_mul(PAGE_SIZE).ok_or(Error::TooLarge)?;
         pages_for(len)?;
-        let mut region = self.build(RegionKind::Ring, len, 2, frames, None)?;
+        let mut region = self.build(account, RegionKind::Ring, len, 2, frames, None)?;
         if region
             .state_mut()
             .fixed
@@ -242,10 +272,15 @@ impl<M: Machine> Memory<M> {
     }
 
     /// A region over the frames that boot put the initrd into, beginning with `first`: `len` bytes
-    /// that nobody can write. The frames are never freed.
-    pub fn create_initrd_region(&self, first: Frame, len: u64) -> Result<Arc<Region>, Error> {
+    /// that nobody can write. The frames are never freed, and not charged.
+    pub fn create_initrd_region(
+        &self,
+        account: &Arc<Account>,
+        first: Frame,
+        len: u64,
+    ) -> Result<Arc<Region>, Error> {
         let pages = pages_for(len)?;
-        let mut region = self.build(RegionKind::Initrd, len, 1, 0, None)?;
+        let mut region = self.build(account, RegionKind::Initrd, len, 1, 0, None)?;
         let state = region.state_mut();
         state.sealed = true;
         state.present = pages;
@@ -281,11 +316,18 @@ impl<M: Machine> Memory<M> {
             self.leave_page(frame);
         }
         self.machine.unreserve(reserved);
+        // Its record is charged until nobody refers to it.
+        region.lock().charge.release(Resources {
+            bytes: 0,
+            ..Resources::ALL
+        });
     }
 
-    /// A region whose entries are all holes, with its leaf tables, and `frames` frames promised.
+    /// A region whose entries are all holes, with its leaf tables, and `frames` frames promised. All
+    /// of it is charged to `account` first.
     pub(crate) fn build(
         &self,
+        account: &Arc<Account>,
         kind: RegionKind,
         len: u64,
         view_count: usize,
@@ -295,6 +337,7 @@ impl<M: Machine> Memory<M> {
         let pages = pages_for(len)?;
         let leaves = pages.div_ceil(LEAF_PAGES) as usize;
         let tables = (leaves * view_count) as u64;
+        let charge = account.charge(worst_case(kind, tables, frames))?;
         if !self.machine.reserve(tables + frames) {
             return Err(Error::NoMemory);
         }
@@ -346,6 +389,7 @@ impl<M: Machine> Memory<M> {
                     destroyed: false,
                     reserved: frames,
                     present: 0,
+                    charge,
                 },
             ),
         })
@@ -385,6 +429,24 @@ impl<M: Machine> Memory<M> {
         }
     }
 }
+
+/// What a region of so many leaf tables and pages is charged for.
+pub(crate) fn worst_case(kind: RegionKind, tables: u64, frames: u64) -> Resources {
+    let pages = match kind {
+        RegionKind::Ring => frames * cost::RING_PAGE,
+        _ => 0,
+    };
+    Resources {
+        frames,
+        tables,
+        bytes: cost::REGION + tables * cost::LEAF_TABLE + pages,
+    }
+}
+
+// With the heads of its vectors; the rest is for the ring over it.
+const _: () = assert!(size_of::<Region>() as u64 + 128 <= cost::REGION / 2);
+const _: () = assert!(size_of::<LeafTable>() as u64 <= cost::LEAF_TABLE);
+const _: () = assert!(size_of::<Frame>() as u64 <= cost::RING_PAGE);
 
 /// The pages that `len` bytes take.
 fn pages_for(len: u64) -> Result<u64, Error> {

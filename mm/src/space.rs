@@ -9,12 +9,13 @@ use alloc::sync::Arc;
 use core::ops::Bound;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use abi::Error;
 use abi::limits::{LEAF_SIZE, USER_END, USER_START};
+use abi::{Error, Resources, cost};
 
 use crate::lock::{Lock, Rank};
 use crate::{
-    Budget, CpuId, CpuSet, Entry, EntryFlags, Frame, FrameState, Machine, Mapping, Memory,
+    Account, Budget, Charge, CpuId, CpuSet, Entry, EntryFlags, Frame, FrameState, Machine, Mapping,
+    Memory,
 };
 
 /// What one process can reach.
@@ -27,8 +28,9 @@ pub struct AddressSpace {
     /// Mappings that a revoke has ended and that still take up addresses.
     pub(crate) dead: AtomicU32,
     pub(crate) mappings: Lock<Mappings>,
-    /// Serialises the making of upper tables.
-    tables: Lock<()>,
+    account: Arc<Account>,
+    /// Serialises the making of upper tables, which are charged here.
+    tables: Lock<Charge>,
 }
 
 /// What is mapped, by address.
@@ -39,6 +41,8 @@ pub(crate) struct Mappings {
     base: u64,
 }
 
+const _: () = assert!(size_of::<AddressSpace>() as u64 + 16 <= cost::SPACE);
+
 impl AddressSpace {
     /// Its number.
     pub fn koid(&self) -> u64 {
@@ -48,6 +52,11 @@ impl AddressSpace {
     /// Its top-level table.
     pub fn root(&self) -> Frame {
         self.root
+    }
+
+    /// Who pays for its tables and mappings.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// The CPUs that have it loaded, or are about to.
@@ -138,10 +147,19 @@ fn index(va: u64, level: u32) -> usize {
 }
 
 impl<M: Machine> Memory<M> {
-    /// An empty address space whose mappings cluster from `base` on, a multiple of 2 MiB.
+    /// An empty address space whose mappings cluster from `base` on, a multiple of 2 MiB. `account`
+    /// pays for it and for what is mapped in it.
     ///
-    /// `NoMemory`: no frame is free for its top-level table.
-    pub fn create_space(&self, base: u64) -> Result<Arc<AddressSpace>, Error> {
+    /// `Quota`: the account does not cover it; `NoMemory`: no frame is free for its top-level table.
+    pub fn create_space(
+        &self,
+        account: &Arc<Account>,
+        base: u64,
+    ) -> Result<Arc<AddressSpace>, Error> {
+        let charge = account.charge(Resources {
+            bytes: cost::SPACE,
+            ..Resources::tables(1)
+        })?;
         let root = self.allocate_table(Budget::Open)?;
         self.machine.init_root(root);
         Ok(Arc::new(AddressSpace {
@@ -156,7 +174,8 @@ impl<M: Machine> Memory<M> {
                     base: base.clamp(USER_START, USER_END) & !(LEAF_SIZE - 1),
                 },
             ),
-            tables: Lock::new(Rank::Tables, ()),
+            account: account.clone(),
+            tables: Lock::new(Rank::Tables, charge),
         }))
     }
 
@@ -164,7 +183,7 @@ impl<M: Machine> Memory<M> {
     pub fn destroy_space(&self, space: &AddressSpace) {
         debug_assert!(space.active().is_empty());
         debug_assert!(space.mappings.lock().by_va.is_empty());
-        let _tables = space.tables.lock();
+        let mut charge = space.tables.lock();
         for top in 0..256 {
             let Some(pdpt) = self.machine.load(space.root, top).frame() else {
                 continue;
@@ -177,6 +196,7 @@ impl<M: Machine> Memory<M> {
             self.free_table(pdpt);
         }
         self.free_table(space.root);
+        charge.release(Resources::tables(u64::MAX));
     }
 
     /// Makes the upper tables for the addresses `start..end`. What was made stays when it fails:
@@ -187,22 +207,25 @@ impl<M: Machine> Memory<M> {
         start: u64,
         end: u64,
     ) -> Result<(), Error> {
-        let _tables = space.tables.lock();
+        let mut charge = space.tables.lock();
         let mut va = start;
         while va < end {
-            let pdpt = self.make_table(space.root, index(va, 3))?;
-            self.make_table(pdpt, index(va, 2))?;
+            let pdpt = self.make_table(&mut charge, space.root, index(va, 3))?;
+            self.make_table(&mut charge, pdpt, index(va, 2))?;
             // To the next GiB, whose directory is another.
             va = (va | ((1 << 30) - 1)) + 1;
         }
         Ok(())
     }
 
-    fn make_table(&self, parent: Frame, index: usize) -> Result<Frame, Error> {
+    fn make_table(&self, charge: &mut Charge, parent: Frame, index: usize) -> Result<Frame, Error> {
         if let Some(table) = self.machine.load(parent, index).frame() {
             return Ok(table);
         }
-        let table = self.allocate_table(Budget::Open)?;
+        charge.extend(Resources::tables(1))?;
+        let table = self
+            .allocate_table(Budget::Open)
+            .inspect_err(|_| charge.release(Resources::tables(1)))?;
         let flags = EntryFlags::USER_PRESENT | EntryFlags::WRITABLE;
         self.machine.store(parent, index, Entry::new(table, flags));
         Ok(table)

@@ -121,7 +121,10 @@ fn an_operation_without_its_right_is_denied() {
     for (name, right, call) in REGION_CALLS {
         let realm = Realm::new(2);
         let region = |rights| {
-            let region = realm.memory().create_region(4096, None, false).unwrap();
+            let region = realm
+                .memory()
+                .create_region(realm.memory().account(), 4096, None, false)
+                .unwrap();
             realm
                 .ipc
                 .install_region(&realm.domains[0], region, rights)

@@ -135,7 +135,10 @@ type Operation = (&'static str, fn(&Before<'_>) -> Result<(), Error>);
 
 const OPERATIONS: &[Operation] = &[
     ("create_domain", |b| {
-        let domain = b.realm.ipc.create_domain(common::BASE)?;
+        let domain = b
+            .realm
+            .ipc
+            .create_domain(b.realm.ipc.memory().account(), common::BASE)?;
         b.realm.ipc.clear_domain(&domain);
         b.realm.memory().destroy_space(domain.space());
         Ok(())

@@ -96,7 +96,7 @@ impl Model {
         match step {
             Step::Create { pages, commit } => {
                 let fits = memory.machine().pool().available() >= pages + pages.div_ceil(512);
-                match memory.create_region(pages * 4096, None, commit) {
+                match memory.create_region(memory.account(), pages * 4096, None, commit) {
                     Ok(region) => {
                         assert!(fits);
                         let (permit, bytes) = (Arc::new(Permit::new()), HashMap::new());

@@ -160,7 +160,10 @@ fn a_token_that_was_revoked_or_cancelled_is_not_found() {
 fn what_is_in_transit_can_be_revoked_from_above() {
     let realm = Realm::new(2);
     let domain = &realm.domains[0];
-    let region = realm.memory().create_region(4096, None, false).unwrap();
+    let region = realm
+        .memory()
+        .create_region(realm.memory().account(), 4096, None, false)
+        .unwrap();
     // Without access above, what is below can be moved.
     let rights = Rights::REGION - Rights::ACCESS;
     let root = realm.ipc.install_region(domain, region, rights).unwrap();

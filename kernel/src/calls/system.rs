@@ -75,6 +75,7 @@ pub fn system_info(_: &Arc<Process>, info: UserPtr<SystemInfo>) -> Result<(), Er
             shootdowns: ipc().memory().shootdowns(),
             instructions: clock::rdtsc(),
             objects: ipc().object_count(),
+            charged: ipc().memory().account().used(),
         },
     )
 }

@@ -49,6 +49,7 @@ pub fn counts(memory: &Memory) -> Counts {
 ///
 /// # Panics
 /// When a frame or table is lost, reached although it is free, or counted wrongly (I1, I2, I11);
+/// when accounts are charged with something else than what is held (I11);
 /// when an entry allows writing what may not be written, or writing and executing (I3, I14); when
 /// promises do not add up; when a CPU has cached more than the tables allow (I5).
 pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Region>]) {
@@ -79,6 +80,7 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
         .sum();
     let upper_tables: u64 = spaces.iter().map(|space| upper(memory, space.root())).sum();
     assert_eq!(leaf_tables + upper_tables, counts.tables, "page tables");
+    audit_accounts(memory, &counts, regions);
 
     let fixed: Vec<Frame> = regions
         .iter()
@@ -111,6 +113,27 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
         }
     }
     audit_tlbs(memory);
+}
+
+/// Charged is what is held (I11): every table and every page that a region has or may still take.
+fn audit_accounts(memory: &Memory, counts: &Counts, regions: &[Arc<Region>]) {
+    let used = memory.account().used();
+    assert_eq!(used.tables, counts.tables, "tables charged");
+    let mut pages = 0;
+    for region in regions {
+        let (payer, charged) = region.charged();
+        if region.kind() != RegionKind::Initrd {
+            let held = region.present_pages() + region.reserved_frames();
+            assert_eq!(charged.frames, held, "pages charged for {region:?}");
+        }
+        let of_payer = payer.used();
+        assert!(
+            charged.frames <= of_payer.frames && charged.tables <= of_payer.tables,
+            "{payer:?} pays for {charged:?}"
+        );
+        pages += charged.frames;
+    }
+    assert_eq!(used.frames, pages, "pages charged");
 }
 
 /// What no CPU may have cached: anything that its tables do not say, or more than they allow.

@@ -8,7 +8,7 @@ pub mod steps;
 use std::sync::Arc;
 
 use abi::limits::LEAF_SIZE;
-use abi::{Error, Rights};
+use abi::{Error, Resources, Rights};
 use fake::{Access, Config, Memory};
 use mm::{AddressSpace, MapRequest, Permit, Region};
 
@@ -38,7 +38,7 @@ impl World {
     pub fn of(spaces: usize, config: Config) -> World {
         let memory = fake::start(config);
         let spaces: Vec<_> = (0..spaces)
-            .map(|_| memory.create_space(BASE).unwrap())
+            .map(|_| memory.create_space(memory.account(), BASE).unwrap())
             .collect();
         for (cpu, space) in spaces.iter().enumerate().take(config.cpus) {
             fake::enter(&memory, cpu, Some(space));
@@ -59,7 +59,7 @@ impl World {
 
     pub fn region(&self, pages: u64) -> Arc<Region> {
         self.memory
-            .create_region(pages * 4096, None, false)
+            .create_region(self.memory.account(), pages * 4096, None, false)
             .unwrap()
     }
 
@@ -107,6 +107,11 @@ impl World {
         let counts = fake::counts(&self.memory);
         let total = self.memory.machine().config().frames;
         assert_eq!((counts.free, counts.available), (total, total));
+        let World { memory, spaces, .. } = self;
+        drop(spaces);
+        let records: u64 = regions.iter().map(|r| r.charged().1.bytes).sum();
+        let used = memory.account().used();
+        assert_eq!(used, Resources::bytes(records), "what is still charged");
     }
 }
 

@@ -33,7 +33,7 @@ pub mod sys;
 
 pub use abi::{
     Error, FOREVER, Handle, MapFlags, Mode, ProcessInfo, ProcessState, ProcessStatus, RegionFlags,
-    RegionInfo, Rights, SystemInfo, Token,
+    RegionInfo, Resources, Rights, SystemInfo, Token,
 };
 pub use env::Env;
 pub use print::write as print_fmt;
