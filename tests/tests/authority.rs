@@ -387,6 +387,7 @@ proptest! {
             model.apply(step);
             model.compare();
         }
+        drop(model.objects);
         model.realm.finish();
     }
 }
