@@ -2,7 +2,7 @@
 
 use programs::cases::CASES;
 use programs::expect;
-use rt::{Error, Handle, Mode, Process, ProcessState, ProcessStatus, Rights, Spawn};
+use rt::{Error, Handle, Mode, Process, ProcessState, ProcessStatus, Resources, Rights, Spawn};
 
 use crate::{Initrd, READ_INITRD};
 
@@ -97,6 +97,7 @@ struct Held {
     reserved: u64,
     objects: u64,
     processes: u32,
+    charged: Resources,
 }
 
 impl Held {
@@ -107,6 +108,7 @@ impl Held {
             reserved: info.frames_reserved,
             objects: info.objects,
             processes: info.processes,
+            charged: info.charged,
         }
     }
 

@@ -15,6 +15,7 @@ mod faults;
 mod images;
 mod memory;
 mod processes;
+mod quotas;
 mod rings;
 mod system;
 mod transfers;
@@ -108,6 +109,7 @@ fn child(role: &str, env: &Env) -> u8 {
         transfers::child,
         rings::child,
         processes::child,
+        quotas::child,
     ];
     let answer = roles.iter().find_map(|play| play(role, env));
     answer.unwrap_or_else(|| {
