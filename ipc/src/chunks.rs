@@ -1,14 +1,18 @@
-//! A vector that grows by small blocks, so that growing never asks the heap for a large one.
+//! A vector that grows and shrinks by small blocks, so that growing never asks the heap for a large
+//! one.
 
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
 use abi::Error;
 
+/// Blocks that there is always room to list, once there is one.
+const FEW: usize = 4;
+
 /// Elements of a block.
 pub(crate) const BLOCK: usize = 64;
 
-/// A vector of blocks. It never shrinks but by [`pop`](Chunks::pop).
+/// A vector of blocks. [`pop`](Chunks::pop) keeps the blocks, [`truncate`](Chunks::truncate) does not.
 pub(crate) struct Chunks<T> {
     blocks: Vec<Vec<T>>,
     len: usize,
@@ -61,6 +65,13 @@ impl<T> Chunks<T> {
         self.blocks[self.len / BLOCK].pop()
     }
 
+    /// Keeps the first `blocks` blocks at most, and gives the memory of the others back.
+    pub(crate) fn truncate(&mut self, blocks: usize) {
+        self.blocks.truncate(blocks);
+        self.blocks.shrink_to(FEW);
+        self.len = self.len.min(blocks * BLOCK);
+    }
+
     pub(crate) fn get(&self, index: usize) -> Option<&T> {
         self.blocks.get(index / BLOCK)?.get(index % BLOCK)
     }
@@ -102,6 +113,22 @@ mod tests {
         assert!((0..3 * BLOCK).all(|index| chunks.get(index) == Some(&index)));
         assert_eq!(chunks.get(3 * BLOCK), None);
         assert!(chunks.iter().copied().eq(0..3 * BLOCK));
+    }
+
+    #[test]
+    fn a_truncated_vector_begins_again_behind_what_it_kept() {
+        let mut chunks = Chunks::new();
+        for number in 0..5 * BLOCK {
+            chunks.reserve(1).expect("the host has memory");
+            chunks.push(number);
+        }
+        chunks.truncate(1);
+        assert_eq!((chunks.len(), chunks.get(BLOCK)), (BLOCK, None));
+        chunks.reserve(1).expect("the host has memory");
+        assert_eq!(chunks.push(7), BLOCK);
+        assert_eq!((chunks.get(BLOCK), chunks.blocks.len()), (Some(&7), 2));
+        chunks.truncate(3);
+        assert_eq!(chunks.len(), BLOCK + 1);
     }
 
     #[test]

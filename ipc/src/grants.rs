@@ -11,7 +11,7 @@ use core::sync::atomic::Ordering;
 use abi::limits::MAX_GRANTS;
 use abi::{Error, Handle, Mode, Rights, Token};
 
-use crate::chunks::Chunks;
+use crate::chunks::{BLOCK, Chunks};
 use crate::domain::Peer;
 use crate::lineage::NodeState;
 use crate::table::next_generation;
@@ -32,6 +32,8 @@ struct Grant<P: Platform> {
 pub(crate) struct Grants<P: Platform> {
     slots: Chunks<Slot<P>>,
     free: Vec<u32>,
+    /// Above those of all slots that were given back.
+    next_generation: u32,
     /// The domains that can receive.
     receivers: BTreeSet<u64>,
 }
@@ -41,6 +43,7 @@ impl<P: Platform> Grants<P> {
         Grants {
             slots: Chunks::new(),
             free: Vec::new(),
+            next_generation: 1,
             receivers: BTreeSet::new(),
         }
     }
@@ -58,10 +61,14 @@ impl<P: Platform> Grants<P> {
             Some(index) => index,
             None => {
                 self.slots.reserve(1)?;
-                let room = self.slots.len() + 1 - self.free.len();
-                self.free.try_reserve(room).map_err(|_| Error::NoMemory)?;
+                // Room for every slot of the block, so that vacating one never allocates.
+                let slots = (self.slots.len() + 1).next_multiple_of(BLOCK);
+                let room = slots - self.free.len();
+                self.free
+                    .try_reserve_exact(room)
+                    .map_err(|_| Error::NoMemory)?;
                 self.slots.push(Slot {
-                    generation: 1,
+                    generation: self.next_generation,
                     grant: None,
                 }) as u32
             }
@@ -126,7 +133,14 @@ impl<P: Platform> Grants<P> {
         slot.grant = None;
         if let Some(next) = next_generation(slot.generation) {
             slot.generation = next;
+            self.next_generation = self.next_generation.max(next);
             self.free.push(index);
+        }
+        // Nothing is pending. What comes later begins above the generations that are forgotten.
+        if self.slots.len() > BLOCK && self.free.len() == self.slots.len() {
+            self.slots.truncate(1);
+            self.free.retain(|index| (*index as usize) < BLOCK);
+            self.free.shrink_to(BLOCK);
         }
     }
 }

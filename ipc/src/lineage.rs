@@ -211,9 +211,11 @@ impl<P: Platform> Lineage<P> {
             Some(index) => index as usize,
             None => {
                 self.branches.reserve(1)?;
-                // Room for every branch, so that letting one go never allocates.
-                let room = self.branches.len() + 1 - self.free.len();
-                self.free.try_reserve(room).map_err(|_| Error::NoMemory)?;
+                // Room for every branch of the block, so that letting one go never allocates.
+                let room = (self.branches.len() + 1).next_multiple_of(BLOCK) - self.free.len();
+                self.free
+                    .try_reserve_exact(room)
+                    .map_err(|_| Error::NoMemory)?;
                 self.branches.push(None)
             }
         };

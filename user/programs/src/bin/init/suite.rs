@@ -32,6 +32,12 @@ pub fn run(initrd: &Initrd, filter: Option<&str>) -> u8 {
     let first = start(initrd, image, "suite", Some("exit"));
     let _ = first.wait(rt::FOREVER);
     drop(first);
+    // So do the tables of the kernel with their first tenants.
+    let (via, end) = expect!(rt::ring(64, 16), "init: a ring");
+    let token = rt::grant(image, via, Mode::Share, IMAGE_RIGHTS);
+    let shared = token.and_then(|token| rt::accept(token, end));
+    let _ = rt::drop_handle(expect!(shared, "init: the first grant"));
+    let _ = (rt::drop_handle(via), rt::drop_handle(end));
     let (mut passed, mut failed) = (0, 0);
     for (id, sentence) in CASES {
         if filter.is_some_and(|filter| !id.contains(filter)) {
@@ -98,6 +104,8 @@ struct Held {
     objects: u64,
     processes: u32,
     charged: Resources,
+    /// Bytes of the kernel's heap.
+    heap: u64,
 }
 
 impl Held {
@@ -109,6 +117,7 @@ impl Held {
             objects: info.objects,
             processes: info.processes,
             charged: info.charged,
+            heap: info.heap_used,
         }
     }
 
