@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use arch::apic::{Ipi, send_ipi};
 use arch::{cpu, phys, tlb};
 use ipc::{Ipc, Parked, Platform};
-use mm::{Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, FramePool, Frames, Mmu};
+use mm::{Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FramePool, Frames, Mmu};
 use spin::Once;
 use static_assertions::const_assert;
 
@@ -115,6 +115,16 @@ impl Mmu for Kernel {
         // SAFETY: `mm` writes only entries of the user half, and frees nothing behind an entry
         // before every CPU has acknowledged (I2).
         unsafe { phys::store_entry(table.address(), index, entry.bits()) };
+    }
+
+    fn compare_exchange(&self, table: Frame, index: usize, old: Entry, new: Entry) -> bool {
+        // SAFETY: as for `store`.
+        unsafe { phys::exchange_entry(table.address(), index, old.bits(), new.bits()) }
+    }
+
+    fn clear_writable(&self, table: Frame, index: usize) {
+        // SAFETY: as for `store`; less is allowed than before.
+        unsafe { phys::clear_entry_bits(table.address(), index, EntryFlags::WRITABLE.bits()) };
     }
 
     fn load_root(&self, root: Frame) {

@@ -94,6 +94,11 @@ pub trait Mmu {
     fn load(&self, table: Frame, index: usize) -> Entry;
     /// Writes an entry (Release).
     fn store(&self, table: Frame, index: usize, entry: Entry);
+    /// Writes an entry if it still is `old` (AcqRel); false if it was not.
+    fn compare_exchange(&self, table: Frame, index: usize, old: Entry, new: Entry) -> bool;
+    /// Clears W of an entry that others edit at the same time, by one locked read-modify-write
+    /// (AcqRel).
+    fn clear_writable(&self, table: Frame, index: usize);
     /// Makes the current CPU translate by these tables, and forget what it cached by others.
     fn load_root(&self, root: Frame);
     /// Makes the current CPU forget what it cached for the page at `va`.

@@ -171,12 +171,12 @@ impl<M: Machine> Memory<M> {
             };
             for middle in 0..512 {
                 if let Some(directory) = self.machine.load(pdpt, middle).frame() {
-                    self.free_table(directory);
+                    self.free_table(directory, Budget::Open);
                 }
             }
-            self.free_table(pdpt);
+            self.free_table(pdpt, Budget::Open);
         }
-        self.free_table(space.root);
+        self.free_table(space.root, Budget::Open);
     }
 
     /// Makes the upper tables for the addresses `start..end`. What was made stays when it fails:
@@ -224,10 +224,10 @@ impl<M: Machine> Memory<M> {
         Ok(frame)
     }
 
-    pub(crate) fn free_table(&self, frame: Frame) {
+    pub(crate) fn free_table(&self, frame: Frame, budget: Budget) {
         self.machine
             .meta(frame)
             .transition(FrameState::Table, FrameState::Free);
-        self.machine.free(frame, Budget::Open);
+        self.machine.free(frame, budget);
     }
 }

@@ -157,7 +157,7 @@ fn pages_come_from_the_node_that_was_asked_for_while_it_has_any() {
                 &world.memory,
                 &world.spaces[0],
                 page(va, at),
-                fake::Access::Read,
+                fake::Access::Write,
             );
             assert_eq!(world.memory.machine().pool().node_of(frame.unwrap()), node);
         }

@@ -87,7 +87,9 @@ impl FakeMachine {
         assert!((1..=64).contains(&config.cpus) && config.nodes >= 1);
         ranks::watch();
         let boot = 1 + config.initrd_frames;
-        let total = (boot + config.frames) as usize;
+        // One more: the zero frame, which nobody gets.
+        let frames = config.frames + 1;
+        let total = (boot + frames) as usize;
         let meta: Vec<FrameMeta> = std::iter::repeat_with(FrameMeta::new).take(total).collect();
         let machine = FakeMachine {
             arena: Arena::new(total),
@@ -107,8 +109,8 @@ impl FakeMachine {
         };
         let nodes = config.nodes as u64;
         for node in 0..nodes {
-            let begin = boot + config.frames * node / nodes;
-            let end = boot + config.frames * (node + 1) / nodes;
+            let begin = boot + frames * node / nodes;
+            let end = boot + frames * (node + 1) / nodes;
             assert!(machine.pool.add_range(begin, end, node as usize));
         }
         let kernel = machine.kernel_root();
