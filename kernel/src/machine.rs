@@ -8,7 +8,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use arch::apic::{Ipi, send_ipi};
 use arch::{cpu, phys, tlb};
 use ipc::{Ipc, Parked, Platform};
-use mm::{Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FramePool, Frames, Mmu};
+use mm::{
+    Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FramePool, Frames, Mmu,
+};
 use spin::Once;
 use static_assertions::const_assert;
 

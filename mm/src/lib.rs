@@ -49,7 +49,7 @@ pub use image::PageAttributes;
 pub use machine::{Budget, CpuId, CpuSet, Cpus, Frames, Machine, Mmu};
 pub use mapping::{MapRequest, Mapping, Permit};
 pub use pool::{FramePool, MAX_NODES};
-pub use region::Region;
+pub use region::{Region, RegionOptions};
 pub use shootdown::{Plan, Stale};
 pub use space::AddressSpace;
 

@@ -89,6 +89,8 @@ pub struct Mapping {
     view: usize,
     first_leaf: usize,
     leaves: usize,
+    /// Bytes before and behind it that are nobody's.
+    guard: u64,
     /// What the capability allows: `protect` stays within it.
     limit: Rights,
     /// What it allows now. Changes under the region lock.
@@ -117,6 +119,11 @@ impl Mapping {
     /// The address after its last.
     pub fn end(&self) -> u64 {
         self.va + self.leaves as u64 * LEAF_SIZE
+    }
+
+    /// Where the addresses begin that it keeps for itself, and where they end.
+    pub(crate) fn kept(&self) -> Range<u64> {
+        self.va - self.guard..self.end() + self.guard
     }
 
     /// What it allows.
@@ -179,6 +186,8 @@ pub struct MapRequest<'a> {
     pub hint: u64,
     /// Whether only there.
     pub fixed: bool,
+    /// Whether nothing else may be mapped 2 MiB before and behind.
+    pub guard: bool,
     /// From which byte of the region, a multiple of 2 MiB.
     pub offset: u64,
     /// How many bytes, a multiple of 2 MiB; 0, or whatever reaches the end, stands for the rest.
@@ -232,7 +241,8 @@ impl<M: Machine> Memory<M> {
                 .by_va
                 .retain(|_, mapping| mapping.state.load(Ordering::Acquire) != DEAD);
         }
-        let va = mappings.place(request.hint, request.fixed, len)?;
+        let guard = if request.guard { LEAF_SIZE } else { 0 };
+        let va = mappings.place(request.hint, request.fixed, len, guard)?;
         self.make_directories(space, va, va + len)?;
         let mapping = Arc::new(Mapping {
             space: space.clone(),
@@ -242,6 +252,7 @@ impl<M: Machine> Memory<M> {
             view: request.view,
             first_leaf: leaves.start,
             leaves: leaves.len(),
+            guard,
             limit: request.limit,
             access: AtomicU32::new(request.access.bits()),
             state: AtomicU8::new(ATTACHED),

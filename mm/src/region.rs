@@ -22,6 +22,19 @@ const EMPTY: EntryFlags = EntryFlags::FILL
     .union(EntryFlags::MAY_WRITE)
     .union(EntryFlags::NO_EXECUTE);
 
+/// How [`Memory::create_region`] makes a region.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RegionOptions {
+    /// The NUMA node that frames come from while it has any.
+    pub node: Option<usize>,
+    /// Fill every page now.
+    pub commit: bool,
+    /// One mapping may write while another executes.
+    pub jit: bool,
+    /// Promise nothing. Not with `commit`.
+    pub overcommit: bool,
+}
+
 /// Memory that can be mapped and handed over.
 #[derive(Debug)]
 pub struct Region {
@@ -30,6 +43,7 @@ pub struct Region {
     len: u64,
     pages: u64,
     node: Option<usize>,
+    jit: bool,
     state: Lock<State>,
 }
 
@@ -180,6 +194,11 @@ impl Region {
         self.state.lock().reserve.family_koid().unwrap_or(self.koid)
     }
 
+    /// How many pins it has.
+    pub fn pin_count(&self) -> u32 {
+        self.state.lock().pins.len() as u32
+    }
+
     /// Whether its frames have to stay where they are.
     pub fn is_pinned(&self) -> bool {
         !self.state.lock().pins.is_empty()
@@ -211,7 +230,7 @@ impl Region {
     /// Whether no two of its mappings may write and execute it. The pages of an image decide for
     /// themselves.
     pub(crate) fn excludes_write_and_execute(&self) -> bool {
-        self.kind != RegionKind::Image
+        self.kind != RegionKind::Image && !self.jit
     }
 
     /// Whether its pages are filled and copied on demand. All others have fixed frames (S3).
@@ -233,25 +252,37 @@ impl Region {
 }
 
 impl<M: Machine> Memory<M> {
-    /// A region of zeroed memory, filled at the first touch; `commit` fills it now. Frames come
-    /// from `node` while it has any.
+    /// A region of zeroed memory, filled at the first touch, or now.
     ///
     /// `Invalid`: no bytes; `TooLarge`: more than [`MAX_REGION`]; `NoMemory`: its worst case is
     /// not there, and nothing was taken.
-    pub fn create_region(
-        &self,
-        len: u64,
-        node: Option<usize>,
-        commit: bool,
-    ) -> Result<Arc<Region>, Error> {
+    pub fn create_region(&self, len: u64, options: RegionOptions) -> Result<Arc<Region>, Error> {
         let pages = pages_for(len)?;
-        let mut region = self.build(RegionKind::Anonymous, len, 1, pages, node)?;
-        if commit {
+        let promised = if options.overcommit { 0 } else { pages };
+        let mut region = self.build(RegionKind::Anonymous, len, 1, promised, options.node)?;
+        region.jit = options.jit;
+        if options.commit {
             self.fill_all(&mut region, pages)?;
-        } else {
-            self.allow_filling(&mut region, 0..pages);
+            return Ok(Arc::new(region));
         }
-        Ok(Arc::new(region))
+        self.allow_filling(&mut region, 0..pages);
+        if !options.overcommit {
+            return Ok(Arc::new(region));
+        }
+        let koid = region.koid;
+        let state = region.state_mut();
+        let family = state.reserve.family(koid, state.claims);
+        state.reserve = Reserve::Family {
+            family: family.clone(),
+            overcommitted: true,
+        };
+        if family.prepare().is_err() {
+            self.destroy_region(&region);
+            return Err(Error::NoMemory);
+        }
+        let region = Arc::new(region);
+        family.leave_claims(&region);
+        Ok(region)
     }
 
     /// Fills the pages of a region that nobody knows yet.
@@ -288,6 +319,13 @@ impl<M: Machine> Memory<M> {
             let (table, index) = state.entry_of(0, page);
             self.machine.store(table, index, Entry::empty(EMPTY));
         }
+    }
+
+    /// How many of its leaf tables another region has too.
+    pub fn shared_leaf_tables(&self, region: &Region) -> u64 {
+        let state = region.lock();
+        let leaves = state.views.iter().flatten();
+        leaves.filter(|leaf| !self.owns(leaf)).count() as u64
     }
 
     /// Unmaps a region everywhere, waits until no CPU can reach it, and returns its memory.
@@ -393,6 +431,7 @@ impl<M: Machine> Memory<M> {
             len,
             pages: len.div_ceil(PAGE_SIZE),
             node,
+            jit: false,
             state: Lock::new(
                 Rank::Region,
                 State {

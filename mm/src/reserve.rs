@@ -286,6 +286,12 @@ impl Family {
             .map_err(|_| Error::NoMemory)
     }
 
+    /// Makes the first member one that brings no claims, after [`prepare`](Family::prepare).
+    pub(crate) fn leave_claims(&self, member: &Arc<Region>) {
+        self.purse.lock().claims = 0;
+        self.join_overcommitted(member);
+    }
+
     /// Takes a member in that brings no claims, after [`prepare`](Family::prepare).
     pub(crate) fn join_overcommitted(&self, member: &Arc<Region>) {
         self.purse.lock().overcommitted.push(Arc::downgrade(member));

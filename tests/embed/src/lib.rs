@@ -169,6 +169,21 @@ impl Mmu for Machine {
         self.write(table, index * 8, &entry.bits().to_le_bytes());
     }
 
+    // `lock cmpxchg` in a kernel.
+    fn compare_exchange(&self, table: Frame, index: usize, old: Entry, new: Entry) -> bool {
+        let same = self.load(table, index) == old;
+        if same {
+            self.store(table, index, new);
+        }
+        same
+    }
+
+    // `lock and`.
+    fn clear_writable(&self, table: Frame, index: usize) {
+        let entry = self.load(table, index);
+        self.store(table, index, entry.read_only());
+    }
+
     // `mov cr3`, without PCID.
     fn load_root(&self, root: Frame) {
         *self.root() = root;

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use mm::{Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FrameState, Frames, Mmu};
+use mm::{
+    Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FrameState, Frames, Mmu,
+};
 
 use crate::machine::lock;
 use crate::{FakeMachine, current_cpu};
