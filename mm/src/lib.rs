@@ -42,7 +42,7 @@ pub use frame::{Frame, FrameMeta, FrameState};
 pub use image::PageAttributes;
 pub use machine::{Budget, CpuId, CpuSet, Cpus, Frames, Machine, Mmu};
 pub use mapping::{MapRequest, Mapping, Permit};
-pub use pool::{FramePool, MAX_NODES};
+pub use pool::{FrameCache, FramePool, MAX_NODES, MAX_ORDER, NodeStatistics};
 pub use region::{RING_CONSUMER_VIEW, RING_PRODUCER_VIEW, Region};
 pub use shootdown::{Plan, Stale};
 pub use space::AddressSpace;

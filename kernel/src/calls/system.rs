@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use abi::limits::MAX_DEBUG_WRITE;
-use abi::{Error, ProcessState, ProcessStatus, SystemInfo, UserPtr};
+use abi::{Error, NodeFrames, ProcessState, ProcessStatus, SystemInfo, UserPtr};
 use arch::{acpi, clock, cpu, serial};
 
 use crate::machine::ipc;
@@ -75,6 +75,18 @@ pub fn system_info(_: &Arc<Process>, info: UserPtr<SystemInfo>) -> Result<(), Er
             shootdowns: ipc().memory().shootdowns(),
             instructions: clock::rdtsc(),
             objects: ipc().object_count(),
+            frames_usable: memory::usable_frames(),
+            frames_unused: memory::unused_frames(),
+            memory_nodes: core::array::from_fn(|node| {
+                let node = pool.statistics(node);
+                NodeFrames {
+                    total: node.total,
+                    free: node.free,
+                    given_as_asked: node.given_as_asked,
+                    given_elsewhere: node.given_elsewhere,
+                    given_unasked: node.given_unasked,
+                }
+            }),
         },
     )
 }
