@@ -46,10 +46,12 @@ pub fn init(pool: FramePool) {
 }
 
 impl Frames for Kernel {
+    #[inline]
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
         self.pool.allocate(self, node, budget)
     }
 
+    #[inline]
     fn free(&self, frame: Frame, budget: Budget) {
         self.pool.free(self, frame, budget);
     }

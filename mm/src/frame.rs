@@ -50,6 +50,7 @@ pub enum FrameState {
 }
 
 impl FrameState {
+    #[inline]
     fn from_raw(raw: u8) -> FrameState {
         match raw {
             1 => FrameState::Free,
@@ -100,15 +101,23 @@ impl FrameMeta {
     }
 
     /// The NUMA node that the frame belongs to; 0 for one that the allocator does not manage.
+    #[inline]
     pub fn node(&self) -> usize {
         self.node.load(Ordering::Relaxed).into()
     }
 
+    #[inline]
+    pub(crate) fn is_of(&self, node: usize) -> bool {
+        self.node.load(Ordering::Relaxed) == node as u8
+    }
+
+    #[inline]
     pub(crate) fn set_node(&self, node: usize) {
         self.node.store(node as u8, Ordering::Relaxed);
     }
 
     /// Its state.
+    #[inline]
     pub fn state(&self) -> FrameState {
         FrameState::from_raw(self.state.load(Ordering::Relaxed))
     }
@@ -118,16 +127,16 @@ impl FrameMeta {
     /// # Panics
     /// When it has another: two owners believe that the frame is theirs, and going on would
     /// corrupt memory.
+    #[inline]
     pub fn transition(&self, from: FrameState, to: FrameState) {
         let before = self.state.swap(to as u8, Ordering::Relaxed);
-        assert!(
-            before == from as u8,
-            "a frame went from {:?} to {to:?} as if it had been {from:?}",
-            FrameState::from_raw(before),
-        );
+        if before != from as u8 {
+            wrong_state(before, from, to);
+        }
     }
 
     /// How many leaf tables hold the frame, or how many regions hold the leaf table.
+    #[inline]
     pub fn owners(&self) -> u32 {
         // SYNC(frame.owners): pairs with the Release of `remove_owner`; who reads 1 sees all that
         // the others did with the frame.
@@ -135,17 +144,20 @@ impl FrameMeta {
     }
 
     /// Sets the count of a frame that only the caller knows.
+    #[inline]
     pub fn set_owners(&self, owners: u32) {
         self.owners.store(owners, Ordering::Relaxed);
     }
 
     /// One more owner. Only who owns it already may let another in.
+    #[inline]
     pub fn add_owner(&self) {
         self.owners.fetch_add(1, Ordering::Relaxed);
     }
 
     /// One owner less; true for the last. Only after the shootdown that took the frame from its
     /// owner was acknowledged (rule S2).
+    #[inline]
     pub fn remove_owner(&self) -> bool {
         // SYNC(frame.owners)
         self.owners.fetch_sub(1, Ordering::AcqRel) == 1
@@ -153,23 +165,27 @@ impl FrameMeta {
 
     /// How many owners hold the leaf of 2 MiB that begins at this frame. Means nothing for any
     /// other frame: the allocator uses the same bytes, and leaves 0 in the head of a run.
+    #[inline]
     pub fn leaf_owners(&self) -> u32 {
         // SYNC(frame.leaf_owners): as for `owners`.
         self.next.load(Ordering::Acquire)
     }
 
     /// Sets the count of a leaf of 2 MiB that only the caller knows.
+    #[inline]
     pub fn set_leaf_owners(&self, owners: u32) {
         self.next.store(owners, Ordering::Relaxed);
     }
 
     /// One more owner of the leaf of 2 MiB. Only who owns it already may let another in.
+    #[inline]
     pub fn add_leaf_owner(&self) {
         self.next.fetch_add(1, Ordering::Relaxed);
     }
 
     /// One owner of the leaf of 2 MiB less; true for the last. Only after the shootdown that took
     /// the leaf from its owner was acknowledged (rule S2).
+    #[inline]
     pub fn remove_leaf_owner(&self) -> bool {
         // SYNC(frame.leaf_owners)
         self.next.fetch_sub(1, Ordering::AcqRel) == 1
@@ -177,20 +193,24 @@ impl FrameMeta {
 
     /// Whether the leaf of 2 MiB that begins at this frame is counted as one. The allocator hands
     /// runs out uncounted.
+    #[inline]
     pub fn is_counted(&self) -> bool {
         self.flags.load(Ordering::Acquire) & COUNTED != 0
     }
 
     /// Says whether the leaf of 2 MiB that begins at this frame is counted as one.
+    #[inline]
     pub fn set_counted(&self, counted: bool) {
         self.set_flag(COUNTED, counted, Ordering::Release);
     }
 
     /// Notes whether the frame holds nothing but poison, and answers what was noted before.
+    #[inline]
     pub(crate) fn set_poisoned(&self, poisoned: bool) -> bool {
         self.set_flag(POISONED, poisoned, Ordering::Relaxed)
     }
 
+    #[inline]
     fn set_flag(&self, flag: u8, on: bool, order: Ordering) -> bool {
         let before = if on {
             self.flags.fetch_or(flag, order)
@@ -199,4 +219,10 @@ impl FrameMeta {
         };
         before & flag != 0
     }
+}
+
+#[cold]
+fn wrong_state(before: u8, from: FrameState, to: FrameState) -> ! {
+    let before = FrameState::from_raw(before);
+    panic!("a frame went from {before:?} to {to:?} as if it had been {from:?}");
 }

@@ -59,8 +59,7 @@ impl Stack {
 
     /// Puts a frame on top.
     #[inline]
-    pub(super) fn push(&mut self, frames: &[FrameMeta], number: u64) {
-        let meta = &frames[number as usize];
+    pub(super) fn push(&mut self, meta: &FrameMeta, number: u64) {
         set_place(meta, CACHED);
         set_next(meta, self.head);
         self.head = number as u32 + 1;
@@ -100,33 +99,52 @@ impl Kept {
         (self.used.len + self.spare.len).into()
     }
 
-    /// Takes a frame; `refill` is asked for a batch when there is none.
+    /// Takes a frame for who wants one of `node`; `None` where there is none at hand.
     #[inline]
-    pub(super) fn take(
-        &mut self,
-        frames: &[FrameMeta],
-        refill: impl FnOnce(&mut Stack, usize),
-    ) -> Option<u64> {
-        if self.used.len == 0 {
-            core::mem::swap(&mut self.used, &mut self.spare);
-            if self.used.len == 0 {
-                refill(&mut self.used, self.home);
+    pub(super) fn take(&mut self, frames: &[FrameMeta], node: Option<usize>) -> Option<u64> {
+        match node {
+            Some(node) if node != self.home => None,
+            Some(_) => {
+                let number = self.used.pop(frames)?;
+                self.given_as_asked += 1;
+                Some(number)
+            }
+            None => {
+                let number = self.used.pop(frames)?;
+                self.given_unasked += 1;
+                Some(number)
             }
         }
-        self.used.pop(frames)
     }
 
-    /// Keeps a frame; `drain` gets a batch when there are too many.
+    /// Keeps a frame of the home node; false, and nothing happens, where there is no room or it is
+    /// of another.
     #[inline]
-    pub(super) fn keep(&mut self, frames: &[FrameMeta], number: u64, drain: impl FnOnce(Stack)) {
-        if self.used.len == BATCH {
-            let full = core::mem::replace(&mut self.used, Stack::EMPTY);
-            let old = core::mem::replace(&mut self.spare, full);
-            if old.len != 0 {
-                drain(old);
-            }
+    pub(super) fn keep(&mut self, meta: &FrameMeta, number: u64) -> bool {
+        let fits = meta.is_of(self.home) && self.used.len < BATCH;
+        if fits {
+            self.used.push(meta, number);
         }
-        self.used.push(frames, number);
+        fits
+    }
+
+    /// Gets frames to take, where there are none: what is spare, or what `fill` brings.
+    pub(super) fn refill(&mut self, fill: impl FnOnce(&mut Stack, usize)) {
+        if self.used.len == 0 {
+            core::mem::swap(&mut self.used, &mut self.spare);
+        }
+        if self.used.len == 0 {
+            fill(&mut self.used, self.home);
+        }
+    }
+
+    /// Makes room to keep frames, where there is none; what has to go for that.
+    pub(super) fn make_room(&mut self) -> Stack {
+        if self.used.len < BATCH {
+            return Stack::EMPTY;
+        }
+        let full = core::mem::replace(&mut self.used, Stack::EMPTY);
+        core::mem::replace(&mut self.spare, full)
     }
 
     /// Takes everything out.

@@ -14,14 +14,17 @@ mod buddy;
 mod cache;
 mod canary;
 mod place;
+mod statistics;
 
-use core::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use abi::limits::MAX_MEMORY_NODES;
 use buddy::Buddy;
 pub use cache::FrameCache;
 use cache::{BATCH, BATCH_ORDER, Stack};
 use place::{HELD, INTERIOR, place, set_next, set_place};
+use statistics::Counters;
+pub use statistics::NodeStatistics;
 
 use crate::lock::{Lock, Rank};
 use crate::{Budget, CpuId, Cpus, Frame, FrameMeta, FrameState, Frames};
@@ -33,31 +36,6 @@ pub const MAX_NODES: usize = MAX_MEMORY_NODES;
 pub const MAX_ORDER: u32 = 18;
 
 const ORDERS: usize = MAX_ORDER as usize + 1;
-
-/// What a node has, and what was given from it since boot, in frames. Nothing is taken off when
-/// frames are given back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NodeStatistics {
-    /// Frames that are managed.
-    pub total: u64,
-    /// Frames that nobody holds, promised ones included.
-    pub free: u64,
-    /// Given to who asked for this node.
-    pub given_as_asked: u64,
-    /// Given, of other nodes, to who asked for this one.
-    pub given_elsewhere: u64,
-    /// Given to who asked for no node.
-    pub given_unasked: u64,
-}
-
-/// What a node counts beside what the CPUs count for it.
-#[derive(Debug)]
-struct Counters {
-    total: AtomicU64,
-    given_as_asked: AtomicU64,
-    given_elsewhere: AtomicU64,
-    given_unasked: AtomicU64,
-}
 
 /// A frame allocator over metadata that the embedder provides.
 #[derive(Debug)]
@@ -83,14 +61,7 @@ impl FramePool {
             meta,
             caches,
             nodes: core::array::from_fn(|node| Lock::new(Rank::Nodes, Buddy::new(node))),
-            counters: [const {
-                Counters {
-                    total: AtomicU64::new(0),
-                    given_as_asked: AtomicU64::new(0),
-                    given_elsewhere: AtomicU64::new(0),
-                    given_unasked: AtomicU64::new(0),
-                }
-            }; MAX_NODES],
+            counters: [const { Counters::new() }; MAX_NODES],
             node_count: AtomicUsize::new(1),
             available: AtomicI64::new(0),
         }
@@ -121,22 +92,6 @@ impl FramePool {
         self.unreserve(count);
     }
 
-    /// Says which node a CPU belongs to: it keeps frames of that one, and is given them when it
-    /// asks for none in particular.
-    pub fn set_home(&self, cpu: CpuId, node: usize) {
-        let mut cache = self.caches[cpu].lock();
-        let kept = cache.empty();
-        // What was counted so far was of the old home.
-        let counters = &self.counters[cache.home];
-        let asked = core::mem::take(&mut cache.given_as_asked);
-        counters.given_as_asked.fetch_add(asked, Ordering::Relaxed);
-        let unasked = core::mem::take(&mut cache.given_unasked);
-        counters.given_unasked.fetch_add(unasked, Ordering::Relaxed);
-        cache.home = node.min(MAX_NODES - 1);
-        drop(cache);
-        kept.into_iter().for_each(|stack| self.give_stack(stack));
-    }
-
     /// What is known of a frame.
     ///
     /// # Panics
@@ -161,9 +116,14 @@ impl FramePool {
         if budget == Budget::Open && !self.reserve(1) {
             return None;
         }
-        let number = self
-            .take_kept(machine.current(), node)
-            .unwrap_or_else(|| self.take_one(machine.current(), node));
+        let kept = {
+            let mut cache = self.caches[machine.current()].lock();
+            cache.take(self.meta, node)
+        };
+        let number = match kept {
+            Some(number) => number,
+            None => self.take_slowly(machine.current(), node),
+        };
         let frame = Frame::from_number(number);
         canary::check(machine, frame);
         Some(frame)
@@ -177,17 +137,17 @@ impl FramePool {
     pub fn free<M: Frames + Cpus>(&self, machine: &M, frame: Frame, budget: Budget) {
         let meta = self.meta(frame);
         debug_assert_eq!(meta.state(), FrameState::Free);
-        assert!(place(meta) == HELD, "{frame:?} is freed twice");
-        canary::poison(machine, frame);
-        let mut cache = self.caches[machine.current()].lock();
-        if meta.node() == cache.home {
-            cache.keep(self.meta, frame.number(), |stack| self.give_stack(stack));
-        } else {
-            drop(cache);
-            let mut buddy = self.nodes[meta.node()].lock();
-            buddy.give(self.meta, frame.number(), 0);
+        if place(meta) != HELD {
+            freed_twice(frame);
         }
-        if budget == Budget::Open {
+        canary::poison(machine, frame);
+        let is_kept = {
+            let mut cache = self.caches[machine.current()].lock();
+            cache.keep(meta, frame.number())
+        };
+        if !is_kept {
+            self.give_slowly(machine.current(), frame.number(), budget);
+        } else if budget == Budget::Open {
             self.unreserve(1);
         }
     }
@@ -261,7 +221,9 @@ impl FramePool {
             let meta = self.meta(frame);
             debug_assert_eq!(meta.state(), FrameState::Free, "{frame:?}");
             debug_assert_eq!(meta.node(), node, "{frame:?}");
-            assert!(place(meta) == HELD, "{frame:?} is freed twice");
+            if place(meta) != HELD {
+                freed_twice(frame);
+            }
             canary::poison(machine, frame);
             set_place(meta, INTERIOR);
         }
@@ -290,81 +252,18 @@ impl FramePool {
         self.available.fetch_add(count as i64, Ordering::Relaxed);
     }
 
-    /// Frames that it manages.
-    pub fn total(&self) -> u64 {
-        self.counters
-            .iter()
-            .map(|node| node.total.load(Ordering::Relaxed))
-            .sum()
-    }
-
-    /// Frames that nobody holds, promised ones included. Exact while nobody takes or frees any.
-    pub fn free_frames(&self) -> u64 {
-        let in_blocks: u64 = self.nodes.iter().map(|node| node.lock().free()).sum();
-        let kept: u64 = self.caches.iter().map(|cache| cache.lock().len()).sum();
-        in_blocks + kept
-    }
-
-    /// Frames that nobody holds and that are promised to nobody.
-    pub fn available(&self) -> u64 {
-        self.available.load(Ordering::Relaxed) as u64
-    }
-
-    /// The NUMA node of a frame.
-    pub fn node_of(&self, frame: Frame) -> usize {
-        self.meta(frame).node()
-    }
-
-    /// What a node has and has given; zeros for one without memory. Exact while nobody takes or
-    /// frees frames.
-    pub fn statistics(&self, node: usize) -> NodeStatistics {
-        let Some(counters) = self.counters.get(node) else {
-            return NodeStatistics::default();
-        };
-        let mut sum = NodeStatistics {
-            total: counters.total.load(Ordering::Relaxed),
-            free: self.nodes[node].lock().free(),
-            given_as_asked: counters.given_as_asked.load(Ordering::Relaxed),
-            given_elsewhere: counters.given_elsewhere.load(Ordering::Relaxed),
-            given_unasked: counters.given_unasked.load(Ordering::Relaxed),
-        };
-        for cache in self.caches {
-            let cache = cache.lock();
-            if cache.home == node {
-                sum.free += cache.len();
-                sum.given_as_asked += cache.given_as_asked;
-                sum.given_unasked += cache.given_unasked;
+    /// A frame for a CPU that has none of the wanted node at hand. The caller has lowered the
+    /// count of available frames or holds a promise, so there is one.
+    #[cold]
+    #[inline(never)]
+    fn take_slowly(&self, cpu: CpuId, node: Option<usize>) -> u64 {
+        {
+            let mut cache = self.caches[cpu].lock();
+            cache.refill(|stack, home| self.fill(stack, home));
+            if let Some(number) = cache.take(self.meta, node) {
+                return number;
             }
         }
-        sum
-    }
-
-    /// The free blocks of a node by order, after what the CPUs keep was collected.
-    pub fn free_blocks(&self, node: usize) -> [u64; MAX_ORDER as usize + 1] {
-        self.collect_kept();
-        self.nodes[node].lock().blocks(self.meta)
-    }
-
-    /// A frame that a CPU keeps, if it may be one of its node.
-    #[inline]
-    fn take_kept(&self, cpu: CpuId, node: Option<usize>) -> Option<u64> {
-        let mut cache = self.caches[cpu].lock();
-        if node.is_some_and(|node| node.min(MAX_NODES - 1) != cache.home) {
-            return None;
-        }
-        let number = cache.take(self.meta, |stack, home| self.fill(stack, home))?;
-        if node.is_some() {
-            cache.given_as_asked += 1;
-        } else {
-            cache.given_unasked += 1;
-        }
-        Some(number)
-    }
-
-    /// A frame of any node, the wanted one first. The caller has lowered the count of available
-    /// frames or holds a promise, so there is one.
-    #[cold]
-    fn take_one(&self, cpu: CpuId, node: Option<usize>) -> u64 {
         loop {
             if let Some(number) = self.take_run(cpu, 0, node) {
                 return number;
@@ -372,6 +271,25 @@ impl FramePool {
             // It is kept by some CPU, or on its way from one list to another.
             self.collect_kept();
             core::hint::spin_loop();
+        }
+    }
+
+    /// Gives a frame back that its CPU has no room for, or that is of another node.
+    #[cold]
+    #[inline(never)]
+    fn give_slowly(&self, cpu: CpuId, number: u64, budget: Budget) {
+        let meta = &self.meta[number as usize];
+        let old = {
+            let mut cache = self.caches[cpu].lock();
+            let old = cache.make_room();
+            if !cache.keep(meta, number) {
+                self.nodes[meta.node()].lock().give(self.meta, number, 0);
+            }
+            old
+        };
+        self.give_stack(old);
+        if budget == Budget::Open {
+            self.unreserve(1);
         }
     }
 
@@ -395,7 +313,6 @@ impl FramePool {
     }
 
     /// Moves up to a batch of frames of a node to a stack, in as large blocks as there are.
-    #[cold]
     fn fill(&self, stack: &mut Stack, node: usize) {
         let mut buddy = self.nodes[node].lock();
         let (mut missing, mut order) = (BATCH, BATCH_ORDER);
@@ -404,7 +321,7 @@ impl FramePool {
                 Some(first) => {
                     // Backwards, so that the lowest is given first.
                     for number in (first..first + (1 << order)).rev() {
-                        stack.push(self.meta, number);
+                        stack.push(&self.meta[number as usize], number);
                     }
                     missing -= 1 << order;
                     order = order.min(missing.checked_ilog2().unwrap_or(0));
@@ -416,7 +333,6 @@ impl FramePool {
     }
 
     /// Gives frames back to their node.
-    #[cold]
     fn give_stack(&self, mut stack: Stack) {
         while let Some(number) = stack.pop(self.meta) {
             let node = self.meta[number as usize].node();
@@ -431,4 +347,9 @@ impl FramePool {
             kept.into_iter().for_each(|stack| self.give_stack(stack));
         }
     }
+}
+
+#[cold]
+fn freed_twice(frame: Frame) -> ! {
+    panic!("{frame:?} is freed twice");
 }

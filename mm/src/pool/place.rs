@@ -23,19 +23,23 @@ pub(super) const fn head(order: u32) -> u8 {
     HEAD + order as u8
 }
 
+#[inline]
 pub(super) fn place(meta: &FrameMeta) -> u8 {
     meta.place.load(Ordering::Relaxed)
 }
 
+#[inline]
 pub(super) fn set_place(meta: &FrameMeta, place: u8) {
     meta.place.store(place, Ordering::Relaxed);
 }
 
 /// The next frame of a list, as its number + 1.
+#[inline]
 pub(super) fn next(meta: &FrameMeta) -> u32 {
     meta.next.load(Ordering::Relaxed)
 }
 
+#[inline]
 pub(super) fn set_next(meta: &FrameMeta, link: u32) {
     meta.next.store(link, Ordering::Relaxed);
 }
