@@ -41,7 +41,8 @@ impl Buddy {
     /// The free blocks of each order.
     pub(super) fn blocks(&self, meta: &[FrameMeta]) -> [u64; ORDERS] {
         self.heads.map(|head| {
-            let following = |&link: &u32| Some(place::next(&meta[link as usize - 1]));
+            let following =
+                |&link: &u32| Some(place::next(meta.get(link.checked_sub(1)? as usize)?));
             core::iter::successors(Some(head), following)
                 .take_while(|&link| link != 0)
                 .count() as u64
@@ -70,7 +71,7 @@ impl Buddy {
     /// Puts a block in, together with every free buddy that it finds on the way up.
     pub(super) fn give(&mut self, meta: &[FrameMeta], mut number: u64, mut order: u32) {
         self.free += 1 << order;
-        while order < MAX_ORDER {
+        while order < MAX_ORDER && !cfg!(sabotage = "buddies_not_merged") {
             let buddy = number ^ 1 << order;
             // The node first: only its own lock keeps the place of a head.
             let is_free = meta.get(buddy as usize).is_some_and(|buddy| {
