@@ -69,9 +69,7 @@ impl FramePool {
 
     /// Frames that nobody holds, promised ones included. Exact while nobody takes or frees any.
     pub fn free_frames(&self) -> u64 {
-        let in_blocks: u64 = self.nodes.iter().map(|node| node.lock().free()).sum();
-        let kept: u64 = self.caches.iter().map(|cache| cache.lock().len()).sum();
-        in_blocks + kept
+        self.statistics().iter().map(|node| node.free).sum()
     }
 
     /// Frames that nobody holds and that are promised to nobody.
@@ -84,28 +82,26 @@ impl FramePool {
         self.meta(frame).node()
     }
 
-    /// What a node has and has given; zeros for one without memory. Exact while nobody takes or
-    /// frees frames.
-    pub fn statistics(&self, node: usize) -> NodeStatistics {
-        let Some(counters) = self.counters.get(node) else {
-            return NodeStatistics::default();
-        };
-        let mut sum = NodeStatistics {
-            total: counters.total.load(Ordering::Relaxed),
-            free: self.nodes[node].lock().free(),
-            given_as_asked: counters.given_as_asked.load(Ordering::Relaxed),
-            given_elsewhere: counters.given_elsewhere.load(Ordering::Relaxed),
-            given_unasked: counters.given_unasked.load(Ordering::Relaxed),
-        };
+    /// What each node has and has given. Exact while nobody takes or frees frames.
+    pub fn statistics(&self) -> [NodeStatistics; MAX_NODES] {
+        let mut nodes = core::array::from_fn(|node| {
+            let counters = &self.counters[node];
+            NodeStatistics {
+                total: counters.total.load(Ordering::Relaxed),
+                free: self.nodes[node].lock().free(),
+                given_as_asked: counters.given_as_asked.load(Ordering::Relaxed),
+                given_elsewhere: counters.given_elsewhere.load(Ordering::Relaxed),
+                given_unasked: counters.given_unasked.load(Ordering::Relaxed),
+            }
+        });
         for cache in self.caches {
             let cache = cache.lock();
-            if cache.home == node {
-                sum.free += cache.len();
-                sum.given_as_asked += cache.given_as_asked;
-                sum.given_unasked += cache.given_unasked;
-            }
+            let node: &mut NodeStatistics = &mut nodes[cache.home];
+            node.free += cache.len();
+            node.given_as_asked += cache.given_as_asked;
+            node.given_unasked += cache.given_unasked;
         }
-        sum
+        nodes
     }
 
     /// The free blocks of a node by order, after what the CPUs keep was collected.
