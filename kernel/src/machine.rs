@@ -48,13 +48,22 @@ pub fn init(pool: FramePool) {
 }
 
 impl Frames for Kernel {
+    #[inline]
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
-        self.pool
-            .allocate(node.or(Some(cpu::node(cpu::current()))), budget)
+        self.pool.allocate(self, node, budget)
     }
 
+    #[inline]
     fn free(&self, frame: Frame, budget: Budget) {
-        self.pool.free(frame, budget);
+        self.pool.free(self, frame, budget);
+    }
+
+    fn allocate_run(&self, order: u32, node: Option<usize>, budget: Budget) -> Option<Frame> {
+        self.pool.allocate_run(self, order, node, budget)
+    }
+
+    fn free_run(&self, first: Frame, order: u32, budget: Budget) {
+        self.pool.free_run(self, first, order, budget);
     }
 
     fn reserve(&self, count: u64) -> bool {

@@ -48,7 +48,7 @@ pub use frame::{Frame, FrameMeta, FrameState};
 pub use image::PageAttributes;
 pub use machine::{Budget, CpuId, CpuSet, Cpus, Frames, Machine, Mmu};
 pub use mapping::{MapRequest, Mapping, Permit};
-pub use pool::{FramePool, MAX_NODES};
+pub use pool::{FrameCache, FramePool, MAX_NODES, MAX_ORDER, NodeStatistics};
 pub use region::{Region, RegionOptions};
 pub use shootdown::{Plan, Stale};
 pub use space::AddressSpace;
