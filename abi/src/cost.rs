@@ -21,6 +21,9 @@ pub const RING_PAGE: u64 = 8;
 /// A mapping, until its addresses can be used again.
 pub const MAPPING: u64 = 384;
 
+/// A pin, besides the capability that it belongs to.
+pub const PIN: u64 = 16;
+
 /// An address space, besides its page tables.
 pub const SPACE: u64 = 512;
 

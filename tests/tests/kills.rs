@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use abi::ring::Geometry;
-use abi::{Error, Handle, Mode, Resources, Rights, Token};
+use abi::{Error, Handle, Mode, Resources, Rights, SnapshotFlags, Token};
 use common::realm::Realm;
 use common::{READ, WRITE};
 use mm::Region;
@@ -152,6 +152,37 @@ const STEPS: &[(&str, Step)] = &[
             .ipc
             .destroy_region(&l.realm.domains[0], l.handles[9])
     }),
+    ("take a snapshot", |l| {
+        // handle 10, region 4
+        let flags = SnapshotFlags::empty();
+        let domain = &l.realm.domains[0];
+        let made = l
+            .realm
+            .ipc
+            .snapshot_region(domain, l.handles[0], 0, 0, flags)?;
+        l.regions.push(l.realm.region_of(0, made));
+        l.handles.push(made);
+        Ok(())
+    }),
+    ("map the snapshot", |l| l.map(0, 10)), // address 7
+    ("copy pages", |l| l.touch(&[0, 3, 0], 0, 7)),
+    ("pin", |l| {
+        l.realm.ipc.pin_region(&l.realm.domains[0], l.handles[10])
+    }),
+    ("give a copy", |l| {
+        // token 7, handle 11, region 5
+        l.grant(0, 0, 1, Mode::CopyOnWrite)?;
+        l.accept(1, 7, 0)?;
+        l.regions.push(l.realm.region_of(1, l.handles[11]));
+        Ok(())
+    }),
+    ("take a copy back", |l| {
+        // token 8
+        l.grant(0, 0, 2, Mode::CopyOnWrite)?;
+        l.realm.cancel(0, l.tokens[8])
+    }),
+    ("the copy is mapped", |l| l.map(1, 11)), // address 8
+    ("the copy is written", |l| l.touch(&[1, 1], 1, 8)),
     ("close an end", |l| l.realm.drop_handle(0, l.handles[3])),
 ];
 

@@ -4,7 +4,7 @@ mod common;
 
 use abi::limits::PAGE_SIZE;
 use abi::ring::Geometry;
-use abi::{Error, Handle, MapFlags, Mode, RegionFlags, Resources, Rights};
+use abi::{Error, Handle, MapFlags, Mode, RegionFlags, Resources, Rights, SnapshotFlags};
 use common::realm::Realm;
 use common::{READ, WRITE};
 
@@ -39,6 +39,18 @@ const OPERATIONS: &[Operation] = &[
     ("derive", |r, region, _| r.derive(1, region, READ).map(drop)),
     ("share", |r, region, _| {
         r.grant(1, region, 0, Mode::Share, READ).map(drop)
+    }),
+    ("snapshot", |r, region, _| {
+        let flags = SnapshotFlags::empty();
+        r.ipc
+            .snapshot_region(&r.domains[1], region, 0, 0, flags)
+            .map(drop)
+    }),
+    ("grant a copy", |r, region, _| {
+        r.grant(1, region, 0, Mode::CopyOnWrite, READ).map(drop)
+    }),
+    ("pin", |r, region, _| {
+        r.ipc.pin_region(&r.domains[1], region)
     }),
     ("accept", |r, _, token| r.accept(1, token, 0).map(drop)),
 ];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use abi::limits::PAGE_SIZE;
 use abi::ring::Geometry;
-use abi::{Error, Handle, Mode, RegionFlags, Resources, Rights, cost};
+use abi::{Error, GrantFlags, Handle, Mode, RegionFlags, Resources, Rights, SnapshotFlags, cost};
 use common::realm::{Domain, Realm};
 use common::{BASE, READ, WRITE};
 use fake::Config;
@@ -250,7 +250,14 @@ fn what_is_shared_is_paid_for_by_its_owner_also_after_its_end() {
         .unwrap();
     let token = realm
         .ipc
-        .grant(&owner, region, via, Mode::Share, Rights::all())
+        .grant(
+            &owner,
+            region,
+            via,
+            Mode::Share,
+            Rights::all(),
+            GrantFlags::empty(),
+        )
         .unwrap();
     let theirs = realm.ipc.accept(&realm.domains[0], token, from).unwrap();
     end(&realm, owner);
@@ -259,6 +266,59 @@ fn what_is_shared_is_paid_for_by_its_owner_also_after_its_end() {
     assert_eq!(parent.charge(limits(3, 0, 0)).err(), Some(Error::Quota));
     realm.drop_handle(0, theirs).unwrap();
     assert_eq!(parent.used(), Resources::NONE);
+    realm.finish();
+}
+
+#[test]
+fn a_snapshot_is_paid_for_in_full_by_whoever_has_it() {
+    let realm = Realm::new(2);
+    let before = [realm.used(0), realm.used(1)];
+    let region = create(&realm, 0, 600).unwrap();
+    let price = minus(realm.used(0), before[0]);
+    let (ipc, domain) = (&realm.ipc, &realm.domains[0]);
+    let flags = SnapshotFlags::empty();
+    let whole = ipc.snapshot_region(domain, region, 0, 0, flags).unwrap();
+    let twice = limits(2 * price.frames, 2 * price.tables, 2 * price.bytes);
+    assert_eq!(minus(realm.used(0), before[0]), twice);
+    let flags = SnapshotFlags::OVERCOMMIT;
+    let part = ipc
+        .snapshot_region(domain, whole, 2 << 20, 0, flags)
+        .unwrap();
+    let now = minus(realm.used(0), before[0]);
+    assert_eq!((now.frames, now.tables), (2 * 600 + 88, 2 * 2 + 1));
+    // The source may end first; the snapshot goes on to hold, and to pay.
+    realm.drop_handle(0, region).unwrap();
+    realm.drop_handle(0, part).unwrap();
+    assert_eq!(minus(realm.used(0), before[0]), price);
+    let token = realm.grant(0, whole, 1, Mode::CopyOnWrite, Rights::all());
+    assert_eq!(
+        minus(realm.used(0), before[0]),
+        twice,
+        "until it is accepted"
+    );
+    realm.accept(1, token.unwrap(), 0).unwrap();
+    assert_eq!(minus(realm.used(0), before[0]), price);
+    assert_eq!(minus(realm.used(1), before[1]), price);
+    realm.finish();
+}
+
+#[test]
+fn pins_are_paid_for_and_come_back_with_their_capability() {
+    let realm = Realm::new(1);
+    let region = create(&realm, 0, 1).unwrap();
+    let derived = realm.derive(0, region, Rights::all()).unwrap();
+    let before = realm.used(0);
+    let (ipc, domain) = (&realm.ipc, &realm.domains[0]);
+    for _ in 0..3 {
+        ipc.pin_region(domain, derived).unwrap();
+    }
+    assert_eq!(minus(realm.used(0), before), limits(0, 0, 3 * cost::PIN));
+    ipc.unpin_region(domain, derived).unwrap();
+    assert_eq!(minus(realm.used(0), before), limits(0, 0, 2 * cost::PIN));
+    realm.revoke(0, region).unwrap();
+    realm.drop_handle(0, derived).unwrap();
+    assert_eq!(minus(before, realm.used(0)), limits(0, 0, cost::CAPABILITY));
+    assert_eq!(ipc.unpin_region(domain, region), Err(Error::NotFound));
     realm.finish();
 }
 
@@ -321,7 +381,7 @@ fn an_image_and_its_instances_each_pay_for_all_of_their_pages() {
     let short = Account::below(memory.account(), limits(1, 0, 0)).unwrap();
     let image = memory.create_image(&short, 3 * PAGE_SIZE).unwrap();
     let attributes = PageAttributes {
-        write: false,
+        write: true,
         execute: false,
     };
     memory.define_page(&image, 2, attributes).unwrap();

@@ -7,7 +7,7 @@ use std::thread;
 use abi::{Error, Rights};
 use common::{LEAF, READ, WRITE, World, page};
 use fake::{Access, Config};
-use mm::{PageAttributes, RING_CONSUMER_VIEW, RING_PRODUCER_VIEW};
+use mm::{PageAttributes, RING_CONSUMER_VIEW, RING_PRODUCER_VIEW, RegionOptions};
 
 const TEXT: PageAttributes = PageAttributes {
     write: false,
@@ -334,13 +334,27 @@ fn nothing_is_made_of_a_dead_permit_or_a_destroyed_region() {
     assert_eq!(
         world
             .memory
-            .create_region(world.memory.account(), 0, None, false)
+            .create_region(
+                world.memory.account(),
+                0,
+                RegionOptions {
+                    node: None,
+                    commit: false,
+                    ..RegionOptions::default()
+                }
+            )
             .err(),
         Some(Error::Invalid)
     );
-    let large = world
-        .memory
-        .create_region(world.memory.account(), u64::MAX, None, false);
+    let large = world.memory.create_region(
+        world.memory.account(),
+        u64::MAX,
+        RegionOptions {
+            node: None,
+            commit: false,
+            ..RegionOptions::default()
+        },
+    );
     assert_eq!(large.err(), Some(Error::TooLarge));
     let ring = world
         .memory
