@@ -6,6 +6,7 @@
 //! found and removed.
 
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::any::Any;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -243,9 +244,10 @@ impl<M: Machine> Memory<M> {
 
         let mut mappings = space.mappings.lock();
         if space.dead.swap(0, Ordering::Relaxed) > 0 {
-            mappings
-                .by_va
-                .retain(|_, mapping| mapping.state.load(Ordering::Acquire) != DEAD);
+            // One of a region that was lost is still the only thing that keeps its capability.
+            mappings.by_va.retain(|_, mapping| {
+                mapping.state.load(Ordering::Acquire) != DEAD || mapping.region.is_lost()
+            });
         }
         let charge = space.account().charge(Resources::bytes(cost::MAPPING))?;
         let guard = if request.guard { LEAF_SIZE } else { 0 };
@@ -371,7 +373,7 @@ impl<M: Machine> Memory<M> {
         state: &mut State,
         condemned: impl Fn(&Arc<Permit>) -> bool,
     ) -> usize {
-        state.pins.retain(|permit| !condemned(permit));
+        state.unpin(|permit| !condemned(permit));
         let count = self.clear_attachments(state, condemned);
         if count > 0 {
             let gone = state.mappings.iter().filter(|m| !m.is_attached());
@@ -457,7 +459,7 @@ impl<M: Machine> Memory<M> {
             let leaf = &view[leaf];
             let mut flags = flags;
             flags.set(EntryFlags::WRITABLE, writes && (!shares || self.owns(leaf)));
-            Entry::new(leaf.table(), flags)
+            leaf.attachment(flags)
         });
     }
 
@@ -466,7 +468,7 @@ impl<M: Machine> Memory<M> {
         mapping.state.store(DETACHED, Ordering::Release);
     }
 
-    fn write_attachments(
+    pub(crate) fn write_attachments(
         &self,
         mapping: &Mapping,
         leaves: Range<usize>,
@@ -483,6 +485,14 @@ impl<M: Machine> Memory<M> {
 }
 
 impl State {
+    /// Keeps the pins that `kept` names, and no room for more when there is none.
+    pub(crate) fn unpin(&mut self, kept: impl FnMut(&Arc<Permit>) -> bool) {
+        self.pins.retain(kept);
+        if self.pins.is_empty() {
+            self.pins = Vec::new();
+        }
+    }
+
     /// Puts a mapping on the list, for which there is room.
     fn list(&mut self, mapping: Arc<Mapping>) {
         self.count_access(Rights::empty(), mapping.access());
@@ -494,6 +504,11 @@ impl State {
     /// Takes the mapping at a place off the list.
     fn unlist(&mut self, place: usize) -> Arc<Mapping> {
         let mapping = self.mappings.swap_remove(place);
+        // What others made grow does not stay with the region.
+        let room = self.mappings.capacity();
+        if room > 4 && self.mappings.len() <= room / 4 {
+            self.mappings.shrink_to(room / 2);
+        }
         self.count_access(mapping.access(), Rights::empty());
         if let Some(moved) = self.mappings.get(place) {
             moved.place.store(place as u32, Ordering::Relaxed);

@@ -6,7 +6,6 @@
 //! side reads the bytes of that instant until it writes itself (I7).
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ops::Range;
 
 use abi::limits::LEAF_SIZE;
@@ -14,6 +13,7 @@ use abi::{Error, RegionKind, Rights};
 
 use crate::charged::worst_case;
 use crate::mapping::leaf_range;
+use crate::region::room_for;
 use crate::reserve::Reserve;
 use crate::{Account, LEAF_PAGES, Machine, Memory, Region, Stale};
 
@@ -61,11 +61,8 @@ impl<M: Machine> Memory<M> {
         len: u64,
         overcommit: bool,
     ) -> Result<Arc<Region>, Error> {
-        let mut view = Vec::new();
-        let mut views = Vec::new();
-        let room = view.try_reserve_exact(leaves.len());
-        room.and_then(|()| views.try_reserve_exact(1))
-            .map_err(|_| Error::NoMemory)?;
+        let mut view = room_for(leaves.len())?;
+        let mut views = room_for(1)?;
 
         let mut state = source.lock();
         state.check_alive()?;
