@@ -48,6 +48,7 @@ fn main() -> ! {
     memory::init();
     heap::ensure().expect("no memory for the kernel heap to grow");
     ranks::check();
+    mm::lock::serve_while_spinning(|| ipc().memory().serve());
     warn_of_unknown_words(info);
     let seed = seed(info);
     random::init(seed.unwrap_or_else(clock::rdtsc));

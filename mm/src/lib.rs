@@ -19,6 +19,8 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+// What is stale and not waited for is a bug, not a matter of taste.
+#![deny(unused_must_use)]
 
 extern crate alloc;
 
@@ -34,6 +36,7 @@ mod pool;
 mod region;
 mod shootdown;
 mod space;
+mod sync;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -22,6 +22,8 @@ pub const RING_CONSUMER_VIEW: usize = 1;
 #[derive(Debug)]
 pub(crate) struct LeafTable(Frame);
 
+static_assertions::assert_not_impl_any!(LeafTable: Clone, Copy);
+
 /// Memory that can be mapped and handed over.
 #[derive(Debug)]
 pub struct Region {
