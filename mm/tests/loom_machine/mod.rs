@@ -112,7 +112,9 @@ impl Machine {
 
     /// Gives the frame of a page to somebody else.
     pub fn free(&self, space: usize, page: usize) {
-        self.spaces[space][page].freed.store(true, Ordering::Relaxed);
+        self.spaces[space][page]
+            .freed
+            .store(true, Ordering::Relaxed);
     }
 
     /// Halts, and takes interrupts, until so many CPUs have nothing more to ask, of which this is

@@ -8,7 +8,7 @@ use crate::machine::lock;
 use crate::{FakeMachine, current_cpu};
 
 /// Turns of a waiting loop after which it is taken to wait for ever.
-const MAX_TURNS: u64 = 1_000_000;
+const MAX_TURNS: u64 = 10_000_000;
 
 impl Frames for FakeMachine {
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
@@ -86,11 +86,15 @@ impl Mmu for FakeMachine {
     }
 
     fn flush_page(&self, va: u64) {
-        lock(&self.cpus[current_cpu()].tlb).flush_page(va);
+        let cpu = &self.cpus[current_cpu()];
+        cpu.page_flushes.fetch_add(1, Ordering::Relaxed);
+        lock(&cpu.tlb).flush_page(va);
     }
 
     fn flush_all(&self) {
-        lock(&self.cpus[current_cpu()].tlb).flush_all();
+        let cpu = &self.cpus[current_cpu()];
+        cpu.full_flushes.fetch_add(1, Ordering::Relaxed);
+        lock(&cpu.tlb).flush_all();
     }
 
     fn init_root(&self, root: Frame) {
@@ -108,6 +112,9 @@ impl Cpus for FakeMachine {
     fn kick(&self, cpus: CpuSet) {
         assert!(cpus.iter().all(|cpu| cpu < self.config.cpus));
         self.cpus[current_cpu()].turns.store(0, Ordering::Relaxed);
+        for cpu in cpus.iter() {
+            self.cpus[cpu].kicks.fetch_add(1, Ordering::Relaxed);
+        }
         self.pending.fetch_or(cpus.0, Ordering::AcqRel);
     }
 
