@@ -16,7 +16,7 @@ use core::sync::atomic::Ordering;
 
 use static_assertions::assert_not_impl_any;
 
-use crate::sync::{AtomicU32, AtomicU64, CPUS, fence};
+use crate::sync::{AtomicU32, AtomicU64, CPUS, fence, for_each_cpu};
 use crate::{AddressSpace, CpuSet, Machine, Memory};
 
 /// Pages that a request can name one by one; more than that is [`Plan::Full`].
@@ -91,13 +91,13 @@ pub(crate) struct Shootdown {
 impl Shootdown {
     pub(crate) fn new() -> Shootdown {
         Shootdown {
-            requests: core::array::from_fn(|_| Request {
+            requests: for_each_cpu!(Request {
                 space: AtomicU64::new(ANY_SPACE),
                 va: AtomicU64::new(0),
                 kind: AtomicU32::new(0),
                 pending: AtomicU64::new(0),
             }),
-            inboxes: core::array::from_fn(|_| Inbox {
+            inboxes: for_each_cpu!(Inbox {
                 callers: AtomicU64::new(0),
                 loaded: AtomicU64::new(ANY_SPACE),
             }),
