@@ -11,7 +11,7 @@ use crate::machine::ipc;
 use crate::{dispatch, faults, heap, init, memory, random, ranks, sched, selfcheck, stats};
 
 /// What the heap has before anybody asks for more, in bytes.
-const FIRST_HEAP: u64 = 512 << 10;
+pub const FIRST_HEAP: u64 = 512 << 10;
 
 static BOOT_INFO: Once<&'static BootInfo> = Once::new();
 
@@ -45,10 +45,7 @@ fn main() -> ! {
     for apic_id in missing {
         println!("kernel: the CPU with APIC id {apic_id} does not start; going on without it");
     }
-    memory::init();
-    heap::ensure().expect("no memory for the kernel heap to grow");
-    ranks::check();
-    mm::lock::serve_while_spinning(|| ipc().memory().serve());
+    memory();
     warn_of_unknown_words(info);
     let seed = seed(info);
     random::init(seed.unwrap_or_else(clock::rdtsc));
@@ -67,6 +64,14 @@ fn main() -> ! {
         panic!("no first process: {error}");
     }
     sched::run_idle()
+}
+
+/// Brings up what is built on the memory that boot left, on the boot CPU.
+pub fn memory() {
+    memory::init();
+    heap::ensure().expect("no memory for the kernel heap to grow");
+    ranks::check();
+    mm::lock::serve_while_spinning(|| ipc().memory().serve());
 }
 
 /// Set when memory and the scheduler are there for every CPU.

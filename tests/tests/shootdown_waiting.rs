@@ -64,9 +64,11 @@ fn a_cpu_that_spins_for_a_lock_with_interrupts_off_acknowledges() {
         .memory
         .machine()
         .set_while_waiting(move |_| told.store(true, Ordering::Release));
+    let masked = Barrier::new(2);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             fake::without_interrupts(&world.memory, 1, || {
+                masked.wait();
                 while !waiting.load(Ordering::Acquire) {
                     std::thread::yield_now();
                 }
@@ -74,6 +76,7 @@ fn a_cpu_that_spins_for_a_lock_with_interrupts_off_acknowledges() {
                 world.memory.unmap(&world.spaces[0], b).unwrap();
             });
         });
+        masked.wait();
         world.memory.unmap(&world.spaces[0], a).unwrap();
     });
     world.memory.machine().clear_hooks();

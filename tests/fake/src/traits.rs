@@ -8,7 +8,7 @@ use crate::machine::lock;
 use crate::{FakeMachine, current_cpu};
 
 /// Turns of a waiting loop after which it is taken to wait for ever.
-const MAX_TURNS: u64 = 2_000_000;
+const MAX_TURNS: u64 = 1_000_000;
 
 impl Frames for FakeMachine {
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
