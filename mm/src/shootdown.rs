@@ -10,13 +10,14 @@
 //! CPU that enters a space sets its bit with a locked instruction *before* it loads the root. So
 //! either the initiator sees the bit, or the CPU's page walks see the new entries.
 
+use alloc::boxed::Box;
 use core::mem;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::Ordering;
 
 use static_assertions::assert_not_impl_any;
 
-use crate::sync::{AtomicU32, AtomicU64, CPUS, fence, for_each_cpu};
+use crate::sync::{AtomicU32, AtomicU64, CPUS, fence};
 use crate::{AddressSpace, CpuSet, Machine, Memory};
 
 /// Pages that a request can name one by one; more than that is [`Plan::Full`].
@@ -81,26 +82,30 @@ struct Inbox {
     loaded: AtomicU64,
 }
 
+/// One record and one inbox for each CPU. On the heap: they are larger than a stack of the kernel.
 #[derive(Debug)]
 pub(crate) struct Shootdown {
-    requests: [Request; CPUS],
-    inboxes: [Inbox; CPUS],
+    requests: Box<[Request]>,
+    inboxes: Box<[Inbox]>,
     waited: AtomicU64,
 }
 
 impl Shootdown {
     pub(crate) fn new() -> Shootdown {
+        let cpus = || 0..CPUS;
+        let request = |_| Request {
+            space: AtomicU64::new(ANY_SPACE),
+            va: AtomicU64::new(0),
+            kind: AtomicU32::new(0),
+            pending: AtomicU64::new(0),
+        };
+        let inbox = |_| Inbox {
+            callers: AtomicU64::new(0),
+            loaded: AtomicU64::new(ANY_SPACE),
+        };
         Shootdown {
-            requests: for_each_cpu!(Request {
-                space: AtomicU64::new(ANY_SPACE),
-                va: AtomicU64::new(0),
-                kind: AtomicU32::new(0),
-                pending: AtomicU64::new(0),
-            }),
-            inboxes: for_each_cpu!(Inbox {
-                callers: AtomicU64::new(0),
-                loaded: AtomicU64::new(ANY_SPACE),
-            }),
+            requests: cpus().map(request).collect(),
+            inboxes: cpus().map(inbox).collect(),
             waited: AtomicU64::new(0),
         }
     }

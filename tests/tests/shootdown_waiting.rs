@@ -142,7 +142,9 @@ fn only_cpus_that_run_the_space_are_interrupted() {
 fn a_change_of_a_region_is_one_round_for_all_its_spaces() {
     let world = World::new(3);
     let region = world.region(1);
-    (0..3).for_each(|space| drop(world.map(space, &region, WRITE)));
+    for space in 0..3 {
+        world.map(space, &region, WRITE);
+    }
     world.memory.seal(&region).unwrap();
     let kicks = [0, 1, 2, 3].map(|cpu| world.memory.machine().kicks(cpu));
     assert_eq!(kicks, [0, 1, 1, 0]);
@@ -176,6 +178,31 @@ fn up_to_32_pages_are_forgotten_one_by_one_and_more_at_once() {
             assert!(!world.reaches(cpu, page(va, pages - 1), Access::Read));
         }
         world.finish(&[region]);
+    }
+}
+
+#[test]
+fn a_page_that_all_spaces_have_at_one_address_is_forgotten_alone() {
+    for (apart, flushes) in [(false, (1, 0)), (true, (0, 1))] {
+        let world = World::new(2);
+        let (region, before) = (world.region(40), world.region(1));
+        if apart {
+            world.map(1, &before, WRITE);
+        }
+        let vas = [0, 1].map(|space| world.map(space, &region, WRITE));
+        assert_eq!(vas[0] != vas[1], apart);
+        for (cpu, va) in vas.into_iter().enumerate() {
+            world.store(cpu, cpu, page(va, 2), 5).unwrap();
+            world.store(cpu, cpu, page(va, 3), 7).unwrap();
+            world.memory.machine().take_flushes(cpu);
+        }
+        world.memory.decommit(&region, 3 * 4096, 4096).unwrap();
+        for (cpu, va) in vas.into_iter().enumerate() {
+            assert_eq!(world.memory.machine().take_flushes(cpu), flushes);
+            assert_eq!(world.load(cpu, cpu, page(va, 3)), Ok(0));
+            assert_eq!(world.load(cpu, cpu, page(va, 2)), Ok(5));
+        }
+        world.finish(&[region, before]);
     }
 }
 

@@ -10,7 +10,7 @@ use arch::exit::{ExitCode, exit};
 use arch::hooks::{Hooks, Resolution};
 use arch::{cpu, frames, hooks, paging, smp, user};
 use boot::BootInfo;
-use mm::{AddressSpace, Frame, MapRequest, Permit};
+use mm::{AddressSpace, Frame, MapRequest, Permit, RegionOptions};
 use spin::Once;
 
 use crate::machine::ipc;
@@ -39,7 +39,7 @@ pub fn run(info: &BootInfo) -> ! {
     let mut source = frames::allocate;
     heap::begin(start::FIRST_HEAP, &mut source).expect("no memory for the kernel heap");
     smp::start_all(info.trampoline, &mut source, other_cpu).expect("no memory for stacks");
-    start::memory();
+    start::memory(info);
     let memory = ipc().memory();
     let before = frames_of_all();
     let space = memory.create_space(USER_START).expect("memory for a space");
@@ -99,8 +99,12 @@ fn take_away_with_all_others(space: &Arc<AddressSpace>) {
 fn take_away(space: &Arc<AddressSpace>, number: u64) {
     let memory = ipc().memory();
     heap::ensure().expect("memory for the heap");
+    let committed = RegionOptions {
+        commit: true,
+        ..RegionOptions::default()
+    };
     let region = memory
-        .create_region(PAGE_SIZE, None, true)
+        .create_region(PAGE_SIZE, committed)
         .expect("memory for a region");
     let permit = Arc::new(Permit::new());
     let access = Rights::READ | Rights::WRITE;
@@ -110,6 +114,7 @@ fn take_away(space: &Arc<AddressSpace>, number: u64) {
         view: 0,
         hint: 0,
         fixed: false,
+        guard: false,
         offset: 0,
         len: 0,
         access,

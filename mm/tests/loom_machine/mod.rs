@@ -207,6 +207,14 @@ impl Mmu for Machine {
         unreachable!("the model has tables of its own")
     }
 
+    fn compare_exchange(&self, _: Frame, _: usize, _: Entry, _: Entry) -> bool {
+        unreachable!("the model has tables of its own")
+    }
+
+    fn clear_writable(&self, _: Frame, _: usize) {
+        unreachable!("the model has tables of its own")
+    }
+
     fn init_root(&self, _: Frame) {
         unreachable!("the model has tables of its own")
     }
@@ -239,6 +247,18 @@ impl Frames for Machine {
 
     fn free(&self, _: Frame, _: Budget) {
         unreachable!("a shootdown frees no frame")
+    }
+
+    fn allocate_run(&self, _: u32, _: Option<usize>, _: Budget) -> Option<Frame> {
+        unreachable!("a shootdown takes no frame")
+    }
+
+    fn free_run(&self, _: Frame, _: u32, _: Budget) {
+        unreachable!("a shootdown frees no frame")
+    }
+
+    fn zero_frame(&self) -> Frame {
+        unreachable!("a shootdown knows no frame")
     }
 
     fn reserve(&self, _: u64) -> bool {
