@@ -39,7 +39,7 @@ fn take_away(memory: &Memory, space: &AddressSpace, number: usize, page: usize) 
 
 /// One CPU takes a page of space 0 away while another does some `work`.
 fn against(work: impl Fn(&Memory, &[AddressSpace; 2]) + Clone + Sync + Send + 'static) {
-    explore(4, move || {
+    explore(3, move || {
         let (memory, spaces) = machine();
         let work = work.clone();
         let other = cpu(&memory, &spaces, 1, move |memory, spaces| {
@@ -64,7 +64,7 @@ fn a_cpu_that_enters_sees_the_edit_or_is_waited_for() {
 
 #[test]
 fn a_cpu_uses_what_it_has_cached_until_it_is_told_and_not_longer() {
-    explore(4, || {
+    explore(3, || {
         let (memory, spaces) = machine();
         let inside = loom::sync::Arc::new(loom::sync::Notify::new());
         let told = inside.clone();
@@ -184,7 +184,7 @@ fn one_round_reaches_the_cpus_of_all_spaces() {
 /// misses nothing that the program did not see.
 #[test]
 fn a_barrier_stands_in_for_the_fence_of_the_other_cpu() {
-    explore(4, || {
+    explore(3, || {
         let (memory, spaces) = machine();
         let words = loom::sync::Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
         let theirs = words.clone();
