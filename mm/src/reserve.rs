@@ -210,13 +210,16 @@ impl Reserve {
         }
     }
 
-    /// Counts frames of a family that were freed with that budget.
+    /// Counts frames that were freed with that budget.
     pub(crate) fn note_freed(&mut self, freed: u64, budget: Budget) {
-        if let Reserve::Family { family, .. } = self {
-            let mut purse = family.purse.lock();
-            purse.held -= freed;
-            if budget == Budget::Reserved {
-                purse.promised += freed;
+        match self {
+            Reserve::Own { promised } => *promised += freed,
+            Reserve::Family { family, .. } => {
+                let mut purse = family.purse.lock();
+                purse.held -= freed;
+                if budget == Budget::Reserved {
+                    purse.promised += freed;
+                }
             }
         }
     }
