@@ -8,7 +8,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use arch::apic::{Ipi, send_ipi};
 use arch::{cpu, phys, tlb};
 use ipc::{Ipc, Parked, Platform};
-use mm::{Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, FramePool, Frames, Mmu};
+use mm::{
+    Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FramePool, Frames, Mmu,
+};
 use spin::Once;
 use static_assertions::const_assert;
 
@@ -31,6 +33,7 @@ pub fn ipc() -> &'static Ipc<Kernel> {
 #[derive(Debug)]
 pub struct Kernel {
     pool: FramePool,
+    zero: Frame,
 }
 
 impl Kernel {
@@ -40,9 +43,9 @@ impl Kernel {
     }
 }
 
-/// Starts the subsystem over the memory that boot left.
-pub fn init(pool: FramePool) {
-    IPC.call_once(|| Ipc::new(Kernel { pool }));
+/// Starts the subsystem over the memory that boot left, and a frame of zeros.
+pub fn init(pool: FramePool, zero: Frame) {
+    IPC.call_once(|| Ipc::new(Kernel { pool, zero }));
 }
 
 impl Frames for Kernel {
@@ -70,6 +73,10 @@ impl Frames for Kernel {
 
     fn unreserve(&self, count: u64) {
         self.pool.unreserve(count);
+    }
+
+    fn zero_frame(&self) -> Frame {
+        self.zero
     }
 
     fn meta(&self, frame: Frame) -> &FrameMeta {
@@ -124,6 +131,16 @@ impl Mmu for Kernel {
         // SAFETY: `mm` writes only entries of the user half, and frees nothing behind an entry
         // before every CPU has acknowledged (I2).
         unsafe { phys::store_entry(table.address(), index, entry.bits()) };
+    }
+
+    fn compare_exchange(&self, table: Frame, index: usize, old: Entry, new: Entry) -> bool {
+        // SAFETY: as for `store`.
+        unsafe { phys::exchange_entry(table.address(), index, old.bits(), new.bits()) }
+    }
+
+    fn clear_writable(&self, table: Frame, index: usize) {
+        // SAFETY: as for `store`; less is allowed than before.
+        unsafe { phys::clear_entry_bits(table.address(), index, EntryFlags::WRITABLE.bits()) };
     }
 
     fn load_root(&self, root: Frame) {

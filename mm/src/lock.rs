@@ -25,6 +25,8 @@ pub enum Rank {
     Region = 6,
     /// The upper page tables of an address space.
     Tables = 7,
+    /// What a family of snapshots has promised. Taken below a region, and never with `Tables`.
+    Reserve = 12,
     /// Who waits at an object.
     Queue = 8,
     /// The free frames that a CPU keeps. Above whatever allocates from the heap while it is held:

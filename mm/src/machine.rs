@@ -79,6 +79,9 @@ pub trait Frames {
     fn reserve(&self, count: u64) -> bool;
     /// Gives up promises.
     fn unreserve(&self, count: u64);
+    /// The frame that pages show which nobody has written yet: full of zeros, in state
+    /// [`Region`](crate::FrameState::Region), without owners. Nobody frees or writes it.
+    fn zero_frame(&self) -> Frame;
     /// What is known of a frame.
     fn meta(&self, frame: Frame) -> &FrameMeta;
     /// Fills a frame with zeros.
@@ -102,6 +105,11 @@ pub trait Mmu {
     fn load(&self, table: Frame, index: usize) -> Entry;
     /// Writes an entry (Release).
     fn store(&self, table: Frame, index: usize, entry: Entry);
+    /// Writes an entry if it still is `old` (AcqRel); false if it was not.
+    fn compare_exchange(&self, table: Frame, index: usize, old: Entry, new: Entry) -> bool;
+    /// Clears W of an entry that others edit at the same time, by one locked read-modify-write
+    /// (AcqRel).
+    fn clear_writable(&self, table: Frame, index: usize);
     /// Makes the current CPU translate by these tables, and forget what it cached by others.
     fn load_root(&self, root: Frame);
     /// Makes the current CPU forget what it cached for the page at `va`.

@@ -5,7 +5,7 @@ mod common;
 use abi::Error;
 use common::{BASE, LEAF, READ, WRITE, World, page};
 use fake::{Config, Counts, counts};
-use mm::PageAttributes;
+use mm::{PageAttributes, RegionOptions};
 
 /// Runs an operation with its first, second, … request for memory failing, until it succeeds, and
 /// checks each time that nothing is left of it. `work` undoes what it has done when it succeeds.
@@ -31,7 +31,14 @@ fn a_creation_that_fails_takes_nothing() {
     let world = World::new(1);
     let created = sweep(&world, |world| {
         for commit in [false, true] {
-            let region = world.memory.create_region(600 * 4096, None, commit)?;
+            let region = world.memory.create_region(
+                600 * 4096,
+                RegionOptions {
+                    node: None,
+                    commit: commit,
+                    ..RegionOptions::default()
+                },
+            )?;
             world.memory.destroy_region(&region);
         }
         Ok(())
@@ -99,7 +106,14 @@ fn a_region_that_does_not_fit_is_refused_at_once_and_one_that_does_never_fails_l
     };
     let world = World::of(1, config);
     let before = counts(&world.memory);
-    let refused = world.memory.create_region(64 * 4096, None, false);
+    let refused = world.memory.create_region(
+        64 * 4096,
+        RegionOptions {
+            node: None,
+            commit: false,
+            ..RegionOptions::default()
+        },
+    );
     assert_eq!(refused.err(), Some(Error::NoMemory));
     assert_eq!(counts(&world.memory), before);
     // The mapping needs two upper tables, the region one leaf table.
@@ -148,7 +162,14 @@ fn pages_come_from_the_node_that_was_asked_for_while_it_has_any() {
     for node in [1, 0] {
         let region = world
             .memory
-            .create_region(4 * 4096, Some(node), false)
+            .create_region(
+                4 * 4096,
+                RegionOptions {
+                    node: Some(node),
+                    commit: false,
+                    ..RegionOptions::default()
+                },
+            )
             .unwrap();
         let va = world.map(0, &region, WRITE);
         for at in 0..4 {
@@ -156,7 +177,7 @@ fn pages_come_from_the_node_that_was_asked_for_while_it_has_any() {
                 &world.memory,
                 &world.spaces[0],
                 page(va, at),
-                fake::Access::Read,
+                fake::Access::Write,
             );
             assert_eq!(world.memory.machine().pool().node_of(frame.unwrap()), node);
         }
@@ -165,7 +186,14 @@ fn pages_come_from_the_node_that_was_asked_for_while_it_has_any() {
     // More than the node has: the rest comes from the other.
     let large = world
         .memory
-        .create_region(300 * 4096, Some(1), true)
+        .create_region(
+            300 * 4096,
+            RegionOptions {
+                node: Some(1),
+                commit: true,
+                ..RegionOptions::default()
+            },
+        )
         .unwrap();
     assert_eq!(large.present_pages(), 300);
     world.finish(&[large]);

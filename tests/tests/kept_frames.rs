@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::pool::{CPUS, blocks, machine, run, take_all};
 use fake::{FakeMachine, on_cpu};
-use mm::{Budget, Frame, Frames, NodeStatistics};
+use mm::{Budget, Frame, Frames, NodeStatistics, RegionOptions};
 
 /// Makes every CPU keep frames, in all the ways there are.
 fn let_cpus_keep(machine: &FakeMachine) {
@@ -172,7 +172,16 @@ fn frames_are_counted_where_they_were_given_and_not_where_they_were_asked() {
     // A length that is no whole page takes whole ones, and returns as many.
     for len in [1, 4097, 3 * 4096, 5 * 4096 + 1] {
         let before = of(1);
-        let region = memory.create_region(len, Some(1), true).unwrap();
+        let region = memory
+            .create_region(
+                len,
+                RegionOptions {
+                    node: Some(1),
+                    commit: true,
+                    ..RegionOptions::default()
+                },
+            )
+            .unwrap();
         assert_eq!(
             of(1).given_as_asked - before.given_as_asked,
             len.div_ceil(4096)

@@ -90,7 +90,9 @@ impl FakeMachine {
         assert!((1..=64).contains(&config.cpus) && config.nodes >= 1);
         ranks::watch();
         let boot = 1 + config.initrd_frames;
-        let total = (boot + config.frames) as usize;
+        // The zero frame is behind those that the pool has.
+        let frames = config.frames;
+        let total = (boot + frames + 1) as usize;
         let meta: Vec<FrameMeta> = std::iter::repeat_with(FrameMeta::new).take(total).collect();
         let caches: Vec<FrameCache> = std::iter::repeat_with(FrameCache::new)
             .take(config.cpus)
@@ -114,10 +116,16 @@ impl FakeMachine {
         };
         let nodes = config.nodes as u64;
         for node in 0..nodes {
-            let begin = boot + config.frames * node / nodes;
-            let end = boot + config.frames * (node + 1) / nodes;
+            let begin = boot + frames * node / nodes;
+            let end = boot + frames * (node + 1) / nodes;
             machine.pool.add_range(begin, end, node as usize);
         }
+        let zero = Frame::from_number(boot + frames);
+        machine.arena.fill(zero, 0);
+        machine
+            .pool
+            .meta(zero)
+            .transition(FrameState::Reserved, FrameState::Region);
         for cpu in 0..config.cpus {
             machine.pool.set_home(cpu, cpu * config.nodes / config.cpus);
         }

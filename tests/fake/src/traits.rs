@@ -2,7 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use mm::{Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, FrameState, Frames, Mmu};
+use mm::{
+    Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FrameState, Frames, Mmu,
+};
 
 use crate::machine::lock;
 use crate::{FakeMachine, current_cpu};
@@ -46,6 +48,10 @@ impl Frames for FakeMachine {
         self.pool.unreserve(count);
     }
 
+    fn zero_frame(&self) -> Frame {
+        Frame::from_number(1 + self.config.initrd_frames + self.config.frames)
+    }
+
     fn meta(&self, frame: Frame) -> &FrameMeta {
         self.pool.meta(frame)
     }
@@ -86,6 +92,21 @@ impl Mmu for FakeMachine {
         self.arena
             .word(table, index)
             .store(entry.bits(), Ordering::Release);
+    }
+
+    fn compare_exchange(&self, table: Frame, index: usize, old: Entry, new: Entry) -> bool {
+        assert_eq!(self.pool.meta(table).state(), FrameState::Table);
+        self.arena
+            .word(table, index)
+            .compare_exchange(old.bits(), new.bits(), Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    fn clear_writable(&self, table: Frame, index: usize) {
+        assert_eq!(self.pool.meta(table).state(), FrameState::Table);
+        self.arena
+            .word(table, index)
+            .fetch_and(!EntryFlags::WRITABLE.bits(), Ordering::AcqRel);
     }
 
     fn load_root(&self, root: Frame) {

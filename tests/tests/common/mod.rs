@@ -11,7 +11,7 @@ use std::sync::Arc;
 use abi::limits::LEAF_SIZE;
 use abi::{Error, Rights};
 use fake::{Access, Config, Memory};
-use mm::{AddressSpace, MapRequest, Permit, Region};
+use mm::{AddressSpace, MapRequest, Permit, Region, RegionOptions};
 
 /// Where the tests map.
 pub const BASE: u64 = 0x4000_0000;
@@ -60,7 +60,14 @@ impl World {
 
     pub fn region(&self, pages: u64) -> Arc<Region> {
         self.memory
-            .create_region(pages * 4096, None, false)
+            .create_region(
+                pages * 4096,
+                RegionOptions {
+                    node: None,
+                    commit: false,
+                    ..RegionOptions::default()
+                },
+            )
             .unwrap()
     }
 
@@ -123,6 +130,7 @@ pub fn request<'a>(
         view: 0,
         hint: 0,
         fixed: false,
+        guard: false,
         offset: 0,
         len: 0,
         access,
