@@ -87,14 +87,20 @@ impl State {
     /// mapped. A flush of one page also drops what a CPU has cached of upper levels (Intel SDM
     /// volume 3, section 4.10.4.1); the other pages of a table still lead to the same frames.
     pub(crate) fn stale_pages<T>(&self, pages: Range<u64>, held: T) -> Stale<T> {
-        let mut covering = self
-            .mappings
-            .iter()
-            .filter_map(|mapping| Some((mapping, mapping.address_of(pages.start)?)));
-        match (covering.next(), covering.next()) {
-            (Some((mapping, va)), None) => {
+        let covering = || {
+            let mappings = self.mappings.iter();
+            mappings.filter_map(|mapping| Some((mapping.space(), mapping.address_of(pages.start)?)))
+        };
+        let mut rest = covering();
+        let first = rest.next();
+        match (first, rest.next()) {
+            (Some((space, va)), None) => {
+                Stale::in_space(held, space, Plan::range(va, pages.end - pages.start))
+            }
+            // Everybody has them at one address.
+            (Some((_, va)), Some(_)) if covering().all(|(_, other)| other == va) => {
                 let plan = Plan::range(va, pages.end - pages.start);
-                Stale::in_space(held, mapping.space(), plan)
+                Stale::in_spaces_range(held, covering().map(|(space, _)| space), plan)
             }
             _ => Stale::in_spaces(held, self.mappings.iter().map(|mapping| mapping.space())),
         }

@@ -7,12 +7,13 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::ops::{Bound, Range};
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::limits::{LEAF_SIZE, USER_END, USER_START};
 use abi::{Error, Resources, cost};
 
 use crate::lock::{Lock, Rank};
+use crate::sync::AtomicU64;
 use crate::{
     Account, Budget, Charge, CpuId, CpuSet, Entry, EntryFlags, Frame, FrameState, Machine, Mapping,
     Memory,
@@ -67,6 +68,32 @@ impl AddressSpace {
     /// How many mappings it has.
     pub fn mapping_count(&self) -> usize {
         self.mappings.lock().by_va.len()
+    }
+
+    /// A space for a model, which has the tables.
+    #[cfg(loom)]
+    pub fn model(koid: u64, root: Frame) -> AddressSpace {
+        let nothing = Account::root().charge(Resources::NONE);
+        let charge = nothing.expect("the root has no limits");
+        AddressSpace::new(koid, root, USER_START, charge)
+    }
+
+    fn new(koid: u64, root: Frame, base: u64, charge: Charge) -> AddressSpace {
+        AddressSpace {
+            koid,
+            root,
+            active: AtomicU64::new(0),
+            dead: AtomicU32::new(0),
+            mappings: Lock::new(
+                Rank::Mappings,
+                Mappings {
+                    by_va: BTreeMap::new(),
+                    base: base.clamp(USER_START, USER_END) & !(LEAF_SIZE - 1),
+                },
+            ),
+            account: charge.account().clone(),
+            tables: Lock::new(Rank::Tables, charge),
+        }
     }
 
     pub(crate) fn enter(&self, cpu: CpuId) {
@@ -174,21 +201,8 @@ impl<M: Machine> Memory<M> {
         })?;
         let root = self.allocate_table(Budget::Open)?;
         self.machine.init_root(root);
-        Ok(Arc::new(AddressSpace {
-            koid: self.next_koid(),
-            root,
-            active: AtomicU64::new(0),
-            dead: AtomicU32::new(0),
-            mappings: Lock::new(
-                Rank::Mappings,
-                Mappings {
-                    by_va: BTreeMap::new(),
-                    base: base.clamp(USER_START, USER_END) & !(LEAF_SIZE - 1),
-                },
-            ),
-            account: account.clone(),
-            tables: Lock::new(Rank::Tables, charge),
-        }))
+        let koid = self.next_koid();
+        Ok(Arc::new(AddressSpace::new(koid, root, base, charge)))
     }
 
     /// Returns the page tables of a space in which nothing is mapped and that no CPU uses.

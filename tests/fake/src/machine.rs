@@ -50,6 +50,9 @@ pub(crate) struct FakeCpu {
     pub(crate) space: Mutex<Option<Arc<AddressSpace>>>,
     /// Turns that it has waited since it last sent an interrupt.
     pub(crate) turns: AtomicU64,
+    pub(crate) kicks: AtomicU64,
+    pub(crate) page_flushes: AtomicU64,
+    pub(crate) full_flushes: AtomicU64,
 }
 
 /// A machine in which every translation stays cached until it is flushed.
@@ -60,6 +63,8 @@ pub struct FakeMachine {
     pub(crate) cpus: Vec<FakeCpu>,
     /// The CPUs that have an interrupt pending.
     pub(crate) pending: AtomicU64,
+    /// The CPUs that take none.
+    pub(crate) masked: AtomicU64,
     handler: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub(crate) random: Mutex<fastrand::Rng>,
     /// Calls that take memory until one fails; negative for never.
@@ -112,6 +117,7 @@ impl FakeMachine {
                 .take(config.cpus)
                 .collect(),
             pending: AtomicU64::new(0),
+            masked: AtomicU64::new(0),
             handler: OnceLock::new(),
             random: Mutex::new(fastrand::Rng::with_seed(config.seed)),
             failing: AtomicI64::new(-1),
@@ -335,10 +341,26 @@ impl FakeMachine {
         }
     }
 
-    /// Lets a CPU run its interrupt handler, if an interrupt is pending for it.
+    /// How often a CPU was asked to interrupt its work.
+    pub fn kicks(&self, cpu: CpuId) -> u64 {
+        self.cpus[cpu].kicks.load(Ordering::Relaxed)
+    }
+
+    /// How often a CPU was told to forget one page, and how often everything, since it was last
+    /// asked.
+    pub fn take_flushes(&self, cpu: CpuId) -> (u64, u64) {
+        let cpu = &self.cpus[cpu];
+        (
+            cpu.page_flushes.swap(0, Ordering::Relaxed),
+            cpu.full_flushes.swap(0, Ordering::Relaxed),
+        )
+    }
+
+    /// Lets a CPU run its interrupt handler, if an interrupt is pending for it and it takes any.
     pub fn deliver(&self, cpu: CpuId) {
         let bit = 1 << cpu;
-        if self.pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0
+        if self.masked.load(Ordering::Acquire) & bit == 0
+            && self.pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0
             && let Some(handler) = self.handler.get()
         {
             on_cpu(cpu, handler);

@@ -122,11 +122,15 @@ impl Mmu for FakeMachine {
     }
 
     fn flush_page(&self, va: u64) {
-        lock(&self.cpus[current_cpu()].tlb).flush_page(va);
+        let cpu = &self.cpus[current_cpu()];
+        cpu.page_flushes.fetch_add(1, Ordering::Relaxed);
+        lock(&cpu.tlb).flush_page(va);
     }
 
     fn flush_all(&self) {
-        lock(&self.cpus[current_cpu()].tlb).flush_all();
+        let cpu = &self.cpus[current_cpu()];
+        cpu.full_flushes.fetch_add(1, Ordering::Relaxed);
+        lock(&cpu.tlb).flush_all();
     }
 
     fn init_root(&self, root: Frame) {
@@ -144,6 +148,9 @@ impl Cpus for FakeMachine {
     fn kick(&self, cpus: CpuSet) {
         assert!(cpus.iter().all(|cpu| cpu < self.config.cpus));
         self.cpus[current_cpu()].turns.store(0, Ordering::Relaxed);
+        for cpu in cpus.iter() {
+            self.cpus[cpu].kicks.fetch_add(1, Ordering::Relaxed);
+        }
         self.pending.fetch_or(cpus.0, Ordering::AcqRel);
     }
 
