@@ -229,7 +229,7 @@ fn after_each_step_of_its_life_a_process_can_end_and_all_is_returned() {
 fn in_the_middle_of_each_step_the_other_process_can_end() {
     let mut ended_within = 0;
     for victim in 1..3 {
-        for steps in 0..STEPS.len() {
+        for (steps, (_, step)) in STEPS.iter().enumerate() {
             let mut life = live(steps);
             let (ipc, domain) = (life.realm.ipc.clone(), life.realm.domains[victim].clone());
             let mut parts = Some((ipc, domain));
@@ -241,7 +241,7 @@ fn in_the_middle_of_each_step_the_other_process_can_end() {
                 }
             });
             // It may be refused because of that, and is not half done then.
-            let _ = (STEPS[steps].1)(&mut life);
+            let _ = step(&mut life);
             for ending in ending.try_iter() {
                 ending.join().expect("it ends");
                 ended_within += 1;
