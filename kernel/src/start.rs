@@ -8,7 +8,9 @@ use boot::BootInfo;
 use spin::Once;
 
 use crate::machine::ipc;
-use crate::{dispatch, faults, heap, init, memory, random, ranks, sched, selfcheck, stats};
+use crate::{
+    devices, dispatch, faults, heap, init, memory, random, ranks, sched, selfcheck, stats,
+};
 
 /// What the heap has before anybody asks for more, in bytes.
 const FIRST_HEAP: u64 = 512 << 10;
@@ -46,6 +48,7 @@ fn main() -> ! {
         println!("kernel: the CPU with APIC id {apic_id} does not start; going on without it");
     }
     memory::init();
+    devices::init(info);
     heap::ensure().expect("no memory for the kernel heap to grow");
     ranks::check();
     warn_of_unknown_words(info);

@@ -5,7 +5,7 @@
 use core::mem::MaybeUninit;
 
 use abi::{
-    CapInfo, Error, HandleTransfer, ProcessInfo, ProcessStatus, RegionInfo, RingEnds, RingGeometry,
+    CapInfo, Error, HandleTransfer, ProcessInfo, ProcessStatus, RegionInfo, ResourceInfo, RingEnds, RingGeometry,
     SpawnArgs, SystemInfo, UserPtr,
 };
 use alloc::vec;
@@ -31,7 +31,7 @@ plain!(
     HandleTransfer,
     ProcessInfo,
     ProcessStatus,
-    RegionInfo,
+    RegionInfo, ResourceInfo,
     RingEnds,
     RingGeometry,
     SpawnArgs,

@@ -23,6 +23,7 @@
 extern crate alloc;
 
 mod access;
+mod device;
 mod entry;
 mod fault;
 mod frame;
@@ -55,6 +56,7 @@ pub const LEAF_PAGES: u64 = abi::limits::LEAF_SIZE / abi::limits::PAGE_SIZE;
 pub struct Memory<M: Machine> {
     machine: M,
     shootdown: shootdown::Shootdown,
+    devices: device::Claims,
     koids: AtomicU64,
 }
 
@@ -64,6 +66,7 @@ impl<M: Machine> Memory<M> {
         Memory {
             machine,
             shootdown: shootdown::Shootdown::new(),
+            devices: device::Claims::new(),
             koids: AtomicU64::new(1),
         }
     }

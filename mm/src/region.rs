@@ -124,10 +124,12 @@ impl Region {
         self.state.lock().fixed.get(index).copied()
     }
 
-    /// Whether all its pages allow the same, so that a mapping as a whole can be protected and
-    /// sealed.
+    /// Whether all its pages allow the same, so that a mapping as a whole can be protected.
     pub(crate) fn has_uniform_access(&self) -> bool {
-        matches!(self.kind, RegionKind::Anonymous | RegionKind::Initrd)
+        matches!(
+            self.kind,
+            RegionKind::Anonymous | RegionKind::Initrd | RegionKind::Device
+        )
     }
 
     pub(crate) fn node(&self) -> Option<usize> {
@@ -281,6 +283,9 @@ impl<M: Machine> Memory<M> {
             self.leave_page(frame);
         }
         self.machine.unreserve(reserved);
+        if region.kind == RegionKind::Device {
+            self.devices.release(region);
+        }
     }
 
     /// A region whose entries are all holes, with its leaf tables, and `frames` frames promised.

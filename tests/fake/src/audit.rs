@@ -50,7 +50,7 @@ pub fn counts(memory: &Memory) -> Counts {
 /// # Panics
 /// When a frame or table is lost, reached although it is free, or counted wrongly (I1, I2, I11);
 /// when an entry allows writing what may not be written, or writing and executing (I3, I14); when
-/// promises do not add up; when a CPU has cached more than the tables allow (I5).
+/// a frame has two cache policies, or memory another than write-back (S16); when promises do not add up; when a CPU has cached more than the tables allow (I5).
 pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Region>]) {
     let machine = memory.machine();
     let counts = counts(memory);
@@ -64,7 +64,7 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
     {
         let present: u64 = regions
             .iter()
-            .filter(|region| region.kind() != RegionKind::Initrd)
+            .filter(|region| !matches!(region.kind(), RegionKind::Initrd | RegionKind::Device))
             .map(|region| region.present_pages())
             .sum();
         assert_eq!(present, counts.pages, "pages of regions");
@@ -85,6 +85,7 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
         .flat_map(|region| (0..).map_while(|index| region.fixed_frame(index)))
         .collect();
     let mut reached: HashMap<Frame, u32> = HashMap::new();
+    let mut policies: HashMap<Frame, EntryFlags> = HashMap::new();
     for table in frames(memory) {
         let meta = machine.meta(table);
         // The upper tables belong to a space and have no owners to count.
@@ -95,6 +96,12 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
             let entry = machine.entry(table, index);
             let Some(frame) = entry.frame() else { continue };
             *reached.entry(frame).or_default() += 1;
+            let policy = entry.flags() & EntryFlags::CACHE;
+            let other = policies.insert(frame, policy).unwrap_or(policy);
+            assert_eq!(policy, other, "two cache policies of {frame:?}");
+            if frame.number() >= machine.config.first_frame() {
+                assert!(policy.is_empty(), "memory is cached by {policy:?}");
+            }
             if entry.has(EntryFlags::WRITABLE) {
                 assert!(entry.has(EntryFlags::MAY_WRITE), "W without the permission");
                 assert!(entry.has(EntryFlags::NO_EXECUTE), "W and X at once");
@@ -167,6 +174,6 @@ fn upper(memory: &Memory, root: Frame) -> u64 {
 
 fn frames(memory: &Memory) -> impl Iterator<Item = Frame> {
     let config = memory.machine().config();
-    let first = 1 + config.initrd_frames;
+    let first = config.first_frame();
     (first..first + config.frames).map(Frame::from_number)
 }

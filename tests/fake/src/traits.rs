@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use abi::Error;
 use mm::{Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, FrameState, Frames, Mmu};
 
 use crate::machine::lock;
@@ -11,6 +12,18 @@ use crate::{FakeMachine, current_cpu};
 const MAX_TURNS: u64 = 1_000_000;
 
 impl Frames for FakeMachine {
+    fn check_device(&self, first: Frame, count: u64) -> Result<(), Error> {
+        let end = first.number() + count;
+        if end > self.arena.frames() {
+            return Err(Error::Range);
+        }
+        let device = self.device().number()..self.config.first_frame();
+        if first.number() < device.start || end > device.end {
+            return Err(Error::Overlap);
+        }
+        Ok(())
+    }
+
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
         if budget == Budget::Open && self.fails_now() {
             return None;
