@@ -5,8 +5,8 @@
 use core::mem::MaybeUninit;
 
 use abi::{
-    CapInfo, Error, HandleTransfer, ProcessInfo, ProcessStatus, RegionInfo, ResourceInfo, RingEnds, RingGeometry,
-    SpawnArgs, SystemInfo, UserPtr,
+    CapInfo, Error, HandleTransfer, ProcessInfo, ProcessStatus, RegionInfo, ResourceInfo, RingEnds,
+    RingGeometry, SpawnArgs, SystemInfo, UserPtr,
 };
 use alloc::vec;
 use alloc::vec::Vec;
@@ -31,7 +31,8 @@ plain!(
     HandleTransfer,
     ProcessInfo,
     ProcessStatus,
-    RegionInfo, ResourceInfo,
+    RegionInfo,
+    ResourceInfo,
     RingEnds,
     RingGeometry,
     SpawnArgs,
