@@ -162,7 +162,8 @@ fn background(x: i32, y: i32) -> Colour {
     let top = mix(TOP_LEFT, TOP_RIGHT, across);
     let bottom = mix(BOTTOM_LEFT, BOTTOM_RIGHT, across);
     let colour = mix(top, bottom, y * 256 / HEIGHT as i32);
-    let seam = x == WIDTH as i32 / 2 && y % 12 < 4 && y > 172;
+    // Not through the text in the middle of the ring.
+    let seam = x == WIDTH as i32 / 2 && y % 12 < 4 && y > 172 && (y - CENTRE.1).abs() > INNER;
     if seam { mix(colour, GREY, 96) } else { colour }
 }
 

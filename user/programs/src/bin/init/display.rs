@@ -4,7 +4,7 @@
 use alloc::vec;
 
 use pci_types::{
-    Bar, CommandRegister, ConfigRegionAccess, EndpointHeader, HeaderType, PciAddress, PciHeader,
+    Bar, CommandRegister, ConfigRegionAccess, EndpointHeader, PciAddress, PciHeader,
     PciPciBridgeHeader,
 };
 use rt::{CachePolicy, Error, Handle, Registers};
