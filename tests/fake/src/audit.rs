@@ -120,10 +120,12 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
     audit_tlbs(memory);
 }
 
-/// What no CPU may have cached: anything that its tables do not say, or more than they allow.
+/// What no CPU may have cached: anything that its tables do not say, more than they allow, or a
+/// frame by two policies.
 fn audit_tlbs(memory: &Memory) {
     let machine = memory.machine();
     let load = |table, index| machine.entry(table, index);
+    let mut policies: HashMap<Frame, EntryFlags> = HashMap::new();
     for (number, cpu) in machine.cpus.iter().enumerate() {
         let tlb = lock(&cpu.tlb);
         let Some(root) = tlb.root else { continue };
@@ -138,6 +140,12 @@ fn audit_tlbs(memory: &Memory) {
             );
         }
         for (page, cached) in &tlb.pages {
+            let policy = policies.entry(cached.frame).or_insert(cached.policy);
+            assert_eq!(
+                *policy, cached.policy,
+                "CPU {number} has a second cache policy of {:?}",
+                cached.frame
+            );
             let now = walk(root, page << 12, &load)
                 .and_then(|leaf| below(leaf, load(leaf.frame, *page as usize & 511)));
             assert!(

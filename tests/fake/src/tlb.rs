@@ -76,6 +76,8 @@ impl Allowed {
 pub(crate) struct Cached {
     pub(crate) frame: Frame,
     pub(crate) allowed: Allowed,
+    /// The cache policy that its last entry says.
+    pub(crate) policy: EntryFlags,
 }
 
 /// The caches of one CPU, and the tables that it translates by.
@@ -149,6 +151,7 @@ pub(crate) fn walk(root: Frame, va: u64, load: &impl Fn(Frame, usize) -> Entry) 
     let mut at = Cached {
         frame: root,
         allowed: Allowed::ALL,
+        policy: EntryFlags::empty(),
     };
     for level in [3, 2, 1] {
         at = below(at, load(at.frame, (va >> (12 + 9 * level)) as usize & 511))?;
@@ -166,5 +169,6 @@ pub(crate) fn below(table: Cached, entry: Entry) -> Option<Cached> {
     Some(Cached {
         frame,
         allowed: table.allowed.through(entry.flags()),
+        policy: entry.flags() & EntryFlags::CACHE,
     })
 }
