@@ -46,7 +46,7 @@ pub fn check(first: Frame, count: u64) -> Result<(), Error> {
     let frame = |start| PhysicalRange::new(start, start + FRAME_SIZE);
     let others = [
         info.image,
-        info.initrd.outer_frames(),
+        info.initrd_frames(),
         info.trampoline.map(frame).unwrap_or_default(),
         frame(acpi::local_apic()),
     ];

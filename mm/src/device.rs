@@ -12,7 +12,7 @@ use abi::limits::{MAX_DEVICE_REGIONS, MAX_REGION, PAGE_SIZE};
 use abi::{CachePolicy, Error, RegionKind};
 
 use crate::lock::{Lock, Rank};
-use crate::{Entry, EntryFlags, Frame, Machine, Memory, Region};
+use crate::{Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Memory, Region};
 
 /// The frames of one live region.
 #[derive(Debug)]
@@ -106,8 +106,8 @@ impl<M: Machine> Memory<M> {
             | EntryFlags::DIRTY
             | EntryFlags::cached(policy);
         let state = region.state_mut();
-        state.present = pages;
         for (page, number) in (0..pages).zip(frames) {
+            state.leaf_mut((page / LEAF_PAGES) as usize).present += 1;
             let (table, index) = state.entry_of(0, page);
             let entry = Entry::new(Frame::from_number(number), flags);
             self.machine.store(table, index, entry);

@@ -23,28 +23,34 @@
 extern crate alloc;
 
 mod access;
+mod commit;
 mod device;
 mod entry;
 mod fault;
+mod fixed;
 mod frame;
 mod image;
+mod leaf;
 pub mod lock;
 mod machine;
 mod mapping;
 mod pool;
 mod region;
+mod reserve;
 mod shootdown;
+mod snapshot;
 mod space;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use entry::{Entry, EntryFlags};
+pub use fixed::{RING_CONSUMER_VIEW, RING_PRODUCER_VIEW};
 pub use frame::{Frame, FrameMeta, FrameState};
 pub use image::PageAttributes;
 pub use machine::{Budget, CpuId, CpuSet, Cpus, Frames, Machine, Mmu};
 pub use mapping::{MapRequest, Mapping, Permit};
-pub use pool::{FramePool, MAX_NODES};
-pub use region::{RING_CONSUMER_VIEW, RING_PRODUCER_VIEW, Region};
+pub use pool::{FrameCache, FramePool, MAX_NODES, MAX_ORDER, NodeStatistics};
+pub use region::{Region, RegionOptions};
 pub use shootdown::{Plan, Stale};
 pub use space::AddressSpace;
 
@@ -58,12 +64,15 @@ pub struct Memory<M: Machine> {
     shootdown: shootdown::Shootdown,
     devices: device::Claims,
     koids: AtomicU64,
+    /// As the machine tells it, for speed.
+    zero: Frame,
 }
 
 impl<M: Machine> Memory<M> {
     /// The memory of `machine`.
     pub fn new(machine: M) -> Memory<M> {
         Memory {
+            zero: machine.zero_frame(),
             machine,
             shootdown: shootdown::Shootdown::new(),
             devices: device::Claims::new(),

@@ -107,7 +107,8 @@ fn ranges_that_are_no_device_are_refused_and_take_nothing() {
     let world = World::of(1, CONFIG);
     let start = device(world.memory.machine());
     let len = PAGES * PAGE;
-    let end_of_machine = (1 + 3 + PAGES + 1024) * PAGE;
+    // The zero frame is the last.
+    let end_of_machine = (1 + 3 + PAGES + 1024 + 1) * PAGE;
     let before = fake::counts(&world.memory);
     for (address, len, error) in [
         (start + 1, PAGE, Error::Align),
@@ -245,7 +246,7 @@ fn device_regions_have_a_limit() {
 }
 
 #[test]
-fn a_device_region_is_not_sealed_and_not_touched_by_the_kernel() {
+fn a_device_region_is_not_sealed_copied_or_touched_by_the_kernel() {
     let world = World::of(1, CONFIG);
     let start = device(world.memory.machine());
     let region = world
@@ -254,6 +255,14 @@ fn a_device_region_is_not_sealed_and_not_touched_by_the_kernel() {
         .unwrap();
     let va = world.map(0, &region, WRITE);
     assert_eq!(world.memory.seal(&region), Err(Error::Unsupported));
+    let decommit = world.memory.decommit(&region, 0, 0);
+    assert_eq!(decommit, Err(Error::Unsupported));
+    let snapshot = world.memory.snapshot(&region, 0, 0, false);
+    assert_eq!(snapshot.err(), Some(Error::Unsupported));
+    // Its frames are in place as it is.
+    world.memory.commit(&region, 0, 0).unwrap();
+    world.memory.pin(&region, &world.permit).unwrap();
+    world.memory.unpin(&region, &world.permit).unwrap();
     let mut bytes = [0; 8];
     let read = world.memory.read_region(&region, 0, &mut bytes);
     assert_eq!(read, Err(Error::Unsupported));

@@ -50,33 +50,35 @@ pub fn counts(memory: &Memory) -> Counts {
 /// # Panics
 /// When a frame or table is lost, reached although it is free, or counted wrongly (I1, I2, I11);
 /// when an entry allows writing what may not be written, or writing and executing (I3, I14); when
-/// a frame has two cache policies, or memory another than write-back (S16); when promises do not add up; when a CPU has cached more than the tables allow (I5).
+/// a frame has two cache policies, or memory another than write-back (S16); when promises do not
+/// add up; when a CPU has cached more than the tables allow (I5).
 pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Region>]) {
     let machine = memory.machine();
     let counts = counts(memory);
 
-    let reserved: u64 = regions.iter().map(|region| region.reserved_frames()).sum();
-    assert_eq!(counts.available + reserved, counts.free, "promises");
-    // Instances of an image share pages, which only the count of owners below tells apart.
-    if regions
+    // A family of snapshots has one promise.
+    let promised: HashMap<u64, u64> = regions
         .iter()
-        .all(|region| region.kind() != RegionKind::Image)
-    {
-        let present: u64 = regions
-            .iter()
-            .filter(|region| !matches!(region.kind(), RegionKind::Initrd | RegionKind::Device))
-            .map(|region| region.present_pages())
-            .sum();
-        assert_eq!(present, counts.pages, "pages of regions");
-    }
+        .map(|region| (region.family(), region.reserved_frames()))
+        .collect();
+    let promised: u64 = promised.values().sum();
+    assert_eq!(counts.available + promised, counts.free, "promises");
 
-    let leaf_tables: u64 = regions
+    let held_leaves: u64 = regions
         .iter()
+        .filter(|region| !region.is_lost())
         .map(|region| {
             let views = 1 + u64::from(region.kind() == RegionKind::Ring);
             region.leaf_count() as u64 * views
         })
         .sum();
+    let owners = |frame: Frame| u64::from(machine.meta(frame).owners());
+    let tables = frames(memory).filter(|frame| machine.meta(*frame).state() == FrameState::Table);
+    let leaf_owners: u64 = tables.map(owners).sum();
+    assert_eq!(held_leaves, leaf_owners, "owners of leaf tables");
+    let leaf_tables = frames(memory)
+        .filter(|frame| machine.meta(*frame).state() == FrameState::Table && owners(*frame) > 0)
+        .count() as u64;
     let upper_tables: u64 = spaces.iter().map(|space| upper(memory, space.root())).sum();
     assert_eq!(leaf_tables + upper_tables, counts.tables, "page tables");
 
@@ -95,13 +97,20 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
         for index in 0..512 {
             let entry = machine.entry(table, index);
             let Some(frame) = entry.frame() else { continue };
+            let is_memory = frame.number() >= machine.config.first_frame();
+            let may_be_written = is_memory && entry.has(EntryFlags::WRITABLE) && meta.owners() == 1;
+            assert!(
+                !may_be_written || machine.meta(frame).owners() == 1,
+                "{frame:?} can be written and is shared"
+            );
             *reached.entry(frame).or_default() += 1;
             let policy = entry.flags() & EntryFlags::CACHE;
             let other = policies.insert(frame, policy).unwrap_or(policy);
             assert_eq!(policy, other, "two cache policies of {frame:?}");
-            if frame.number() >= machine.config.first_frame() {
-                assert!(policy.is_empty(), "memory is cached by {policy:?}");
-            }
+            assert!(
+                !is_memory || policy.is_empty(),
+                "memory is cached by {policy:?}"
+            );
             if entry.has(EntryFlags::WRITABLE) {
                 assert!(entry.has(EntryFlags::MAY_WRITE), "W without the permission");
                 assert!(entry.has(EntryFlags::NO_EXECUTE), "W and X at once");

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod authority;
+pub mod pool;
 pub mod realm;
 pub mod steps;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use abi::limits::LEAF_SIZE;
 use abi::{Error, Rights};
 use fake::{Access, Config, Memory};
-use mm::{AddressSpace, MapRequest, Permit, Region};
+use mm::{AddressSpace, MapRequest, Permit, Region, RegionOptions};
 
 /// Where the tests map.
 pub const BASE: u64 = 0x4000_0000;
@@ -59,7 +60,14 @@ impl World {
 
     pub fn region(&self, pages: u64) -> Arc<Region> {
         self.memory
-            .create_region(pages * 4096, None, false)
+            .create_region(
+                pages * 4096,
+                RegionOptions {
+                    node: None,
+                    commit: false,
+                    ..RegionOptions::default()
+                },
+            )
             .unwrap()
     }
 
@@ -122,6 +130,7 @@ pub fn request<'a>(
         view: 0,
         hint: 0,
         fixed: false,
+        guard: false,
         offset: 0,
         len: 0,
         access,

@@ -33,8 +33,9 @@ mod start;
 pub mod sys;
 
 pub use abi::{
-    CachePolicy, Error, FOREVER, Handle, MapFlags, Mode, ProcessInfo, ProcessState, ProcessStatus,
-    RegionFlags, RegionInfo, ResourceInfo, Rights, SystemInfo, Token,
+    CachePolicy, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, NodeFrames, ProcessInfo,
+    ProcessState, ProcessStatus, RegionFlags, RegionInfo, ResourceInfo, Rights, SnapshotFlags,
+    SystemInfo, Token,
 };
 pub use device::{Registers, Word, resource_info, resource_part};
 pub use env::Env;
@@ -76,7 +77,7 @@ pub fn exit(status: u8) -> ! {
 /// Offers what a handle stands for to the process at the other end of `via`.
 pub fn grant(handle: Handle, via: Handle, mode: Mode, rights: Rights) -> Result<Token, Error> {
     // SAFETY: after Move, mappings of the region are gone: `Region::grant` takes care of them.
-    unsafe { sys::grant(handle, via, mode, rights) }
+    unsafe { sys::grant(handle, via, mode, rights, GrantFlags::empty()) }
 }
 
 /// Takes what the process at the other end of `via` offered.
