@@ -45,9 +45,6 @@ const CALL_EXIT: u64 = 1;
 const CALL_NOTHING: u64 = 2;
 const CALL_MEASURE: u64 = 3;
 
-/// What entry 4 of the page attribute table stands for (SDM 3A, table 12-10).
-const WRITE_COMBINING: u64 = 1;
-
 /// What the heap begins with, in bytes.
 const FIRST_HEAP: u64 = 256 << 10;
 
@@ -127,12 +124,7 @@ fn timer(origin: Origin) {
 }
 
 fn shootdown() {
-    let (attributes, as_expected) = cpu::page_attributes();
-    assert!(
-        as_expected && attributes >> 32 & 0xff == WRITE_COMBINING,
-        "CPU {} has the page attributes {attributes:#x}",
-        cpu::current()
-    );
+    tables::attributes_are_set();
     SHOOTDOWNS.fetch_or(1 << cpu::current(), Ordering::AcqRel);
 }
 
