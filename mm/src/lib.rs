@@ -28,6 +28,7 @@ mod access;
 mod account;
 mod charged;
 mod commit;
+mod device;
 mod entry;
 mod fault;
 mod fixed;
@@ -68,6 +69,7 @@ pub const LEAF_PAGES: u64 = abi::limits::LEAF_SIZE / abi::limits::PAGE_SIZE;
 pub struct Memory<M: Machine> {
     machine: M,
     shootdown: shootdown::Shootdown,
+    devices: device::Claims,
     koids: AtomicU64,
     account: Arc<Account>,
     /// As the machine tells it, for speed.
@@ -81,6 +83,7 @@ impl<M: Machine> Memory<M> {
             zero: machine.zero_frame(),
             machine,
             shootdown: shootdown::Shootdown::new(),
+            devices: device::Claims::new(),
             koids: AtomicU64::new(1),
             account: Account::root(),
         }
