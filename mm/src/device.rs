@@ -59,7 +59,12 @@ impl Claims {
 
     /// Gives up what a region has, once no CPU can reach it any more.
     pub(crate) fn release(&self, region: &Region) {
-        self.0.lock().retain(|claim| claim.region != region.koid());
+        let mut claims = self.0.lock();
+        claims.retain(|claim| claim.region != region.koid());
+        if claims.is_empty() {
+            // What was charged for them was their regions'.
+            *claims = Vec::new();
+        }
     }
 }
 
