@@ -79,6 +79,18 @@ pub fn features() -> Features {
     }
 }
 
+/// A word of this CPU that the platform keeps for the kernel; null at first. Other CPUs don't see it.
+#[inline]
+pub fn kernel_word() -> *mut () {
+    per_cpu::kernel_word()
+}
+
+/// Sets the word of this CPU.
+#[inline]
+pub fn set_kernel_word(word: *mut ()) {
+    per_cpu::this().kernel_word.store(word, Ordering::Relaxed);
+}
+
 /// Asks for [`Hooks::before_user_return`](crate::hooks::Hooks) before this CPU next returns to user mode.
 #[inline]
 pub fn request_user_return_work() {

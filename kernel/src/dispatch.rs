@@ -1,18 +1,27 @@
 //! From the registers of a system call to its handler, generated from the one table. A call
 //! without a handler does not compile.
 
+use alloc::sync::Arc;
+
 #[allow(clippy::wildcard_imports)] // The types of the table.
 use abi::*;
 use abi::{Argument, Error, Syscall, for_each_syscall};
 use arch::syscall::SyscallFrame;
 
+use crate::process::Process;
 use crate::{calls, heap, sched, stats};
 
 /// The hook of system calls.
 pub extern "C" fn syscall(frame: &mut SyscallFrame) {
     stats::count_syscall();
-    let outcome = invoke(frame.number(), frame.arguments());
-    frame.set_result(abi::encode(outcome));
+    let result = sched::with_current(|thread| match thread.process() {
+        Some(process) => {
+            process.count_syscall();
+            invoke(process, frame)
+        }
+        None => abi::encode(Err(Error::Unsupported)),
+    });
+    frame.set_result(result);
 }
 
 macro_rules! invoke {
@@ -21,23 +30,26 @@ macro_rules! invoke {
         $number:literal $variant:ident $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty,
         rights [$($right:ident),*], errors [$($error:ident),*];
     )*) => {
-        fn invoke(number: u64, registers: [u64; 6]) -> Result<u64, Error> {
-            let call = Syscall::from_number(number).ok_or(Error::Unsupported)?;
-            if allocates(call) {
-                heap::ensure().map_err(|_| Error::NoMemory)?;
-            }
-            sched::with_current(|thread| {
-                let process = thread.process().ok_or(Error::Unsupported)?;
-                process.count_syscall();
-                #[allow(unused_mut, unused_variables)] // Of calls without arguments.
-                let mut registers = registers.into_iter();
-                match call {
-                    $(Syscall::$variant => {
+        #[inline(always)]
+        fn invoke(process: &Arc<Process>, frame: &SyscallFrame) -> u64 {
+            let Some(call) = Syscall::from_number(frame.number()) else {
+                return abi::encode(Err(Error::Unsupported));
+            };
+            match call {
+                $(Syscall::$variant => {
+                    #[allow(unused_mut, unused_variables)] // Of calls without arguments.
+                    let mut registers = frame.arguments().into_iter();
+                    #[allow(unused_mut)] // Likewise.
+                    let mut handle = || {
+                        if const { allocates(Syscall::$variant) } {
+                            heap::ensure().map_err(|_| Error::NoMemory)?;
+                        }
                         $(let $arg = <$ty as Argument>::from_raw(registers.next().unwrap_or(0))?;)*
                         calls::$name(process, $($arg),*).map(Argument::into_raw)
-                    })*
-                }
-            })
+                    };
+                    abi::encode(handle())
+                })*
+            }
         }
     };
 }

@@ -88,8 +88,8 @@ extern "C" fn syscall(frame: &mut SyscallFrame) {
     }
 }
 
-fn page_fault(fault: &PageFault) -> Resolution {
-    if fault.address & !(PAGE_SIZE - 1) != LAZY || fault.present {
+extern "C" fn page_fault(fault: PageFault) -> Resolution {
+    if fault.address & !(PAGE_SIZE - 1) != LAZY || fault.is_present() {
         return Resolution::Unresolved;
     }
     FILLED.fetch_add(1, Ordering::Relaxed);
