@@ -4,9 +4,8 @@
 //! stays in the tree while somebody holds it, a mapping was made under it, or it has children.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::any::Any;
 use core::fmt;
+use core::ops::Deref;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use abi::limits::MAX_NODES;
@@ -32,27 +31,94 @@ pub(crate) enum NodeState {
     Dead = 2,
 }
 
-/// One capability in the lineage of its object.
-pub struct Node<P: Platform> {
+/// No neighbour.
+const NONE: u32 = u32::MAX;
+/// The place of the first node.
+const ROOT: u32 = 0;
+
+/// One capability in the lineage of its object: the permit of its mappings and what else is known of
+/// it, in one allocation.
+pub struct Node<P: Platform>(Arc<Permit<Branch<P>>>);
+
+/// A capability and its place in the tree.
+pub struct Branch<P: Platform> {
     object: Arc<Object<P>>,
-    permit: Arc<Permit>,
     rights: AtomicU32,
     state: AtomicU8,
     /// The koid of the domain that has the handle, or one of the constants above.
     holder: AtomicU64,
     /// Its place in the arena of its tree.
     index: u32,
+    parent: u32,
+    // Its neighbours change under the lineage lock.
+    first_child: AtomicU32,
+    previous: AtomicU32,
+    next: AtomicU32,
+}
+
+impl<P: Platform> Clone for Node<P> {
+    fn clone(&self) -> Self {
+        Node(self.0.clone())
+    }
+}
+
+impl<P: Platform> Deref for Node<P> {
+    type Target = Branch<P>;
+
+    fn deref(&self) -> &Branch<P> {
+        self.0.authority()
+    }
 }
 
 impl<P: Platform> Node<P> {
+    /// The authority of its mappings.
+    pub fn permit(&self) -> Arc<Permit> {
+        self.0.clone()
+    }
+
+    /// Whether this is the authority of a mapping.
+    pub fn is_permit(&self, permit: &Arc<Permit>) -> bool {
+        core::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(permit))
+    }
+
+    /// Whether both are one.
+    pub fn is(&self, other: &Node<P>) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// How many mappings exist under it.
+    pub fn mappings(&self) -> u32 {
+        self.0.mappings()
+    }
+
+    /// Changes the state; under the lineage lock. Mappings can be made only under a live node.
+    pub(crate) fn set_state(&self, state: NodeState) {
+        self.0.set_live(state == NodeState::Live);
+        // SYNC(node.state)
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// Lets no mapping be made under it, while it stays as it is.
+    pub(crate) fn forbid_mappings(&self) {
+        self.0.set_live(false);
+    }
+
+    /// Whether somebody could reach memory by it, now or later.
+    fn has_access(&self) -> bool {
+        let held = self.holder() != NOBODY && self.rights().intersects(Rights::ACCESS);
+        held || self.mappings() > 0
+    }
+
+    /// Whether something keeps it in the tree.
+    fn is_kept(&self) -> bool {
+        self.holder() != NOBODY || self.mappings() > 0 || get(&self.first_child).is_some()
+    }
+}
+
+impl<P: Platform> Branch<P> {
     /// The object.
     pub fn object(&self) -> &Arc<Object<P>> {
         &self.object
-    }
-
-    /// The authority of its mappings.
-    pub fn permit(&self) -> &Arc<Permit> {
-        &self.permit
     }
 
     /// What it allows.
@@ -71,13 +137,6 @@ impl<P: Platform> Node<P> {
             1 => NodeState::InTransit,
             _ => NodeState::Dead,
         }
-    }
-
-    /// Changes the state; under the lineage lock. Mappings can be made only under a live node.
-    pub(crate) fn set_state(&self, state: NodeState) {
-        self.permit.set_live(state == NodeState::Live);
-        // SYNC(node.state)
-        self.state.store(state as u8, Ordering::Release);
     }
 
     pub(crate) fn holder(&self) -> u64 {
@@ -102,12 +161,17 @@ impl<P: Platform> Node<P> {
             NodeState::Dead => Err(Error::Revoked),
         }
     }
+}
 
-    /// Whether somebody could reach memory by it, now or later.
-    fn has_access(&self) -> bool {
-        let held = self.holder() != NOBODY && self.rights().intersects(Rights::ACCESS);
-        held || self.permit.mappings() > 0
+fn get(link: &AtomicU32) -> Option<u32> {
+    match link.load(Ordering::Relaxed) {
+        NONE => None,
+        index => Some(index),
     }
+}
+
+fn set(link: &AtomicU32, index: Option<u32>) {
+    link.store(index.unwrap_or(NONE), Ordering::Relaxed);
 }
 
 impl<P: Platform> fmt::Debug for Node<P> {
@@ -120,28 +184,47 @@ impl<P: Platform> fmt::Debug for Node<P> {
     }
 }
 
-/// A node and its neighbours.
-struct Branch<P: Platform> {
-    node: Arc<Node<P>>,
-    parent: Option<u32>,
-    first_child: Option<u32>,
-    previous: Option<u32>,
-    next: Option<u32>,
+/// What was killed at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Killed {
+    /// How many nodes.
+    pub(crate) count: u64,
+    /// Whether a grant of one of them may be pending.
+    pub(crate) granted: bool,
+}
+
+impl Killed {
+    fn add<P: Platform>(&mut self, node: &Node<P>) {
+        self.count += 1;
+        self.granted |= node.holder() == PENDING || node.state() == NodeState::InTransit;
+        node.set_state(NodeState::Dead);
+    }
+}
+
+/// A place in the arena.
+enum Slot<P: Platform> {
+    Used(Node<P>),
+    /// Where the next empty place is.
+    Free(u32),
 }
 
 /// The capabilities of one object.
 pub(crate) struct Lineage<P: Platform> {
-    branches: Chunks<Option<Branch<P>>>,
-    /// Empty places among the branches.
-    free: Vec<u32>,
+    /// The first one, at place [`ROOT`]: most objects have no other.
+    root: Option<Node<P>>,
+    /// Those at the places behind it.
+    slots: Chunks<Slot<P>>,
+    /// The first empty place among the slots.
+    free: u32,
     live: usize,
 }
 
 impl<P: Platform> Lineage<P> {
     pub(crate) const fn new() -> Lineage<P> {
         Lineage {
-            branches: Chunks::new(),
-            free: Vec::new(),
+            root: None,
+            slots: Chunks::new(),
+            free: NONE,
             live: 0,
         }
     }
@@ -152,198 +235,208 @@ impl<P: Platform> Lineage<P> {
         object: &Arc<Object<P>>,
         rights: Rights,
         holder: u64,
-    ) -> Result<Arc<Node<P>>, Error> {
-        self.add(object, None, rights, holder)
+    ) -> Node<P> {
+        let node = make(object, rights, holder, ROOT, NONE, NONE);
+        self.root = Some(node.clone());
+        self.live += 1;
+        node
     }
 
     /// A node below `parent`, which is live, with at most its rights. `Limit`: the object has
     /// [`MAX_NODES`].
     pub(crate) fn derive(
         &mut self,
-        parent: &Node<P>,
+        parent: &Branch<P>,
         rights: Rights,
         holder: u64,
-    ) -> Result<Arc<Node<P>>, Error> {
-        let rights = rights & parent.rights();
-        self.add(parent.object(), Some(parent.index), rights, holder)
-    }
-
-    fn add(
-        &mut self,
-        object: &Arc<Object<P>>,
-        parent: Option<u32>,
-        rights: Rights,
-        holder: u64,
-    ) -> Result<Arc<Node<P>>, Error> {
+    ) -> Result<Node<P>, Error> {
         if self.live >= MAX_NODES {
             return Err(Error::Limit);
         }
-        let index = match self.free.pop() {
-            Some(index) => index as usize,
-            None => {
-                self.branches.reserve(1)?;
-                // Room for every branch, so that letting one go never allocates.
-                let room = self.branches.len() + 1 - self.free.len();
-                self.free.try_reserve(room).map_err(|_| Error::NoMemory)?;
-                self.branches.push(None)
-            }
+        let place = match self.free {
+            NONE => self.add_place()?,
+            place => place as usize,
         };
-        let node = Arc::new_cyclic(|keeper: &alloc::sync::Weak<Node<P>>| Node {
-            object: object.clone(),
-            permit: Arc::new(Permit::kept_by(
-                keeper.clone() as alloc::sync::Weak<dyn Any + Send + Sync>
-            )),
-            rights: AtomicU32::new(rights.bits()),
-            state: AtomicU8::new(NodeState::Live as u8),
-            holder: AtomicU64::new(holder),
-            index: index as u32,
-        });
-        let next = parent.and_then(|parent| {
-            self.branch_mut(parent)
-                .and_then(|branch| branch.first_child.replace(index as u32))
-        });
-        if let Some(next) = next.and_then(|next| self.branch_mut(next)) {
-            next.previous = Some(index as u32);
+        let index = place as u32 + 1;
+        let next = get(&parent.first_child);
+        let rights = rights & parent.rights();
+        let node = make(
+            &parent.object,
+            rights,
+            holder,
+            index,
+            parent.index,
+            next.unwrap_or(NONE),
+        );
+        if let Some(next) = next.and_then(|next| self.node(next)) {
+            set(&next.previous, Some(index));
         }
-        self.branches[index] = Some(Branch {
-            node: node.clone(),
-            parent,
-            first_child: None,
-            previous: None,
-            next,
-        });
+        set(&parent.first_child, Some(index));
+        let slot = &mut self.slots[place];
+        if let Slot::Free(next) = core::mem::replace(slot, Slot::Used(node.clone())) {
+            self.free = next;
+        }
         self.live += 1;
         Ok(node)
     }
 
+    /// One more empty place, which is not in the list of those.
+    #[cold]
+    fn add_place(&mut self) -> Result<usize, Error> {
+        self.slots.reserve(1)?;
+        Ok(self.slots.push(Slot::Free(NONE)))
+    }
+
     /// Takes a node out of the tree if nothing keeps it, and then its parent likewise. True when
     /// that emptied the tree.
-    pub(crate) fn release(&mut self, node: &Node<P>) -> bool {
-        if node.state() == NodeState::Dead {
+    pub(crate) fn release(&mut self, branch: &Branch<P>) -> bool {
+        if branch.state() == NodeState::Dead {
             return false;
         }
-        let mut next = Some(node.index);
+        let mut next = Some(branch.index);
         while let Some(index) = next {
-            let Some(branch) = self.branch(index) else {
+            let Some(node) = self.node(index).filter(|node| !node.is_kept()) else {
                 return false;
             };
-            let kept = branch.node.holder() != NOBODY
-                || branch.node.permit.mappings() > 0
-                || branch.first_child.is_some();
-            if kept {
-                return false;
-            }
-            next = branch.parent;
             // So that whoever releases it once more finds nothing to do.
-            branch.node.set_state(NodeState::Dead);
-            self.unlink(index);
+            node.set_state(NodeState::Dead);
+            next = self.unlink(index);
         }
         self.live == 0
     }
 
-    /// Marks every node below `node` dead and takes it out of the tree; returns their number.
-    /// Mappings under them are then to be detached.
-    pub(crate) fn kill_descendants(&mut self, node: &Node<P>) -> u64 {
-        let mut killed = 0;
-        while let Some(mut leaf) = self.branch(node.index).and_then(|b| b.first_child) {
-            while let Some(child) = self.branch(leaf).and_then(|b| b.first_child) {
+    /// Marks every node below `branch` dead and takes it out of the tree. Mappings under them are
+    /// then to be detached.
+    pub(crate) fn kill_descendants(&mut self, branch: &Branch<P>) -> Killed {
+        let mut killed = Killed::default();
+        while let Some(mut leaf) = get(&branch.first_child) {
+            while let Some(child) = self.node(leaf).and_then(|node| get(&node.first_child)) {
                 leaf = child;
             }
-            self.kill(leaf);
-            killed += 1;
+            if let Some(node) = self.node(leaf) {
+                killed.add(node);
+            }
+            self.unlink(leaf);
         }
         killed
     }
 
-    /// Marks every node dead and empties the tree; false when it was empty.
-    pub(crate) fn kill_all(&mut self) -> bool {
-        let emptied = self.live > 0;
-        for index in 0..self.branches.len() {
-            if let Some(branch) = self.branches.get_mut(index).and_then(Option::take) {
-                branch.node.set_state(NodeState::Dead);
-                self.live -= 1;
-                self.free.push(index as u32);
-            }
-        }
-        emptied
+    /// Marks every node dead and empties the tree; it kills none when it was empty.
+    pub(crate) fn kill_all(&mut self) -> Killed {
+        let Some(root) = self.root.clone() else {
+            return Killed::default();
+        };
+        let mut killed = self.kill_descendants(&root);
+        killed.add(&root);
+        self.unlink(ROOT);
+        killed
     }
 
     /// Whether a node other than this gives access to the memory of the object.
-    pub(crate) fn others_have_access(&self, node: &Node<P>) -> bool {
-        self.branches
-            .iter()
-            .flatten()
-            .any(|branch| branch.node.index != node.index && branch.node.has_access())
+    pub(crate) fn others_have_access(&self, branch: &Branch<P>) -> bool {
+        // Alone, as what is moved mostly is.
+        self.live > 1
+            && self
+                .nodes()
+                .any(|node| node.index != branch.index && node.has_access())
     }
 
     /// How many nodes are below this one.
-    pub(crate) fn count_descendants(&self, node: &Node<P>) -> u64 {
-        self.descendants(node).count() as u64
+    pub(crate) fn count_descendants(&self, branch: &Branch<P>) -> u64 {
+        self.descendants(branch).count() as u64
     }
 
     /// Whether a node below this one has a right that is not among `rights`.
-    pub(crate) fn descendants_exceed(&self, node: &Node<P>, rights: Rights) -> bool {
-        let has_children = self
-            .branch(node.index)
-            .is_some_and(|branch| branch.first_child.is_some());
-        let mut descendants = self.descendants(node);
-        has_children && descendants.any(|below| !rights.contains(below.rights()))
+    pub(crate) fn descendants_exceed(&self, branch: &Branch<P>, rights: Rights) -> bool {
+        self.descendants(branch)
+            .any(|below| !rights.contains(below.rights()))
     }
 
-    fn descendants(&self, node: &Node<P>) -> impl Iterator<Item = &Arc<Node<P>>> {
-        let top = node.index;
-        let is_below = move |mut index: u32| {
-            while let Some(parent) = self.branch(index).and_then(|branch| branch.parent) {
-                if parent == top {
-                    return true;
-                }
-                index = parent;
+    fn nodes(&self) -> impl Iterator<Item = &Node<P>> {
+        let further = self.slots.iter().filter_map(|slot| match slot {
+            Slot::Used(node) => Some(node),
+            Slot::Free(_) => None,
+        });
+        self.root.iter().chain(further)
+    }
+
+    /// The nodes below one: each before its children, then its siblings.
+    fn descendants(&self, branch: &Branch<P>) -> impl Iterator<Item = &Node<P>> {
+        let top = branch.index;
+        let after = move |node: &Branch<P>| {
+            let mut next = get(&node.first_child);
+            let mut at = Some(node);
+            while let (None, Some(node)) = (next, at.filter(|node| node.index != top)) {
+                next = get(&node.next);
+                at = self.node(node.parent).map(|parent| &**parent);
             }
-            false
+            next.and_then(|index| self.node(index))
         };
-        let nodes = self.branches.iter().flatten().map(|branch| &branch.node);
-        nodes.filter(move |node| is_below(node.index))
+        core::iter::successors(after(branch), move |node| after(node))
     }
 
-    fn kill(&mut self, index: u32) {
-        if let Some(branch) = self.branch(index) {
-            branch.node.set_state(NodeState::Dead);
-        }
-        self.unlink(index);
-    }
-
-    /// Takes a branch without children out of the tree.
-    fn unlink(&mut self, index: u32) {
-        let Some(branch) = self.branches.get_mut(index as usize).and_then(Option::take) else {
-            return;
+    /// Takes a node without children out of the tree and returns its parent.
+    fn unlink(&mut self, index: u32) -> Option<u32> {
+        let node = match index.checked_sub(1) {
+            None => self.root.take()?,
+            Some(place) => {
+                let slot = self.slots.get_mut(place as usize)?;
+                match core::mem::replace(slot, Slot::Free(self.free)) {
+                    Slot::Used(node) => {
+                        self.free = place;
+                        node
+                    }
+                    free => {
+                        *slot = free;
+                        return None;
+                    }
+                }
+            }
         };
         self.live -= 1;
-        self.free.push(index);
-        if let Some(next) = branch.next.and_then(|next| self.branch_mut(next)) {
-            next.previous = branch.previous;
+        let (previous, next) = (get(&node.previous), get(&node.next));
+        if let Some(next) = next.and_then(|next| self.node(next)) {
+            set(&next.previous, previous);
         }
-        match (branch.previous, branch.parent) {
-            (Some(previous), _) => {
-                if let Some(previous) = self.branch_mut(previous) {
-                    previous.next = branch.next;
-                }
-            }
-            (None, Some(parent)) => {
-                if let Some(parent) = self.branch_mut(parent) {
-                    parent.first_child = branch.next;
-                }
-            }
-            (None, None) => {}
+        if let Some(previous) = previous.and_then(|previous| self.node(previous)) {
+            set(&previous.next, next);
+        } else if let Some(parent) = self.node(node.parent) {
+            set(&parent.first_child, next);
         }
+        (node.parent != NONE).then_some(node.parent)
     }
 
-    fn branch(&self, index: u32) -> Option<&Branch<P>> {
-        self.branches.get(index as usize)?.as_ref()
+    fn node(&self, index: u32) -> Option<&Node<P>> {
+        let Some(place) = index.checked_sub(1) else {
+            return self.root.as_ref();
+        };
+        match self.slots.get(place as usize)? {
+            Slot::Used(node) => Some(node),
+            Slot::Free(_) => None,
+        }
     }
+}
 
-    fn branch_mut(&mut self, index: u32) -> Option<&mut Branch<P>> {
-        self.branches.get_mut(index as usize)?.as_mut()
-    }
+/// A node with a younger sibling or none, and nothing below it.
+fn make<P: Platform>(
+    object: &Arc<Object<P>>,
+    rights: Rights,
+    holder: u64,
+    index: u32,
+    parent: u32,
+    next: u32,
+) -> Node<P> {
+    Node(Arc::new(Permit::of(Branch {
+        object: object.clone(),
+        rights: AtomicU32::new(rights.bits()),
+        state: AtomicU8::new(NodeState::Live as u8),
+        holder: AtomicU64::new(holder),
+        index,
+        parent,
+        first_child: AtomicU32::new(NONE),
+        previous: AtomicU32::new(NONE),
+        next: AtomicU32::new(next),
+    })))
 }
 
 impl<P: Platform> fmt::Debug for Lineage<P> {

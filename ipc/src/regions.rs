@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use abi::{Error, Handle, MapFlags, ObjectKind, RegionFlags, RegionInfo, Rights};
 use mm::{MapRequest, Region};
 
-use crate::{Capability, Domain, Ipc, Node, Payload, Platform};
+use crate::{Capability, Domain, Ipc, Payload, Platform};
 
 /// What a mapping may be asked to allow.
 fn check_access(access: Rights) -> Result<(), Error> {
@@ -93,14 +93,16 @@ impl<P: Platform> Ipc<P> {
     pub fn destroy_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::DESTROY)?;
         let object = capability.object();
-        let emptied = object.lineage.lock().kill_all();
-        if emptied {
+        let killed = object.lineage.lock().kill_all();
+        if killed.count > 0 {
             self.destroy_object(object);
         } else {
             // Somebody else is at it; both return when nothing can reach the memory any more.
             self.memory.destroy_region(&region);
         }
-        self.drop_dead_grants();
+        if killed.granted {
+            self.drop_dead_grants();
+        }
         let _ = domain.table.lock().remove(handle);
         Ok(())
     }
@@ -124,7 +126,7 @@ impl<P: Platform> Ipc<P> {
             domain.space(),
             &MapRequest {
                 region: &region,
-                permit: capability.node.permit(),
+                permit: &capability.node.permit(),
                 view: 0,
                 hint,
                 fixed: flags.contains(MapFlags::FIXED),
@@ -139,9 +141,7 @@ impl<P: Platform> Ipc<P> {
     /// Removes the mapping that begins at an address.
     pub fn unmap(&self, domain: &Domain<P>, address: u64) -> Result<(), Error> {
         let mapping = self.memory.unmap(domain.space(), address)?;
-        if let Some(node) = mapping.permit().keeper::<Node<P>>() {
-            self.release(&node);
-        }
+        self.release_mapping(&mapping);
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::{Domain, Ipc, Node, Payload, Platform};
 #[must_use = "an offer is delivered or withdrawn"]
 pub struct Offer<P: Platform> {
     /// The capability that the receiver will have.
-    pub(crate) node: Arc<Node<P>>,
+    pub(crate) node: Node<P>,
     pub(crate) sender: Arc<Domain<P>>,
     source: Source,
 }
@@ -119,8 +119,7 @@ impl<P: Platform> Ipc<P> {
     /// Removes every mapping that was made under a node.
     pub(crate) fn clear_node(&self, node: &Node<P>) {
         if let Some(region) = node.object().region() {
-            self.memory
-                .detach(region, |permit| Arc::ptr_eq(permit, node.permit()));
+            self.memory.detach(region, |permit| node.is_permit(permit));
         }
     }
 

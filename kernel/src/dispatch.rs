@@ -30,26 +30,32 @@ macro_rules! invoke {
         $number:literal $variant:ident $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty,
         rights [$($right:ident),*], errors [$($error:ident),*];
     )*) => {
-        #[inline(always)]
         fn invoke(process: &Arc<Process>, frame: &SyscallFrame) -> u64 {
             let Some(call) = Syscall::from_number(frame.number()) else {
                 return abi::encode(Err(Error::Unsupported));
             };
             match call {
-                $(Syscall::$variant => {
-                    #[allow(unused_mut, unused_variables)] // Of calls without arguments.
-                    let mut registers = frame.arguments().into_iter();
-                    #[allow(unused_mut)] // Likewise.
-                    let mut handle = || {
-                        if const { allocates(Syscall::$variant) } {
-                            heap::ensure().map_err(|_| Error::NoMemory)?;
-                        }
-                        $(let $arg = <$ty as Argument>::from_raw(registers.next().unwrap_or(0))?;)*
-                        calls::$name(process, $($arg),*).map(Argument::into_raw)
-                    };
-                    abi::encode(handle())
-                })*
+                $(Syscall::$variant => decode::$name(process, frame),)*
             }
+        }
+
+        /// A function for each call, so that each keeps only the registers that it needs.
+        mod decode {
+            #[allow(clippy::wildcard_imports)]
+            use super::*;
+
+            $(#[inline(never)]
+            pub fn $name(process: &Arc<Process>, frame: &SyscallFrame) -> u64 {
+                let handle = || {
+                    if const { allocates(Syscall::$variant) } {
+                        heap::ensure().map_err(|_| Error::NoMemory)?;
+                    }
+                    let [$($arg,)* ..] = frame.arguments();
+                    $(let $arg = <$ty as Argument>::from_raw($arg)?;)*
+                    calls::$name(process, $($arg),*).map(Argument::into_raw)
+                };
+                abi::encode(handle())
+            })*
         }
     };
 }

@@ -5,7 +5,7 @@
 //! first marks the permit, then takes the region lock: so either the mapping is not made, or it is
 //! found and removed.
 
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
@@ -16,35 +16,36 @@ use crate::region::State;
 use crate::{AddressSpace, Entry, EntryFlags, Machine, Memory, Plan, Region, Stale};
 
 /// The authority that mappings are made under: as much as has to be known here of a node in the
-/// lineage of an object.
+/// lineage of an object. What it is to its owner, a `T`, is in the same allocation.
 #[derive(Debug)]
-pub struct Permit {
+pub struct Permit<T: ?Sized = dyn Any + Send + Sync> {
     live: AtomicBool,
     mappings: AtomicU32,
-    keeper: Option<Weak<dyn Any + Send + Sync>>,
+    authority: T,
 }
 
-impl Permit {
-    /// A live one.
-    pub fn new() -> Permit {
+impl Permit<()> {
+    /// A live one that stands for nothing else.
+    pub fn new() -> Permit<()> {
+        Permit::of(())
+    }
+}
+
+impl<T> Permit<T> {
+    /// A live one that stands for `authority`.
+    pub fn of(authority: T) -> Permit<T> {
         Permit {
             live: AtomicBool::new(true),
             mappings: AtomicU32::new(0),
-            keeper: None,
+            authority,
         }
     }
+}
 
-    /// A live one that leads back to whoever keeps it.
-    pub fn kept_by(keeper: Weak<dyn Any + Send + Sync>) -> Permit {
-        Permit {
-            keeper: Some(keeper),
-            ..Permit::new()
-        }
-    }
-
-    /// Who keeps it, if that is a `T` that still exists.
-    pub fn keeper<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.keeper.as_ref()?.upgrade()?.downcast().ok()
+impl<T: ?Sized> Permit<T> {
+    /// What it stands for.
+    pub fn authority(&self) -> &T {
+        &self.authority
     }
 
     /// Whether mappings may be made under it.
@@ -66,7 +67,7 @@ impl Permit {
     }
 }
 
-impl Default for Permit {
+impl Default for Permit<()> {
     fn default() -> Self {
         Permit::new()
     }
