@@ -30,6 +30,7 @@ mod image;
 pub mod lock;
 mod machine;
 mod mapping;
+mod ordered;
 mod pool;
 mod region;
 mod shootdown;

@@ -207,9 +207,7 @@ impl<M: Machine> Memory<M> {
 
         let mut mappings = space.mappings.lock();
         if space.dead.swap(0, Ordering::Relaxed) > 0 {
-            mappings
-                .by_va
-                .retain(|_, mapping| mapping.state.load(Ordering::Acquire) != DEAD);
+            mappings.retain(|mapping| mapping.state.load(Ordering::Acquire) != DEAD);
         }
         let va = mappings.place(request.hint, request.fixed, len)?;
         self.make_directories(space, va, va + len)?;
@@ -240,7 +238,7 @@ impl<M: Machine> Memory<M> {
                 attachment(state.leaf(mapping.view, leaf), request.access)
             });
         }
-        mappings.by_va.insert(va, mapping);
+        mappings.insert(mapping);
         Ok(va)
     }
 
@@ -250,7 +248,7 @@ impl<M: Machine> Memory<M> {
         let mut mappings = space.mappings.lock();
         let mapping = mappings.by_va.get(&va).ok_or(Error::NotFound)?.clone();
         self.detach_one(&mapping);
-        mappings.by_va.remove(&va);
+        mappings.remove(va);
         Ok(mapping)
     }
 
@@ -264,9 +262,9 @@ impl<M: Machine> Memory<M> {
     /// The address is free only after the entries are cleared, or they would be somebody else's.
     fn unmap_first(&self, space: &AddressSpace) -> Option<Arc<Mapping>> {
         let mut mappings = space.mappings.lock();
-        let mapping = mappings.by_va.first_key_value()?.1.clone();
+        let mapping = mappings.by_va.first()?.1.clone();
         self.detach_one(&mapping);
-        mappings.by_va.pop_first();
+        mappings.remove(mapping.va);
         Some(mapping)
     }
 
@@ -382,14 +380,11 @@ impl<M: Machine> Memory<M> {
     }
 
     fn write_attachments(&self, mapping: &Mapping, entry: impl Fn(usize) -> Entry) {
-        for leaf in 0..mapping.leaves {
-            let va = mapping.va + leaf as u64 * LEAF_SIZE;
-            // The directories of a mapping are made before it and stay as long as its space.
-            if let Some((directory, index)) = self.directory(&mapping.space, va) {
-                self.machine
-                    .store(directory, index, entry(mapping.first_leaf + leaf));
-            }
-        }
+        let edit = |directory, index, leaf| {
+            let entry = entry(mapping.first_leaf + leaf);
+            self.machine.store(directory, index, entry);
+        };
+        self.for_each_attachment(&mapping.space, mapping.va, mapping.leaves, edit);
     }
 }
 

@@ -4,15 +4,14 @@
 //! made when something is mapped and kept until the space ends, so an entry of a page directory
 //! can be written without holding the table lock.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::ops::Bound;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::Error;
 use abi::limits::{LEAF_SIZE, USER_END, USER_START};
 
 use crate::lock::{Lock, Rank};
+use crate::ordered::Ordered;
 use crate::{
     Budget, CpuId, CpuSet, Entry, EntryFlags, Frame, FrameState, Machine, Mapping, Memory,
 };
@@ -34,9 +33,11 @@ pub struct AddressSpace {
 /// What is mapped, by address.
 #[derive(Debug)]
 pub(crate) struct Mappings {
-    pub(crate) by_va: BTreeMap<u64, Arc<Mapping>>,
+    pub(crate) by_va: Ordered<Arc<Mapping>>,
     /// Where the search for a free place begins.
     base: u64,
+    /// Nothing is free between the base and here.
+    full_up_to: u64,
 }
 
 impl AddressSpace {
@@ -73,7 +74,7 @@ impl AddressSpace {
     /// The mapping that an address belongs to.
     pub(crate) fn find(&self, va: u64) -> Option<Arc<Mapping>> {
         let mappings = self.mappings.lock();
-        let (_, mapping) = mappings.by_va.range(..=va).next_back()?;
+        let (_, mapping) = mappings.by_va.last_up_to(va)?;
         (va < mapping.end()).then(|| mapping.clone())
     }
 }
@@ -81,7 +82,8 @@ impl AddressSpace {
 impl Mappings {
     /// A free place for `len` bytes: at the hint if it is free, else the first free one from the
     /// base on.
-    pub(crate) fn place(&self, hint: u64, fixed: bool, len: u64) -> Result<u64, Error> {
+    pub(crate) fn place(&mut self, hint: u64, fixed: bool, len: u64) -> Result<u64, Error> {
+        self.by_va.reserve()?;
         if fixed {
             let end = hint.checked_add(len).ok_or(Error::Range)?;
             if !hint.is_multiple_of(LEAF_SIZE) {
@@ -102,34 +104,78 @@ impl Mappings {
         if usable && self.is_free(hint, hint + len) {
             return Ok(hint);
         }
-        self.first_gap(self.base, USER_END, len)
-            .or_else(|| self.first_gap(USER_START, self.base, len))
+        let above = self.first_gap(self.full_up_to, USER_END, len);
+        self.full_up_to = above.first_free;
+        above
+            .place
+            .or_else(|| self.first_gap(USER_START, self.base, len).place)
             .ok_or(Error::Overlap)
+    }
+
+    /// Puts a mapping where [`place`](Mappings::place) found room for it.
+    pub(crate) fn insert(&mut self, mapping: Arc<Mapping>) {
+        self.by_va.insert(mapping.start(), mapping);
+    }
+
+    /// Takes the mapping out that begins at `va`.
+    pub(crate) fn remove(&mut self, va: u64) -> Option<Arc<Mapping>> {
+        let mapping = self.by_va.remove(&va)?;
+        self.note_free(va);
+        Some(mapping)
+    }
+
+    /// Takes out what is not `wanted`.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&Mapping) -> bool) {
+        let mut lowest = u64::MAX;
+        self.by_va.retain(|va, mapping| {
+            let stays = wanted(mapping);
+            if !stays {
+                lowest = lowest.min(va);
+            }
+            stays
+        });
+        self.note_free(lowest);
+    }
+
+    fn note_free(&mut self, va: u64) {
+        self.full_up_to = self.full_up_to.min(va).max(self.base);
     }
 
     pub(crate) fn is_free(&self, start: u64, end: u64) -> bool {
         self.by_va
-            .range((Bound::Unbounded, Bound::Excluded(end)))
-            .next_back()
+            .last_up_to(end - 1)
             .is_none_or(|(_, mapping)| mapping.end() <= start)
     }
 
-    fn first_gap(&self, from: u64, to: u64, len: u64) -> Option<u64> {
-        let mut start = match self.by_va.range(..from).next_back() {
+    fn first_gap(&self, from: u64, to: u64, len: u64) -> Gap {
+        let mut start = match self.by_va.last_up_to(from) {
             Some((_, mapping)) => from.max(mapping.end()),
             None => from,
         };
-        for (&va, mapping) in self.by_va.range(from..to) {
-            if va.saturating_sub(start) >= len && va > start {
-                break;
+        let mut first_free = None;
+        for (va, mapping) in self.by_va.range(start..to) {
+            if va > start {
+                first_free = first_free.or(Some(start));
+                if va - start >= len {
+                    break;
+                }
             }
             start = start.max(mapping.end());
         }
-        start
-            .checked_add(len)
-            .is_some_and(|end| end <= to)
-            .then_some(start)
+        let fits = start.checked_add(len).is_some_and(|end| end <= to);
+        Gap {
+            place: fits.then_some(start),
+            first_free: first_free.unwrap_or(start),
+        }
     }
+}
+
+/// What a search for a free place found.
+struct Gap {
+    /// The first that is large enough.
+    place: Option<u64>,
+    /// Where the first begins, of whatever size.
+    first_free: u64,
 }
 
 /// The index of an address in the table of a level (3 is the top).
@@ -142,6 +188,7 @@ impl<M: Machine> Memory<M> {
     ///
     /// `NoMemory`: no frame is free for its top-level table.
     pub fn create_space(&self, base: u64) -> Result<Arc<AddressSpace>, Error> {
+        let base = base.clamp(USER_START, USER_END) & !(LEAF_SIZE - 1);
         let root = self.allocate_table(Budget::Open)?;
         self.machine.init_root(root);
         Ok(Arc::new(AddressSpace {
@@ -152,8 +199,9 @@ impl<M: Machine> Memory<M> {
             mappings: Lock::new(
                 Rank::Mappings,
                 Mappings {
-                    by_va: BTreeMap::new(),
-                    base: base.clamp(USER_START, USER_END) & !(LEAF_SIZE - 1),
+                    by_va: Ordered::new(),
+                    base,
+                    full_up_to: base,
                 },
             ),
             tables: Lock::new(Rank::Tables, ()),
@@ -187,9 +235,14 @@ impl<M: Machine> Memory<M> {
         start: u64,
         end: u64,
     ) -> Result<(), Error> {
-        let _tables = space.tables.lock();
         let mut va = start;
         while va < end {
+            // A table that is there stays.
+            if self.directory(space, va).is_some() {
+                va = (va | ((1 << 30) - 1)) + 1;
+                continue;
+            }
+            let _tables = space.tables.lock();
             let pdpt = self.make_table(space.root, index(va, 3))?;
             self.make_table(pdpt, index(va, 2))?;
             // To the next GiB, whose directory is another.
@@ -213,6 +266,29 @@ impl<M: Machine> Memory<M> {
         let pdpt = self.machine.load(space.root, index(va, 3)).frame()?;
         let directory = self.machine.load(pdpt, index(va, 2)).frame()?;
         Some((directory, index(va, 1)))
+    }
+
+    /// Calls `edit` with the place of the entry for each of `leaves` leaf tables from `va` on, in
+    /// order: its directory and the index there. The directories were made. One walk a GiB.
+    pub(crate) fn for_each_attachment(
+        &self,
+        space: &AddressSpace,
+        va: u64,
+        leaves: usize,
+        mut edit: impl FnMut(Frame, usize, usize),
+    ) {
+        let mut leaf = 0;
+        while leaf < leaves {
+            let Some((directory, first)) = self.directory(space, va + leaf as u64 * LEAF_SIZE)
+            else {
+                return;
+            };
+            let count = (512 - first).min(leaves - leaf);
+            for step in 0..count {
+                edit(directory, first + step, leaf + step);
+            }
+            leaf += count;
+        }
     }
 
     pub(crate) fn allocate_table(&self, budget: Budget) -> Result<Frame, Error> {
