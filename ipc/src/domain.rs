@@ -135,10 +135,10 @@ impl<P: Platform> Ipc<P> {
             table.look_up(domain.koid, handle, None, Rights::DUPLICATE)?;
             table.prepare(1)?;
         }
-        let source = table.look_up(domain.koid, handle, None, Rights::DUPLICATE)?;
+        let source = table.find(handle)?;
         let node = {
             let mut lineage = source.object().lineage.lock();
-            source.check_held(domain.koid)?;
+            source.check_allowed(domain.koid, Rights::DUPLICATE)?;
             lineage.derive(source, rights, domain.koid)?
         };
         Ok(table.insert(node))
@@ -146,14 +146,14 @@ impl<P: Platform> Ipc<P> {
 
     /// Gives a capability back. Its mappings stay, but for the view of a ring end, which is closed.
     pub fn drop_capability(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
-        let node = domain.table.lock().remove_if(handle, |node| {
-            // A handle that was moved away may still be in its slot for a moment.
-            match node.state() {
-                _ if node.holder() != domain.koid => Err(Error::BadHandle),
-                NodeState::InTransit => Err(Error::InTransit),
-                NodeState::Live | NodeState::Dead => Ok(()),
-            }
-        })?;
+        let node =
+            domain
+                .table
+                .lock()
+                .remove_if(handle, |node| match node.check_held(domain.koid) {
+                    Err(Error::Revoked) => Ok(()),
+                    held => held,
+                })?;
         self.forget(domain, &node);
         Ok(())
     }
@@ -173,7 +173,7 @@ impl<P: Platform> Ipc<P> {
                 node.forbid_mappings();
                 false
             } else {
-                lineage.release(node)
+                node.state() == NodeState::Live && lineage.release_node(node)
             }
         };
         if is_end {

@@ -24,6 +24,15 @@ struct Slot<P: Platform> {
     grant: Option<Grant<P>>,
 }
 
+impl<P: Platform> Default for Slot<P> {
+    fn default() -> Self {
+        Slot {
+            generation: 1,
+            grant: None,
+        }
+    }
+}
+
 struct Grant<P: Platform> {
     addressee: u64,
     /// Missing between the reservation of the slot and its publication.
@@ -79,10 +88,7 @@ impl<P: Platform> Grants<P> {
         self.slots.reserve(1)?;
         let room = self.slots.len() + 1 - self.free.len();
         self.free.try_reserve(room).map_err(|_| Error::NoMemory)?;
-        Ok(self.slots.push(Slot {
-            generation: 1,
-            grant: None,
-        }) as u32)
+        Ok(self.slots.push(Slot::default()) as u32)
     }
 
     /// Lets the addressee have the offer. Gives it back if the addressee has ended meanwhile.

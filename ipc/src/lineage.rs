@@ -151,12 +151,25 @@ impl<P: Platform> Branch<P> {
         self.set_holder(NOBODY);
     }
 
+    /// Whether `domain` has it and it allows all of `rights`.
+    #[inline]
+    pub(crate) fn check_allowed(&self, domain: u64, rights: Rights) -> Result<(), Error> {
+        self.check_held(domain)?;
+        if !self.rights().contains(rights) && !cfg!(sabotage = "right_not_checked") {
+            return Err(Error::Denied);
+        }
+        Ok(())
+    }
+
     /// Whether `domain` still has it, which is sure only under the lineage lock: since a handle was
     /// looked up, somebody may have moved or revoked the node, and its place may be another's.
     pub(crate) fn check_held(&self, domain: u64) -> Result<(), Error> {
+        if self.holder() != domain {
+            // A handle that was moved away may still be in its slot for a moment.
+            return Err(Error::BadHandle);
+        }
         match self.state() {
-            NodeState::Live if self.holder() == domain => Ok(()),
-            NodeState::Live => Err(Error::BadHandle),
+            NodeState::Live => Ok(()),
             NodeState::InTransit => Err(Error::InTransit),
             NodeState::Dead => Err(Error::Revoked),
         }
@@ -202,10 +215,19 @@ impl Killed {
 }
 
 /// A place in the arena.
-enum Slot<P: Platform> {
-    Used(Node<P>),
-    /// Where the next empty place is.
-    Free(u32),
+struct Slot<P: Platform> {
+    node: Option<Node<P>>,
+    /// Where the next empty place is, while this is one.
+    next_free: u32,
+}
+
+impl<P: Platform> Default for Slot<P> {
+    fn default() -> Self {
+        Slot {
+            node: None,
+            next_free: NONE,
+        }
+    }
 }
 
 /// The capabilities of one object.
@@ -273,9 +295,8 @@ impl<P: Platform> Lineage<P> {
         }
         set(&parent.first_child, Some(index));
         let slot = &mut self.slots[place];
-        if let Slot::Free(next) = core::mem::replace(slot, Slot::Used(node.clone())) {
-            self.free = next;
-        }
+        slot.node = Some(node.clone());
+        self.free = slot.next_free;
         self.live += 1;
         Ok(node)
     }
@@ -284,7 +305,7 @@ impl<P: Platform> Lineage<P> {
     #[cold]
     fn add_place(&mut self) -> Result<usize, Error> {
         self.slots.reserve(1)?;
-        Ok(self.slots.push(Slot::Free(NONE)))
+        Ok(self.slots.push(Slot::default()))
     }
 
     /// Takes a node out of the tree if nothing keeps it, and then its parent likewise. True when
@@ -293,12 +314,25 @@ impl<P: Platform> Lineage<P> {
         if branch.state() == NodeState::Dead {
             return false;
         }
-        let mut next = Some(branch.index);
+        match self.node(branch.index).cloned() {
+            Some(node) => self.release_node(&node),
+            None => false,
+        }
+    }
+
+    /// The same of a live node, or one in transit.
+    #[inline]
+    pub(crate) fn release_node(&mut self, node: &Node<P>) -> bool {
+        if node.is_kept() {
+            return false;
+        }
+        // So that whoever releases it once more finds nothing to do.
+        node.set_state(NodeState::Dead);
+        let mut next = self.unlink(node.index);
         while let Some(index) = next {
             let Some(node) = self.node(index).filter(|node| !node.is_kept()) else {
                 return false;
             };
-            // So that whoever releases it once more finds nothing to do.
             node.set_state(NodeState::Dead);
             next = self.unlink(index);
         }
@@ -353,10 +387,7 @@ impl<P: Platform> Lineage<P> {
     }
 
     fn nodes(&self) -> impl Iterator<Item = &Node<P>> {
-        let further = self.slots.iter().filter_map(|slot| match slot {
-            Slot::Used(node) => Some(node),
-            Slot::Free(_) => None,
-        });
+        let further = self.slots.iter().filter_map(|slot| slot.node.as_ref());
         self.root.iter().chain(further)
     }
 
@@ -376,21 +407,16 @@ impl<P: Platform> Lineage<P> {
     }
 
     /// Takes a node without children out of the tree and returns its parent.
+    #[inline]
     fn unlink(&mut self, index: u32) -> Option<u32> {
         let node = match index.checked_sub(1) {
             None => self.root.take()?,
             Some(place) => {
                 let slot = self.slots.get_mut(place as usize)?;
-                match core::mem::replace(slot, Slot::Free(self.free)) {
-                    Slot::Used(node) => {
-                        self.free = place;
-                        node
-                    }
-                    free => {
-                        *slot = free;
-                        return None;
-                    }
-                }
+                let node = slot.node.take()?;
+                slot.next_free = self.free;
+                self.free = place;
+                node
             }
         };
         self.live -= 1;
@@ -410,10 +436,7 @@ impl<P: Platform> Lineage<P> {
         let Some(place) = index.checked_sub(1) else {
             return self.root.as_ref();
         };
-        match self.slots.get(place as usize)? {
-            Slot::Used(node) => Some(node),
-            Slot::Free(_) => None,
-        }
+        self.slots.get(place as usize)?.node.as_ref()
     }
 }
 

@@ -121,19 +121,23 @@ impl<P: Platform> Ipc<P> {
         flags: MapFlags,
     ) -> Result<u64, Error> {
         check_access(access)?;
-        let (capability, region) = self.region(domain, handle, Rights::MAP | access)?;
+        // The table keeps the region and the node in place.
+        let table = domain.table.lock();
+        let kind = Some(ObjectKind::Region);
+        let node = table.look_up(domain.koid(), handle, kind, Rights::MAP | access)?;
+        let region = node.object().region().ok_or(Error::WrongKind)?;
         self.memory.map(
             domain.space(),
             &MapRequest {
-                region: &region,
-                permit: &capability.node.permit(),
+                region,
+                permit: &node.permit(),
                 view: 0,
                 hint,
                 fixed: flags.contains(MapFlags::FIXED),
                 offset,
                 len,
                 access,
-                limit: capability.node.rights() & Rights::ACCESS,
+                limit: node.rights() & Rights::ACCESS,
             },
         )
     }

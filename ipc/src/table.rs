@@ -6,7 +6,6 @@ use abi::limits::MAX_HANDLES;
 use abi::{Error, Handle, ObjectKind, Rights};
 
 use crate::chunks::Chunks;
-use crate::lineage::NodeState;
 use crate::{Node, Object, Platform};
 
 /// What a handle stands for, at the moment of looking it up.
@@ -24,11 +23,25 @@ impl<P: Platform> Capability<P> {
 }
 
 struct Slot<P: Platform> {
+    /// The handle of its tenant, or nothing.
+    name: u64,
+    node: Option<Node<P>>,
     /// Of the tenant it has, or of the next.
     generation: u32,
     /// The next empty slot that can be used, while this is one.
     next_free: u32,
-    node: Option<Node<P>>,
+}
+
+impl<P: Platform> Default for Slot<P> {
+    fn default() -> Self {
+        Slot {
+            name: 0,
+            node: None,
+            // So that no handle is 0.
+            generation: 1,
+            next_free: NONE,
+        }
+    }
 }
 
 /// No slot.
@@ -38,10 +51,14 @@ impl<P: Platform> Slot<P> {
     /// What it has, if that is what the handle was made for.
     #[inline]
     fn names(&self, handle: Handle) -> Option<&Node<P>> {
-        let node = self.node.as_ref()?;
-        let genuine =
-            self.generation == handle.generation() && handle.kind() == Some(node.object().kind());
-        genuine.then_some(node)
+        self.node.as_ref().filter(|_| self.name == handle.bits())
+    }
+
+    fn move_in(&mut self, index: u32, node: Node<P>) -> Handle {
+        let handle = Handle::new(index, self.generation, node.object().kind());
+        self.name = handle.bits();
+        self.node = Some(node);
+        handle
     }
 }
 
@@ -97,27 +114,20 @@ impl<P: Platform> Table<P> {
     /// Puts a capability in, after [`prepare`](Table::prepare).
     #[inline]
     pub(crate) fn insert(&mut self, node: Node<P>) -> Handle {
-        let kind = node.object().kind();
         self.live += 1;
         let index = self.free;
         if let Some(slot) = self.slots.get_mut(index as usize) {
             self.free = slot.next_free;
             self.free_len -= 1;
-            slot.node = Some(node);
-            return Handle::new(index, slot.generation, kind);
+            return slot.move_in(index, node);
         }
-        self.append(node, kind)
+        self.append(node)
     }
 
     #[cold]
-    fn append(&mut self, node: Node<P>, kind: ObjectKind) -> Handle {
-        // Generations begin at 1, so that no handle is 0.
-        let index = self.slots.push(Slot {
-            generation: 1,
-            next_free: NONE,
-            node: Some(node),
-        });
-        Handle::new(index as u32, 1, kind)
+    fn append(&mut self, node: Node<P>) -> Handle {
+        let index = self.slots.push(Slot::default());
+        self.slots[index].move_in(index as u32, node)
     }
 
     /// Takes a capability out; its handle is never valid again.
@@ -132,14 +142,9 @@ impl<P: Platform> Table<P> {
         handle: Handle,
         wanted: impl FnOnce(&Node<P>) -> Result<(), Error>,
     ) -> Result<Node<P>, Error> {
-        let slot = self
-            .slots
-            .get_mut(handle.index() as usize)
-            .filter(|slot| slot.names(handle).is_some())
-            .ok_or(Error::BadHandle)?;
-        if let Some(node) = &slot.node {
-            wanted(node)?;
-        }
+        let slot = self.slots.get_mut(handle.index() as usize);
+        let slot = slot.ok_or(Error::BadHandle)?;
+        wanted(slot.names(handle).ok_or(Error::BadHandle)?)?;
         let node = slot.node.take().ok_or(Error::BadHandle)?;
         self.live -= 1;
         if let Some(next) = next_generation(slot.generation) {
@@ -174,6 +179,12 @@ impl<P: Platform> Table<P> {
         self.slots.get(handle.index() as usize)?.names(handle)
     }
 
+    /// What a handle stands for, however it stands.
+    #[inline]
+    pub(crate) fn find(&self, handle: Handle) -> Result<&Node<P>, Error> {
+        self.get(handle).ok_or(Error::BadHandle)
+    }
+
     /// Finds what a handle of `domain` stands for and checks that it may be used so.
     #[inline]
     pub(crate) fn look_up(
@@ -184,15 +195,7 @@ impl<P: Platform> Table<P> {
         rights: Rights,
     ) -> Result<&Node<P>, Error> {
         let node = self.get(handle).ok_or(Error::BadHandle)?;
-        // A handle that was moved away may still be in its slot for a moment.
-        if node.holder() != domain {
-            return Err(Error::BadHandle);
-        }
-        match node.state() {
-            NodeState::Live => {}
-            NodeState::InTransit => return Err(Error::InTransit),
-            NodeState::Dead => return Err(Error::Revoked),
-        }
+        node.check_held(domain)?;
         if kind.is_some_and(|kind| kind != node.object().kind()) {
             return Err(Error::WrongKind);
         }

@@ -4,7 +4,6 @@
 //! removing are a search and a move of neighbours; with many, a search among the blocks comes before.
 
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use abi::Error;
 
@@ -17,6 +16,13 @@ pub(crate) struct Ordered<T> {
     /// Sorted, and none empty.
     blocks: Vec<Vec<(u64, T)>>,
     len: usize,
+}
+
+/// A place in the order, good until something is inserted or removed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    index: usize,
+    within: usize,
 }
 
 impl<T> Ordered<T> {
@@ -53,23 +59,44 @@ impl<T> Ordered<T> {
     /// The value at the highest address up to this one.
     #[inline]
     pub(crate) fn last_up_to(&self, address: u64) -> Option<(u64, &T)> {
-        let block = self.blocks.get(self.block_of(address))?;
-        let place = block.partition_point(|(other, _)| *other <= address);
-        let (found, value) = block.get(place.checked_sub(1)?)?;
-        Some((*found, value))
+        self.before(self.above(address))
     }
 
-    /// Those at the addresses of a range.
-    pub(crate) fn range(&self, range: Range<u64>) -> impl Iterator<Item = (u64, &T)> {
-        let first = self.block_of(range.start);
-        let skipped = self.blocks.get(first).map_or(0, |block| {
-            block.partition_point(|(address, _)| *address < range.start)
+    /// The place of the first value above an address.
+    #[inline]
+    pub(crate) fn above(&self, address: u64) -> Place {
+        let index = self.block_of(address);
+        let within = self.blocks.get(index).map_or(0, |block| {
+            block.partition_point(|(other, _)| *other <= address)
         });
-        let blocks = self.blocks.get(first..).unwrap_or(&[]);
-        let entries = blocks.iter().flatten().skip(skipped);
-        entries
-            .map(|(address, value)| (*address, value))
-            .take_while(move |(address, _)| *address < range.end)
+        Place { index, within }
+    }
+
+    /// The value before a place.
+    #[inline]
+    pub(crate) fn before(&self, place: Place) -> Option<(u64, &T)> {
+        // Only in the first block nothing is before the first place.
+        let (address, value) = self
+            .blocks
+            .get(place.index)?
+            .get(place.within.checked_sub(1)?)?;
+        Some((*address, value))
+    }
+
+    /// The value at a place, which then is that of the one behind it.
+    #[inline]
+    pub(crate) fn next(&self, place: &mut Place) -> Option<(u64, &T)> {
+        let block = self.blocks.get(place.index)?;
+        if let Some((address, value)) = block.get(place.within) {
+            place.within += 1;
+            return Some((*address, value));
+        }
+        let (address, value) = self.blocks.get(place.index + 1)?.first()?;
+        *place = Place {
+            index: place.index + 1,
+            within: 1,
+        };
+        Some((*address, value))
     }
 
     /// The one at the lowest address.
@@ -168,9 +195,12 @@ mod tests {
             let below = tree.range(..=address).next_back();
             assert_eq!(ordered.last_up_to(address), below.map(|(at, v)| (*at, v)));
         }
-        let range = 700..2100;
-        let expected = tree.range(range.clone()).map(|(at, value)| (*at, value));
-        assert!(ordered.range(range).eq(expected));
+        let from = |address| {
+            let mut place = ordered.above(address);
+            let ordered = &ordered;
+            core::iter::from_fn(move || ordered.next(&mut place))
+        };
+        assert!(from(700).eq(tree.range(701..).map(|(at, value)| (*at, value))));
         ordered.retain(|address, _| address % 2 == 0);
         tree.retain(|address, _| address % 2 == 0);
         assert!(

@@ -147,25 +147,27 @@ impl Mappings {
             .is_none_or(|(_, mapping)| mapping.end() <= start)
     }
 
+    #[inline]
     fn first_gap(&self, from: u64, to: u64, len: u64) -> Gap {
-        let mut start = match self.by_va.last_up_to(from) {
+        let mut place = self.by_va.above(from);
+        let mut start = match self.by_va.before(place) {
             Some((_, mapping)) => from.max(mapping.end()),
             None => from,
         };
-        let mut first_free = None;
-        for (va, mapping) in self.by_va.range(start..to) {
+        let mut first_free = u64::MAX;
+        while let Some((va, mapping)) = self.by_va.next(&mut place) {
             if va > start {
-                first_free = first_free.or(Some(start));
-                if va - start >= len {
+                first_free = first_free.min(start);
+                if va - start >= len || va >= to {
                     break;
                 }
             }
-            start = start.max(mapping.end());
+            start = mapping.end();
         }
         let fits = start.checked_add(len).is_some_and(|end| end <= to);
         Gap {
             place: fits.then_some(start),
-            first_free: first_free.unwrap_or(start),
+            first_free: first_free.min(start),
         }
     }
 }
@@ -270,6 +272,7 @@ impl<M: Machine> Memory<M> {
 
     /// Calls `edit` with the place of the entry for each of `leaves` leaf tables from `va` on, in
     /// order: its directory and the index there. The directories were made. One walk a GiB.
+    #[inline]
     pub(crate) fn for_each_attachment(
         &self,
         space: &AddressSpace,
