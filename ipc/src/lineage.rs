@@ -266,6 +266,7 @@ impl<P: Platform> Lineage<P> {
 
     /// A node below `parent`, which is live, with at most its rights. `Limit`: the object has
     /// [`MAX_NODES`].
+    #[inline]
     pub(crate) fn derive(
         &mut self,
         parent: &Branch<P>,
@@ -321,14 +322,24 @@ impl<P: Platform> Lineage<P> {
     }
 
     /// The same of a live node, or one in transit.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release_node(&mut self, node: &Node<P>) -> bool {
         if node.is_kept() {
             return false;
         }
         // So that whoever releases it once more finds nothing to do.
         node.set_state(NodeState::Dead);
-        let mut next = self.unlink(node.index);
+        match self.unlink(node.index) {
+            Some(parent) if self.node(parent).is_some_and(Node::is_kept) => false,
+            Some(parent) => self.release_from(parent),
+            None => self.live == 0,
+        }
+    }
+
+    /// The same of the node at a place, and of those above it.
+    #[cold]
+    fn release_from(&mut self, index: u32) -> bool {
+        let mut next = Some(index);
         while let Some(index) = next {
             let Some(node) = self.node(index).filter(|node| !node.is_kept()) else {
                 return false;
@@ -407,7 +418,7 @@ impl<P: Platform> Lineage<P> {
     }
 
     /// Takes a node without children out of the tree and returns its parent.
-    #[inline]
+    #[inline(always)]
     fn unlink(&mut self, index: u32) -> Option<u32> {
         let node = match index.checked_sub(1) {
             None => self.root.take()?,

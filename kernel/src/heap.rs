@@ -7,6 +7,9 @@
 //! anything that fits them succeeds. The heap never shrinks.
 //!
 //! Blocks of up to 2 KiB come from lists by size ([`small`]), which take their memory from the heap.
+//!
+//! Interrupt handlers neither allocate nor free, and threads are not preempted in the kernel. So what is
+//! a CPU's own needs no protection, and locks are held with interrupts as they are.
 
 #![allow(unsafe_code)] // An allocator is unsafe by its contract.
 
@@ -56,25 +59,25 @@ static DRAWN: AtomicU64 = AtomicU64::new(0);
 unsafe impl GlobalAlloc for KernelHeap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        cpu::without_interrupts(|| match small::class_of(layout) {
+        match small::class_of(layout) {
             Some(class) => small::take(class, |slab| self.allocate(slab)),
             None => self.allocate(layout),
-        })
+        }
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        cpu::without_interrupts(|| match small::class_of(layout) {
+        match small::class_of(layout) {
             // SAFETY: the caller got the block from `alloc` with this layout, so from this class.
             Some(class) => unsafe { small::give(class, block) },
             // SAFETY: likewise from the inner heap.
             None => unsafe { self.deallocate(block, layout) },
-        });
+        }
     }
 }
 
 impl KernelHeap {
-    /// Takes a block from the inner heap, which grows if it has to. With interrupts off.
+    /// Takes a block from the inner heap, which grows if it has to.
     #[inline(never)]
     fn allocate(&self, layout: Layout) -> *mut u8 {
         let state = &mut *self.0.lock();
@@ -90,7 +93,7 @@ impl KernelHeap {
         block.map_or(ptr::null_mut(), ptr::NonNull::as_ptr)
     }
 
-    /// Gives a block back to the inner heap. With interrupts off.
+    /// Gives a block back to the inner heap.
     ///
     /// # Safety
     /// [`allocate`](Self::allocate) gave it for this layout, and nobody uses it any more.
@@ -141,7 +144,7 @@ pub fn promised() -> u64 {
 
 /// Bytes that are allocated.
 pub fn used() -> usize {
-    let taken = cpu::without_interrupts(|| ALLOCATOR.0.lock().heap.used());
+    let taken = ALLOCATOR.0.lock().heap.used();
     taken.saturating_sub(small::free_bytes())
 }
 

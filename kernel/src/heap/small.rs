@@ -1,13 +1,13 @@
 //! Small blocks: lists by size in front of the heap.
 //!
-//! Each CPU has a list of free blocks for each class, which only it touches, with interrupts off: so
+//! Each CPU has a list of free blocks for each class, which only the threads that run there touch: so
 //! taking a block and giving it back needs no lock. A list that is full goes to the shared store as a
 //! whole, and one that is empty is filled from there, so that blocks which one CPU takes and another
 //! gives back come round. Memory of a class stays that of the class.
 
 use core::alloc::Layout;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use arch::cpu;
 use arch::layout::PAGE_SIZE;
@@ -72,6 +72,32 @@ static LOCAL: [Local; cpu::MAX_CPUS] = [const {
     )
 }; cpu::MAX_CPUS];
 
+/// In builds with debug assertions, who is at the lists of a CPU: an interrupt handler that came
+/// in between would be noticed.
+struct Alone;
+
+static BUSY: [AtomicBool; cpu::MAX_CPUS] = [const { AtomicBool::new(false) }; cpu::MAX_CPUS];
+
+impl Alone {
+    #[inline(always)]
+    fn begin() -> Alone {
+        debug_assert!(
+            !BUSY[cpu::current()].swap(true, Ordering::Relaxed),
+            "the kernel heap was entered from an interrupt handler"
+        );
+        Alone
+    }
+}
+
+impl Drop for Alone {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if cfg!(debug_assertions) {
+            BUSY[cpu::current()].store(false, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Full lists that no CPU has, by class.
 struct Store {
     first: [*mut Block; CLASSES],
@@ -99,9 +125,10 @@ pub fn class_of(layout: Layout) -> Option<usize> {
     Some(usize::from(*class))
 }
 
-/// Takes a block. `slab` makes memory for more of them, or a null pointer. With interrupts off.
+/// Takes a block. `slab` makes memory for more of them, or a null pointer.
 #[inline(always)]
 pub fn take(class: usize, slab: impl FnOnce(Layout) -> *mut u8) -> *mut u8 {
+    let _alone = Alone::begin();
     let list = &LOCAL[cpu::current()].0[class];
     let mut block = list.first.load(Ordering::Relaxed);
     if block.is_null() {
@@ -110,7 +137,7 @@ pub fn take(class: usize, slab: impl FnOnce(Layout) -> *mut u8) -> *mut u8 {
             return ptr::null_mut();
         }
     }
-    // SAFETY: a block of the list, which is this CPU's alone while interrupts are off.
+    // SAFETY: a block of the list, which is this CPU's alone, and this thread is what runs there.
     let next = unsafe { (*block).next };
     list.first.store(next, Ordering::Relaxed);
     let len = list.len.load(Ordering::Relaxed);
@@ -118,12 +145,13 @@ pub fn take(class: usize, slab: impl FnOnce(Layout) -> *mut u8) -> *mut u8 {
     block.cast()
 }
 
-/// Gives a block back. With interrupts off.
+/// Gives a block back.
 ///
 /// # Safety
 /// [`take`] gave it for this class, and nobody uses it any more.
 #[inline(always)]
 pub unsafe fn give(class: usize, block: *mut u8) {
+    let _alone = Alone::begin();
     let list = &LOCAL[cpu::current()].0[class];
     let mut len = list.len.load(Ordering::Relaxed);
     if len >= FULL {
@@ -139,7 +167,7 @@ pub unsafe fn give(class: usize, block: *mut u8) {
 
 /// Bytes of all blocks that nobody has. Other CPUs take and give meanwhile.
 pub fn free_bytes() -> usize {
-    let stored = cpu::without_interrupts(|| STORE.lock().lists);
+    let stored = STORE.lock().lists;
     let of_class = |class: usize| {
         let lists = LOCAL.iter().map(|local| &local.0[class].len);
         let local: u64 = lists.map(|len| len.load(Ordering::Relaxed)).sum();
