@@ -14,14 +14,13 @@ use crate::{calls, heap, sched, stats};
 /// The hook of system calls.
 pub extern "C" fn syscall(frame: &mut SyscallFrame) {
     stats::count_syscall();
-    let result = sched::with_current(|thread| match thread.process() {
-        Some(process) => {
+    sched::with_current(|thread| {
+        // Only threads of processes are in user mode.
+        if let Some(process) = thread.process() {
             process.count_syscall();
-            invoke(process, frame)
+            invoke(process, frame);
         }
-        None => abi::encode(Err(Error::Unsupported)),
     });
-    frame.set_result(result);
 }
 
 macro_rules! invoke {
@@ -30,12 +29,11 @@ macro_rules! invoke {
         $number:literal $variant:ident $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty,
         rights [$($right:ident),*], errors [$($error:ident),*];
     )*) => {
-        fn invoke(process: &Arc<Process>, frame: &SyscallFrame) -> u64 {
-            let Some(call) = Syscall::from_number(frame.number()) else {
-                return abi::encode(Err(Error::Unsupported));
-            };
-            match call {
-                $(Syscall::$variant => decode::$name(process, frame),)*
+        #[inline(always)]
+        fn invoke(process: &Arc<Process>, frame: &mut SyscallFrame) {
+            match Syscall::from_number(frame.number()) {
+                $(Some(Syscall::$variant) => decode::$name(process, frame),)*
+                None => frame.set_result(abi::encode(Err(Error::Unsupported))),
             }
         }
 
@@ -45,16 +43,16 @@ macro_rules! invoke {
             use super::*;
 
             $(#[inline(never)]
-            pub fn $name(process: &Arc<Process>, frame: &SyscallFrame) -> u64 {
+            pub fn $name(process: &Arc<Process>, frame: &mut SyscallFrame) {
+                let [$($arg,)* ..] = frame.arguments();
                 let handle = || {
                     if const { allocates(Syscall::$variant) } {
                         heap::ensure().map_err(|_| Error::NoMemory)?;
                     }
-                    let [$($arg,)* ..] = frame.arguments();
                     $(let $arg = <$ty as Argument>::from_raw($arg)?;)*
                     calls::$name(process, $($arg),*).map(Argument::into_raw)
                 };
-                abi::encode(handle())
+                frame.set_result(abi::encode(handle()));
             })*
         }
     };
