@@ -11,7 +11,7 @@ const BLOCK: usize = 64;
 
 /// A vector of blocks. It never shrinks but by [`pop`](Chunks::pop).
 pub(crate) struct Chunks<T> {
-    /// What is behind the last element has no meaning.
+    /// What is behind the last element is a default.
     blocks: Vec<Box<[T; BLOCK]>>,
     len: usize,
 }
@@ -29,19 +29,15 @@ impl<T> Chunks<T> {
         self.len
     }
 
-    #[inline]
+    /// An element; behind the last one maybe a value that was never given one.
+    #[inline(always)]
     pub(crate) fn get(&self, index: usize) -> Option<&T> {
-        if index >= self.len {
-            return None;
-        }
         Some(&self.blocks.get(index / BLOCK)?[index % BLOCK])
     }
 
-    #[inline]
+    /// As [`get`](Chunks::get).
+    #[inline(always)]
     pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        if index >= self.len {
-            return None;
-        }
         Some(&mut self.blocks.get_mut(index / BLOCK)?[index % BLOCK])
     }
 

@@ -159,7 +159,7 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// What becomes of a node that its holder gave up.
-    #[inline]
+    #[inline(always)]
     fn forget(&self, domain: &Domain<P>, node: &Node<P>) {
         let object = node.object();
         let is_end = matches!(object.payload(), Payload::RingEnd(..));

@@ -266,7 +266,7 @@ impl<P: Platform> Lineage<P> {
 
     /// A node below `parent`, which is live, with at most its rights. `Limit`: the object has
     /// [`MAX_NODES`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn derive(
         &mut self,
         parent: &Branch<P>,
@@ -443,6 +443,7 @@ impl<P: Platform> Lineage<P> {
         (node.parent != NONE).then_some(node.parent)
     }
 
+    #[inline(always)]
     fn node(&self, index: u32) -> Option<&Node<P>> {
         let Some(place) = index.checked_sub(1) else {
             return self.root.as_ref();

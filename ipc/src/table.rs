@@ -112,7 +112,7 @@ impl<P: Platform> Table<P> {
     }
 
     /// Puts a capability in, after [`prepare`](Table::prepare).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, node: Node<P>) -> Handle {
         self.live += 1;
         let index = self.free;
