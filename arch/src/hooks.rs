@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::syscall::SyscallFrame;
-use crate::trap::TrapFrame;
+use crate::trap_frame::TrapFrame;
 
 /// Where the CPU was when it was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

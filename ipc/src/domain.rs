@@ -7,7 +7,6 @@ use abi::{CapInfo, Error, Handle, ObjectKind, Rights};
 use mm::AddressSpace;
 use mm::lock::{Lock, Rank};
 
-use crate::lineage::NodeState;
 use crate::table::Table;
 use crate::{Capability, Ipc, Node, Payload, Platform};
 
@@ -145,6 +144,7 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Gives a capability back. Its mappings stay, but for the view of a ring end, which is closed.
+    #[inline(always)]
     pub fn drop_capability(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let node =
             domain
@@ -165,16 +165,15 @@ impl<P: Platform> Ipc<P> {
         let is_end = matches!(object.payload(), Payload::RingEnd(..));
         let emptied = {
             let mut lineage = object.lineage.lock();
-            // What was moved away belongs to its token or its new holder.
-            if node.holder() != domain.koid || node.state() == NodeState::InTransit {
-                return;
-            }
-            node.drop_holder();
-            if is_end {
-                node.forbid_mappings();
-                false
-            } else {
-                node.state() == NodeState::Live && lineage.release_node(node)
+            match node.check_held(domain.koid) {
+                Ok(()) if !is_end => lineage.give_up(node),
+                Ok(()) | Err(Error::Revoked) => {
+                    node.drop_holder();
+                    node.forbid_mappings();
+                    false
+                }
+                // What was moved away belongs to its token or its new holder.
+                Err(_) => return,
             }
         };
         if is_end {

@@ -12,7 +12,7 @@ use abi::{Error, Handle, Mode, Rights, Token};
 
 use crate::chunks::Chunks;
 use crate::domain::Peer;
-use crate::lineage::NodeState;
+use crate::node::NodeState;
 use crate::table::next_generation;
 use crate::{Domain, Ipc, Offer, Platform};
 

@@ -22,6 +22,7 @@ mod chunks;
 mod domain;
 mod grants;
 mod lineage;
+mod node;
 mod object;
 mod platform;
 mod regions;
@@ -35,7 +36,7 @@ use mm::Memory;
 use mm::lock::{Lock, Rank};
 
 pub use domain::Domain;
-pub use lineage::Node;
+pub use node::Node;
 pub use object::{ImageInfo, Object, Payload};
 pub use platform::{Parked, Platform};
 pub use rings::Ring;

@@ -8,7 +8,8 @@ use mm::lock::{Lock, Rank};
 use mm::{Mapping, Region};
 use ring_layout::End;
 
-use crate::lineage::{Branch, Lineage};
+use crate::lineage::Lineage;
+use crate::node::Branch;
 use crate::{Ipc, Node, Platform, Ring};
 
 use abi::ring as ring_layout;

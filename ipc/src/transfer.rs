@@ -11,7 +11,7 @@ use abi::{Error, Handle, Mode, ObjectKind, Rights};
 
 use mm::lock::Guard;
 
-use crate::lineage::{NodeState, PENDING};
+use crate::node::{NodeState, PENDING};
 use crate::table::Table;
 use crate::{Domain, Ipc, Node, Payload, Platform};
 

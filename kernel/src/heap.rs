@@ -17,7 +17,7 @@ mod small;
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arch::layout::{HEAP, PAGE_SIZE};
 use arch::{cpu, paging};
@@ -51,6 +51,8 @@ static ALLOCATOR: KernelHeap = KernelHeap(Mutex::new(State {
 
 /// Frames that are promised and not drawn yet.
 static PROMISED: AtomicU64 = AtomicU64::new(0);
+/// Whether nobody has drawn on the promise since it was renewed for all CPUs.
+static UNTOUCHED: AtomicBool = AtomicBool::new(false);
 /// Frames that were drawn.
 static DRAWN: AtomicU64 = AtomicU64::new(0);
 
@@ -118,17 +120,28 @@ pub fn begin(bytes: u64, source: &mut dyn FnMut() -> Option<u64>) -> Result<(), 
 /// Renews the promise for what one call allocates. When it fails, nothing was taken.
 #[inline]
 pub fn ensure() -> Result<(), NoMemory> {
-    let wanted = PROMISED_PER_CPU * (cpu::count() as u64 + 1);
-    let promised = PROMISED.load(Ordering::Relaxed);
-    if promised >= wanted {
+    if UNTOUCHED.load(Ordering::Relaxed) {
         return Ok(());
     }
-    // Two CPUs that do this at once promise more than is needed, which only the next growth notices.
-    let missing = wanted - promised;
-    if !machine::ipc().platform().reserve(missing) {
-        return Err(NoMemory);
+    renew()
+}
+
+#[cold]
+fn renew() -> Result<(), NoMemory> {
+    let wanted = PROMISED_PER_CPU * (cpu::count() as u64 + 1);
+    let promised = PROMISED.load(Ordering::Relaxed);
+    if let Some(missing) = wanted.checked_sub(promised).filter(|missing| *missing > 0) {
+        // Two CPUs that do this at once promise more than is needed, which only the next growth notices.
+        if !machine::ipc().platform().reserve(missing) {
+            return Err(NoMemory);
+        }
+        PROMISED.fetch_add(missing, Ordering::SeqCst);
     }
-    PROMISED.fetch_add(missing, Ordering::Relaxed);
+    UNTOUCHED.store(true, Ordering::SeqCst);
+    // Who draws first lowers the promise, then says so: it is either seen here, or comes later.
+    if PROMISED.load(Ordering::SeqCst) < wanted {
+        UNTOUCHED.store(false, Ordering::SeqCst);
+    }
     Ok(())
 }
 
@@ -173,10 +186,11 @@ fn grow(state: &mut State, pages: u64) -> Result<(), NoMemory> {
 /// Draws on the promise.
 fn promised_frame() -> Option<u64> {
     PROMISED
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |promised| {
+        .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |promised| {
             promised.checked_sub(1)
         })
         .ok()?;
+    UNTOUCHED.store(false, Ordering::SeqCst);
     reserved_frame()
 }
 

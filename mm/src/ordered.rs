@@ -169,6 +169,7 @@ impl<T> Ordered<T> {
 #[cfg(test)]
 mod tests {
     use alloc::collections::BTreeMap;
+    use alloc::collections::btree_map::Entry;
 
     use super::*;
 
@@ -183,9 +184,9 @@ mod tests {
             let address = (random >> 33) % 3000;
             // Grows at first, then shrinks.
             if (random >> 20) % 10 < if step < 10_000 { 7 } else { 2 } {
-                if !tree.contains_key(&address) {
+                if let Entry::Vacant(vacant) = tree.entry(address) {
+                    vacant.insert(step);
                     ordered.insert(address, step);
-                    tree.insert(address, step);
                 }
             } else {
                 assert_eq!(ordered.remove(&address), tree.remove(&address));
