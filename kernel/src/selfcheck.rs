@@ -4,11 +4,10 @@
 
 #![allow(unsafe_code)] // It builds its own tables and contexts.
 
+mod blocks;
 mod programs;
 mod tables;
 
-use alloc::boxed::Box;
-use alloc::vec;
 use core::cell::UnsafeCell;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -163,7 +162,7 @@ fn idle() -> ! {
 /// Runs all steps and leaves with the exit status of success.
 fn run() -> ! {
     cpu::enable_interrupts();
-    heap_works();
+    blocks::works();
     tables::are_sound();
     interrupts_reach_every_cpu();
     timer_ticks();
@@ -184,14 +183,6 @@ fn hit_guard_page() -> ! {
         recurse(depth + 1) + local[(depth % 64) as usize]
     }
     panic!("selfcheck: no guard page below the stack ({})", recurse(0));
-}
-
-fn heap_works() {
-    let numbers: vec::Vec<u64> = (0..1000).collect();
-    let boxed = Box::new(numbers.iter().sum::<u64>());
-    assert_eq!(*boxed, 499_500);
-    assert!(crate::heap::used() >= 8000);
-    println!("selfcheck: heap works");
 }
 
 fn interrupts_reach_every_cpu() {

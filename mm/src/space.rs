@@ -272,7 +272,7 @@ impl<M: Machine> Memory<M> {
 
     /// Calls `edit` with the place of the entry for each of `leaves` leaf tables from `va` on, in
     /// order: its directory and the index there. The directories were made. One walk a GiB.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn for_each_attachment(
         &self,
         space: &AddressSpace,
