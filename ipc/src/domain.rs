@@ -176,6 +176,11 @@ impl<P: Platform> Ipc<P> {
                 Err(_) => return,
             }
         };
+        if let Payload::Region(region) = object.payload()
+            && node.is_shared()
+        {
+            self.memory.unpin_all(region, &node.permit());
+        }
         if is_end {
             self.clear_node(node);
             self.release(node);

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use abi::limits::MAX_GRANTS;
-use abi::{Error, Handle, Mode, Rights, Token};
+use abi::{Error, GrantFlags, Handle, Mode, Rights, Token};
 
 use crate::chunks::Chunks;
 use crate::domain::Peer;
@@ -150,6 +150,7 @@ impl<P: Platform> Ipc<P> {
         via: Handle,
         mode: Mode,
         rights: Rights,
+        flags: GrantFlags,
     ) -> Result<Token, Error> {
         let addressee = match self.peer_of(sender, via, Rights::GRANT)? {
             Peer::Present(domain) => domain,
@@ -159,7 +160,7 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::Limit);
         }
         let index = self.grants.lock().reserve(addressee)?;
-        let offer = match self.begin(sender, handle, mode, rights) {
+        let offer = match self.begin(sender, handle, mode, rights, flags) {
             Ok(offer) => offer,
             Err(error) => {
                 self.grants.lock().vacate(index);

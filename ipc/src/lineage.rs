@@ -205,13 +205,27 @@ impl<P: Platform> Lineage<P> {
         killed
     }
 
-    /// Whether a node other than this gives access to the memory of the object.
-    pub(crate) fn others_have_access(&self, branch: &Branch<P>) -> bool {
+    /// Whether a node other than this, and not below it if those are `spared`, gives access to the
+    /// memory of the object.
+    pub(crate) fn others_have_access(&self, branch: &Branch<P>, spared: bool) -> bool {
         // Alone, as what is moved mostly is.
         self.live > 1
-            && self
-                .nodes()
-                .any(|node| node.index != branch.index && node.has_access())
+            && self.nodes().any(|node| {
+                node.index != branch.index
+                    && node.has_access()
+                    && !(spared && self.is_below(node, branch.index))
+            })
+    }
+
+    fn is_below(&self, branch: &Branch<P>, top: u32) -> bool {
+        let mut parent = branch.parent;
+        while parent != top {
+            match self.node(parent) {
+                Some(node) => parent = node.parent,
+                None => return false,
+            }
+        }
+        true
     }
 
     /// How many nodes are below this one.

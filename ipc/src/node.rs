@@ -90,9 +90,9 @@ impl<P: Platform> Node<P> {
         self.0.clone()
     }
 
-    /// Whether this is the authority of a mapping.
-    pub fn is_permit(&self, permit: &Arc<Permit>) -> bool {
-        core::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(permit))
+    /// Whether anybody but its tree and who asks refers to it, as every mapping and pin does.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 2
     }
 
     /// Whether both are one.

@@ -22,7 +22,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arch::layout::{HEAP, PAGE_SIZE};
 use arch::{cpu, paging};
 use linked_list_allocator::Heap;
-use mm::{Budget, FrameState, Frames};
+use mm::{Budget, FrameState, Frames, lock};
 use spin::Mutex;
 
 use crate::machine;
@@ -82,7 +82,7 @@ impl KernelHeap {
     /// Takes a block from the inner heap, which grows if it has to.
     #[inline(never)]
     fn allocate(&self, layout: Layout) -> *mut u8 {
-        let state = &mut *self.0.lock();
+        let state = &mut *lock::take(&self.0);
         if let Ok(block) = state.heap.allocate_first_fit(layout) {
             return block.as_ptr();
         }
@@ -103,7 +103,7 @@ impl KernelHeap {
     unsafe fn deallocate(&self, block: *mut u8, layout: Layout) {
         if let Some(block) = ptr::NonNull::new(block) {
             // SAFETY: the caller's.
-            unsafe { self.0.lock().heap.deallocate(block, layout) };
+            unsafe { lock::take(&self.0).heap.deallocate(block, layout) };
         }
     }
 }
@@ -157,7 +157,7 @@ pub fn promised() -> u64 {
 
 /// Bytes that are allocated.
 pub fn used() -> usize {
-    let taken = ALLOCATOR.0.lock().heap.used();
+    let taken = lock::take(&ALLOCATOR.0).heap.used();
     taken.saturating_sub(small::free_bytes())
 }
 

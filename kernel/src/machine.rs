@@ -8,7 +8,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use arch::apic::{Ipi, send_ipi};
 use arch::{cpu, phys, tlb};
 use ipc::{Ipc, Parked, Platform};
-use mm::{Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, FramePool, Frames, Mmu};
+use mm::{
+    Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FramePool, Frames, Mmu,
+};
 use spin::Once;
 use static_assertions::const_assert;
 
@@ -31,6 +33,7 @@ pub fn ipc() -> &'static Ipc<Kernel> {
 #[derive(Debug)]
 pub struct Kernel {
     pool: FramePool,
+    zero: Frame,
 }
 
 impl Kernel {
@@ -40,19 +43,28 @@ impl Kernel {
     }
 }
 
-/// Starts the subsystem over the memory that boot left.
-pub fn init(pool: FramePool) {
-    IPC.call_once(|| Ipc::new(Kernel { pool }));
+/// Starts the subsystem over the memory that boot left, and a frame of zeros.
+pub fn init(pool: FramePool, zero: Frame) {
+    IPC.call_once(|| Ipc::new(Kernel { pool, zero }));
 }
 
 impl Frames for Kernel {
+    #[inline]
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
-        self.pool
-            .allocate(node.or(Some(cpu::node(cpu::current()))), budget)
+        self.pool.allocate(self, node, budget)
     }
 
+    #[inline]
     fn free(&self, frame: Frame, budget: Budget) {
-        self.pool.free(frame, budget);
+        self.pool.free(self, frame, budget);
+    }
+
+    fn allocate_run(&self, order: u32, node: Option<usize>, budget: Budget) -> Option<Frame> {
+        self.pool.allocate_run(self, order, node, budget)
+    }
+
+    fn free_run(&self, first: Frame, order: u32, budget: Budget) {
+        self.pool.free_run(self, first, order, budget);
     }
 
     fn reserve(&self, count: u64) -> bool {
@@ -61,6 +73,10 @@ impl Frames for Kernel {
 
     fn unreserve(&self, count: u64) {
         self.pool.unreserve(count);
+    }
+
+    fn zero_frame(&self) -> Frame {
+        self.zero
     }
 
     fn meta(&self, frame: Frame) -> &FrameMeta {
@@ -115,6 +131,16 @@ impl Mmu for Kernel {
         // SAFETY: `mm` writes only entries of the user half, and frees nothing behind an entry
         // before every CPU has acknowledged (I2).
         unsafe { phys::store_entry(table.address(), index, entry.bits()) };
+    }
+
+    fn compare_exchange(&self, table: Frame, index: usize, old: Entry, new: Entry) -> bool {
+        // SAFETY: as for `store`.
+        unsafe { phys::exchange_entry(table.address(), index, old.bits(), new.bits()) }
+    }
+
+    fn clear_writable(&self, table: Frame, index: usize) {
+        // SAFETY: as for `store`; less is allowed than before.
+        unsafe { phys::clear_entry_bits(table.address(), index, EntryFlags::WRITABLE.bits()) };
     }
 
     fn load_root(&self, root: Frame) {

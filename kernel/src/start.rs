@@ -8,10 +8,15 @@ use boot::BootInfo;
 use spin::Once;
 
 use crate::machine::ipc;
-use crate::{dispatch, faults, heap, init, memory, random, ranks, sched, selfcheck, stats};
+use crate::{
+    dispatch, faults, heap, init, measure, memory, random, ranks, sched, selfcheck, stats,
+};
+
+/// The word that asks for what only the kernel can measure.
+const MEASURE: &str = "measure";
 
 /// What the heap has before anybody asks for more, in bytes.
-const FIRST_HEAP: u64 = 512 << 10;
+pub const FIRST_HEAP: u64 = 512 << 10;
 
 static BOOT_INFO: Once<&'static BootInfo> = Once::new();
 
@@ -45,9 +50,11 @@ fn main() -> ! {
     for apic_id in missing {
         println!("kernel: the CPU with APIC id {apic_id} does not start; going on without it");
     }
-    memory::init();
-    heap::ensure().expect("no memory for the kernel heap to grow");
-    ranks::check();
+    memory(info);
+    selfcheck::canary::break_if_asked(info);
+    if info.has_word(MEASURE) {
+        measure::run();
+    }
     warn_of_unknown_words(info);
     let seed = seed(info);
     random::init(seed.unwrap_or_else(clock::rdtsc));
@@ -66,6 +73,14 @@ fn main() -> ! {
         panic!("no first process: {error}");
     }
     sched::run_idle()
+}
+
+/// Brings up what is built on the memory that boot left, on the boot CPU.
+pub fn memory(info: &BootInfo) {
+    memory::init(info);
+    heap::ensure().expect("no memory for the kernel heap to grow");
+    ranks::check();
+    mm::lock::serve_while_spinning(|| ipc().memory().serve());
 }
 
 /// Set when memory and the scheduler are there for every CPU.
@@ -87,6 +102,9 @@ fn boot_info() -> &'static BootInfo {
 fn warn_of_unknown_words(info: &BootInfo) {
     for word in info.command_line.split_ascii_whitespace() {
         let number = word.strip_prefix("seed=");
+        if word == MEASURE {
+            continue;
+        }
         if number.is_none_or(|number| number.parse::<u64>().is_err()) {
             println!("kernel: the word `{word}` on the command line means nothing");
         }

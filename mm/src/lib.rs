@@ -19,32 +19,41 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+// What is stale and not waited for is a bug, not a matter of taste.
+#![deny(unused_must_use)]
 
 extern crate alloc;
 
 mod access;
+mod commit;
 mod entry;
 mod fault;
+mod fixed;
 mod frame;
 mod image;
+mod leaf;
 pub mod lock;
 mod machine;
 mod mapping;
 mod ordered;
 mod pool;
 mod region;
+mod reserve;
 mod shootdown;
+mod snapshot;
 mod space;
+mod sync;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use entry::{Entry, EntryFlags};
+pub use fixed::{RING_CONSUMER_VIEW, RING_PRODUCER_VIEW};
 pub use frame::{Frame, FrameMeta, FrameState};
 pub use image::PageAttributes;
 pub use machine::{Budget, CpuId, CpuSet, Cpus, Frames, Machine, Mmu};
 pub use mapping::{MapRequest, Mapping, Permit};
-pub use pool::{FramePool, MAX_NODES};
-pub use region::{RING_CONSUMER_VIEW, RING_PRODUCER_VIEW, Region};
+pub use pool::{FrameCache, FramePool, MAX_NODES, MAX_ORDER, NodeStatistics};
+pub use region::{Region, RegionOptions};
 pub use shootdown::{Plan, Stale};
 pub use space::AddressSpace;
 
@@ -57,12 +66,15 @@ pub struct Memory<M: Machine> {
     machine: M,
     shootdown: shootdown::Shootdown,
     koids: AtomicU64,
+    /// As the machine tells it, for speed.
+    zero: Frame,
 }
 
 impl<M: Machine> Memory<M> {
     /// The memory of `machine`.
     pub fn new(machine: M) -> Memory<M> {
         Memory {
+            zero: machine.zero_frame(),
             machine,
             shootdown: shootdown::Shootdown::new(),
             koids: AtomicU64::new(1),

@@ -99,6 +99,19 @@ impl<T> Ordered<T> {
         Some((*address, value))
     }
 
+    /// The value before a place, which then is its.
+    #[inline]
+    pub(crate) fn previous(&self, place: &mut Place) -> Option<(u64, &T)> {
+        if place.within == 0 {
+            let index = place.index.checked_sub(1)?;
+            let within = self.blocks.get(index)?.len();
+            *place = Place { index, within };
+        }
+        let found = self.before(*place)?;
+        place.within -= 1;
+        Some(found)
+    }
+
     /// The one at the lowest address.
     pub(crate) fn first(&self) -> Option<(u64, &T)> {
         let (address, value) = self.blocks.first()?.first()?;
@@ -147,9 +160,9 @@ impl<T> Ordered<T> {
     }
 
     /// Keeps what `wanted` wants.
-    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(u64, &T) -> bool) {
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&T) -> bool) {
         for block in &mut self.blocks {
-            block.retain(|(address, value)| wanted(*address, value));
+            block.retain(|(_, value)| wanted(value));
         }
         self.blocks.retain(|block| !block.is_empty());
         self.len = self.blocks.iter().map(Vec::len).sum();
@@ -202,8 +215,11 @@ mod tests {
             core::iter::from_fn(move || ordered.next(&mut place))
         };
         assert!(from(700).eq(tree.range(701..).map(|(at, value)| (*at, value))));
-        ordered.retain(|address, _| address % 2 == 0);
-        tree.retain(|address, _| address % 2 == 0);
+        let mut place = ordered.above(u64::MAX);
+        let backwards = core::iter::from_fn(|| ordered.previous(&mut place));
+        assert!(backwards.eq(tree.iter().rev().map(|(at, value)| (*at, value))));
+        ordered.retain(|value| value % 2 == 0);
+        tree.retain(|_, value| *value % 2 == 0);
         assert_eq!(ordered.len(), tree.len());
         while let Some((address, value)) = ordered.first() {
             assert_eq!(tree.pop_first(), Some((address, *value)));

@@ -5,13 +5,15 @@
 //! can be written without holding the table lock.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::ops::Range;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::Error;
 use abi::limits::{LEAF_SIZE, USER_END, USER_START};
 
 use crate::lock::{Lock, Rank};
 use crate::ordered::Ordered;
+use crate::sync::AtomicU64;
 use crate::{
     Budget, CpuId, CpuSet, Entry, EntryFlags, Frame, FrameState, Machine, Mapping, Memory,
 };
@@ -61,6 +63,31 @@ impl AddressSpace {
         self.mappings.lock().by_va.len()
     }
 
+    /// A space for a model, which has the tables.
+    #[cfg(loom)]
+    pub fn model(koid: u64, root: Frame) -> AddressSpace {
+        AddressSpace::new(koid, root, USER_START)
+    }
+
+    fn new(koid: u64, root: Frame, base: u64) -> AddressSpace {
+        let base = base.clamp(USER_START, USER_END) & !(LEAF_SIZE - 1);
+        AddressSpace {
+            koid,
+            root,
+            active: AtomicU64::new(0),
+            dead: AtomicU32::new(0),
+            mappings: Lock::new(
+                Rank::Mappings,
+                Mappings {
+                    by_va: Ordered::new(),
+                    base,
+                    full_up_to: base,
+                },
+            ),
+            tables: Lock::new(Rank::Tables, ()),
+        }
+    }
+
     pub(crate) fn enter(&self, cpu: CpuId) {
         // SYNC(space.active): a locked instruction, before the root is loaded; pairs with the
         // fence between the edit of an entry and the load of the set.
@@ -80,35 +107,44 @@ impl AddressSpace {
 }
 
 impl Mappings {
-    /// A free place for `len` bytes: at the hint if it is free, else the first free one from the
-    /// base on.
-    pub(crate) fn place(&mut self, hint: u64, fixed: bool, len: u64) -> Result<u64, Error> {
+    /// A free place for `len` bytes, with `guard` bytes before and behind that stay free: at the hint
+    /// if it is free, else the first one from the base on.
+    pub(crate) fn place(
+        &mut self,
+        hint: u64,
+        fixed: bool,
+        len: u64,
+        guard: u64,
+    ) -> Result<u64, Error> {
         self.by_va.reserve()?;
+        let kept = || {
+            let end = hint.checked_add(len)?.checked_add(guard)?;
+            Some(hint.checked_sub(guard)?..end)
+        };
+        let usable = |kept: &Range<u64>| kept.start >= USER_START && kept.end <= USER_END;
         if fixed {
-            let end = hint.checked_add(len).ok_or(Error::Range)?;
-            if !hint.is_multiple_of(LEAF_SIZE) {
-                return Err(Error::Align);
-            }
-            if hint < USER_START || end > USER_END {
-                return Err(Error::Range);
-            }
-            return if self.is_free(hint, end) {
-                Ok(hint)
-            } else {
+            let kept = kept().ok_or(Error::Range)?;
+            return if !hint.is_multiple_of(LEAF_SIZE) {
+                Err(Error::Align)
+            } else if !usable(&kept) {
+                Err(Error::Range)
+            } else if !self.is_free(kept) {
                 Err(Error::Overlap)
+            } else {
+                Ok(hint)
             };
         }
-        let usable = hint.is_multiple_of(LEAF_SIZE)
-            && hint >= USER_START
-            && hint.checked_add(len).is_some_and(|end| end <= USER_END);
-        if usable && self.is_free(hint, hint + len) {
+        let wish = kept().filter(|kept| hint.is_multiple_of(LEAF_SIZE) && usable(kept));
+        if wish.is_some_and(|kept| self.is_free(kept)) {
             return Ok(hint);
         }
+        let len = len + 2 * guard;
         let above = self.first_gap(self.full_up_to, USER_END, len);
         self.full_up_to = above.first_free;
         above
             .place
             .or_else(|| self.first_gap(USER_START, self.base, len).place)
+            .map(|start| start + guard)
             .ok_or(Error::Overlap)
     }
 
@@ -120,17 +156,17 @@ impl Mappings {
     /// Takes the mapping out that begins at `va`.
     pub(crate) fn remove(&mut self, va: u64) -> Option<Arc<Mapping>> {
         let mapping = self.by_va.remove(&va)?;
-        self.note_free(va);
+        self.note_free(mapping.kept().start);
         Some(mapping)
     }
 
     /// Takes out what is not `wanted`.
     pub(crate) fn retain(&mut self, wanted: impl Fn(&Mapping) -> bool) {
         let mut lowest = u64::MAX;
-        self.by_va.retain(|va, mapping| {
+        self.by_va.retain(|mapping| {
             let stays = wanted(mapping);
             if !stays {
-                lowest = lowest.min(va);
+                lowest = lowest.min(mapping.kept().start);
             }
             stays
         });
@@ -141,28 +177,37 @@ impl Mappings {
         self.full_up_to = self.full_up_to.min(va).max(self.base);
     }
 
-    pub(crate) fn is_free(&self, start: u64, end: u64) -> bool {
-        self.by_va
-            .last_up_to(end - 1)
-            .is_none_or(|(_, mapping)| mapping.end() <= start)
+    /// Whether nothing keeps addresses of this range. What begins at or behind its end may still have
+    /// a guard that reaches into it.
+    fn is_free(&self, kept: Range<u64>) -> bool {
+        let mut place = self.by_va.above(kept.end.saturating_add(LEAF_SIZE));
+        // What is kept does not overlap, so the last that begins before the end decides.
+        while let Some((_, mapping)) = self.by_va.previous(&mut place) {
+            let other = mapping.kept();
+            if other.start < kept.end {
+                return other.end <= kept.start;
+            }
+        }
+        true
     }
 
     #[inline]
     fn first_gap(&self, from: u64, to: u64, len: u64) -> Gap {
         let mut place = self.by_va.above(from);
         let mut start = match self.by_va.before(place) {
-            Some((_, mapping)) => from.max(mapping.end()),
+            Some((_, mapping)) => from.max(mapping.kept().end),
             None => from,
         };
         let mut first_free = u64::MAX;
-        while let Some((va, mapping)) = self.by_va.next(&mut place) {
-            if va > start {
+        while let Some((_, mapping)) = self.by_va.next(&mut place) {
+            let kept = mapping.kept();
+            if kept.start > start {
                 first_free = first_free.min(start);
-                if va - start >= len || va >= to {
+                if kept.start - start >= len || kept.start >= to {
                     break;
                 }
             }
-            start = mapping.end();
+            start = start.max(kept.end);
         }
         let fits = start.checked_add(len).is_some_and(|end| end <= to);
         Gap {
@@ -190,24 +235,9 @@ impl<M: Machine> Memory<M> {
     ///
     /// `NoMemory`: no frame is free for its top-level table.
     pub fn create_space(&self, base: u64) -> Result<Arc<AddressSpace>, Error> {
-        let base = base.clamp(USER_START, USER_END) & !(LEAF_SIZE - 1);
         let root = self.allocate_table(Budget::Open)?;
         self.machine.init_root(root);
-        Ok(Arc::new(AddressSpace {
-            koid: self.next_koid(),
-            root,
-            active: AtomicU64::new(0),
-            dead: AtomicU32::new(0),
-            mappings: Lock::new(
-                Rank::Mappings,
-                Mappings {
-                    by_va: Ordered::new(),
-                    base,
-                    full_up_to: base,
-                },
-            ),
-            tables: Lock::new(Rank::Tables, ()),
-        }))
+        Ok(Arc::new(AddressSpace::new(self.next_koid(), root, base)))
     }
 
     /// Returns the page tables of a space in which nothing is mapped and that no CPU uses.
@@ -221,12 +251,12 @@ impl<M: Machine> Memory<M> {
             };
             for middle in 0..512 {
                 if let Some(directory) = self.machine.load(pdpt, middle).frame() {
-                    self.free_table(directory);
+                    self.free_table(directory, Budget::Open);
                 }
             }
-            self.free_table(pdpt);
+            self.free_table(pdpt, Budget::Open);
         }
-        self.free_table(space.root);
+        self.free_table(space.root, Budget::Open);
     }
 
     /// Makes the upper tables for the addresses `start..end`. What was made stays when it fails:
@@ -303,10 +333,10 @@ impl<M: Machine> Memory<M> {
         Ok(frame)
     }
 
-    pub(crate) fn free_table(&self, frame: Frame) {
+    pub(crate) fn free_table(&self, frame: Frame, budget: Budget) {
         self.machine
             .meta(frame)
             .transition(FrameState::Table, FrameState::Free);
-        self.machine.free(frame, Budget::Open);
+        self.machine.free(frame, budget);
     }
 }

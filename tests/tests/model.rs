@@ -10,7 +10,7 @@ use abi::{Error, Rights};
 use common::steps::{CPUS, SPACES, Step, step};
 use common::{READ, WRITE, World, page};
 use fake::{Access, Config};
-use mm::{Permit, Region};
+use mm::{Permit, Region, RegionOptions};
 use proptest::prelude::*;
 
 struct ModelRegion {
@@ -96,7 +96,14 @@ impl Model {
         match step {
             Step::Create { pages, commit } => {
                 let fits = memory.machine().pool().available() >= pages + pages.div_ceil(512);
-                match memory.create_region(pages * 4096, None, commit) {
+                match memory.create_region(
+                    pages * 4096,
+                    RegionOptions {
+                        node: None,
+                        commit,
+                        ..RegionOptions::default()
+                    },
+                ) {
                     Ok(region) => {
                         assert!(fits);
                         let (permit, bytes) = (Arc::new(Permit::new()), HashMap::new());

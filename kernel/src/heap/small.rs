@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use arch::cpu;
 use arch::layout::PAGE_SIZE;
+use mm::lock;
 use spin::Mutex;
 
 /// Bytes of a block of each class: powers of two and the halves between.
@@ -167,7 +168,7 @@ pub unsafe fn give(class: usize, block: *mut u8) {
 
 /// Bytes of all blocks that nobody has. Other CPUs take and give meanwhile.
 pub fn free_bytes() -> usize {
-    let stored = STORE.lock().lists;
+    let stored = lock::take(&STORE).lists;
     let of_class = |class: usize| {
         let lists = LOCAL.iter().map(|local| &local.0[class].len);
         let local: u64 = lists.map(|len| len.load(Ordering::Relaxed)).sum();
@@ -180,7 +181,7 @@ pub fn free_bytes() -> usize {
 #[cold]
 #[inline(never)]
 fn refill(class: usize, list: &List, slab: impl FnOnce(Layout) -> *mut u8) -> *mut Block {
-    let mut store = STORE.lock();
+    let mut store = lock::take(&STORE);
     let stored = store.first[class];
     if !stored.is_null() {
         // SAFETY: the first block of a list in the store, whose lock is held.
@@ -220,7 +221,7 @@ fn refill(class: usize, list: &List, slab: impl FnOnce(Layout) -> *mut u8) -> *m
 #[inline(never)]
 fn store_away(class: usize, list: &List) {
     let first = list.first.swap(ptr::null_mut(), Ordering::Relaxed);
-    let mut store = STORE.lock();
+    let mut store = lock::take(&STORE);
     // SAFETY: the first block of the list, which was this CPU's alone and is now the store's.
     unsafe { (*first).next_list = store.first[class] };
     store.first[class] = first;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use abi::{Error, MapFlags, Mode, RegionFlags, Rights};
+use abi::{Error, GrantFlags, MapFlags, Mode, RegionFlags, Rights};
 use embed::{KERNEL_ROOT, Machine};
 use ipc::{Ipc, Payload};
 use mm::Frames;
@@ -82,7 +82,14 @@ fn a_region_is_shared_mapped_used_and_revoked() {
     let granted = Rights::READ | Rights::MAP;
     let token = kernel
         .ipc
-        .grant(&alice, mine, to_bob, Mode::Share, granted)
+        .grant(
+            &alice,
+            mine,
+            to_bob,
+            Mode::Share,
+            granted,
+            GrantFlags::empty(),
+        )
         .unwrap();
     let theirs = kernel.ipc.accept(&bob, token, from_alice).unwrap();
     let refused = kernel.ipc.map(&bob, theirs, 0, 0, 0, both, flags);

@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use mm::{AddressSpace, CpuId, Entry, EntryFlags, Frame, FrameMeta, FramePool, FrameState};
+use mm::{
+    AddressSpace, CpuId, Entry, EntryFlags, Frame, FrameCache, FrameMeta, FramePool, FrameState,
+};
 
 use crate::arena::Arena;
-use crate::tlb::{Access, PageFault, Tlb};
+use crate::tlb::{Access, PageFault, Tlb, walk};
 use crate::{Memory, on_cpu, ranks};
 
 /// What machine to build.
@@ -17,7 +19,7 @@ pub struct Config {
     pub frames: u64,
     /// CPUs, 1 to 64.
     pub cpus: usize,
-    /// NUMA nodes that the frames are split among evenly.
+    /// NUMA nodes that the frames and the CPUs are split among evenly.
     pub nodes: usize,
     /// Frames that boot filled before the allocator was there. See
     /// [`FakeMachine::initrd`].
@@ -48,6 +50,9 @@ pub(crate) struct FakeCpu {
     pub(crate) space: Mutex<Option<Arc<AddressSpace>>>,
     /// Turns that it has waited since it last sent an interrupt.
     pub(crate) turns: AtomicU64,
+    pub(crate) kicks: AtomicU64,
+    pub(crate) page_flushes: AtomicU64,
+    pub(crate) full_flushes: AtomicU64,
 }
 
 /// A machine in which every translation stays cached until it is flushed.
@@ -58,15 +63,25 @@ pub struct FakeMachine {
     pub(crate) cpus: Vec<FakeCpu>,
     /// The CPUs that have an interrupt pending.
     pub(crate) pending: AtomicU64,
+    /// The CPUs that take none.
+    pub(crate) masked: AtomicU64,
     handler: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub(crate) random: Mutex<fastrand::Rng>,
     /// Calls that take memory until one fails; negative for never.
     failing: AtomicI64,
     failed: AtomicBool,
+    no_runs: AtomicBool,
     pub(crate) while_waiting: Mutex<Option<Hook>>,
     pub(crate) after_root_load: Mutex<Option<Hook>>,
     pub(crate) before_park: Mutex<Option<Hook>>,
+    pub(crate) while_zeroing: Mutex<Option<Hook>>,
+    /// The entry whose next load is followed by the hook below; [`NO_ENTRY`] for none.
+    pub(crate) awaited_entry: AtomicU64,
+    pub(crate) after_entry_load: Mutex<Option<Hook>>,
 }
+
+/// No entry has this address.
+const NO_ENTRY: u64 = u64::MAX;
 
 /// A machine and the memory on it, with the interrupt of each CPU connected.
 pub fn start(config: Config) -> Arc<Memory> {
@@ -87,29 +102,48 @@ impl FakeMachine {
         assert!((1..=64).contains(&config.cpus) && config.nodes >= 1);
         ranks::watch();
         let boot = 1 + config.initrd_frames;
-        let total = (boot + config.frames) as usize;
+        // The zero frame is behind those that the pool has.
+        let frames = config.frames;
+        let total = (boot + frames + 1) as usize;
         let meta: Vec<FrameMeta> = std::iter::repeat_with(FrameMeta::new).take(total).collect();
+        let caches: Vec<FrameCache> = std::iter::repeat_with(FrameCache::new)
+            .take(config.cpus)
+            .collect();
         let machine = FakeMachine {
             arena: Arena::new(total),
-            pool: FramePool::new(Vec::leak(meta)),
+            pool: FramePool::new(Vec::leak(meta), Vec::leak(caches)),
             config,
             cpus: std::iter::repeat_with(FakeCpu::default)
                 .take(config.cpus)
                 .collect(),
             pending: AtomicU64::new(0),
+            masked: AtomicU64::new(0),
             handler: OnceLock::new(),
             random: Mutex::new(fastrand::Rng::with_seed(config.seed)),
             failing: AtomicI64::new(-1),
             failed: AtomicBool::new(false),
+            no_runs: AtomicBool::new(false),
             while_waiting: Mutex::new(None),
             after_root_load: Mutex::new(None),
             before_park: Mutex::new(None),
+            while_zeroing: Mutex::new(None),
+            awaited_entry: AtomicU64::new(NO_ENTRY),
+            after_entry_load: Mutex::new(None),
         };
         let nodes = config.nodes as u64;
         for node in 0..nodes {
-            let begin = boot + config.frames * node / nodes;
-            let end = boot + config.frames * (node + 1) / nodes;
-            assert!(machine.pool.add_range(begin, end, node as usize));
+            let begin = boot + frames * node / nodes;
+            let end = boot + frames * (node + 1) / nodes;
+            machine.pool.add_range(begin, end, node as usize);
+        }
+        let zero = Frame::from_number(boot + frames);
+        machine.arena.fill(zero, 0);
+        machine
+            .pool
+            .meta(zero)
+            .transition(FrameState::Reserved, FrameState::Region);
+        for cpu in 0..config.cpus {
+            machine.pool.set_home(cpu, cpu * config.nodes / config.cpus);
         }
         let kernel = machine.kernel_root();
         machine.arena.fill(kernel, 0);
@@ -164,6 +198,16 @@ impl FakeMachine {
         self.failed.load(Ordering::Relaxed)
     }
 
+    /// Makes every call that asks for a run fail from now on, on a promise too, as where memory is
+    /// in pieces; or no longer.
+    pub fn refuse_runs(&self, refuse: bool) {
+        self.no_runs.store(refuse, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refuses_runs(&self) -> bool {
+        self.no_runs.load(Ordering::Relaxed)
+    }
+
     /// Sets what happens at every turn of a loop that waits for other CPUs, before any of them is
     /// interrupted. Within it nothing else of the kind happens.
     pub fn set_while_waiting(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
@@ -181,8 +225,44 @@ impl FakeMachine {
         *lock(&self.before_park) = Some(Box::new(hook));
     }
 
+    /// Sets what others do while a CPU fills a frame with zeros, which it does without a lock.
+    pub fn set_while_zeroing(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
+        *lock(&self.while_zeroing) = Some(Box::new(hook));
+    }
+
+    /// Sets what others do, once, between the next load of the entry that translates `va` for a CPU
+    /// and what is made of it.
+    ///
+    /// # Panics
+    /// When no leaf table is attached there.
+    pub fn set_after_entry_load(
+        &self,
+        cpu: CpuId,
+        va: u64,
+        hook: impl FnMut(&FakeMachine) + Send + 'static,
+    ) {
+        let root = lock(&self.cpus[cpu].tlb).root.expect("a root is loaded");
+        let leaf = walk(root, va, &|table, index| self.entry(table, index));
+        let table = leaf.expect("a leaf table is attached").frame;
+        *lock(&self.after_entry_load) = Some(Box::new(hook));
+        self.awaited_entry
+            .store(entry_address(table, page_index(va)), Ordering::Release);
+    }
+
+    /// After the load of an entry.
+    pub(crate) fn entry_loaded(&self, table: Frame, index: usize) {
+        let address = entry_address(table, index);
+        if self.awaited_entry.load(Ordering::Acquire) == address {
+            self.awaited_entry.store(NO_ENTRY, Ordering::Release);
+            self.run_hook(&self.after_entry_load);
+        }
+    }
+
     /// Sets no hook any more.
     pub fn clear_hooks(&self) {
+        self.awaited_entry.store(NO_ENTRY, Ordering::Release);
+        *lock(&self.after_entry_load) = None;
+        *lock(&self.while_zeroing) = None;
         *lock(&self.while_waiting) = None;
         *lock(&self.after_root_load) = None;
         *lock(&self.before_park) = None;
@@ -261,10 +341,26 @@ impl FakeMachine {
         }
     }
 
-    /// Lets a CPU run its interrupt handler, if an interrupt is pending for it.
+    /// How often a CPU was asked to interrupt its work.
+    pub fn kicks(&self, cpu: CpuId) -> u64 {
+        self.cpus[cpu].kicks.load(Ordering::Relaxed)
+    }
+
+    /// How often a CPU was told to forget one page, and how often everything, since it was last
+    /// asked.
+    pub fn take_flushes(&self, cpu: CpuId) -> (u64, u64) {
+        let cpu = &self.cpus[cpu];
+        (
+            cpu.page_flushes.swap(0, Ordering::Relaxed),
+            cpu.full_flushes.swap(0, Ordering::Relaxed),
+        )
+    }
+
+    /// Lets a CPU run its interrupt handler, if an interrupt is pending for it and it takes any.
     pub fn deliver(&self, cpu: CpuId) {
         let bit = 1 << cpu;
-        if self.pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0
+        if self.masked.load(Ordering::Acquire) & bit == 0
+            && self.pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0
             && let Some(handler) = self.handler.get()
         {
             on_cpu(cpu, handler);
@@ -278,6 +374,16 @@ impl fmt::Debug for FakeMachine {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
+}
+
+/// Where an entry stands in physical memory.
+fn entry_address(table: Frame, index: usize) -> u64 {
+    table.address() + index as u64 * 8
+}
+
+/// The entry of its leaf table that an address goes through.
+fn page_index(va: u64) -> usize {
+    (va >> 12) as usize & 511
 }
 
 /// The word of its frame that an address names.

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use mm::{Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, FrameState, Frames, Mmu};
+use mm::{
+    Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FrameState, Frames, Mmu,
+};
 
 use crate::machine::lock;
 use crate::{FakeMachine, current_cpu};
@@ -15,15 +17,27 @@ impl Frames for FakeMachine {
         if budget == Budget::Open && self.fails_now() {
             return None;
         }
-        let frame = self.pool.allocate(node, budget)?;
-        self.arena.check_poison(frame);
-        Some(frame)
+        self.pool.allocate(self, node, budget)
     }
 
     fn free(&self, frame: Frame, budget: Budget) {
         assert_eq!(self.pool.meta(frame).owners(), 0, "{frame:?} has owners");
-        self.arena.poison(frame);
-        self.pool.free(frame, budget);
+        self.pool.free(self, frame, budget);
+    }
+
+    fn allocate_run(&self, order: u32, node: Option<usize>, budget: Budget) -> Option<Frame> {
+        if order > 0 && self.refuses_runs() || budget == Budget::Open && self.fails_now() {
+            return None;
+        }
+        self.pool.allocate_run(self, order, node, budget)
+    }
+
+    fn free_run(&self, first: Frame, order: u32, budget: Budget) {
+        for number in first.number()..first.number() + (1 << order) {
+            let frame = Frame::from_number(number);
+            assert_eq!(self.pool.meta(frame).owners(), 0, "{frame:?} has owners");
+        }
+        self.pool.free_run(self, first, order, budget);
     }
 
     fn reserve(&self, count: u64) -> bool {
@@ -34,12 +48,17 @@ impl Frames for FakeMachine {
         self.pool.unreserve(count);
     }
 
+    fn zero_frame(&self) -> Frame {
+        Frame::from_number(1 + self.config.initrd_frames + self.config.frames)
+    }
+
     fn meta(&self, frame: Frame) -> &FrameMeta {
         self.pool.meta(frame)
     }
 
     fn zero(&self, frame: Frame) {
         self.arena.fill(frame, 0);
+        self.run_hook(&self.while_zeroing);
     }
 
     fn copy(&self, from: Frame, to: Frame) {
@@ -66,7 +85,9 @@ impl Frames for FakeMachine {
 impl Mmu for FakeMachine {
     fn load(&self, table: Frame, index: usize) -> Entry {
         assert_eq!(self.pool.meta(table).state(), FrameState::Table);
-        self.entry(table, index)
+        let entry = self.entry(table, index);
+        self.entry_loaded(table, index);
+        entry
     }
 
     fn store(&self, table: Frame, index: usize, entry: Entry) {
@@ -74,6 +95,21 @@ impl Mmu for FakeMachine {
         self.arena
             .word(table, index)
             .store(entry.bits(), Ordering::Release);
+    }
+
+    fn compare_exchange(&self, table: Frame, index: usize, old: Entry, new: Entry) -> bool {
+        assert_eq!(self.pool.meta(table).state(), FrameState::Table);
+        self.arena
+            .word(table, index)
+            .compare_exchange(old.bits(), new.bits(), Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    fn clear_writable(&self, table: Frame, index: usize) {
+        assert_eq!(self.pool.meta(table).state(), FrameState::Table);
+        self.arena
+            .word(table, index)
+            .fetch_and(!EntryFlags::WRITABLE.bits(), Ordering::AcqRel);
     }
 
     fn load_root(&self, root: Frame) {
@@ -86,11 +122,15 @@ impl Mmu for FakeMachine {
     }
 
     fn flush_page(&self, va: u64) {
-        lock(&self.cpus[current_cpu()].tlb).flush_page(va);
+        let cpu = &self.cpus[current_cpu()];
+        cpu.page_flushes.fetch_add(1, Ordering::Relaxed);
+        lock(&cpu.tlb).flush_page(va);
     }
 
     fn flush_all(&self) {
-        lock(&self.cpus[current_cpu()].tlb).flush_all();
+        let cpu = &self.cpus[current_cpu()];
+        cpu.full_flushes.fetch_add(1, Ordering::Relaxed);
+        lock(&cpu.tlb).flush_all();
     }
 
     fn init_root(&self, root: Frame) {
@@ -108,6 +148,9 @@ impl Cpus for FakeMachine {
     fn kick(&self, cpus: CpuSet) {
         assert!(cpus.iter().all(|cpu| cpu < self.config.cpus));
         self.cpus[current_cpu()].turns.store(0, Ordering::Relaxed);
+        for cpu in cpus.iter() {
+            self.cpus[cpu].kicks.fetch_add(1, Ordering::Relaxed);
+        }
         self.pending.fetch_or(cpus.0, Ordering::AcqRel);
     }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod authority;
+pub mod pool;
 pub mod realm;
 pub mod steps;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use abi::limits::LEAF_SIZE;
 use abi::{Error, Rights};
 use fake::{Access, Config, Memory};
-use mm::{AddressSpace, MapRequest, Permit, Region};
+use mm::{AddressSpace, MapRequest, Permit, Region, RegionOptions};
 
 /// Where the tests map.
 pub const BASE: u64 = 0x4000_0000;
@@ -59,7 +60,14 @@ impl World {
 
     pub fn region(&self, pages: u64) -> Arc<Region> {
         self.memory
-            .create_region(pages * 4096, None, false)
+            .create_region(
+                pages * 4096,
+                RegionOptions {
+                    node: None,
+                    commit: false,
+                    ..RegionOptions::default()
+                },
+            )
             .unwrap()
     }
 
@@ -80,6 +88,39 @@ impl World {
         fake::on_cpu(cpu, || {
             fake::store(&self.memory, &self.spaces[space], va, value)
         })
+    }
+
+    /// A snapshot of all of a region, promised its worst case.
+    pub fn snapshot(&self, source: &Region) -> Arc<Region> {
+        self.memory.snapshot(source, 0, 0, false).unwrap()
+    }
+
+    /// The first word of a page, as the kernel reads it.
+    pub fn word(&self, region: &Region, page: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.memory
+            .read_region(region, page * 4096, &mut bytes)
+            .unwrap();
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Writes the first word of a page as the kernel does.
+    pub fn set_word(&self, region: &Region, page: u64, value: u64) -> Result<(), Error> {
+        self.memory
+            .write_region(region, page * 4096, &value.to_le_bytes())
+    }
+
+    /// Takes all memory that is promised to nobody, as a region.
+    pub fn take_the_rest(&self) -> Arc<Region> {
+        let mut pages = fake::counts(&self.memory).available;
+        loop {
+            assert!(pages > 0, "nothing is left");
+            let options = RegionOptions::default();
+            match self.memory.create_region(pages * 4096, options) {
+                Ok(region) => return region,
+                Err(_) => pages -= 1,
+            }
+        }
     }
 
     /// Whether a CPU reaches an address without a fault.
@@ -122,6 +163,7 @@ pub fn request<'a>(
         view: 0,
         hint: 0,
         fixed: false,
+        guard: false,
         offset: 0,
         len: 0,
         access,
