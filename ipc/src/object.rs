@@ -10,7 +10,7 @@ use ring_layout::End;
 
 use crate::lineage::Lineage;
 use crate::node::Branch;
-use crate::{Ipc, Node, Platform, Ring};
+use crate::{Ipc, Node, Platform, Resource, Ring};
 
 use abi::ring as ring_layout;
 
@@ -34,6 +34,8 @@ pub enum Payload<P: Platform> {
     RingEnd(Arc<Ring<P>>, End),
     /// A process.
     Process(P::Process),
+    /// Physical addresses that devices answer.
+    Resource(Resource),
 }
 
 /// Something that capabilities refer to, and the lineage of those capabilities. It lives until the
@@ -63,6 +65,7 @@ impl<P: Platform> Object<P> {
             Payload::Image(..) => ObjectKind::Image,
             Payload::RingEnd(..) => ObjectKind::RingEnd,
             Payload::Process(_) => ObjectKind::Process,
+            Payload::Resource(_) => ObjectKind::Resource,
         }
     }
 
@@ -71,7 +74,7 @@ impl<P: Platform> Object<P> {
         match &self.payload {
             Payload::Region(region) | Payload::Image(region, _) => Some(region),
             Payload::RingEnd(ring, _) => Some(ring.region()),
-            Payload::Process(_) => None,
+            Payload::Process(_) | Payload::Resource(_) => None,
         }
     }
 }
@@ -81,7 +84,7 @@ impl<P: Platform> Ipc<P> {
     pub fn create_object(&self, payload: Payload<P>, rights: Rights, holder: u64) -> Node<P> {
         let koid = match &payload {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
-            Payload::RingEnd(..) => self.memory.next_koid(),
+            Payload::RingEnd(..) | Payload::Resource(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
         };
         let object = Arc::new(Object {
@@ -118,7 +121,7 @@ impl<P: Platform> Ipc<P> {
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
-            Payload::Process(_) => {}
+            Payload::Process(_) | Payload::Resource(_) => {}
         }
         self.objects.fetch_sub(1, Ordering::Relaxed);
     }

@@ -123,6 +123,7 @@ fn timer(origin: Origin) {
 }
 
 fn count_shootdown() {
+    tables::attributes_are_set();
     SHOOTDOWNS.fetch_or(1 << cpu::current(), Ordering::AcqRel);
 }
 
@@ -201,7 +202,7 @@ fn interrupts_reach_every_cpu() {
         );
         cpu::pause();
     }
-    println!("selfcheck: IPI reached this CPU and {others} others");
+    println!("selfcheck: IPI reached this CPU and {others} others; all have their page attributes");
 }
 
 fn timer_ticks() {

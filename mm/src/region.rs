@@ -218,10 +218,12 @@ impl Region {
         self.state.lock().fixed.get(index).copied()
     }
 
-    /// Whether all its pages allow the same, so that a mapping as a whole can be protected and
-    /// sealed.
+    /// Whether all its pages allow the same, so that a mapping as a whole can be protected.
     pub(crate) fn has_uniform_access(&self) -> bool {
-        matches!(self.kind, RegionKind::Anonymous | RegionKind::Initrd)
+        matches!(
+            self.kind,
+            RegionKind::Anonymous | RegionKind::Initrd | RegionKind::Device
+        )
     }
 
     /// Whether no two of its mappings may write and execute it. The pages of an image decide for
@@ -375,6 +377,10 @@ impl<M: Machine> Memory<M> {
         let mut state = region.lock();
         let claims = state.claims;
         state.reserve.end(&self.machine, region, claims, freed);
+        if region.kind == RegionKind::Device {
+            drop(state);
+            self.devices.release(region);
+        }
     }
 
     /// A region whose entries are all holes, with its leaf tables, and `frames` frames promised.
