@@ -180,18 +180,14 @@ impl<M: Machine> Memory<M> {
         meta.set_owners(1);
         if leaf.large {
             self.machine.meta(leaf.frame).set_counted(true);
-        }
-        for index in 0..LEAF_PAGES as usize {
-            let entry = self.entry_in(leaf, index);
-            if let Some(frame) = entry.frame()
-                && frame != self.zero
-            {
+            for (index, frame) in leaf.frames().enumerate() {
                 self.machine.meta(frame).add_owner();
+                let entry = Entry::new(frame, owned_flags(EMPTY)).read_only();
+                self.machine.store(table, index, entry);
             }
-            if !leaf.large {
-                self.take_write(leaf.frame, index, entry);
-            }
-            self.machine.store(table, index, entry.read_only());
+        } else {
+            self.count_and_protect(leaf.frame);
+            self.machine.copy(leaf.frame, table);
         }
         Leaf {
             frame: table,
@@ -200,13 +196,26 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Clears W in a shared leaf table. Meanwhile another owner may put the zero frame into an empty
-    /// entry, which a plain store of what was read before would lose.
-    fn take_write(&self, table: Frame, index: usize, entry: Entry) {
-        if cfg!(sabotage = "plain_store_in_shared_table") {
-            self.machine.store(table, index, entry.read_only());
-        } else if entry.has(EntryFlags::WRITABLE) {
-            self.machine.clear_writable(table, index);
+    /// Adds an owner to every frame of a shared leaf table and clears W in it. Meanwhile another owner
+    /// may put the zero frame into an empty entry, which a plain store of what was read before would
+    /// lose. What a write in a shared table of full pages costs is mostly this: eight entries a turn,
+    /// and the zero frame, whose count means nothing, like any other.
+    fn count_and_protect(&self, table: Frame) {
+        const TURN: usize = 8;
+        for turn in 0..LEAF_PAGES as usize / TURN {
+            for step in 0..TURN {
+                let index = turn * TURN + step;
+                let entry = self.machine.load(table, index);
+                if let Some(frame) = entry.frame_of_present() {
+                    self.machine.meta(frame).add_owner();
+                    if !cfg!(sabotage = "plain_store_in_shared_table") {
+                        self.machine.clear_writable(table, index);
+                    }
+                }
+                if cfg!(sabotage = "plain_store_in_shared_table") {
+                    self.machine.store(table, index, entry.read_only());
+                }
+            }
         }
     }
 
@@ -225,14 +234,16 @@ impl<M: Machine> Memory<M> {
             return 0;
         }
         let mut freed = 1;
+        let mut left = if fixed { 0 } else { leaf.present };
         for index in 0..LEAF_PAGES as usize {
-            if fixed {
+            if left == 0 {
                 break;
             }
             let entry = self.machine.load(leaf.frame, index);
             let Some(frame) = entry.frame().filter(|frame| *frame != self.zero) else {
                 continue;
             };
+            left -= 1;
             let counts = entry.has(EntryFlags::MAY_WRITE);
             let gone = self.release_page(Page(frame), || match counts {
                 true => Budget::Reserved,
