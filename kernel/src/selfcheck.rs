@@ -41,7 +41,6 @@ const DATA: u64 = 0x40_1000;
 const LAZY: u64 = 0x40_2000;
 /// Never mapped.
 const HOLE: u64 = 0x40_3000;
-
 const CALL_EXIT: u64 = 1;
 const CALL_NOTHING: u64 = 2;
 const CALL_MEASURE: u64 = 3;

@@ -293,9 +293,8 @@ impl<M: Machine> Memory<M> {
     /// Leaves a leaf table that was cloned, after the acknowledgement. All others may have done so
     /// too: then it goes, and what the clones did not take along goes with it.
     pub(crate) fn leave_cloned(&self, state: &mut State, leaf: Leaf) {
-        let budget = state.reserve.budget();
-        let freed = self.leave_leaf(leaf, false, budget);
-        state.reserve.note_freed(freed, budget);
+        let freed = self.leave_leaf(leaf, false);
+        state.reserve.note_freed(&self.machine, freed);
     }
 
     /// Writes the entries that lead to a leaf as they have to be now, in every mapping.

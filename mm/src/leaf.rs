@@ -212,12 +212,12 @@ impl<M: Machine> Memory<M> {
 
     /// Gives an edge to a leaf table up, after the acknowledgement; the last owner takes the frames
     /// along unless they are `fixed`. Returns how many frames that count in a reserve were freed, all
-    /// of them with `budget`.
-    pub(crate) fn leave_leaf(&self, leaf: Leaf, fixed: bool, budget: Budget) -> u64 {
+    /// of them as promises.
+    pub(crate) fn leave_leaf(&self, leaf: Leaf, fixed: bool) -> u64 {
         let meta = self.machine.meta(leaf.frame);
         if leaf.large {
             return match meta.remove_leaf_owner() {
-                true => self.end_large_leaf(&leaf, budget),
+                true => self.end_large_leaf(&leaf),
                 false => 0,
             };
         }
@@ -234,22 +234,24 @@ impl<M: Machine> Memory<M> {
                 continue;
             };
             let counts = entry.has(EntryFlags::MAY_WRITE);
-            let budget = if counts { budget } else { Budget::Open };
-            let gone = self.release_page(Page(frame), || budget);
+            let gone = self.release_page(Page(frame), || match counts {
+                true => Budget::Reserved,
+                false => Budget::Open,
+            });
             freed += u64::from(gone && counts);
         }
-        self.free_table(leaf.frame, budget);
+        self.free_table(leaf.frame, Budget::Reserved);
         freed
     }
 
     /// What the last owner of a large leaf does with its frames: a run again, if nobody has a table
     /// over them.
-    fn end_large_leaf(&self, leaf: &Leaf, budget: Budget) -> u64 {
+    fn end_large_leaf(&self, leaf: &Leaf) -> u64 {
         if self.machine.meta(leaf.frame).is_counted() {
             self.machine.meta(leaf.frame).set_counted(false);
             let gone = leaf
                 .frames()
-                .filter(|frame| self.release_page(Page(*frame), || budget));
+                .filter(|frame| self.release_page(Page(*frame), || Budget::Reserved));
             return gone.count() as u64;
         }
         for frame in leaf.frames() {
@@ -257,7 +259,8 @@ impl<M: Machine> Memory<M> {
             meta.set_owners(0);
             meta.transition(FrameState::Region, FrameState::Free);
         }
-        self.machine.free_run(leaf.frame, LARGE_ORDER, budget);
+        self.machine
+            .free_run(leaf.frame, LARGE_ORDER, Budget::Reserved);
         LEAF_PAGES
     }
 

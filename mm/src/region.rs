@@ -13,7 +13,7 @@ use abi::{Error, RegionKind, Rights};
 use crate::leaf::{EMPTY, Leaf, Page, owned_flags};
 use crate::lock::{Guard, Lock, Rank};
 use crate::reserve::Reserve;
-use crate::{Budget, Entry, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale};
+use crate::{Entry, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale};
 
 /// How [`Memory::create_region`] makes a region.
 #[derive(Clone, Copy, Debug, Default)]
@@ -275,6 +275,8 @@ impl<M: Machine> Memory<M> {
             family: family.clone(),
             overcommitted: true,
         };
+        // What its snapshots need that do not overcommit.
+        state.claims += pages;
         if family.prepare().is_err() {
             self.destroy_region(&region);
             return Err(Error::NoMemory);
@@ -365,7 +367,7 @@ impl<M: Machine> Memory<M> {
 
         let mut freed = 0;
         for leaf in views.into_iter().flatten() {
-            freed += self.leave_leaf(leaf, !region.is_lazy(), Budget::Open);
+            freed += self.leave_leaf(leaf, !region.is_lazy());
         }
         for frame in fixed {
             self.leave_page(Page::from_edge(frame));
