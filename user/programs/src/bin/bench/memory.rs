@@ -1,15 +1,15 @@
 //! Regions, mappings, faults and Move.
 
 use programs::expect;
-use rt::{Error, Handle, MapFlags, Mode, RegionFlags, Rights, sys};
+use rt::{CachePolicy, Error, Handle, MapFlags, Mode, RegionFlags, Rights, sys};
 
 use crate::measure::{least, report, time};
 
-const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
-const PAGE: u64 = 4096;
+pub const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
+pub const PAGE: u64 = 4096;
 
 /// Pages of the large mapping: 1 GiB.
-const LARGE: u64 = 262_144;
+pub const LARGE: u64 = 262_144;
 
 pub fn run() {
     for (pages, map, unmap, protect, moved) in [
@@ -31,24 +31,31 @@ pub fn run() {
     report("life_256", least(|| life(256)));
 }
 
-fn committed(pages: u64) -> Result<Handle, Error> {
+pub fn committed(pages: u64) -> Result<Handle, Error> {
     // SAFETY: the call touches no memory.
-    unsafe { sys::region_create(pages * PAGE, RegionFlags::COMMIT, u64::MAX) }
+    unsafe {
+        sys::region_create(
+            pages * PAGE,
+            RegionFlags::COMMIT,
+            CachePolicy::WriteBack,
+            u64::MAX,
+        )
+    }
 }
 
-fn map(region: Handle, access: Rights) -> u64 {
+pub fn map(region: Handle, access: Rights) -> u64 {
     // SAFETY: a new mapping where nothing is mapped touches nobody's memory.
     let mapped = unsafe { sys::map(region, 0, 0, 0, access, MapFlags::empty()) };
     expect!(mapped, "bench: map")
 }
 
-fn unmap(address: u64) {
+pub fn unmap(address: u64) {
     // SAFETY: nothing refers to what the benchmark maps.
     expect!(unsafe { sys::unmap(address) }, "bench: unmap");
 }
 
 /// Touches a page.
-fn touch(address: u64) {
+pub fn touch(address: u64) {
     // SAFETY: the address is mapped for writing and belongs to the benchmark.
     unsafe { (address as *mut u8).write_volatile(1) };
 }
@@ -116,7 +123,14 @@ fn give(region: Handle, key: &str) {
 /// The fault of one page that nobody has touched, zeroing included.
 fn fault_zero() -> u64 {
     // SAFETY: the call touches no memory.
-    let region = unsafe { sys::region_create(64 * PAGE, RegionFlags::empty(), u64::MAX) };
+    let region = unsafe {
+        sys::region_create(
+            64 * PAGE,
+            RegionFlags::empty(),
+            CachePolicy::WriteBack,
+            u64::MAX,
+        )
+    };
     let region = expect!(region, "bench: a region");
     let address = map(region, READ_WRITE);
     let mut page = address;
