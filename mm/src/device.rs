@@ -111,7 +111,8 @@ impl<M: Machine> Memory<M> {
             let count = LEAF_PAGES.min(pages - begin);
             let leaf = state.leaf_mut(number as usize);
             leaf.present = count as u16;
-            let table = leaf.table();
+            // What `build` makes are tables.
+            let Some(table) = leaf.table() else { continue };
             for index in 0..count {
                 let frame = Frame::from_number(first.number() + begin + index);
                 self.machine

@@ -237,9 +237,10 @@ impl<M: Machine> Memory<M> {
 
         let mut mappings = space.mappings.lock();
         if space.dead.swap(0, Ordering::Relaxed) > 0 {
-            mappings
-                .by_va
-                .retain(|_, mapping| mapping.state.load(Ordering::Acquire) != DEAD);
+            // One of a region that was lost is still the only thing that keeps its capability.
+            mappings.by_va.retain(|_, mapping| {
+                mapping.state.load(Ordering::Acquire) != DEAD || mapping.region.is_lost()
+            });
         }
         let guard = if request.guard { LEAF_SIZE } else { 0 };
         let va = mappings.place(request.hint, request.fixed, len, guard)?;
@@ -449,7 +450,7 @@ impl<M: Machine> Memory<M> {
             let leaf = &view[leaf];
             let mut flags = flags;
             flags.set(EntryFlags::WRITABLE, writes && (!shares || self.owns(leaf)));
-            Entry::new(leaf.table(), flags)
+            leaf.attachment(flags)
         });
     }
 
@@ -458,7 +459,7 @@ impl<M: Machine> Memory<M> {
         mapping.state.store(DETACHED, Ordering::Release);
     }
 
-    fn write_attachments(
+    pub(crate) fn write_attachments(
         &self,
         mapping: &Mapping,
         leaves: Range<usize>,
