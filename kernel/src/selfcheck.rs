@@ -211,7 +211,7 @@ fn interrupts_reach_every_cpu() {
         );
         cpu::pause();
     }
-    println!("selfcheck: IPI reached this CPU and {others} others, all with their page attributes");
+    println!("selfcheck: IPI reached this CPU and {others} others; all have their page attributes");
 }
 
 fn timer_ticks() {

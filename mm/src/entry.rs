@@ -25,11 +25,11 @@ bitflags! {
         const ACCESSED = 1 << 5;
         /// Set so that the CPU never has to write it.
         const DIRTY = 1 << 6;
+        /// In a page directory: the entry maps 2 MiB itself.
+        const LARGE = 1 << 7;
         /// The highest bit of the cache policy, in the entry of a 4 KiB page. In that of a larger
         /// one it is bit 12, and this bit says that the page is larger.
         const ATTRIBUTE = 1 << 7;
-        /// In a page directory: the entry maps 2 MiB itself.
-        const LARGE = 1 << 7;
         /// Software: an empty entry may be filled at the first touch. Without it an empty entry is
         /// a hole, and touching it is a fault.
         const FILL = 1 << 9;
