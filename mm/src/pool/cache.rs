@@ -12,7 +12,7 @@ use crate::lock::{Guard, Lock, Rank};
 /// Frames that move between a CPU and its node at a time.
 pub(super) const BATCH: u32 = 1 << BATCH_ORDER;
 /// The order of a block that is a whole batch.
-pub(super) const BATCH_ORDER: u32 = 8;
+pub(super) const BATCH_ORDER: u32 = 5;
 
 /// The free frames that one CPU keeps, all of one node. The embedder provides one for each CPU.
 #[derive(Debug)]
