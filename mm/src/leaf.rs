@@ -225,14 +225,18 @@ impl<M: Machine> Memory<M> {
             return 0;
         }
         let mut freed = 1;
+        let mut left = if fixed { 0 } else { leaf.present };
         for index in 0..LEAF_PAGES as usize {
-            if fixed {
+            // Behind the last page that is present nothing is to be left.
+            if left == 0 && !cfg!(debug_assertions) {
                 break;
             }
             let entry = self.machine.load(leaf.frame, index);
-            let Some(frame) = entry.frame().filter(|frame| *frame != self.zero) else {
+            let Some(frame) = entry.frame().filter(|frame| !fixed && *frame != self.zero) else {
                 continue;
             };
+            debug_assert!(left > 0, "a leaf table has more pages than it counts");
+            left -= 1;
             let counts = entry.has(EntryFlags::MAY_WRITE);
             let gone = self.release_page(Page(frame), || match counts {
                 true => Budget::Reserved,

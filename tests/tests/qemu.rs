@@ -321,7 +321,7 @@ fn a_seeded_run_repeats_exactly() {
 
 #[test]
 fn the_benchmark_counts_instructions_on_one_and_on_two_cpus() {
-    for (cpus, last) in [(1, "ring_sleep_round_trip"), (2, "ring_sleep_other_cpu")] {
+    for (cpus, last) in [(1, "ring_sleep_round_trip"), (2, "shootdown_extra")] {
         let machine = Machine {
             cpus,
             cpu_model: "max,-erms".into(),
