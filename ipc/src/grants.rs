@@ -3,23 +3,34 @@
 //! A token is refused, and tells nothing, unless the process that shows it is the addressee, the
 //! grant was made by the other end of `via` (rule S15), and it is the first time.
 
-use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use abi::limits::MAX_GRANTS;
+use abi::limits::{MAX_GRANTS, MAX_PROCESSES};
 use abi::{Error, GrantFlags, Handle, Mode, Rights, Token};
 
 use crate::chunks::{BLOCK, Chunks};
 use crate::domain::Peer;
-use crate::lineage::NodeState;
+use crate::node::NodeState;
 use crate::table::next_generation;
 use crate::{Domain, Ipc, Node, Offer, Platform};
+
+/// The addressee of a grant that was not published when the addressee ended.
+const GONE: u64 = 0;
 
 struct Slot<P: Platform> {
     generation: u32,
     grant: Option<Grant<P>>,
+}
+
+impl<P: Platform> Default for Slot<P> {
+    fn default() -> Self {
+        Slot {
+            generation: 1,
+            grant: None,
+        }
+    }
 }
 
 struct Grant<P: Platform> {
@@ -34,8 +45,10 @@ pub(crate) struct Grants<P: Platform> {
     free: Vec<u32>,
     /// Above those of all slots that were given back.
     next_generation: u32,
-    /// The domains that can receive.
-    receivers: BTreeSet<u64>,
+    /// Slots that have a grant.
+    live: usize,
+    /// The domains that can receive, in ascending order.
+    receivers: Vec<u64>,
 }
 
 impl<P: Platform> Grants<P> {
@@ -44,40 +57,53 @@ impl<P: Platform> Grants<P> {
             slots: Chunks::new(),
             free: Vec::new(),
             next_generation: 1,
-            receivers: BTreeSet::new(),
+            live: 0,
+            receivers: Vec::new(),
         }
     }
 
     pub(crate) fn add_receiver(&mut self, domain: u64) {
-        self.receivers.insert(domain);
+        if self.receivers.is_empty() {
+            // At once, so that what a process leaves is as it was before.
+            self.receivers.reserve(MAX_PROCESSES);
+        }
+        // Numbers ascend, so this is mostly the end.
+        let place = self.receivers.partition_point(|&other| other < domain);
+        self.receivers.insert(place, domain);
     }
 
     /// A slot for a grant to `addressee`, not published yet.
     fn reserve(&mut self, addressee: u64) -> Result<u32, Error> {
-        if !self.receivers.contains(&addressee) {
+        if self.receivers.binary_search(&addressee).is_err() {
             return Err(Error::PeerClosed);
         }
         let index = match self.free.pop() {
             Some(index) => index,
-            None => {
-                self.slots.reserve(1)?;
-                // Room for every slot of the block, so that vacating one never allocates.
-                let slots = (self.slots.len() + 1).next_multiple_of(BLOCK);
-                let room = slots - self.free.len();
-                self.free
-                    .try_reserve_exact(room)
-                    .map_err(|_| Error::NoMemory)?;
-                self.slots.push(Slot {
-                    generation: self.next_generation,
-                    grant: None,
-                }) as u32
-            }
+            None => self.add_slot()?,
         };
         self.slots[index as usize].grant = Some(Grant {
             addressee,
             offer: None,
         });
+        self.live += 1;
         Ok(index)
+    }
+
+    /// One more empty slot, and room for it among the empty ones.
+    #[cold]
+    fn add_slot(&mut self) -> Result<u32, Error> {
+        self.slots.reserve(1)?;
+        // Room for every slot of the block, so that vacating one never allocates.
+        let slots = (self.slots.len() + 1).next_multiple_of(BLOCK);
+        let room = slots - self.free.len();
+        self.free
+            .try_reserve_exact(room)
+            .map_err(|_| Error::NoMemory)?;
+        let slot = Slot {
+            generation: self.next_generation,
+            grant: None,
+        };
+        Ok(self.slots.push(slot) as u32)
     }
 
     /// Lets the addressee have the offer. Gives it back if the addressee has ended meanwhile.
@@ -85,7 +111,7 @@ impl<P: Platform> Grants<P> {
         let slot = &mut self.slots[index as usize];
         let token = Token::new(index, slot.generation, offer.kind(), offer.mode());
         match &mut slot.grant {
-            Some(grant) if self.receivers.contains(&grant.addressee) => {
+            Some(grant) if grant.addressee != GONE => {
                 grant.offer = Some(offer);
                 Ok(token)
             }
@@ -101,7 +127,7 @@ impl<P: Platform> Grants<P> {
         &self,
         index: u32,
         wanted: impl FnOnce(&Offer<P>, u64, u32) -> bool,
-    ) -> Option<Arc<Node<P>>> {
+    ) -> Option<Node<P>> {
         let slot = self.slots.get(index as usize)?;
         let grant = slot.grant.as_ref()?;
         let offer = grant.offer.as_ref()?;
@@ -131,6 +157,7 @@ impl<P: Platform> Grants<P> {
     fn vacate(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         slot.grant = None;
+        self.live -= 1;
         if let Some(next) = next_generation(slot.generation) {
             slot.generation = next;
             self.next_generation = self.next_generation.max(next);
@@ -205,7 +232,7 @@ impl<P: Platform> Ipc<P> {
             genuine == token && addressee == receiver.koid() && offer.sender.koid() == grantor
         };
         let offered = self.grants.lock().look_up(token.index(), genuine);
-        let bill = self.prepare_bill(&*offered.ok_or(Error::NotFound)?, receiver)?;
+        let bill = self.prepare_bill(&offered.ok_or(Error::NotFound)?, receiver)?;
         let offer = self.grants.lock().take(token.index(), genuine);
         self.deliver(offer.ok_or(Error::NotFound)?, bill, receiver, table)
     }
@@ -228,9 +255,23 @@ impl<P: Platform> Ipc<P> {
     /// An offer that waits for a domain that ends; no more can be made to it from now on.
     pub(crate) fn take_grant_for(&self, domain: u64) -> Option<Offer<P>> {
         let mut grants = self.grants.lock();
-        grants.receivers.remove(&domain);
-        (0..grants.slots.len() as u32)
-            .find_map(|index| grants.take(index, |_, addressee, _| addressee == domain))
+        if let Ok(place) = grants.receivers.binary_search(&domain) {
+            grants.receivers.remove(place);
+        }
+        if grants.live == 0 {
+            return None;
+        }
+        (0..grants.slots.len()).find_map(|index| {
+            if let Some(Grant {
+                addressee,
+                offer: None,
+            }) = &mut grants.slots[index].grant
+                && *addressee == domain
+            {
+                *addressee = GONE;
+            }
+            grants.take(index as u32, |_, addressee, _| addressee == domain)
+        })
     }
 
     /// Drops the grants of capabilities that were revoked.

@@ -3,12 +3,13 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use abi::{Error, ObjectKind, Resources, Rights, cost};
+use abi::{Error, ObjectKind, Rights, cost};
 use mm::lock::{Lock, Rank};
-use mm::{Account, Region};
+use mm::{Account, Mapping, Region};
 use ring_layout::End;
 
 use crate::lineage::Lineage;
+use crate::node::Branch;
 use crate::{Ipc, Node, Platform, Resource, Ring};
 
 use abi::ring as ring_layout;
@@ -79,15 +80,22 @@ impl<P: Platform> Object<P> {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// The first capability of a new object, which `holder` has. `account` pays for both. When it
-    /// fails, the object is gone again with all that it holds.
+    /// The first capability of a new object, which `holder` has. `account` pays for both. `Quota`: the
+    /// object is gone again with all that it holds.
     pub fn create_object(
         &self,
         account: &Arc<Account>,
         payload: Payload<P>,
         rights: Rights,
         holder: u64,
-    ) -> Result<Arc<Node<P>>, Error> {
+    ) -> Result<Node<P>, Error> {
+        let charge = match account.charge_record(cost::OBJECT + cost::CAPABILITY) {
+            Ok(charge) => charge,
+            Err(error) => {
+                self.destroy_payload(&payload);
+                return Err(error);
+            }
+        };
         let koid = match &payload {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
             Payload::RingEnd(..) | Payload::Resource(_) => self.memory.next_koid(),
@@ -99,33 +107,41 @@ impl<P: Platform> Ipc<P> {
             lineage: Lock::new(Rank::Lineage, Lineage::new()),
         });
         self.objects.fetch_add(1, Ordering::Relaxed);
-        let amount = Resources::bytes(cost::OBJECT + cost::CAPABILITY);
-        let root = account.charge(amount).and_then(|charge| {
-            let mut lineage = object.lineage.lock();
-            lineage.add_root(&object, rights, holder, charge)
-        });
-        root.inspect_err(|_| self.destroy_object(&object))
+        let mut lineage = object.lineage.lock();
+        Ok(lineage.add_root(&object, rights, holder, charge))
     }
 
     /// Says that a node may have lost what kept it: its holder, its last mapping, or its last
     /// child. Takes it out of its tree if so, and the object along with its last node.
-    pub(crate) fn release(&self, node: &Node<P>) {
-        let object = node.object();
-        let empty = object.lineage.lock().release(node);
+    pub(crate) fn release(&self, branch: &Branch<P>) {
+        let object = branch.object();
+        let empty = object.lineage.lock().release(branch);
         if empty {
             self.destroy_object(object);
         }
     }
 
+    /// Says that a mapping is gone.
+    pub(crate) fn release_mapping(&self, mapping: &Mapping) {
+        let authority = mapping.permit().authority();
+        if let Some(branch) = authority.downcast_ref::<Branch<P>>() {
+            self.release(branch);
+        }
+    }
+
     /// Returns what an object without capabilities holds.
     pub(crate) fn destroy_object(&self, object: &Object<P>) {
-        match &object.payload {
+        self.destroy_payload(&object.payload);
+        self.objects.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn destroy_payload(&self, payload: &Payload<P>) {
+        match payload {
             Payload::Region(region) | Payload::Image(region, _) => {
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
             Payload::Process(_) | Payload::Resource(_) => {}
         }
-        self.objects.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -7,12 +7,12 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Resources, Rights, cost};
+use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 
 use mm::Prepared;
 use mm::lock::Guard;
 
-use crate::lineage::{NodeState, PENDING};
+use crate::node::{NodeState, PENDING};
 use crate::table::Table;
 use crate::{Domain, Ipc, Node, Payload, Platform};
 
@@ -20,7 +20,7 @@ use crate::{Domain, Ipc, Node, Payload, Platform};
 #[must_use = "an offer is delivered or withdrawn"]
 pub struct Offer<P: Platform> {
     /// The capability that the receiver will have.
-    pub(crate) node: Arc<Node<P>>,
+    pub(crate) node: Node<P>,
     pub(crate) sender: Arc<Domain<P>>,
     source: Source,
 }
@@ -98,22 +98,15 @@ impl<P: Platform> Ipc<P> {
         if mode == Mode::CopyOnWrite {
             let overcommit = flags.contains(GrantFlags::OVERCOMMIT);
             let (snapshot, all) = self.snapshot_of(sender, handle, needed, 0, 0, overcommit)?;
-            let node = self.create_object(
-                sender.account(),
-                Payload::Region(snapshot),
-                all & rights,
-                PENDING,
-            )?;
+            let payload = Payload::Region(snapshot);
+            let node = self.create_object(sender.account(), payload, all & rights, PENDING)?;
             return Ok(offer(node, Source::Copied));
         }
         let node = sender.look_up(handle, None, needed)?.node;
         if mode == Mode::Share {
-            let charge = sender
-                .account()
-                .charge(Resources::bytes(cost::CAPABILITY))?;
             let mut lineage = node.object().lineage.lock();
             node.check_held(sender.koid())?;
-            let derived = lineage.derive(&node, rights, PENDING, charge)?;
+            let derived = lineage.derive(&node, rights, PENDING, sender.account())?;
             return Ok(offer(derived, Source::Shared));
         }
         let rights = self.begin_move(sender, &node, rights, flags)?;

@@ -4,19 +4,25 @@
 //! holds for all that is below it together. Memory is charged *before* it is taken, and a [`Charge`]
 //! is part of whatever holds the memory: dropping that returns exactly what was charged (I11).
 //!
-//! No lock is involved: each level is a few counters. A charge that fails at some level takes
-//! back what it added below it; another that comes in between may be refused although it would
+//! No lock is involved, and a level is one counter for each kind, of what is left: a charge takes
+//! its amount off and looks whether less than nothing remains. One that fails at some level gives
+//! back what it took up to there; another that comes in between may be refused although it would
 //! have fitted a moment later.
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI64, Ordering};
 
 use abi::limits::MAX_ACCOUNT_DEPTH;
 use abi::{Error, Resources};
 
 /// How the kinds of resources are numbered here.
 const KINDS: usize = 3;
+const BYTES: usize = 2;
+
+/// The most that one charge may add of a kind: so little that charges which are just being refused,
+/// one for each CPU, never make a counter wrap.
+const MOST_AT_ONCE: u64 = 1 << 56;
 
 fn amounts(resources: &Resources) -> [u64; KINDS] {
     [resources.frames, resources.tables, resources.bytes]
@@ -35,20 +41,16 @@ pub struct Account {
     parent: Option<Arc<Account>>,
     /// Accounts on the way to the root, itself not included.
     depth: u32,
-    /// `u64::MAX` where there is none.
-    limits: [u64; KINDS],
-    used: [AtomicU64; KINDS],
+    quota: Resources,
+    /// What is left of each kind. Below nothing for a moment while a charge is being refused, and
+    /// when one that was handed over had grown meanwhile.
+    room: [AtomicI64; KINDS],
 }
 
 impl Account {
     /// The account that all others are below. It has no limits: the machine is the limit.
     pub fn root() -> Arc<Account> {
-        Arc::new(Account {
-            parent: None,
-            depth: 0,
-            limits: [u64::MAX; KINDS],
-            used: Default::default(),
-        })
+        Account::new(None, 0, Resources::NONE)
     }
 
     /// An account below another, with limits of its own; 0 stands for none. `Limit`: it would be
@@ -58,30 +60,30 @@ impl Account {
         if depth >= MAX_ACCOUNT_DEPTH {
             return Err(Error::Limit);
         }
-        let limit = |quota| if quota == 0 { u64::MAX } else { quota };
-        Ok(Arc::new(Account {
-            parent: Some(parent.clone()),
-            depth,
-            limits: amounts(&quota).map(limit),
-            used: Default::default(),
-        }))
+        Ok(Account::new(Some(parent.clone()), depth, quota))
     }
 
-    /// What is charged to it. While others charge and release, the three need not belong together.
+    fn new(parent: Option<Arc<Account>>, depth: u32, quota: Resources) -> Arc<Account> {
+        Arc::new(Account {
+            parent,
+            depth,
+            quota,
+            room: amounts(&quota).map(|quota| AtomicI64::new(limit(quota))),
+        })
+    }
+
+    /// What is charged to it. While others charge and release, the three need not belong together,
+    /// and what is just being refused may be among it.
     pub fn used(&self) -> Resources {
-        resources(
-            self.used
-                .each_ref()
-                .map(|used| used.load(Ordering::Relaxed)),
-        )
+        let limits = amounts(&self.quota).map(limit);
+        resources(core::array::from_fn(|kind| {
+            limits[kind].wrapping_sub(self.room[kind].load(Ordering::Relaxed)) as u64
+        }))
     }
 
     /// Its own limits; 0 stands for none.
     pub fn quota(&self) -> Resources {
-        resources(
-            self.limits
-                .map(|limit| if limit == u64::MAX { 0 } else { limit }),
-        )
+        self.quota
     }
 
     /// Charges an amount to the account and to all above it, or to none of them. `Quota`: one of
@@ -94,6 +96,61 @@ impl Account {
         })
     }
 
+    /// Charges bytes for a record, as [`charge`](Account::charge) does.
+    #[inline(always)]
+    pub fn charge_record(self: &Arc<Account>, bytes: u64) -> Result<RecordCharge, Error> {
+        self.add_bytes(bytes)?;
+        Ok(RecordCharge {
+            account: self.clone(),
+            bytes,
+        })
+    }
+
+    /// Charges bytes. Whoever does is the charge: its drop calls [`subtract_bytes`].
+    ///
+    /// [`subtract_bytes`]: Account::subtract_bytes
+    #[inline(always)]
+    pub(crate) fn add_bytes(&self, bytes: u64) -> Result<(), Error> {
+        debug_assert!(bytes <= MOST_AT_ONCE);
+        let less = -(bytes as i64);
+        let mut account = self;
+        loop {
+            let room = &account.room[BYTES];
+            // In this form it is one instruction, and one that looks at the sign.
+            if room.fetch_add(less, Ordering::Relaxed).wrapping_add(less) < 0 {
+                return Err(self.refuse_bytes(bytes, account));
+            }
+            match &account.parent {
+                Some(parent) => account = parent,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Returns bytes that were charged.
+    #[inline(always)]
+    pub(crate) fn subtract_bytes(&self, bytes: u64) {
+        if cfg!(sabotage = "quota_not_returned") {
+            return;
+        }
+        let mut account = self;
+        loop {
+            account.room[BYTES].fetch_add(bytes as i64, Ordering::Relaxed);
+            match &account.parent {
+                Some(parent) => account = parent,
+                None => return,
+            }
+        }
+    }
+
+    /// Takes back what was charged up to the account that refused it.
+    #[cold]
+    fn refuse_bytes(&self, bytes: u64, refusing: &Account) -> Error {
+        refusing.room[BYTES].fetch_add(bytes as i64, Ordering::Relaxed);
+        self.subtract(&Resources::bytes(bytes), Some(refusing));
+        Error::Quota
+    }
+
     /// The accounts from this one up to `end`, which is not included; without it, up to the root.
     fn chain<'a>(&'a self, end: Option<&'a Account>) -> impl Iterator<Item = &'a Account> {
         core::iter::successors(Some(self), |account| account.parent.as_deref())
@@ -102,10 +159,14 @@ impl Account {
 
     /// Adds an amount on the way to `end`, or nowhere.
     fn add(&self, amount: &Resources, end: Option<&Account>) -> Result<(), Error> {
+        if amounts(amount).iter().any(|amount| *amount > MOST_AT_ONCE) {
+            return Err(Error::Quota);
+        }
         for account in self.chain(end) {
-            if let Err(error) = account.add_here(amount) {
+            if !account.add_here(amount) {
+                account.subtract_here(amount);
                 self.subtract(amount, Some(account));
-                return Err(error);
+                return Err(Error::Quota);
             }
         }
         Ok(())
@@ -114,7 +175,7 @@ impl Account {
     /// Takes an amount off on the way to `end`.
     fn subtract(&self, amount: &Resources, end: Option<&Account>) {
         for account in self.chain(end) {
-            account.subtract_here(amount, KINDS);
+            account.subtract_here(amount);
         }
     }
 
@@ -125,39 +186,34 @@ impl Account {
         }
     }
 
-    fn add_unchecked(&self, amount: &Resources) {
-        for (used, amount) in self.used.iter().zip(amounts(amount)) {
-            used.fetch_add(amount, Ordering::Relaxed);
-        }
-    }
-
-    fn add_here(&self, amount: &Resources) -> Result<(), Error> {
-        for (kind, amount_of_kind) in amounts(amount).into_iter().enumerate() {
-            if amount_of_kind == 0 {
-                continue;
-            }
-            let limit = self.limits[kind];
-            let added =
-                self.used[kind].fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                    used.checked_add(amount_of_kind)
-                        .filter(|used| *used <= limit)
-                });
-            if added.is_err() {
-                self.subtract_here(amount, kind);
-                return Err(Error::Quota);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the first `kinds` kinds of an amount off.
-    fn subtract_here(&self, amount: &Resources, kinds: usize) {
-        for (used, amount) in self.used.iter().zip(amounts(amount)).take(kinds) {
+    /// Adds an amount to this level, and tells whether it covers it.
+    #[inline]
+    fn add_here(&self, amount: &Resources) -> bool {
+        let mut covered = true;
+        for (room, amount) in self.room.iter().zip(amounts(amount)) {
             if amount > 0 {
-                let before = used.fetch_sub(amount, Ordering::Relaxed);
-                debug_assert!(before >= amount, "more is released than was charged");
+                let less = -(amount as i64);
+                covered &= room.fetch_add(less, Ordering::Relaxed).wrapping_add(less) >= 0;
             }
         }
+        covered
+    }
+
+    #[inline]
+    fn subtract_here(&self, amount: &Resources) {
+        for (room, amount) in self.room.iter().zip(amounts(amount)) {
+            if amount > 0 {
+                room.fetch_add(amount as i64, Ordering::Relaxed);
+            }
+        }
+        debug_assert!(self.nothing_is_missing());
+    }
+
+    /// Whether no more was released than was charged.
+    fn nothing_is_missing(&self) -> bool {
+        let limits = amounts(&self.quota).map(limit);
+        let rooms = self.room.iter().map(|room| room.load(Ordering::Relaxed));
+        rooms.zip(limits).all(|(room, limit)| room <= limit)
     }
 
     /// The last account that is on the way of both to the root.
@@ -170,6 +226,14 @@ impl Account {
             }
         }
         Some(a)
+    }
+}
+
+/// What a quota covers; 0 stands for all that can be counted.
+fn limit(quota: u64) -> i64 {
+    match quota {
+        0 => i64::MAX,
+        quota => i64::try_from(quota).unwrap_or(i64::MAX),
     }
 }
 
@@ -222,36 +286,60 @@ impl Charge {
     /// Makes sure that another account could take it over, and sets so much aside there. `Quota`:
     /// it could not, and nothing has changed. Accounts above both are not charged twice.
     pub fn prepare(&self, payer: &Arc<Account>) -> Result<Prepared, Error> {
-        let common = Account::common(&self.account, payer);
-        payer.add(&self.amount, common)?;
-        Ok(Prepared {
-            from: self.account.clone(),
-            to: payer.clone(),
-            amount: self.amount,
-        })
+        Prepared::new(&self.account, payer, self.amount)
     }
 
     /// Makes the account pay that this was prepared for. Can't fail, even if the charge has changed
     /// since: what it has grown by is then not held against the limits.
-    pub fn hand_over(&mut self, mut prepared: Prepared) {
-        let to = prepared.to.clone();
-        let common = Account::common(&self.account, &to);
-        if Arc::ptr_eq(&self.account, &prepared.from) && self.amount == prepared.amount {
-            // What was set aside is what is paid from now on.
-            prepared.amount = Resources::NONE;
-        } else {
-            for account in to.chain(common) {
-                account.add_unchecked(&self.amount);
-            }
-        }
-        self.account.subtract(&self.amount, common);
-        self.account = to;
+    pub fn hand_over(&mut self, prepared: Prepared) {
+        self.account = prepared.carry_out(&self.account, self.amount);
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
         self.account.give_back(&self.amount);
+    }
+}
+
+/// A charge of bytes alone, for a record that is made and dropped all the time.
+#[derive(Debug)]
+#[must_use = "what is charged is returned when this is dropped"]
+pub struct RecordCharge {
+    account: Arc<Account>,
+    bytes: u64,
+}
+
+impl RecordCharge {
+    /// Charges more to the same account. `Quota`: nothing was added.
+    pub fn extend(&mut self, more: u64) -> Result<(), Error> {
+        self.account.add_bytes(more)?;
+        self.bytes += more;
+        Ok(())
+    }
+
+    /// Returns part of it, at most what it is.
+    pub fn release(&mut self, part: u64) {
+        let part = part.min(self.bytes);
+        self.bytes -= part;
+        self.account.subtract_bytes(part);
+    }
+
+    /// As [`Charge::prepare`].
+    pub fn prepare(&self, payer: &Arc<Account>) -> Result<Prepared, Error> {
+        Prepared::new(&self.account, payer, Resources::bytes(self.bytes))
+    }
+
+    /// As [`Charge::hand_over`].
+    pub fn hand_over(&mut self, prepared: Prepared) {
+        self.account = prepared.carry_out(&self.account, Resources::bytes(self.bytes));
+    }
+}
+
+impl Drop for RecordCharge {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.account.subtract_bytes(self.bytes);
     }
 }
 
@@ -264,9 +352,39 @@ pub struct Prepared {
     amount: Resources,
 }
 
+impl Prepared {
+    fn new(from: &Arc<Account>, to: &Arc<Account>, amount: Resources) -> Result<Prepared, Error> {
+        to.add(&amount, Account::common(from, to))?;
+        Ok(Prepared {
+            from: from.clone(),
+            to: to.clone(),
+            amount,
+        })
+    }
+
+    /// Makes the amount that `payer` pays one that the account pays which this was prepared for,
+    /// and returns that.
+    fn carry_out(mut self, payer: &Arc<Account>, amount: Resources) -> Arc<Account> {
+        let to = self.to.clone();
+        let common = Account::common(payer, &to);
+        if Arc::ptr_eq(payer, &self.from) && amount == self.amount {
+            // What was set aside is what is paid from now on.
+            self.amount = Resources::NONE;
+        } else {
+            for account in to.chain(common) {
+                account.add_here(&amount);
+            }
+        }
+        payer.subtract(&amount, common);
+        to
+    }
+}
+
 impl Drop for Prepared {
     fn drop(&mut self) {
-        let common = Account::common(&self.from, &self.to);
-        self.to.subtract(&self.amount, common);
+        if self.amount != Resources::NONE {
+            let common = Account::common(&self.from, &self.to);
+            self.to.subtract(&self.amount, common);
+        }
     }
 }

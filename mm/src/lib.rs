@@ -38,6 +38,7 @@ mod leaf;
 pub mod lock;
 mod machine;
 mod mapping;
+mod ordered;
 mod pool;
 mod region;
 mod reserve;
@@ -49,7 +50,7 @@ mod sync;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-pub use account::{Account, Charge, Prepared};
+pub use account::{Account, Charge, Prepared, RecordCharge};
 pub use entry::{Entry, EntryFlags};
 pub use fixed::{RING_CONSUMER_VIEW, RING_PRODUCER_VIEW};
 pub use frame::{Frame, FrameMeta, FrameState};
