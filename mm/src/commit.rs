@@ -68,7 +68,8 @@ impl<M: Machine> Memory<M> {
     /// Keeps the frames of a region where they are, all of them present, until `permit` gives them
     /// up: nothing can be copied, moved or decommitted meanwhile.
     ///
-    /// `Unsupported`: an image; `Revoked`: the region or the authority is gone; `NoMemory`.
+    /// `Unsupported`: an image, or a region that overcommits; `Revoked`: the region or the authority
+    /// is gone; `NoMemory`.
     pub fn pin(&self, region: &Region, permit: &Arc<Permit>) -> Result<(), Error> {
         if region.kind() == RegionKind::Image {
             return Err(Error::Unsupported);
@@ -78,6 +79,10 @@ impl<M: Machine> Memory<M> {
             state.check_alive()?;
             if !permit.is_live() {
                 return Err(Error::Revoked);
+            }
+            // It may lose its memory at any time.
+            if state.reserve.is_overcommitted() {
+                return Err(Error::Unsupported);
             }
             state.pins.try_reserve(1).map_err(|_| Error::NoMemory)?;
             state.pins.push(permit.clone());
@@ -153,6 +158,11 @@ impl<M: Machine> Memory<M> {
             if let Some(frame) = entry.frame().filter(|_| !self.is_zero(entry)) {
                 state.leaf_mut(number).present -= 1;
                 *slot = Some(Page::from_edge(frame));
+            }
+        }
+        if cfg!(sabotage = "frame_freed_before_ack") {
+            for page in taken.iter_mut().filter_map(Option::take) {
+                self.release_page(page, || state.reserve.put_back(&self.machine, false));
             }
         }
         let stale = state.stale_pages(pages, (shared, taken));

@@ -274,7 +274,7 @@ impl<M: Machine> Memory<M> {
     pub(crate) fn leave_cloned(&self, state: &mut State, leaf: Leaf) {
         let budget = state.reserve.budget();
         let freed = self.leave_leaf(leaf, false, budget);
-        state.reserve.note_freed(freed, budget);
+        state.reserve.note_freed(&self.machine, freed);
     }
 
     /// Writes the entries that lead to a leaf as they have to be now, in every mapping.

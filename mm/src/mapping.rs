@@ -237,9 +237,10 @@ impl<M: Machine> Memory<M> {
 
         let mut mappings = space.mappings.lock();
         if space.dead.swap(0, Ordering::Relaxed) > 0 {
-            mappings
-                .by_va
-                .retain(|_, mapping| mapping.state.load(Ordering::Acquire) != DEAD);
+            // One of a region that was lost is still the only thing that keeps its capability.
+            mappings.by_va.retain(|_, mapping| {
+                mapping.state.load(Ordering::Acquire) != DEAD || mapping.region.is_lost()
+            });
         }
         let guard = if request.guard { LEAF_SIZE } else { 0 };
         let va = mappings.place(request.hint, request.fixed, len, guard)?;

@@ -276,6 +276,8 @@ impl<M: Machine> Memory<M> {
             family: family.clone(),
             overcommitted: true,
         };
+        // What its snapshots need that do not overcommit.
+        state.claims += pages;
         if family.prepare().is_err() {
             self.destroy_region(&region);
             return Err(Error::NoMemory);
@@ -354,8 +356,9 @@ impl<M: Machine> Memory<M> {
         drop(state);
 
         let mut freed = 0;
+        let budget = region.lock().reserve.budget();
         for leaf in views.into_iter().flatten() {
-            freed += self.leave_leaf(leaf, !region.is_lazy(), Budget::Open);
+            freed += self.leave_leaf(leaf, !region.is_lazy(), budget);
         }
         for frame in fixed {
             self.leave_page(Page::from_edge(frame));

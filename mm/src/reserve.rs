@@ -6,7 +6,8 @@
 //! has drawn; no slot of any member can take more than one frame, so `claims − held` promises
 //! suffice whoever writes first. A member that overcommits brings no claims. While there is one,
 //! copies are paid out of open memory; when that runs out, it is the overcommitted member that is
-//! lost (rule S14), never the write of another.
+//! lost (rule S14), never the write of another. Whatever happens, `promised + held` is at least
+//! `claims`: frames that would bring the sum below it become promises when they are freed.
 //!
 //! Only frames that may be written count. What nobody can write is never copied.
 
@@ -68,14 +69,27 @@ impl Purse {
             .retain(|other| !core::ptr::eq(other.as_ptr(), member));
     }
 
-    /// Gives up what no member can need any more.
+    /// Gives up what no member can need any more. What members that overcommit hold may be the one
+    /// frame of a slot of another, which then needs a promise again.
     fn settle(&mut self, machine: &impl Machine) {
-        if self.overcommitted.is_empty() {
-            let needed = self.claims.saturating_sub(self.held);
-            let surplus = self.promised.saturating_sub(needed);
-            self.promised -= surplus;
-            machine.unreserve(surplus);
+        let held = match self.overcommitted.is_empty() {
+            true => self.held,
+            false => 0,
+        };
+        let needed = self.claims.saturating_sub(held);
+        let surplus = self.promised.saturating_sub(needed);
+        self.promised -= surplus;
+        machine.unreserve(surplus);
+    }
+
+    /// Takes one frame of open memory for a member that has claims, or names the member that has to
+    /// be lost for it.
+    fn draw_open(&mut self, machine: &impl Machine) -> Result<(), Dry> {
+        if machine.reserve(1) {
+            return Ok(());
         }
+        let victim = self.overcommitted.iter().find_map(Weak::upgrade);
+        Err(victim.map_or(Dry::Contended, Dry::Lose))
     }
 }
 
@@ -137,7 +151,12 @@ impl Reserve {
                 overcommitted: false,
             } => {
                 let mut purse = family.purse.lock();
-                purse.promised = purse.promised.checked_sub(1).ok_or(Dry::Contended)?;
+                match purse.promised.checked_sub(1) {
+                    Some(rest) => purse.promised = rest,
+                    // The page's own frame may have been left to a member that overcommits.
+                    None if purse.overcommitted.is_empty() => return Err(Dry::Contended),
+                    None => purse.draw_open(machine)?,
+                }
                 purse.held += 1;
             }
             Reserve::Family { family, .. } => {
@@ -160,16 +179,11 @@ impl Reserve {
             return self.draw(machine);
         };
         let mut purse = family.purse.lock();
-        if !purse.overcommitted.is_empty() {
-            if machine.reserve(1) {
-                purse.held += 1;
-                return Ok(());
-            }
-            if let Some(victim) = purse.overcommitted.iter().find_map(Weak::upgrade) {
-                return Err(Dry::Lose(victim));
-            }
+        if purse.overcommitted.is_empty() {
+            purse.promised = purse.promised.checked_sub(1).ok_or(Dry::Contended)?;
+        } else {
+            purse.draw_open(machine)?;
         }
-        purse.promised = purse.promised.checked_sub(1).ok_or(Dry::Contended)?;
         purse.held += 1;
         Ok(())
     }
@@ -189,7 +203,7 @@ impl Reserve {
             } => {
                 let mut purse = family.purse.lock();
                 purse.held -= 1;
-                if *overcommitted {
+                if *overcommitted && purse.promised + purse.held >= purse.claims {
                     return Budget::Open;
                 }
                 purse.promised += 1;
@@ -201,23 +215,22 @@ impl Reserve {
         }
     }
 
-    /// How frames that the region frees while it lives are to be freed: its promises are renewed.
+    /// How frames that the region frees are to be freed: as promises of its family, which gives up
+    /// those that nobody can need. Others could take what is open before a member has it again.
     pub(crate) fn budget(&self) -> Budget {
-        if self.is_overcommitted() {
-            Budget::Open
-        } else {
-            Budget::Reserved
+        match self {
+            Reserve::Own { .. } => Budget::Open,
+            Reserve::Family { .. } => Budget::Reserved,
         }
     }
 
-    /// Counts frames of a family that were freed with that budget.
-    pub(crate) fn note_freed(&mut self, freed: u64, budget: Budget) {
+    /// Counts frames of a family that were freed with [`budget`](Reserve::budget).
+    pub(crate) fn note_freed(&mut self, machine: &impl Machine, freed: u64) {
         if let Reserve::Family { family, .. } = self {
             let mut purse = family.purse.lock();
             purse.held -= freed;
-            if budget == Budget::Reserved {
-                purse.promised += freed;
-            }
+            purse.promised += freed;
+            purse.settle(machine);
         }
     }
 
@@ -258,6 +271,7 @@ impl Reserve {
             } => {
                 let mut purse = family.purse.lock();
                 purse.held -= freed;
+                purse.promised += freed;
                 if *overcommitted {
                     purse.strike(member);
                 } else {

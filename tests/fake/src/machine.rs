@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use mm::{AddressSpace, CpuId, Entry, EntryFlags, Frame, FrameMeta, FramePool, FrameState};
 
 use crate::arena::Arena;
-use crate::tlb::{Access, PageFault, Tlb};
+use crate::tlb::{Access, PageFault, Tlb, walk};
 use crate::{Memory, on_cpu, ranks};
 
 /// What machine to build.
@@ -66,7 +66,14 @@ pub struct FakeMachine {
     pub(crate) while_waiting: Mutex<Option<Hook>>,
     pub(crate) after_root_load: Mutex<Option<Hook>>,
     pub(crate) before_park: Mutex<Option<Hook>>,
+    pub(crate) while_zeroing: Mutex<Option<Hook>>,
+    /// The entry whose next load is followed by the hook below; [`NO_ENTRY`] for none.
+    pub(crate) awaited_entry: AtomicU64,
+    pub(crate) after_entry_load: Mutex<Option<Hook>>,
 }
+
+/// No entry has this address.
+const NO_ENTRY: u64 = u64::MAX;
 
 /// A machine and the memory on it, with the interrupt of each CPU connected.
 pub fn start(config: Config) -> Arc<Memory> {
@@ -106,6 +113,9 @@ impl FakeMachine {
             while_waiting: Mutex::new(None),
             after_root_load: Mutex::new(None),
             before_park: Mutex::new(None),
+            while_zeroing: Mutex::new(None),
+            awaited_entry: AtomicU64::new(NO_ENTRY),
+            after_entry_load: Mutex::new(None),
         };
         let nodes = config.nodes as u64;
         for node in 0..nodes {
@@ -183,8 +193,44 @@ impl FakeMachine {
         *lock(&self.before_park) = Some(Box::new(hook));
     }
 
+    /// Sets what others do while a CPU fills a frame with zeros, which it does without a lock.
+    pub fn set_while_zeroing(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
+        *lock(&self.while_zeroing) = Some(Box::new(hook));
+    }
+
+    /// Sets what others do, once, between the next load of the entry that translates `va` for a CPU
+    /// and what is made of it.
+    ///
+    /// # Panics
+    /// When no leaf table is attached there.
+    pub fn set_after_entry_load(
+        &self,
+        cpu: CpuId,
+        va: u64,
+        hook: impl FnMut(&FakeMachine) + Send + 'static,
+    ) {
+        let root = lock(&self.cpus[cpu].tlb).root.expect("a root is loaded");
+        let leaf = walk(root, va, &|table, index| self.entry(table, index));
+        let table = leaf.expect("a leaf table is attached").frame;
+        *lock(&self.after_entry_load) = Some(Box::new(hook));
+        self.awaited_entry
+            .store(entry_address(table, page_index(va)), Ordering::Release);
+    }
+
+    /// After the load of an entry.
+    pub(crate) fn entry_loaded(&self, table: Frame, index: usize) {
+        let address = entry_address(table, index);
+        if self.awaited_entry.load(Ordering::Acquire) == address {
+            self.awaited_entry.store(NO_ENTRY, Ordering::Release);
+            self.run_hook(&self.after_entry_load);
+        }
+    }
+
     /// Sets no hook any more.
     pub fn clear_hooks(&self) {
+        self.awaited_entry.store(NO_ENTRY, Ordering::Release);
+        *lock(&self.after_entry_load) = None;
+        *lock(&self.while_zeroing) = None;
         *lock(&self.while_waiting) = None;
         *lock(&self.after_root_load) = None;
         *lock(&self.before_park) = None;
@@ -280,6 +326,16 @@ impl fmt::Debug for FakeMachine {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
+}
+
+/// Where an entry stands in physical memory.
+fn entry_address(table: Frame, index: usize) -> u64 {
+    table.address() + index as u64 * 8
+}
+
+/// The entry of its leaf table that an address goes through.
+fn page_index(va: u64) -> usize {
+    (va >> 12) as usize & 511
 }
 
 /// The word of its frame that an address names.

@@ -42,6 +42,7 @@ impl Frames for FakeMachine {
 
     fn zero(&self, frame: Frame) {
         self.arena.fill(frame, 0);
+        self.run_hook(&self.while_zeroing);
     }
 
     fn copy(&self, from: Frame, to: Frame) {
@@ -68,7 +69,9 @@ impl Frames for FakeMachine {
 impl Mmu for FakeMachine {
     fn load(&self, table: Frame, index: usize) -> Entry {
         assert_eq!(self.pool.meta(table).state(), FrameState::Table);
-        self.entry(table, index)
+        let entry = self.entry(table, index);
+        self.entry_loaded(table, index);
+        entry
     }
 
     fn store(&self, table: Frame, index: usize, entry: Entry) {
