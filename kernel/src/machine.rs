@@ -33,6 +33,7 @@ pub fn ipc() -> &'static Ipc<Kernel> {
 #[derive(Debug)]
 pub struct Kernel {
     pool: FramePool,
+    zero: Frame,
 }
 
 impl Kernel {
@@ -42,19 +43,28 @@ impl Kernel {
     }
 }
 
-/// Starts the subsystem over the memory that boot left.
-pub fn init(pool: FramePool) {
-    IPC.call_once(|| Ipc::new(Kernel { pool }));
+/// Starts the subsystem over the memory that boot left, and a frame of zeros.
+pub fn init(pool: FramePool, zero: Frame) {
+    IPC.call_once(|| Ipc::new(Kernel { pool, zero }));
 }
 
 impl Frames for Kernel {
+    #[inline]
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
-        self.pool
-            .allocate(node.or(Some(cpu::node(cpu::current()))), budget)
+        self.pool.allocate(self, node, budget)
     }
 
+    #[inline]
     fn free(&self, frame: Frame, budget: Budget) {
-        self.pool.free(frame, budget);
+        self.pool.free(self, frame, budget);
+    }
+
+    fn allocate_run(&self, order: u32, node: Option<usize>, budget: Budget) -> Option<Frame> {
+        self.pool.allocate_run(self, order, node, budget)
+    }
+
+    fn free_run(&self, first: Frame, order: u32, budget: Budget) {
+        self.pool.free_run(self, first, order, budget);
     }
 
     fn reserve(&self, count: u64) -> bool {
@@ -63,6 +73,10 @@ impl Frames for Kernel {
 
     fn unreserve(&self, count: u64) {
         self.pool.unreserve(count);
+    }
+
+    fn zero_frame(&self) -> Frame {
+        self.zero
     }
 
     fn meta(&self, frame: Frame) -> &FrameMeta {

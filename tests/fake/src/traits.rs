@@ -17,15 +17,27 @@ impl Frames for FakeMachine {
         if budget == Budget::Open && self.fails_now() {
             return None;
         }
-        let frame = self.pool.allocate(node, budget)?;
-        self.arena.check_poison(frame);
-        Some(frame)
+        self.pool.allocate(self, node, budget)
     }
 
     fn free(&self, frame: Frame, budget: Budget) {
         assert_eq!(self.pool.meta(frame).owners(), 0, "{frame:?} has owners");
-        self.arena.poison(frame);
-        self.pool.free(frame, budget);
+        self.pool.free(self, frame, budget);
+    }
+
+    fn allocate_run(&self, order: u32, node: Option<usize>, budget: Budget) -> Option<Frame> {
+        if order > 0 && self.refuses_runs() || budget == Budget::Open && self.fails_now() {
+            return None;
+        }
+        self.pool.allocate_run(self, order, node, budget)
+    }
+
+    fn free_run(&self, first: Frame, order: u32, budget: Budget) {
+        for number in first.number()..first.number() + (1 << order) {
+            let frame = Frame::from_number(number);
+            assert_eq!(self.pool.meta(frame).owners(), 0, "{frame:?} has owners");
+        }
+        self.pool.free_run(self, first, order, budget);
     }
 
     fn reserve(&self, count: u64) -> bool {
@@ -34,6 +46,10 @@ impl Frames for FakeMachine {
 
     fn unreserve(&self, count: u64) {
         self.pool.unreserve(count);
+    }
+
+    fn zero_frame(&self) -> Frame {
+        Frame::from_number(1 + self.config.initrd_frames + self.config.frames)
     }
 
     fn meta(&self, frame: Frame) -> &FrameMeta {

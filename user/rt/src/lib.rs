@@ -32,8 +32,8 @@ mod start;
 pub mod sys;
 
 pub use abi::{
-    Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, ProcessInfo, ProcessState, ProcessStatus,
-    RegionFlags, RegionInfo, Rights, SnapshotFlags, SystemInfo, Token,
+    Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, NodeFrames, ProcessInfo, ProcessState,
+    ProcessStatus, RegionFlags, RegionInfo, Rights, SnapshotFlags, SystemInfo, Token,
 };
 pub use env::Env;
 pub use print::write as print_fmt;
