@@ -136,13 +136,12 @@ impl<M: Machine> Memory<M> {
         pages: Range<u64>,
     ) -> Result<(), Dry> {
         let number = (pages.start / LEAF_PAGES) as usize;
-        let (table, _) = state.entry_of(0, pages.start);
-        let entry_of = |page: u64| self.machine.load(table, (page % LEAF_PAGES) as usize);
-        if pages.clone().all(|page| !entry_of(page).is_present()) {
+        let is_empty = |page| !self.load_page(state, 0, page).is_present();
+        if pages.clone().all(is_empty) {
             return Ok(());
         }
-        let shared = state.reserve.is_family() && !self.owns(&state.views[0][number]);
-        let shared = match shared {
+        let leaf = &state.views[0][number];
+        let shared = match leaf.is_large() || state.reserve.is_family() && !self.owns(leaf) {
             true => {
                 let table = self.draw_copy(state, region.node())?;
                 Some(self.replace_leaf(state, number, table))
@@ -151,10 +150,9 @@ impl<M: Machine> Memory<M> {
         };
         let mut taken: [Option<Page>; BATCH as usize] = array::from_fn(|_| None);
         for (page, slot) in pages.clone().zip(&mut taken) {
-            let (table, index) = state.entry_of(0, page);
-            let entry = self.machine.load(table, index);
+            let entry = self.load_page(state, 0, page);
             let kept = Entry::empty(entry.flags() & EntryFlags::KEPT);
-            self.machine.store(table, index, kept);
+            self.store_page(state, 0, page, kept);
             if let Some(frame) = entry.frame().filter(|_| !self.is_zero(entry)) {
                 state.leaf_mut(number).present -= 1;
                 *slot = Some(Page::from_edge(frame));

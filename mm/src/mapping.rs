@@ -450,7 +450,7 @@ impl<M: Machine> Memory<M> {
             let leaf = &view[leaf];
             let mut flags = flags;
             flags.set(EntryFlags::WRITABLE, writes && (!shares || self.owns(leaf)));
-            Entry::new(leaf.table(), flags)
+            leaf.attachment(flags)
         });
     }
 
@@ -459,7 +459,7 @@ impl<M: Machine> Memory<M> {
         mapping.state.store(DETACHED, Ordering::Release);
     }
 
-    fn write_attachments(
+    pub(crate) fn write_attachments(
         &self,
         mapping: &Mapping,
         leaves: Range<usize>,

@@ -10,17 +10,10 @@ use core::ops::Range;
 use abi::limits::{MAX_REGION, PAGE_SIZE};
 use abi::{Error, RegionKind, Rights};
 
-use crate::leaf::{Leaf, Page, owned_flags};
+use crate::leaf::{EMPTY, Leaf, Page, owned_flags};
 use crate::lock::{Guard, Lock, Rank};
 use crate::reserve::Reserve;
-use crate::{
-    Budget, Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale,
-};
-
-/// A page of anonymous memory that was not touched yet.
-const EMPTY: EntryFlags = EntryFlags::FILL
-    .union(EntryFlags::MAY_WRITE)
-    .union(EntryFlags::NO_EXECUTE);
+use crate::{Entry, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale};
 
 /// How [`Memory::create_region`] makes a region.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,12 +67,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Where the entry of a page stands: in which table, and at which index.
-    pub(crate) fn entry_of(&self, view: usize, page: u64) -> (Frame, usize) {
-        (
-            self.views[view][(page / LEAF_PAGES) as usize].table(),
-            (page % LEAF_PAGES) as usize,
-        )
+    /// The leaf of a page, and the index of the page in it.
+    pub(crate) fn leaf_of(&self, view: usize, page: u64) -> (&Leaf, usize) {
+        let leaf = &self.views[view][(page / LEAF_PAGES) as usize];
+        (leaf, (page % LEAF_PAGES) as usize)
     }
 
     /// The leaf of a page, in the view of all that can be filled.
@@ -259,10 +250,12 @@ impl<M: Machine> Memory<M> {
     pub fn create_region(&self, len: u64, options: RegionOptions) -> Result<Arc<Region>, Error> {
         let pages = pages_for(len)?;
         let promised = if options.overcommit { 0 } else { pages };
-        let mut region = self.build(RegionKind::Anonymous, len, 1, promised, options.node)?;
+        let kind = RegionKind::Anonymous;
+        let large = options.commit;
+        let mut region = self.build_leaves(kind, len, 1, promised, options.node, large)?;
         region.jit = options.jit;
         if options.commit {
-            self.fill_all(&mut region, pages)?;
+            self.fill_all(&mut region)?;
             return Ok(Arc::new(region));
         }
         self.allow_filling(&mut region, 0..pages);
@@ -287,19 +280,21 @@ impl<M: Machine> Memory<M> {
         Ok(region)
     }
 
-    /// Fills the pages of a region that nobody knows yet.
-    fn fill_all(&self, region: &mut Region, pages: u64) -> Result<(), Error> {
+    /// Fills the pages of a region that nobody knows yet, where no large leaf has them.
+    fn fill_all(&self, region: &mut Region) -> Result<(), Error> {
+        let (pages, node) = (region.pages, region.node);
         let flags = owned_flags(EMPTY);
-        for page in 0..pages {
-            let Some(frame) = self.take_page(region.node) else {
-                self.destroy_region(region);
-                return Err(Error::NoMemory);
-            };
-            let state = region.state_mut();
-            let (table, index) = state.entry_of(0, page);
-            self.machine.store(table, index, Entry::new(frame, flags));
-            state.leaf_mut((page / LEAF_PAGES) as usize).present += 1;
-            state.reserve.take(1);
+        let State { views, reserve, .. } = region.state_mut();
+        for (number, leaf) in views[0].iter_mut().enumerate() {
+            let Some(table) = leaf.table() else { continue };
+            let count = (pages - number as u64 * LEAF_PAGES).min(LEAF_PAGES);
+            for index in 0..count as usize {
+                // A promise is always kept.
+                let frame = self.take_page(node).ok_or(Error::NoMemory)?;
+                self.machine.store(table, index, Entry::new(frame, flags));
+            }
+            leaf.present = count as u16;
+            reserve.take(count);
         }
         Ok(())
     }
@@ -318,16 +313,25 @@ impl<M: Machine> Memory<M> {
     fn allow_filling(&self, region: &mut Region, pages: Range<u64>) {
         let state = region.state_mut();
         for page in pages {
-            let (table, index) = state.entry_of(0, page);
-            self.machine.store(table, index, Entry::empty(EMPTY));
+            self.store_page(state, 0, page, Entry::empty(EMPTY));
         }
     }
 
-    /// How many of its leaf tables another region has too.
-    pub fn shared_leaf_tables(&self, region: &Region) -> u64 {
+    /// Every leaf that a region holds, by its first frame, and whether it is a large one. For audits.
+    pub fn for_each_leaf(&self, region: &Region, mut each: impl FnMut(Frame, bool)) {
         let state = region.lock();
-        let leaves = state.views.iter().flatten();
-        leaves.filter(|leaf| !self.owns(leaf)).count() as u64
+        for leaf in state.views.iter().flatten() {
+            each(leaf.first_frame(), leaf.is_large());
+        }
+    }
+
+    /// How many of its leaves are large, and how many another region has, or has had, too.
+    pub fn large_and_shared_leaves(&self, region: &Region) -> (u64, u64) {
+        let state = region.lock();
+        let leaves = || state.views.iter().flatten();
+        let large = leaves().filter(|leaf| leaf.is_large()).count();
+        let shared = leaves().filter(|leaf| !self.owns(leaf)).count();
+        (large as u64, shared as u64)
     }
 
     /// Unmaps a region everywhere, waits until no CPU can reach it, and returns its memory.
@@ -356,9 +360,8 @@ impl<M: Machine> Memory<M> {
         drop(state);
 
         let mut freed = 0;
-        let budget = region.lock().reserve.budget();
         for leaf in views.into_iter().flatten() {
-            freed += self.leave_leaf(leaf, !region.is_lazy(), budget);
+            freed += self.leave_leaf(leaf, !region.is_lazy());
         }
         for frame in fixed {
             self.leave_page(Page::from_edge(frame));
@@ -377,45 +380,47 @@ impl<M: Machine> Memory<M> {
         frames: u64,
         node: Option<usize>,
     ) -> Result<Region, Error> {
+        self.build_leaves(kind, len, view_count, frames, node, false)
+    }
+
+    /// The same, with `large` leaves where 2 MiB are asked for and there in one piece. The table that
+    /// such a leaf may need one day is promised with the rest.
+    fn build_leaves(
+        &self,
+        kind: RegionKind,
+        len: u64,
+        view_count: usize,
+        frames: u64,
+        node: Option<usize>,
+        large: bool,
+    ) -> Result<Region, Error> {
         let pages = pages_for(len)?;
         let leaves = pages.div_ceil(LEAF_PAGES) as usize;
-        let tables = (leaves * view_count) as u64;
-        if !self.machine.reserve(tables + frames) {
+        let mut views = room_for(view_count)?;
+        for _ in 0..view_count {
+            views.push(room_for(leaves)?);
+        }
+        let claims = (leaves * view_count) as u64 + frames;
+        if !self.machine.reserve(claims) {
             return Err(Error::NoMemory);
         }
-        let mut views = Vec::new();
-        let mut missing = tables;
-        let made = (|| {
-            views.try_reserve_exact(view_count)?;
-            for _ in 0..view_count {
-                let mut view = Vec::new();
-                view.try_reserve_exact(leaves)?;
-                views.push(view);
-            }
-            Ok::<(), alloc::collections::TryReserveError>(())
-        })()
-        .is_ok();
-        if made {
-            for view in &mut views {
-                for _ in 0..leaves {
-                    let Ok(table) = self.allocate_table(Budget::Reserved) else {
-                        break;
-                    };
-                    self.machine.meta(table).set_owners(1);
-                    view.push(Leaf::new(table, 0));
-                    missing -= 1;
-                }
+        let mut promised = claims;
+        for view in &mut views {
+            for number in 0..leaves as u64 {
+                let full = pages - number * LEAF_PAGES >= LEAF_PAGES;
+                let leaf = match large && full {
+                    true => self.new_large_leaf(node),
+                    false => None,
+                };
+                promised -= if leaf.is_some() { LEAF_PAGES } else { 1 };
+                view.push(match leaf {
+                    Some(leaf) => leaf,
+                    None => self.new_leaf()?,
+                });
             }
         }
-        if missing > 0 {
-            for leaf in views.into_iter().flatten() {
-                self.leave_leaf(leaf, true, Budget::Open);
-            }
-            self.machine.unreserve(missing + frames);
-            return Err(Error::NoMemory);
-        }
-        let reserve = Reserve::Own { promised: frames };
-        Ok(self.assemble(kind, len, node, views, reserve, tables + frames))
+        let reserve = Reserve::Own { promised };
+        Ok(self.assemble(kind, len, node, views, reserve, claims))
     }
 
     /// A region of these parts, which only the caller knows.
@@ -454,6 +459,13 @@ impl<M: Machine> Memory<M> {
             ),
         }
     }
+}
+
+/// An empty vector with room for so many.
+pub(crate) fn room_for<T>(count: usize) -> Result<Vec<T>, Error> {
+    let mut vector = Vec::new();
+    let room = vector.try_reserve_exact(count);
+    room.map(|()| vector).map_err(|_| Error::NoMemory)
 }
 
 /// The pages that `len` bytes take.

@@ -215,22 +215,17 @@ impl Reserve {
         }
     }
 
-    /// How frames that the region frees are to be freed: as promises of its family, which gives up
-    /// those that nobody can need. Others could take what is open before a member has it again.
-    pub(crate) fn budget(&self) -> Budget {
-        match self {
-            Reserve::Own { .. } => Budget::Open,
-            Reserve::Family { .. } => Budget::Reserved,
-        }
-    }
-
-    /// Counts frames of a family that were freed with [`budget`](Reserve::budget).
+    /// Counts frames that a leaf took along, which were freed as promises: others could take what is
+    /// open before a member needs it again.
     pub(crate) fn note_freed(&mut self, machine: &impl Machine, freed: u64) {
-        if let Reserve::Family { family, .. } = self {
-            let mut purse = family.purse.lock();
-            purse.held -= freed;
-            purse.promised += freed;
-            purse.settle(machine);
+        match self {
+            Reserve::Own { promised } => *promised += freed,
+            Reserve::Family { family, .. } => {
+                let mut purse = family.purse.lock();
+                purse.held -= freed;
+                purse.promised += freed;
+                purse.settle(machine);
+            }
         }
     }
 
@@ -261,10 +256,12 @@ impl Reserve {
     }
 
     /// What `member` leaves behind, which ends, has these claims, and has freed so many of the frames
-    /// that count.
+    /// that count, as promises.
     pub(crate) fn end(&mut self, machine: &impl Machine, member: &Region, claims: u64, freed: u64) {
         match self {
-            Reserve::Own { promised } => machine.unreserve(core::mem::take(promised)),
+            Reserve::Own { promised } => {
+                machine.unreserve(core::mem::take(promised) + freed);
+            }
             Reserve::Family {
                 family,
                 overcommitted,

@@ -100,7 +100,7 @@ impl Model {
                     pages * 4096,
                     RegionOptions {
                         node: None,
-                        commit: commit,
+                        commit,
                         ..RegionOptions::default()
                     },
                 ) {

@@ -50,7 +50,7 @@ fn commit_leaves_shared_what_is_there_and_takes_only_what_is_missing() {
     world.set_word(&region, 0, 7).unwrap();
     let copy = world.snapshot(&region);
     world.memory.commit(&copy, 0, 4096).unwrap();
-    assert_eq!(world.memory.shared_leaf_tables(&copy), 1);
+    assert_eq!(world.memory.large_and_shared_leaves(&copy).1, 1);
     world.memory.commit(&copy, 0, 0).unwrap();
     assert_eq!((copy.present_pages(), region.present_pages()), (4, 1));
     let before = fake::counts(&world.memory);
@@ -110,7 +110,7 @@ fn what_one_side_gives_back_the_other_keeps() {
         }
         // Of an untouched page there is nothing to give back, and nothing is copied for it.
         world.memory.decommit(gives, 2 * 4096, 4096).unwrap();
-        assert_eq!(world.memory.shared_leaf_tables(gives), 1);
+        assert_eq!(world.memory.large_and_shared_leaves(gives).1, 1);
         world.memory.decommit(gives, 0, 4096).unwrap();
         assert_eq!(world.load(0, 0, a), Ok(0));
         assert_eq!(world.load(1, 1, b), Ok(7));

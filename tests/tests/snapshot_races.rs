@@ -181,7 +181,7 @@ fn two_that_clone_one_table_at_the_same_time_lose_nothing() {
     assert_eq!(world.load(0, 0, page(va, 1)), Ok(50));
     assert_eq!(world.load(2, 1, b), Ok(60));
     assert_eq!(world.load(2, 1, page(b, 1)), Ok(8));
-    assert_eq!(world.memory.shared_leaf_tables(&region), 0);
+    assert_eq!(world.memory.large_and_shared_leaves(&region).1, 0);
     world.audit(&[region.clone(), copy.clone()]);
     world.finish(&[region, copy]);
 }

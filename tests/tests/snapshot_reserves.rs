@@ -111,7 +111,7 @@ fn a_snapshot_that_does_not_fit_is_refused_and_takes_nothing() {
     let refused = world.memory.snapshot(&region, 0, 0, false);
     assert_eq!(refused.err(), Some(Error::NoMemory));
     assert_eq!(fake::counts(&world.memory), before);
-    assert_eq!(world.memory.shared_leaf_tables(&region), 0);
+    assert_eq!(world.memory.large_and_shared_leaves(&region).1, 0);
     world.set_word(&region, 0, 1).unwrap();
     world.audit(&[region.clone(), rest.clone()]);
     world.finish(&[region, rest]);

@@ -144,7 +144,7 @@ fn a_snapshot_that_nobody_takes_is_gone_with_its_token() {
             assert!(realm.accept(1, token, 0).is_err());
             realm.store(0, 0, va, 8).unwrap();
             let region = realm.region_of(0, mine);
-            assert_eq!(realm.memory().shared_leaf_tables(&region), 0);
+            assert_eq!(realm.memory().large_and_shared_leaves(&region).1, 0);
         }
         if end == 0 {
             assert_eq!(realm.counts().0, before);

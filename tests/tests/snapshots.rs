@@ -200,8 +200,8 @@ fn a_snapshot_of_a_part_has_the_bytes_of_the_part() {
     assert_eq!(world.word(&middle, 1), 514);
     assert_eq!(world.word(&last, 2), 1027);
     // What is outside of the part was never shared.
-    assert_eq!(world.memory.shared_leaf_tables(&tail), 2);
-    assert_eq!(world.memory.shared_leaf_tables(&region), 0);
+    assert_eq!(world.memory.large_and_shared_leaves(&tail).1, 2);
+    assert_eq!(world.memory.large_and_shared_leaves(&region).1, 0);
     for (offset, len, error) in [
         (4096, 0, Error::Align),
         (0, 4096, Error::Align),
@@ -255,7 +255,7 @@ fn tables_are_shared_until_written_and_only_those() {
     // The cost of sharing is no frame at all.
     let now = fake::counts(&world.memory);
     assert_eq!((now.tables, now.pages), (counts.tables, counts.pages));
-    let shared = |region: &Region| world.memory.shared_leaf_tables(region);
+    let shared = |region: &Region| world.memory.large_and_shared_leaves(region).1;
     assert_eq!([&region, &copy, &third].map(|r| shared(r)), [4, 4, 4]);
     // Reading leaves everything where it is, also what nobody has touched.
     for at in 0..4 {
