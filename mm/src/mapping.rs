@@ -407,7 +407,8 @@ impl<M: Machine> Memory<M> {
     /// Takes writing away from every mapping of a region, waits until no CPU can write, and lets
     /// nobody have it again.
     ///
-    /// `Unsupported`: a ring or an image. `Revoked`: destroyed meanwhile.
+    /// `Unsupported`: a ring or an image. `Revoked`: destroyed meanwhile. `NoMemory`: it had
+    /// overcommitted and is lost.
     pub fn seal(&self, region: &Region) -> Result<(), Error> {
         if !region.has_uniform_access() {
             return Err(Error::Unsupported);

@@ -4,7 +4,9 @@
 //! it by [`poke`] alone. Where an access is not allowed, the process ends, and that is the test.
 
 use abi::{CapInfo, RegionInfo, RingEnds, RingGeometry, UserPtr};
-use rt::{Error, Handle, MapFlags, RegionFlags, Rights, Token, sys};
+use rt::{
+    Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, Rights, SnapshotFlags, Token, sys,
+};
 
 /// Reads a word.
 pub fn peek(address: u64) -> u64 {
@@ -54,6 +56,12 @@ wrap! {
     region_seal(region: Handle) -> ();
     region_destroy(region: Handle) -> ();
     region_create(len: u64, flags: RegionFlags, node: u64) -> Handle;
+    region_commit(region: Handle, offset: u64, len: u64) -> ();
+    region_decommit(region: Handle, offset: u64, len: u64) -> ();
+    region_snapshot(region: Handle, offset: u64, len: u64, flags: SnapshotFlags) -> Handle;
+    region_pin(region: Handle) -> ();
+    region_unpin(region: Handle) -> ();
+    grant(handle: Handle, via: Handle, mode: Mode, rights: Rights, flags: GrantFlags) -> Token;
     image_create(region: Handle, offset: u64, len: u64) -> Handle;
     cap_derive(handle: Handle, rights: Rights) -> Handle;
     cap_drop(handle: Handle) -> ();

@@ -16,6 +16,7 @@ mod images;
 mod memory;
 mod processes;
 mod rings;
+mod snapshots;
 mod system;
 mod transfers;
 
@@ -106,6 +107,7 @@ fn child(role: &str, env: &Env) -> u8 {
         memory::child,
         capabilities::child,
         transfers::child,
+        snapshots::child,
         rings::child,
         processes::child,
     ];
