@@ -83,6 +83,14 @@ impl Rights {
     /// What the creator of a ring gets at the consuming end.
     pub const RING_CONSUMER: Rights = Rights::RING_END.union(Rights::RECEIVE);
 
+    /// What the first holder of a resource gets.
+    pub const RESOURCE: Rights = Rights::GRANT
+        .union(Rights::MOVE)
+        .union(Rights::DUPLICATE)
+        .union(Rights::REVOKE)
+        .union(Rights::INSPECT)
+        .union(Rights::MANAGE);
+
     /// What the parent of a process gets.
     pub const PROCESS: Rights = Rights::WAIT
         .union(Rights::DESTROY)

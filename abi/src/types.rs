@@ -149,6 +149,8 @@ pub enum RegionKind {
     Ring = 2,
     /// The file system that the loader brought; nobody can write it.
     Initrd = 3,
+    /// A range of physical addresses that a device answers.
+    Device = 4,
 }
 
 /// Facts about a region, from `region_info`.

@@ -9,14 +9,14 @@ use spin::Once;
 
 use crate::machine::ipc;
 use crate::{
-    dispatch, faults, heap, init, measure, memory, random, ranks, sched, selfcheck, stats,
+    devices, dispatch, faults, heap, init, measure, memory, random, ranks, sched, selfcheck, stats,
 };
 
 /// The word that asks for what only the kernel can measure.
 const MEASURE: &str = "measure";
 
 /// What the heap has before anybody asks for more, in bytes.
-const FIRST_HEAP: u64 = 512 << 10;
+pub const FIRST_HEAP: u64 = 512 << 10;
 
 static BOOT_INFO: Once<&'static BootInfo> = Once::new();
 
@@ -50,9 +50,8 @@ fn main() -> ! {
     for apic_id in missing {
         println!("kernel: the CPU with APIC id {apic_id} does not start; going on without it");
     }
-    memory::init(info);
-    heap::ensure().expect("no memory for the kernel heap to grow");
-    ranks::check();
+    memory(info);
+    devices::init(info);
     selfcheck::canary::break_if_asked(info);
     if info.has_word(MEASURE) {
         measure::run();
@@ -75,6 +74,14 @@ fn main() -> ! {
         panic!("no first process: {error}");
     }
     sched::run_idle()
+}
+
+/// Brings up what is built on the memory that boot left, on the boot CPU.
+pub fn memory(info: &BootInfo) {
+    memory::init(info);
+    heap::ensure().expect("no memory for the kernel heap to grow");
+    ranks::check();
+    mm::lock::serve_while_spinning(|| ipc().memory().serve());
 }
 
 /// Set when memory and the scheduler are there for every CPU.

@@ -26,6 +26,8 @@ pub(crate) struct Leaf {
     pub(crate) present: u16,
 }
 
+static_assertions::assert_not_impl_any!(Leaf: Clone, Copy);
+
 impl Leaf {
     /// Whether it is a large leaf.
     pub(crate) fn is_large(&self) -> bool {

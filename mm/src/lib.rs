@@ -19,11 +19,14 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+// What is stale and not waited for is a bug, not a matter of taste.
+#![deny(unused_must_use)]
 
 extern crate alloc;
 
 mod access;
 mod commit;
+mod device;
 mod entry;
 mod fault;
 mod fixed;
@@ -39,6 +42,7 @@ mod reserve;
 mod shootdown;
 mod snapshot;
 mod space;
+mod sync;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -61,6 +65,7 @@ pub const LEAF_PAGES: u64 = abi::limits::LEAF_SIZE / abi::limits::PAGE_SIZE;
 pub struct Memory<M: Machine> {
     machine: M,
     shootdown: shootdown::Shootdown,
+    devices: device::Claims,
     koids: AtomicU64,
     /// As the machine tells it, for speed.
     zero: Frame,
@@ -73,6 +78,7 @@ impl<M: Machine> Memory<M> {
             zero: machine.zero_frame(),
             machine,
             shootdown: shootdown::Shootdown::new(),
+            devices: device::Claims::new(),
             koids: AtomicU64::new(1),
         }
     }

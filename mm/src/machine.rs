@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use abi::Error;
+
 use crate::{Entry, Frame, FrameMeta};
 
 /// The number of a CPU, from 0 without gaps.
@@ -63,6 +65,13 @@ pub enum Budget {
 /// The physical memory of a machine. Implementations are free to manage it as they like;
 /// [`FramePool`](crate::FramePool) does most of it.
 pub trait Frames {
+    /// Whether `count` frames from `first` on are a device's, and programs may have them. `Range`:
+    /// the machine can't address them; `Overlap`: memory, or what the machine itself drives.
+    /// `Unsupported`, unless implemented: no frames are.
+    fn check_device(&self, first: Frame, count: u64) -> Result<(), Error> {
+        let _ = (first, count);
+        Err(Error::Unsupported)
+    }
     /// Takes a free frame, of `node` while there is one. Its content is arbitrary.
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame>;
     /// Gives a frame back. With [`Budget::Reserved`] the promise that it came from is renewed.
@@ -110,7 +119,9 @@ pub trait Mmu {
     /// Clears W of an entry that others edit at the same time, by one locked read-modify-write
     /// (AcqRel).
     fn clear_writable(&self, table: Frame, index: usize);
-    /// Makes the current CPU translate by these tables, and forget what it cached by others.
+    /// Makes the current CPU translate by these tables, and forget what it cached by others. As a
+    /// load of CR3 is (SDM 3A 9.3), it is a full barrier: what the CPU stored before is visible to
+    /// all before it walks these tables.
     fn load_root(&self, root: Frame);
     /// Makes the current CPU forget what it cached for the page at `va`.
     fn flush_page(&self, va: u64);

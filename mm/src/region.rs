@@ -13,7 +13,7 @@ use abi::{Error, RegionKind, Rights};
 use crate::leaf::{EMPTY, Leaf, Page, owned_flags};
 use crate::lock::{Guard, Lock, Rank};
 use crate::reserve::Reserve;
-use crate::{Entry, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale};
+use crate::{Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale};
 
 /// How [`Memory::create_region`] makes a region.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +22,8 @@ pub struct RegionOptions {
     pub node: Option<usize>,
     /// Fill every page now.
     pub commit: bool,
+    /// A mapping may execute its pages.
+    pub execute: bool,
     /// One mapping may write while another executes.
     pub jit: bool,
     /// Promise nothing. Not with `commit`.
@@ -82,14 +84,20 @@ impl State {
     /// mapped. A flush of one page also drops what a CPU has cached of upper levels (Intel SDM
     /// volume 3, section 4.10.4.1); the other pages of a table still lead to the same frames.
     pub(crate) fn stale_pages<T>(&self, pages: Range<u64>, held: T) -> Stale<T> {
-        let mut covering = self
-            .mappings
-            .iter()
-            .filter_map(|mapping| Some((mapping, mapping.address_of(pages.start)?)));
-        match (covering.next(), covering.next()) {
-            (Some((mapping, va)), None) => {
+        let covering = || {
+            let mappings = self.mappings.iter();
+            mappings.filter_map(|mapping| Some((mapping.space(), mapping.address_of(pages.start)?)))
+        };
+        let mut rest = covering();
+        let first = rest.next();
+        match (first, rest.next()) {
+            (Some((space, va)), None) => {
+                Stale::in_space(held, space, Plan::range(va, pages.end - pages.start))
+            }
+            // Everybody has them at one address.
+            (Some((_, va)), Some(_)) if covering().all(|(_, other)| other == va) => {
                 let plan = Plan::range(va, pages.end - pages.start);
-                Stale::in_space(held, mapping.space(), plan)
+                Stale::in_spaces_range(held, covering().map(|(space, _)| space), plan)
             }
             _ => Stale::in_spaces(held, self.mappings.iter().map(|mapping| mapping.space())),
         }
@@ -212,10 +220,20 @@ impl Region {
         self.state.lock().fixed.get(index).copied()
     }
 
-    /// Whether all its pages allow the same, so that a mapping as a whole can be protected and
-    /// sealed.
+    /// Whether all its pages allow the same, so that a mapping as a whole can be protected.
     pub(crate) fn has_uniform_access(&self) -> bool {
-        matches!(self.kind, RegionKind::Anonymous | RegionKind::Initrd)
+        matches!(
+            self.kind,
+            RegionKind::Anonymous | RegionKind::Initrd | RegionKind::Device
+        )
+    }
+
+    /// `Invalid` for a mapping that could write what it executes (I14).
+    pub(crate) fn check_access(&self, access: Rights) -> Result<(), Error> {
+        match self.has_uniform_access() && access.contains(Rights::WRITE | Rights::EXECUTE) {
+            true => Err(Error::Invalid),
+            false => Ok(()),
+        }
     }
 
     /// Whether no two of its mappings may write and execute it. The pages of an image decide for
@@ -251,14 +269,17 @@ impl<M: Machine> Memory<M> {
         let pages = pages_for(len)?;
         let promised = if options.overcommit { 0 } else { pages };
         let kind = RegionKind::Anonymous;
-        let large = options.commit;
+        // The pages of a large leaf have no flags of their own.
+        let large = options.commit && !options.execute;
         let mut region = self.build_leaves(kind, len, 1, promised, options.node, large)?;
         region.jit = options.jit;
+        let mut empty = EMPTY;
+        empty.set(EntryFlags::NO_EXECUTE, !options.execute);
         if options.commit {
-            self.fill_all(&mut region)?;
+            self.fill_all(&mut region, owned_flags(empty))?;
             return Ok(Arc::new(region));
         }
-        self.allow_filling(&mut region, 0..pages);
+        self.allow_filling(&mut region, 0..pages, empty);
         if !options.overcommit {
             return Ok(Arc::new(region));
         }
@@ -281,9 +302,8 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Fills the pages of a region that nobody knows yet, where no large leaf has them.
-    fn fill_all(&self, region: &mut Region) -> Result<(), Error> {
+    fn fill_all(&self, region: &mut Region, flags: EntryFlags) -> Result<(), Error> {
         let (pages, node) = (region.pages, region.node);
-        let flags = owned_flags(EMPTY);
         let State { views, reserve, .. } = region.state_mut();
         for (number, leaf) in views[0].iter_mut().enumerate() {
             let Some(table) = leaf.table() else { continue };
@@ -305,15 +325,15 @@ impl<M: Machine> Memory<M> {
         let holes = LEAF_PAGES.checked_sub(pages).ok_or(Error::TooLarge)?;
         let len = LEAF_PAGES * PAGE_SIZE;
         let mut region = self.build(RegionKind::Anonymous, len, 1, pages, None)?;
-        self.allow_filling(&mut region, holes..LEAF_PAGES);
+        self.allow_filling(&mut region, holes..LEAF_PAGES, EMPTY);
         Ok(Arc::new(region))
     }
 
     /// Makes pages of a new region ones that are zeroed memory at their first touch.
-    fn allow_filling(&self, region: &mut Region, pages: Range<u64>) {
+    fn allow_filling(&self, region: &mut Region, pages: Range<u64>, empty: EntryFlags) {
         let state = region.state_mut();
         for page in pages {
-            self.store_page(state, 0, page, Entry::empty(EMPTY));
+            self.store_page(state, 0, page, Entry::empty(empty));
         }
     }
 
@@ -369,6 +389,10 @@ impl<M: Machine> Memory<M> {
         let mut state = region.lock();
         let claims = state.claims;
         state.reserve.end(&self.machine, region, claims, freed);
+        if region.kind == RegionKind::Device {
+            drop(state);
+            self.devices.release(region);
+        }
     }
 
     /// A region whose entries are all holes, with its leaf tables, and `frames` frames promised.

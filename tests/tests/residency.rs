@@ -279,6 +279,7 @@ fn a_guard_keeps_the_addresses_before_and_behind_free() {
 
 fn region_with(world: &World, jit: bool) -> Arc<Region> {
     let options = RegionOptions {
+        execute: true,
         jit,
         ..RegionOptions::default()
     };
@@ -305,7 +306,15 @@ fn no_two_mappings_write_and_execute_a_region_at_once() {
     protect(1, other, WRITE).unwrap();
     assert_eq!(protect(0, writer, EXECUTE), Err(Error::Busy));
     world.memory.unmap(&world.spaces[1], other).unwrap();
+    world.store(0, 0, writer, 5).unwrap_err();
     protect(0, writer, EXECUTE).unwrap();
+    let fetch = |space: usize, va| {
+        fake::on_cpu(space, || {
+            fake::touch(&world.memory, &world.spaces[space], va, Access::Execute)
+        })
+    };
+    fetch(0, writer).unwrap();
+    assert_eq!(world.store(0, 0, writer, 5), Err(Error::Denied));
     world.audit(std::slice::from_ref(&region));
     // A snapshot is memory of its own: what executes the source does not stop who writes the copy.
     let copy = world.snapshot(&region);
@@ -318,8 +327,18 @@ fn no_two_mappings_write_and_execute_a_region_at_once() {
 fn a_jit_region_may_be_written_here_and_executed_there_but_its_snapshot_not() {
     let world = World::new(2);
     let region = region_with(&world, true);
-    world.map(0, &region, WRITE);
-    world.map(1, &region, EXECUTE);
+    let writer = world.map(0, &region, WRITE);
+    let runner = world.map(1, &region, EXECUTE);
+    world.store(0, 0, writer, 5).unwrap();
+    let fetch = |cpu: usize, va| {
+        fake::on_cpu(cpu, || {
+            fake::touch(&world.memory, &world.spaces[cpu], va, Access::Execute)
+        })
+    };
+    fetch(1, runner).unwrap();
+    assert_eq!(fetch(0, writer), Err(Error::Denied));
+    assert_eq!(world.store(1, 1, runner, 6), Err(Error::Denied));
+    world.audit(std::slice::from_ref(&region));
     let copy = world.snapshot(&region);
     world.map(0, &copy, WRITE);
     let refused = world.try_map(1, &common::request(&copy, &world.permit, EXECUTE));

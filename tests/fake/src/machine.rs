@@ -24,6 +24,9 @@ pub struct Config {
     /// Frames that boot filled before the allocator was there. See
     /// [`FakeMachine::initrd`].
     pub initrd_frames: u64,
+    /// Frames of a device, between those of boot and those of the allocator. See
+    /// [`FakeMachine::device`].
+    pub device_frames: u64,
     /// Decides when interrupts arrive.
     pub seed: u64,
 }
@@ -35,8 +38,16 @@ impl Default for Config {
             cpus: 4,
             nodes: 1,
             initrd_frames: 0,
+            device_frames: 0,
             seed: 1,
         }
+    }
+}
+
+impl Config {
+    /// The number of the first frame of the allocator.
+    pub(crate) fn first_frame(&self) -> u64 {
+        1 + self.initrd_frames + self.device_frames
     }
 }
 
@@ -50,6 +61,9 @@ pub(crate) struct FakeCpu {
     pub(crate) space: Mutex<Option<Arc<AddressSpace>>>,
     /// Turns that it has waited since it last sent an interrupt.
     pub(crate) turns: AtomicU64,
+    pub(crate) kicks: AtomicU64,
+    pub(crate) page_flushes: AtomicU64,
+    pub(crate) full_flushes: AtomicU64,
 }
 
 /// A machine in which every translation stays cached until it is flushed.
@@ -60,6 +74,8 @@ pub struct FakeMachine {
     pub(crate) cpus: Vec<FakeCpu>,
     /// The CPUs that have an interrupt pending.
     pub(crate) pending: AtomicU64,
+    /// The CPUs that take none.
+    pub(crate) masked: AtomicU64,
     handler: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub(crate) random: Mutex<fastrand::Rng>,
     /// Calls that take memory until one fails; negative for never.
@@ -96,7 +112,7 @@ impl FakeMachine {
     pub fn new(config: Config) -> FakeMachine {
         assert!((1..=64).contains(&config.cpus) && config.nodes >= 1);
         ranks::watch();
-        let boot = 1 + config.initrd_frames;
+        let boot = config.first_frame();
         // The zero frame is behind those that the pool has.
         let frames = config.frames;
         let total = (boot + frames + 1) as usize;
@@ -112,6 +128,7 @@ impl FakeMachine {
                 .take(config.cpus)
                 .collect(),
             pending: AtomicU64::new(0),
+            masked: AtomicU64::new(0),
             handler: OnceLock::new(),
             random: Mutex::new(fastrand::Rng::with_seed(config.seed)),
             failing: AtomicI64::new(-1),
@@ -178,6 +195,12 @@ impl FakeMachine {
     /// The first of the frames that boot filled; they hold poison until a test writes them.
     pub fn initrd(&self) -> Frame {
         Frame::from_number(1)
+    }
+
+    /// The first frame of the device. What lies before it is boot's, what follows its last is the
+    /// allocator's.
+    pub fn device(&self) -> Frame {
+        Frame::from_number(1 + self.config.initrd_frames)
     }
 
     /// Makes the call after `calls` more that take or promise open memory fail, once.
@@ -343,10 +366,26 @@ impl FakeMachine {
         }
     }
 
-    /// Lets a CPU run its interrupt handler, if an interrupt is pending for it.
+    /// How often a CPU was asked to interrupt its work.
+    pub fn kicks(&self, cpu: CpuId) -> u64 {
+        self.cpus[cpu].kicks.load(Ordering::Relaxed)
+    }
+
+    /// How often a CPU was told to forget one page, and how often everything, since it was last
+    /// asked.
+    pub fn take_flushes(&self, cpu: CpuId) -> (u64, u64) {
+        let cpu = &self.cpus[cpu];
+        (
+            cpu.page_flushes.swap(0, Ordering::Relaxed),
+            cpu.full_flushes.swap(0, Ordering::Relaxed),
+        )
+    }
+
+    /// Lets a CPU run its interrupt handler, if an interrupt is pending for it and it takes any.
     pub fn deliver(&self, cpu: CpuId) {
         let bit = 1 << cpu;
-        if self.pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0
+        if self.masked.load(Ordering::Acquire) & bit == 0
+            && self.pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0
             && let Some(handler) = self.handler.get()
         {
             on_cpu(cpu, handler);

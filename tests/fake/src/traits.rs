@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use abi::Error;
 use mm::{
     Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FrameState, Frames, Mmu,
 };
@@ -13,6 +14,18 @@ use crate::{FakeMachine, current_cpu};
 const MAX_TURNS: u64 = 1_000_000;
 
 impl Frames for FakeMachine {
+    fn check_device(&self, first: Frame, count: u64) -> Result<(), Error> {
+        let end = first.number() + count;
+        if end > self.arena.frames() {
+            return Err(Error::Range);
+        }
+        let device = self.device().number()..self.config.first_frame();
+        if first.number() < device.start || end > device.end {
+            return Err(Error::Overlap);
+        }
+        Ok(())
+    }
+
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
         if budget == Budget::Open && self.fails_now() {
             return None;
@@ -49,7 +62,7 @@ impl Frames for FakeMachine {
     }
 
     fn zero_frame(&self) -> Frame {
-        Frame::from_number(1 + self.config.initrd_frames + self.config.frames)
+        Frame::from_number(self.config.first_frame() + self.config.frames)
     }
 
     fn meta(&self, frame: Frame) -> &FrameMeta {
@@ -122,11 +135,15 @@ impl Mmu for FakeMachine {
     }
 
     fn flush_page(&self, va: u64) {
-        lock(&self.cpus[current_cpu()].tlb).flush_page(va);
+        let cpu = &self.cpus[current_cpu()];
+        cpu.page_flushes.fetch_add(1, Ordering::Relaxed);
+        lock(&cpu.tlb).flush_page(va);
     }
 
     fn flush_all(&self) {
-        lock(&self.cpus[current_cpu()].tlb).flush_all();
+        let cpu = &self.cpus[current_cpu()];
+        cpu.full_flushes.fetch_add(1, Ordering::Relaxed);
+        lock(&cpu.tlb).flush_all();
     }
 
     fn init_root(&self, root: Frame) {
@@ -144,6 +161,9 @@ impl Cpus for FakeMachine {
     fn kick(&self, cpus: CpuSet) {
         assert!(cpus.iter().all(|cpu| cpu < self.config.cpus));
         self.cpus[current_cpu()].turns.store(0, Ordering::Relaxed);
+        for cpu in cpus.iter() {
+            self.cpus[cpu].kicks.fetch_add(1, Ordering::Relaxed);
+        }
         self.pending.fetch_or(cpus.0, Ordering::AcqRel);
     }
 

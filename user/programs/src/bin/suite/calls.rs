@@ -5,7 +5,8 @@
 
 use abi::{CapInfo, RegionInfo, RingEnds, RingGeometry, UserPtr};
 use rt::{
-    Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, Rights, SnapshotFlags, Token, sys,
+    CachePolicy, Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, Rights, SnapshotFlags,
+    Token, sys,
 };
 
 /// Reads a word.
@@ -62,6 +63,8 @@ wrap! {
     region_pin(region: Handle) -> ();
     region_unpin(region: Handle) -> ();
     grant(handle: Handle, via: Handle, mode: Mode, rights: Rights, flags: GrantFlags) -> Token;
+    resource_part(resource: Handle, address: u64, len: u64) -> Handle;
+    region_device(resource: Handle, address: u64, len: u64, policy: CachePolicy) -> Handle;
     image_create(region: Handle, offset: u64, len: u64) -> Handle;
     cap_derive(handle: Handle, rights: Rights) -> Handle;
     cap_drop(handle: Handle) -> ();
@@ -71,6 +74,12 @@ wrap! {
     ring_map(end: Handle) -> u64;
     ring_wait(end: Handle, seen: u32, deadline: u64) -> ();
     process_kill(process: Handle) -> ();
+}
+
+/// A region of memory.
+pub fn region_create(len: u64, flags: RegionFlags, node: u64) -> Result<Handle, Error> {
+    // SAFETY: the call touches no memory.
+    unsafe { sys::region_create(len, flags, CachePolicy::WriteBack, node) }
 }
 
 /// A region of `len` bytes.
