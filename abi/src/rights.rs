@@ -116,6 +116,9 @@ bitflags! {
         /// Promise nothing: pages come from free memory when they are touched, and when there is none
         /// the region is lost.
         const OVERCOMMIT = 1 << 3;
+        /// Frames that follow one another, all of them there from the beginning, and the MANAGE
+        /// right, by which `region_info` tells where. Not with another flag but COMMIT.
+        const CONTIGUOUS = 1 << 4;
     }
 }
 

@@ -409,10 +409,10 @@ impl<M: Machine> Memory<M> {
     /// Takes writing away from every mapping of a region, waits until no CPU can write, and lets
     /// nobody have it again.
     ///
-    /// `Unsupported`: a ring, an image or device memory. `Revoked`: destroyed meanwhile. `NoMemory`: it
-    /// had overcommitted and is lost.
+    /// `Unsupported`: fixed frames, or an image. `Revoked`: destroyed meanwhile. `NoMemory`: it had
+    /// overcommitted and is lost.
     pub fn seal(&self, region: &Region) -> Result<(), Error> {
-        if !region.has_uniform_access() || region.kind() == RegionKind::Device {
+        if !matches!(region.kind(), RegionKind::Anonymous | RegionKind::Initrd) {
             return Err(Error::Unsupported);
         }
         let mut state = region.lock();

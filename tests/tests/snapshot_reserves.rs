@@ -317,7 +317,7 @@ fn a_family_returns_all_promises_whichever_member_ends_last() {
         world.set_word(&copy, 0, 1).unwrap();
         world.set_word(&third, 1, 2).unwrap();
         world.memory.decommit(&region, 0, 4096).unwrap();
-        let mut all = vec![Some(region), Some(copy), Some(third)];
+        let mut all = [Some(region), Some(copy), Some(third)];
         for at in order {
             let gone = all[at].take().unwrap();
             world.memory.destroy_region(&gone);

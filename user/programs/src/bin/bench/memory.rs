@@ -5,11 +5,11 @@ use rt::{CachePolicy, Error, Handle, MapFlags, Mode, RegionFlags, Rights, sys};
 
 use crate::measure::{least, report, time};
 
-const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
-const PAGE: u64 = 4096;
+pub const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
+pub const PAGE: u64 = 4096;
 
 /// Pages of the large mapping: 1 GiB.
-const LARGE: u64 = 262_144;
+pub const LARGE: u64 = 262_144;
 
 pub fn run() {
     for (pages, map, unmap, protect, moved) in [
@@ -31,7 +31,7 @@ pub fn run() {
     report("life_256", least(|| life(256)));
 }
 
-fn committed(pages: u64) -> Result<Handle, Error> {
+pub fn committed(pages: u64) -> Result<Handle, Error> {
     // SAFETY: the call touches no memory.
     unsafe {
         sys::region_create(
@@ -43,19 +43,19 @@ fn committed(pages: u64) -> Result<Handle, Error> {
     }
 }
 
-fn map(region: Handle, access: Rights) -> u64 {
+pub fn map(region: Handle, access: Rights) -> u64 {
     // SAFETY: a new mapping where nothing is mapped touches nobody's memory.
     let mapped = unsafe { sys::map(region, 0, 0, 0, access, MapFlags::empty()) };
     expect!(mapped, "bench: map")
 }
 
-fn unmap(address: u64) {
+pub fn unmap(address: u64) {
     // SAFETY: nothing refers to what the benchmark maps.
     expect!(unsafe { sys::unmap(address) }, "bench: unmap");
 }
 
 /// Touches a page.
-fn touch(address: u64) {
+pub fn touch(address: u64) {
     // SAFETY: the address is mapped for writing and belongs to the benchmark.
     unsafe { (address as *mut u8).write_volatile(1) };
 }

@@ -56,7 +56,6 @@ wrap! {
     protect(address: u64, rights: Rights) -> ();
     region_seal(region: Handle) -> ();
     region_destroy(region: Handle) -> ();
-    region_create(len: u64, flags: RegionFlags, node: u64) -> Handle;
     region_commit(region: Handle, offset: u64, len: u64) -> ();
     region_decommit(region: Handle, offset: u64, len: u64) -> ();
     region_snapshot(region: Handle, offset: u64, len: u64, flags: SnapshotFlags) -> Handle;

@@ -58,7 +58,6 @@ pub fn instant(_: &Case) {
 
 pub fn chain(_: &Case) {
     let handle = region(LEAF_SIZE + 2 * PAGE);
-    let start = map_all(handle, READ_WRITE);
     let mut chain = [handle; 6];
     for depth in 1..chain.len() {
         let last = map_all(chain[depth - 1], READ_WRITE);
