@@ -288,23 +288,50 @@ fn run_cases(machine: &Machine, filter: Option<&str>) -> Run {
 
 #[test]
 fn the_suite_passes_on_two_cpus() {
-    run_suite(&Machine::default());
+    run_suite(&Machine::default(), None);
 }
 
 #[test]
 fn the_suite_passes_on_four_cpus() {
-    run_suite(&Machine {
+    let machine = Machine {
         cpus: 4,
         ..Machine::default()
-    });
+    };
+    run_suite(&machine, None);
 }
 
 #[test]
 fn the_suite_passes_on_a_cpu_without_the_newer_protections() {
-    run_suite(&Machine {
+    let machine = Machine {
         cpu_model: "qemu64".into(),
         ..Machine::default()
-    });
+    };
+    run_suite(&machine, None);
+}
+
+/// The groups whose cases depend on which CPU does what first.
+const CONCURRENT: &str = "memory.,transfers.,snapshots.,capabilities.revoke";
+
+/// Runs the suite of what processes do to memory at the same time, once for each seed.
+fn run_schedules(cpus: u32, seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let machine = Machine {
+            cpus,
+            seed: Some(seed),
+            ..Machine::default()
+        };
+        run_suite(&machine, Some(CONCURRENT));
+    }
+}
+
+#[test]
+fn memory_is_handed_over_whole_in_ten_schedules_of_two_cpus() {
+    run_schedules(2, 0..10);
+}
+
+#[test]
+fn memory_is_handed_over_whole_in_ten_schedules_of_four_cpus() {
+    run_schedules(4, 10..20);
 }
 
 #[test]
