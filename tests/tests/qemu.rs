@@ -288,25 +288,23 @@ fn run_cases(machine: &Machine, filter: Option<&str>) -> Run {
 
 #[test]
 fn the_suite_passes_on_two_cpus() {
-    run_suite(&Machine::default(), None);
+    run_suite(&Machine::default());
 }
 
 #[test]
 fn the_suite_passes_on_four_cpus() {
-    let machine = Machine {
+    run_suite(&Machine {
         cpus: 4,
         ..Machine::default()
-    };
-    run_suite(&machine, None);
+    });
 }
 
 #[test]
 fn the_suite_passes_on_a_cpu_without_the_newer_protections() {
-    let machine = Machine {
+    run_suite(&Machine {
         cpu_model: "qemu64".into(),
         ..Machine::default()
-    };
-    run_suite(&machine, None);
+    });
 }
 
 /// The groups whose cases depend on which CPU does what first.
@@ -320,7 +318,7 @@ fn run_schedules(cpus: u32, seeds: std::ops::Range<u64>) {
             seed: Some(seed),
             ..Machine::default()
         };
-        run_suite(&machine, Some(CONCURRENT));
+        run_cases(&machine, Some(CONCURRENT));
     }
 }
 
