@@ -293,7 +293,7 @@ fn what_is_pinned_is_never_lost() {
         Err(Error::Unsupported)
     );
     assert_eq!(copy.pin_count(), 0);
-    let permit = Arc::new(Permit::new());
+    let permit: Arc<Permit> = Arc::new(Permit::new());
     let kept = world.snapshot(&region);
     world.memory.pin(&kept, &permit).unwrap();
     let rest = world.take_the_rest();

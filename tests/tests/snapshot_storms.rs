@@ -31,8 +31,7 @@ fn storm(disturb: impl Fn(&World, &Arc<Region>, u64) + Sync) {
         let start = Barrier::new(4);
         let copies = thread::scope(|scope| {
             let (world, region, start, running) = (&world, &region, &start, &running);
-            for cpu in 0..2 {
-                let va = vas[cpu];
+            for (cpu, &va) in vas.iter().enumerate() {
                 scope.spawn(move || {
                     start.wait();
                     // Page by page in order, so that no page is ever ahead of the one before.
@@ -227,11 +226,11 @@ fn readers_of_a_shared_table_show_its_empty_pages_at_the_same_time() {
             .collect();
         thread::scope(|scope| {
             let (world, vas) = (&world, &vas);
-            for cpu in 0..4 {
+            for (cpu, &start) in vas.iter().enumerate() {
                 scope.spawn(move || {
                     for at in 0..64 {
                         let expected = if at == 0 { 7 } else { 0 };
-                        let va = page(vas[cpu], at);
+                        let va = page(start, at);
                         assert_eq!(world.load(cpu, cpu, va), Ok(expected));
                         if cpu == 3 && at % 8 == 0 {
                             world.store(cpu, cpu, va, 9).unwrap();
