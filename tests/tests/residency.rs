@@ -182,7 +182,7 @@ fn a_pinned_region_has_all_its_frames_and_they_stay() {
     let region = world.region(4);
     world.set_word(&region, 1, 7).unwrap();
     let copy = world.snapshot(&region);
-    let permit = Arc::new(Permit::new());
+    let permit: Arc<Permit> = Arc::new(Permit::new());
     world.memory.pin(&copy, &permit).unwrap();
     world.memory.pin(&copy, &world.permit).unwrap();
     assert_eq!((copy.pin_count(), copy.present_pages()), (2, 4));
@@ -236,7 +236,7 @@ fn what_is_sealed_is_pinned_where_it_is() {
 fn a_pin_needs_authority_that_lives_and_goes_with_it() {
     let world = World::new(1);
     let region = world.region(1);
-    let permit = Arc::new(Permit::new());
+    let permit: Arc<Permit> = Arc::new(Permit::new());
     world.memory.pin(&region, &permit).unwrap();
     permit.set_live(false);
     world.memory.detach(&region, |permit| !permit.is_live());
