@@ -251,13 +251,14 @@ fn a_pinned_region_is_neither_moved_nor_copied_nor_destroyed() {
 
 #[test]
 fn pins_go_with_the_capability_that_they_were_made_under() {
-    for how in 0..4 {
+    for (how, count) in (0..4).flat_map(|how| [(how, 1), (how, 2)]) {
         let realm = Realm::new(2);
         let mine = realm.region(0, 1);
         let region = realm.region_of(0, mine);
         let theirs = realm.give(0, mine, 1, Mode::Share);
-        pin(&realm, 1, theirs).unwrap();
-        pin(&realm, 1, theirs).unwrap();
+        for _ in 0..count {
+            pin(&realm, 1, theirs).unwrap();
+        }
         assert_eq!(snapshot(&realm, 0, mine), Err(Error::Pinned));
         // The pins of another capability are not one's own to take back.
         let not_mine = realm.ipc.unpin_region(&realm.domains[0], mine);
@@ -267,7 +268,7 @@ fn pins_go_with_the_capability_that_they_were_made_under() {
             1 => assert_eq!(realm.revoke(0, mine), Ok(1)),
             2 => realm.exit(1),
             _ => {
-                for _ in 0..2 {
+                for _ in 0..count {
                     let domain = &realm.domains[1];
                     realm.ipc.unpin_region(domain, theirs).unwrap();
                 }
