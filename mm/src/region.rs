@@ -124,6 +124,12 @@ impl Region {
         self.state.lock().fixed.get(index).copied()
     }
 
+    /// The frame of a leaf table, for whoever audits them; `None` when there is no such table.
+    pub fn leaf_table(&self, view: usize, leaf: usize) -> Option<Frame> {
+        let state = self.state.lock();
+        state.views.get(view)?.get(leaf).map(|table| table.0)
+    }
+
     /// Whether all its pages allow the same, so that a mapping as a whole can be protected and
     /// sealed.
     pub(crate) fn has_uniform_access(&self) -> bool {

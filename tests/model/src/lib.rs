@@ -1,0 +1,36 @@
+//! An independent model of Handover's memory and authority, and programs that compare the two.
+//!
+//! A [`Program`] runs on the real crates over the imitated machine and on the model at once.
+//! After every step the answers have to be the same, and [`check`](Run::check) walks the real page
+//! tables, the metadata of every frame and the TLB of every CPU, and compares them with what the
+//! model knows by value. What fails is made short and printed as a program that can be pasted into
+//! a test.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod property;
+mod run;
+pub mod spec;
+mod step;
+mod strategy;
+mod subject;
+
+pub use property::{execute, search, steps_to_run};
+pub use run::{Outcome, Run};
+pub use step::{ParseError, Place, Program, Step};
+pub use strategy::{program, step};
+pub use subject::{Answer, Subject, Value};
+
+/// Places for processes. Who has ended can be followed by another.
+pub const PROCESSES: usize = 3;
+/// CPUs of the machine.
+pub const CPUS: usize = 4;
+/// Registers of a process for handles, and for addresses of mappings.
+pub const REGISTERS: usize = 6;
+/// Registers for tokens.
+pub const TOKENS: usize = 4;
+/// Frames of the machine.
+pub const FRAMES: u64 = 2200;
+/// Where the mappings of a process cluster.
+pub const BASE: u64 = 0x4000_0000;

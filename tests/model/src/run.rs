@@ -1,0 +1,333 @@
+//! One program on both: the crates and the model.
+
+use abi::{Error, Rights};
+use mm::Region;
+use std::sync::Arc;
+
+use crate::spec::{Spec, Wanted};
+use crate::subject::{Answer, Subject, Value};
+use crate::{FRAMES, PROCESSES, REGISTERS, Step, TOKENS};
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It said nothing: what it names is not there.
+    Nothing,
+    /// It was answered, as the model says.
+    Answered(Answer),
+    /// Memory was made to fail, and it was answered so.
+    Failed,
+}
+
+/// The crates and the model side by side.
+pub struct Run {
+    /// The crates.
+    pub subject: Subject,
+    /// The model.
+    pub spec: Spec,
+    /// The real region behind each of the model's.
+    pub regions: Vec<Option<Arc<Region>>>,
+    /// The model's number of the process in each place.
+    pub processes: [usize; PROCESSES],
+    /// The model's numbers of what is in the registers.
+    pub handles: [[usize; REGISTERS]; PROCESSES],
+    /// The same for tokens.
+    pub tokens: [usize; TOKENS],
+    /// `known[a][b]`: whom process a believes to be in place b.
+    pub known: [[usize; PROCESSES]; PROCESSES],
+}
+
+impl Run {
+    /// Both at their beginning. The seed decides when interrupts arrive.
+    pub fn new(seed: u64) -> Run {
+        let mut spec = Spec {
+            frames: FRAMES,
+            ..Spec::default()
+        };
+        let processes = std::array::from_fn(|_| spec.start());
+        Run {
+            subject: Subject::new(seed),
+            spec,
+            regions: Vec::new(),
+            processes,
+            handles: Default::default(),
+            tokens: Default::default(),
+            known: [processes; PROCESSES],
+        }
+    }
+
+    /// Does one step on both and compares the answers.
+    ///
+    /// # Panics
+    /// When they differ.
+    pub fn step(&mut self, step: Step) -> Outcome {
+        let upper_tables = self.upper_tables();
+        let Some(answer) = self.subject.perform(step) else {
+            return Outcome::Nothing;
+        };
+        let failed = self.subject.machine().stop_failing();
+        if failed && answer == Err(Error::NoMemory) {
+            return Outcome::Failed;
+        }
+        self.judge(step, answer, upper_tables);
+        self.spec.collect();
+        for (region, real) in self.spec.regions.iter().zip(&mut self.regions) {
+            if region.gone {
+                *real = None;
+            }
+        }
+        Outcome::Answered(answer)
+    }
+
+    /// Compares an answer with the model's, and lets the model go on.
+    fn judge(&mut self, step: Step, answer: Answer, upper_tables: u64) {
+        match step {
+            Step::Create {
+                process,
+                handle,
+                pages,
+                ..
+            } => {
+                let expected = self.spec.create(self.processes[process], pages, upper_tables);
+                self.bind_handle(process, handle, answer, expected);
+                if expected.is_ok() {
+                    let real = self.subject.handles[process][handle].expect("it was just bound");
+                    let domain = &self.subject.domains[process];
+                    let region = self.subject.ipc.region_of(domain, real, Rights::empty());
+                    self.regions.push(Some(region.expect("it was just made")));
+                }
+            }
+            Step::Derive {
+                process,
+                from,
+                handle,
+                rights,
+            } => {
+                let expected = self.spec.derive(self.handles[process][from], rights);
+                self.bind_handle(process, handle, answer, expected);
+            }
+            Step::Drop { process, handle } => {
+                let expected = self.spec.drop_handle(self.handles[process][handle]);
+                same(answer, expected);
+            }
+            Step::Revoke { process, handle } => {
+                let expected = self.spec.revoke(self.handles[process][handle]);
+                assert_eq!(answer, expected.map(Value::Word));
+            }
+            Step::Destroy { process, handle } => {
+                let expected = self.spec.destroy(self.handles[process][handle]);
+                same(answer, expected);
+            }
+            Step::Seal { process, handle } => {
+                let expected = self.spec.seal(self.handles[process][handle]);
+                same(answer, expected);
+            }
+            Step::Map { .. } => self.judge_map(step, answer, upper_tables),
+            Step::Unmap { process, mapping } => {
+                if let Some(va) = self.subject.address(process, mapping) {
+                    one_of(answer, &self.spec.unmap(self.processes[process], va));
+                }
+            }
+            Step::Protect {
+                process,
+                mapping,
+                access,
+            } => {
+                if let Some(va) = self.subject.address(process, mapping) {
+                    one_of(answer, &self.spec.protect(self.processes[process], va, access));
+                }
+            }
+            Step::Enter { .. } | Step::Idle { .. } => same(answer, Ok(())),
+            Step::Load { .. } | Step::Store { .. } | Step::Fetch { .. } => {
+                self.judge_access(step, answer);
+            }
+            Step::Read {
+                process,
+                handle,
+                page,
+                word,
+            } => {
+                let handle = self.handles[process][handle];
+                let expected = self.spec.kernel_reach(handle, page, Rights::READ);
+                let expected =
+                    expected.map(|(region, page)| self.spec.regions[region].page(page)[word]);
+                assert_eq!(answer, expected.map(Value::Word));
+            }
+            Step::Write {
+                process,
+                handle,
+                page,
+                word,
+                value,
+            } => {
+                let handle = self.handles[process][handle];
+                let expected = self.spec.kernel_reach(handle, page, Rights::WRITE);
+                same(answer, expected.map(drop));
+                if let Ok((region, page)) = expected {
+                    self.spec.write(region, page, word, value);
+                }
+            }
+            Step::Grant {
+                process,
+                handle,
+                to,
+                token,
+                mode,
+                rights,
+            } => {
+                let handle = self.handles[process][handle];
+                let to = self.known[process][to];
+                let expected = self.spec.grant(handle, to, mode, rights);
+                same(answer, expected.map(drop));
+                if let (Ok(Value::Token(real)), Ok(number)) = (answer, expected) {
+                    self.subject.tokens[token] = Some(real);
+                    self.tokens[token] = number;
+                }
+            }
+            Step::Accept {
+                process,
+                token,
+                from,
+                handle,
+            } => {
+                let (by, grantor) = (self.processes[process], self.known[process][from]);
+                let expected = self.spec.accept(self.tokens[token], by, grantor);
+                self.bind_handle(process, handle, answer, expected);
+            }
+            Step::Cancel { process, token } => {
+                let expected = self.spec.cancel(self.tokens[token], self.processes[process]);
+                same(answer, expected);
+            }
+            Step::Exit { process } => self.spec.exit(self.processes[process]),
+            Step::Start { process } => {
+                let expected = match self.spec.available(upper_tables) {
+                    0 => Err(Error::NoMemory),
+                    _ => Ok(()),
+                };
+                same(answer, expected);
+                if expected.is_ok() {
+                    let number = self.spec.start();
+                    self.processes[process] = number;
+                    self.known[process] = self.processes;
+                    for other in 0..PROCESSES {
+                        if !self.subject.ended[other] {
+                            self.known[other][process] = number;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn judge_map(&mut self, step: Step, answer: Answer, upper_tables: u64) {
+        let Step::Map {
+            process,
+            handle,
+            mapping,
+            place,
+            offset,
+            len,
+            access,
+        } = step
+        else {
+            return;
+        };
+        let (number, handle) = (self.processes[process], self.handles[process][handle]);
+        let wanted = Wanted {
+            place,
+            offset,
+            len,
+            access,
+        };
+        match (self.spec.check_map(number, handle, wanted), answer) {
+            (Ok(_), Ok(Value::Address(va))) => {
+                self.spec.map(number, handle, wanted, va);
+                self.subject.mappings[process][mapping] = Some(va);
+            }
+            // At most two tables for each end of it; those made before the last stay.
+            (Ok(_) | Err(Error::Sealed), Err(Error::NoMemory)) => {
+                assert!(self.spec.available(upper_tables) < 4, "there was memory");
+            }
+            (expected, answer) => same(answer, expected.map(drop)),
+        }
+    }
+
+    fn judge_access(&mut self, step: Step, answer: Answer) {
+        let (cpu, mapping, page, word, access) = match step {
+            Step::Load {
+                cpu,
+                mapping,
+                page,
+                word,
+            } => (cpu, mapping, page, word, Rights::READ),
+            Step::Store {
+                cpu,
+                mapping,
+                page,
+                word,
+                ..
+            } => (cpu, mapping, page, word, Rights::WRITE),
+            Step::Fetch { cpu, mapping, page } => (cpu, mapping, page, 0, Rights::EXECUTE),
+            _ => return,
+        };
+        let (Some(place), Some(va)) = (
+            self.subject.running[cpu],
+            self.subject.target(cpu, mapping, page, word),
+        ) else {
+            return;
+        };
+        match (self.spec.reach(self.processes[place], va, access), step) {
+            (Ok((region, page)), Step::Load { .. }) => {
+                let value = self.spec.regions[region].page(page)[word];
+                assert_eq!(answer, Ok(Value::Word(value)));
+            }
+            (Ok((region, page)), Step::Store { value, .. }) => {
+                assert_eq!(answer, Ok(Value::Done));
+                self.spec.write(region, page, word, value);
+            }
+            (Ok(_), _) => assert_eq!(answer, Ok(Value::Done)),
+            (Err(errors), _) => match answer {
+                Err(error) => assert!(errors.contains(&error), "{error:?}, not {errors:?}"),
+                Ok(value) => panic!("{value:?}, not {errors:?}"),
+            },
+        }
+    }
+
+    /// Both have a new handle, or the same reason why not.
+    fn bind_handle(
+        &mut self,
+        process: usize,
+        register: usize,
+        answer: Answer,
+        expected: Result<usize, Error>,
+    ) {
+        same(answer, expected.map(drop));
+        if let (Ok(Value::Handle(real)), Ok(number)) = (answer, expected) {
+            self.subject.handles[process][register] = Some(real);
+            self.handles[process][register] = number;
+        }
+    }
+
+    /// Ends every process and checks that nothing is left.
+    pub fn finish(mut self) {
+        for process in 0..PROCESSES {
+            self.step(Step::Exit { process });
+            self.check(true);
+        }
+        assert_eq!(self.subject.ipc.object_count(), 0, "objects");
+        let counts = fake::counts(self.subject.memory());
+        assert_eq!((counts.free, counts.available), (FRAMES, FRAMES));
+        assert!(self.spec.regions.iter().all(|region| region.gone));
+    }
+}
+
+/// The answer is the only right one.
+fn same(answer: Answer, expected: Result<(), Error>) {
+    assert_eq!(answer.map(|_| ()), expected);
+}
+
+/// The answer is one of several that are right.
+fn one_of(answer: Answer, expected: &[Result<(), Error>]) {
+    let answer = answer.map(|_| ());
+    assert!(expected.contains(&answer), "{answer:?}, not one of {expected:?}");
+}
