@@ -36,6 +36,19 @@ impl FakeMachine {
         lock(&self.cpus[cpu].tlb).root
     }
 
+    /// The leaf tables that a CPU has cached the way to, by the 2 MiB that each stands for.
+    pub fn cached_tables(&self, cpu: CpuId) -> Vec<Translation> {
+        let tlb = lock(&self.cpus[cpu].tlb);
+        let user = tlb.directories.iter().filter(|(_, at)| at.allowed.user);
+        user.map(|(part, cached)| Translation {
+            va: part << 21,
+            frame: cached.frame,
+            write: cached.allowed.write,
+            execute: cached.allowed.execute,
+        })
+        .collect()
+    }
+
     /// What a CPU has cached for ring 3, page by page.
     pub fn cached(&self, cpu: CpuId) -> Vec<Translation> {
         let tlb = lock(&self.cpus[cpu].tlb);

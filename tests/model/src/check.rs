@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use abi::Rights;
-use abi::limits::{LEAF_SIZE, PAGE_SIZE};
+use abi::limits::LEAF_SIZE;
+use fake::{FakeMachine, Translation};
 use mm::{EntryFlags, Frame, FrameState, Frames};
 
-use crate::spec::{LEAF_PAGES, Page, Region, WORDS};
+use crate::spec::{LEAF_PAGES, Mapping, Page, Region, WORDS};
 use crate::{CPUS, FRAMES, PROCESSES, Run};
 
 /// What is counted anew of each frame.
@@ -47,7 +48,10 @@ impl Run {
             };
             let spec = &self.spec.regions[number];
             let tables: Vec<Frame> = (0..spec.leaves() as usize)
-                .map(|leaf| real.leaf_table(0, leaf).expect("it has as many leaf tables"))
+                .map(|leaf| {
+                    real.leaf_table(0, leaf)
+                        .expect("it has as many leaf tables")
+                })
                 .collect();
             assert_eq!(real.leaf_table(0, tables.len()), None);
             for table in &tables {
@@ -158,7 +162,11 @@ impl Run {
     /// What is attached to a space is exactly what the model has mapped, and allows no more.
     fn check_space(&self, process: usize, upper: &Upper, leaves: &[Vec<Frame>]) {
         let number = self.processes[process];
-        let live = self.spec.mappings.iter().filter(|m| m.process == number && !m.dead);
+        let live = self
+            .spec
+            .mappings
+            .iter()
+            .filter(|m| m.process == number && !m.dead);
         let mut expected = 0;
         for mapping in live {
             let region = self.spec.capabilities[mapping.capability].region;
@@ -172,7 +180,8 @@ impl Run {
                 let execute = mapping.access.contains(Rights::EXECUTE);
                 assert_eq!(!entry.has(EntryFlags::NO_EXECUTE), execute, "X at {va:#x}");
                 let writable = entry.has(EntryFlags::WRITABLE);
-                let may = mapping.access.contains(Rights::WRITE) && !self.spec.regions[region].sealed;
+                let may =
+                    mapping.access.contains(Rights::WRITE) && !self.spec.regions[region].sealed;
                 assert!(!writable || may, "W at {va:#x}");
                 expected += 1;
             }
@@ -181,26 +190,50 @@ impl Run {
     }
 
     /// Every frame is what the walks found it to be, with as many owners (I1, I2, I11).
-    fn check_frames(&self, machine: &fake::FakeMachine, counted: &[Counted]) {
+    fn check_frames(&self, machine: &FakeMachine, counted: &[Counted]) {
         let (mut free, mut upper_tables) = (0, 0);
         for (number, count) in counted.iter().enumerate().skip(1) {
             let frame = Frame::from_number(number as u64);
             let meta = machine.meta(frame);
             upper_tables += u64::from(count.upper);
             let state = match count {
-                Counted { tables: 1.., pages: 0, upper: false } => FrameState::Table,
-                Counted { tables: 0, pages: 0, upper: true } => FrameState::Table,
-                Counted { tables: 0, pages: 1.., upper: false } => FrameState::Region,
-                Counted { tables: 0, pages: 0, upper: false } => FrameState::Free,
+                Counted {
+                    tables: 1..,
+                    pages: 0,
+                    upper: false,
+                } => FrameState::Table,
+                Counted {
+                    tables: 0,
+                    pages: 0,
+                    upper: true,
+                } => FrameState::Table,
+                Counted {
+                    tables: 0,
+                    pages: 1..,
+                    upper: false,
+                } => FrameState::Region,
+                Counted {
+                    tables: 0,
+                    pages: 0,
+                    upper: false,
+                } => FrameState::Free,
                 _ => panic!("{frame:?} is several things at once"),
             };
             assert_eq!(meta.state(), state, "{frame:?}");
-            assert_eq!(meta.owners(), count.tables + count.pages, "owners of {frame:?}");
+            assert_eq!(
+                meta.owners(),
+                count.tables + count.pages,
+                "owners of {frame:?}"
+            );
             free += u64::from(state == FrameState::Free);
         }
         let pool = machine.pool();
         assert_eq!(pool.free_frames(), free, "free frames");
-        assert_eq!(pool.available(), self.spec.available(upper_tables), "promises");
+        assert_eq!(
+            pool.available(),
+            self.spec.available(upper_tables),
+            "promises"
+        );
     }
 
     /// An edge is writable only if its target has one owner (I3).
@@ -219,7 +252,10 @@ impl Run {
             for (va, entry) in self.upper(process).attached {
                 if let Some(table) = entry.frame().filter(|_| entry.has(EntryFlags::WRITABLE)) {
                     let owners = counted[table.number() as usize].tables;
-                    assert_eq!(owners, 1, "the leaf table at {va:#x} is writable and shared");
+                    assert_eq!(
+                        owners, 1,
+                        "the leaf table at {va:#x} is writable and shared"
+                    );
                 }
             }
         }
@@ -233,26 +269,49 @@ impl Run {
             self.subject.domains[place].space().root()
         });
         assert_eq!(machine.loaded_root(cpu), Some(root), "what CPU {cpu} runs");
-        for cached in machine.cached(cpu) {
-            let va = cached.va;
-            let place = running.unwrap_or_else(|| panic!("CPU {cpu} has {va:#x} and no process"));
-            let found = self.spec.find(self.processes[place], va);
-            let mapping = found
-                .map(|at| self.spec.mappings[at])
-                .filter(|mapping| !mapping.dead)
-                .unwrap_or_else(|| panic!("CPU {cpu} reaches {va:#x}, which is not mapped"));
-            let region = self.spec.capabilities[mapping.capability].region;
-            let page = mapping.page_of(va / PAGE_SIZE * PAGE_SIZE);
-            let table = leaves[region][(page / LEAF_PAGES) as usize];
-            let entry = machine.page_table_entry(table, (page % LEAF_PAGES) as usize);
-            assert_eq!(entry.frame(), Some(cached.frame), "CPU {cpu} at {va:#x}");
-            let write = mapping.access.contains(Rights::WRITE)
-                && machine.meta(table).owners() == 1
-                && entry.has(EntryFlags::WRITABLE);
-            assert!(!cached.write || write, "CPU {cpu} can write {va:#x}");
-            let execute = mapping.access.contains(Rights::EXECUTE);
-            assert!(!cached.execute || execute, "CPU {cpu} can execute {va:#x}");
+        for cached in machine.cached_tables(cpu) {
+            let (mapping, table) = self.shown(cpu, cached.va, leaves);
+            assert_eq!(
+                table, cached.frame,
+                "the leaf table of CPU {cpu} at {:#x}",
+                cached.va
+            );
+            check_cached(
+                cpu,
+                cached,
+                mapping.access,
+                machine.meta(table).owners() == 1,
+            );
         }
+        for cached in machine.cached(cpu) {
+            let (mapping, table) = self.shown(cpu, cached.va, leaves);
+            let index = mapping.page_of(cached.va) % LEAF_PAGES;
+            let entry = machine.page_table_entry(table, index as usize);
+            assert_eq!(
+                entry.frame(),
+                Some(cached.frame),
+                "CPU {cpu} at {:#x}",
+                cached.va
+            );
+            let one_owner = machine.meta(table).owners() == 1;
+            let writable = one_owner && entry.has(EntryFlags::WRITABLE);
+            check_cached(cpu, cached, mapping.access, writable);
+        }
+    }
+
+    /// The mapping that shows something at an address of the process that a CPU runs, and the leaf
+    /// table there.
+    fn shown(&self, cpu: usize, va: u64, leaves: &[Vec<Frame>]) -> (&Mapping, Frame) {
+        let place = self.subject.running[cpu]
+            .unwrap_or_else(|| panic!("CPU {cpu} has {va:#x} cached and runs no process"));
+        let found = self.spec.find(self.processes[place], va);
+        let mapping = found
+            .map(|at| &self.spec.mappings[at])
+            .filter(|mapping| !mapping.dead)
+            .unwrap_or_else(|| panic!("CPU {cpu} reaches {va:#x}, where nothing is mapped"));
+        let region = self.spec.capabilities[mapping.capability].region;
+        let leaf = mapping.page_of(va) / LEAF_PAGES;
+        (mapping, leaves[region][leaf as usize])
     }
 
     /// Every handle is good for what the model says, and as many objects exist (I4, I5).
@@ -272,26 +331,49 @@ impl Run {
                 assert_eq!(found, expected, "handle {register} of process {process}");
             }
             let number = self.processes[process];
-            let held = self.spec.handles.iter().filter(|handle| {
-                handle.process == number && !handle.dropped
-            });
+            let held = self
+                .spec
+                .handles
+                .iter()
+                .filter(|handle| handle.process == number && !handle.dropped);
             assert_eq!(domain.handle_count(), held.count() + PROCESSES, "handles");
         }
         let running = subject.ended.iter().filter(|ended| !**ended).count();
-        let regions = self.spec.regions.iter().filter(|region| !region.gone).count();
+        let regions = self
+            .spec
+            .regions
+            .iter()
+            .filter(|region| !region.gone)
+            .count();
         let objects = (regions + running * PROCESSES) as u64;
         assert_eq!(subject.ipc.object_count(), objects, "objects");
     }
 }
 
-fn read_page(machine: &fake::FakeMachine, frame: Frame) -> Page {
+fn read_page(machine: &FakeMachine, frame: Frame) -> Page {
     WORDS.map(|word| machine.word(frame, word))
 }
 
 /// Nobody ever wrote the other words of a page, so they are as they were made (I15).
-fn check_rest(machine: &fake::FakeMachine, frame: Frame) {
+fn check_rest(machine: &FakeMachine, frame: Frame) {
     for word in (0..LEAF_PAGES as usize).filter(|word| !WORDS.contains(word)) {
         let found = machine.word(frame, word);
         assert_eq!(found, 0, "word {word} of {frame:?}, which nobody wrote");
     }
+}
+
+/// What is cached allows no more than the mapping, and writing only what has one owner (I3).
+fn check_cached(cpu: usize, cached: Translation, access: Rights, may_write: bool) {
+    let write = may_write && access.contains(Rights::WRITE);
+    assert!(
+        !cached.write || write,
+        "CPU {cpu} can write {:#x}",
+        cached.va
+    );
+    let execute = access.contains(Rights::EXECUTE);
+    assert!(
+        !cached.execute || execute,
+        "CPU {cpu} can execute {:#x}",
+        cached.va
+    );
 }

@@ -9,27 +9,32 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod digest;
 mod property;
+mod repair;
 mod run;
 pub mod spec;
 mod step;
 mod strategy;
 mod subject;
+mod sweep;
 
-pub use property::{execute, search, steps_to_run};
+pub use digest::Digest;
+pub use property::{Tally, execute, search, steps_to_run};
 pub use run::{Outcome, Run};
 pub use step::{ParseError, Place, Program, Step};
-pub use strategy::{program, step};
+pub use strategy::program;
 pub use subject::{Answer, Subject, Value};
+pub use sweep::{Frames, Injection, Sweep};
 
 /// Places for processes. Who has ended can be followed by another.
 pub const PROCESSES: usize = 3;
 /// CPUs of the machine.
 pub const CPUS: usize = 4;
 /// Registers of a process for handles, and for addresses of mappings.
-pub const REGISTERS: usize = 6;
+pub const REGISTERS: usize = 4;
 /// Registers for tokens.
-pub const TOKENS: usize = 4;
+pub const TOKENS: usize = 3;
 /// Frames of the machine.
 pub const FRAMES: u64 = 2200;
 /// Where the mappings of a process cluster.

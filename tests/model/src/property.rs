@@ -1,12 +1,13 @@
 //! Running programs, searching for one that fails, and making it short.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::{Program, Run};
+use crate::{Outcome, Program, Run};
 
 /// How often every word of every page is looked at.
 const WHOLE_EVERY: usize = 16;
@@ -14,14 +15,22 @@ const WHOLE_EVERY: usize = 16;
 /// Attempts to make a failing program shorter.
 const SHRINKS: u32 = 4096;
 
+/// How often steps of each name were answered how.
+pub type Tally = BTreeMap<(&'static str, &'static str), u64>;
+
 /// Runs a program on both, comparing everything after each step.
 ///
 /// # Panics
 /// When the crates and the model differ, or the crates break a rule of their own.
-pub fn execute(program: &Program, seed: u64) {
+pub fn execute(program: &Program, seed: u64, tally: &mut Tally) {
     let mut run = Run::new(seed);
     for (number, step) in program.0.iter().enumerate() {
-        run.step(*step);
+        let outcome = match run.step(*step) {
+            Outcome::Answered(Ok(_)) => "Ok",
+            Outcome::Answered(Err(error)) => error.name(),
+            Outcome::Nothing | Outcome::Failed => "nothing",
+        };
+        *tally.entry((step.name(), outcome)).or_default() += 1;
         run.check(number % WHOLE_EVERY == 0);
     }
     run.finish();
@@ -40,7 +49,7 @@ pub fn steps_to_run(otherwise: u64) -> u64 {
 ///
 /// # Panics
 /// When one fails: the message is the short program, which can be pasted into a test.
-pub fn search(seed: u64, steps: u64, length: usize, execute: impl Fn(&Program, u64)) {
+pub fn search(seed: u64, steps: u64, length: usize, mut execute: impl FnMut(&Program, u64)) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -53,18 +62,19 @@ pub fn search(seed: u64, steps: u64, length: usize, execute: impl Fn(&Program, u
             .expect("no program is rejected");
         let program = tree.current();
         done += program.0.len() as u64;
-        if let Some(message) = failure(&program, seed, &execute) {
-            let (shortest, message) = shrink(&mut tree, seed, &execute, program, message);
+        if let Some(message) = failure(&program, seed, &mut execute) {
+            let (shortest, message) = shrink(&mut tree, seed, &mut execute, program, message);
             panic!("{message}\nThis program fails with seed {seed}:\n{shortest}");
         }
     }
 }
 
-/// The simplest program on the way down from one that fails, and how it fails.
+/// The simplest program on the way down from one that fails, and how it fails: first as the
+/// strategy simplifies it, then without any step that can be left out.
 fn shrink(
     tree: &mut impl ValueTree<Value = Program>,
     seed: u64,
-    execute: &impl Fn(&Program, u64),
+    execute: &mut impl FnMut(&Program, u64),
     mut shortest: Program,
     mut message: String,
 ) -> (Program, String) {
@@ -81,6 +91,16 @@ fn shrink(
             None => tree.complicate(),
         };
     }
+    let mut at = shortest.0.len();
+    while at > 0 {
+        at -= 1;
+        let mut shorter = shortest.clone();
+        shorter.0.remove(at);
+        if let Some(how) = failure(&shorter, seed, execute) {
+            (shortest, message) = (shorter, how);
+            at = shortest.0.len();
+        }
+    }
     (shortest, message)
 }
 
@@ -89,7 +109,11 @@ thread_local! {
 }
 
 /// How a program fails, if it does.
-fn failure(program: &Program, seed: u64, execute: &impl Fn(&Program, u64)) -> Option<String> {
+fn failure(
+    program: &Program,
+    seed: u64,
+    execute: &mut impl FnMut(&Program, u64),
+) -> Option<String> {
     static HOOK: std::sync::Once = std::sync::Once::new();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
@@ -103,9 +127,10 @@ fn failure(program: &Program, seed: u64, execute: &impl Fn(&Program, u64)) -> Op
     let result = catch_unwind(AssertUnwindSafe(|| execute(program, seed)));
     QUIET.set(false);
     let payload = result.err()?;
-    let message = payload
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    let message = payload.downcast_ref::<String>().cloned().or_else(|| {
+        payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+    });
     Some(message.unwrap_or_else(|| "a panic without words".to_owned()))
 }

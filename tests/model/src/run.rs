@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::spec::{Spec, Wanted};
 use crate::subject::{Answer, Subject, Value};
+use crate::sweep::{Injection, Nothing};
 use crate::{FRAMES, PROCESSES, REGISTERS, Step, TOKENS};
 
 /// What became of a step.
@@ -61,12 +62,24 @@ impl Run {
     /// # Panics
     /// When they differ.
     pub fn step(&mut self, step: Step) -> Outcome {
+        self.attempt(step, &Nothing, 0)
+    }
+
+    /// The same while something is made to fail, after so many times that it does not. A step that
+    /// fails for it leaves the model as it was.
+    ///
+    /// # Panics
+    /// When the answers differ, or when it fails with another error than what failed asks for.
+    pub fn attempt(&mut self, step: Step, injection: &impl Injection, calls: u64) -> Outcome {
         let upper_tables = self.upper_tables();
-        let Some(answer) = self.subject.perform(step) else {
+        injection.arm(&self.subject, calls);
+        let performed = self.subject.perform(step);
+        let failed = injection.disarm(&self.subject);
+        let Some(answer) = performed else {
             return Outcome::Nothing;
         };
-        let failed = self.subject.machine().stop_failing();
-        if failed && answer == Err(Error::NoMemory) {
+        if failed && answer.is_err() {
+            assert_eq!(answer, Err(injection.error()), "after {calls} calls");
             return Outcome::Failed;
         }
         self.judge(step, answer, upper_tables);
@@ -88,7 +101,9 @@ impl Run {
                 pages,
                 ..
             } => {
-                let expected = self.spec.create(self.processes[process], pages, upper_tables);
+                let expected = self
+                    .spec
+                    .create(self.processes[process], pages, upper_tables);
                 self.bind_handle(process, handle, answer, expected);
                 if expected.is_ok() {
                     let real = self.subject.handles[process][handle].expect("it was just bound");
@@ -134,7 +149,10 @@ impl Run {
                 access,
             } => {
                 if let Some(va) = self.subject.address(process, mapping) {
-                    one_of(answer, &self.spec.protect(self.processes[process], va, access));
+                    one_of(
+                        answer,
+                        &self.spec.protect(self.processes[process], va, access),
+                    );
                 }
             }
             Step::Enter { .. } | Step::Idle { .. } => same(answer, Ok(())),
@@ -195,7 +213,9 @@ impl Run {
                 self.bind_handle(process, handle, answer, expected);
             }
             Step::Cancel { process, token } => {
-                let expected = self.spec.cancel(self.tokens[token], self.processes[process]);
+                let expected = self
+                    .spec
+                    .cancel(self.tokens[token], self.processes[process]);
                 same(answer, expected);
             }
             Step::Exit { process } => self.spec.exit(self.processes[process]),
@@ -209,6 +229,7 @@ impl Run {
                     let number = self.spec.start();
                     self.processes[process] = number;
                     self.known[process] = self.processes;
+                    self.subject.introduce_all(process);
                     for other in 0..PROCESSES {
                         if !self.subject.ended[other] {
                             self.known[other][process] = number;
@@ -329,5 +350,8 @@ fn same(answer: Answer, expected: Result<(), Error>) {
 /// The answer is one of several that are right.
 fn one_of(answer: Answer, expected: &[Result<(), Error>]) {
     let answer = answer.map(|_| ());
-    assert!(expected.contains(&answer), "{answer:?}, not one of {expected:?}");
+    assert!(
+        expected.contains(&answer),
+        "{answer:?}, not one of {expected:?}"
+    );
 }

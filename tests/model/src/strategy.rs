@@ -3,6 +3,7 @@
 use abi::{Mode, RegionFlags, Rights};
 use proptest::prelude::*;
 
+use crate::repair::repair;
 use crate::spec::WORDS;
 use crate::{BASE, CPUS, PROCESSES, Place, Program, REGISTERS, Step, TOKENS};
 
@@ -54,88 +55,236 @@ fn mode() -> impl Strategy<Value = Mode> {
     ]
 }
 
-/// One step.
-pub fn step() -> impl Strategy<Value = Step> {
-    let process = || 0..PROCESSES;
-    let register = || prop_oneof![3 => 0..2usize, 2 => 0..REGISTERS];
-    let token = || 0..TOKENS;
-    let cpu = || 0..CPUS;
-    let word = || 0..WORDS.len();
+fn process() -> impl Strategy<Value = usize> {
+    0..PROCESSES
+}
+
+fn register() -> impl Strategy<Value = usize> {
+    prop_oneof![3 => 0..2usize, 2 => 0..REGISTERS]
+}
+
+/// A page, and one of its words.
+fn spot() -> impl Strategy<Value = (u64, usize)> {
+    let page = prop_oneof![
+        8 => 0..4u64,
+        1 => 0..12u64,
+        1 => 505..520u64,
+        1 => 1020..1034u64
+    ];
+    (page, 0..WORDS.len())
+}
+
+fn value() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0u64), 1..1000u64]
+}
+
+fn create() -> impl Strategy<Value = Step> {
     let pages = prop_oneof![
-        4 => Just(1u64),
+        2 => Just(1u64),
         6 => 2..9u64,
         1 => 9..60u64,
         1 => prop_oneof![Just(511u64), Just(512), Just(513), Just(1030)],
     ];
-    let at = || prop_oneof![6 => 0..4u64, 1 => 0..12u64, 1 => 505..520u64, 1 => 1020..1034u64];
-    let value = || prop_oneof![Just(0u64), 1..1000u64];
     let flags = prop_oneof![5 => Just(RegionFlags::empty()), 1 => Just(RegionFlags::COMMIT)];
-    let part = || prop_oneof![8 => Just((0u64, 0u64)), 3 => (0..3u64, 0..3u64), 1 => (0..4u64, 0..5u64)];
-    let from_to = (process(), process());
-    let handles = prop_oneof![
-        5 => (process(), register(), pages, flags).prop_map(|(process, handle, pages, flags)| {
-            // A large region that is filled at once is all there is.
-            let flags = if pages > 600 { RegionFlags::empty() } else { flags };
-            Step::Create { process, handle, pages, flags }
-        }),
-        4 => (process(), register(), register(), rights())
-            .prop_map(|(process, from, handle, rights)| Step::Derive { process, from, handle, rights }),
-        4 => (process(), register()).prop_map(|(process, handle)| Step::Drop { process, handle }),
-        2 => (process(), register()).prop_map(|(process, handle)| Step::Revoke { process, handle }),
-        1 => (process(), register()).prop_map(|(process, handle)| Step::Destroy { process, handle }),
-        1 => (process(), register()).prop_map(|(process, handle)| Step::Seal { process, handle }),
+    (process(), register(), pages, flags).prop_map(|(process, handle, pages, flags)| {
+        // A large region that is filled at once would leave nothing for others.
+        let flags = if pages > 600 {
+            RegionFlags::empty()
+        } else {
+            flags
+        };
+        Step::Create {
+            process,
+            handle,
+            pages,
+            flags,
+        }
+    })
+}
+
+fn map() -> impl Strategy<Value = Step> {
+    let part = prop_oneof![
+        8 => Just((0u64, 0u64)),
+        3 => (0..3u64, 0..3u64),
+        1 => (0..4u64, 0..5u64)
     ];
-    let mappings = prop_oneof![
-        9 => (process(), register(), register(), place(), part(), access()).prop_map(
-            |(process, handle, mapping, place, (offset, len), access)| {
-                Step::Map { process, handle, mapping, place, offset, len, access }
-            }
-        ),
-        3 => (process(), register()).prop_map(|(process, mapping)| Step::Unmap { process, mapping }),
-        3 => (process(), register(), access())
-            .prop_map(|(process, mapping, access)| Step::Protect { process, mapping, access }),
-    ];
-    let cpus = prop_oneof![
-        3 => (cpu(), process()).prop_map(|(cpu, process)| Step::Enter { cpu, process }),
-        1 => cpu().prop_map(|cpu| Step::Idle { cpu }),
-        9 => (cpu(), register(), at(), word())
-            .prop_map(|(cpu, mapping, page, word)| Step::Load { cpu, mapping, page, word }),
-        12 => (cpu(), register(), at(), word(), value()).prop_map(
-            |(cpu, mapping, page, word, value)| Step::Store { cpu, mapping, page, word, value }
-        ),
-        1 => (cpu(), register(), at())
-            .prop_map(|(cpu, mapping, page)| Step::Fetch { cpu, mapping, page }),
-        2 => (process(), register(), at(), word())
-            .prop_map(|(process, handle, page, word)| Step::Read { process, handle, page, word }),
-        3 => (process(), register(), at(), word(), value()).prop_map(
-            |(process, handle, page, word, value)| Step::Write { process, handle, page, word, value }
-        ),
-    ];
-    let transfers = prop_oneof![
-        8 => (from_to.clone(), register(), token(), mode(), rights()).prop_map(
-            |((process, to), handle, token, mode, rights)| {
-                Step::Grant { process, handle, to, token, mode, rights }
-            }
-        ),
-        8 => (from_to, token(), register()).prop_map(
-            |((process, from), token, handle)| Step::Accept { process, token, from, handle }
-        ),
-        2 => (process(), token()).prop_map(|(process, token)| Step::Cancel { process, token }),
-    ];
-    let lives = prop_oneof![
-        1 => process().prop_map(|process| Step::Exit { process }),
-        2 => process().prop_map(|process| Step::Start { process }),
-    ];
+    (process(), register(), register(), place(), part, access()).prop_map(
+        |(process, handle, mapping, place, (offset, len), access)| Step::Map {
+            process,
+            handle,
+            mapping,
+            place,
+            offset,
+            len,
+            access,
+        },
+    )
+}
+
+fn grant() -> impl Strategy<Value = Step> {
+    (
+        process(),
+        register(),
+        process(),
+        0..TOKENS,
+        mode(),
+        rights(),
+    )
+        .prop_map(|(process, handle, to, token, mode, rights)| Step::Grant {
+            process,
+            handle,
+            to,
+            token,
+            mode,
+            rights,
+        })
+}
+
+fn store() -> impl Strategy<Value = Step> {
+    (0..CPUS, register(), spot(), value()).prop_map(|(cpu, mapping, (page, word), value)| {
+        Step::Store {
+            cpu,
+            mapping,
+            page,
+            word,
+            value,
+        }
+    })
+}
+
+/// What capabilities are for but to be handed over.
+fn authority() -> impl Strategy<Value = Step> {
+    let own = || (process(), register());
     prop_oneof![
-        16 => handles,
-        16 => mappings,
-        26 => cpus,
-        14 => transfers,
-        2 => lives,
+        4 => (own(), register(), rights()).prop_map(|((process, from), handle, rights)| {
+            Step::Derive { process, from, handle, rights }
+        }),
+        3 => own().prop_map(|(process, handle)| Step::Drop { process, handle }),
+        2 => own().prop_map(|(process, handle)| Step::Revoke { process, handle }),
+        1 => own().prop_map(|(process, handle)| Step::Destroy { process, handle }),
+        1 => own().prop_map(|(process, handle)| Step::Seal { process, handle }),
     ]
 }
 
-/// A program of at most so many steps.
-pub fn program(steps: usize) -> impl Strategy<Value = Program> {
-    prop::collection::vec(step(), 1..=steps).prop_map(Program)
+/// What programs do with what they have mapped.
+fn memory() -> impl Strategy<Value = Step> {
+    let own = || (process(), register());
+    prop_oneof![
+        2 => own().prop_map(|(process, mapping)| Step::Unmap { process, mapping }),
+        3 => (own(), access()).prop_map(|((process, mapping), access)| {
+            Step::Protect { process, mapping, access }
+        }),
+        3 => (0..CPUS, process()).prop_map(|(cpu, process)| Step::Enter { cpu, process }),
+        1 => (0..CPUS).prop_map(|cpu| Step::Idle { cpu }),
+        10 => (0..CPUS, register(), spot()).prop_map(|(cpu, mapping, (page, word))| {
+            Step::Load { cpu, mapping, page, word }
+        }),
+        14 => store(),
+        1 => (0..CPUS, register(), spot()).prop_map(|(cpu, mapping, (page, _))| {
+            Step::Fetch { cpu, mapping, page }
+        }),
+        2 => (own(), spot()).prop_map(|((process, handle), (page, word))| {
+            Step::Read { process, handle, page, word }
+        }),
+        3 => (own(), spot(), value()).prop_map(|((process, handle), (page, word), value)| {
+            Step::Write { process, handle, page, word, value }
+        }),
+    ]
+}
+
+/// Tokens in good and in false hands.
+fn tokens() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => grant(),
+        2 => (process(), 0..TOKENS, process(), register()).prop_map(
+            |(process, token, from, handle)| Step::Accept { process, token, from, handle }
+        ),
+        1 => (process(), 0..TOKENS).prop_map(|(process, token)| Step::Cancel { process, token }),
+    ]
+}
+
+/// Steps that make sense together: random ones alone seldom meet.
+fn together() -> impl Strategy<Value = Vec<Step>> {
+    let made_and_mapped = (create(), map(), store()).prop_map(|(create, mut map, store)| {
+        if let (
+            Step::Create {
+                process: by,
+                handle: made,
+                ..
+            },
+            Step::Map {
+                process, handle, ..
+            },
+        ) = (&create, &mut map)
+        {
+            (*process, *handle) = (*by, *made);
+        }
+        let again = store;
+        vec![create, map, again]
+    });
+    let given = (grant(), register(), prop::option::of(map())).prop_map(|(grant, handle, map)| {
+        let mut steps = vec![grant];
+        if let Step::Grant {
+            process: from,
+            to,
+            token,
+            ..
+        } = grant
+        {
+            steps.push(Step::Accept {
+                process: to,
+                token,
+                from,
+                handle,
+            });
+            if let Some(mut map) = map {
+                if let Step::Map {
+                    process,
+                    handle: mapped,
+                    ..
+                } = &mut map
+                {
+                    (*process, *mapped) = (to, handle);
+                }
+                steps.push(map);
+            }
+        }
+        steps
+    });
+    let reborn = (process(), any::<bool>()).prop_map(|(process, at_once)| {
+        let exit = Step::Exit { process };
+        if at_once {
+            let cpu = process;
+            vec![exit, Step::Start { process }, Step::Enter { cpu, process }]
+        } else {
+            vec![exit]
+        }
+    });
+    prop_oneof![
+        8 => made_and_mapped,
+        10 => given,
+        1 => reborn,
+    ]
+}
+
+/// A few steps.
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let one = prop_oneof![
+        2 => create(),
+        5 => map(),
+        5 => authority(),
+        24 => memory(),
+        4 => tokens(),
+        1 => process().prop_map(|process| Step::Start { process }),
+    ];
+    prop_oneof![
+        4 => one.prop_map(|step| vec![step]),
+        1 => together(),
+    ]
+}
+
+/// A program of about so many steps at most.
+pub fn program(length: usize) -> impl Strategy<Value = Program> {
+    prop::collection::vec(steps(), 1..=length.div_ceil(2))
+        .prop_map(|steps| repair(steps.into_iter().flatten()))
 }

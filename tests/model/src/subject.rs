@@ -71,11 +71,16 @@ impl Subject {
             tokens: Default::default(),
         };
         for _ in 0..PROCESSES {
-            let domain = subject.ipc.create_domain(BASE).expect("it is a new machine");
+            let domain = subject
+                .ipc
+                .create_domain(BASE)
+                .expect("it is a new machine");
             subject.domains.push(domain);
         }
         for place in 0..PROCESSES {
-            let via = (0..PROCESSES).map(|of| subject.introduce(place, of)).collect();
+            let via = (0..PROCESSES)
+                .map(|of| subject.introduce(place, of))
+                .collect();
             subject.via.push(via);
             subject.run_on(place, Some(place));
         }
@@ -333,12 +338,17 @@ impl Subject {
         self.memory().destroy_space(self.domains[place].space());
     }
 
-    /// A new process in a place, which everybody comes to know.
+    /// A new process in a place, which nobody knows yet.
     fn start(&mut self, place: usize) -> Result<(), Error> {
         self.domains[place] = self.ipc.create_domain(BASE)?;
         self.ended[place] = false;
         self.handles[place] = Default::default();
         self.mappings[place] = Default::default();
+        Ok(())
+    }
+
+    /// Makes a new process known to all and all known to it.
+    pub fn introduce_all(&mut self, place: usize) {
         for other in (0..PROCESSES).filter(|other| *other != place) {
             if !self.ended[other] {
                 let before = self.via[other][place];
@@ -349,6 +359,5 @@ impl Subject {
             }
         }
         self.via[place] = (0..PROCESSES).map(|of| self.introduce(place, of)).collect();
-        Ok(())
     }
 }

@@ -90,8 +90,8 @@ impl Spec {
     /// Whether somebody could reach memory by a capability, now or later.
     pub(super) fn has_access(&self, at: usize) -> bool {
         let capability = &self.capabilities[at];
-        let held = capability.holder != Holder::Nobody
-            && capability.rights.intersects(Rights::ACCESS);
+        let held =
+            capability.holder != Holder::Nobody && capability.rights.intersects(Rights::ACCESS);
         let mapped = |m: &super::Mapping| m.capability == at && !m.dead;
         !capability.revoked && (held || self.mappings.iter().any(mapped))
     }

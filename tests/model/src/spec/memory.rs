@@ -153,7 +153,9 @@ impl Spec {
         assert!(self.is_free(process, va, leaves), "{va:#x} is taken");
         let hint = wanted.place.address();
         let usable = hint >= USER_START
-            && hint.checked_add(leaves * LEAF_SIZE).is_some_and(|end| end <= USER_END)
+            && hint
+                .checked_add(leaves * LEAF_SIZE)
+                .is_some_and(|end| end <= USER_END)
             && self.is_free(process, hint, leaves);
         assert!(!usable || va == hint, "{va:#x} instead of {hint:#x}");
         self.mappings
@@ -182,7 +184,10 @@ impl Spec {
     /// answers are right.
     pub fn unmap(&mut self, process: usize, va: u64) -> Vec<Result<(), Error>> {
         let begins = |m: &Mapping| m.process == process && m.va == va;
-        match self.find(process, va).filter(|at| begins(&self.mappings[*at])) {
+        match self
+            .find(process, va)
+            .filter(|at| begins(&self.mappings[*at]))
+        {
             None => vec![Err(Error::NotFound)],
             Some(at) if self.mappings.remove(at).dead => vec![Ok(()), Err(Error::NotFound)],
             Some(_) => vec![Ok(())],
@@ -195,13 +200,20 @@ impl Spec {
             return vec![Err(error)];
         }
         let begins = |m: &Mapping| m.process == process && m.va == va;
-        let Some(at) = self.find(process, va).filter(|at| begins(&self.mappings[*at])) else {
+        let Some(at) = self
+            .find(process, va)
+            .filter(|at| begins(&self.mappings[*at]))
+        else {
             return vec![Err(Error::NotFound)];
         };
         let mapping = self.mappings[at];
         let region = self.capabilities[mapping.capability].region;
         if mapping.dead {
-            return vec![Err(Error::Revoked), Err(Error::NotFound), Err(Error::Denied)];
+            return vec![
+                Err(Error::Revoked),
+                Err(Error::NotFound),
+                Err(Error::Denied),
+            ];
         }
         if !mapping.limit.contains(access) {
             return vec![Err(Error::Denied)];
