@@ -58,9 +58,9 @@ fn the_failure_of_any_allocation_that_may_fail_leaves_everything_as_it_was() {
 fn a_map_that_fails_half_way_leaves_the_region_and_its_other_mapping() {
     let program: Program = "
         create process=0 handle=0 pages=513 flags=0
-        map process=0 handle=0 mapping=0 place=anywhere offset=0 len=0 access=READ+WRITE
+        map process=0 handle=0 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ+WRITE
         store cpu=0 mapping=0 page=512 word=3 value=9
-        map process=0 handle=0 mapping=1 place=fixed:1023 offset=0 len=0 access=READ
+        map process=0 handle=0 mapping=1 place=fixed:1023 guard=false offset=0 len=0 access=READ
         load cpu=0 mapping=1 page=512 word=3
     "
     .parse()

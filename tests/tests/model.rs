@@ -6,7 +6,7 @@ use model::{Program, Step, Tally, execute, search, steps_to_run};
 /// Runs a program that is written as text.
 fn runs(text: &str) {
     let program: Program = text.parse().expect("it is a program");
-    execute(&program, 1, &mut Tally::new());
+    execute(&program, 1, FRAMES, &mut Tally::new());
 }
 
 /// `HANDOVER_MODEL_STEPS` sets how many steps; `make proof` runs a million.
@@ -16,7 +16,7 @@ fn memory_and_authority_are_what_the_model_says() {
     let mut tally = Tally::new();
     for (seed, length) in [(1, 40), (2, 300)] {
         search(seed, steps / 2, length, |program, seed| {
-            execute(program, seed, &mut tally);
+            execute(program, seed, FRAMES, &mut tally);
         });
     }
     // A model that agrees because nothing ever happens proves nothing.
@@ -31,16 +31,16 @@ fn a_region_is_shared_written_moved_and_lost() {
     runs(
         "
         create process=0 handle=0 pages=3 flags=COMMIT
-        map process=0 handle=0 mapping=0 place=anywhere offset=0 len=0 access=READ+WRITE
+        map process=0 handle=0 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ+WRITE
         store cpu=0 mapping=0 page=2 word=1 value=7
-        grant process=0 handle=0 to=1 token=0 mode=Share rights=READ+MAP
+        grant process=0 handle=0 to=1 token=0 mode=Share rights=READ+MAP flags=0
         accept process=1 token=0 from=0 handle=0
-        map process=1 handle=0 mapping=0 place=anywhere offset=0 len=0 access=READ
+        map process=1 handle=0 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ
         load cpu=1 mapping=0 page=2 word=1
-        grant process=0 handle=0 to=2 token=1 mode=Move rights=READ+MAP
+        grant process=0 handle=0 to=2 token=1 mode=Move rights=READ+MAP flags=0
         revoke process=0 handle=0
         load cpu=1 mapping=0 page=2 word=1
-        grant process=0 handle=0 to=2 token=1 mode=Move rights=READ+MAP
+        grant process=0 handle=0 to=2 token=1 mode=Move rights=READ+MAP flags=0
         load cpu=0 mapping=0 page=2 word=1
         exit process=0
         accept process=2 token=1 from=0 handle=3

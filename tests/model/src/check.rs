@@ -4,6 +4,7 @@
 //! anew: nothing that the crates believe is taken from them but which leaf tables a region has.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use abi::Rights;
 use abi::limits::LEAF_SIZE;
@@ -11,7 +12,7 @@ use fake::{FakeMachine, Translation};
 use mm::{EntryFlags, Frame, FrameState, Frames};
 
 use crate::spec::{LEAF_PAGES, Mapping, Page, Region, WORDS};
-use crate::{CPUS, FRAMES, PROCESSES, Run};
+use crate::{CPUS, PROCESSES, Run};
 
 /// What is counted anew of each frame.
 #[derive(Clone, Default)]
@@ -39,7 +40,9 @@ impl Run {
     /// not have (I5, I6), rights (I3, I4, I14), states and counts of frames (I1, I2, I11).
     pub fn check(&self, whole: bool) {
         let machine = self.subject.machine();
-        let mut counted = vec![Counted::default(); FRAMES as usize + 1];
+        let frames = machine.config().frames as usize;
+        // Frame 0 is the kernel's, and one more is the zero frame.
+        let mut counted = vec![Counted::default(); frames + 2];
         let mut leaves: Vec<Vec<Frame>> = Vec::new();
         for (number, region) in self.regions.iter().enumerate() {
             let Some(real) = region else {
@@ -47,7 +50,8 @@ impl Run {
                 continue;
             };
             let spec = &self.spec.regions[number];
-            let tables: Vec<Frame> = (0..spec.leaves() as usize)
+            let leaf_tables = if spec.lost { 0 } else { spec.leaves() };
+            let tables: Vec<Frame> = (0..leaf_tables as usize)
                 .map(|leaf| {
                     real.leaf_table(0, leaf)
                         .expect("it has as many leaf tables")
@@ -80,12 +84,18 @@ impl Run {
             self.check_cpu(cpu, &leaves);
         }
         self.check_authority();
+        self.check_pinned();
+    }
+
+    /// The frame that shows zeros to whoever reads what nobody has written.
+    fn zero(&self) -> Frame {
+        self.subject.memory().zero_frame()
     }
 
     fn count_pages(&self, table: Frame, counted: &mut [Counted]) {
         for index in 0..LEAF_PAGES as usize {
             let entry = self.subject.machine().page_table_entry(table, index);
-            if let Some(frame) = entry.frame() {
+            if let Some(frame) = entry.frame().filter(|frame| *frame != self.zero()) {
                 counted[frame.number() as usize].pages += 1;
             }
         }
@@ -116,7 +126,50 @@ impl Run {
                 }
                 let writable = entry.has(EntryFlags::WRITABLE);
                 assert!(!writable || entry.has(EntryFlags::MAY_WRITE));
-                assert!(!writable || entry.has(EntryFlags::NO_EXECUTE), "W and X");
+            }
+        }
+    }
+
+    /// The frames of a region in the order of its pages, as its leaf tables say.
+    fn frames_of(&self, number: usize) -> Vec<Option<Frame>> {
+        let machine = self.subject.machine();
+        let pages = self.spec.regions[number].pages;
+        let real = self.regions[number].as_ref();
+        let frame = |page: u64| {
+            let table = real?.leaf_table(0, (page / LEAF_PAGES) as usize)?;
+            let entry = machine.page_table_entry(table, (page % LEAF_PAGES) as usize);
+            entry.frame().filter(|frame| *frame != self.zero())
+        };
+        (0..pages).map(frame).collect()
+    }
+
+    /// Pages that were committed have frames.
+    pub(crate) fn check_committed(&self, handle: usize, pages: Range<u64>) {
+        let capability = self.spec.handles[handle].capability;
+        let frames = self.frames_of(self.spec.capabilities[capability].region);
+        for page in pages {
+            assert!(frames[page as usize].is_some(), "page {page} was committed");
+        }
+    }
+
+    /// Remembers where the frames of a region are that has just been pinned.
+    pub(crate) fn note_pinned(&mut self, handle: usize) {
+        let capability = self.spec.handles[handle].capability;
+        let region = self.spec.capabilities[capability].region;
+        let frames = self.frames_of(region);
+        let frames = frames.into_iter().map(|frame| frame.expect("it is pinned and not there"));
+        let frames = frames.collect();
+        let before = self.pinned.entry(region).or_insert_with_key(|_| Vec::clone(&frames));
+        assert_eq!(*before, frames, "a pinned region was pinned again");
+    }
+
+    /// What is pinned stays where it is.
+    fn check_pinned(&self) {
+        for (region, frames) in &self.pinned {
+            if !self.spec.regions[*region].pins.is_empty() {
+                let now = self.frames_of(*region);
+                let same = now.iter().flatten().eq(frames);
+                assert!(same, "region {region} is pinned and has other frames");
             }
         }
     }
@@ -195,6 +248,11 @@ impl Run {
         for (number, count) in counted.iter().enumerate().skip(1) {
             let frame = Frame::from_number(number as u64);
             let meta = machine.meta(frame);
+            if frame == self.zero() {
+                assert_eq!(meta.owners(), 0, "owners of the zero frame");
+                check_rest(machine, frame);
+                continue;
+            }
             upper_tables += u64::from(count.upper);
             let state = match count {
                 Counted {
@@ -244,7 +302,7 @@ impl Run {
                 let entry = machine.page_table_entry(*table, index);
                 if let Some(frame) = entry.frame().filter(|_| entry.has(EntryFlags::WRITABLE)) {
                     let owners = counted[frame.number() as usize].pages;
-                    assert_eq!(owners, 1, "{frame:?} can be written and is shared");
+                    assert_eq!(owners, 1, "{frame:?} can be written and has other owners");
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use abi::{CapInfo, Error, RegionInfo, Rights};
 use mm::{Frame, FrameState, Frames};
 
-use crate::{FRAMES, PROCESSES, Run};
+use crate::{PROCESSES, Run};
 
 /// What is known of one handle.
 type Known = Result<(CapInfo, Result<RegionInfo, Error>), Error>;
@@ -35,7 +35,7 @@ impl Run {
         let upper_tables = self.upper_tables();
         let mut frames = BTreeMap::from([("free", upper_tables), ("table", 0), ("page", 0)]);
         let mut memory = DefaultHasher::new();
-        for number in 1..=FRAMES {
+        for number in 1..=machine.config().frames + 1 {
             let frame = Frame::from_number(number);
             let meta = machine.meta(frame);
             let kind = match meta.state() {

@@ -22,8 +22,8 @@ pub type Tally = BTreeMap<(&'static str, &'static str), u64>;
 ///
 /// # Panics
 /// When the crates and the model differ, or the crates break a rule of their own.
-pub fn execute(program: &Program, seed: u64, tally: &mut Tally) {
-    let mut run = Run::new(seed);
+pub fn execute(program: &Program, seed: u64, frames: u64, tally: &mut Tally) {
+    let mut run = Run::new(seed, frames);
     for (number, step) in program.0.iter().enumerate() {
         let outcome = match run.step(*step) {
             Outcome::Answered(Ok(_)) => "Ok",

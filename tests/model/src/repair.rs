@@ -62,11 +62,15 @@ impl Likely {
     /// The step with other registers, or `None` when none fit.
     fn fit(&self, mut step: Step) -> Option<Step> {
         match &mut step {
-            Step::Derive { process, from, .. } => self.with_handle(process, from)?,
+            Step::Derive { process, from, .. } | Step::Snapshot { process, from, .. } => self.with_handle(process, from)?,
             Step::Drop { process, handle }
             | Step::Revoke { process, handle }
             | Step::Destroy { process, handle }
             | Step::Seal { process, handle }
+            | Step::Pin { process, handle }
+            | Step::Unpin { process, handle }
+            | Step::Commit { process, handle, .. }
+            | Step::Decommit { process, handle, .. }
             | Step::Map {
                 process, handle, ..
             }
@@ -127,6 +131,9 @@ impl Likely {
             }
             | Step::Derive {
                 process, handle, ..
+            }
+            | Step::Snapshot {
+                process, handle, ..
             } => self.handles[process][handle] = true,
             Step::Accept {
                 process,
@@ -169,6 +176,7 @@ const MAP: Step = Step::Map {
     handle: 0,
     mapping: 0,
     place: Place::Anywhere,
+    guard: false,
     offset: 0,
     len: 0,
     access: Rights::READ.union(Rights::WRITE),

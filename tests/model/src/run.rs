@@ -1,13 +1,15 @@
 //! One program on both: the crates and the model.
 
-use abi::{Error, Rights};
-use mm::Region;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::spec::{Spec, Wanted};
+use abi::{Error, Rights, SnapshotFlags};
+use mm::Frame;
+
+use crate::spec::{Copied, Given, Region, Spec, Wanted};
 use crate::subject::{Answer, Subject, Value};
 use crate::sweep::{Injection, Nothing};
-use crate::{FRAMES, PROCESSES, REGISTERS, Step, TOKENS};
+use crate::{PROCESSES, REGISTERS, Step, TOKENS};
 
 /// What became of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,32 +29,36 @@ pub struct Run {
     /// The model.
     pub spec: Spec,
     /// The real region behind each of the model's.
-    pub regions: Vec<Option<Arc<Region>>>,
+    pub regions: Vec<Option<Arc<mm::Region>>>,
     /// The model's number of the process in each place.
     pub processes: [usize; PROCESSES],
     /// The model's numbers of what is in the registers.
     pub handles: [[usize; REGISTERS]; PROCESSES],
     /// The same for tokens.
     pub tokens: [usize; TOKENS],
+    /// The frames of each region that is pinned.
+    pub pinned: BTreeMap<usize, Vec<Frame>>,
     /// `known[a][b]`: whom process a believes to be in place b.
     pub known: [[usize; PROCESSES]; PROCESSES],
 }
 
 impl Run {
-    /// Both at their beginning. The seed decides when interrupts arrive.
-    pub fn new(seed: u64) -> Run {
+    /// Both at their beginning, on a machine of so many frames. The seed decides when interrupts
+    /// arrive.
+    pub fn new(seed: u64, frames: u64) -> Run {
         let mut spec = Spec {
-            frames: FRAMES,
+            frames,
             ..Spec::default()
         };
         let processes = std::array::from_fn(|_| spec.start());
         Run {
-            subject: Subject::new(seed),
+            subject: Subject::new(seed, frames),
             spec,
             regions: Vec::new(),
             processes,
             handles: Default::default(),
             tokens: Default::default(),
+            pinned: BTreeMap::new(),
             known: [processes; PROCESSES],
         }
     }
@@ -71,7 +77,7 @@ impl Run {
     /// # Panics
     /// When the answers differ, or when it fails with another error than what failed asks for.
     pub fn attempt(&mut self, step: Step, injection: &impl Injection, calls: u64) -> Outcome {
-        let upper_tables = self.upper_tables();
+        let available = self.subject.machine().pool().available();
         injection.arm(&self.subject, calls);
         let performed = self.subject.perform(step);
         let failed = injection.disarm(&self.subject);
@@ -82,8 +88,11 @@ impl Run {
             assert_eq!(answer, Err(injection.error()), "after {calls} calls");
             return Outcome::Failed;
         }
-        self.judge(step, answer, upper_tables);
+        self.note_lost(available);
+        self.judge(step, answer, available);
         self.spec.collect();
+        let regions = &self.spec.regions;
+        self.pinned.retain(|region, _| !regions[*region].pins.is_empty());
         for (region, real) in self.spec.regions.iter().zip(&mut self.regions) {
             if region.gone {
                 *real = None;
@@ -92,8 +101,22 @@ impl Run {
         Outcome::Answered(answer)
     }
 
+    /// Regions that had overcommitted may have lost their memory, if there was no other.
+    fn note_lost(&mut self, available: u64) {
+        for number in 0..self.regions.len() {
+            let real = self.regions[number].as_ref();
+            let region = &self.spec.regions[number];
+            if real.is_some_and(|real| real.is_lost()) && !region.lost {
+                // No step needs more than a copy of the largest region.
+                let most = self.spec.regions.iter().map(Region::worst).max();
+                assert!(Some(available) <= most, "region {number} was lost for nothing");
+                self.spec.lose(number);
+            }
+        }
+    }
+
     /// Compares an answer with the model's, and lets the model go on.
-    fn judge(&mut self, step: Step, answer: Answer, upper_tables: u64) {
+    fn judge(&mut self, step: Step, answer: Answer, available: u64) {
         match step {
             Step::Create {
                 process,
@@ -103,7 +126,7 @@ impl Run {
             } => {
                 let expected = self
                     .spec
-                    .create(self.processes[process], pages, upper_tables);
+                    .create(self.processes[process], pages, available);
                 self.bind_handle(process, handle, answer, expected);
                 if expected.is_ok() {
                     let real = self.subject.handles[process][handle].expect("it was just bound");
@@ -137,7 +160,7 @@ impl Run {
                 let expected = self.spec.seal(self.handles[process][handle]);
                 same(answer, expected);
             }
-            Step::Map { .. } => self.judge_map(step, answer, upper_tables),
+            Step::Map { .. } => self.judge_map(step, answer, available),
             Step::Unmap { process, mapping } => {
                 if let Some(va) = self.subject.address(process, mapping) {
                     one_of(answer, &self.spec.unmap(self.processes[process], va));
@@ -192,14 +215,23 @@ impl Run {
                 token,
                 mode,
                 rights,
+                flags,
             } => {
+                let wanted = Given {
+                    to: self.known[process][to],
+                    mode,
+                    rights,
+                    flags,
+                };
                 let handle = self.handles[process][handle];
-                let to = self.known[process][to];
-                let expected = self.spec.grant(handle, to, mode, rights);
+                let expected = self.spec.grant(handle, wanted, available);
                 same(answer, expected.map(drop));
                 if let (Ok(Value::Token(real)), Ok(number)) = (answer, expected) {
                     self.subject.tokens[token] = Some(real);
                     self.tokens[token] = number;
+                    let region = self.subject.ipc.offered_region(real);
+                    let capability = self.spec.tokens[number].capability;
+                    self.bind_region(capability, region.expect("the offer is pending"));
                 }
             }
             Step::Accept {
@@ -240,12 +272,13 @@ impl Run {
         }
     }
 
-    fn judge_map(&mut self, step: Step, answer: Answer, upper_tables: u64) {
+    fn judge_map(&mut self, step: Step, answer: Answer, available: u64) {
         let Step::Map {
             process,
             handle,
             mapping,
             place,
+            guard,
             offset,
             len,
             access,
@@ -256,6 +289,7 @@ impl Run {
         let (number, handle) = (self.processes[process], self.handles[process][handle]);
         let wanted = Wanted {
             place,
+            guard,
             offset,
             len,
             access,
@@ -326,7 +360,19 @@ impl Run {
         if let (Ok(Value::Handle(real)), Ok(number)) = (answer, expected) {
             self.subject.handles[process][register] = Some(real);
             self.handles[process][register] = number;
+            let domain = &self.subject.domains[process];
+            let region = self.subject.ipc.region_of(domain, real, Rights::empty());
+            let capability = self.spec.handles[number].capability;
+            self.bind_region(capability, region.expect("it was just given"));
         }
+    }
+
+    /// This is the real region behind a capability: the one that is known, if one is.
+    fn bind_region(&mut self, capability: usize, region: Arc<mm::Region>) {
+        let number = self.spec.capabilities[capability].region;
+        self.regions.resize(self.spec.regions.len(), None);
+        let known = self.regions[number].get_or_insert(region.clone());
+        assert!(Arc::ptr_eq(known, &region), "it stands for another region");
     }
 
     /// Ends every process and checks that nothing is left.
@@ -337,7 +383,8 @@ impl Run {
         }
         assert_eq!(self.subject.ipc.object_count(), 0, "objects");
         let counts = fake::counts(self.subject.memory());
-        assert_eq!((counts.free, counts.available), (FRAMES, FRAMES));
+        let frames = self.spec.frames;
+        assert_eq!((counts.free, counts.available), (frames, frames));
         assert!(self.spec.regions.iter().all(|region| region.gone));
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //! let program: model::Program = "
 //!     create process=0 handle=1 pages=3 flags=COMMIT
-//!     map process=0 handle=1 mapping=0 place=anywhere offset=0 len=0 access=READ+WRITE
+//!     map process=0 handle=1 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ+WRITE
 //!     store cpu=0 mapping=0 page=2 word=1 value=7
 //! ".parse().unwrap();
 //! assert_eq!(program.to_string().parse(), Ok(program));
@@ -18,7 +18,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use abi::limits::LEAF_SIZE;
-use abi::{Mode, RegionFlags, Rights};
+use abi::{GrantFlags, Mode, RegionFlags, Rights, SnapshotFlags};
 
 /// What a line of a program may not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!(u64 usize);
+numbers!(u64 usize bool);
 
 macro_rules! flags {
     ($($ty:ident)*) => {$(
@@ -70,7 +70,7 @@ macro_rules! flags {
     )*};
 }
 
-flags!(Rights RegionFlags);
+flags!(Rights RegionFlags SnapshotFlags GrantFlags);
 
 impl Word for Mode {
     fn print(&self) -> String {
@@ -200,10 +200,22 @@ steps! {
     "destroy" Destroy { process: usize, handle: usize };
     /// Takes writing away for good.
     "seal" Seal { process: usize, handle: usize };
+    /// A snapshot of a part of a region, offset and length in leaf tables.
+    "snapshot" Snapshot {
+        process: usize, from: usize, handle: usize, offset: u64, len: u64, flags: SnapshotFlags
+    };
+    /// Fills so many pages of a region; 0 stands for the rest.
+    "commit" Commit { process: usize, handle: usize, page: u64, pages: u64 };
+    /// Gives so many pages of a region back; 0 stands for the rest.
+    "decommit" Decommit { process: usize, handle: usize, page: u64, pages: u64 };
+    /// Keeps a region where it is.
+    "pin" Pin { process: usize, handle: usize };
+    /// Takes one pin back.
+    "unpin" Unpin { process: usize, handle: usize };
     /// Maps a part of a region, offset and length in leaf tables.
     "map" Map {
         process: usize, handle: usize, mapping: usize,
-        place: Place, offset: u64, len: u64, access: Rights
+        place: Place, guard: bool, offset: u64, len: u64, access: Rights
     };
     /// Unmaps what begins at an address.
     "unmap" Unmap { process: usize, mapping: usize };
@@ -225,7 +237,8 @@ steps! {
     "write" Write { process: usize, handle: usize, page: u64, word: usize, value: u64 };
     /// Offers a capability to a process.
     "grant" Grant {
-        process: usize, handle: usize, to: usize, token: usize, mode: Mode, rights: Rights
+        process: usize, handle: usize, to: usize, token: usize,
+        mode: Mode, rights: Rights, flags: GrantFlags
     };
     /// Takes what a process has offered.
     "accept" Accept { process: usize, token: usize, from: usize, handle: usize };

@@ -1,6 +1,6 @@
 //! Random programs.
 
-use abi::{Mode, RegionFlags, Rights};
+use abi::{GrantFlags, Mode, RegionFlags, Rights, SnapshotFlags};
 use proptest::prelude::*;
 
 use crate::repair::repair;
@@ -51,7 +51,7 @@ fn mode() -> impl Strategy<Value = Mode> {
     prop_oneof![
         4 => Just(Mode::Move),
         4 => Just(Mode::Share),
-        1 => Just(Mode::CopyOnWrite),
+        6 => Just(Mode::CopyOnWrite),
     ]
 }
 
@@ -74,6 +74,15 @@ fn spot() -> impl Strategy<Value = (u64, usize)> {
     (page, 0..WORDS.len())
 }
 
+/// Some pages, or all from one on.
+fn pages() -> impl Strategy<Value = (u64, u64)> {
+    prop_oneof![
+        3 => (0..4u64, 0..4u64),
+        2 => Just((0, 0)),
+        1 => (500..514u64, 0..20u64)
+    ]
+}
+
 fn value() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0u64), 1..1000u64]
 }
@@ -85,7 +94,14 @@ fn create() -> impl Strategy<Value = Step> {
         1 => 9..60u64,
         1 => prop_oneof![Just(511u64), Just(512), Just(513), Just(1030)],
     ];
-    let flags = prop_oneof![5 => Just(RegionFlags::empty()), 1 => Just(RegionFlags::COMMIT)];
+    let flags = prop_oneof![
+        8 => Just(RegionFlags::empty()),
+        3 => Just(RegionFlags::COMMIT),
+        2 => Just(RegionFlags::OVERCOMMIT),
+        1 => Just(RegionFlags::EXECUTE),
+        1 => Just(RegionFlags::EXECUTE | RegionFlags::JIT),
+        1 => any::<u32>().prop_map(RegionFlags::from_bits_truncate),
+    ];
     (process(), register(), pages, flags).prop_map(|(process, handle, pages, flags)| {
         // A large region that is filled at once would leave nothing for others.
         let flags = if pages > 600 {
@@ -102,18 +118,41 @@ fn create() -> impl Strategy<Value = Step> {
     })
 }
 
-fn map() -> impl Strategy<Value = Step> {
-    let part = prop_oneof![
+/// A part of a region, in leaf tables.
+fn part() -> impl Strategy<Value = (u64, u64)> {
+    prop_oneof![
         8 => Just((0u64, 0u64)),
-        3 => (0..3u64, 0..3u64),
+        3 => (0..2u64, 0..3u64),
         1 => (0..4u64, 0..5u64)
+    ]
+}
+
+fn snapshot() -> impl Strategy<Value = Step> {
+    let flags = prop_oneof![
+        4 => Just(SnapshotFlags::empty()),
+        1 => Just(SnapshotFlags::OVERCOMMIT)
     ];
-    (process(), register(), register(), place(), part, access()).prop_map(
-        |(process, handle, mapping, place, (offset, len), access)| Step::Map {
+    (process(), register(), register(), part(), flags).prop_map(
+        |(process, from, handle, (offset, len), flags)| Step::Snapshot {
+            process,
+            from,
+            handle,
+            offset,
+            len,
+            flags,
+        },
+    )
+}
+
+fn map() -> impl Strategy<Value = Step> {
+    let where_to = (place(), prop::bool::weighted(0.2));
+    (process(), register(), register(), where_to, part(), access()).prop_map(
+        |(process, handle, mapping, (place, guard), (offset, len), access)| Step::Map {
             process,
             handle,
             mapping,
             place,
+            guard,
             offset,
             len,
             access,
@@ -163,6 +202,8 @@ fn authority() -> impl Strategy<Value = Step> {
         2 => own().prop_map(|(process, handle)| Step::Revoke { process, handle }),
         1 => own().prop_map(|(process, handle)| Step::Destroy { process, handle }),
         1 => own().prop_map(|(process, handle)| Step::Seal { process, handle }),
+        2 => own().prop_map(|(process, handle)| Step::Pin { process, handle }),
+        2 => own().prop_map(|(process, handle)| Step::Unpin { process, handle }),
     ]
 }
 
@@ -182,6 +223,12 @@ fn memory() -> impl Strategy<Value = Step> {
         14 => store(),
         1 => (0..CPUS, register(), spot()).prop_map(|(cpu, mapping, (page, _))| {
             Step::Fetch { cpu, mapping, page }
+        }),
+        2 => (own(), pages()).prop_map(|((process, handle), (page, pages))| {
+            Step::Commit { process, handle, page, pages }
+        }),
+        3 => (own(), pages()).prop_map(|((process, handle), (page, pages))| {
+            Step::Decommit { process, handle, page, pages }
         }),
         2 => (own(), spot()).prop_map(|((process, handle), (page, word))| {
             Step::Read { process, handle, page, word }
@@ -272,6 +319,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let one = prop_oneof![
         2 => create(),
         5 => map(),
+        3 => snapshot(),
         5 => authority(),
         24 => memory(),
         4 => tokens(),

@@ -8,7 +8,7 @@ use fake::{Access, Config, FakeMachine, FakeProcess, Memory};
 use ipc::{Ipc, Payload};
 
 use crate::spec::WORDS;
-use crate::{BASE, CPUS, FRAMES, PROCESSES, Place, REGISTERS, Step, TOKENS};
+use crate::{BASE, CPUS, PROCESSES, Place, REGISTERS, Step, TOKENS};
 
 /// A process, as the crates know it.
 pub type Domain = ipc::Domain<FakeMachine>;
@@ -53,9 +53,9 @@ pub struct Subject {
 
 impl Subject {
     /// A machine on which each process runs on the CPU of its number.
-    pub fn new(seed: u64) -> Subject {
+    pub fn new(seed: u64, frames: u64) -> Subject {
         let ipc = fake::start_ipc(Config {
-            frames: FRAMES,
+            frames,
             cpus: CPUS,
             seed,
             ..Config::default()
@@ -176,20 +176,63 @@ impl Subject {
                 let handle = self.handle(process, handle)?;
                 ipc.seal_region(&self.domains[process], handle).map(done)
             }
+            Step::Snapshot {
+                process,
+                from,
+                offset,
+                len,
+                flags,
+                ..
+            } => {
+                let handle = self.handle(process, from)?;
+                let (offset, len) = (offset * LEAF_SIZE, len * LEAF_SIZE);
+                ipc.snapshot_region(&self.domains[process], handle, offset, len, flags)
+                    .map(Value::Handle)
+            }
+            Step::Commit {
+                process,
+                handle,
+                page,
+                pages,
+            } => {
+                let handle = self.handle(process, handle)?;
+                let (offset, len) = (page * PAGE_SIZE, pages * PAGE_SIZE);
+                ipc.commit_region(&self.domains[process], handle, offset, len)
+                    .map(done)
+            }
+            Step::Decommit {
+                process,
+                handle,
+                page,
+                pages,
+            } => {
+                let handle = self.handle(process, handle)?;
+                let (offset, len) = (page * PAGE_SIZE, pages * PAGE_SIZE);
+                ipc.decommit_region(&self.domains[process], handle, offset, len)
+                    .map(done)
+            }
+            Step::Pin { process, handle } => {
+                let handle = self.handle(process, handle)?;
+                ipc.pin_region(&self.domains[process], handle).map(done)
+            }
+            Step::Unpin { process, handle } => {
+                let handle = self.handle(process, handle)?;
+                ipc.unpin_region(&self.domains[process], handle).map(done)
+            }
             Step::Map {
                 process,
                 handle,
                 place,
+                guard,
                 offset,
                 len,
                 access,
                 ..
             } => {
                 let handle = self.handle(process, handle)?;
-                let flags = match place {
-                    Place::Fixed(_) => MapFlags::FIXED,
-                    _ => MapFlags::empty(),
-                };
+                let mut flags = MapFlags::empty();
+                flags.set(MapFlags::FIXED, matches!(place, Place::Fixed(_)));
+                flags.set(MapFlags::GUARD, guard);
                 let (offset, len) = (offset * LEAF_SIZE, len * LEAF_SIZE);
                 ipc.map(
                     &self.domains[process],
@@ -285,11 +328,12 @@ impl Subject {
                 to,
                 mode,
                 rights,
+                flags,
                 ..
             } => {
                 let handle = self.handle(process, handle)?;
                 let via = self.via[process][to];
-                ipc.grant(&self.domains[process], handle, via, mode, rights)
+                ipc.grant(&self.domains[process], handle, via, mode, rights, flags)
                     .map(Value::Token)
             }
             Step::Accept {

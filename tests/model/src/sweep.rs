@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use abi::Error;
 
 use crate::subject::Subject;
-use crate::{Outcome, Program, Run};
+use crate::{FRAMES, Outcome, Program, Run};
 
 /// Times that one step may ask for something before it is taken to ask for ever.
 const MAX_CALLS: u64 = 4096;
@@ -62,7 +62,7 @@ impl Sweep {
     /// # Panics
     /// When it is not, or whatever else is wrong.
     pub fn run(&mut self, program: &Program, seed: u64, injection: &impl Injection) {
-        let mut run = Run::new(seed);
+        let mut run = Run::new(seed, FRAMES);
         for step in &program.0 {
             let before = run.digest();
             for calls in 0.. {

@@ -119,7 +119,10 @@ impl Spec {
     /// Gives a handle back. What is mapped stays.
     pub fn drop_handle(&mut self, handle: usize) -> Result<(), Error> {
         match self.look_up(handle, Rights::empty()) {
-            Ok(capability) => self.capabilities[capability].holder = Holder::Nobody,
+            Ok(capability) => {
+                self.capabilities[capability].holder = Holder::Nobody;
+                self.unpin_all(|pinned| pinned == capability);
+            }
             Err(Error::Revoked) => {}
             Err(error) => return Err(error),
         }
@@ -140,6 +143,9 @@ impl Spec {
     pub fn destroy(&mut self, handle: usize) -> Result<(), Error> {
         let capability = self.look_up(handle, Rights::DESTROY)?;
         let region = self.capabilities[capability].region;
+        if !self.regions[region].pins.is_empty() {
+            return Err(Error::Pinned);
+        }
         let all: Vec<bool> = self
             .capabilities
             .iter()
@@ -161,6 +167,7 @@ impl Spec {
         for token in &mut self.tokens {
             token.open &= !which(token.capability);
         }
+        self.unpin_all(which);
     }
 
     /// A process ends: what it has is given back, what was offered to it returns.
@@ -173,8 +180,14 @@ impl Spec {
                 self.take_back(token);
             }
         }
-        for capability in &mut self.capabilities {
-            if capability.holder == Holder::Process(process) {
+        let held: Vec<bool> = self
+            .capabilities
+            .iter()
+            .map(|capability| capability.holder == Holder::Process(process))
+            .collect();
+        self.unpin_all(|capability| held[capability]);
+        for (capability, held) in self.capabilities.iter_mut().zip(held) {
+            if held {
                 capability.holder = Holder::Nobody;
             }
         }

@@ -1,11 +1,11 @@
-//! What memory holds and where it is mapped (I3, I7, I11, I14).
+//! Where memory is mapped, and what is reached there (I3, I5, I14).
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
 use abi::limits::{LEAF_SIZE, PAGE_SIZE, USER_END, USER_START};
 use abi::{Error, Rights};
 
-use super::{LEAF_PAGES, Mapping, Region, Spec};
+use super::{LEAF_PAGES, Mapping, Spec};
 use crate::Place;
 
 /// A mapping that is asked for.
@@ -13,6 +13,8 @@ use crate::Place;
 pub struct Wanted {
     /// Where.
     pub place: Place,
+    /// Whether nothing else may be 2 MiB before and behind it.
+    pub guard: bool,
     /// From which leaf table on.
     pub offset: u64,
     /// How many; 0 for the rest.
@@ -41,6 +43,12 @@ impl Mapping {
         self.va + self.leaves * LEAF_SIZE
     }
 
+    /// The addresses that nothing else may take.
+    pub fn kept(&self) -> Range<u64> {
+        let guard = if self.guard { LEAF_SIZE } else { 0 };
+        self.va - guard..self.end() + guard
+    }
+
     /// Whether it shows something at an address.
     pub fn covers(&self, va: u64) -> bool {
         (self.va..self.end()).contains(&va)
@@ -53,94 +61,65 @@ impl Mapping {
 }
 
 impl Spec {
-    /// Frames that are promised to nobody when spaces take up so many for their tables.
-    pub fn available(&self, upper_tables: u64) -> u64 {
-        let alive = self.regions.iter().filter(|region| !region.gone);
-        let charged: u64 = alive.map(Region::charge).sum();
-        self.frames - upper_tables - charged
-    }
-
-    /// A region of zeros.
-    pub fn create(
-        &mut self,
-        process: usize,
-        pages: u64,
-        upper_tables: u64,
-    ) -> Result<usize, Error> {
-        let region = Region {
-            pages,
-            bytes: BTreeMap::new(),
-            sealed: false,
-            gone: false,
-        };
-        if pages == 0 {
-            return Err(Error::Invalid);
-        }
-        if region.charge() > self.available(upper_tables) {
-            return Err(Error::NoMemory);
-        }
-        Ok(self.own(process, region, Rights::REGION))
-    }
-
-    /// The first capability of a new region.
-    pub(super) fn own(&mut self, process: usize, region: Region, rights: Rights) -> usize {
-        self.regions.push(region);
-        let capability = self.add_capability(self.regions.len() - 1, None, rights);
-        self.issue(process, capability)
-    }
-
-    /// Nobody writes it any more.
-    pub fn seal(&mut self, handle: usize) -> Result<(), Error> {
-        let capability = self.look_up(handle, Rights::SEAL)?;
-        let region = self.capabilities[capability].region;
-        self.regions[region].sealed = true;
-        for mapping in &mut self.mappings {
-            if self.capabilities[mapping.capability].region == region {
-                mapping.access -= Rights::WRITE;
-            }
-        }
-        Ok(())
-    }
-
     /// Whether a mapping would be made, given the address that was found for it if one was; and
     /// how many leaf tables it shows.
     pub fn check_map(&self, process: usize, handle: usize, wanted: Wanted) -> Result<u64, Error> {
         check_access(wanted.access)?;
         let capability = self.look_up(handle, Rights::MAP | wanted.access)?;
-        let region = &self.regions[self.capabilities[capability].region];
-        let rest = region
-            .leaves()
-            .checked_sub(wanted.offset)
-            .filter(|rest| *rest > 0)
-            .ok_or(Error::Range)?;
-        let leaves = match wanted.len {
-            0 => rest,
-            len if len <= rest => len,
-            _ => return Err(Error::Range),
-        };
+        let number = self.capabilities[capability].region;
+        let region = &self.regions[number];
+        let leaves = region.part(wanted.offset, wanted.len)?;
+        let guard = u64::from(wanted.guard);
         if let Place::Fixed(unit) = wanted.place {
             let units = USER_START / LEAF_SIZE..=USER_END / LEAF_SIZE;
-            let end = unit.checked_add(leaves).ok_or(Error::Range)?;
-            if !units.contains(&unit) || !units.contains(&end) {
+            let start = unit.checked_sub(guard).ok_or(Error::Range)?;
+            let end = unit.checked_add(leaves + guard).ok_or(Error::Range)?;
+            if !units.contains(&start) || !units.contains(&end) {
                 return Err(Error::Range);
             }
-            if !self.is_free(process, wanted.place.address(), leaves) {
+            if !self.is_free(process, wanted.place.address(), leaves, wanted.guard) {
                 return Err(Error::Overlap);
             }
+        }
+        if region.lost {
+            return Err(Error::NoMemory);
         }
         if region.sealed && wanted.access.contains(Rights::WRITE) {
             return Err(Error::Sealed);
         }
+        self.check_exclusion(number, None, wanted.access)?;
         Ok(leaves)
     }
 
-    /// Whether nothing is mapped there.
-    pub fn is_free(&self, process: usize, va: u64, leaves: u64) -> bool {
-        let end = va + leaves * LEAF_SIZE;
-        !self
-            .mappings
-            .iter()
-            .any(|m| m.process == process && !m.dead && m.va < end && va < m.end())
+    /// Nobody executes what another may write, unless the region was made for it (I14).
+    fn check_exclusion(
+        &self,
+        region: usize,
+        changed: Option<usize>,
+        access: Rights,
+    ) -> Result<(), Error> {
+        let others = |right: Rights| {
+            self.mappings.iter().enumerate().any(|(at, mapping)| {
+                let same = self.capabilities[mapping.capability].region == region;
+                same && Some(at) != changed && !mapping.dead && mapping.access.contains(right)
+            })
+        };
+        let clash = access.contains(Rights::WRITE) && others(Rights::EXECUTE)
+            || access.contains(Rights::EXECUTE) && others(Rights::WRITE);
+        if clash && !self.regions[region].jit {
+            return Err(Error::Busy);
+        }
+        Ok(())
+    }
+
+    /// Whether nothing keeps the addresses there, the guards on both sides included.
+    pub fn is_free(&self, process: usize, va: u64, leaves: u64, guard: bool) -> bool {
+        let guard = if guard { LEAF_SIZE } else { 0 };
+        let (start, end) = (va - guard, va + leaves * LEAF_SIZE + guard);
+        !self.mappings.iter().any(|m| {
+            let kept = m.kept();
+            m.process == process && !m.dead && kept.start < end && start < kept.end
+        })
     }
 
     /// A mapping that was made at `va`, which has to be where it may be.
@@ -149,14 +128,15 @@ impl Spec {
             .check_map(process, handle, wanted)
             .expect("it was checked");
         let end = va + leaves * LEAF_SIZE;
-        assert!(va.is_multiple_of(LEAF_SIZE) && va >= USER_START && end <= USER_END);
-        assert!(self.is_free(process, va, leaves), "{va:#x} is taken");
+        let guard = if wanted.guard { LEAF_SIZE } else { 0 };
+        let user = |start: u64, end: u64| start >= USER_START + guard && end + guard <= USER_END;
+        assert!(va.is_multiple_of(LEAF_SIZE) && user(va, end));
+        let free = |va| self.is_free(process, va, leaves, wanted.guard);
+        assert!(free(va), "{va:#x} is taken");
         let hint = wanted.place.address();
-        let usable = hint >= USER_START
-            && hint
-                .checked_add(leaves * LEAF_SIZE)
-                .is_some_and(|end| end <= USER_END)
-            && self.is_free(process, hint, leaves);
+        let usable = hint
+            .checked_add(leaves * LEAF_SIZE)
+            .is_some_and(|end| user(hint, end) && free(hint));
         assert!(!usable || va == hint, "{va:#x} instead of {hint:#x}");
         self.mappings
             .retain(|m| m.process != process || !m.dead || m.end() <= va || end <= m.va);
@@ -167,6 +147,7 @@ impl Spec {
             capability,
             first_leaf: wanted.offset,
             leaves,
+            guard: wanted.guard,
             access: wanted.access,
             limit: self.capabilities[capability].rights & Rights::ACCESS,
             dead: false,
@@ -221,6 +202,9 @@ impl Spec {
         if self.regions[region].sealed && access.contains(Rights::WRITE) {
             return vec![Err(Error::Sealed)];
         }
+        if let Err(error) = self.check_exclusion(region, Some(at), access) {
+            return vec![Err(error)];
+        }
         self.mappings[at].access = access;
         vec![Ok(())]
     }
@@ -236,13 +220,16 @@ impl Spec {
             return Err(vec![Error::NotFound]);
         };
         let mapping = &self.mappings[at];
+        let region = self.capabilities[mapping.capability].region;
         if mapping.dead {
-            return Err(vec![Error::Revoked, Error::NotFound]);
+            let mut errors = vec![Error::Revoked, Error::NotFound];
+            // It may have been lost in this very access.
+            errors.extend(self.regions[region].lost.then_some(Error::NoMemory));
+            return Err(errors);
         }
         if !mapping.access.contains(access) {
             return Err(vec![Error::Denied]);
         }
-        let region = self.capabilities[mapping.capability].region;
         let page = mapping.page_of(va);
         if page >= self.regions[region].pages {
             return Err(vec![Error::Range]);
@@ -264,6 +251,9 @@ impl Spec {
         }
         if access.contains(Rights::WRITE) && self.regions[region].sealed {
             return Err(Error::Sealed);
+        }
+        if self.regions[region].lost {
+            return Err(Error::NoMemory);
         }
         Ok((region, page))
     }

@@ -6,6 +6,7 @@
 
 mod authority;
 mod memory;
+mod regions;
 mod transfers;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use std::collections::BTreeMap;
 use abi::{Mode, Rights};
 
 pub use memory::Wanted;
+pub use regions::Copied;
+pub use transfers::Given;
 
 /// The words of a page that programs use; all others stay zero.
 pub const WORDS: [usize; 4] = [0, 1, 300, 511];
@@ -32,6 +35,16 @@ pub struct Region {
     pub bytes: BTreeMap<u64, Page>,
     /// Nobody may write it any more.
     pub sealed: bool,
+    /// It may be written in one mapping and executed in another at once.
+    pub jit: bool,
+    /// It is promised nothing.
+    pub overcommit: bool,
+    /// It had overcommitted, and its memory was needed.
+    pub lost: bool,
+    /// The capabilities that have pinned it, once for each pin.
+    pub pins: Vec<usize>,
+    /// The region that it descends from by snapshots, itself if by none.
+    pub family: usize,
     /// Nothing is left of it.
     pub gone: bool,
 }
@@ -42,9 +55,14 @@ impl Region {
         self.pages.div_ceil(LEAF_PAGES)
     }
 
-    /// The frames that it has taken or been promised: its pages and its tables.
-    pub fn charge(&self) -> u64 {
+    /// The frames that it can come to hold: its pages and its tables.
+    pub fn worst(&self) -> u64 {
         self.pages + self.leaves()
+    }
+
+    /// The frames that it has taken or been promised.
+    pub fn charge(&self) -> u64 {
+        if self.overcommit { 0 } else { self.worst() }
     }
 
     /// What a page holds.
@@ -105,6 +123,8 @@ pub struct Mapping {
     pub first_leaf: u64,
     /// How many leaf tables it shows.
     pub leaves: u64,
+    /// Nothing else may be 2 MiB before and behind it.
+    pub guard: bool,
     /// What it allows.
     pub access: Rights,
     /// What it may be changed to allow.

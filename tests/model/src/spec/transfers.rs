@@ -1,41 +1,80 @@
 //! Handing over: grants, tokens, and what comes back (I6).
 
-use abi::{Error, Mode, Rights};
+use abi::{Error, GrantFlags, Mode, Rights};
 
-use super::{Holder, Spec, Token};
+use super::{Copied, Holder, Spec, Token};
+
+/// A grant that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Given {
+    /// To whom.
+    pub to: usize,
+    /// How.
+    pub mode: Mode,
+    /// What the receiver may do at most.
+    pub rights: Rights,
+    /// What else is asked.
+    pub flags: GrantFlags,
+}
 
 impl Spec {
     /// Offers what a handle stands for to a process, and returns the number of the token.
-    pub fn grant(
-        &mut self,
-        handle: usize,
-        to: usize,
-        mode: Mode,
-        rights: Rights,
-    ) -> Result<usize, Error> {
+    pub fn grant(&mut self, handle: usize, wanted: Given, available: u64) -> Result<usize, Error> {
+        let Given {
+            to,
+            mode,
+            rights,
+            flags,
+        } = wanted;
         if self.ended[to] {
             return Err(Error::PeerClosed);
         }
+        let meaningful = match mode {
+            Mode::Share => GrantFlags::empty(),
+            Mode::Move => GrantFlags::REVOKE_OTHERS,
+            Mode::CopyOnWrite => GrantFlags::OVERCOMMIT,
+        };
+        if !meaningful.contains(flags) {
+            return Err(Error::Invalid);
+        }
         let from = self.handles[handle].process;
+        let revokes = flags.contains(GrantFlags::REVOKE_OTHERS);
         let capability = match mode {
-            Mode::CopyOnWrite => return Err(Error::Unsupported),
+            Mode::CopyOnWrite => {
+                let all = Copied {
+                    offset: 0,
+                    len: 0,
+                    overcommit: flags.contains(GrantFlags::OVERCOMMIT),
+                };
+                let (region, allowed) = self.copy(handle, Rights::GRANT, all, available)?;
+                self.own(region, allowed & rights)
+            }
             Mode::Share => {
                 let parent = self.look_up(handle, Rights::GRANT | Rights::DUPLICATE)?;
-                let child = self.derive_from(parent, rights);
-                self.capabilities[child].holder = Holder::Token;
-                child
+                self.derive_from(parent, rights)
             }
-            Mode::Move => self.look_up(handle, Rights::GRANT | Rights::MOVE)?,
+            Mode::Move => {
+                let mut needed = Rights::GRANT | Rights::MOVE;
+                needed.set(Rights::REVOKE, revokes);
+                self.look_up(handle, needed)?
+            }
         };
         let before = self.capabilities[capability].rights;
-        if mode == Mode::Move {
-            self.check_move(capability, before & rights)?;
-            self.capabilities[capability].rights = before & rights;
-            self.capabilities[capability].holder = Holder::Transit;
-            for mapping in &mut self.mappings {
-                mapping.dead |= mapping.capability == capability;
+        self.capabilities[capability].holder = match mode {
+            Mode::Move => {
+                self.check_move(capability, before & rights, revokes)?;
+                if revokes {
+                    let below = self.below(capability);
+                    self.kill(|at| below[at]);
+                }
+                self.capabilities[capability].rights = before & rights;
+                for mapping in &mut self.mappings {
+                    mapping.dead |= mapping.capability == capability;
+                }
+                Holder::Transit
             }
-        }
+            Mode::Share | Mode::CopyOnWrite => Holder::Token,
+        };
         self.tokens.push(Token {
             from,
             to,
@@ -48,16 +87,23 @@ impl Spec {
     }
 
     /// Whether a capability may be moved with these rights: nobody else may have access, and
-    /// nothing below it may be left with more.
-    fn check_move(&self, capability: usize, rights: Rights) -> Result<(), Error> {
+    /// nothing below it may be left with more. What is below may have what it likes if it is
+    /// revoked first.
+    fn check_move(&self, capability: usize, rights: Rights, revokes: bool) -> Result<(), Error> {
         let region = self.capabilities[capability].region;
         let (kept, below) = (self.kept(), self.below(capability));
         for (at, other) in self.capabilities.iter().enumerate() {
+            if revokes && below[at] {
+                continue;
+            }
             let elsewhere = at != capability && other.region == region && self.has_access(at);
             let exceeds = kept[at] && !other.revoked && below[at] && !rights.contains(other.rights);
             if elsewhere || exceeds {
                 return Err(Error::Shared);
             }
+        }
+        if !self.regions[region].pins.is_empty() {
+            return Err(Error::Pinned);
         }
         Ok(())
     }
