@@ -41,6 +41,16 @@ typedef uint64_t handover_token;
 #define HANDOVER_REGION_DESTROY 23
 /* image_create(handover_handle region, uint64_t offset, uint64_t len) */
 #define HANDOVER_IMAGE_CREATE 24
+/* region_commit(handover_handle region, uint64_t offset, uint64_t len) */
+#define HANDOVER_REGION_COMMIT 25
+/* region_decommit(handover_handle region, uint64_t offset, uint64_t len) */
+#define HANDOVER_REGION_DECOMMIT 26
+/* region_snapshot(handover_handle region, uint64_t offset, uint64_t len, uint32_t flags) */
+#define HANDOVER_REGION_SNAPSHOT 27
+/* region_pin(handover_handle region) */
+#define HANDOVER_REGION_PIN 28
+/* region_unpin(handover_handle region) */
+#define HANDOVER_REGION_UNPIN 29
 /* map(handover_handle region, uint64_t hint, uint64_t offset, uint64_t len, uint32_t rights, uint32_t flags) */
 #define HANDOVER_MAP 30
 /* unmap(uint64_t address) */
@@ -57,7 +67,7 @@ typedef uint64_t handover_token;
 #define HANDOVER_CAP_INFO 43
 /* cap_same(handover_handle a, handover_handle b) */
 #define HANDOVER_CAP_SAME 44
-/* grant(handover_handle handle, handover_handle via, uint32_t mode, uint32_t rights) */
+/* grant(handover_handle handle, handover_handle via, uint32_t mode, uint32_t rights, uint32_t flags) */
 #define HANDOVER_GRANT 50
 /* accept(handover_token token, handover_handle via) */
 #define HANDOVER_ACCEPT 51

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::{Error, Handle, MapFlags, Mode, RegionFlags, Rights, Token};
+use crate::{Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, Rights, SnapshotFlags, Token};
 
 /// A value that fits one register.
 ///
@@ -157,7 +157,7 @@ macro_rules! flags {
     )*};
 }
 
-flags!(Rights, RegionFlags, MapFlags);
+flags!(Rights, RegionFlags, SnapshotFlags, MapFlags, GrantFlags);
 
 impl Argument for Mode {
     const NAME: &'static str = "Mode";

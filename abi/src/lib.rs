@@ -30,7 +30,7 @@ mod types;
 pub use argument::{Argument, UserPtr};
 pub use error::{Blame, Error};
 pub use handle::{Handle, ObjectKind, Token};
-pub use rights::{MapFlags, Mode, RegionFlags, Rights};
+pub use rights::{GrantFlags, MapFlags, Mode, RegionFlags, Rights, SnapshotFlags};
 pub use table::{ArgumentInfo, SYSCALLS, Syscall, SyscallInfo};
 pub use types::*;
 

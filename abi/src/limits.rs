@@ -17,6 +17,9 @@ pub const USER_END: u64 = (1 << 47) - LEAF_SIZE;
 /// CPUs at most.
 pub const MAX_CPUS: usize = 64;
 
+/// NUMA nodes whose memory is told apart; memory of further ones counts as the last one's.
+pub const MAX_MEMORY_NODES: usize = 8;
+
 /// Bytes of one region at most.
 pub const MAX_REGION: u64 = 1 << 40;
 

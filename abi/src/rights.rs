@@ -100,6 +100,37 @@ bitflags! {
     pub struct RegionFlags: u32 {
         /// Fill every page now instead of at its first touch.
         const COMMIT = 1 << 0;
+        /// Give the EXECUTE right. Nobody maps the region for execution while somebody may write it,
+        /// or the other way round: that is `Busy`.
+        const EXECUTE = 1 << 1;
+        /// With EXECUTE: let one mapping write while another executes. No mapping ever does both.
+        const JIT = 1 << 2;
+        /// Promise nothing: pages come from free memory when they are touched, and when there is none
+        /// the region is lost.
+        const OVERCOMMIT = 1 << 3;
+    }
+}
+
+bitflags! {
+    /// How `region_snapshot` makes a snapshot.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(transparent)]
+    pub struct SnapshotFlags: u32 {
+        /// Promise nothing for copies: when one needs memory that is not there, the snapshot is
+        /// lost, never its source.
+        const OVERCOMMIT = 1 << 0;
+    }
+}
+
+bitflags! {
+    /// How `grant` hands over.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(transparent)]
+    pub struct GrantFlags: u32 {
+        /// Before a Move, revoke what was derived from the capability; needs REVOKE.
+        const REVOKE_OTHERS = 1 << 0;
+        /// Make the snapshot of CopyOnWrite with [`SnapshotFlags::OVERCOMMIT`].
+        const OVERCOMMIT = 1 << 1;
     }
 }
 
@@ -110,6 +141,8 @@ bitflags! {
     pub struct MapFlags: u32 {
         /// At the hint and nowhere else: `Overlap` if it is taken. Without it the hint is a wish.
         const FIXED = 1 << 0;
+        /// Leave 2 MiB on both sides in which nothing else is mapped.
+        const GUARD = 1 << 1;
     }
 }
 

@@ -31,7 +31,7 @@ macro_rules! for_each_syscall {
             6 SystemInfo system_info(info: UserPtr<SystemInfo>) -> (), rights [], errors [Fault];
 
             /// Starts a new process from an image, under a name of printable ASCII, with exactly the listed handles (in this order) and nothing else. All or nothing: when it fails, every handle is still the caller's. `Overlap`: one handle listed twice by Move.
-            10 ProcessSpawn process_spawn(args: UserPtr<SpawnArgs>) -> Handle, rights [EXECUTE], errors [Fault, Invalid, BadHandle, WrongKind, Denied, InTransit, Shared, Revoked, Overlap, Unsupported, TooLarge, NoMemory, Limit];
+            10 ProcessSpawn process_spawn(args: UserPtr<SpawnArgs>) -> Handle, rights [EXECUTE], errors [Fault, Invalid, BadHandle, WrongKind, Denied, InTransit, Shared, Pinned, Revoked, Overlap, Unsupported, TooLarge, NoMemory, Limit];
             /// Waits until a process has ended and tells how. Any number of waiters get the answer, each as often as it asks.
             11 ProcessWait process_wait(process: Handle, deadline: u64, status: UserPtr<ProcessStatus>) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, WouldBlock, TimedOut, Interrupted, NoMemory];
             /// Ends a process as if it had called exit, wherever it is. Killing one that has ended is no error.
@@ -46,16 +46,26 @@ macro_rules! for_each_syscall {
             /// Takes writing away from everybody for good: every mapping is read-only on every CPU when it returns.
             22 RegionSeal region_seal(region: Handle) -> (), rights [SEAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Unsupported];
             /// Unmaps a region everywhere, kills every capability of it and returns its memory.
-            23 RegionDestroy region_destroy(region: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
+            23 RegionDestroy region_destroy(region: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Pinned];
             /// Parses bytes of a region as a static ELF64 executable for x86_64 and makes an image of it. The region must be sealed, or one that nobody can write. `Invalid`: not such an executable, or one with segments that overlap, leave the user half, or are writable and executable.
             24 ImageCreate image_create(region: Handle, offset: u64, len: u64) -> Handle, rights [READ], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Invalid, Unsupported, TooLarge, NoMemory, Limit];
+            /// Fills pages of a region ahead of their first touch; units of 4 KiB, a length of 0 stands for the rest. What a snapshot shares stays shared. `NoMemory`: it had overcommitted and is lost.
+            25 RegionCommit region_commit(region: Handle, offset: u64, len: u64) -> (), rights [WRITE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Align, Unsupported, NoMemory];
+            /// Gives the frames of pages back to the promise of the region: they read as zeros again; units of 4 KiB, a length of 0 stands for the rest. No CPU can reach the old bytes when it returns.
+            26 RegionDecommit region_decommit(region: Handle, offset: u64, len: u64) -> (), rights [WRITE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Align, Sealed, Pinned, Unsupported, NoMemory];
+            /// Makes a region that has the bytes of another, or of a part of it in units of 2 MiB, as they are at this instant; a length of 0 stands for the rest. Either side gets its own copy of a page when it writes. Needs also DUPLICATE. The cost grows with leaf tables, not with pages.
+            27 RegionSnapshot region_snapshot(region: Handle, offset: u64, len: u64, flags: SnapshotFlags) -> Handle, rights [READ, DUPLICATE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Align, Pinned, Unsupported, NoMemory, Limit];
+            /// Keeps the frames of a region where they are, all of them present: it can't be moved, copied, decommitted or destroyed until every pin is taken back. Pins belong to the capability and go with it.
+            28 RegionPin region_pin(region: Handle) -> (), rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NoMemory];
+            /// Takes one pin of the capability back. `NotFound`: it has none.
+            29 RegionUnpin region_unpin(region: Handle) -> (), rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
 
-            /// Maps `len` bytes of a region from `offset` on (both multiples of 2 MiB; a length of 0 or one that reaches the end of the region means up to the end) and returns the address, a multiple of 2 MiB. Needs the right for each access asked for. Writable and executable at once is `Invalid`.
-            30 Map map(region: Handle, hint: u64, offset: u64, len: u64, rights: Rights, flags: MapFlags) -> u64, rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Sealed, Invalid, Range, Align, Overlap, NoMemory, Limit];
+            /// Maps `len` bytes of a region from `offset` on (both multiples of 2 MiB; a length of 0 or one that reaches the end of the region means up to the end) and returns the address, a multiple of 2 MiB. Needs the right for each access asked for. Writable and executable at once is `Invalid`, and `Busy` when another mapping has the other.
+            30 Map map(region: Handle, hint: u64, offset: u64, len: u64, rights: Rights, flags: MapFlags) -> u64, rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Sealed, Invalid, Busy, Range, Align, Overlap, NoMemory, Limit];
             /// Removes the mapping that begins at an address. No CPU can reach the memory through it when it returns.
             31 Unmap unmap(address: u64) -> (), rights [], errors [NotFound];
             /// Changes what the mapping that begins at an address allows, within its capability.
-            32 Protect protect(address: u64, rights: Rights) -> (), rights [], errors [NotFound, Denied, Revoked, Sealed, Invalid, Unsupported];
+            32 Protect protect(address: u64, rights: Rights) -> (), rights [], errors [NotFound, Denied, Revoked, Sealed, Invalid, Busy, NoMemory, Unsupported];
 
             /// Makes a capability of the same object with at most the given rights, below the given one: revoking that one takes this one too.
             40 CapDerive cap_derive(handle: Handle, rights: Rights) -> Handle, rights [DUPLICATE], errors [BadHandle, Denied, InTransit, Revoked, NoMemory, Limit];
@@ -68,8 +78,8 @@ macro_rules! for_each_syscall {
             /// Tells whether two handles name one object.
             44 CapSame cap_same(a: Handle, b: Handle) -> bool, rights [], errors [BadHandle, InTransit, Revoked];
 
-            /// Offers an object to the process at the other end of `via` (a ring end, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE. After Move the caller can't reach the object any more when this returns. `Shared`: another capability gives access to what is to be moved, or one derived from it has more rights than would be granted.
-            50 Grant grant(handle: Handle, via: Handle, mode: Mode, rights: Rights) -> Token, rights [GRANT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Shared, Invalid, PeerClosed, Unsupported, NoMemory, Limit];
+            /// Offers an object to the process at the other end of `via` (a ring end, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE, with CopyOnWrite also READ and DUPLICATE: the receiver gets a snapshot, which it may also write. After Move the caller can't reach the object any more when this returns. `Shared`: another capability gives access to what is to be moved, or one derived from it has more rights than would be granted.
+            50 Grant grant(handle: Handle, via: Handle, mode: Mode, rights: Rights, flags: GrantFlags) -> Token, rights [GRANT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Shared, Pinned, Invalid, PeerClosed, Unsupported, NoMemory, Limit];
             /// Takes what the process at the other end of `via` offered to this one. Works once. Any token that is not for this process, not from there, used up or withdrawn is `NotFound`.
             51 Accept accept(token: Token, via: Handle) -> Handle, rights [], errors [BadHandle, WrongKind, InTransit, NotFound, Revoked, NoMemory, Limit];
             /// Withdraws a grant that was not accepted yet; what was moved comes back under its old handle.
@@ -161,8 +171,8 @@ macro_rules! describe {
 
 use crate::types::CapInfo;
 use crate::{
-    Handle, MapFlags, Mode, ProcessInfo, ProcessStatus, RegionFlags, RegionInfo, RingEnds,
-    RingGeometry, SpawnArgs, SystemInfo, Token, UserPtr,
+    GrantFlags, Handle, MapFlags, Mode, ProcessInfo, ProcessStatus, RegionFlags, RegionInfo,
+    RingEnds, RingGeometry, SnapshotFlags, SpawnArgs, SystemInfo, Token, UserPtr,
 };
 
 for_each_syscall!(describe);

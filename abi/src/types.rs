@@ -3,7 +3,7 @@
 
 use static_assertions::const_assert_eq;
 
-use crate::{Error, Handle, Mode, Rights, ring};
+use crate::{Error, Handle, Mode, Rights, limits, ring};
 
 /// A handle that `process_spawn` hands to the new process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,11 +167,17 @@ pub struct RegionInfo {
     pub mappings: u64,
     /// The number of a [`RegionKind`].
     pub kind: u32,
-    /// 1 when it is sealed against writing.
+    /// 1 when it is sealed against writing: no byte of it changes any more, whoever holds it.
     pub sealed: u32,
+    /// Leaf tables that a snapshot, or the source of one, has too.
+    pub shared_leaf_tables: u64,
+    /// Pins, of all capabilities.
+    pub pins: u32,
+    /// 1 when it had overcommitted and its memory was needed: it can only be dropped.
+    pub lost: u32,
 }
 
-const_assert_eq!(size_of::<RegionInfo>(), 48);
+const_assert_eq!(size_of::<RegionInfo>(), 64);
 
 /// Facts about a capability, from `cap_info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -247,6 +253,25 @@ pub struct RingEnds {
 
 const_assert_eq!(size_of::<RingEnds>(), 16);
 
+/// The memory of one NUMA node, from `system_info`, in frames of 4 KiB. What was given is counted
+/// since boot; nothing is taken off when it is returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct NodeFrames {
+    /// Frames that the allocator manages.
+    pub total: u64,
+    /// Frames that nobody holds, those promised to regions included.
+    pub free: u64,
+    /// Frames given to who asked for this node.
+    pub given_as_asked: u64,
+    /// Frames of other nodes given to who asked for this one, because it had none.
+    pub given_elsewhere: u64,
+    /// Frames given to who asked for no node.
+    pub given_unasked: u64,
+}
+
+const_assert_eq!(size_of::<NodeFrames>(), 40);
+
 /// What the system holds and has done, from `system_info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -265,7 +290,8 @@ pub struct SystemInfo {
     pub frames_free: u64,
     /// Free frames that are promised to regions.
     pub frames_reserved: u64,
-    /// Frames that boot took and that are never given back.
+    /// Frames that boot took and that are never given back: the kernel, the initrd, its first
+    /// stacks and tables, and what is known of each frame.
     pub frames_boot: u64,
     /// Frames that the kernel has taken for its heap and its stacks, or keeps for its heap.
     pub frames_heap: u64,
@@ -283,6 +309,14 @@ pub struct SystemInfo {
     pub instructions: u64,
     /// Objects alive: regions, rings and grants that are pending.
     pub objects: u64,
+    /// Frames that the loader's memory map calls usable, those counted whole that it calls so in
+    /// part. Always `frames_total + frames_boot + frames_unused`.
+    pub frames_usable: u64,
+    /// Usable frames that are left alone: below 1 MiB, usable in part only, or in more pieces than
+    /// are kept.
+    pub frames_unused: u64,
+    /// The memory of each NUMA node.
+    pub memory_nodes: [NodeFrames; limits::MAX_MEMORY_NODES],
 }
 
-const_assert_eq!(size_of::<SystemInfo>(), 112);
+const_assert_eq!(size_of::<SystemInfo>(), 448);

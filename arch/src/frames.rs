@@ -28,24 +28,29 @@ struct EarlyFrames {
     /// The range that frames are taken from; those before it are empty.
     first: usize,
     taken: usize,
+    /// Frames of pieces for which there was no room.
+    lost: u64,
 }
 
 static EARLY: Mutex<EarlyFrames> = Mutex::new(EarlyFrames {
     ranges: ArrayVec::new_const(),
     first: 0,
     taken: 0,
+    lost: 0,
 });
 
 /// Gives the boot information's memory to the early allocator, split by NUMA node.
 pub(crate) fn init(info: &BootInfo) {
     let mut early = EARLY.lock();
     for range in &info.memory {
-        split_by_node(*range, &mut early.ranges);
+        let lost = split_by_node(*range, &mut early.ranges);
+        early.lost += lost / PAGE_SIZE;
     }
 }
 
-/// Appends `range`, cut where the node changes. Memory that no table mentions belongs to node 0.
-fn split_by_node(range: PhysicalRange, out: &mut ArrayVec<NodeRange, MAX_RANGES>) {
+/// Appends `range`, cut where the node changes. Memory that no table mentions belongs to node 0. Answers the bytes
+/// that had no room.
+fn split_by_node(range: PhysicalRange, out: &mut ArrayVec<NodeRange, MAX_RANGES>) -> u64 {
     let mut start = range.start;
     while start < range.end {
         let mut end = range.end;
@@ -60,10 +65,11 @@ fn split_by_node(range: PhysicalRange, out: &mut ArrayVec<NodeRange, MAX_RANGES>
             }
         }
         if out.try_push(NodeRange { start, end, node }).is_err() {
-            return;
+            return range.end - start;
         }
         start = end;
     }
+    0
 }
 
 /// A frame of usable memory, lowest first, with whatever was in it. `None` when there is none, and always after
@@ -88,6 +94,11 @@ pub fn allocate() -> Option<u64> {
 /// How many frames [`allocate`] gave.
 pub fn taken() -> usize {
     cpu::without_interrupts(|| EARLY.lock().taken)
+}
+
+/// Usable frames that are lost, because memory is in more than [`MAX_RANGES`] pieces.
+pub fn lost() -> u64 {
+    cpu::without_interrupts(|| EARLY.lock().lost)
 }
 
 /// All frames not yet given, as ascending ranges with their nodes. The early allocator is empty from then on.

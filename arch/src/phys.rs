@@ -109,3 +109,26 @@ pub unsafe fn store_entry(table: u64, index: usize, value: u64) {
     // SAFETY: the caller keeps the contract of `entry`.
     unsafe { entry(table, index) }.store(value, Ordering::Release);
 }
+
+/// Writes an entry if it still is `old` (AcqRel). No TLB is flushed.
+///
+/// # Safety
+/// As for [`store_entry`].
+#[inline]
+pub unsafe fn exchange_entry(table: u64, index: usize, old: u64, new: u64) -> bool {
+    // SAFETY: the caller keeps the contract of `entry`.
+    let entry = unsafe { entry(table, index) };
+    entry
+        .compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed)
+        .is_ok()
+}
+
+/// Clears bits of an entry by one locked instruction (AcqRel). No TLB is flushed.
+///
+/// # Safety
+/// As for [`store_entry`].
+#[inline]
+pub unsafe fn clear_entry_bits(table: u64, index: usize, bits: u64) {
+    // SAFETY: the caller keeps the contract of `entry`.
+    unsafe { entry(table, index) }.fetch_and(!bits, Ordering::AcqRel);
+}

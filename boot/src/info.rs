@@ -63,6 +63,11 @@ pub struct BootInfo {
     pub rsdp: u64,
     /// The frames of the kernel image, with its zeroed data.
     pub image: PhysicalRange,
+    /// Frames that the loader calls usable, those counted whole that it calls so in part.
+    pub usable_frames: u64,
+    /// Those of them that are left alone: below 1 MiB, usable in part only, or in a piece more than
+    /// are kept.
+    pub unused_frames: u64,
     /// A usable frame below 1 MiB for the start of the other CPUs, `None` when there is none.
     pub trampoline: Option<u64>,
 }
@@ -80,24 +85,32 @@ impl BootInfo {
             .any(|candidate| candidate == word)
     }
 
+    /// The frames that the initrd lies in.
+    pub fn initrd_frames(&self) -> PhysicalRange {
+        if self.initrd.is_empty() {
+            return PhysicalRange::default();
+        }
+        self.initrd.outer_frames()
+    }
+
     /// For loader modules: takes what the loader calls usable and keeps what the kernel may really use. Image and
     /// initrd have to be set before.
     pub fn set_memory(&mut self, usable: impl Iterator<Item = PhysicalRange>) {
-        for range in usable {
-            let range = range.inner_frames();
+        for given in usable {
+            let range = given.inner_frames();
             if range.start < LOW_MEMORY_END && self.trampoline.is_none() {
                 self.trampoline = trampoline_frame(range);
             }
             let high = PhysicalRange::new(range.start.max(LOW_MEMORY_END), range.end);
-            if !high.is_empty() {
-                // A machine with more ranges than fit loses the last of them, nothing else.
-                let _ = self.memory.try_push(high);
-            }
+            // A machine with more ranges than fit loses the last of them, nothing else.
+            let kept = !high.is_empty() && self.memory.try_push(high).is_ok();
+            let all = given.outer_frames().len() / FRAME_SIZE;
+            self.usable_frames += all;
+            self.unused_frames += all - if kept { high.len() / FRAME_SIZE } else { 0 };
         }
-        remove_range(&mut self.memory, self.image);
-        if !self.initrd.is_empty() {
-            remove_range(&mut self.memory, self.initrd.outer_frames());
-        }
+        let (image, initrd) = (self.image, self.initrd_frames());
+        let lost = remove_range(&mut self.memory, image) + remove_range(&mut self.memory, initrd);
+        self.unused_frames += lost / FRAME_SIZE;
         self.memory.sort_unstable_by_key(|range| range.start);
     }
 }
@@ -110,7 +123,12 @@ fn trampoline_frame(range: PhysicalRange) -> Option<u64> {
 }
 
 /// Cuts `hole` out of all `ranges`. A range that it splits needs a free slot: without one its upper part is dropped.
-pub fn remove_range<const N: usize>(ranges: &mut ArrayVec<PhysicalRange, N>, hole: PhysicalRange) {
+/// Answers how many bytes were.
+pub fn remove_range<const N: usize>(
+    ranges: &mut ArrayVec<PhysicalRange, N>,
+    hole: PhysicalRange,
+) -> u64 {
+    let mut dropped = 0;
     let mut index = 0;
     while index < ranges.len() {
         let range = ranges[index];
@@ -134,11 +152,14 @@ pub fn remove_range<const N: usize>(ranges: &mut ArrayVec<PhysicalRange, N>, hol
             }
             (false, false) => {
                 ranges[index] = below;
-                let _ = ranges.try_insert(index + 1, above);
+                if ranges.try_insert(index + 1, above).is_err() {
+                    dropped += above.len();
+                }
                 index += 2;
             }
         }
     }
+    dropped
 }
 
 #[cfg(test)]
@@ -152,6 +173,8 @@ mod tests {
             command_line: ArrayString::from("trace selfcheck seed=4").unwrap(),
             rsdp: 0,
             image: PhysicalRange::new(0x20_0000, 0x30_0000),
+            usable_frames: 0,
+            unused_frames: 0,
             trampoline: None,
         }
     }
@@ -175,6 +198,31 @@ mod tests {
             ]
         );
         assert_eq!(info.trampoline, Some(0x8000));
+    }
+
+    #[test]
+    fn every_usable_frame_is_kept_taken_or_counted_as_unused() {
+        let mut info = info();
+        let pieces = [
+            PhysicalRange::new(0, 0x9_fc00),
+            PhysicalRange::new(0x10_0800, 0x80_0000),
+        ];
+        // Further pieces fill all slots, so that the upper parts of what is split have none.
+        let further = (1..BootInfo::MAX_RANGES as u64 + 4)
+            .map(|piece| PhysicalRange::new(piece << 24, (piece << 24) + 0x2000));
+        info.set_memory(pieces.into_iter().chain(further));
+        let kept: u64 = info
+            .memory
+            .iter()
+            .map(|range| range.len() / FRAME_SIZE)
+            .sum();
+        let taken = (info.image.len() + info.initrd_frames().len()) / FRAME_SIZE;
+        assert_eq!(
+            info.usable_frames,
+            160 + 0x700 + 2 * (BootInfo::MAX_RANGES as u64 + 3)
+        );
+        assert_eq!(kept + taken + info.unused_frames, info.usable_frames);
+        assert!(info.unused_frames > 161);
     }
 
     #[test]

@@ -82,6 +82,8 @@ fn parse(start_info: u64) -> BootInfo {
         command_line: command_line(start.command_line),
         rsdp: start.rsdp,
         image: entry::image(),
+        usable_frames: 0,
+        unused_frames: 0,
         trampoline: None,
     };
     let entries = (0..u64::from(start.memory_map_entries)).map(|index| {

@@ -167,8 +167,10 @@ impl<P: Platform> Ipc<P> {
                 node.permit().set_live(false);
             }
         }
-        if let Payload::RingEnd(..) = node.object().payload() {
-            self.clear_node(node);
+        match node.object().payload() {
+            Payload::RingEnd(..) => self.clear_node(node),
+            Payload::Region(region) => self.memory.unpin_all(region, node.permit()),
+            Payload::Image(..) | Payload::Process(_) => {}
         }
         self.release(node);
     }

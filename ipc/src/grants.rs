@@ -9,7 +9,9 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use abi::limits::MAX_GRANTS;
-use abi::{Error, Handle, Mode, Rights, Token};
+use mm::Region;
+
+use abi::{Error, GrantFlags, Handle, Mode, Rights, Token};
 
 use crate::chunks::Chunks;
 use crate::domain::Peer;
@@ -131,6 +133,7 @@ impl<P: Platform> Ipc<P> {
         via: Handle,
         mode: Mode,
         rights: Rights,
+        flags: GrantFlags,
     ) -> Result<Token, Error> {
         let addressee = match self.peer_of(sender, via, Rights::GRANT)? {
             Peer::Present(domain) => domain,
@@ -140,7 +143,7 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::Limit);
         }
         let index = self.grants.lock().reserve(addressee)?;
-        let offer = match self.begin(sender, handle, mode, rights) {
+        let offer = match self.begin(sender, handle, mode, rights, flags) {
             Ok(offer) => offer,
             Err(error) => {
                 self.grants.lock().vacate(index);
@@ -196,6 +199,14 @@ impl<P: Platform> Ipc<P> {
             .ok_or(Error::NotFound)?;
         self.withdraw(offer);
         Ok(())
+    }
+
+    /// The region that a pending grant stands for, for whoever audits memory: a snapshot on its way
+    /// is nobody's.
+    pub fn offered_region(&self, token: Token) -> Option<Arc<Region>> {
+        let grants = self.grants.lock();
+        let grant = grants.slots.get(token.index() as usize)?.grant.as_ref()?;
+        grant.offer.as_ref()?.node.object().region().cloned()
     }
 
     /// An offer that waits for a domain that ends; no more can be made to it from now on.

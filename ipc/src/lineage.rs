@@ -268,12 +268,25 @@ impl<P: Platform> Lineage<P> {
         emptied
     }
 
-    /// Whether a node other than this gives access to the memory of the object.
-    pub(crate) fn others_have_access(&self, node: &Node<P>) -> bool {
-        self.branches
-            .iter()
-            .flatten()
-            .any(|branch| branch.node.index != node.index && branch.node.has_access())
+    /// Whether a node other than this, and not below it if those are `spared`, gives access to the
+    /// memory of the object.
+    pub(crate) fn others_have_access(&self, node: &Node<P>, spared: bool) -> bool {
+        self.branches.iter().flatten().any(|branch| {
+            let index = branch.node.index;
+            index != node.index
+                && branch.node.has_access()
+                && !(spared && self.is_below(index, node.index))
+        })
+    }
+
+    fn is_below(&self, mut index: u32, top: u32) -> bool {
+        while let Some(parent) = self.branch(index).and_then(|branch| branch.parent) {
+            if parent == top {
+                return true;
+            }
+            index = parent;
+        }
+        false
     }
 
     /// How many nodes are below this one.
@@ -290,19 +303,9 @@ impl<P: Platform> Lineage<P> {
         has_children && descendants.any(|below| !rights.contains(below.rights()))
     }
 
-    fn descendants(&self, node: &Node<P>) -> impl Iterator<Item = &Arc<Node<P>>> {
-        let top = node.index;
-        let is_below = move |mut index: u32| {
-            while let Some(parent) = self.branch(index).and_then(|branch| branch.parent) {
-                if parent == top {
-                    return true;
-                }
-                index = parent;
-            }
-            false
-        };
+    fn descendants<'a>(&'a self, node: &'a Node<P>) -> impl Iterator<Item = &'a Arc<Node<P>>> {
         let nodes = self.branches.iter().flatten().map(|branch| &branch.node);
-        nodes.filter(move |node| is_below(node.index))
+        nodes.filter(move |below| self.is_below(below.index, node.index))
     }
 
     fn kill(&mut self, index: u32) {

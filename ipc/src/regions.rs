@@ -2,8 +2,8 @@
 
 use alloc::sync::Arc;
 
-use abi::{Error, Handle, MapFlags, ObjectKind, RegionFlags, RegionInfo, Rights};
-use mm::{MapRequest, Region};
+use abi::{Error, Handle, MapFlags, ObjectKind, RegionFlags, RegionInfo, Rights, SnapshotFlags};
+use mm::{MapRequest, Region, RegionOptions};
 
 use crate::{Capability, Domain, Ipc, Node, Payload, Platform};
 
@@ -20,6 +20,7 @@ fn check_access(access: Rights) -> Result<(), Error> {
 
 impl<P: Platform> Ipc<P> {
     /// A region of zeroed memory; see [`Memory::create_region`](mm::Memory::create_region).
+    /// `Invalid`: JIT without EXECUTE, or COMMIT with OVERCOMMIT.
     pub fn create_region(
         &self,
         domain: &Domain<P>,
@@ -27,9 +28,94 @@ impl<P: Platform> Ipc<P> {
         flags: RegionFlags,
         node: Option<usize>,
     ) -> Result<Handle, Error> {
-        let commit = flags.contains(RegionFlags::COMMIT);
-        let region = self.memory.create_region(len, node, commit)?;
-        self.install_region(domain, region, Rights::REGION)
+        let execute = flags.contains(RegionFlags::EXECUTE);
+        let options = RegionOptions {
+            node,
+            commit: flags.contains(RegionFlags::COMMIT),
+            jit: flags.contains(RegionFlags::JIT),
+            overcommit: flags.contains(RegionFlags::OVERCOMMIT),
+        };
+        if options.jit && !execute || options.commit && options.overcommit {
+            return Err(Error::Invalid);
+        }
+        let region = self.memory.create_region(len, options)?;
+        let mut rights = Rights::REGION;
+        rights.set(Rights::EXECUTE, execute);
+        self.install_region(domain, region, rights)
+    }
+
+    /// A snapshot of a region; see [`Memory::snapshot`](mm::Memory::snapshot). Needs READ and
+    /// DUPLICATE.
+    pub fn snapshot_region(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        offset: u64,
+        len: u64,
+        flags: SnapshotFlags,
+    ) -> Result<Handle, Error> {
+        let overcommit = flags.contains(SnapshotFlags::OVERCOMMIT);
+        let (snapshot, rights) =
+            self.snapshot_of(domain, handle, Rights::empty(), offset, len, overcommit)?;
+        self.install_region(domain, snapshot, rights)
+    }
+
+    /// A snapshot under the authority of a handle that also has `needed`, and the rights that its
+    /// first capability may have.
+    pub(crate) fn snapshot_of(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        needed: Rights,
+        offset: u64,
+        len: u64,
+        overcommit: bool,
+    ) -> Result<(Arc<Region>, Rights), Error> {
+        let needed = needed | Rights::READ | Rights::DUPLICATE;
+        let (capability, region) = self.region(domain, handle, needed)?;
+        let node = capability.node;
+        // Nobody revokes or moves it between the check and the instant of the snapshot.
+        let _lineage = node.object().lineage.lock();
+        node.check_held(domain.koid())?;
+        let snapshot = self.memory.snapshot(&region, offset, len, overcommit)?;
+        Ok((snapshot, Rights::REGION | node.rights() & Rights::EXECUTE))
+    }
+
+    /// Fills pages; see [`Memory::commit`](mm::Memory::commit).
+    pub fn commit_region(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        offset: u64,
+        len: u64,
+    ) -> Result<(), Error> {
+        let (_, region) = self.region(domain, handle, Rights::WRITE)?;
+        self.memory.commit(&region, offset, len)
+    }
+
+    /// Gives pages back; see [`Memory::decommit`](mm::Memory::decommit).
+    pub fn decommit_region(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        offset: u64,
+        len: u64,
+    ) -> Result<(), Error> {
+        let (_, region) = self.region(domain, handle, Rights::WRITE)?;
+        self.memory.decommit(&region, offset, len)
+    }
+
+    /// Keeps the frames of a region where they are; see [`Memory::pin`](mm::Memory::pin). The pin is
+    /// the capability's, and goes with it.
+    pub fn pin_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
+        let (capability, region) = self.region(domain, handle, Rights::MAP)?;
+        self.memory.pin(&region, capability.node.permit())
+    }
+
+    /// Takes one pin of the capability back.
+    pub fn unpin_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
+        let (capability, region) = self.region(domain, handle, Rights::MAP)?;
+        self.memory.unpin(&region, capability.node.permit())
     }
 
     /// Makes a region an object that `domain` has, or destroys it.
@@ -80,6 +166,9 @@ impl<P: Platform> Ipc<P> {
             mappings: region.mapping_count() as u64,
             kind: region.kind() as u32,
             sealed: region.is_sealed() as u32,
+            shared_leaf_tables: self.memory.shared_leaf_tables(&region),
+            pins: region.pin_count(),
+            lost: region.is_lost() as u32,
         })
     }
 
@@ -89,9 +178,12 @@ impl<P: Platform> Ipc<P> {
         self.memory.seal(&region)
     }
 
-    /// Unmaps a region everywhere, kills every capability of it and returns its memory.
+    /// Unmaps a region everywhere, kills every capability of it and returns its memory. `Pinned`.
     pub fn destroy_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::DESTROY)?;
+        if region.is_pinned() {
+            return Err(Error::Pinned);
+        }
         let object = capability.object();
         let emptied = object.lineage.lock().kill_all();
         if emptied {
@@ -128,6 +220,7 @@ impl<P: Platform> Ipc<P> {
                 view: 0,
                 hint,
                 fixed: flags.contains(MapFlags::FIXED),
+                guard: flags.contains(MapFlags::GUARD),
                 offset,
                 len,
                 access,

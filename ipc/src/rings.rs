@@ -213,6 +213,7 @@ impl<P: Platform> Ipc<P> {
                 },
                 hint: 0,
                 fixed: false,
+                guard: false,
                 offset: 0,
                 len: 0,
                 access,

@@ -7,7 +7,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::{Error, Handle, Mode, ObjectKind, Rights};
+use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 
 use mm::lock::Guard;
 
@@ -34,6 +34,8 @@ enum Source {
         /// What it allowed, in case it comes back.
         rights: Rights,
     },
+    /// It stays, and the offered one is the first of a snapshot.
+    Copied,
 }
 
 impl<P: Platform> Offer<P> {
@@ -42,6 +44,7 @@ impl<P: Platform> Offer<P> {
         match self.source {
             Source::Shared => Mode::Share,
             Source::Moved { .. } => Mode::Move,
+            Source::Copied => Mode::CopyOnWrite,
         }
     }
 
@@ -54,59 +57,90 @@ impl<P: Platform> Offer<P> {
 impl<P: Platform> Ipc<P> {
     /// Checks that `sender` may hand `handle` over in this way, and begins.
     ///
-    /// `Denied`: GRANT, or for Share DUPLICATE, or for Move MOVE is missing; `Shared`: a Move of
-    /// memory that another capability gives access to, or one that would leave a capability derived
-    /// from it with more rights than it; `Unsupported`: CopyOnWrite. Of `rights`, those
-    /// that the capability has not are not given.
+    /// `Denied`: GRANT, or for Share DUPLICATE, or for Move MOVE, or for CopyOnWrite READ or DUPLICATE
+    /// is missing; `Shared`: a Move of memory that another capability gives access to, or one that
+    /// would leave a capability derived from it with more rights than it; `Pinned`: memory that has to
+    /// stay where it is; `Invalid`: a flag that says nothing about this mode. Of `rights`, those that
+    /// the capability has not are not given; a snapshot may always be written.
     pub fn begin(
         &self,
         sender: &Arc<Domain<P>>,
         handle: Handle,
         mode: Mode,
         rights: Rights,
+        flags: GrantFlags,
     ) -> Result<Offer<P>, Error> {
-        let needed = match mode {
-            Mode::Move => Rights::GRANT | Rights::MOVE,
-            Mode::Share => Rights::GRANT | Rights::DUPLICATE,
-            Mode::CopyOnWrite => return Err(Error::Unsupported),
+        let (mut needed, meaningful) = match mode {
+            Mode::Move => (Rights::GRANT | Rights::MOVE, GrantFlags::REVOKE_OTHERS),
+            Mode::Share => (Rights::GRANT | Rights::DUPLICATE, GrantFlags::empty()),
+            Mode::CopyOnWrite => (Rights::GRANT, GrantFlags::OVERCOMMIT),
         };
-        let capability = sender.look_up(handle, None, needed)?;
-        let node = capability.node;
-        let mut lineage = node.object().lineage.lock();
-        node.check_held(sender.koid())?;
-        match mode {
-            Mode::Share => {
-                let node = lineage.derive(&node, rights, PENDING)?;
-                Ok(Offer {
-                    node,
-                    sender: sender.clone(),
-                    source: Source::Shared,
-                })
-            }
-            Mode::Move | Mode::CopyOnWrite => {
-                let exclusive = node.object().kind() == ObjectKind::Region;
-                if exclusive && lineage.others_have_access(&node) {
-                    return Err(Error::Shared);
-                }
-                let before = node.rights();
-                let after = before & rights;
-                // What was derived from it must not be left with more than it has (I4).
-                if lineage.descendants_exceed(&node, after) {
-                    return Err(Error::Shared);
-                }
-                node.set_state(NodeState::InTransit);
-                node.set_rights(after);
-                drop(lineage);
-                Ok(Offer {
-                    node,
-                    sender: sender.clone(),
-                    source: Source::Moved {
-                        handle,
-                        rights: before,
-                    },
-                })
-            }
+        if !meaningful.contains(flags) {
+            return Err(Error::Invalid);
         }
+        if flags.contains(GrantFlags::REVOKE_OTHERS) {
+            needed |= Rights::REVOKE;
+        }
+        let offer = |node, source| Offer {
+            node,
+            sender: sender.clone(),
+            source,
+        };
+        if mode == Mode::CopyOnWrite {
+            let overcommit = flags.contains(GrantFlags::OVERCOMMIT);
+            let (snapshot, all) = self.snapshot_of(sender, handle, needed, 0, 0, overcommit)?;
+            let node = self.create_object(Payload::Region(snapshot), all & rights, PENDING)?;
+            return Ok(offer(node, Source::Copied));
+        }
+        let node = sender.look_up(handle, None, needed)?.node;
+        if mode == Mode::Share {
+            let mut lineage = node.object().lineage.lock();
+            node.check_held(sender.koid())?;
+            let derived = lineage.derive(&node, rights, PENDING)?;
+            return Ok(offer(derived, Source::Shared));
+        }
+        let rights = self.begin_move(sender, &node, rights, flags)?;
+        Ok(offer(node, Source::Moved { handle, rights }))
+    }
+
+    /// Checks that a node may be moved and marks it; returns what it allowed. From here on nothing
+    /// can be mapped under it.
+    fn begin_move(
+        &self,
+        sender: &Domain<P>,
+        node: &Node<P>,
+        rights: Rights,
+        flags: GrantFlags,
+    ) -> Result<Rights, Error> {
+        let revokes = flags.contains(GrantFlags::REVOKE_OTHERS);
+        let object = node.object();
+        let mut lineage = object.lineage.lock();
+        node.check_held(sender.koid())?;
+        let exclusive = object.kind() == ObjectKind::Region;
+        if exclusive && lineage.others_have_access(node, revokes) {
+            return Err(Error::Shared);
+        }
+        let before = node.rights();
+        let after = before & rights;
+        // What was derived from it must not be left with more than it has (I4).
+        if !revokes && lineage.descendants_exceed(node, after) {
+            return Err(Error::Shared);
+        }
+        node.set_state(NodeState::InTransit);
+        // Whoever pins asks first whether the node is live.
+        if object.region().is_some_and(|region| region.is_pinned()) {
+            node.set_state(NodeState::Live);
+            return Err(Error::Pinned);
+        }
+        node.set_rights(after);
+        if revokes {
+            lineage.kill_descendants(node);
+        }
+        drop(lineage);
+        if revokes {
+            self.drop_dead_grants();
+        }
+        Ok(before)
     }
 
     /// Takes the sender's access to what is moved away; no CPU has any when this returns.
@@ -116,11 +150,10 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Removes every mapping that was made under a node.
+    /// Removes every mapping of an object that was made under a node which is not live, with the pins.
     pub(crate) fn clear_node(&self, node: &Node<P>) {
         if let Some(region) = node.object().region() {
-            self.memory
-                .detach(region, |permit| Arc::ptr_eq(permit, node.permit()));
+            self.memory.detach(region, |permit| !permit.is_live());
         }
     }
 
@@ -187,7 +220,7 @@ impl<P: Platform> Ipc<P> {
     /// sender still has it, else nobody's.
     pub fn withdraw(&self, offer: Offer<P>) {
         match offer.source {
-            Source::Shared => self.lose(&offer.node),
+            Source::Shared | Source::Copied => self.lose(&offer.node),
             Source::Moved { handle, rights } => {
                 let table = offer.sender.table.lock();
                 let kept = table.holds(handle, &offer.node);

@@ -8,7 +8,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use arch::apic::{Ipi, send_ipi};
 use arch::{cpu, phys, tlb};
 use ipc::{Ipc, Parked, Platform};
-use mm::{Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, FramePool, Frames, Mmu};
+use mm::{
+    Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FramePool, Frames, Mmu,
+};
 use spin::Once;
 use static_assertions::const_assert;
 
@@ -46,13 +48,22 @@ pub fn init(pool: FramePool) {
 }
 
 impl Frames for Kernel {
+    #[inline]
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
-        self.pool
-            .allocate(node.or(Some(cpu::node(cpu::current()))), budget)
+        self.pool.allocate(self, node, budget)
     }
 
+    #[inline]
     fn free(&self, frame: Frame, budget: Budget) {
-        self.pool.free(frame, budget);
+        self.pool.free(self, frame, budget);
+    }
+
+    fn allocate_run(&self, order: u32, node: Option<usize>, budget: Budget) -> Option<Frame> {
+        self.pool.allocate_run(self, order, node, budget)
+    }
+
+    fn free_run(&self, first: Frame, order: u32, budget: Budget) {
+        self.pool.free_run(self, first, order, budget);
     }
 
     fn reserve(&self, count: u64) -> bool {
@@ -115,6 +126,16 @@ impl Mmu for Kernel {
         // SAFETY: `mm` writes only entries of the user half, and frees nothing behind an entry
         // before every CPU has acknowledged (I2).
         unsafe { phys::store_entry(table.address(), index, entry.bits()) };
+    }
+
+    fn compare_exchange(&self, table: Frame, index: usize, old: Entry, new: Entry) -> bool {
+        // SAFETY: as for `store`.
+        unsafe { phys::exchange_entry(table.address(), index, old.bits(), new.bits()) }
+    }
+
+    fn clear_writable(&self, table: Frame, index: usize) {
+        // SAFETY: as for `store`; less is allowed than before.
+        unsafe { phys::clear_entry_bits(table.address(), index, EntryFlags::WRITABLE.bits()) };
     }
 
     fn load_root(&self, root: Frame) {

@@ -28,6 +28,8 @@ mod loader;
 #[cfg(target_os = "none")]
 mod machine;
 #[cfg(target_os = "none")]
+mod measure;
+#[cfg(target_os = "none")]
 mod memory;
 #[cfg(target_os = "none")]
 mod process;

@@ -4,16 +4,23 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use abi::limits::MAX_CPUS;
 use arch::frames::NodeRange;
 use arch::layout::PAGE_SIZE;
-use arch::{frames, phys};
-use mm::{Budget, FrameMeta, FramePool, FrameState, Frames};
+use arch::{cpu, frames, phys};
+use boot::BootInfo;
+use mm::{Budget, FrameCache, FrameMeta, FramePool, FrameState, Frames};
 
 use crate::heap;
 use crate::machine::{self, ipc};
 
 static STACK_FRAMES: AtomicU64 = AtomicU64::new(0);
 static BOOT_FRAMES: AtomicU64 = AtomicU64::new(0);
+static USABLE_FRAMES: AtomicU64 = AtomicU64::new(0);
+static UNUSED_FRAMES: AtomicU64 = AtomicU64::new(0);
+
+/// What each CPU keeps of the free frames.
+static CACHES: [FrameCache; MAX_CPUS] = [const { FrameCache::new() }; MAX_CPUS];
 
 /// Frames that the kernel took for its heap and its stacks.
 pub fn kernel_frames() -> u64 {
@@ -25,8 +32,18 @@ pub fn boot_frames() -> u64 {
     BOOT_FRAMES.load(Ordering::Relaxed)
 }
 
-/// Takes over all memory that boot did not need.
-pub fn init() {
+/// Frames that the memory map calls usable.
+pub fn usable_frames() -> u64 {
+    USABLE_FRAMES.load(Ordering::Relaxed)
+}
+
+/// Usable frames that are left alone.
+pub fn unused_frames() -> u64 {
+    UNUSED_FRAMES.load(Ordering::Relaxed)
+}
+
+/// Takes over all memory that boot did not need. The other CPUs are known, and don't allocate yet.
+pub fn init(info: &BootInfo) {
     let mut ranges = frames::take_over();
     let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
     let count = (end / PAGE_SIZE) as usize;
@@ -46,14 +63,19 @@ pub fn init() {
     // all zeros is `FrameMeta::new()`.
     let meta: &'static [FrameMeta] =
         unsafe { core::slice::from_raw_parts(phys::to_virtual(start).cast::<FrameMeta>(), count) };
+    let image_and_initrd = (info.image.len() + info.initrd_frames().len()) / PAGE_SIZE;
     BOOT_FRAMES.store(
-        frames::taken() as u64 + bytes / PAGE_SIZE,
+        image_and_initrd + frames::taken() as u64 + bytes / PAGE_SIZE,
         Ordering::Relaxed,
     );
-    let pool = FramePool::new(meta);
+    USABLE_FRAMES.store(info.usable_frames, Ordering::Relaxed);
+    UNUSED_FRAMES.store(info.unused_frames + frames::lost(), Ordering::Relaxed);
+    let pool = FramePool::new(meta, &CACHES);
     for NodeRange { start, end, node } in ranges {
-        let taken = pool.add_range(start / PAGE_SIZE, end / PAGE_SIZE, node);
-        assert!(taken, "the memory of this machine is in too many pieces");
+        pool.add_range(start / PAGE_SIZE, end / PAGE_SIZE, node);
+    }
+    for cpu in 0..cpu::count() {
+        pool.set_home(cpu, cpu::node(cpu));
     }
     machine::init(pool);
 }

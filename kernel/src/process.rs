@@ -275,6 +275,7 @@ fn map_part(
             view: 0,
             hint: place.unwrap_or(0),
             fixed: place.is_some(),
+            guard: false,
             offset: 0,
             len: 0,
             access,

@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)] // It builds its own tables and contexts.
 
+pub mod canary;
 mod programs;
 mod tables;
 

@@ -8,7 +8,12 @@ use boot::BootInfo;
 use spin::Once;
 
 use crate::machine::ipc;
-use crate::{dispatch, faults, heap, init, memory, random, ranks, sched, selfcheck, stats};
+use crate::{
+    dispatch, faults, heap, init, measure, memory, random, ranks, sched, selfcheck, stats,
+};
+
+/// The word that asks for what only the kernel can measure.
+const MEASURE: &str = "measure";
 
 /// What the heap has before anybody asks for more, in bytes.
 const FIRST_HEAP: u64 = 512 << 10;
@@ -45,9 +50,13 @@ fn main() -> ! {
     for apic_id in missing {
         println!("kernel: the CPU with APIC id {apic_id} does not start; going on without it");
     }
-    memory::init();
+    memory::init(info);
     heap::ensure().expect("no memory for the kernel heap to grow");
     ranks::check();
+    selfcheck::canary::break_if_asked(info);
+    if info.has_word(MEASURE) {
+        measure::run();
+    }
     warn_of_unknown_words(info);
     let seed = seed(info);
     random::init(seed.unwrap_or_else(clock::rdtsc));
@@ -87,6 +96,9 @@ fn boot_info() -> &'static BootInfo {
 fn warn_of_unknown_words(info: &BootInfo) {
     for word in info.command_line.split_ascii_whitespace() {
         let number = word.strip_prefix("seed=");
+        if word == MEASURE {
+            continue;
+        }
         if number.is_none_or(|number| number.parse::<u64>().is_err()) {
             println!("kernel: the word `{word}` on the command line means nothing");
         }

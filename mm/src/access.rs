@@ -4,7 +4,8 @@
 use abi::Error;
 use abi::limits::PAGE_SIZE;
 
-use crate::{EntryFlags, Frame, Machine, Memory, Region};
+use crate::fault::Need;
+use crate::{Frame, Machine, Memory, Region};
 
 impl<M: Machine> Memory<M> {
     /// Copies bytes out of a region. `Range`: they reach past its end or into a hole; `Revoked`:
@@ -14,7 +15,7 @@ impl<M: Machine> Memory<M> {
         let mut done = 0;
         while done < bytes.len() {
             let (page, start, len) = piece(offset, done, bytes.len());
-            self.with_page(region, page, EntryFlags::PRESENT, |frame| {
+            self.with_page(region, page, Need::Read, |frame| {
                 self.machine
                     .read(frame, start, &mut bytes[done..done + len]);
             })?;
@@ -34,7 +35,7 @@ impl<M: Machine> Memory<M> {
         let mut done = 0;
         while done < bytes.len() {
             let (page, start, len) = piece(offset, done, bytes.len());
-            self.with_page(region, page, EntryFlags::MAY_WRITE, |frame| {
+            self.with_page(region, page, Need::Write, |frame| {
                 self.machine.write(frame, start, &bytes[done..done + len]);
             })?;
             done += len;
@@ -47,25 +48,11 @@ impl<M: Machine> Memory<M> {
         &self,
         region: &Region,
         page: u64,
-        needed: EntryFlags,
+        need: Need,
         access: impl FnOnce(Frame),
     ) -> Result<(), Error> {
-        self.fill(region, page)?;
-        let state = region.lock();
-        if state.destroyed {
-            return Err(Error::Revoked);
-        }
-        let (table, index) = state.entry_of(0, page);
-        let entry = self.machine.load(table, index);
-        let frame = entry.frame().ok_or(Error::Range)?;
-        if !entry.has(needed) {
-            return Err(Error::Denied);
-        }
-        if needed.contains(EntryFlags::MAY_WRITE) && state.sealed {
-            return Err(Error::Sealed);
-        }
-        access(frame);
-        Ok(())
+        let reached = self.resolve(region, 0, page, need, |entry| entry.frame().map(access))?;
+        reached.ok_or(Error::Range)
     }
 }
 

@@ -93,6 +93,11 @@ impl Entry {
         self.0 & EntryFlags::PRESENT.bits() != 0
     }
 
+    /// The same without W. What keeps MAY_WRITE can have it again.
+    pub const fn read_only(self) -> Entry {
+        Entry(self.0 & !EntryFlags::WRITABLE.bits())
+    }
+
     /// Whether it has all of these flags.
     pub const fn has(self, flags: EntryFlags) -> bool {
         self.0 & flags.bits() == flags.bits()

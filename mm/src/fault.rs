@@ -1,12 +1,57 @@
 //! Page faults: what happens when a page is touched that is not there, or not so.
+//!
+//! A page that nobody has touched shows the one zero frame to readers and gets a frame of its own at
+//! the first write. A write to what a snapshot shares takes, in this order, a leaf table and a frame
+//! of its own; the last owner gets write access back without a copy. Whatever was replaced is left
+//! only when no CPU can reach it any more, and only then does the writer go on.
 
 use abi::{Error, Rights};
 
-use crate::{AddressSpace, Budget, Entry, EntryFlags, FrameState, Machine, Memory, Region};
+use crate::leaf::{Leaf, Page, owned_flags};
+use crate::region::State;
+use crate::reserve::Dry;
+use crate::{
+    AddressSpace, Budget, Entry, EntryFlags, Frame, FrameState, LEAF_PAGES, Machine, Memory, Region,
+};
+
+/// What a page has to be good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// To be read: the zero frame will do.
+    Read,
+    /// To be there before it is touched: an entry that leads to the zero frame or nowhere gets a
+    /// frame, what is shared stays shared.
+    Present,
+    /// To be written by a program.
+    Write,
+    /// To be written while an image is made, whatever its page allows.
+    Load,
+}
+
+/// What has to happen, without the region lock, before a step can be taken.
+enum Blocked {
+    Failed(Error),
+    /// A promise was drawn; a zeroed frame is wanted.
+    Zeroed,
+    Dry(Dry),
+}
+
+impl From<Error> for Blocked {
+    fn from(error: Error) -> Blocked {
+        Blocked::Failed(error)
+    }
+}
+
+impl From<Dry> for Blocked {
+    fn from(dry: Dry) -> Blocked {
+        Blocked::Dry(dry)
+    }
+}
 
 impl<M: Machine> Memory<M> {
-    /// Resolves an access to `va` (READ, WRITE or EXECUTE) in a space: fills the page if it may be
-    /// filled, and returns when the access will work. Any error means that the program did wrong.
+    /// Resolves an access to `va` (READ, WRITE or EXECUTE) in a space, and returns when the access
+    /// will work. Any error means that the program did wrong, but for `NoMemory`: the region had
+    /// overcommitted and is lost.
     ///
     /// `NotFound`: nothing is mapped there; `Revoked`: not any more; `Denied`: not for this access;
     /// `Range`: a hole.
@@ -23,10 +68,13 @@ impl<M: Machine> Memory<M> {
         if page >= region.pages() {
             return Err(Error::Range);
         }
-        let entry = self.fill_view(region, mapping.view(), page)?;
-        let allowed = (!access.contains(Rights::WRITE) || entry.has(EntryFlags::WRITABLE))
-            && (!access.contains(Rights::EXECUTE) || !entry.has(EntryFlags::NO_EXECUTE));
-        if !allowed {
+        let need = if access.contains(Rights::WRITE) {
+            Need::Write
+        } else {
+            Need::Read
+        };
+        let entry = self.resolve(region, mapping.view(), page, need, |entry| entry)?;
+        if access.contains(Rights::EXECUTE) && entry.has(EntryFlags::NO_EXECUTE) {
             return Err(Error::Denied);
         }
         // A translation that allowed less may be cached here; others find out for themselves.
@@ -34,65 +82,253 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
-    /// Makes sure that a page is present in the first view.
-    pub(crate) fn fill(&self, region: &Region, page: u64) -> Result<Entry, Error> {
-        self.fill_view(region, 0, page)
+    /// Makes a page good for what is needed and calls `then` with its entry while the region lock
+    /// keeps it so. Frames are zeroed without the lock.
+    ///
+    /// `Range`: a hole; `Denied`, `Sealed`: it may not be written; `Revoked`: the region is gone;
+    /// `NoMemory`: it had overcommitted and is lost.
+    pub(crate) fn resolve<R>(
+        &self,
+        region: &Region,
+        view: usize,
+        page: u64,
+        need: Need,
+        then: impl FnOnce(Entry) -> R,
+    ) -> Result<R, Error> {
+        let mut supply = None;
+        loop {
+            let mut state = region.lock();
+            let step = self.step(region, &mut state, view, page, need, &mut supply);
+            let blocked = match step {
+                Ok(entry) => {
+                    let result = then(entry);
+                    self.put_back(&mut state, supply);
+                    return Ok(result);
+                }
+                Err(blocked) => blocked,
+            };
+            if let Blocked::Failed(error) = blocked {
+                self.put_back(&mut state, supply);
+                return Err(error);
+            }
+            drop(state);
+            match blocked {
+                // A promise is always kept.
+                Blocked::Zeroed => {
+                    supply = Some(self.take_page(region.node()).ok_or(Error::NoMemory)?)
+                }
+                Blocked::Dry(dry) => self.find_memory(region, dry),
+                Blocked::Failed(_) => {}
+            }
+        }
     }
 
-    /// Makes sure that a page is present and returns its entry. `Range`: a hole; `Revoked`: the
-    /// region is gone. The frame is drawn and zeroed without the region lock; of two CPUs that
-    /// fill one page, the later finds it done and gives its frame back.
-    fn fill_view(&self, region: &Region, view: usize, page: u64) -> Result<Entry, Error> {
-        loop {
-            {
-                let mut state = region.lock();
-                if state.destroyed {
-                    return Err(Error::Revoked);
-                }
-                let (table, index) = state.entry_of(view, page);
-                let entry = self.machine.load(table, index);
-                if entry.is_present() {
-                    return Ok(entry);
-                }
-                if !entry.has(EntryFlags::FILL) {
-                    return Err(Error::Range);
-                }
-                if state.reserved == 0 {
-                    // The last promise is in the hands of a CPU that is filling this very page.
-                    drop(state);
-                    self.machine.relax();
-                    continue;
-                }
-                state.reserved -= 1;
-            }
-            let Some(frame) = self.take_page(region.node()) else {
-                region.lock().reserved += 1;
-                return Err(Error::NoMemory);
-            };
-            let mut state = region.lock();
-            if state.destroyed {
-                drop(state);
-                self.leave_page(frame);
-                return Err(Error::Revoked);
-            }
-            let (table, index) = state.entry_of(view, page);
-            let entry = self.machine.load(table, index);
-            if entry.is_present() {
-                state.reserved += 1;
-                let meta = self.machine.meta(frame);
-                meta.set_owners(0);
-                meta.transition(FrameState::Region, FrameState::Free);
-                self.machine.free(frame, Budget::Reserved);
-                return Ok(entry);
-            }
-            let mut flags = EntryFlags::USER_PRESENT | (entry.flags() & EntryFlags::KEPT);
-            if entry.has(EntryFlags::MAY_WRITE) {
-                flags |= EntryFlags::WRITABLE | EntryFlags::DIRTY;
-            }
-            let filled = Entry::new(frame, flags);
-            self.machine.store(table, index, filled);
-            state.present += 1;
-            return Ok(filled);
+    /// Does what an empty purse calls for, so that drawing on it again is worth the try. No region is
+    /// locked.
+    pub(crate) fn find_memory(&self, region: &Region, dry: Dry) {
+        match dry {
+            Dry::Contended => self.machine.relax(),
+            Dry::Lose(victim) => self.end_region(&victim, true),
+            Dry::Lost => self.end_region(region, true),
         }
+    }
+
+    /// Takes everything that is there already, or all that is missing at once.
+    fn step(
+        &self,
+        region: &Region,
+        state: &mut State,
+        view: usize,
+        page: u64,
+        need: Need,
+        supply: &mut Option<Frame>,
+    ) -> Result<Entry, Blocked> {
+        state.check_alive()?;
+        let (table, index) = state.entry_of(view, page);
+        let entry = self.machine.load(table, index);
+        if !region.is_lazy() {
+            return fixed(entry, need).map_err(Blocked::Failed);
+        }
+        if !entry.has(EntryFlags::FILL) {
+            return Err(Error::Range.into());
+        }
+        let zero = self.is_zero(entry);
+        let owns_frame = entry.is_present() && !zero;
+        let may_write = entry.has(EntryFlags::MAY_WRITE);
+        match need {
+            Need::Write if !may_write => return Err(Error::Denied.into()),
+            Need::Write if state.sealed && !cfg!(sabotage = "seal_ignored_by_the_kernel") => {
+                return Err(Error::Sealed.into());
+            }
+            Need::Load | Need::Present if owns_frame => return Ok(entry),
+            Need::Read if entry.is_present() => return Ok(entry),
+            Need::Present if !may_write => return self.show_zero(table, index, entry),
+            Need::Read => return self.show_zero(table, index, entry),
+            _ => {}
+        }
+        if !owns_frame && supply.is_none() {
+            state.reserve.draw(&self.machine)?;
+            return Err(Blocked::Zeroed);
+        }
+        self.give_own(region, state, page, entry, supply)
+    }
+
+    /// Lets an empty page be read. Right for every owner of a shared leaf table, one of whom may do
+    /// the same at this moment.
+    fn show_zero(&self, table: Frame, index: usize, entry: Entry) -> Result<Entry, Blocked> {
+        let flags = EntryFlags::USER_PRESENT | (entry.flags() & EntryFlags::KEPT);
+        let shown = Entry::new(self.zero, flags);
+        if self.machine.compare_exchange(table, index, entry, shown) || entry == shown {
+            Ok(shown)
+        } else {
+            Err(Blocked::Dry(Dry::Contended))
+        }
+    }
+
+    /// Gives a region a frame of its own for a page, in a leaf table of its own, and write access if
+    /// the page may have it.
+    fn give_own(
+        &self,
+        region: &Region,
+        state: &mut State,
+        page: u64,
+        entry: Entry,
+        supply: &mut Option<Frame>,
+    ) -> Result<Entry, Blocked> {
+        let number = (page / LEAF_PAGES) as usize;
+        let shared_leaf = state.reserve.is_family() && !self.owns(&state.views[0][number]);
+        let old = entry.frame().filter(|frame| *frame != self.zero);
+        let shared_frame =
+            old.filter(|frame| shared_leaf || self.machine.meta(*frame).owners() > 1);
+
+        let table = match shared_leaf {
+            true => Some(self.draw_copy(state, region.node())?),
+            false => None,
+        };
+        let copy = match shared_frame {
+            Some(_) => match self.draw_copy(state, region.node()) {
+                Ok(copy) => Some(copy),
+                Err(dry) => {
+                    self.put_back_free(state, table);
+                    return Err(dry.into());
+                }
+            },
+            None => None,
+        };
+
+        // Nothing fails from here on.
+        let leaf = table.map(|table| self.replace_leaf(state, number, table));
+        if leaf.is_none() && state.reserve.is_family() {
+            self.refresh_attachments(state, number);
+        }
+        let flags = owned_flags(entry.flags());
+        let frame = match (old, copy) {
+            (Some(old), Some(copy)) => {
+                let meta = self.machine.meta(copy);
+                meta.transition(FrameState::Free, FrameState::Region);
+                meta.set_owners(1);
+                self.machine.copy(old, copy);
+                copy
+            }
+            (Some(old), None) => old,
+            (None, _) => {
+                state.leaf_mut(number).present += 1;
+                // The step was blocked until there was one.
+                supply.take().ok_or(Error::NoMemory)?
+            }
+        };
+        let owned = Entry::new(frame, flags);
+        let (table, index) = state.entry_of(0, page);
+        self.machine.store(table, index, owned);
+
+        if leaf.is_some() || copy.is_some() || self.is_zero(entry) {
+            let replaced = shared_frame.map(Page::from_edge);
+            let replaced = if cfg!(sabotage = "owner_dropped_before_ack") {
+                replaced.and_then(|page| self.drop_early(page))
+            } else {
+                replaced
+            };
+            let stale = state.stale_pages(page..page + 1, (leaf, replaced));
+            let (leaf, replaced) = stale.wait(self);
+            if let Some(page) = replaced {
+                self.release_page(page, || state.reserve.put_back(&self.machine, false));
+            }
+            if let Some(leaf) = leaf {
+                self.leave_cloned(state, leaf);
+            }
+        }
+        Ok(owned)
+    }
+
+    /// Puts a copy in the place of a shared leaf table, and returns what has to be left after the
+    /// acknowledgement.
+    pub(crate) fn replace_leaf(&self, state: &mut State, number: usize, table: Frame) -> Leaf {
+        let own = self.clone_leaf(&state.views[0][number], table);
+        let shared = core::mem::replace(state.leaf_mut(number), own);
+        self.refresh_attachments(state, number);
+        shared
+    }
+
+    /// Leaves a leaf table that was cloned, after the acknowledgement. All others may have done so
+    /// too: then it goes, and what the clones did not take along goes with it.
+    pub(crate) fn leave_cloned(&self, state: &mut State, leaf: Leaf) {
+        let budget = state.reserve.budget();
+        let freed = self.leave_leaf(leaf, false, budget);
+        state.reserve.note_freed(freed, budget);
+    }
+
+    /// Writes the entries that lead to a leaf as they have to be now, in every mapping.
+    fn refresh_attachments(&self, state: &State, leaf: usize) {
+        let covering = state.mappings.iter().filter(|m| m.covers(leaf));
+        let some = if cfg!(sabotage = "cow_retargets_one_mapping") {
+            1
+        } else {
+            usize::MAX
+        };
+        for mapping in covering.take(some) {
+            self.attach(state, mapping, leaf..leaf + 1);
+        }
+    }
+
+    fn drop_early(&self, page: Page) -> Option<Page> {
+        self.leave_page(page);
+        None
+    }
+
+    /// A frame to copy into, in state free.
+    pub(crate) fn draw_copy(&self, state: &mut State, node: Option<usize>) -> Result<Frame, Dry> {
+        state.reserve.draw_for_copy(&self.machine)?;
+        self.machine
+            .allocate(node, Budget::Reserved)
+            .ok_or_else(|| {
+                state.reserve.put_back(&self.machine, false);
+                Dry::Contended
+            })
+    }
+
+    fn put_back_free(&self, state: &mut State, frame: Option<Frame>) {
+        if let Some(frame) = frame {
+            let budget = state.reserve.put_back(&self.machine, state.destroyed);
+            self.machine.free(frame, budget);
+        }
+    }
+
+    /// Gives a zeroed frame back that turned out not to be needed.
+    fn put_back(&self, state: &mut State, supply: Option<Frame>) {
+        if let Some(frame) = supply {
+            let meta = self.machine.meta(frame);
+            meta.set_owners(0);
+            meta.transition(FrameState::Region, FrameState::Free);
+            self.put_back_free(state, Some(frame));
+        }
+    }
+}
+
+/// What a page of fixed frames allows is what its entry says.
+fn fixed(entry: Entry, need: Need) -> Result<Entry, Error> {
+    match need {
+        _ if !entry.is_present() => Err(Error::Range),
+        Need::Write if !entry.has(EntryFlags::WRITABLE) => Err(Error::Denied),
+        _ => Ok(entry),
     }
 }

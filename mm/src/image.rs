@@ -1,8 +1,7 @@
 //! Image regions: the segments of a program, page by page.
 //!
 //! A pristine image is built once, sealed, and never mapped. Each process runs on an instance of
-//! it, which shares the frames that nobody can write and copies the others. The pages of an image
-//! decide for themselves what they allow, since programs pack text and data into one leaf table;
+//! it: a snapshot. The pages of an image decide for themselves what they allow, since programs pack text and data into one leaf table;
 //! a page is never both writable and executable (I14).
 
 use alloc::sync::Arc;
@@ -11,7 +10,7 @@ use abi::limits::MAX_IMAGE_SPAN;
 use abi::{Error, RegionKind};
 
 use crate::access::piece;
-use crate::region::State;
+use crate::fault::Need;
 use crate::{Entry, EntryFlags, Machine, Memory, Region};
 
 /// What a page of an image allows, besides reading.
@@ -62,7 +61,8 @@ impl<M: Machine> Memory<M> {
             if !self.machine.reserve(1) {
                 return Err(Error::NoMemory);
             }
-            state.reserved += 1;
+            let promised = state.reserve.promised();
+            state.reserve.set(promised + 1);
         }
         let mut flags = EntryFlags::FILL;
         flags.set(EntryFlags::MAY_WRITE, write);
@@ -87,7 +87,7 @@ impl<M: Machine> Memory<M> {
             if page >= image.pages() {
                 return Err(Error::Range);
             }
-            self.with_page(image, page, EntryFlags::FILL, |frame| {
+            self.with_page(image, page, Need::Load, |frame| {
                 self.machine.write(frame, start, &bytes[done..done + len]);
             })?;
             done += len;
@@ -95,97 +95,34 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
-    /// Finishes an image: nothing of it changes any more.
+    /// Finishes an image: nothing of it changes any more. What no page can use up is promised no
+    /// longer: a page that nobody can write and nothing was loaded into shows the zero frame.
     pub fn finish_image(&self, image: &Region) {
         let mut state = image.lock();
+        let mut writable = 0;
+        let mut empty = 0;
+        for page in 0..image.pages() {
+            let (table, index) = state.entry_of(0, page);
+            let entry = self.machine.load(table, index);
+            if entry.has(EntryFlags::MAY_WRITE) {
+                writable += 1;
+                empty += u64::from(!entry.is_present());
+            }
+        }
+        let surplus = state.reserve.promised() - empty;
+        state.reserve.set(empty);
+        self.machine.unreserve(surplus);
+        state.claims = image.leaf_count() as u64 + writable;
         state.unfinished = false;
         state.sealed = true;
     }
 
-    /// A region to run a finished image on: it shares the frames that nobody can write, and has
-    /// copies of those that can be written. `NoMemory`: nothing was taken; `Invalid`: it is no
+    /// A region to run a finished image on. `NoMemory`: nothing was taken; `Invalid`: it is no
     /// finished image; `Revoked`: it was destroyed meanwhile.
     pub fn instantiate(&self, image: &Region) -> Result<Arc<Region>, Error> {
         if image.kind() != RegionKind::Image || !image.is_sealed() {
             return Err(Error::Invalid);
         }
-        let mut own = 0;
-        for page in 0..image.pages() {
-            let entry = self.pristine(image, page)?;
-            own += u64::from(entry.has(EntryFlags::FILL) && !is_shareable(entry));
-        }
-        let mut instance = self.build(RegionKind::Image, image.len(), 1, own, None)?;
-        for page in 0..image.pages() {
-            if let Err(error) = self.instantiate_page(image, page, instance.state_mut()) {
-                self.destroy_region(&instance);
-                return Err(error);
-            }
-        }
-        Ok(Arc::new(instance))
+        self.snapshot_leaves(image, 0..image.leaf_count(), image.len(), false)
     }
-
-    /// One page of an instance. Its frame is counted, or copied, under the lock of the image, which
-    /// may be destroyed at any other moment.
-    fn instantiate_page(
-        &self,
-        image: &Region,
-        page: u64,
-        instance: &mut State,
-    ) -> Result<(), Error> {
-        let entry = self.pristine(image, page)?;
-        let copy = if entry.is_present() && !is_shareable(entry) {
-            let copy = self.take_page(None).ok_or(Error::NoMemory)?;
-            instance.reserved -= 1;
-            Some(copy)
-        } else {
-            None
-        };
-        let mut flags = entry.flags() & EntryFlags::KEPT;
-        let made = {
-            let state = image.lock();
-            // What was present stays so until the image is destroyed.
-            match (entry.frame(), copy) {
-                _ if state.destroyed => Err(Error::Revoked),
-                (None, _) => Ok(Entry::empty(flags)),
-                (Some(frame), None) => {
-                    self.machine.meta(frame).add_owner();
-                    Ok(Entry::new(frame, flags | EntryFlags::USER_PRESENT))
-                }
-                (Some(frame), Some(copy)) => {
-                    self.machine.copy(frame, copy);
-                    flags |= EntryFlags::USER_PRESENT | EntryFlags::WRITABLE | EntryFlags::DIRTY;
-                    Ok(Entry::new(copy, flags))
-                }
-            }
-        };
-        match made {
-            Ok(entry) => {
-                let (table, index) = instance.entry_of(0, page);
-                self.machine.store(table, index, entry);
-                instance.present += u64::from(entry.is_present());
-                Ok(())
-            }
-            Err(error) => {
-                if let Some(copy) = copy {
-                    self.leave_page(copy);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// The entry of a page of a finished image.
-    fn pristine(&self, image: &Region, page: u64) -> Result<Entry, Error> {
-        let state = image.lock();
-        if state.destroyed {
-            return Err(Error::Revoked);
-        }
-        let (table, index) = state.entry_of(0, page);
-        Ok(self.machine.load(table, index))
-    }
-}
-
-/// Whether several regions may hold the frame: only while none of them can write it.
-fn is_shareable(entry: Entry) -> bool {
-    entry.is_present() && !entry.has(EntryFlags::MAY_WRITE)
 }

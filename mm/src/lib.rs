@@ -23,27 +23,33 @@
 extern crate alloc;
 
 mod access;
+mod commit;
 mod entry;
 mod fault;
+mod fixed;
 mod frame;
 mod image;
+mod leaf;
 pub mod lock;
 mod machine;
 mod mapping;
 mod pool;
 mod region;
+mod reserve;
 mod shootdown;
+mod snapshot;
 mod space;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use entry::{Entry, EntryFlags};
+pub use fixed::{RING_CONSUMER_VIEW, RING_PRODUCER_VIEW};
 pub use frame::{Frame, FrameMeta, FrameState};
 pub use image::PageAttributes;
 pub use machine::{Budget, CpuId, CpuSet, Cpus, Frames, Machine, Mmu};
 pub use mapping::{MapRequest, Mapping, Permit};
-pub use pool::{FramePool, MAX_NODES};
-pub use region::{RING_CONSUMER_VIEW, RING_PRODUCER_VIEW, Region};
+pub use pool::{FrameCache, FramePool, MAX_NODES, MAX_ORDER, NodeStatistics};
+pub use region::{Region, RegionOptions};
 pub use shootdown::{Plan, Stale};
 pub use space::AddressSpace;
 
@@ -56,12 +62,24 @@ pub struct Memory<M: Machine> {
     machine: M,
     shootdown: shootdown::Shootdown,
     koids: AtomicU64,
+    /// What pages show that nobody has written yet.
+    zero: Frame,
 }
 
 impl<M: Machine> Memory<M> {
-    /// The memory of `machine`.
+    /// The memory of `machine`. One frame is taken for good: the zero frame.
+    ///
+    /// # Panics
+    /// When the machine has no frame at all.
     pub fn new(machine: M) -> Memory<M> {
+        let zero = machine.allocate(None, Budget::Open);
+        let zero = zero.expect("a machine has at least one free frame");
+        machine
+            .meta(zero)
+            .transition(FrameState::Free, FrameState::Region);
+        machine.zero(zero);
         Memory {
+            zero,
             machine,
             shootdown: shootdown::Shootdown::new(),
             koids: AtomicU64::new(1),
@@ -71,6 +89,11 @@ impl<M: Machine> Memory<M> {
     /// The machine.
     pub fn machine(&self) -> &M {
         &self.machine
+    }
+
+    /// The frame that pages show which nobody has written yet. Nobody can write it.
+    pub fn zero_frame(&self) -> Frame {
+        self.zero
     }
 
     /// A number for an object, never given out twice.

@@ -25,12 +25,14 @@ pub enum Rank {
     Region = 6,
     /// The upper page tables of an address space.
     Tables = 7,
+    /// What a family of snapshots has promised. Taken below a region, and never with `Tables`.
+    Reserve = 12,
     /// Who waits at an object.
     Queue = 8,
-    /// The free frames of a node. Above whatever allocates from the heap while it is held: the
-    /// heap may grow.
+    /// The free frames that a CPU keeps. Above whatever allocates from the heap while it is held:
+    /// the heap may grow.
     Frames = 9,
-    /// Which node a frame belongs to.
+    /// The free frames of a node.
     Nodes = 10,
     /// A run queue.
     Scheduler = 11,

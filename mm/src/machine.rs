@@ -63,10 +63,18 @@ pub enum Budget {
 /// The physical memory of a machine. Implementations are free to manage it as they like;
 /// [`FramePool`](crate::FramePool) does most of it.
 pub trait Frames {
-    /// Takes a free frame, near `node` if there is one. Its content is arbitrary.
+    /// Takes a free frame, of `node` while there is one. Its content is arbitrary.
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame>;
     /// Gives a frame back. With [`Budget::Reserved`] the promise that it came from is renewed.
     fn free(&self, frame: Frame, budget: Budget);
+    /// Takes 2^`order` frames that follow one another, the first of them at a multiple of their
+    /// number, of `node` while it has such a run. With [`Budget::Reserved`] it uses up 2^`order`
+    /// promises. `None` when there is no such run, even where as many frames are promised: they
+    /// may be scattered. Nothing is taken then. Each frame of the run may be freed by itself.
+    fn allocate_run(&self, order: u32, node: Option<usize>, budget: Budget) -> Option<Frame>;
+    /// Gives 2^`order` frames back that [`allocate_run`](Frames::allocate_run) could have given:
+    /// a run, or an aligned part of one. With [`Budget::Reserved`] their promises are renewed.
+    fn free_run(&self, first: Frame, order: u32, budget: Budget);
     /// Promises `count` frames, or none of them.
     fn reserve(&self, count: u64) -> bool;
     /// Gives up promises.
@@ -94,6 +102,11 @@ pub trait Mmu {
     fn load(&self, table: Frame, index: usize) -> Entry;
     /// Writes an entry (Release).
     fn store(&self, table: Frame, index: usize, entry: Entry);
+    /// Writes an entry if it still is `old` (AcqRel); false if it was not.
+    fn compare_exchange(&self, table: Frame, index: usize, old: Entry, new: Entry) -> bool;
+    /// Clears W of an entry that others edit at the same time, by one locked read-modify-write
+    /// (AcqRel).
+    fn clear_writable(&self, table: Frame, index: usize);
     /// Makes the current CPU translate by these tables, and forget what it cached by others.
     fn load_root(&self, root: Frame);
     /// Makes the current CPU forget what it cached for the page at `va`.

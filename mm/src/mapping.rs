@@ -7,6 +7,7 @@
 
 use alloc::sync::{Arc, Weak};
 use core::any::Any;
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use abi::limits::LEAF_SIZE;
@@ -88,11 +89,15 @@ pub struct Mapping {
     view: usize,
     first_leaf: usize,
     leaves: usize,
+    /// Bytes before and behind it that are nobody's.
+    guard: u64,
     /// What the capability allows: `protect` stays within it.
     limit: Rights,
     /// What it allows now. Changes under the region lock.
     access: AtomicU32,
     state: AtomicU8,
+    /// Its place in the list of its region. Changes under the region lock.
+    place: AtomicU32,
 }
 
 impl Mapping {
@@ -116,9 +121,18 @@ impl Mapping {
         self.va + self.leaves as u64 * LEAF_SIZE
     }
 
+    /// Where the addresses begin that it keeps for itself, and where they end.
+    pub(crate) fn kept(&self) -> Range<u64> {
+        self.va - self.guard..self.end() + self.guard
+    }
+
     /// What it allows.
     pub fn access(&self) -> Rights {
         Rights::from_bits_truncate(self.access.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn space(&self) -> &AddressSpace {
+        &self.space
     }
 
     pub(crate) fn view(&self) -> usize {
@@ -132,6 +146,23 @@ impl Mapping {
     /// The page of the region that an address within the mapping shows.
     pub(crate) fn page_of(&self, va: u64) -> u64 {
         self.first_leaf as u64 * crate::LEAF_PAGES + (va - self.va) / abi::limits::PAGE_SIZE
+    }
+
+    /// The leaves that it attaches.
+    pub(crate) fn leaves(&self) -> Range<usize> {
+        self.first_leaf..self.first_leaf + self.leaves
+    }
+
+    /// Whether it attaches a leaf.
+    pub(crate) fn covers(&self, leaf: usize) -> bool {
+        self.leaves().contains(&leaf)
+    }
+
+    /// Where it shows a page of the region, if it does.
+    pub(crate) fn address_of(&self, page: u64) -> Option<u64> {
+        let first = self.first_leaf as u64 * crate::LEAF_PAGES;
+        let within = self.covers((page / crate::LEAF_PAGES) as usize);
+        within.then(|| self.va + (page - first) * abi::limits::PAGE_SIZE)
     }
 
     /// The pages that may be present behind it, and so may be cached.
@@ -155,6 +186,8 @@ pub struct MapRequest<'a> {
     pub hint: u64,
     /// Whether only there.
     pub fixed: bool,
+    /// Whether nothing else may be mapped 2 MiB before and behind.
+    pub guard: bool,
     /// From which byte of the region, a multiple of 2 MiB.
     pub offset: u64,
     /// How many bytes, a multiple of 2 MiB; 0, or whatever reaches the end, stands for the rest.
@@ -165,44 +198,42 @@ pub struct MapRequest<'a> {
     pub limit: Rights,
 }
 
-/// The entry of a page directory that attaches a leaf table.
-fn attachment(leaf: crate::Frame, access: Rights) -> Entry {
-    let mut flags = EntryFlags::USER_PRESENT;
-    flags.set(EntryFlags::WRITABLE, access.contains(Rights::WRITE));
-    flags.set(EntryFlags::NO_EXECUTE, !access.contains(Rights::EXECUTE));
-    Entry::new(leaf, flags)
+/// Which leaf tables `len` bytes of a region from `offset` on are, in units of 2 MiB; a length of 0,
+/// or one that reaches the end, stands for the rest. `Align`, `Range`.
+pub(crate) fn leaf_range(region: &Region, offset: u64, len: u64) -> Result<Range<usize>, Error> {
+    let total = region.leaf_count() as u64 * LEAF_SIZE;
+    if !offset.is_multiple_of(LEAF_SIZE) {
+        return Err(Error::Align);
+    }
+    let rest = total
+        .checked_sub(offset)
+        .filter(|rest| *rest > 0)
+        .ok_or(Error::Range)?;
+    let reaches_end = |len| {
+        let end = offset.checked_add(len);
+        end.is_some_and(|end| end <= total && end >= region.len())
+    };
+    let len = match len {
+        0 => rest,
+        len if len <= rest && len.is_multiple_of(LEAF_SIZE) => len,
+        len if reaches_end(len) => rest,
+        len if len <= rest => return Err(Error::Align),
+        _ => return Err(Error::Range),
+    };
+    let first = (offset / LEAF_SIZE) as usize;
+    Ok(first..first + (len / LEAF_SIZE) as usize)
 }
 
 impl<M: Machine> Memory<M> {
     /// Attaches leaf tables of a region to a space and returns the address.
     ///
     /// The caller has checked the capability. `Range`, `Align`, `Overlap`: the place or the part;
-    /// `Revoked`: the authority is gone; `Sealed`: writing is not to be had any more; `NoMemory`:
-    /// no frame for upper tables.
+    /// `Revoked`: the authority is gone; `Sealed`: writing is not to be had any more; `Busy`: it would
+    /// be writable here and executable there; `NoMemory`: no frame for upper tables.
     pub fn map(&self, space: &Arc<AddressSpace>, request: &MapRequest<'_>) -> Result<u64, Error> {
         let region = request.region;
-        let total = region.leaf_count() as u64 * LEAF_SIZE;
-        if !request.offset.is_multiple_of(LEAF_SIZE) {
-            return Err(Error::Align);
-        }
-        let rest = total
-            .checked_sub(request.offset)
-            .filter(|rest| *rest > 0)
-            .ok_or(Error::Range)?;
-        let len = match request.len {
-            0 => rest,
-            len if len <= rest && len.is_multiple_of(LEAF_SIZE) => len,
-            len if request
-                .offset
-                .checked_add(len)
-                .is_some_and(|end| end <= total)
-                && request.offset + len >= region.len() =>
-            {
-                rest
-            }
-            len if len <= rest => return Err(Error::Align),
-            _ => return Err(Error::Range),
-        };
+        let leaves = leaf_range(region, request.offset, request.len)?;
+        let len = leaves.len() as u64 * LEAF_SIZE;
 
         let mut mappings = space.mappings.lock();
         if space.dead.swap(0, Ordering::Relaxed) > 0 {
@@ -210,7 +241,8 @@ impl<M: Machine> Memory<M> {
                 .by_va
                 .retain(|_, mapping| mapping.state.load(Ordering::Acquire) != DEAD);
         }
-        let va = mappings.place(request.hint, request.fixed, len)?;
+        let guard = if request.guard { LEAF_SIZE } else { 0 };
+        let va = mappings.place(request.hint, request.fixed, len, guard)?;
         self.make_directories(space, va, va + len)?;
         let mapping = Arc::new(Mapping {
             space: space.clone(),
@@ -218,26 +250,30 @@ impl<M: Machine> Memory<M> {
             permit: request.permit.clone(),
             va,
             view: request.view,
-            first_leaf: (request.offset / LEAF_SIZE) as usize,
-            leaves: (len / LEAF_SIZE) as usize,
+            first_leaf: leaves.start,
+            leaves: leaves.len(),
+            guard,
             limit: request.limit,
             access: AtomicU32::new(request.access.bits()),
             state: AtomicU8::new(ATTACHED),
+            place: AtomicU32::new(0),
         });
         {
             let mut state = region.lock();
-            if state.destroyed || !request.permit.is_live() {
+            state.check_alive()?;
+            if !request.permit.is_live() {
                 return Err(Error::Revoked);
             }
             if state.sealed && request.access.contains(Rights::WRITE) {
                 return Err(Error::Sealed);
             }
+            if region.excludes_write_and_execute() {
+                state.check_exclusion(Rights::empty(), request.access)?;
+            }
             state.mappings.try_reserve(1).map_err(|_| Error::NoMemory)?;
-            state.mappings.push(mapping.clone());
+            state.list(mapping.clone());
             request.permit.mappings.fetch_add(1, Ordering::Relaxed);
-            self.write_attachments(&mapping, |leaf| {
-                attachment(state.leaf(mapping.view, leaf), request.access)
-            });
+            self.attach(&state, &mapping, mapping.leaves());
         }
         mappings.by_va.insert(va, mapping);
         Ok(va)
@@ -282,7 +318,7 @@ impl<M: Machine> Memory<M> {
         if !mapping.limit.contains(access) {
             return Err(Error::Denied);
         }
-        let state = mapping.region.lock();
+        let mut state = mapping.region.lock();
         if !mapping.is_attached() || !mapping.permit.is_live() {
             return Err(Error::Revoked);
         }
@@ -290,15 +326,28 @@ impl<M: Machine> Memory<M> {
             return Err(Error::Sealed);
         }
         let before = mapping.access();
-        mapping.access.store(access.bits(), Ordering::Relaxed);
-        self.write_attachments(mapping, |leaf| {
-            attachment(state.leaf(mapping.view, leaf), access)
-        });
-        // More is allowed at once: a CPU that has less cached faults, finds it allowed, goes on.
+        if mapping.region.excludes_write_and_execute() {
+            state.check_exclusion(before, access)?;
+        }
+        // What is taken away is gone everywhere before anything is added (S17). More is allowed at
+        // once: a CPU that has less cached faults, finds it allowed and goes on.
         if !access.contains(before) {
+            self.set_access(&mut state, mapping, before & access);
             Stale::in_space((), space, mapping.plan()).wait(self);
         }
+        self.set_access(&mut state, mapping, access);
         Ok(())
+    }
+
+    /// Changes what a mapping allows, in its entries. The flush is the caller's.
+    fn set_access(&self, state: &mut State, mapping: &Mapping, access: Rights) {
+        let before = mapping.access();
+        if before == access {
+            return;
+        }
+        state.count_access(before, access);
+        mapping.access.store(access.bits(), Ordering::Relaxed);
+        self.attach(state, mapping, mapping.leaves());
     }
 
     /// Removes every mapping of `region` whose permit `condemned` names, in all spaces, with one
@@ -314,32 +363,44 @@ impl<M: Machine> Memory<M> {
         state: &mut State,
         condemned: impl Fn(&Arc<Permit>) -> bool,
     ) -> usize {
+        state.pins.retain(|permit| !condemned(permit));
+        let count = self.clear_attachments(state, condemned);
+        if count > 0 {
+            let gone = state.mappings.iter().filter(|m| !m.is_attached());
+            Stale::in_spaces((), gone.map(|m| &*m.space)).wait(self);
+            self.bury_detached(state);
+        }
+        count
+    }
+
+    /// Clears the entries of condemned mappings. The flush is the caller's.
+    pub(crate) fn clear_attachments(
+        &self,
+        state: &mut State,
+        condemned: impl Fn(&Arc<Permit>) -> bool,
+    ) -> usize {
         let mut count = 0;
         for mapping in state.mappings.iter().filter(|m| condemned(&m.permit)) {
-            self.write_attachments(mapping, |_| Entry::HOLE);
-            mapping.state.store(DETACHED, Ordering::Release);
+            self.detach_leaves(mapping);
             count += 1;
         }
-        if count == 0 {
-            return 0;
-        }
-        let stale = Stale::in_spaces(
-            (),
-            state
-                .mappings
-                .iter()
-                .filter(|m| !m.is_attached())
-                .map(|m| &*m.space),
-        );
-        stale.wait(self);
-        state.mappings.retain(|mapping| {
-            let stays = mapping.is_attached();
-            if !stays {
-                mapping.bury();
-            }
-            stays
-        });
         count
+    }
+
+    /// After the acknowledgement of a detach from the region's side: takes the mappings off its list.
+    /// Their spaces sweep them later.
+    pub(crate) fn bury_detached(&self, state: &mut State) {
+        let mut place = 0;
+        while let Some(mapping) = state.mappings.get(place) {
+            if mapping.is_attached() {
+                place += 1;
+                continue;
+            }
+            let mapping = state.unlist(place);
+            mapping.state.store(DEAD, Ordering::Release);
+            mapping.space.dead.fetch_add(1, Ordering::Release);
+            mapping.permit.mappings.fetch_sub(1, Ordering::Release);
+        }
     }
 
     /// Takes writing away from every mapping of a region, waits until no CPU can write, and lets
@@ -351,15 +412,11 @@ impl<M: Machine> Memory<M> {
             return Err(Error::Unsupported);
         }
         let mut state = region.lock();
-        if state.destroyed {
-            return Err(Error::Revoked);
-        }
-        for mapping in &state.mappings {
+        state.check_alive()?;
+        for place in 0..state.mappings.len() {
+            let mapping = state.mappings[place].clone();
             let access = mapping.access() - Rights::WRITE;
-            mapping.access.store(access.bits(), Ordering::Relaxed);
-            self.write_attachments(mapping, |leaf| {
-                attachment(state.leaf(mapping.view, leaf), access)
-            });
+            self.set_access(&mut state, &mapping, access);
         }
         Stale::in_spaces((), state.mappings.iter().map(|m| &*m.space)).wait(self);
         // Visible to others only now: who reads it may rely on it.
@@ -373,30 +430,66 @@ impl<M: Machine> Memory<M> {
         if !mapping.is_attached() {
             return;
         }
-        state.mappings.retain(|other| !Arc::ptr_eq(other, mapping));
-        self.write_attachments(mapping, |_| Entry::HOLE);
-        mapping.state.store(DETACHED, Ordering::Release);
+        state.unlist(mapping.place.load(Ordering::Relaxed) as usize);
+        self.detach_leaves(mapping);
         Stale::in_space((), &mapping.space, mapping.plan()).wait(self);
         mapping.permit.mappings.fetch_sub(1, Ordering::Release);
     }
 
-    fn write_attachments(&self, mapping: &Mapping, entry: impl Fn(usize) -> Entry) {
-        for leaf in 0..mapping.leaves {
-            let va = mapping.va + leaf as u64 * LEAF_SIZE;
+    /// Writes the entries of some leaves of a mapping as they have to be now. An edge is writable
+    /// only if the mapping may write and the region is the only owner of the leaf table (I3).
+    pub(crate) fn attach(&self, state: &State, mapping: &Mapping, leaves: Range<usize>) {
+        let access = mapping.access();
+        let mut flags = EntryFlags::USER_PRESENT;
+        flags.set(EntryFlags::NO_EXECUTE, !access.contains(Rights::EXECUTE));
+        let writes = access.contains(Rights::WRITE);
+        let shares = state.reserve.is_family() && !cfg!(sabotage = "cow_keeps_write_access");
+        let view = &state.views[mapping.view];
+        self.write_attachments(mapping, leaves, |leaf| {
+            let leaf = &view[leaf];
+            let mut flags = flags;
+            flags.set(EntryFlags::WRITABLE, writes && (!shares || self.owns(leaf)));
+            Entry::new(leaf.table(), flags)
+        });
+    }
+
+    fn detach_leaves(&self, mapping: &Mapping) {
+        self.write_attachments(mapping, mapping.leaves(), |_| Entry::HOLE);
+        mapping.state.store(DETACHED, Ordering::Release);
+    }
+
+    fn write_attachments(
+        &self,
+        mapping: &Mapping,
+        leaves: Range<usize>,
+        entry: impl Fn(usize) -> Entry,
+    ) {
+        for leaf in leaves {
+            let va = mapping.va + (leaf - mapping.first_leaf) as u64 * LEAF_SIZE;
             // The directories of a mapping are made before it and stay as long as its space.
             if let Some((directory, index)) = self.directory(&mapping.space, va) {
-                self.machine
-                    .store(directory, index, entry(mapping.first_leaf + leaf));
+                self.machine.store(directory, index, entry(leaf));
             }
         }
     }
 }
 
-impl Mapping {
-    /// After the acknowledgement of a detach from the region's side: its space sweeps it later.
-    fn bury(&self) {
-        self.state.store(DEAD, Ordering::Release);
-        self.space.dead.fetch_add(1, Ordering::Release);
-        self.permit.mappings.fetch_sub(1, Ordering::Release);
+impl State {
+    /// Puts a mapping on the list, for which there is room.
+    fn list(&mut self, mapping: Arc<Mapping>) {
+        self.count_access(Rights::empty(), mapping.access());
+        let place = self.mappings.len() as u32;
+        mapping.place.store(place, Ordering::Relaxed);
+        self.mappings.push(mapping);
+    }
+
+    /// Takes the mapping at a place off the list.
+    fn unlist(&mut self, place: usize) -> Arc<Mapping> {
+        let mapping = self.mappings.swap_remove(place);
+        self.count_access(mapping.access(), Rights::empty());
+        if let Some(moved) = self.mappings.get(place) {
+            moved.place.store(place as u32, Ordering::Relaxed);
+        }
+        mapping
     }
 }

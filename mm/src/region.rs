@@ -1,6 +1,6 @@
 //! Regions: vectors of leaf tables, and the frames behind them.
 //!
-//! A region reserves its worst case when it is made: a frame for each page and its leaf tables.
+//! A region is promised its worst case when it is made: its leaf tables, and a frame for each page.
 //! Filling a page later draws on that promise and can't fail for memory. Lock rank: region.
 
 use alloc::sync::Arc;
@@ -8,19 +8,32 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use abi::limits::{MAX_REGION, PAGE_SIZE};
-use abi::{Error, RegionKind};
+use abi::{Error, RegionKind, Rights};
 
+use crate::leaf::{Leaf, Page, owned_flags};
 use crate::lock::{Guard, Lock, Rank};
-use crate::{Budget, Entry, EntryFlags, Frame, FrameState, LEAF_PAGES, Machine, Mapping, Memory};
+use crate::reserve::Reserve;
+use crate::{
+    Budget, Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale,
+};
 
-/// The view of a ring region for the producing end.
-pub const RING_PRODUCER_VIEW: usize = 0;
-/// The view of a ring region for the consuming end.
-pub const RING_CONSUMER_VIEW: usize = 1;
+/// A page of anonymous memory that was not touched yet.
+const EMPTY: EntryFlags = EntryFlags::FILL
+    .union(EntryFlags::MAY_WRITE)
+    .union(EntryFlags::NO_EXECUTE);
 
-/// A hardware page table that a region owns. It can't be copied: whoever has it may free it.
-#[derive(Debug)]
-pub(crate) struct LeafTable(Frame);
+/// How [`Memory::create_region`] makes a region.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RegionOptions {
+    /// The NUMA node that frames come from while it has any.
+    pub node: Option<usize>,
+    /// Fill every page now.
+    pub commit: bool,
+    /// One mapping may write while another executes.
+    pub jit: bool,
+    /// Promise nothing. Not with `commit`.
+    pub overcommit: bool,
+}
 
 /// Memory that can be mapped and handed over.
 #[derive(Debug)]
@@ -30,6 +43,7 @@ pub struct Region {
     len: u64,
     pages: u64,
     node: Option<usize>,
+    jit: bool,
     state: Lock<State>,
 }
 
@@ -37,33 +51,84 @@ pub struct Region {
 #[derive(Debug)]
 pub(crate) struct State {
     /// The leaf tables of each view; only a ring has more than one view.
-    views: Vec<Vec<LeafTable>>,
+    pub(crate) views: Vec<Vec<Leaf>>,
     /// Frames that belong to the region itself and are in place from its beginning to its end,
     /// whatever entries lead to them (rule S3).
-    fixed: Vec<Frame>,
+    pub(crate) fixed: Vec<Frame>,
     pub(crate) mappings: Vec<Arc<Mapping>>,
+    /// Mappings that may write, and that may execute (S17).
+    writers: u32,
+    executors: u32,
+    /// Who wants its frames to stay where they are; one entry a pin.
+    pub(crate) pins: Vec<Arc<Permit>>,
     pub(crate) sealed: bool,
     /// An image whose pages can still be defined: nobody has mapped it or shares its frames.
     pub(crate) unfinished: bool,
     pub(crate) destroyed: bool,
+    /// It had overcommitted, and its memory was needed (S14).
+    pub(crate) lost: bool,
     /// Frames promised and not drawn yet.
-    pub(crate) reserved: u64,
-    /// Pages that were filled.
-    pub(crate) present: u64,
+    pub(crate) reserve: Reserve,
+    /// Its worst case: leaf tables, and pages that may be written.
+    pub(crate) claims: u64,
 }
 
 impl State {
-    /// The frame of a leaf table.
-    pub(crate) fn leaf(&self, view: usize, leaf: usize) -> Frame {
-        self.views[view][leaf].0
-    }
-
     /// Where the entry of a page stands: in which table, and at which index.
     pub(crate) fn entry_of(&self, view: usize, page: u64) -> (Frame, usize) {
         (
-            self.leaf(view, (page / LEAF_PAGES) as usize),
+            self.views[view][(page / LEAF_PAGES) as usize].table(),
             (page % LEAF_PAGES) as usize,
         )
+    }
+
+    /// The leaf of a page, in the view of all that can be filled.
+    pub(crate) fn leaf_mut(&mut self, leaf: usize) -> &mut Leaf {
+        &mut self.views[0][leaf]
+    }
+
+    /// After pages of one leaf table, and perhaps the table itself, were replaced, wherever they are
+    /// mapped. A flush of one page also drops what a CPU has cached of upper levels (Intel SDM
+    /// volume 3, section 4.10.4.1); the other pages of a table still lead to the same frames.
+    pub(crate) fn stale_pages<T>(&self, pages: Range<u64>, held: T) -> Stale<T> {
+        let mut covering = self
+            .mappings
+            .iter()
+            .filter_map(|mapping| Some((mapping, mapping.address_of(pages.start)?)));
+        match (covering.next(), covering.next()) {
+            (Some((mapping, va)), None) => {
+                let plan = Plan::range(va, pages.end - pages.start);
+                Stale::in_space(held, mapping.space(), plan)
+            }
+            _ => Stale::in_spaces(held, self.mappings.iter().map(|mapping| mapping.space())),
+        }
+    }
+
+    /// `Revoked` or `NoMemory` for a region whose memory was returned.
+    pub(crate) fn check_alive(&self) -> Result<(), Error> {
+        match (self.destroyed, self.lost) {
+            (false, _) => Ok(()),
+            (true, false) => Err(Error::Revoked),
+            (true, true) => Err(Error::NoMemory),
+        }
+    }
+
+    /// `Busy` if a mapping that changes from `before` to `after` would make the region writable and
+    /// executable at once (I14). One mapping never is both.
+    pub(crate) fn check_exclusion(&self, before: Rights, after: Rights) -> Result<(), Error> {
+        let others = |count: u32, right| count > u32::from(before.contains(right));
+        let clash = after.contains(Rights::WRITE) && others(self.executors, Rights::EXECUTE)
+            || after.contains(Rights::EXECUTE) && others(self.writers, Rights::WRITE);
+        if clash { Err(Error::Busy) } else { Ok(()) }
+    }
+
+    /// Counts that a mapping allows `after` where it allowed `before`.
+    pub(crate) fn count_access(&mut self, before: Rights, after: Rights) {
+        let change = |count: &mut u32, right| {
+            *count = *count + u32::from(after.contains(right)) - u32::from(before.contains(right));
+        };
+        change(&mut self.writers, Rights::WRITE);
+        change(&mut self.executors, Rights::EXECUTE);
     }
 }
 
@@ -103,14 +168,46 @@ impl Region {
         self.state.lock().sealed
     }
 
-    /// Pages that are present.
+    /// Pages that are present, those that show the zero frame apart.
     pub fn present_pages(&self) -> u64 {
-        self.state.lock().present
+        let state = self.state.lock();
+        match state.fixed.len() as u64 {
+            0 => state
+                .views
+                .iter()
+                .flatten()
+                .map(|leaf| u64::from(leaf.present))
+                .sum(),
+            fixed => fixed,
+        }
     }
 
-    /// Frames that are promised to it and not drawn yet.
+    /// Frames that are promised to it and not drawn yet. Regions that share memory since a snapshot
+    /// have one promise, which each of them tells.
     pub fn reserved_frames(&self) -> u64 {
-        self.state.lock().reserved
+        self.state.lock().reserve.promised()
+    }
+
+    /// The number of the region that it descends from by snapshots, its own if by none. Regions of
+    /// one family share one promise.
+    pub fn family(&self) -> u64 {
+        self.state.lock().reserve.family_koid().unwrap_or(self.koid)
+    }
+
+    /// How many pins it has.
+    pub fn pin_count(&self) -> u32 {
+        self.state.lock().pins.len() as u32
+    }
+
+    /// Whether its frames have to stay where they are.
+    pub fn is_pinned(&self) -> bool {
+        !self.state.lock().pins.is_empty()
+    }
+
+    /// Whether its memory was returned; a region that had overcommitted loses it when a copy needs
+    /// memory that is not there.
+    pub fn is_lost(&self) -> bool {
+        self.state.lock().lost
     }
 
     /// Mappings over all spaces.
@@ -127,13 +224,24 @@ impl Region {
     /// The frame of a leaf table, for whoever audits them; `None` when there is no such table.
     pub fn leaf_table(&self, view: usize, leaf: usize) -> Option<Frame> {
         let state = self.state.lock();
-        state.views.get(view)?.get(leaf).map(|table| table.0)
+        Some(state.views.get(view)?.get(leaf)?.table())
     }
 
     /// Whether all its pages allow the same, so that a mapping as a whole can be protected and
     /// sealed.
     pub(crate) fn has_uniform_access(&self) -> bool {
         matches!(self.kind, RegionKind::Anonymous | RegionKind::Initrd)
+    }
+
+    /// Whether no two of its mappings may write and execute it. The pages of an image decide for
+    /// themselves.
+    pub(crate) fn excludes_write_and_execute(&self) -> bool {
+        self.kind != RegionKind::Image && !self.jit
+    }
+
+    /// Whether its pages are filled and copied on demand. All others have fixed frames (S3).
+    pub(crate) fn is_lazy(&self) -> bool {
+        matches!(self.kind, RegionKind::Anonymous | RegionKind::Image)
     }
 
     pub(crate) fn node(&self) -> Option<usize> {
@@ -150,27 +258,54 @@ impl Region {
 }
 
 impl<M: Machine> Memory<M> {
-    /// A region of zeroed memory, filled at the first touch; `commit` fills it now. Frames come
-    /// from `node` while it has any.
+    /// A region of zeroed memory, filled at the first touch, or now.
     ///
     /// `Invalid`: no bytes; `TooLarge`: more than [`MAX_REGION`]; `NoMemory`: its worst case is
     /// not there, and nothing was taken.
-    pub fn create_region(
-        &self,
-        len: u64,
-        node: Option<usize>,
-        commit: bool,
-    ) -> Result<Arc<Region>, Error> {
+    pub fn create_region(&self, len: u64, options: RegionOptions) -> Result<Arc<Region>, Error> {
         let pages = pages_for(len)?;
-        let mut region = self.build(RegionKind::Anonymous, len, 1, pages, node)?;
-        self.allow_filling(&mut region, 0..pages);
-        let region = Arc::new(region);
-        if commit {
-            for page in 0..pages {
-                self.fill(&region, page)?;
-            }
+        let promised = if options.overcommit { 0 } else { pages };
+        let mut region = self.build(RegionKind::Anonymous, len, 1, promised, options.node)?;
+        region.jit = options.jit;
+        if options.commit {
+            self.fill_all(&mut region, pages)?;
+            return Ok(Arc::new(region));
         }
+        self.allow_filling(&mut region, 0..pages);
+        if !options.overcommit {
+            return Ok(Arc::new(region));
+        }
+        let koid = region.koid;
+        let state = region.state_mut();
+        let family = state.reserve.family(koid, state.claims);
+        state.reserve = Reserve::Family {
+            family: family.clone(),
+            overcommitted: true,
+        };
+        if family.prepare().is_err() {
+            self.destroy_region(&region);
+            return Err(Error::NoMemory);
+        }
+        let region = Arc::new(region);
+        family.leave_claims(&region);
         Ok(region)
+    }
+
+    /// Fills the pages of a region that nobody knows yet.
+    fn fill_all(&self, region: &mut Region, pages: u64) -> Result<(), Error> {
+        let flags = owned_flags(EMPTY);
+        for page in 0..pages {
+            let Some(frame) = self.take_page(region.node) else {
+                self.destroy_region(region);
+                return Err(Error::NoMemory);
+            };
+            let state = region.state_mut();
+            let (table, index) = state.entry_of(0, page);
+            self.machine.store(table, index, Entry::new(frame, flags));
+            state.leaf_mut((page / LEAF_PAGES) as usize).present += 1;
+            state.reserve.take(1);
+        }
+        Ok(())
     }
 
     /// A region of one leaf table for a stack: its upper `pages` pages are zeroed memory, filled at
@@ -186,107 +321,54 @@ impl<M: Machine> Memory<M> {
     /// Makes pages of a new region ones that are zeroed memory at their first touch.
     fn allow_filling(&self, region: &mut Region, pages: Range<u64>) {
         let state = region.state_mut();
-        let empty = EntryFlags::FILL | EntryFlags::MAY_WRITE | EntryFlags::NO_EXECUTE;
         for page in pages {
             let (table, index) = state.entry_of(0, page);
-            self.machine.store(table, index, Entry::empty(empty));
+            self.machine.store(table, index, Entry::empty(EMPTY));
         }
     }
 
-    /// The region of a ring with `data_pages` pages of data: pages H, P and C, then the data twice
-    /// in a row, in two views. Each end may write its own index page, the producer also the data,
-    /// nobody the header.
-    ///
-    /// `TooLarge`, `NoMemory`: as for [`create_region`](Memory::create_region).
-    pub fn create_ring_region(&self, data_pages: u64) -> Result<Arc<Region>, Error> {
-        let frames = data_pages.checked_add(3).ok_or(Error::TooLarge)?;
-        let pages = data_pages
-            .checked_mul(2)
-            .and_then(|pages| pages.checked_add(3))
-            .ok_or(Error::TooLarge)?;
-        let len = pages.checked_mul(PAGE_SIZE).ok_or(Error::TooLarge)?;
-        pages_for(len)?;
-        let mut region = self.build(RegionKind::Ring, len, 2, frames, None)?;
-        if region
-            .state_mut()
-            .fixed
-            .try_reserve_exact(frames as usize)
-            .is_err()
-        {
-            self.destroy_region(&region);
-            return Err(Error::NoMemory);
-        }
-        for _ in 0..frames {
-            let Some(frame) = self.take_page(None) else {
-                self.destroy_region(&region);
-                return Err(Error::NoMemory);
-            };
-            let state = region.state_mut();
-            state.reserved -= 1;
-            state.present += 1;
-            state.fixed.push(frame);
-        }
-        let state = region.state_mut();
-        for page in 0..pages {
-            let frame = match page {
-                0..3 => state.fixed[page as usize],
-                _ => state.fixed[3 + ((page - 3) % data_pages) as usize],
-            };
-            for (view, writable) in [
-                (RING_PRODUCER_VIEW, page == 1 || page >= 3),
-                (RING_CONSUMER_VIEW, page == 2),
-            ] {
-                let mut flags = EntryFlags::USER_PRESENT | EntryFlags::NO_EXECUTE;
-                if writable {
-                    flags |= EntryFlags::WRITABLE | EntryFlags::MAY_WRITE | EntryFlags::DIRTY;
-                }
-                let (table, index) = state.entry_of(view, page);
-                self.machine.store(table, index, Entry::new(frame, flags));
-            }
-        }
-        Ok(Arc::new(region))
-    }
-
-    /// A region over the frames that boot put the initrd into, beginning with `first`: `len` bytes
-    /// that nobody can write. The frames are never freed.
-    pub fn create_initrd_region(&self, first: Frame, len: u64) -> Result<Arc<Region>, Error> {
-        let pages = pages_for(len)?;
-        let mut region = self.build(RegionKind::Initrd, len, 1, 0, None)?;
-        let state = region.state_mut();
-        state.sealed = true;
-        state.present = pages;
-        for page in 0..pages {
-            let (table, index) = state.entry_of(0, page);
-            let frame = Frame::from_number(first.number() + page);
-            let flags = EntryFlags::USER_PRESENT | EntryFlags::NO_EXECUTE;
-            self.machine.store(table, index, Entry::new(frame, flags));
-        }
-        Ok(Arc::new(region))
+    /// How many of its leaf tables another region has too.
+    pub fn shared_leaf_tables(&self, region: &Region) -> u64 {
+        let state = region.lock();
+        let leaves = state.views.iter().flatten();
+        leaves.filter(|leaf| !self.owns(leaf)).count() as u64
     }
 
     /// Unmaps a region everywhere, waits until no CPU can reach it, and returns its memory.
     /// Of two who do it at once, neither comes back while a CPU can reach it.
     pub fn destroy_region(&self, region: &Region) {
-        let (views, fixed, reserved) = {
-            let mut state = region.lock();
-            if state.destroyed {
-                return;
-            }
-            state.destroyed = true;
-            self.detach_locked(&mut state, |_| true);
-            (
-                core::mem::take(&mut state.views),
-                core::mem::take(&mut state.fixed),
-                core::mem::take(&mut state.reserved),
-            )
-        };
+        self.end_region(region, false);
+    }
+
+    /// The same; `lost` says why it is gone.
+    pub(crate) fn end_region(&self, region: &Region, lost: bool) {
+        let mut state = region.lock();
+        if state.destroyed {
+            return;
+        }
+        state.destroyed = true;
+        state.lost = lost;
+        self.clear_attachments(&mut state, |_| true);
+        let owned = (
+            core::mem::take(&mut state.views),
+            core::mem::take(&mut state.fixed),
+        );
+        let spaces = state.mappings.iter().map(|mapping| mapping.space());
+        let (views, fixed) = Stale::in_spaces(owned, spaces).wait(self);
+        self.bury_detached(&mut state);
+        state.pins.clear();
+        drop(state);
+
+        let mut freed = 0;
         for leaf in views.into_iter().flatten() {
-            self.free_leaf(leaf, region.kind);
+            freed += self.leave_leaf(leaf, !region.is_lazy(), Budget::Open);
         }
         for frame in fixed {
-            self.leave_page(frame);
+            self.leave_page(Page::from_edge(frame));
         }
-        self.machine.unreserve(reserved);
+        let mut state = region.lock();
+        let claims = state.claims;
+        state.reserve.end(&self.machine, region, claims, freed);
     }
 
     /// A region whose entries are all holes, with its leaf tables, and `frames` frames promised.
@@ -323,77 +405,62 @@ impl<M: Machine> Memory<M> {
                         break;
                     };
                     self.machine.meta(table).set_owners(1);
-                    view.push(LeafTable(table));
+                    view.push(Leaf::new(table, 0));
                     missing -= 1;
                 }
             }
         }
         if missing > 0 {
             for leaf in views.into_iter().flatten() {
-                self.free_leaf(leaf, kind);
+                self.leave_leaf(leaf, true, Budget::Open);
             }
             self.machine.unreserve(missing + frames);
             return Err(Error::NoMemory);
         }
-        Ok(Region {
+        let reserve = Reserve::Own { promised: frames };
+        Ok(self.assemble(kind, len, node, views, reserve, tables + frames))
+    }
+
+    /// A region of these parts, which only the caller knows.
+    pub(crate) fn assemble(
+        &self,
+        kind: RegionKind,
+        len: u64,
+        node: Option<usize>,
+        views: Vec<Vec<Leaf>>,
+        reserve: Reserve,
+        claims: u64,
+    ) -> Region {
+        Region {
             koid: self.next_koid(),
             kind,
             len,
-            pages,
+            pages: len.div_ceil(PAGE_SIZE),
             node,
+            jit: false,
             state: Lock::new(
                 Rank::Region,
                 State {
                     views,
                     fixed: Vec::new(),
                     mappings: Vec::new(),
+                    writers: 0,
+                    executors: 0,
+                    pins: Vec::new(),
                     sealed: false,
                     unfinished: false,
                     destroyed: false,
-                    reserved: frames,
-                    present: 0,
+                    lost: false,
+                    reserve,
+                    claims,
                 },
             ),
-        })
-    }
-
-    /// Draws a zeroed frame on a promise (I15); `None` only if the promise was none.
-    pub(crate) fn take_page(&self, node: Option<usize>) -> Option<Frame> {
-        let frame = self.machine.allocate(node, Budget::Reserved)?;
-        let meta = self.machine.meta(frame);
-        meta.transition(FrameState::Free, FrameState::Region);
-        meta.set_owners(1);
-        self.machine.zero(frame);
-        Some(frame)
-    }
-
-    /// Lowers the count of a page's frame and frees it after its last owner. Only after the
-    /// acknowledgement (S2).
-    pub(crate) fn leave_page(&self, frame: Frame) {
-        let meta = self.machine.meta(frame);
-        if meta.remove_owner() {
-            meta.transition(FrameState::Region, FrameState::Free);
-            self.machine.free(frame, Budget::Open);
-        }
-    }
-
-    fn free_leaf(&self, leaf: LeafTable, kind: RegionKind) {
-        let LeafTable(table) = leaf;
-        if matches!(kind, RegionKind::Anonymous | RegionKind::Image) {
-            for index in 0..LEAF_PAGES as usize {
-                if let Some(frame) = self.machine.load(table, index).frame() {
-                    self.leave_page(frame);
-                }
-            }
-        }
-        if self.machine.meta(table).remove_owner() {
-            self.free_table(table);
         }
     }
 }
 
 /// The pages that `len` bytes take.
-fn pages_for(len: u64) -> Result<u64, Error> {
+pub(crate) fn pages_for(len: u64) -> Result<u64, Error> {
     match len {
         0 => Err(Error::Invalid),
         len if len > MAX_REGION => Err(Error::TooLarge),

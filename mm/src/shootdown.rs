@@ -10,6 +10,7 @@
 //! CPU that enters a space sets its bit with a locked instruction *before* it loads the root. So
 //! either the initiator sees the bit, or the CPU's page walks see the new entries.
 
+use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use abi::limits::MAX_CPUS;
@@ -74,30 +75,30 @@ struct Inbox {
     loaded: AtomicU64,
 }
 
+/// One record and one inbox for each CPU. On the heap: they are larger than a stack of the kernel.
 #[derive(Debug)]
 pub(crate) struct Shootdown {
-    requests: [Request; MAX_CPUS],
-    inboxes: [Inbox; MAX_CPUS],
+    requests: Box<[Request]>,
+    inboxes: Box<[Inbox]>,
     waited: AtomicU64,
 }
 
 impl Shootdown {
-    pub(crate) const fn new() -> Shootdown {
+    pub(crate) fn new() -> Shootdown {
+        let cpus = || 0..MAX_CPUS;
+        let request = |_| Request {
+            space: AtomicU64::new(ANY_SPACE),
+            va: AtomicU64::new(0),
+            kind: AtomicU32::new(0),
+            pending: AtomicU64::new(0),
+        };
+        let inbox = |_| Inbox {
+            callers: AtomicU64::new(0),
+            loaded: AtomicU64::new(ANY_SPACE),
+        };
         Shootdown {
-            requests: [const {
-                Request {
-                    space: AtomicU64::new(ANY_SPACE),
-                    va: AtomicU64::new(0),
-                    kind: AtomicU32::new(0),
-                    pending: AtomicU64::new(0),
-                }
-            }; MAX_CPUS],
-            inboxes: [const {
-                Inbox {
-                    callers: AtomicU64::new(0),
-                    loaded: AtomicU64::new(ANY_SPACE),
-                }
-            }; MAX_CPUS],
+            requests: cpus().map(request).collect(),
+            inboxes: cpus().map(inbox).collect(),
             waited: AtomicU64::new(0),
         }
     }

@@ -6,7 +6,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::ops::Bound;
+use core::ops::{Bound, Range};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::Error;
@@ -79,51 +79,63 @@ impl AddressSpace {
 }
 
 impl Mappings {
-    /// A free place for `len` bytes: at the hint if it is free, else the first free one from the
-    /// base on.
-    pub(crate) fn place(&self, hint: u64, fixed: bool, len: u64) -> Result<u64, Error> {
+    /// A free place for `len` bytes, with `guard` bytes before and behind that stay free: at the hint
+    /// if it is free, else the first one from the base on.
+    pub(crate) fn place(&self, hint: u64, fixed: bool, len: u64, guard: u64) -> Result<u64, Error> {
+        let kept = || {
+            let end = hint.checked_add(len)?.checked_add(guard)?;
+            Some(hint.checked_sub(guard)?..end)
+        };
+        let usable = |kept: &Range<u64>| kept.start >= USER_START && kept.end <= USER_END;
         if fixed {
-            let end = hint.checked_add(len).ok_or(Error::Range)?;
-            if !hint.is_multiple_of(LEAF_SIZE) {
-                return Err(Error::Align);
-            }
-            if hint < USER_START || end > USER_END {
-                return Err(Error::Range);
-            }
-            return if self.is_free(hint, end) {
-                Ok(hint)
-            } else {
+            let kept = kept().ok_or(Error::Range)?;
+            return if !hint.is_multiple_of(LEAF_SIZE) {
+                Err(Error::Align)
+            } else if !usable(&kept) {
+                Err(Error::Range)
+            } else if !self.is_free(kept) {
                 Err(Error::Overlap)
+            } else {
+                Ok(hint)
             };
         }
-        let usable = hint.is_multiple_of(LEAF_SIZE)
-            && hint >= USER_START
-            && hint.checked_add(len).is_some_and(|end| end <= USER_END);
-        if usable && self.is_free(hint, hint + len) {
+        let wish = kept().filter(|kept| hint.is_multiple_of(LEAF_SIZE) && usable(kept));
+        if wish.is_some_and(|kept| self.is_free(kept)) {
             return Ok(hint);
         }
+        let len = len + 2 * guard;
         self.first_gap(self.base, USER_END, len)
             .or_else(|| self.first_gap(USER_START, self.base, len))
+            .map(|start| start + guard)
             .ok_or(Error::Overlap)
     }
 
-    pub(crate) fn is_free(&self, start: u64, end: u64) -> bool {
-        self.by_va
-            .range((Bound::Unbounded, Bound::Excluded(end)))
-            .next_back()
-            .is_none_or(|(_, mapping)| mapping.end() <= start)
+    /// Whether nothing keeps addresses of this range. What begins at or behind its end may still have
+    /// a guard that reaches into it.
+    fn is_free(&self, kept: Range<u64>) -> bool {
+        let reach = kept.end.saturating_add(LEAF_SIZE);
+        let below = self.by_va.range((Bound::Unbounded, Bound::Excluded(reach)));
+        below
+            .rev()
+            .take_while(|(_, mapping)| mapping.start() >= kept.start.saturating_sub(LEAF_SIZE))
+            .chain(self.by_va.range(..kept.start).next_back())
+            .all(|(_, mapping)| {
+                let other = mapping.kept();
+                other.end <= kept.start || kept.end <= other.start
+            })
     }
 
     fn first_gap(&self, from: u64, to: u64, len: u64) -> Option<u64> {
         let mut start = match self.by_va.range(..from).next_back() {
-            Some((_, mapping)) => from.max(mapping.end()),
+            Some((_, mapping)) => from.max(mapping.kept().end),
             None => from,
         };
-        for (&va, mapping) in self.by_va.range(from..to) {
-            if va.saturating_sub(start) >= len && va > start {
+        for (_, mapping) in self.by_va.range(from..) {
+            let kept = mapping.kept();
+            if kept.start >= to || kept.start.saturating_sub(start) >= len {
                 break;
             }
-            start = start.max(mapping.end());
+            start = start.max(kept.end);
         }
         start
             .checked_add(len)
@@ -171,12 +183,12 @@ impl<M: Machine> Memory<M> {
             };
             for middle in 0..512 {
                 if let Some(directory) = self.machine.load(pdpt, middle).frame() {
-                    self.free_table(directory);
+                    self.free_table(directory, Budget::Open);
                 }
             }
-            self.free_table(pdpt);
+            self.free_table(pdpt, Budget::Open);
         }
-        self.free_table(space.root);
+        self.free_table(space.root, Budget::Open);
     }
 
     /// Makes the upper tables for the addresses `start..end`. What was made stays when it fails:
@@ -224,10 +236,10 @@ impl<M: Machine> Memory<M> {
         Ok(frame)
     }
 
-    pub(crate) fn free_table(&self, frame: Frame) {
+    pub(crate) fn free_table(&self, frame: Frame, budget: Budget) {
         self.machine
             .meta(frame)
             .transition(FrameState::Table, FrameState::Free);
-        self.machine.free(frame, Budget::Open);
+        self.machine.free(frame, budget);
     }
 }

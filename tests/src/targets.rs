@@ -172,6 +172,13 @@ pub const TARGETS: &[Target] = &[
         goal: 750,
     },
     Target {
+        key: "frame_cached",
+        operation: "take a frame that the CPU keeps and give it back, within the kernel",
+        peers: &[],
+        must: 120,
+        goal: 60,
+    },
+    Target {
         key: "cow_copy",
         operation: "copy-on-write fault, copy of 4 KiB included",
         peers: &[("linux", 3945), ("linux_lean", 3008), ("sel4", 2876)],

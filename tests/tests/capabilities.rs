@@ -3,9 +3,10 @@
 mod common;
 
 use abi::ring::Geometry;
-use abi::{Error, Handle, Mode, ObjectKind, Rights};
+use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 use common::realm::Realm;
 use common::{READ, WRITE};
+use mm::RegionOptions;
 use proptest::prelude::*;
 
 #[test]
@@ -111,7 +112,7 @@ const RING_CALLS: &[Call] = &[
         let region = r.region(0, 1);
         let domain = &r.domains[0];
         r.ipc
-            .grant(domain, region, h, Mode::Share, READ)
+            .grant(domain, region, h, Mode::Share, READ, GrantFlags::empty())
             .map(|token| r.cancel(0, token).unwrap())
     }),
 ];
@@ -121,7 +122,17 @@ fn an_operation_without_its_right_is_denied() {
     for (name, right, call) in REGION_CALLS {
         let realm = Realm::new(2);
         let region = |rights| {
-            let region = realm.memory().create_region(4096, None, false).unwrap();
+            let region = realm
+                .memory()
+                .create_region(
+                    4096,
+                    RegionOptions {
+                        node: None,
+                        commit: false,
+                        ..RegionOptions::default()
+                    },
+                )
+                .unwrap();
             realm
                 .ipc
                 .install_region(&realm.domains[0], region, rights)
@@ -188,7 +199,14 @@ fn a_handle_of_another_kind_is_refused_as_such() {
         let waited = realm.ipc.wait_ring(domain, handle, 1, 0);
         assert_eq!(waited, Err(Error::WrongKind));
     }
-    let via_region = realm.ipc.grant(domain, region, region, Mode::Share, READ);
+    let via_region = realm.ipc.grant(
+        domain,
+        region,
+        region,
+        Mode::Share,
+        READ,
+        GrantFlags::empty(),
+    );
     assert_eq!(via_region, Err(Error::WrongKind));
     realm.finish();
 }

@@ -5,8 +5,7 @@ mod common;
 use abi::Error;
 use common::{BASE, LEAF, READ, WRITE, World, page};
 use fake::{Config, Counts, counts};
-use mm::{Budget, Frames, PageAttributes};
-use proptest::prelude::*;
+use mm::{PageAttributes, RegionOptions};
 
 /// Runs an operation with its first, second, … request for memory failing, until it succeeds, and
 /// checks each time that nothing is left of it. `work` undoes what it has done when it succeeds.
@@ -32,7 +31,14 @@ fn a_creation_that_fails_takes_nothing() {
     let world = World::new(1);
     let created = sweep(&world, |world| {
         for commit in [false, true] {
-            let region = world.memory.create_region(600 * 4096, None, commit)?;
+            let region = world.memory.create_region(
+                600 * 4096,
+                RegionOptions {
+                    node: None,
+                    commit: commit,
+                    ..RegionOptions::default()
+                },
+            )?;
             world.memory.destroy_region(&region);
         }
         Ok(())
@@ -100,7 +106,14 @@ fn a_region_that_does_not_fit_is_refused_at_once_and_one_that_does_never_fails_l
     };
     let world = World::of(1, config);
     let before = counts(&world.memory);
-    let refused = world.memory.create_region(64 * 4096, None, false);
+    let refused = world.memory.create_region(
+        64 * 4096,
+        RegionOptions {
+            node: None,
+            commit: false,
+            ..RegionOptions::default()
+        },
+    );
     assert_eq!(refused.err(), Some(Error::NoMemory));
     assert_eq!(counts(&world.memory), before);
     // The mapping needs two upper tables, the region one leaf table.
@@ -149,7 +162,14 @@ fn pages_come_from_the_node_that_was_asked_for_while_it_has_any() {
     for node in [1, 0] {
         let region = world
             .memory
-            .create_region(4 * 4096, Some(node), false)
+            .create_region(
+                4 * 4096,
+                RegionOptions {
+                    node: Some(node),
+                    commit: false,
+                    ..RegionOptions::default()
+                },
+            )
             .unwrap();
         let va = world.map(0, &region, WRITE);
         for at in 0..4 {
@@ -157,7 +177,7 @@ fn pages_come_from_the_node_that_was_asked_for_while_it_has_any() {
                 &world.memory,
                 &world.spaces[0],
                 page(va, at),
-                fake::Access::Read,
+                fake::Access::Write,
             );
             assert_eq!(world.memory.machine().pool().node_of(frame.unwrap()), node);
         }
@@ -166,7 +186,14 @@ fn pages_come_from_the_node_that_was_asked_for_while_it_has_any() {
     // More than the node has: the rest comes from the other.
     let large = world
         .memory
-        .create_region(300 * 4096, Some(1), true)
+        .create_region(
+            300 * 4096,
+            RegionOptions {
+                node: Some(1),
+                commit: true,
+                ..RegionOptions::default()
+            },
+        )
         .unwrap();
     assert_eq!(large.present_pages(), 300);
     world.finish(&[large]);
@@ -194,17 +221,6 @@ fn a_frame_that_enters_a_region_is_zeroed() {
 }
 
 #[test]
-#[should_panic(expected = "written while it was free")]
-fn the_machine_sees_a_write_to_a_free_frame() {
-    let world = World::new(1);
-    let machine = world.memory.machine();
-    let frame = machine.allocate(None, Budget::Open).unwrap();
-    machine.free(frame, Budget::Open);
-    Frames::write(machine, frame, 8, &[1]);
-    machine.allocate(None, Budget::Open);
-}
-
-#[test]
 #[should_panic(expected = "takes a Region lock while it holds a Tables lock")]
 fn the_machine_sees_locks_taken_out_of_order() {
     use mm::lock::{Lock, Rank};
@@ -212,56 +228,6 @@ fn the_machine_sees_locks_taken_out_of_order() {
     let (high, low) = (Lock::new(Rank::Tables, ()), Lock::new(Rank::Region, ()));
     let _high = high.lock();
     let _low = low.lock();
-}
-
-proptest! {
-    #![proptest_config(common::cases(48))]
-
-    /// A pool gives every frame out once, keeps its promises and counts right.
-    #[test]
-    fn the_pool_gives_each_frame_to_one_and_keeps_promises(
-        steps in prop::collection::vec((0..5u8, 0..40u64, 0..3usize), 1..120),
-    ) {
-        let config = Config { frames: 64, nodes: 2, ..Config::default() };
-        let memory = fake::start(config);
-        let machine = memory.machine();
-        let (mut held, mut promised) = (Vec::new(), 0);
-        for (step, number, node) in steps {
-            let available = 64 - held.len() as u64 - promised;
-            match step {
-                0 => {
-                    let frame = machine.allocate(Some(node), Budget::Open);
-                    prop_assert_eq!(frame.is_some(), available > 0);
-                    if let Some(frame) = frame {
-                        prop_assert!(!held.contains(&frame));
-                        held.push(frame);
-                    }
-                }
-                1 if promised > 0 => {
-                    let frame = machine.allocate(None, Budget::Reserved).unwrap();
-                    prop_assert!(!held.contains(&frame));
-                    held.push(frame);
-                    promised -= 1;
-                }
-                2 if !held.is_empty() => {
-                    machine.free(held.swap_remove(number as usize % held.len()), Budget::Open);
-                }
-                3 if !held.is_empty() => {
-                    machine.free(held.swap_remove(number as usize % held.len()), Budget::Reserved);
-                    promised += 1;
-                }
-                4 => {
-                    let granted = machine.reserve(number);
-                    prop_assert_eq!(granted, number <= available);
-                    promised += if granted { number } else { 0 };
-                }
-                _ => {}
-            }
-            let pool = machine.pool();
-            prop_assert_eq!(pool.free_frames(), 64 - held.len() as u64);
-            prop_assert_eq!(pool.available(), 64 - held.len() as u64 - promised);
-        }
-    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 use abi::{Error, Mode, Rights};
 use common::realm::Realm;
 use common::{READ, WRITE};
-use model::{Program, Tally, execute};
+use model::{FRAMES, Program, Tally, execute};
 
 /// Runs a program on the crates and on the model, everything compared after each step.
 fn runs(text: &str) -> Tally {

@@ -7,7 +7,7 @@ use handover_tests::boot::Boot;
 use handover_tests::build::{self, Guest, Profile};
 use handover_tests::demo;
 use handover_tests::machine::Machine;
-use handover_tests::options::Job;
+use handover_tests::options::{Job, MEASURE};
 use handover_tests::qemu::{Ending, Qemu, Run};
 use handover_tests::suite;
 use handover_tests::symbolise::Symboliser;
@@ -158,6 +158,36 @@ fn two_numa_nodes_hand_a_file_over() {
     demonstrate(Profile::GuestChecked, &machine, 10_000);
 }
 
+#[test]
+fn memory_comes_from_the_node_that_was_asked_for_on_machines_of_one_to_four_nodes() {
+    for nodes in [1, 2, 4] {
+        let machine = Machine {
+            cpus: 4,
+            memory_mib: Some(256),
+            numa_nodes: nodes,
+            ..Machine::default()
+        };
+        run_cases(&machine, Some("nodes"));
+    }
+}
+
+#[test]
+fn all_memory_that_the_machine_has_is_accounted_for() {
+    for (memory_mib, numa_nodes) in [(128, 1), (1024, 2)] {
+        let machine = Machine {
+            memory_mib: Some(memory_mib),
+            numa_nodes,
+            ..Machine::default()
+        };
+        let run = run_cases(&machine, Some("system.memory"));
+        let line = run.transcript.records("memory").last();
+        let usable = line.and_then(|line| line.number("usable")).expect("a line");
+        // All but what the firmware and the video memory below 1 MiB take.
+        let frames = memory_mib * 256;
+        assert!((frames - 256..=frames).contains(&usable), "{usable}");
+    }
+}
+
 /// Boots a kernel that checks itself instead of starting programs.
 fn check_itself(machine: Machine, word: &str) -> Run {
     let machine = Machine {
@@ -190,6 +220,19 @@ fn a_kernel_stack_that_overflows_is_a_panic_that_says_so() {
 }
 
 #[test]
+fn a_write_to_a_free_frame_is_a_panic_that_names_the_frame() {
+    let machine = Machine {
+        kernel_words: vec!["selfcheck=canary".to_owned()],
+        ..Machine::default()
+    };
+    let run = boot(Profile::GuestChecked, &machine, b"", &Job::Demo);
+    let said = run.transcript.lines().join("\n");
+    assert_eq!(run.ending, Ending::Status(35), "{said}");
+    let canary = "was written while it was free: its byte 291 is 0x5a";
+    assert!(said.contains(canary) && said.contains("Frame("), "{said}");
+}
+
+#[test]
 fn a_panic_names_its_functions() {
     let run = check_itself(Machine::default(), "selfcheck=panic");
     let said = run.transcript.lines().join("\n");
@@ -208,17 +251,22 @@ fn a_panic_names_its_functions() {
 }
 
 fn run_suite(machine: &Machine) {
+    run_cases(machine, None);
+}
+
+fn run_cases(machine: &Machine, filter: Option<&str>) -> Run {
     let run = boot(
         Profile::GuestChecked,
         machine,
         &bytes(10_000),
-        &Job::Suite(None),
+        &Job::Suite(filter.map(str::to_owned)),
     );
     let status = status(&run);
     let problems = suite::judge(&run.transcript);
     let said = run.transcript.lines().join("\n");
     assert!(problems.is_empty(), "{problems:?}\n{said}");
     assert_eq!(status, 0, "{said}");
+    run
 }
 
 #[test]
@@ -260,11 +308,14 @@ fn the_benchmark_counts_instructions_on_one_and_on_two_cpus() {
         let machine = Machine {
             cpus,
             cpu_model: "max,-erms".into(),
+            kernel_words: vec![MEASURE.to_owned()],
             ..Machine::default()
         };
         let run = boot(Profile::Guest, &machine, b"", &Job::Bench);
         assert_eq!(status(&run), 0, "{}", run.transcript.lines().join("\n"));
         let said = |kind, key| run.transcript.records(kind).last()?.value(key);
+        let mut rows = run.transcript.records("bench");
+        assert!(rows.any(|row| row.value("key") == Some("frame_cached")));
         assert_eq!(said("calibration", "instructions"), Some("2001"));
         assert_eq!(said("bench", "key"), Some(last));
     }

@@ -7,7 +7,7 @@ use std::thread;
 use abi::{Error, Rights};
 use common::{LEAF, READ, WRITE, World, page};
 use fake::{Access, Config};
-use mm::{PageAttributes, RING_CONSUMER_VIEW, RING_PRODUCER_VIEW};
+use mm::{PageAttributes, RING_CONSUMER_VIEW, RING_PRODUCER_VIEW, RegionOptions};
 
 const TEXT: PageAttributes = PageAttributes {
     write: false,
@@ -305,10 +305,27 @@ fn nothing_is_made_of_a_dead_permit_or_a_destroyed_region() {
     );
     assert_eq!(world.spaces[0].mapping_count(), 0);
     assert_eq!(
-        world.memory.create_region(0, None, false).err(),
+        world
+            .memory
+            .create_region(
+                0,
+                RegionOptions {
+                    node: None,
+                    commit: false,
+                    ..RegionOptions::default()
+                }
+            )
+            .err(),
         Some(Error::Invalid)
     );
-    let large = world.memory.create_region(u64::MAX, None, false);
+    let large = world.memory.create_region(
+        u64::MAX,
+        RegionOptions {
+            node: None,
+            commit: false,
+            ..RegionOptions::default()
+        },
+    );
     assert_eq!(large.err(), Some(Error::TooLarge));
     let ring = world.memory.create_ring_region(u64::MAX / 2);
     assert_eq!(ring.err(), Some(Error::TooLarge));

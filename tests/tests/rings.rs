@@ -9,7 +9,7 @@ use abi::ring::{
     CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Geometry, HEADER_OFFSET, Header, MAGIC,
     PRODUCER_OFFSET,
 };
-use abi::{Error, FOREVER, Handle, Mode, Rights};
+use abi::{Error, FOREVER, GrantFlags, Handle, Mode, Rights};
 use common::realm::Realm;
 use fake::{Access, FakeTask};
 
@@ -263,9 +263,14 @@ fn a_moved_end_takes_its_memory_along_and_is_the_peer_from_then_on() {
     // What is granted by the other end now reaches the new holder, and only that.
     let consumer = &realm.domains[1];
     let region = realm.region(1, 1);
-    let grant = realm
-        .ipc
-        .grant(consumer, region, pair.consumer, Mode::Share, all);
+    let grant = realm.ipc.grant(
+        consumer,
+        region,
+        pair.consumer,
+        Mode::Share,
+        all,
+        GrantFlags::empty(),
+    );
     assert_eq!(realm.accept(0, grant.unwrap(), 1), Err(Error::NotFound));
     let accepted = realm.ipc.accept(&realm.domains[2], grant.unwrap(), moved);
     assert!(accepted.is_ok());

@@ -2,10 +2,11 @@
 
 mod common;
 
+use mm::RegionOptions;
 use std::sync::{Arc, Mutex};
 
 use abi::ring::Geometry;
-use abi::{Error, Handle, Mode, ObjectKind, Rights, Token};
+use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights, Token};
 use common::realm::Realm;
 use common::{READ, WRITE, page};
 use fake::Access;
@@ -160,7 +161,17 @@ fn a_token_that_was_revoked_or_cancelled_is_not_found() {
 fn what_is_in_transit_can_be_revoked_from_above() {
     let realm = Realm::new(2);
     let domain = &realm.domains[0];
-    let region = realm.memory().create_region(4096, None, false).unwrap();
+    let region = realm
+        .memory()
+        .create_region(
+            4096,
+            RegionOptions {
+                node: None,
+                commit: false,
+                ..RegionOptions::default()
+            },
+        )
+        .unwrap();
     // Without access above, what is below can be moved.
     let rights = Rights::REGION - Rights::ACCESS;
     let root = realm.ipc.install_region(domain, region, rights).unwrap();
@@ -274,23 +285,33 @@ fn the_ends_of_a_ring_are_a_way_in_both_directions() {
     let (producer, consumer) = realm.ipc.create_ring(a, Geometry::slot(64, 8)).unwrap();
     let theirs = realm.give(0, consumer, 1, Mode::Move);
     let mine = realm.region(0, 1);
-    let token = realm.ipc.grant(a, mine, producer, Mode::Move, ALL).unwrap();
+    let token = realm
+        .ipc
+        .grant(a, mine, producer, Mode::Move, ALL, GrantFlags::empty())
+        .unwrap();
     // The ring and the process name the same grantor.
     let there = realm.ipc.accept(b, token, theirs).unwrap();
-    let token = realm.ipc.grant(b, there, theirs, Mode::Share, READ);
+    let token = realm
+        .ipc
+        .grant(b, there, theirs, Mode::Share, READ, GrantFlags::empty());
     let back = realm.ipc.accept(a, token.unwrap(), producer).unwrap();
     assert_eq!(realm.look_up(0, back), Ok(READ));
     realm.finish();
 }
 
 #[test]
-fn a_mode_that_this_version_does_not_have_changes_nothing() {
+fn copy_on_write_gives_a_snapshot_that_the_receiver_may_write() {
     let realm = Realm::new(2);
     let mine = realm.region(0, 1);
-    let before = realm.counts();
-    let copied = realm.grant(0, mine, 1, Mode::CopyOnWrite, ALL);
-    assert_eq!(copied, Err(Error::Unsupported));
-    assert_eq!(realm.counts(), before);
+    let va = realm.map(0, mine, WRITE);
+    realm.store(0, 0, va, 7).unwrap();
+    let token = realm.grant(0, mine, 1, Mode::CopyOnWrite, ALL).unwrap();
+    realm.store(0, 0, va, 8).unwrap();
+    let theirs = realm.accept(1, token, 0).unwrap();
+    let there = realm.map(1, theirs, WRITE);
+    assert_eq!(realm.load(1, 1, there), Ok(7));
+    realm.store(1, 1, there, 9).unwrap();
+    assert_eq!(realm.load(0, 0, va), Ok(8));
     realm.finish();
 }
 
@@ -304,15 +325,23 @@ fn several_are_delivered_in_order_or_taken_back() {
     realm.store(0, 0, va, 2).unwrap();
     let begin = || {
         let offers = vec![
-            realm.ipc.begin(a, moved, Mode::Move, ALL).unwrap(),
-            realm.ipc.begin(a, shared, Mode::Share, READ).unwrap(),
+            realm
+                .ipc
+                .begin(a, moved, Mode::Move, ALL, GrantFlags::empty())
+                .unwrap(),
+            realm
+                .ipc
+                .begin(a, shared, Mode::Share, READ, GrantFlags::empty())
+                .unwrap(),
         ];
         offers.iter().for_each(|offer| realm.ipc.clear(offer));
         offers
     };
     let twice = begin();
     assert!(matches!(
-        realm.ipc.begin(a, moved, Mode::Move, ALL),
+        realm
+            .ipc
+            .begin(a, moved, Mode::Move, ALL, GrantFlags::empty()),
         Err(Error::InTransit)
     ));
     twice.into_iter().for_each(|o| realm.ipc.withdraw(o));
@@ -375,7 +404,9 @@ fn an_offer_over_a_ring_whose_other_end_is_closed_is_refused_and_changes_nothing
     let mine = realm.region(0, 1);
     let here = realm.map(0, mine, WRITE);
     realm.ipc.drop_capability(domain, consumer).unwrap();
-    let offered = realm.ipc.grant(domain, mine, producer, Mode::Move, ALL);
+    let offered = realm
+        .ipc
+        .grant(domain, mine, producer, Mode::Move, ALL, GrantFlags::empty());
     assert_eq!(offered, Err(Error::PeerClosed));
     assert_eq!(realm.store(0, 0, here, 1), Ok(()));
     realm.finish();

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use abi::{CapInfo, Error, Handle, Mode, Rights, Token, UserPtr};
+use abi::{CapInfo, Error, GrantFlags, Handle, Mode, Rights, Token, UserPtr};
 
 use crate::machine::ipc;
 use crate::process::Process;
@@ -39,8 +39,9 @@ pub fn grant(
     via: Handle,
     mode: Mode,
     rights: Rights,
+    flags: GrantFlags,
 ) -> Result<Token, Error> {
-    ipc().grant(process.domain(), handle, via, mode, rights)
+    ipc().grant(process.domain(), handle, via, mode, rights, flags)
 }
 
 pub fn accept(process: &Arc<Process>, token: Token, via: Handle) -> Result<Handle, Error> {

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use abi::{Error, Handle, MapFlags, RegionFlags, RegionInfo, Rights, UserPtr};
+use abi::{Error, Handle, MapFlags, RegionFlags, RegionInfo, Rights, SnapshotFlags, UserPtr};
 use arch::acpi;
 use ipc::Payload;
 
@@ -42,6 +42,42 @@ pub fn region_seal(process: &Arc<Process>, region: Handle) -> Result<(), Error> 
 
 pub fn region_destroy(process: &Arc<Process>, region: Handle) -> Result<(), Error> {
     ipc().destroy_region(process.domain(), region)
+}
+
+pub fn region_commit(
+    process: &Arc<Process>,
+    region: Handle,
+    offset: u64,
+    len: u64,
+) -> Result<(), Error> {
+    ipc().commit_region(process.domain(), region, offset, len)
+}
+
+pub fn region_decommit(
+    process: &Arc<Process>,
+    region: Handle,
+    offset: u64,
+    len: u64,
+) -> Result<(), Error> {
+    ipc().decommit_region(process.domain(), region, offset, len)
+}
+
+pub fn region_snapshot(
+    process: &Arc<Process>,
+    region: Handle,
+    offset: u64,
+    len: u64,
+    flags: SnapshotFlags,
+) -> Result<Handle, Error> {
+    ipc().snapshot_region(process.domain(), region, offset, len, flags)
+}
+
+pub fn region_pin(process: &Arc<Process>, region: Handle) -> Result<(), Error> {
+    ipc().pin_region(process.domain(), region)
+}
+
+pub fn region_unpin(process: &Arc<Process>, region: Handle) -> Result<(), Error> {
+    ipc().unpin_region(process.domain(), region)
 }
 
 pub fn image_create(

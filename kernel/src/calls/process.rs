@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use abi::limits::{MAX_ARGS, MAX_NAME, MAX_SPAWN_HANDLES};
 use abi::{
-    Error, Handle, HandleTransfer, Mode, ObjectKind, ProcessInfo, ProcessStatus, Rights, SpawnArgs,
-    UserPtr,
+    Error, GrantFlags, Handle, HandleTransfer, Mode, ObjectKind, ProcessInfo, ProcessStatus,
+    Rights, SpawnArgs, UserPtr,
 };
 use ipc::{Domain, Offer, Payload};
 
@@ -107,7 +107,7 @@ fn begin_all(
             {
                 return Err(Error::Overlap);
             }
-            ipc().begin(parent, transfer.handle, mode, rights)
+            ipc().begin(parent, transfer.handle, mode, rights, GrantFlags::empty())
         });
         match begun {
             Ok(offer) => offers.push(offer),

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use abi::limits::MAX_DEBUG_WRITE;
-use abi::{Error, ProcessState, ProcessStatus, SystemInfo, UserPtr};
+use abi::{Error, NodeFrames, ProcessState, ProcessStatus, SystemInfo, UserPtr};
 use arch::{acpi, clock, cpu, serial};
 
 use crate::machine::ipc;
@@ -54,7 +54,9 @@ pub fn system_info(_: &Arc<Process>, info: UserPtr<SystemInfo>) -> Result<(), Er
     // What is promised to the kernel's heap counts as the heap's. The figures are read one after
     // the other, and others allocate meanwhile.
     let promised = heap::promised();
-    let free = pool.free_frames().saturating_sub(promised);
+    let nodes = pool.statistics();
+    let free: u64 = nodes.iter().map(|node| node.free).sum();
+    let free = free.saturating_sub(promised);
     let totals = stats::totals();
     user_memory::write(
         info,
@@ -75,6 +77,15 @@ pub fn system_info(_: &Arc<Process>, info: UserPtr<SystemInfo>) -> Result<(), Er
             shootdowns: ipc().memory().shootdowns(),
             instructions: clock::rdtsc(),
             objects: ipc().object_count(),
+            frames_usable: memory::usable_frames(),
+            frames_unused: memory::unused_frames(),
+            memory_nodes: nodes.map(|node| NodeFrames {
+                total: node.total,
+                free: node.free,
+                given_as_asked: node.given_as_asked,
+                given_elsewhere: node.given_elsewhere,
+                given_unasked: node.given_unasked,
+            }),
         },
     )
 }

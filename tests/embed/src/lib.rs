@@ -33,7 +33,8 @@ use abi::FOREVER;
 use abi::limits::PAGE_SIZE;
 use ipc::{Parked, Platform};
 use mm::{
-    Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FramePool, Frames, Mmu,
+    Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameCache, FrameMeta, FramePool,
+    Frames, Mmu,
 };
 
 const PAGE: usize = PAGE_SIZE as usize;
@@ -54,10 +55,11 @@ impl Machine {
     pub fn new(frames: usize) -> Machine {
         // The metadata of all frames is the kernel's to place; it stays for ever.
         let meta: Vec<FrameMeta> = (0..=frames).map(|_| FrameMeta::new()).collect();
-        let pool = FramePool::new(Vec::leak(meta));
+        // One for each CPU.
+        let caches = Vec::leak(vec![FrameCache::new()]);
+        let pool = FramePool::new(Vec::leak(meta), caches);
         // Once for each piece of usable memory that the boot loader tells, by NUMA node.
-        let taken = pool.add_range(1, frames as u64 + 1, 0);
-        assert!(taken, "a fresh pool has room for a piece");
+        pool.add_range(1, frames as u64 + 1, 0);
         Machine {
             memory: Mutex::new(vec![0; (frames + 1) * PAGE]),
             pool,
@@ -107,11 +109,19 @@ fn bytes_of(frame: Frame, offset: usize, len: usize) -> std::ops::Range<usize> {
 /// the bytes.
 impl Frames for Machine {
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
-        self.pool.allocate(node, budget)
+        self.pool.allocate(self, node, budget)
     }
 
     fn free(&self, frame: Frame, budget: Budget) {
-        self.pool.free(frame, budget);
+        self.pool.free(self, frame, budget);
+    }
+
+    fn allocate_run(&self, order: u32, node: Option<usize>, budget: Budget) -> Option<Frame> {
+        self.pool.allocate_run(self, order, node, budget)
+    }
+
+    fn free_run(&self, first: Frame, order: u32, budget: Budget) {
+        self.pool.free_run(self, first, order, budget);
     }
 
     fn reserve(&self, count: u64) -> bool {
@@ -167,6 +177,21 @@ impl Mmu for Machine {
 
     fn store(&self, table: Frame, index: usize, entry: Entry) {
         self.write(table, index * 8, &entry.bits().to_le_bytes());
+    }
+
+    // `lock cmpxchg` in a kernel.
+    fn compare_exchange(&self, table: Frame, index: usize, old: Entry, new: Entry) -> bool {
+        let same = self.load(table, index) == old;
+        if same {
+            self.store(table, index, new);
+        }
+        same
+    }
+
+    // `lock and`.
+    fn clear_writable(&self, table: Frame, index: usize) {
+        let entry = self.load(table, index);
+        self.store(table, index, entry.read_only());
     }
 
     // `mov cr3`, without PCID.

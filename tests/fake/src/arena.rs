@@ -8,16 +8,16 @@ use mm::Frame;
 /// Words of a frame.
 pub(crate) const WORDS: usize = 512;
 
-/// What every word of a free frame holds.
-const POISON: u64 = 0xdead_f4a3_dead_f4a3;
+/// What every word holds at first.
+const JUNK: u64 = 0xdead_f4a3_dead_f4a3;
 
 #[derive(Debug)]
 pub(crate) struct Arena(Vec<AtomicU64>);
 
 impl Arena {
-    /// So many frames, all of them poisoned.
+    /// So many frames, full of junk.
     pub(crate) fn new(frames: usize) -> Arena {
-        let words = vec![POISON; frames * WORDS];
+        let words = vec![JUNK; frames * WORDS];
         Arena(words.into_iter().map(AtomicU64::new).collect())
     }
 
@@ -36,22 +36,6 @@ impl Arena {
         }
     }
 
-    pub(crate) fn poison(&self, frame: Frame) {
-        self.fill(frame, POISON);
-    }
-
-    /// # Panics
-    /// When somebody has written to a frame while it was free.
-    pub(crate) fn check_poison(&self, frame: Frame) {
-        for (index, word) in self.words(frame).iter().enumerate() {
-            let value = word.load(Ordering::Relaxed);
-            assert!(
-                value == POISON,
-                "{frame:?} was written while it was free: word {index} is {value:#x}"
-            );
-        }
-    }
-
     pub(crate) fn copy(&self, from: Frame, to: Frame) {
         for (source, target) in self.words(from).iter().zip(self.words(to)) {
             target.store(source.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -59,6 +43,13 @@ impl Arena {
     }
 
     pub(crate) fn read(&self, frame: Frame, offset: usize, bytes: &mut [u8]) {
+        if offset.is_multiple_of(8) && bytes.len().is_multiple_of(8) {
+            let words = &self.words(frame)[offset / 8..];
+            for (word, bytes) in words.iter().zip(bytes.chunks_exact_mut(8)) {
+                bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+            }
+            return;
+        }
         for (at, byte) in (offset..).zip(bytes) {
             let word = self.word(frame, at / 8).load(Ordering::Relaxed);
             *byte = word.to_le_bytes()[at % 8];
@@ -66,6 +57,13 @@ impl Arena {
     }
 
     pub(crate) fn write(&self, frame: Frame, offset: usize, bytes: &[u8]) {
+        if offset.is_multiple_of(8) && bytes.len().is_multiple_of(8) {
+            let (chunks, _) = bytes.as_chunks();
+            for (word, bytes) in self.words(frame)[offset / 8..].iter().zip(chunks) {
+                word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+            }
+            return;
+        }
         for (at, byte) in (offset..).zip(bytes) {
             self.update(frame, at / 8, |word| {
                 let mut parts = word.to_le_bytes();

@@ -33,7 +33,7 @@ pub fn counts(memory: &Memory) -> Counts {
         available: pool.available(),
         ..Counts::default()
     };
-    for frame in frames(memory) {
+    for frame in frames(memory).filter(|frame| *frame != memory.zero_frame()) {
         match pool.meta(frame).state() {
             FrameState::Free => counts.free += 1,
             FrameState::Table => counts.tables += 1,
@@ -55,28 +55,29 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
     let machine = memory.machine();
     let counts = counts(memory);
 
-    let reserved: u64 = regions.iter().map(|region| region.reserved_frames()).sum();
-    assert_eq!(counts.available + reserved, counts.free, "promises");
-    // Instances of an image share pages, which only the count of owners below tells apart.
-    if regions
+    // A family of snapshots has one promise.
+    let promised: HashMap<u64, u64> = regions
         .iter()
-        .all(|region| region.kind() != RegionKind::Image)
-    {
-        let present: u64 = regions
-            .iter()
-            .filter(|region| region.kind() != RegionKind::Initrd)
-            .map(|region| region.present_pages())
-            .sum();
-        assert_eq!(present, counts.pages, "pages of regions");
-    }
+        .map(|region| (region.family(), region.reserved_frames()))
+        .collect();
+    let promised: u64 = promised.values().sum();
+    assert_eq!(counts.available + promised, counts.free, "promises");
 
-    let leaf_tables: u64 = regions
+    let held_leaves: u64 = regions
         .iter()
+        .filter(|region| !region.is_lost())
         .map(|region| {
             let views = 1 + u64::from(region.kind() == RegionKind::Ring);
             region.leaf_count() as u64 * views
         })
         .sum();
+    let owners = |frame: Frame| u64::from(machine.meta(frame).owners());
+    let tables = frames(memory).filter(|frame| machine.meta(*frame).state() == FrameState::Table);
+    let leaf_owners: u64 = tables.map(owners).sum();
+    assert_eq!(held_leaves, leaf_owners, "owners of leaf tables");
+    let leaf_tables = frames(memory)
+        .filter(|frame| machine.meta(*frame).state() == FrameState::Table && owners(*frame) > 0)
+        .count() as u64;
     let upper_tables: u64 = spaces.iter().map(|space| upper(memory, space.root())).sum();
     assert_eq!(leaf_tables + upper_tables, counts.tables, "page tables");
 
@@ -94,6 +95,11 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
         for index in 0..512 {
             let entry = machine.entry(table, index);
             let Some(frame) = entry.frame() else { continue };
+            let may_be_written = entry.has(EntryFlags::WRITABLE) && meta.owners() == 1;
+            assert!(
+                !may_be_written || machine.meta(frame).owners() == 1,
+                "{frame:?} can be written and is shared"
+            );
             *reached.entry(frame).or_default() += 1;
             if entry.has(EntryFlags::WRITABLE) {
                 assert!(entry.has(EntryFlags::MAY_WRITE), "W without the permission");
@@ -105,6 +111,7 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
         let meta = machine.meta(frame);
         let entries = reached.get(&frame).copied().unwrap_or(0);
         match meta.state() {
+            _ if frame == memory.zero_frame() => assert_eq!(meta.owners(), 0),
             FrameState::Region if fixed.contains(&frame) => assert_eq!(meta.owners(), 1),
             FrameState::Region => assert_eq!(meta.owners(), entries, "owners of {frame:?}"),
             state => assert_eq!(entries, 0, "{frame:?} is {state:?} and reached"),
@@ -168,5 +175,5 @@ fn upper(memory: &Memory, root: Frame) -> u64 {
 fn frames(memory: &Memory) -> impl Iterator<Item = Frame> {
     let config = memory.machine().config();
     let first = 1 + config.initrd_frames;
-    (first..first + config.frames).map(Frame::from_number)
+    (first..first + config.frames + 1).map(Frame::from_number)
 }

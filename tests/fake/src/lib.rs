@@ -2,8 +2,8 @@
 //!
 //! [`FakeMachine`] is the memory, the MMU and the CPUs that `mm` works on. It translates by the
 //! bytes that `mm` wrote into page tables, and each of its CPUs keeps a translation **until that
-//! CPU is told to forget it**, so a missing or late shootdown is a failing test. Freed frames are
-//! poisoned, and the poison is checked when they are taken again.
+//! CPU is told to forget it**, so a missing or late shootdown is a failing test. Its frames come from
+//! [`mm::FramePool`], which poisons what is freed and checks that when it is taken again.
 //!
 //! ```
 //! let memory = fake::start(fake::Config::default());

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use mm::{AddressSpace, CpuId, Entry, EntryFlags, Frame, FrameMeta, FramePool, FrameState};
+use mm::{
+    AddressSpace, CpuId, Entry, EntryFlags, Frame, FrameCache, FrameMeta, FramePool, FrameState,
+};
 
 use crate::arena::Arena;
 use crate::tlb::{Access, PageFault, Tlb};
@@ -17,7 +19,7 @@ pub struct Config {
     pub frames: u64,
     /// CPUs, 1 to 64.
     pub cpus: usize,
-    /// NUMA nodes that the frames are split among evenly.
+    /// NUMA nodes that the frames and the CPUs are split among evenly.
     pub nodes: usize,
     /// Frames that boot filled before the allocator was there. See
     /// [`FakeMachine::initrd`].
@@ -63,6 +65,7 @@ pub struct FakeMachine {
     /// Calls that take memory until one fails; negative for never.
     failing: AtomicI64,
     failed: AtomicBool,
+    no_runs: AtomicBool,
     pub(crate) while_waiting: Mutex<Option<Hook>>,
     pub(crate) after_root_load: Mutex<Option<Hook>>,
     pub(crate) before_park: Mutex<Option<Hook>>,
@@ -87,11 +90,16 @@ impl FakeMachine {
         assert!((1..=64).contains(&config.cpus) && config.nodes >= 1);
         ranks::watch();
         let boot = 1 + config.initrd_frames;
-        let total = (boot + config.frames) as usize;
+        // One more: the zero frame, which nobody gets.
+        let frames = config.frames + 1;
+        let total = (boot + frames) as usize;
         let meta: Vec<FrameMeta> = std::iter::repeat_with(FrameMeta::new).take(total).collect();
+        let caches: Vec<FrameCache> = std::iter::repeat_with(FrameCache::new)
+            .take(config.cpus)
+            .collect();
         let machine = FakeMachine {
             arena: Arena::new(total),
-            pool: FramePool::new(Vec::leak(meta)),
+            pool: FramePool::new(Vec::leak(meta), Vec::leak(caches)),
             config,
             cpus: std::iter::repeat_with(FakeCpu::default)
                 .take(config.cpus)
@@ -101,15 +109,19 @@ impl FakeMachine {
             random: Mutex::new(fastrand::Rng::with_seed(config.seed)),
             failing: AtomicI64::new(-1),
             failed: AtomicBool::new(false),
+            no_runs: AtomicBool::new(false),
             while_waiting: Mutex::new(None),
             after_root_load: Mutex::new(None),
             before_park: Mutex::new(None),
         };
         let nodes = config.nodes as u64;
         for node in 0..nodes {
-            let begin = boot + config.frames * node / nodes;
-            let end = boot + config.frames * (node + 1) / nodes;
-            assert!(machine.pool.add_range(begin, end, node as usize));
+            let begin = boot + frames * node / nodes;
+            let end = boot + frames * (node + 1) / nodes;
+            machine.pool.add_range(begin, end, node as usize);
+        }
+        for cpu in 0..config.cpus {
+            machine.pool.set_home(cpu, cpu * config.nodes / config.cpus);
         }
         let kernel = machine.kernel_root();
         machine.arena.fill(kernel, 0);
@@ -162,6 +174,16 @@ impl FakeMachine {
     pub fn stop_failing(&self) -> bool {
         self.failing.store(-1, Ordering::Relaxed);
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Makes every call that asks for a run fail from now on, on a promise too, as where memory is
+    /// in pieces; or no longer.
+    pub fn refuse_runs(&self, refuse: bool) {
+        self.no_runs.store(refuse, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refuses_runs(&self) -> bool {
+        self.no_runs.load(Ordering::Relaxed)
     }
 
     /// Sets what happens at every turn of a loop that waits for other CPUs, before any of them is

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use mm::{Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, FrameState, Frames, Mmu};
+use mm::{
+    Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FrameState, Frames, Mmu,
+};
 
 use crate::machine::lock;
 use crate::{FakeMachine, current_cpu};
@@ -15,15 +17,27 @@ impl Frames for FakeMachine {
         if budget == Budget::Open && self.fails_now() {
             return None;
         }
-        let frame = self.pool.allocate(node, budget)?;
-        self.arena.check_poison(frame);
-        Some(frame)
+        self.pool.allocate(self, node, budget)
     }
 
     fn free(&self, frame: Frame, budget: Budget) {
         assert_eq!(self.pool.meta(frame).owners(), 0, "{frame:?} has owners");
-        self.arena.poison(frame);
-        self.pool.free(frame, budget);
+        self.pool.free(self, frame, budget);
+    }
+
+    fn allocate_run(&self, order: u32, node: Option<usize>, budget: Budget) -> Option<Frame> {
+        if order > 0 && self.refuses_runs() || budget == Budget::Open && self.fails_now() {
+            return None;
+        }
+        self.pool.allocate_run(self, order, node, budget)
+    }
+
+    fn free_run(&self, first: Frame, order: u32, budget: Budget) {
+        for number in first.number()..first.number() + (1 << order) {
+            let frame = Frame::from_number(number);
+            assert_eq!(self.pool.meta(frame).owners(), 0, "{frame:?} has owners");
+        }
+        self.pool.free_run(self, first, order, budget);
     }
 
     fn reserve(&self, count: u64) -> bool {
@@ -74,6 +88,21 @@ impl Mmu for FakeMachine {
         self.arena
             .word(table, index)
             .store(entry.bits(), Ordering::Release);
+    }
+
+    fn compare_exchange(&self, table: Frame, index: usize, old: Entry, new: Entry) -> bool {
+        assert_eq!(self.pool.meta(table).state(), FrameState::Table);
+        self.arena
+            .word(table, index)
+            .compare_exchange(old.bits(), new.bits(), Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    fn clear_writable(&self, table: Frame, index: usize) {
+        assert_eq!(self.pool.meta(table).state(), FrameState::Table);
+        self.arena
+            .word(table, index)
+            .fetch_and(!EntryFlags::WRITABLE.bits(), Ordering::AcqRel);
     }
 
     fn load_root(&self, root: Frame) {

@@ -62,15 +62,21 @@ impl Likely {
     /// The step with other registers, or `None` when none fit.
     fn fit(&self, mut step: Step) -> Option<Step> {
         match &mut step {
-            Step::Derive { process, from, .. } | Step::Snapshot { process, from, .. } => self.with_handle(process, from)?,
+            Step::Derive { process, from, .. } | Step::Snapshot { process, from, .. } => {
+                self.with_handle(process, from)?
+            }
             Step::Drop { process, handle }
             | Step::Revoke { process, handle }
             | Step::Destroy { process, handle }
             | Step::Seal { process, handle }
             | Step::Pin { process, handle }
             | Step::Unpin { process, handle }
-            | Step::Commit { process, handle, .. }
-            | Step::Decommit { process, handle, .. }
+            | Step::Commit {
+                process, handle, ..
+            }
+            | Step::Decommit {
+                process, handle, ..
+            }
             | Step::Map {
                 process, handle, ..
             }

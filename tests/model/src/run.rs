@@ -92,7 +92,8 @@ impl Run {
         self.judge(step, answer, available);
         self.spec.collect();
         let regions = &self.spec.regions;
-        self.pinned.retain(|region, _| !regions[*region].pins.is_empty());
+        self.pinned
+            .retain(|region, _| !regions[*region].pins.is_empty());
         for (region, real) in self.spec.regions.iter().zip(&mut self.regions) {
             if region.gone {
                 *real = None;
@@ -109,7 +110,10 @@ impl Run {
             if real.is_some_and(|real| real.is_lost()) && !region.lost {
                 // No step needs more than a copy of the largest region.
                 let most = self.spec.regions.iter().map(Region::worst).max();
-                assert!(Some(available) <= most, "region {number} was lost for nothing");
+                assert!(
+                    Some(available) <= most,
+                    "region {number} was lost for nothing"
+                );
                 self.spec.lose(number);
             }
         }
@@ -122,18 +126,31 @@ impl Run {
                 process,
                 handle,
                 pages,
-                ..
+                flags,
             } => {
-                let expected = self
-                    .spec
-                    .create(self.processes[process], pages, available);
+                let number = self.processes[process];
+                let expected = self.spec.create(number, pages, flags, available);
                 self.bind_handle(process, handle, answer, expected);
-                if expected.is_ok() {
-                    let real = self.subject.handles[process][handle].expect("it was just bound");
-                    let domain = &self.subject.domains[process];
-                    let region = self.subject.ipc.region_of(domain, real, Rights::empty());
-                    self.regions.push(Some(region.expect("it was just made")));
-                }
+            }
+            Step::Snapshot {
+                process,
+                from,
+                handle,
+                offset,
+                len,
+                flags,
+            } => {
+                let wanted = Copied {
+                    offset,
+                    len,
+                    overcommit: flags.contains(SnapshotFlags::OVERCOMMIT),
+                };
+                let from = self.handles[process][from];
+                let expected = self.spec.snapshot(from, wanted, available);
+                self.bind_handle(process, handle, answer, expected);
+            }
+            Step::Commit { .. } | Step::Decommit { .. } | Step::Pin { .. } | Step::Unpin { .. } => {
+                self.judge_upkeep(step, answer)
             }
             Step::Derive {
                 process,
@@ -252,7 +269,7 @@ impl Run {
             }
             Step::Exit { process } => self.spec.exit(self.processes[process]),
             Step::Start { process } => {
-                let expected = match self.spec.available(upper_tables) {
+                let expected = match available {
                     0 => Err(Error::NoMemory),
                     _ => Ok(()),
                 };
@@ -269,6 +286,47 @@ impl Run {
                     }
                 }
             }
+        }
+    }
+
+    /// What is done to the pages of a region as such.
+    fn judge_upkeep(&mut self, step: Step, answer: Answer) {
+        match step {
+            Step::Commit {
+                process,
+                handle,
+                page,
+                pages,
+            } => {
+                let handle = self.handles[process][handle];
+                let expected = self.spec.commit(handle, page, pages);
+                same(answer, expected.clone().map(drop));
+                if let Ok(pages) = expected {
+                    self.check_committed(handle, pages);
+                }
+            }
+            Step::Decommit {
+                process,
+                handle,
+                page,
+                pages,
+            } => {
+                let handle = self.handles[process][handle];
+                same(answer, self.spec.decommit(handle, page, pages));
+            }
+            Step::Pin { process, handle } => {
+                let handle = self.handles[process][handle];
+                let expected = self.spec.pin(handle);
+                same(answer, expected);
+                if expected.is_ok() {
+                    self.note_pinned(handle);
+                }
+            }
+            Step::Unpin { process, handle } => {
+                let handle = self.handles[process][handle];
+                same(answer, self.spec.unpin(handle));
+            }
+            _ => {}
         }
     }
 
@@ -300,8 +358,8 @@ impl Run {
                 self.subject.mappings[process][mapping] = Some(va);
             }
             // At most two tables for each end of it; those made before the last stay.
-            (Ok(_) | Err(Error::Sealed), Err(Error::NoMemory)) => {
-                assert!(self.spec.available(upper_tables) < 4, "there was memory");
+            (Ok(_) | Err(Error::Sealed | Error::Busy), Err(Error::NoMemory)) => {
+                assert!(available < 4, "there was memory");
             }
             (expected, answer) => same(answer, expected.map(drop)),
         }

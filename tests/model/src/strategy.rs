@@ -146,37 +146,54 @@ fn snapshot() -> impl Strategy<Value = Step> {
 
 fn map() -> impl Strategy<Value = Step> {
     let where_to = (place(), prop::bool::weighted(0.2));
-    (process(), register(), register(), where_to, part(), access()).prop_map(
-        |(process, handle, mapping, (place, guard), (offset, len), access)| Step::Map {
-            process,
-            handle,
-            mapping,
-            place,
-            guard,
-            offset,
-            len,
-            access,
-        },
-    )
-}
-
-fn grant() -> impl Strategy<Value = Step> {
     (
         process(),
         register(),
-        process(),
-        0..TOKENS,
-        mode(),
-        rights(),
+        register(),
+        where_to,
+        part(),
+        access(),
     )
-        .prop_map(|(process, handle, to, token, mode, rights)| Step::Grant {
+        .prop_map(
+            |(process, handle, mapping, (place, guard), (offset, len), access)| Step::Map {
+                process,
+                handle,
+                mapping,
+                place,
+                guard,
+                offset,
+                len,
+                access,
+            },
+        )
+}
+
+fn grant() -> impl Strategy<Value = Step> {
+    let given = mode().prop_flat_map(|mode| {
+        let sensible = match mode {
+            Mode::Share => GrantFlags::empty(),
+            Mode::Move => GrantFlags::REVOKE_OTHERS,
+            Mode::CopyOnWrite => GrantFlags::OVERCOMMIT,
+        };
+        let flags = prop_oneof![
+            10 => Just(GrantFlags::empty()),
+            4 => Just(sensible),
+            1 => Just(GrantFlags::all())
+        ];
+        (Just(mode), flags)
+    });
+    let hands = (process(), register(), process());
+    (hands, 0..TOKENS, given, rights()).prop_map(
+        |((process, handle, to), token, (mode, flags), rights)| Step::Grant {
             process,
             handle,
             to,
             token,
             mode,
             rights,
-        })
+            flags,
+        },
+    )
 }
 
 fn store() -> impl Strategy<Value = Step> {

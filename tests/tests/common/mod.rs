@@ -1,6 +1,7 @@
 //! What the tests of `mm` on the fake machine have in common.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod pool;
 pub mod realm;
 
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use abi::limits::LEAF_SIZE;
 use abi::{Error, Rights};
 use fake::{Access, Config, Memory};
-use mm::{AddressSpace, MapRequest, Permit, Region};
+use mm::{AddressSpace, MapRequest, Permit, Region, RegionOptions};
 
 /// Where the tests map.
 pub const BASE: u64 = 0x4000_0000;
@@ -57,7 +58,14 @@ impl World {
 
     pub fn region(&self, pages: u64) -> Arc<Region> {
         self.memory
-            .create_region(pages * 4096, None, false)
+            .create_region(
+                pages * 4096,
+                RegionOptions {
+                    node: None,
+                    commit: false,
+                    ..RegionOptions::default()
+                },
+            )
             .unwrap()
     }
 
@@ -120,6 +128,7 @@ pub fn request<'a>(
         view: 0,
         hint: 0,
         fixed: false,
+        guard: false,
         offset: 0,
         len: 0,
         access,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use abi::{Error, Handle, MapFlags, Mode, RegionFlags, Rights, Token};
+use abi::{Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, Rights, Token};
 use fake::{Access, Config, Counts, FakeMachine, FakeProcess, Memory};
 use ipc::{Ipc, Payload};
 use mm::Region;
@@ -122,8 +122,14 @@ impl Realm {
         rights: Rights,
     ) -> Result<Token, Error> {
         let via = self.via[from][to];
-        self.ipc
-            .grant(&self.domains[from], handle, via, mode, rights)
+        self.ipc.grant(
+            &self.domains[from],
+            handle,
+            via,
+            mode,
+            rights,
+            GrantFlags::empty(),
+        )
     }
 
     pub fn accept(&self, by: usize, token: Token, from: usize) -> Result<Handle, Error> {

@@ -8,6 +8,7 @@ macro_rules! for_each_case {
     ($callback:ident) => {
         $callback! {
             system::null_call "the null call answers 0, and a number without a call is Unsupported";
+            system::memory "what is managed, what boot took and what is left alone are all usable memory";
             system::clock "the clock never goes back, and goes on";
             system::registers "a system call changes no register but rax, rcx and r11";
             system::console_limits "too much text and text that cannot be read are refused";
@@ -40,6 +41,7 @@ macro_rules! for_each_case {
             memory::seal_elsewhere "a process that writes on another CPU faults when the region is sealed";
             memory::exhaustion "memory can be reserved to the last frame, and comes back";
             memory::many_mappings "a thousand mappings come and go";
+            memory::nodes "frames come from the node that was asked for, and are counted where they come from elsewhere";
 
             capabilities::derive "a derived capability has at most the rights asked for and those of its parent";
             capabilities::drop_and_reuse "a dropped handle is never valid again";

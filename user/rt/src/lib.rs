@@ -32,8 +32,8 @@ mod start;
 pub mod sys;
 
 pub use abi::{
-    Error, FOREVER, Handle, MapFlags, Mode, ProcessInfo, ProcessState, ProcessStatus, RegionFlags,
-    RegionInfo, Rights, SystemInfo, Token,
+    Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, NodeFrames, ProcessInfo, ProcessState,
+    ProcessStatus, RegionFlags, RegionInfo, Rights, SnapshotFlags, SystemInfo, Token,
 };
 pub use env::Env;
 pub use print::write as print_fmt;
@@ -74,7 +74,7 @@ pub fn exit(status: u8) -> ! {
 /// Offers what a handle stands for to the process at the other end of `via`.
 pub fn grant(handle: Handle, via: Handle, mode: Mode, rights: Rights) -> Result<Token, Error> {
     // SAFETY: after Move, mappings of the region are gone: `Region::grant` takes care of them.
-    unsafe { sys::grant(handle, via, mode, rights) }
+    unsafe { sys::grant(handle, via, mode, rights, GrantFlags::empty()) }
 }
 
 /// Takes what the process at the other end of `via` offered.

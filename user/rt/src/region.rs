@@ -1,6 +1,8 @@
 //! Regions and their mappings.
 
-use abi::{Error, Handle, MapFlags, Mode, RegionFlags, RegionInfo, Rights, Token, UserPtr};
+use abi::{
+    Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, RegionInfo, Rights, Token, UserPtr,
+};
 
 use crate::sys;
 
@@ -73,7 +75,7 @@ impl Region {
     /// Writers on both sides have to agree among themselves who writes when.
     pub fn share(&self, via: Handle, rights: Rights) -> Result<Token, Error> {
         // SAFETY: this process keeps what it has.
-        unsafe { sys::grant(self.handle, via, Mode::Share, rights) }
+        unsafe { sys::grant(self.handle, via, Mode::Share, rights, GrantFlags::empty()) }
     }
 
     /// Gives it to the process at the other end of `via`. Pass every mapping that this process has
@@ -90,7 +92,7 @@ impl Region {
             core::mem::forget(mapping);
         }
         // SAFETY: nothing refers to the mappings any more.
-        unsafe { sys::grant(handle, via, Mode::Move, rights) }
+        unsafe { sys::grant(handle, via, Mode::Move, rights, GrantFlags::empty()) }
     }
 }
 

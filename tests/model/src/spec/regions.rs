@@ -71,7 +71,9 @@ impl Spec {
     ) -> Result<usize, Error> {
         let (jit, execute) = (RegionFlags::JIT, RegionFlags::EXECUTE);
         let senseless = RegionFlags::COMMIT | RegionFlags::OVERCOMMIT;
-        if pages == 0 || flags.contains(jit) && !flags.contains(execute) || flags.contains(senseless)
+        if pages == 0
+            || flags.contains(jit) && !flags.contains(execute)
+            || flags.contains(senseless)
         {
             return Err(Error::Invalid);
         }

@@ -2,12 +2,14 @@
 
 mod elsewhere;
 mod limits;
+mod nodes;
 
 use abi::limits::{LEAF_SIZE, MAX_REGION, USER_END};
 use rt::{Env, Error, Handle, MapFlags, Process, RegionFlags, Rights};
 
 pub use elsewhere::{destroy_elsewhere, seal_elsewhere, worker, worker_faults};
 pub use limits::{exhaustion, many_mappings};
+pub use nodes::nodes;
 
 use crate::Case;
 use crate::calls::{

@@ -195,11 +195,6 @@ pub fn refused_spawn(case: &Case) {
         Error::BadHandle,
         "no handle"
     );
-    refused!(
-        fresh(Mode::CopyOnWrite, shared).start(),
-        Error::Unsupported,
-        "a snapshot"
-    );
     let unmovable = done!(
         crate::calls::cap_derive(moved, Rights::GRANT | Rights::INSPECT),
         "deriving"

@@ -27,6 +27,27 @@ pub fn null_call(_: &Case) {
     }
 }
 
+pub fn memory(_: &Case) {
+    let info = done!(rt::system_info(), "system_info");
+    rt::println!("#memory usable={}", info.frames_usable);
+    same!(
+        info.frames_total + info.frames_boot + info.frames_unused,
+        info.frames_usable,
+        "usable frames, of which {} are managed, {} boot's and {} left alone",
+        info.frames_total,
+        info.frames_boot,
+        info.frames_unused
+    );
+    let managed: u64 = info.memory_nodes.iter().map(|node| node.total).sum();
+    same!(managed, info.frames_total, "frames of all nodes");
+    let with_memory = info.memory_nodes.iter().filter(|node| node.total > 0);
+    same!(
+        with_memory.count(),
+        info.nodes as usize,
+        "nodes with memory"
+    );
+}
+
 pub fn clock(_: &Case) {
     let begin = rt::now_ns();
     let mut last = begin;

@@ -1,0 +1,186 @@
+//! Pages ahead of time, pages given back, and pages that stay where they are.
+
+use alloc::sync::Arc;
+use core::array;
+use core::ops::Range;
+
+use abi::limits::PAGE_SIZE;
+use abi::{Error, RegionKind};
+
+use crate::fault::Need;
+use crate::leaf::Page;
+use crate::lock::Guard;
+use crate::region::State;
+use crate::reserve::Dry;
+use crate::{Entry, EntryFlags, LEAF_PAGES, Machine, Memory, Permit, Region};
+
+/// Pages that are given back with one shootdown. Leaf tables are a multiple of it.
+const BATCH: u64 = 32;
+
+impl<M: Machine> Memory<M> {
+    /// Makes pages of a region present, so that touching them takes no fault for want of a frame.
+    /// What a snapshot shares stays shared. In units of pages; a length of 0 stands for the rest.
+    ///
+    /// `Align`, `Range`: the part; `Unsupported`: an image; `Revoked`: it is gone; `NoMemory`: it had
+    /// overcommitted and is lost.
+    pub fn commit(&self, region: &Region, offset: u64, len: u64) -> Result<(), Error> {
+        let pages = page_range(region, offset, len)?;
+        match region.kind() {
+            RegionKind::Anonymous => self.need_all(region, pages, Need::Present),
+            RegionKind::Image => Err(Error::Unsupported),
+            // Fixed frames are there from the beginning.
+            _ => region.lock().check_alive(),
+        }
+    }
+
+    /// Gives the frames of pages back to the promise of the region: they read as zeros again. No CPU
+    /// can reach the frames when it returns.
+    ///
+    /// `Align`, `Range`: the part; `Unsupported`: anything but anonymous memory; `Sealed`; `Pinned`;
+    /// `Revoked`: it is gone; `NoMemory`: it had overcommitted and is lost.
+    pub fn decommit(&self, region: &Region, offset: u64, len: u64) -> Result<(), Error> {
+        let pages = page_range(region, offset, len)?;
+        if region.kind() != RegionKind::Anonymous {
+            return Err(Error::Unsupported);
+        }
+        let mut first = pages.start;
+        while first < pages.end {
+            let end = pages.end.min((first / BATCH + 1) * BATCH);
+            let mut state = region.lock();
+            state.check_alive()?;
+            if state.sealed {
+                return Err(Error::Sealed);
+            }
+            if !state.pins.is_empty() {
+                return Err(Error::Pinned);
+            }
+            match self.empty_pages(region, &mut state, first..end) {
+                Ok(()) => first = end,
+                Err(dry) => {
+                    drop(state);
+                    self.find_memory(region, dry);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the frames of a region where they are, all of them present, until `permit` gives them
+    /// up: nothing can be copied, moved or decommitted meanwhile.
+    ///
+    /// `Unsupported`: an image; `Revoked`: the region or the authority is gone; `NoMemory`.
+    pub fn pin(&self, region: &Region, permit: &Arc<Permit>) -> Result<(), Error> {
+        if region.kind() == RegionKind::Image {
+            return Err(Error::Unsupported);
+        }
+        let sealed = {
+            let mut state = region.lock();
+            state.check_alive()?;
+            if !permit.is_live() {
+                return Err(Error::Revoked);
+            }
+            state.pins.try_reserve(1).map_err(|_| Error::NoMemory)?;
+            state.pins.push(permit.clone());
+            state.sealed
+        };
+        // With the pin in place nobody shares anything any more. What is sealed is never copied.
+        let need = if sealed { Need::Present } else { Need::Write };
+        let kept = match region.is_lazy() {
+            true => self.need_all(region, 0..region.pages(), need),
+            false => Ok(()),
+        };
+        match kept {
+            // Sealed meanwhile.
+            Err(Error::Sealed) => self.need_all(region, 0..region.pages(), Need::Present),
+            kept => kept,
+        }
+        .inspect_err(|_| {
+            let _ = self.unpin(region, permit);
+        })
+    }
+
+    /// Takes one pin of `permit` back. `NotFound`: it has none.
+    pub fn unpin(&self, region: &Region, permit: &Arc<Permit>) -> Result<(), Error> {
+        let pins = &mut region.lock().pins;
+        let place = pins.iter().position(|pin| Arc::ptr_eq(pin, permit));
+        pins.swap_remove(place.ok_or(Error::NotFound)?);
+        Ok(())
+    }
+
+    /// Takes all pins of `permit` back.
+    pub fn unpin_all(&self, region: &Region, permit: &Arc<Permit>) {
+        region.lock().pins.retain(|pin| !Arc::ptr_eq(pin, permit));
+    }
+
+    fn need_all(&self, region: &Region, pages: Range<u64>, need: Need) -> Result<(), Error> {
+        for page in pages {
+            match self.resolve(region, 0, page, need, |_| ()) {
+                // The guard of a stack.
+                Ok(()) | Err(Error::Range) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes pages of one leaf table out, waits, and leaves their frames.
+    fn empty_pages(
+        &self,
+        region: &Region,
+        state: &mut Guard<'_, State>,
+        pages: Range<u64>,
+    ) -> Result<(), Dry> {
+        let number = (pages.start / LEAF_PAGES) as usize;
+        let (table, _) = state.entry_of(0, pages.start);
+        let entry_of = |page: u64| self.machine.load(table, (page % LEAF_PAGES) as usize);
+        if pages.clone().all(|page| !entry_of(page).is_present()) {
+            return Ok(());
+        }
+        let shared = state.reserve.is_family() && !self.owns(&state.views[0][number]);
+        let shared = match shared {
+            true => {
+                let table = self.draw_copy(state, region.node())?;
+                Some(self.replace_leaf(state, number, table))
+            }
+            false => None,
+        };
+        let mut taken: [Option<Page>; BATCH as usize] = array::from_fn(|_| None);
+        for (page, slot) in pages.clone().zip(&mut taken) {
+            let (table, index) = state.entry_of(0, page);
+            let entry = self.machine.load(table, index);
+            let kept = Entry::empty(entry.flags() & EntryFlags::KEPT);
+            self.machine.store(table, index, kept);
+            if let Some(frame) = entry.frame().filter(|_| !self.is_zero(entry)) {
+                state.leaf_mut(number).present -= 1;
+                *slot = Some(Page::from_edge(frame));
+            }
+        }
+        let stale = state.stale_pages(pages, (shared, taken));
+        let (shared, taken) = stale.wait(self);
+        for page in taken.into_iter().flatten() {
+            self.release_page(page, || state.reserve.put_back(&self.machine, false));
+        }
+        if let Some(leaf) = shared {
+            self.leave_cloned(state, leaf);
+        }
+        Ok(())
+    }
+}
+
+/// The pages that `len` bytes from `offset` on are; a length of 0 stands for the rest.
+fn page_range(region: &Region, offset: u64, len: u64) -> Result<Range<u64>, Error> {
+    let end = region.pages() * PAGE_SIZE;
+    let until = match len {
+        0 => end,
+        len => offset.checked_add(len).ok_or(Error::Range)?,
+    };
+    if offset >= end || until > end {
+        return Err(Error::Range);
+    }
+    if !offset.is_multiple_of(PAGE_SIZE)
+        || !until.is_multiple_of(PAGE_SIZE) && until != region.len()
+    {
+        return Err(Error::Align);
+    }
+    Ok(offset / PAGE_SIZE..until.div_ceil(PAGE_SIZE))
+}

@@ -1,0 +1,89 @@
+//! Regions whose frames are fixed (rule S3): rings, and the initrd.
+//!
+//! Their tables are built once and never shared, cloned or retargeted; what a page allows is a
+//! constant of the view.
+
+use alloc::sync::Arc;
+
+use abi::limits::PAGE_SIZE;
+use abi::{Error, RegionKind};
+
+use crate::region::pages_for;
+use crate::{Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Memory, Region};
+
+/// The view of a ring region for the producing end.
+pub const RING_PRODUCER_VIEW: usize = 0;
+/// The view of a ring region for the consuming end.
+pub const RING_CONSUMER_VIEW: usize = 1;
+
+impl<M: Machine> Memory<M> {
+    /// The region of a ring with `data_pages` pages of data: pages H, P and C, then the data twice
+    /// in a row, in two views. Each end may write its own index page, the producer also the data,
+    /// nobody the header.
+    ///
+    /// `TooLarge`, `NoMemory`: as for [`create_region`](Memory::create_region).
+    pub fn create_ring_region(&self, data_pages: u64) -> Result<Arc<Region>, Error> {
+        let frames = data_pages.checked_add(3).ok_or(Error::TooLarge)?;
+        let pages = data_pages
+            .checked_mul(2)
+            .and_then(|pages| pages.checked_add(3))
+            .ok_or(Error::TooLarge)?;
+        let len = pages.checked_mul(PAGE_SIZE).ok_or(Error::TooLarge)?;
+        pages_for(len)?;
+        let mut region = self.build(RegionKind::Ring, len, 2, frames, None)?;
+        if region
+            .state_mut()
+            .fixed
+            .try_reserve_exact(frames as usize)
+            .is_err()
+        {
+            self.destroy_region(&region);
+            return Err(Error::NoMemory);
+        }
+        for _ in 0..frames {
+            let Some(frame) = self.take_page(None) else {
+                self.destroy_region(&region);
+                return Err(Error::NoMemory);
+            };
+            let state = region.state_mut();
+            state.reserve.take(1);
+            state.fixed.push(frame);
+        }
+        let state = region.state_mut();
+        for page in 0..pages {
+            let frame = match page {
+                0..3 => state.fixed[page as usize],
+                _ => state.fixed[3 + ((page - 3) % data_pages) as usize],
+            };
+            for (view, writable) in [
+                (RING_PRODUCER_VIEW, page == 1 || page >= 3),
+                (RING_CONSUMER_VIEW, page == 2),
+            ] {
+                let mut flags = EntryFlags::USER_PRESENT | EntryFlags::NO_EXECUTE;
+                if writable {
+                    flags |= EntryFlags::WRITABLE | EntryFlags::MAY_WRITE | EntryFlags::DIRTY;
+                }
+                let (table, index) = state.entry_of(view, page);
+                self.machine.store(table, index, Entry::new(frame, flags));
+            }
+        }
+        Ok(Arc::new(region))
+    }
+
+    /// A region over the frames that boot put the initrd into, beginning with `first`: `len` bytes
+    /// that nobody can write. The frames are never freed.
+    pub fn create_initrd_region(&self, first: Frame, len: u64) -> Result<Arc<Region>, Error> {
+        let pages = pages_for(len)?;
+        let mut region = self.build(RegionKind::Initrd, len, 1, 0, None)?;
+        let state = region.state_mut();
+        state.sealed = true;
+        for page in 0..pages {
+            state.leaf_mut((page / LEAF_PAGES) as usize).present += 1;
+            let (table, index) = state.entry_of(0, page);
+            let frame = Frame::from_number(first.number() + page);
+            let flags = EntryFlags::USER_PRESENT | EntryFlags::NO_EXECUTE;
+            self.machine.store(table, index, Entry::new(frame, flags));
+        }
+        Ok(Arc::new(region))
+    }
+}
