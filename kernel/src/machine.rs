@@ -33,6 +33,7 @@ pub fn ipc() -> &'static Ipc<Kernel> {
 #[derive(Debug)]
 pub struct Kernel {
     pool: FramePool,
+    zero: Frame,
 }
 
 impl Kernel {
@@ -42,9 +43,9 @@ impl Kernel {
     }
 }
 
-/// Starts the subsystem over the memory that boot left.
-pub fn init(pool: FramePool) {
-    IPC.call_once(|| Ipc::new(Kernel { pool }));
+/// Starts the subsystem over the memory that boot left, and a frame of zeros.
+pub fn init(pool: FramePool, zero: Frame) {
+    IPC.call_once(|| Ipc::new(Kernel { pool, zero }));
 }
 
 impl Frames for Kernel {
@@ -72,6 +73,10 @@ impl Frames for Kernel {
 
     fn unreserve(&self, count: u64) {
         self.pool.unreserve(count);
+    }
+
+    fn zero_frame(&self) -> Frame {
+        self.zero
     }
 
     fn meta(&self, frame: Frame) -> &FrameMeta {

@@ -9,7 +9,7 @@ use arch::frames::NodeRange;
 use arch::layout::PAGE_SIZE;
 use arch::{cpu, frames, phys};
 use boot::BootInfo;
-use mm::{Budget, FrameCache, FrameMeta, FramePool, FrameState, Frames};
+use mm::{Budget, Frame, FrameCache, FrameMeta, FramePool, FrameState, Frames};
 
 use crate::heap;
 use crate::machine::{self, ipc};
@@ -48,7 +48,8 @@ pub fn init(info: &BootInfo) {
     let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
     let count = (end / PAGE_SIZE) as usize;
     let bytes = (count * size_of::<FrameMeta>()) as u64;
-    let bytes = bytes.next_multiple_of(PAGE_SIZE);
+    // The zero frame is behind them.
+    let bytes = bytes.next_multiple_of(PAGE_SIZE) + PAGE_SIZE;
     let range = ranges
         .iter_mut()
         .find(|range| range.end - range.start >= bytes)
@@ -77,7 +78,10 @@ pub fn init(info: &BootInfo) {
     for cpu in 0..cpu::count() {
         pool.set_home(cpu, cpu::node(cpu));
     }
-    machine::init(pool);
+    let zero = Frame::containing(start + bytes - PAGE_SIZE);
+    pool.meta(zero)
+        .transition(FrameState::Reserved, FrameState::Region);
+    machine::init(pool, zero);
 }
 
 /// A frame for a kernel stack or the tables above it. It stays the kernel's.

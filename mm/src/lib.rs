@@ -62,24 +62,15 @@ pub struct Memory<M: Machine> {
     machine: M,
     shootdown: shootdown::Shootdown,
     koids: AtomicU64,
-    /// What pages show that nobody has written yet.
+    /// As the machine tells it, for speed.
     zero: Frame,
 }
 
 impl<M: Machine> Memory<M> {
-    /// The memory of `machine`. One frame is taken for good: the zero frame.
-    ///
-    /// # Panics
-    /// When the machine has no frame at all.
+    /// The memory of `machine`.
     pub fn new(machine: M) -> Memory<M> {
-        let zero = machine.allocate(None, Budget::Open);
-        let zero = zero.expect("a machine has at least one free frame");
-        machine
-            .meta(zero)
-            .transition(FrameState::Free, FrameState::Region);
-        machine.zero(zero);
         Memory {
-            zero,
+            zero: machine.zero_frame(),
             machine,
             shootdown: shootdown::Shootdown::new(),
             koids: AtomicU64::new(1),
@@ -89,11 +80,6 @@ impl<M: Machine> Memory<M> {
     /// The machine.
     pub fn machine(&self) -> &M {
         &self.machine
-    }
-
-    /// The frame that pages show which nobody has written yet. Nobody can write it.
-    pub fn zero_frame(&self) -> Frame {
-        self.zero
     }
 
     /// A number for an object, never given out twice.

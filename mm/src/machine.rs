@@ -79,6 +79,9 @@ pub trait Frames {
     fn reserve(&self, count: u64) -> bool;
     /// Gives up promises.
     fn unreserve(&self, count: u64);
+    /// The frame that pages show which nobody has written yet: full of zeros, in state
+    /// [`Region`](crate::FrameState::Region), without owners. Nobody frees or writes it.
+    fn zero_frame(&self) -> Frame;
     /// What is known of a frame.
     fn meta(&self, frame: Frame) -> &FrameMeta;
     /// Fills a frame with zeros.

@@ -34,7 +34,7 @@ use abi::limits::PAGE_SIZE;
 use ipc::{Parked, Platform};
 use mm::{
     Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameCache, FrameMeta, FramePool,
-    Frames, Mmu,
+    FrameState, Frames, Mmu,
 };
 
 const PAGE: usize = PAGE_SIZE as usize;
@@ -54,14 +54,18 @@ impl Machine {
     /// A machine with so many free frames, and one more for the tables of the kernel.
     pub fn new(frames: usize) -> Machine {
         // The metadata of all frames is the kernel's to place; it stays for ever.
-        let meta: Vec<FrameMeta> = (0..=frames).map(|_| FrameMeta::new()).collect();
+        let meta: Vec<FrameMeta> = (0..frames + 2).map(|_| FrameMeta::new()).collect();
         // One for each CPU.
         let caches = Vec::leak(vec![FrameCache::new()]);
         let pool = FramePool::new(Vec::leak(meta), caches);
         // Once for each piece of usable memory that the boot loader tells, by NUMA node.
         pool.add_range(1, frames as u64 + 1, 0);
+        // The zero frame is the kernel's to set aside.
+        let zero = Frame::from_number(frames as u64 + 1);
+        pool.meta(zero)
+            .transition(FrameState::Reserved, FrameState::Region);
         Machine {
-            memory: Mutex::new(vec![0; (frames + 1) * PAGE]),
+            memory: Mutex::new(vec![0; (frames + 2) * PAGE]),
             pool,
             root: Mutex::new(KERNEL_ROOT),
             boot: Instant::now(),
@@ -130,6 +134,10 @@ impl Frames for Machine {
 
     fn unreserve(&self, count: u64) {
         self.pool.unreserve(count);
+    }
+
+    fn zero_frame(&self) -> Frame {
+        Frame::from_number(self.memory().len() as u64 / 4096 - 1)
     }
 
     fn meta(&self, frame: Frame) -> &FrameMeta {

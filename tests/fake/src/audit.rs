@@ -33,7 +33,7 @@ pub fn counts(memory: &Memory) -> Counts {
         available: pool.available(),
         ..Counts::default()
     };
-    for frame in frames(memory).filter(|frame| *frame != memory.zero_frame()) {
+    for frame in frames(memory) {
         match pool.meta(frame).state() {
             FrameState::Free => counts.free += 1,
             FrameState::Table => counts.tables += 1,
@@ -111,7 +111,6 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
         let meta = machine.meta(frame);
         let entries = reached.get(&frame).copied().unwrap_or(0);
         match meta.state() {
-            _ if frame == memory.zero_frame() => assert_eq!(meta.owners(), 0),
             FrameState::Region if fixed.contains(&frame) => assert_eq!(meta.owners(), 1),
             FrameState::Region => assert_eq!(meta.owners(), entries, "owners of {frame:?}"),
             state => assert_eq!(entries, 0, "{frame:?} is {state:?} and reached"),
@@ -175,5 +174,5 @@ fn upper(memory: &Memory, root: Frame) -> u64 {
 fn frames(memory: &Memory) -> impl Iterator<Item = Frame> {
     let config = memory.machine().config();
     let first = 1 + config.initrd_frames;
-    (first..first + config.frames + 1).map(Frame::from_number)
+    (first..first + config.frames).map(Frame::from_number)
 }

@@ -90,9 +90,9 @@ impl FakeMachine {
         assert!((1..=64).contains(&config.cpus) && config.nodes >= 1);
         ranks::watch();
         let boot = 1 + config.initrd_frames;
-        // One more: the zero frame, which nobody gets.
-        let frames = config.frames + 1;
-        let total = (boot + frames) as usize;
+        // The zero frame is behind those that the pool has.
+        let frames = config.frames;
+        let total = (boot + frames + 1) as usize;
         let meta: Vec<FrameMeta> = std::iter::repeat_with(FrameMeta::new).take(total).collect();
         let caches: Vec<FrameCache> = std::iter::repeat_with(FrameCache::new)
             .take(config.cpus)
@@ -120,6 +120,12 @@ impl FakeMachine {
             let end = boot + frames * (node + 1) / nodes;
             machine.pool.add_range(begin, end, node as usize);
         }
+        let zero = Frame::from_number(boot + frames);
+        machine.arena.fill(zero, 0);
+        machine
+            .pool
+            .meta(zero)
+            .transition(FrameState::Reserved, FrameState::Region);
         for cpu in 0..config.cpus {
             machine.pool.set_home(cpu, cpu * config.nodes / config.cpus);
         }

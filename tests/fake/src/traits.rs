@@ -48,6 +48,10 @@ impl Frames for FakeMachine {
         self.pool.unreserve(count);
     }
 
+    fn zero_frame(&self) -> Frame {
+        Frame::from_number(1 + self.config.initrd_frames + self.config.frames)
+    }
+
     fn meta(&self, frame: Frame) -> &FrameMeta {
         self.pool.meta(frame)
     }
