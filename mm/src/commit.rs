@@ -137,13 +137,21 @@ impl<M: Machine> Memory<M> {
             return Ok(());
         }
         let shared = state.reserve.is_family() && !self.owns(&state.views[0][number]);
-        let shared = match shared {
-            true => {
-                let table = self.draw_copy(state, region.node())?;
-                Some(self.replace_leaf(state, number, table))
-            }
+        let kept_by_relatives = |page: &u64| {
+            let entry = entry_of(*page);
+            let frame = entry.frame().filter(|_| !self.is_zero(entry));
+            frame.is_some_and(|frame| shared || self.machine.meta(frame).owners() > 1)
+        };
+        let left = pages.clone().filter(kept_by_relatives).count() as u64;
+        let table = match shared {
+            true => Some(self.draw_copy(state, region.node())?),
             false => None,
         };
+        if let Err(dry) = state.reserve.renew(&self.machine, left) {
+            self.put_back_free(state, table);
+            return Err(dry);
+        }
+        let shared = table.map(|table| self.replace_leaf(state, number, table));
         let mut taken: [Option<Page>; BATCH as usize] = array::from_fn(|_| None);
         for (page, slot) in pages.clone().zip(&mut taken) {
             let (table, index) = state.entry_of(0, page);

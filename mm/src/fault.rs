@@ -306,7 +306,7 @@ impl<M: Machine> Memory<M> {
             })
     }
 
-    fn put_back_free(&self, state: &mut State, frame: Option<Frame>) {
+    pub(crate) fn put_back_free(&self, state: &mut State, frame: Option<Frame>) {
         if let Some(frame) = frame {
             let budget = state.reserve.put_back(&self.machine, state.destroyed);
             self.machine.free(frame, budget);

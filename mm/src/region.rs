@@ -282,6 +282,8 @@ impl<M: Machine> Memory<M> {
             family: family.clone(),
             overcommitted: true,
         };
+        // What a snapshot of it will claim, though it claims nothing itself.
+        state.claims += pages;
         if family.prepare().is_err() {
             self.destroy_region(&region);
             return Err(Error::NoMemory);

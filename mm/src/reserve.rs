@@ -68,14 +68,16 @@ impl Purse {
             .retain(|other| !core::ptr::eq(other.as_ptr(), member));
     }
 
-    /// Gives up what no member can need any more.
+    /// Gives up what no member can need any more. Whose the held frames are is not known while a
+    /// member overcommits; its own count for nothing.
     fn settle(&mut self, machine: &impl Machine) {
-        if self.overcommitted.is_empty() {
-            let needed = self.claims.saturating_sub(self.held);
-            let surplus = self.promised.saturating_sub(needed);
-            self.promised -= surplus;
-            machine.unreserve(surplus);
-        }
+        let needed = match self.overcommitted.is_empty() {
+            true => self.claims.saturating_sub(self.held),
+            false => self.claims,
+        };
+        let surplus = self.promised.saturating_sub(needed);
+        self.promised -= surplus;
+        machine.unreserve(surplus);
     }
 }
 
@@ -171,6 +173,28 @@ impl Reserve {
         }
         purse.promised = purse.promised.checked_sub(1).ok_or(Dry::Contended)?;
         purse.held += 1;
+        Ok(())
+    }
+
+    /// Promises anew what pages need that are about to be emptied while a relative keeps their
+    /// frames. One that overcommits brought no promise along that could be drawn on instead.
+    pub(crate) fn renew(&mut self, machine: &impl Machine, count: u64) -> Result<(), Dry> {
+        let Reserve::Family {
+            family,
+            overcommitted: false,
+        } = self
+        else {
+            return Ok(());
+        };
+        let mut purse = family.purse.lock();
+        if purse.overcommitted.is_empty() {
+            return Ok(());
+        }
+        if !machine.reserve(count) {
+            let victim = purse.overcommitted.iter().find_map(Weak::upgrade);
+            return Err(victim.map_or(Dry::Contended, Dry::Lose));
+        }
+        purse.promised += count;
         Ok(())
     }
 

@@ -89,7 +89,7 @@ impl Run {
 
     /// The frame that shows zeros to whoever reads what nobody has written.
     fn zero(&self) -> Frame {
-        self.subject.memory().zero_frame()
+        self.subject.machine().zero_frame()
     }
 
     fn count_pages(&self, table: Frame, counted: &mut [Counted]) {
