@@ -32,6 +32,7 @@ impl<P: Platform> Ipc<P> {
         let options = RegionOptions {
             node,
             commit: flags.contains(RegionFlags::COMMIT),
+            execute,
             jit: flags.contains(RegionFlags::JIT),
             overcommit: flags.contains(RegionFlags::OVERCOMMIT),
         };

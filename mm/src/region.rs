@@ -17,10 +17,13 @@ use crate::{
     Budget, Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale,
 };
 
-/// A page of anonymous memory that was not touched yet.
-const EMPTY: EntryFlags = EntryFlags::FILL
-    .union(EntryFlags::MAY_WRITE)
-    .union(EntryFlags::NO_EXECUTE);
+/// A page of anonymous memory that was not touched yet. Whether one that may be executed is, is for
+/// the mapping to say.
+fn empty(execute: bool) -> EntryFlags {
+    let mut flags = EntryFlags::FILL | EntryFlags::MAY_WRITE;
+    flags.set(EntryFlags::NO_EXECUTE, !execute);
+    flags
+}
 
 /// How [`Memory::create_region`] makes a region.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,6 +32,8 @@ pub struct RegionOptions {
     pub node: Option<usize>,
     /// Fill every page now.
     pub commit: bool,
+    /// Let mappings execute it that may.
+    pub execute: bool,
     /// One mapping may write while another executes.
     pub jit: bool,
     /// Promise nothing. Not with `commit`.
@@ -268,10 +273,10 @@ impl<M: Machine> Memory<M> {
         let mut region = self.build(RegionKind::Anonymous, len, 1, promised, options.node)?;
         region.jit = options.jit;
         if options.commit {
-            self.fill_all(&mut region, pages)?;
+            self.fill_all(&mut region, pages, empty(options.execute))?;
             return Ok(Arc::new(region));
         }
-        self.allow_filling(&mut region, 0..pages);
+        self.allow_filling(&mut region, 0..pages, empty(options.execute));
         if !options.overcommit {
             return Ok(Arc::new(region));
         }
@@ -294,8 +299,8 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Fills the pages of a region that nobody knows yet.
-    fn fill_all(&self, region: &mut Region, pages: u64) -> Result<(), Error> {
-        let flags = owned_flags(EMPTY);
+    fn fill_all(&self, region: &mut Region, pages: u64, empty: EntryFlags) -> Result<(), Error> {
+        let flags = owned_flags(empty);
         for page in 0..pages {
             let Some(frame) = self.take_page(region.node) else {
                 self.destroy_region(region);
@@ -316,16 +321,16 @@ impl<M: Machine> Memory<M> {
         let holes = LEAF_PAGES.checked_sub(pages).ok_or(Error::TooLarge)?;
         let len = LEAF_PAGES * PAGE_SIZE;
         let mut region = self.build(RegionKind::Anonymous, len, 1, pages, None)?;
-        self.allow_filling(&mut region, holes..LEAF_PAGES);
+        self.allow_filling(&mut region, holes..LEAF_PAGES, empty(false));
         Ok(Arc::new(region))
     }
 
     /// Makes pages of a new region ones that are zeroed memory at their first touch.
-    fn allow_filling(&self, region: &mut Region, pages: Range<u64>) {
+    fn allow_filling(&self, region: &mut Region, pages: Range<u64>, empty: EntryFlags) {
         let state = region.state_mut();
         for page in pages {
             let (table, index) = state.entry_of(0, page);
-            self.machine.store(table, index, Entry::empty(EMPTY));
+            self.machine.store(table, index, Entry::empty(empty));
         }
     }
 

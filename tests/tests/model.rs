@@ -20,7 +20,7 @@ fn agrees(seed: u64, length: usize, frames: u64) {
     });
     for name in Step::NAMES {
         let often = tally.get(&(name, "Ok")).copied().unwrap_or(0);
-        assert!(often >= steps / 2000, "{name} succeeded {often} times");
+        assert!(often >= steps / 5000, "{name} succeeded {often} times");
     }
 }
 
@@ -58,6 +58,52 @@ fn a_region_is_shared_written_moved_and_lost() {
         exit process=0
         accept process=2 token=1 from=0 handle=3
         read process=2 handle=3 page=2 word=1
+        ",
+    );
+}
+
+// What follows once failed, as it was printed.
+
+#[test]
+fn a_snapshot_of_what_overcommits_is_promised_its_own_worst_case() {
+    runs(
+        "
+        create process=0 handle=0 pages=2 flags=OVERCOMMIT
+        grant process=0 handle=0 to=0 token=0 mode=CopyOnWrite rights=READ flags=0
+        ",
+    );
+}
+
+#[test]
+fn kin_that_overcommits_keeps_no_promise_of_those_that_are_gone() {
+    runs(
+        "
+        create process=0 handle=0 pages=3 flags=0
+        grant process=0 handle=0 to=1 token=0 mode=CopyOnWrite rights=READ flags=OVERCOMMIT
+        grant process=0 handle=0 to=0 token=1 mode=CopyOnWrite rights=READ flags=0
+        ",
+    );
+}
+
+#[test]
+fn a_page_that_was_given_back_is_filled_again_whatever_a_snapshot_keeps() {
+    runs(
+        "
+        create process=1 handle=0 pages=1 flags=COMMIT
+        grant process=1 handle=0 to=0 token=0 mode=CopyOnWrite rights=READ flags=OVERCOMMIT
+        decommit process=1 handle=0 page=0 pages=0
+        write process=1 handle=0 page=0 word=0 value=1
+        ",
+    );
+}
+
+#[test]
+fn what_was_made_to_be_executed_can_be() {
+    runs(
+        "
+        create process=0 handle=0 pages=1 flags=EXECUTE
+        map process=0 handle=0 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ+EXECUTE
+        fetch cpu=0 mapping=0 page=0
         ",
     );
 }

@@ -17,8 +17,9 @@ pub struct Digest {
     /// Frames in each state that is neither free nor a table of a space, and the free ones along
     /// with those tables.
     frames: BTreeMap<&'static str, u64>,
-    /// Frames promised to nobody, tables of spaces included.
-    available: u64,
+    /// Frames promised to nobody, tables of spaces included. Not sure while a region overcommits:
+    /// what its kin is promised is settled when it ends.
+    available: Option<u64>,
     /// Objects, and handles and mappings of each process.
     objects: u64,
     handles: Vec<usize>,
@@ -73,9 +74,11 @@ impl Run {
                 }));
             }
         }
+        let sure = self.spec.available(upper_tables);
+        let certain = sure.end - sure.start == 1;
         Digest {
             frames,
-            available: machine.pool().available() + upper_tables,
+            available: certain.then(|| machine.pool().available() + upper_tables),
             objects: self.subject.ipc.object_count(),
             handles: self
                 .subject

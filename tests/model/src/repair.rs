@@ -13,7 +13,12 @@ use crate::{CPUS, PROCESSES, Place, Program, REGISTERS, Step, TOKENS};
 #[derive(Default)]
 struct Likely {
     handles: [[bool; REGISTERS]; PROCESSES],
+    /// Those that were pinned, and those that may be mapped for execution.
+    pinned: [[bool; REGISTERS]; PROCESSES],
+    executable: [[bool; REGISTERS]; PROCESSES],
     mappings: [[bool; REGISTERS]; PROCESSES],
+    /// Those that were mapped for execution.
+    executes: [[bool; REGISTERS]; PROCESSES],
     tokens: [Option<(usize, usize)>; TOKENS],
     running: [Option<usize>; CPUS],
     ended: [bool; PROCESSES],
@@ -51,60 +56,59 @@ impl Likely {
     }
 
     /// A CPU near the one that was named whose process has something mapped.
-    fn with_cpu(&self, cpu: &mut usize, register: &mut usize) -> Option<()> {
+    fn with_cpu(
+        &self,
+        full: &[[bool; REGISTERS]; PROCESSES],
+        cpu: &mut usize,
+        register: &mut usize,
+    ) -> Option<()> {
         let found = (0..CPUS)
             .map(|step| (*cpu + step) % CPUS)
-            .find_map(|cpu| Some((cpu, nearest(&self.mappings[self.running[cpu]?], *register)?)));
+            .find_map(|cpu| Some((cpu, nearest(&full[self.running[cpu]?], *register)?)));
         (*cpu, *register) = found?;
         Some(())
     }
 
     /// The step with other registers, or `None` when none fit.
     fn fit(&self, mut step: Step) -> Option<Step> {
+        let open = || self.tokens.map(|token| token.is_some());
         match &mut step {
             Step::Derive { process, from, .. } | Step::Snapshot { process, from, .. } => {
-                self.with_handle(process, from)?
+                self.with_handle(process, from)?;
             }
-            Step::Drop { process, handle }
-            | Step::Revoke { process, handle }
-            | Step::Destroy { process, handle }
-            | Step::Seal { process, handle }
-            | Step::Pin { process, handle }
-            | Step::Unpin { process, handle }
-            | Step::Commit {
-                process, handle, ..
-            }
-            | Step::Decommit {
-                process, handle, ..
-            }
-            | Step::Map {
-                process, handle, ..
-            }
-            | Step::Read {
-                process, handle, ..
-            }
-            | Step::Write {
-                process, handle, ..
-            }
-            | Step::Grant {
-                process, handle, ..
-            } => self.with_handle(process, handle)?,
-            Step::Unmap { process, mapping }
-            | Step::Protect {
-                process, mapping, ..
+            Step::Map {
+                process,
+                handle,
+                access,
+                ..
             } => {
-                self.with_mapping(process, mapping)?;
+                let execute = access.contains(Rights::EXECUTE);
+                match self.holder(&self.executable, *process, *handle) {
+                    Some(found) if execute => (*process, *handle) = found,
+                    _ => self.with_handle(process, handle)?,
+                }
             }
-            Step::Load { cpu, mapping, .. }
-            | Step::Store { cpu, mapping, .. }
-            | Step::Fetch { cpu, mapping, .. } => self.with_cpu(cpu, mapping)?,
+            Step::Unpin { process, handle } => {
+                (*process, *handle) = self.holder(&self.pinned, *process, *handle)?;
+            }
+            Step::Unmap { process, mapping } => self.with_mapping(process, mapping)?,
+            Step::Protect {
+                process, mapping, ..
+            } => self.with_mapping(process, mapping)?,
+            Step::Fetch { cpu, mapping, .. } => {
+                let executes = self.with_cpu(&self.executes, cpu, mapping);
+                executes.or_else(|| self.with_cpu(&self.mappings, cpu, mapping))?;
+            }
+            Step::Load { cpu, mapping, .. } | Step::Store { cpu, mapping, .. } => {
+                self.with_cpu(&self.mappings, cpu, mapping)?;
+            }
             Step::Accept {
                 process,
                 token,
                 from,
                 handle,
             } => {
-                *token = nearest(&self.tokens.map(|token| token.is_some()), *token)?;
+                *token = nearest(&open(), *token)?;
                 // Now and then a false one tries.
                 if let Some((grantor, addressee)) = self.tokens[*token]
                     && *handle < REGISTERS - 1
@@ -113,7 +117,7 @@ impl Likely {
                 }
             }
             Step::Cancel { process, token } => {
-                *token = nearest(&self.tokens.map(|token| token.is_some()), *token)?;
+                *token = nearest(&open(), *token)?;
                 if let Some((grantor, _)) = self.tokens[*token]
                     && *process != 0
                 {
@@ -125,38 +129,87 @@ impl Likely {
             }
             Step::Start { process } => *process = nearest(&self.ended, *process)?,
             Step::Idle { .. } | Step::Exit { .. } => {}
+            Step::Drop { process, handle }
+            | Step::Revoke { process, handle }
+            | Step::Destroy { process, handle }
+            | Step::Seal { process, handle }
+            | Step::Pin { process, handle } => self.with_handle(process, handle)?,
+            Step::Commit {
+                process, handle, ..
+            }
+            | Step::Decommit {
+                process, handle, ..
+            }
+            | Step::Read {
+                process, handle, ..
+            }
+            | Step::Write {
+                process, handle, ..
+            }
+            | Step::Grant {
+                process, handle, ..
+            } => self.with_handle(process, handle)?,
         }
         Some(step)
+    }
+
+    /// A register has a handle; whether for what may be executed.
+    fn note_handle(&mut self, process: usize, handle: usize, executable: bool) {
+        self.handles[process][handle] = true;
+        self.executable[process][handle] = executable;
+        self.pinned[process][handle] = false;
     }
 
     /// What is likely after a step.
     fn note(&mut self, step: Step) {
         match step {
             Step::Create {
-                process, handle, ..
-            }
-            | Step::Derive {
-                process, handle, ..
+                process,
+                handle,
+                flags,
+                ..
+            } => self.note_handle(process, handle, flags.contains(RegionFlags::EXECUTE)),
+            Step::Derive {
+                process,
+                from,
+                handle,
+                ..
             }
             | Step::Snapshot {
-                process, handle, ..
-            } => self.handles[process][handle] = true,
+                process,
+                from,
+                handle,
+                ..
+            } => self.note_handle(process, handle, self.executable[process][from]),
             Step::Accept {
                 process,
                 handle,
                 token,
                 ..
             } => {
-                self.handles[process][handle] = true;
+                self.note_handle(process, handle, false);
                 self.tokens[token] = None;
             }
             Step::Drop { process, handle } | Step::Destroy { process, handle } => {
                 self.handles[process][handle] = false;
+                self.executable[process][handle] = false;
+                self.pinned[process][handle] = false;
             }
+            Step::Pin { process, handle } => self.pinned[process][handle] = true,
+            Step::Unpin { process, handle } => self.pinned[process][handle] = false,
             Step::Map {
-                process, mapping, ..
-            } => self.mappings[process][mapping] = true,
-            Step::Unmap { process, mapping } => self.mappings[process][mapping] = false,
+                process,
+                mapping,
+                access,
+                ..
+            } => {
+                self.mappings[process][mapping] = true;
+                self.executes[process][mapping] = access.contains(Rights::EXECUTE);
+            }
+            Step::Unmap { process, mapping } => {
+                self.mappings[process][mapping] = false;
+                self.executes[process][mapping] = false;
+            }
             Step::Grant {
                 process, token, to, ..
             } => self.tokens[token] = Some((process, to)),
@@ -165,8 +218,15 @@ impl Likely {
             Step::Idle { cpu } => self.running[cpu] = None,
             Step::Exit { process } => {
                 self.ended[process] = true;
-                self.handles[process] = [false; REGISTERS];
-                self.mappings[process] = [false; REGISTERS];
+                for full in [
+                    &mut self.handles,
+                    &mut self.pinned,
+                    &mut self.executable,
+                    &mut self.mappings,
+                    &mut self.executes,
+                ] {
+                    full[process] = [false; REGISTERS];
+                }
                 for cpu in self.running.iter_mut() {
                     *cpu = cpu.filter(|running| *running != process);
                 }

@@ -23,6 +23,7 @@ fn access() -> impl Strategy<Value = Rights> {
     prop_oneof![
         4 => Just(Rights::READ),
         8 => Just(Rights::READ | Rights::WRITE),
+        2 => Just(Rights::READ | Rights::EXECUTE),
         1 => any::<u32>().prop_map(|bits| Rights::from_bits_truncate(bits) & Rights::ACCESS),
     ]
 }
@@ -98,7 +99,7 @@ fn create() -> impl Strategy<Value = Step> {
         8 => Just(RegionFlags::empty()),
         3 => Just(RegionFlags::COMMIT),
         2 => Just(RegionFlags::OVERCOMMIT),
-        1 => Just(RegionFlags::EXECUTE),
+        2 => Just(RegionFlags::EXECUTE),
         1 => Just(RegionFlags::EXECUTE | RegionFlags::JIT),
         1 => any::<u32>().prop_map(RegionFlags::from_bits_truncate),
     ];
@@ -219,8 +220,6 @@ fn authority() -> impl Strategy<Value = Step> {
         2 => own().prop_map(|(process, handle)| Step::Revoke { process, handle }),
         1 => own().prop_map(|(process, handle)| Step::Destroy { process, handle }),
         1 => own().prop_map(|(process, handle)| Step::Seal { process, handle }),
-        2 => own().prop_map(|(process, handle)| Step::Pin { process, handle }),
-        2 => own().prop_map(|(process, handle)| Step::Unpin { process, handle }),
     ]
 }
 
@@ -238,12 +237,14 @@ fn memory() -> impl Strategy<Value = Step> {
             Step::Load { cpu, mapping, page, word }
         }),
         14 => store(),
-        1 => (0..CPUS, register(), spot()).prop_map(|(cpu, mapping, (page, _))| {
+        3 => (0..CPUS, register(), spot()).prop_map(|(cpu, mapping, (page, _))| {
             Step::Fetch { cpu, mapping, page }
         }),
         2 => (own(), pages()).prop_map(|((process, handle), (page, pages))| {
             Step::Commit { process, handle, page, pages }
         }),
+        1 => own().prop_map(|(process, handle)| Step::Pin { process, handle }),
+        2 => own().prop_map(|(process, handle)| Step::Unpin { process, handle }),
         3 => (own(), pages()).prop_map(|((process, handle), (page, pages))| {
             Step::Decommit { process, handle, page, pages }
         }),
@@ -324,8 +325,13 @@ fn together() -> impl Strategy<Value = Vec<Step>> {
             vec![exit]
         }
     });
+    let kept_in_place = (process(), register(), memory()).prop_map(|(process, handle, step)| {
+        let pin = Step::Pin { process, handle };
+        vec![pin, step, Step::Unpin { process, handle }]
+    });
     prop_oneof![
         8 => made_and_mapped,
+        2 => kept_in_place,
         10 => given,
         1 => reborn,
     ]
