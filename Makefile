@@ -16,6 +16,7 @@ run: setup runner ## Boot and hand a file over in three ways (ARGS="--input FILE
 test: check ## Run everything that must hold: check, host tests, QEMU suites, loom
 	cargo test --workspace
 	RUSTFLAGS="--cfg loom" cargo test -p handover-ring --release --test loom_slot --target-dir target/loom
+	RUSTFLAGS="--cfg loom" cargo test -p handover-mm --release --test loom_shootdown --target-dir target/loom
 
 check: setup rustdoc ## Check format, lints and documentation, for the host and for the target
 	cargo fmt --all --check

@@ -169,15 +169,17 @@ pub struct RegionInfo {
     pub kind: u32,
     /// 1 when it is sealed against writing: no byte of it changes any more, whoever holds it.
     pub sealed: u32,
-    /// Leaf tables that a snapshot, or the source of one, has too.
-    pub shared_leaf_tables: u64,
+    /// Leaves that are 2 MiB in one piece and have no table.
+    pub large_leaves: u64,
+    /// Leaves, of either kind, that a snapshot, or the source of one, has too.
+    pub shared_leaves: u64,
     /// Pins, of all capabilities.
     pub pins: u32,
     /// 1 when it had overcommitted and its memory was needed: it can only be dropped.
     pub lost: u32,
 }
 
-const_assert_eq!(size_of::<RegionInfo>(), 64);
+const_assert_eq!(size_of::<RegionInfo>(), 72);
 
 /// Facts about a capability, from `cap_info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -17,6 +17,8 @@ const BASE: u64 = layout::DEVICES.start;
 const ID: u64 = 0x20;
 const TASK_PRIORITY: u64 = 0x80;
 const END_OF_INTERRUPT: u64 = 0xb0;
+const LOGICAL_DESTINATION: u64 = 0xd0;
+const DESTINATION_FORMAT: u64 = 0xe0;
 const SPURIOUS_VECTOR: u64 = 0xf0;
 const ERROR_STATUS: u64 = 0x280;
 const COMMAND_LOW: u64 = 0x300;
@@ -33,8 +35,15 @@ const ENABLE: u32 = 1 << 8;
 const MASKED: u32 = 1 << 16;
 const DIVIDE_BY_1: u32 = 0b1011;
 
+const LOGICAL: u32 = 1 << 11;
 const DELIVERY_PENDING: u32 = 1 << 12;
 const LEVEL_ASSERT: u32 = 1 << 14;
+/// Destinations are sets of CPUs, a bit each, instead of cluster and set.
+const FLAT: u32 = u32::MAX;
+/// The CPUs that a set can name in one command: the flat format has a bit for each of eight, and
+/// all eight bits stand for every CPU that there is.
+const ALL_FLAT: u64 = 0xff;
+
 const MODE_NMI: u32 = 0b100 << 8;
 const MODE_INIT: u32 = 0b101 << 8;
 const MODE_START_UP: u32 = 0b110 << 8;
@@ -68,6 +77,10 @@ pub(crate) fn init_cpu() {
     );
     // SAFETY: enables the APIC where the registers are mapped.
     unsafe { ApicBase::write(frame, flags | ApicBaseFlags::LAPIC_ENABLE) };
+    // Before the APIC is enabled (SDM 3A 11.6.2.2). CPUs beyond the eighth are reached one by one.
+    write(DESTINATION_FORMAT, FLAT);
+    let bit = 1_u64 << per_cpu::index();
+    write(LOGICAL_DESTINATION, ((bit & ALL_FLAT) as u32) << 24);
     write(SPURIOUS_VECTOR, ENABLE | u32::from(SPURIOUS));
     write(TASK_PRIORITY, 0);
     write(LINT0_ENTRY, MASKED);
@@ -150,6 +163,9 @@ fn id() -> u32 {
 
 fn send_to_set(set: u64, command: u32) {
     let mut left = set & cpu::online();
+    if left != 0 && left < ALL_FLAT {
+        return send(left as u32, command | LOGICAL);
+    }
     while left != 0 {
         let index = left.trailing_zeros() as usize;
         left &= left - 1;
@@ -158,12 +174,12 @@ fn send_to_set(set: u64, command: u32) {
 }
 
 /// The two halves of the command register are one pair: an interrupt in between that sends another would split it.
-fn send(apic_id: u32, command: u32) {
+fn send(destination: u32, command: u32) {
     cpu::without_interrupts(|| {
         while read(COMMAND_LOW) & DELIVERY_PENDING != 0 {
             cpu::pause();
         }
-        write(COMMAND_HIGH, apic_id << 24);
+        write(COMMAND_HIGH, destination << 24);
         write(COMMAND_LOW, command);
     });
 }

@@ -61,7 +61,7 @@ pub struct Hooks {
     pub user_fault: fn(&UserFault) -> !,
     /// The one-shot timer of this CPU went off. Interrupts are off; no context switch.
     pub timer: fn(Origin),
-    /// Somebody sent the shootdown IPI. Interrupts are off; no context switch.
+    /// Somebody sent the shootdown IPI. Interrupts are off; no context switch, no access to user memory.
     pub shootdown: fn(),
     /// Work was requested for this CPU and it is about to return to user mode. Interrupts are off; it may turn them
     /// on, and it may switch contexts. The request was cleared before the call; one made meanwhile calls it again.

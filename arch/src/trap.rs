@@ -208,15 +208,50 @@ trap_paranoid:
 2:  pop_registers
     iretq
 
+    # The shootdown interrupt by a way of its own: no number, no error code, and only the registers
+    # that a function may change. The function accesses no memory of a program, so AC may stay.
+    .balign 16
+    .global shootdown_stub
+shootdown_stub:
+    testb $3, 8(%rsp)
+    jz 1f
+    swapgs
+1:  pushq %rax
+    pushq %rcx
+    pushq %rdx
+    pushq %rsi
+    pushq %rdi
+    pushq %r8
+    pushq %r9
+    pushq %r10
+    pushq %r11
+    cld
+    callq {shootdown}
+    popq %r11
+    popq %r10
+    popq %r9
+    popq %r8
+    popq %rdi
+    popq %rsi
+    popq %rdx
+    popq %rcx
+    popq %rax
+    testb $3, 8(%rsp)
+    jz 2f
+    swapgs
+2:  iretq
+
     .purgem push_registers
     .purgem pop_registers
 "#,
     dispatch = sym dispatch,
+    shootdown = sym shootdown,
     options(att_syntax)
 );
 
 unsafe extern "C" {
     static trap_stubs: u8;
+    static shootdown_stub: u8;
     static __extable_start: [u64; 2];
     static __extable_end: [u64; 2];
 }
@@ -235,7 +270,7 @@ fn build() -> InterruptDescriptorTable {
         // SAFETY: the task state segment has a stack of its own at each of these indices.
         unsafe { options.set_stack_index(stack) };
     };
-    // SAFETY: each stub is the entry of its vector, saves all registers and returns with IRETQ.
+    // SAFETY: each stub is the entry of its vector, saves all registers that change and returns with IRETQ.
     unsafe {
         table.divide_error.set_handler_addr(stub(0));
         table.debug.set_handler_addr(stub(1));
@@ -274,6 +309,7 @@ fn build() -> InterruptDescriptorTable {
         for vector in LAST_EXCEPTION as u8 + 1..=255 {
             table[vector].set_handler_addr(stub(u64::from(vector)));
         }
+        table[SHOOTDOWN].set_handler_addr(VirtAddr::new(&raw const shootdown_stub as u64));
     }
     table
 }
@@ -282,7 +318,6 @@ fn build() -> InterruptDescriptorTable {
 extern "C" fn dispatch(frame: &mut TrapFrame) {
     const TIMER_VECTOR: u64 = TIMER as u64;
     const RESCHEDULE_VECTOR: u64 = RESCHEDULE as u64;
-    const SHOOTDOWN_VECTOR: u64 = SHOOTDOWN as u64;
     const SPURIOUS_VECTOR: u64 = SPURIOUS as u64;
     match frame.vector {
         PAGE_FAULT => page_fault(frame),
@@ -293,10 +328,6 @@ extern "C" fn dispatch(frame: &mut TrapFrame) {
         RESCHEDULE_VECTOR => {
             apic::end_of_interrupt();
             cpu::request_user_return_work();
-        }
-        SHOOTDOWN_VECTOR => {
-            apic::end_of_interrupt();
-            (hooks().shootdown)();
         }
         SPURIOUS_VECTOR => {}
         NMI => {
@@ -311,6 +342,13 @@ extern "C" fn dispatch(frame: &mut TrapFrame) {
     if frame.origin() == Origin::User {
         before_user_return();
     }
+}
+
+/// Called by the stub of the shootdown interrupt with interrupts off. It asks for no work before
+/// the return to user mode, and what others ask for comes with an interrupt of its own.
+extern "C" fn shootdown() {
+    apic::end_of_interrupt();
+    (hooks().shootdown)();
 }
 
 /// An exception that nobody resolved.

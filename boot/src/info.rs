@@ -102,15 +102,19 @@ impl BootInfo {
                 self.trampoline = trampoline_frame(range);
             }
             let high = PhysicalRange::new(range.start.max(LOW_MEMORY_END), range.end);
-            // A machine with more ranges than fit loses the last of them, nothing else.
-            let kept = !high.is_empty() && self.memory.try_push(high).is_ok();
+            // A machine with more ranges than fit loses the last of them, nothing else. Image and initrd
+            // may split a range each.
+            let kept = !high.is_empty() && self.memory.len() < Self::MAX_RANGES - 2;
+            if kept {
+                self.memory.push(high);
+            }
             let all = given.outer_frames().len() / FRAME_SIZE;
             self.usable_frames += all;
             self.unused_frames += all - if kept { high.len() / FRAME_SIZE } else { 0 };
         }
         let (image, initrd) = (self.image, self.initrd_frames());
-        let lost = remove_range(&mut self.memory, image) + remove_range(&mut self.memory, initrd);
-        self.unused_frames += lost / FRAME_SIZE;
+        remove_range(&mut self.memory, image);
+        remove_range(&mut self.memory, initrd);
         self.memory.sort_unstable_by_key(|range| range.start);
     }
 }
@@ -123,12 +127,7 @@ fn trampoline_frame(range: PhysicalRange) -> Option<u64> {
 }
 
 /// Cuts `hole` out of all `ranges`. A range that it splits needs a free slot: without one its upper part is dropped.
-/// Answers how many bytes were.
-pub fn remove_range<const N: usize>(
-    ranges: &mut ArrayVec<PhysicalRange, N>,
-    hole: PhysicalRange,
-) -> u64 {
-    let mut dropped = 0;
+pub fn remove_range<const N: usize>(ranges: &mut ArrayVec<PhysicalRange, N>, hole: PhysicalRange) {
     let mut index = 0;
     while index < ranges.len() {
         let range = ranges[index];
@@ -152,14 +151,11 @@ pub fn remove_range<const N: usize>(
             }
             (false, false) => {
                 ranges[index] = below;
-                if ranges.try_insert(index + 1, above).is_err() {
-                    dropped += above.len();
-                }
+                let _ = ranges.try_insert(index + 1, above);
                 index += 2;
             }
         }
     }
-    dropped
 }
 
 #[cfg(test)]
@@ -207,7 +203,7 @@ mod tests {
             PhysicalRange::new(0, 0x9_fc00),
             PhysicalRange::new(0x10_0800, 0x80_0000),
         ];
-        // Further pieces fill all slots, so that the upper parts of what is split have none.
+        // More pieces than are kept, beside those that image and initrd split.
         let further = (1..BootInfo::MAX_RANGES as u64 + 4)
             .map(|piece| PhysicalRange::new(piece << 24, (piece << 24) + 0x2000));
         info.set_memory(pieces.into_iter().chain(further));

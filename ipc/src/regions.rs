@@ -32,7 +32,6 @@ impl<P: Platform> Ipc<P> {
         let options = RegionOptions {
             node,
             commit: flags.contains(RegionFlags::COMMIT),
-            execute,
             jit: flags.contains(RegionFlags::JIT),
             overcommit: flags.contains(RegionFlags::OVERCOMMIT),
         };
@@ -159,15 +158,17 @@ impl<P: Platform> Ipc<P> {
     /// Facts about a region.
     pub fn region_info(&self, domain: &Domain<P>, handle: Handle) -> Result<RegionInfo, Error> {
         let (_, region) = self.region(domain, handle, Rights::INSPECT)?;
+        let (large, shared) = self.memory.large_and_shared_leaves(&region);
         Ok(RegionInfo {
             koid: region.koid(),
             len: region.len(),
             present_pages: region.present_pages(),
-            leaf_tables: region.leaf_count() as u64,
+            leaf_tables: region.leaf_count() as u64 - large,
             mappings: region.mapping_count() as u64,
             kind: region.kind() as u32,
             sealed: region.is_sealed() as u32,
-            shared_leaf_tables: self.memory.shared_leaf_tables(&region),
+            large_leaves: large,
+            shared_leaves: shared,
             pins: region.pin_count(),
             lost: region.is_lost() as u32,
         })

@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use arch::layout::{HEAP, PAGE_SIZE};
 use arch::{cpu, paging};
 use linked_list_allocator::Heap;
-use mm::{Budget, FrameState, Frames};
+use mm::{Budget, FrameState, Frames, lock};
 use spin::Mutex;
 
 use crate::machine;
@@ -51,7 +51,7 @@ static DRAWN: AtomicU64 = AtomicU64::new(0);
 unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         cpu::without_interrupts(|| {
-            let state = &mut *self.0.lock();
+            let state = &mut *lock::take(&self.0);
             if let Ok(block) = state.heap.allocate_first_fit(layout) {
                 return block.as_ptr();
             }
@@ -70,7 +70,7 @@ unsafe impl GlobalAlloc for KernelHeap {
             return;
         };
         // SAFETY: the caller got the block from `alloc` with this layout.
-        cpu::without_interrupts(|| unsafe { self.0.lock().heap.deallocate(block, layout) });
+        cpu::without_interrupts(|| unsafe { lock::take(&self.0).heap.deallocate(block, layout) });
     }
 }
 
@@ -111,7 +111,7 @@ pub fn promised() -> u64 {
 
 /// Bytes that are allocated.
 pub fn used() -> usize {
-    cpu::without_interrupts(|| ALLOCATOR.0.lock().heap.used())
+    cpu::without_interrupts(|| lock::take(&ALLOCATOR.0).heap.used())
 }
 
 /// Grows by pages that follow one another: out of memory that is promised to nobody while there is

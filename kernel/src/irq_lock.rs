@@ -15,11 +15,11 @@ impl<T> IrqLock<T> {
         IrqLock(spin::Mutex::new(value))
     }
 
-    /// Takes the lock.
+    /// Takes the lock. A CPU that spins for it serves shootdowns meanwhile: it takes no interrupt.
     pub fn lock(&self) -> IrqGuard<'_, T> {
         let interrupts = InterruptGuard::new();
         IrqGuard {
-            value: self.0.lock(),
+            value: mm::lock::take(&self.0),
             _interrupts: interrupts,
         }
     }

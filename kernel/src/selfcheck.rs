@@ -6,6 +6,7 @@
 
 pub mod canary;
 mod programs;
+mod shootdown;
 mod tables;
 
 use alloc::boxed::Box;
@@ -40,7 +41,6 @@ const DATA: u64 = 0x40_1000;
 const LAZY: u64 = 0x40_2000;
 /// Never mapped.
 const HOLE: u64 = 0x40_3000;
-
 const CALL_EXIT: u64 = 1;
 const CALL_NOTHING: u64 = 2;
 const CALL_MEASURE: u64 = 3;
@@ -123,7 +123,7 @@ fn timer(origin: Origin) {
     }
 }
 
-fn shootdown() {
+fn count_shootdown() {
     SHOOTDOWNS.fetch_or(1 << cpu::current(), Ordering::AcqRel);
 }
 
@@ -132,13 +132,16 @@ static HOOKS: Hooks = Hooks {
     page_fault,
     user_fault,
     timer,
-    shootdown,
+    shootdown: count_shootdown,
     before_user_return: || {},
     panic_stop: || {},
 };
 
 /// Takes the machine for a check if the command line says so.
 pub fn run_if_asked(info: &BootInfo) {
+    if info.has_word("selfcheck=shootdown") {
+        shootdown::run(info);
+    }
     let check: fn() -> ! = if info.has_word("selfcheck") {
         run
     } else if info.has_word("selfcheck=guard") {
@@ -196,7 +199,7 @@ fn heap_works() {
 }
 
 fn interrupts_reach_every_cpu() {
-    let others = cpu::online() & !(1 << cpu::current());
+    let others = cpu::count() - 1;
     let start = clock::now_ns();
     apic::send_ipi(cpu::online(), Ipi::Shootdown);
     while SHOOTDOWNS.load(Ordering::Acquire) != cpu::online() {
@@ -207,10 +210,7 @@ fn interrupts_reach_every_cpu() {
         );
         cpu::pause();
     }
-    println!(
-        "selfcheck: IPI reached this CPU and {} others",
-        others.count_ones()
-    );
+    println!("selfcheck: IPI reached this CPU and {others} others");
 }
 
 fn timer_ticks() {

@@ -16,7 +16,7 @@ use crate::{
 const MEASURE: &str = "measure";
 
 /// What the heap has before anybody asks for more, in bytes.
-const FIRST_HEAP: u64 = 512 << 10;
+pub const FIRST_HEAP: u64 = 512 << 10;
 
 static BOOT_INFO: Once<&'static BootInfo> = Once::new();
 
@@ -50,9 +50,7 @@ fn main() -> ! {
     for apic_id in missing {
         println!("kernel: the CPU with APIC id {apic_id} does not start; going on without it");
     }
-    memory::init(info);
-    heap::ensure().expect("no memory for the kernel heap to grow");
-    ranks::check();
+    memory(info);
     selfcheck::canary::break_if_asked(info);
     if info.has_word(MEASURE) {
         measure::run();
@@ -75,6 +73,14 @@ fn main() -> ! {
         panic!("no first process: {error}");
     }
     sched::run_idle()
+}
+
+/// Brings up what is built on the memory that boot left, on the boot CPU.
+pub fn memory(info: &BootInfo) {
+    memory::init(info);
+    heap::ensure().expect("no memory for the kernel heap to grow");
+    ranks::check();
+    mm::lock::serve_while_spinning(|| ipc().memory().serve());
 }
 
 /// Set when memory and the scheduler are there for every CPU.

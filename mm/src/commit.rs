@@ -68,7 +68,8 @@ impl<M: Machine> Memory<M> {
     /// Keeps the frames of a region where they are, all of them present, until `permit` gives them
     /// up: nothing can be copied, moved or decommitted meanwhile.
     ///
-    /// `Unsupported`: an image; `Revoked`: the region or the authority is gone; `NoMemory`.
+    /// `Unsupported`: an image, or a region that overcommits; `Revoked`: the region or the authority
+    /// is gone; `NoMemory`.
     pub fn pin(&self, region: &Region, permit: &Arc<Permit>) -> Result<(), Error> {
         if region.kind() == RegionKind::Image {
             return Err(Error::Unsupported);
@@ -78,6 +79,10 @@ impl<M: Machine> Memory<M> {
             state.check_alive()?;
             if !permit.is_live() {
                 return Err(Error::Revoked);
+            }
+            // It may lose its memory at any time.
+            if state.reserve.is_overcommitted() {
+                return Err(Error::Unsupported);
             }
             state.pins.try_reserve(1).map_err(|_| Error::NoMemory)?;
             state.pins.push(permit.clone());
@@ -131,36 +136,31 @@ impl<M: Machine> Memory<M> {
         pages: Range<u64>,
     ) -> Result<(), Dry> {
         let number = (pages.start / LEAF_PAGES) as usize;
-        let (table, _) = state.entry_of(0, pages.start);
-        let entry_of = |page: u64| self.machine.load(table, (page % LEAF_PAGES) as usize);
-        if pages.clone().all(|page| !entry_of(page).is_present()) {
+        let is_empty = |page| !self.load_page(state, 0, page).is_present();
+        if pages.clone().all(is_empty) {
             return Ok(());
         }
-        let shared = state.reserve.is_family() && !self.owns(&state.views[0][number]);
-        let kept_by_relatives = |page: &u64| {
-            let entry = entry_of(*page);
-            let frame = entry.frame().filter(|_| !self.is_zero(entry));
-            frame.is_some_and(|frame| shared || self.machine.meta(frame).owners() > 1)
-        };
-        let left = pages.clone().filter(kept_by_relatives).count() as u64;
-        let table = match shared {
-            true => Some(self.draw_copy(state, region.node())?),
+        let leaf = &state.views[0][number];
+        let shared = match leaf.is_large() || state.reserve.is_family() && !self.owns(leaf) {
+            true => {
+                let table = self.draw_copy(state, region.node())?;
+                Some(self.replace_leaf(state, number, table))
+            }
             false => None,
         };
-        if let Err(dry) = state.reserve.renew(&self.machine, left) {
-            self.put_back_free(state, table);
-            return Err(dry);
-        }
-        let shared = table.map(|table| self.replace_leaf(state, number, table));
         let mut taken: [Option<Page>; BATCH as usize] = array::from_fn(|_| None);
         for (page, slot) in pages.clone().zip(&mut taken) {
-            let (table, index) = state.entry_of(0, page);
-            let entry = self.machine.load(table, index);
+            let entry = self.load_page(state, 0, page);
             let kept = Entry::empty(entry.flags() & EntryFlags::KEPT);
-            self.machine.store(table, index, kept);
+            self.store_page(state, 0, page, kept);
             if let Some(frame) = entry.frame().filter(|_| !self.is_zero(entry)) {
                 state.leaf_mut(number).present -= 1;
                 *slot = Some(Page::from_edge(frame));
+            }
+        }
+        if cfg!(sabotage = "frame_freed_before_ack") {
+            for page in taken.iter_mut().filter_map(Option::take) {
+                self.release_page(page, || state.reserve.put_back(&self.machine, false));
             }
         }
         let stale = state.stale_pages(pages, (shared, taken));

@@ -20,6 +20,8 @@ bitflags! {
         const ACCESSED = 1 << 5;
         /// Set so that the CPU never has to write it.
         const DIRTY = 1 << 6;
+        /// In a page directory: the entry maps 2 MiB itself.
+        const LARGE = 1 << 7;
         /// Software: an empty entry may be filled at the first touch. Without it an empty entry is
         /// a hole, and touching it is a fault.
         const FILL = 1 << 9;

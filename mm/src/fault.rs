@@ -11,7 +11,8 @@ use crate::leaf::{Leaf, Page, owned_flags};
 use crate::region::State;
 use crate::reserve::Dry;
 use crate::{
-    AddressSpace, Budget, Entry, EntryFlags, Frame, FrameState, LEAF_PAGES, Machine, Memory, Region,
+    AddressSpace, Budget, Entry, EntryFlags, Frame, FrameState, LEAF_PAGES, Machine, Memory,
+    Region, Stale,
 };
 
 /// What a page has to be good for.
@@ -144,8 +145,7 @@ impl<M: Machine> Memory<M> {
         supply: &mut Option<Frame>,
     ) -> Result<Entry, Blocked> {
         state.check_alive()?;
-        let (table, index) = state.entry_of(view, page);
-        let entry = self.machine.load(table, index);
+        let entry = self.load_page(state, view, page);
         if !region.is_lazy() {
             return fixed(entry, need).map_err(Blocked::Failed);
         }
@@ -162,8 +162,8 @@ impl<M: Machine> Memory<M> {
             }
             Need::Load | Need::Present if owns_frame => return Ok(entry),
             Need::Read if entry.is_present() => return Ok(entry),
-            Need::Present if !may_write => return self.show_zero(table, index, entry),
-            Need::Read => return self.show_zero(table, index, entry),
+            Need::Present if !may_write => return self.show_zero(state, page, entry),
+            Need::Read => return self.show_zero(state, page, entry),
             _ => {}
         }
         if !owns_frame && supply.is_none() {
@@ -175,7 +175,10 @@ impl<M: Machine> Memory<M> {
 
     /// Lets an empty page be read. Right for every owner of a shared leaf table, one of whom may do
     /// the same at this moment.
-    fn show_zero(&self, table: Frame, index: usize, entry: Entry) -> Result<Entry, Blocked> {
+    fn show_zero(&self, state: &State, page: u64, entry: Entry) -> Result<Entry, Blocked> {
+        let (leaf, index) = state.leaf_of(0, page);
+        // A large leaf has no empty page.
+        let table = leaf.table().ok_or(Error::Range)?;
         let flags = EntryFlags::USER_PRESENT | (entry.flags() & EntryFlags::KEPT);
         let shown = Entry::new(self.zero, flags);
         if self.machine.compare_exchange(table, index, entry, shown) || entry == shown {
@@ -238,8 +241,10 @@ impl<M: Machine> Memory<M> {
             }
         };
         let owned = Entry::new(frame, flags);
-        let (table, index) = state.entry_of(0, page);
-        self.machine.store(table, index, owned);
+        if let Some(table) = state.views[0][number].table() {
+            let index = (page % LEAF_PAGES) as usize;
+            self.machine.store(table, index, owned);
+        }
 
         if leaf.is_some() || copy.is_some() || self.is_zero(entry) {
             let replaced = shared_frame.map(Page::from_edge);
@@ -263,18 +268,33 @@ impl<M: Machine> Memory<M> {
     /// Puts a copy in the place of a shared leaf table, and returns what has to be left after the
     /// acknowledgement.
     pub(crate) fn replace_leaf(&self, state: &mut State, number: usize, table: Frame) -> Leaf {
+        let leaf = &state.views[0][number];
+        if leaf.is_large() {
+            self.retire_large(state, number);
+        }
         let own = self.clone_leaf(&state.views[0][number], table);
         let shared = core::mem::replace(state.leaf_mut(number), own);
         self.refresh_attachments(state, number);
         shared
     }
 
+    /// Takes a large leaf out of every mapping, so that no CPU ever has one address cached in two
+    /// sizes (Intel SDM volume 3, section 4.10.2.3). Who touches it meanwhile waits for the lock.
+    fn retire_large(&self, state: &State, number: usize) {
+        let covering = || state.mappings.iter().filter(|m| m.covers(number));
+        for mapping in covering() {
+            self.write_attachments(mapping, number..number + 1, |_| Entry::HOLE);
+        }
+        if !cfg!(sabotage = "split_without_flush") {
+            Stale::in_spaces((), covering().map(|mapping| mapping.space())).wait(self);
+        }
+    }
+
     /// Leaves a leaf table that was cloned, after the acknowledgement. All others may have done so
     /// too: then it goes, and what the clones did not take along goes with it.
     pub(crate) fn leave_cloned(&self, state: &mut State, leaf: Leaf) {
-        let budget = state.reserve.budget();
-        let freed = self.leave_leaf(leaf, false, budget);
-        state.reserve.note_freed(freed, budget);
+        let freed = self.leave_leaf(leaf, false);
+        state.reserve.note_freed(&self.machine, freed);
     }
 
     /// Writes the entries that lead to a leaf as they have to be now, in every mapping.
@@ -306,7 +326,7 @@ impl<M: Machine> Memory<M> {
             })
     }
 
-    pub(crate) fn put_back_free(&self, state: &mut State, frame: Option<Frame>) {
+    fn put_back_free(&self, state: &mut State, frame: Option<Frame>) {
         if let Some(frame) = frame {
             let budget = state.reserve.put_back(&self.machine, state.destroyed);
             self.machine.free(frame, budget);

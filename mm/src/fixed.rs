@@ -63,8 +63,7 @@ impl<M: Machine> Memory<M> {
                 if writable {
                     flags |= EntryFlags::WRITABLE | EntryFlags::MAY_WRITE | EntryFlags::DIRTY;
                 }
-                let (table, index) = state.entry_of(view, page);
-                self.machine.store(table, index, Entry::new(frame, flags));
+                self.store_page(state, view, page, Entry::new(frame, flags));
             }
         }
         Ok(Arc::new(region))
@@ -79,10 +78,9 @@ impl<M: Machine> Memory<M> {
         state.sealed = true;
         for page in 0..pages {
             state.leaf_mut((page / LEAF_PAGES) as usize).present += 1;
-            let (table, index) = state.entry_of(0, page);
             let frame = Frame::from_number(first.number() + page);
             let flags = EntryFlags::USER_PRESENT | EntryFlags::NO_EXECUTE;
-            self.machine.store(table, index, Entry::new(frame, flags));
+            self.store_page(state, 0, page, Entry::new(frame, flags));
         }
         Ok(Arc::new(region))
     }

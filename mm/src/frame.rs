@@ -191,8 +191,9 @@ impl FrameMeta {
         self.next.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// Whether the leaf of 2 MiB that begins at this frame is counted as one. The allocator hands
-    /// runs out uncounted.
+    /// Whether the leaf of 2 MiB that begins at this frame is counted as one. No frame in
+    /// the allocator is: [`free_run`](crate::Frames::free_run) takes the flag away, and who frees
+    /// the leaf frame by frame does so first.
     #[inline]
     pub fn is_counted(&self) -> bool {
         self.flags.load(Ordering::Acquire) & COUNTED != 0

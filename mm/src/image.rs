@@ -49,8 +49,7 @@ impl<M: Machine> Memory<M> {
         if !state.unfinished {
             return Err(Error::Sealed);
         }
-        let (table, index) = state.entry_of(0, page);
-        let before = self.machine.load(table, index);
+        let before = self.load_page(&state, 0, page);
         let defined = before.has(EntryFlags::FILL);
         let write = attributes.write || defined && before.has(EntryFlags::MAY_WRITE);
         let execute = attributes.execute || defined && !before.has(EntryFlags::NO_EXECUTE);
@@ -71,7 +70,7 @@ impl<M: Machine> Memory<M> {
             Some(frame) => Entry::new(frame, flags | EntryFlags::USER_PRESENT),
             None => Entry::empty(flags),
         };
-        self.machine.store(table, index, entry);
+        self.store_page(&state, 0, page, entry);
         Ok(())
     }
 
@@ -102,8 +101,7 @@ impl<M: Machine> Memory<M> {
         let mut writable = 0;
         let mut empty = 0;
         for page in 0..image.pages() {
-            let (table, index) = state.entry_of(0, page);
-            let entry = self.machine.load(table, index);
+            let entry = self.load_page(&state, 0, page);
             if entry.has(EntryFlags::MAY_WRITE) {
                 writable += 1;
                 empty += u64::from(!entry.is_present());

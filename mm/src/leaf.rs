@@ -1,4 +1,4 @@
-//! Edges that are owned: from a region to a leaf table, and from a leaf table to a frame.
+//! Edges that are owned: from a region to a leaf, and from a leaf table to a frame.
 //!
 //! One rule makes copy-on-write: an edge is writable only if its target has one owner. A count
 //! rises only under the lock of a region that already owns the target, and falls only after the
@@ -6,27 +6,67 @@
 //! table is edited in two ways only, both atomic: clear W, and put the zero frame into an empty
 //! entry (S1).
 
+use abi::Error;
+
+use crate::region::State;
 use crate::{Budget, Entry, EntryFlags, Frame, FrameState, LEAF_PAGES, Machine, Memory};
 
-/// A leaf table that a region holds. It can't be copied: whoever has it lowers its count once.
+/// What a region holds for 2 MiB of it: a leaf table, or a large leaf, which is one run of 512 frames
+/// that a single entry of a directory maps. It can't be copied: whoever has it lowers its count once.
+///
+/// The frames of a large leaf are owned by it, one edge each. When somebody has taken a leaf table
+/// over the same frames, it is *counted*: its frames may have more owners, so it never becomes
+/// writable again, and its last owner takes a table too before it writes (S12).
 #[derive(Debug)]
 pub(crate) struct Leaf {
-    table: Frame,
+    /// The table, or the first frame of the run.
+    frame: Frame,
+    large: bool,
     /// Pages that are present in it, the zero frame apart.
     pub(crate) present: u16,
 }
 
+static_assertions::assert_not_impl_any!(Leaf: Clone, Copy);
+
 impl Leaf {
-    /// A table that only the caller knows.
-    pub(crate) fn new(table: Frame, present: u16) -> Leaf {
-        Leaf { table, present }
+    /// Whether it is a large leaf.
+    pub(crate) fn is_large(&self) -> bool {
+        self.large
     }
 
-    /// The table.
-    pub(crate) fn table(&self) -> Frame {
-        self.table
+    /// The table, or the first frame of the run.
+    pub(crate) fn first_frame(&self) -> Frame {
+        self.frame
+    }
+
+    /// The table; nothing for a large leaf.
+    pub(crate) fn table(&self) -> Option<Frame> {
+        (!self.large).then_some(self.frame)
+    }
+
+    /// The entry of a page directory that attaches it with these flags.
+    pub(crate) fn attachment(&self, flags: EntryFlags) -> Entry {
+        let mut flags = flags;
+        if self.large {
+            flags |= EntryFlags::LARGE;
+            flags.set(EntryFlags::DIRTY, flags.contains(EntryFlags::WRITABLE));
+        }
+        Entry::new(self.frame, flags)
+    }
+
+    /// The frames of a large leaf.
+    fn frames(&self) -> impl Iterator<Item = Frame> + use<> {
+        let first = self.frame.number();
+        (first..first + LEAF_PAGES).map(Frame::from_number)
     }
 }
+
+/// 2^9 frames are a large leaf.
+const LARGE_ORDER: u32 = 9;
+
+/// A page of anonymous memory that was not touched yet. Whether it is executed is for the mapping to
+/// say: there may be a capability that allows it.
+pub(crate) const EMPTY: EntryFlags = EntryFlags::FILL.union(EntryFlags::MAY_WRITE);
 
 /// A frame that was taken out of the entry which owned it. It can't be copied either.
 #[derive(Debug)]
@@ -50,9 +90,15 @@ pub(crate) fn owned_flags(kept: EntryFlags) -> EntryFlags {
 }
 
 impl<M: Machine> Memory<M> {
-    /// Whether a region that holds the leaf table is its only owner.
+    /// Whether a region that holds the leaf may write through it: it is the only owner, and no frame
+    /// of a large leaf can have another.
     pub(crate) fn owns(&self, leaf: &Leaf) -> bool {
-        self.machine.meta(leaf.table).owners() == 1
+        let meta = self.machine.meta(leaf.frame);
+        if leaf.large {
+            meta.leaf_owners() == 1 && !meta.is_counted()
+        } else {
+            meta.owners() == 1
+        }
     }
 
     /// Whether an entry leads to the zero frame, which has no owners and may never be written.
@@ -60,30 +106,97 @@ impl<M: Machine> Memory<M> {
         entry.frame() == Some(self.zero)
     }
 
-    /// One more edge to the same leaf table, under the lock of a region that has one.
+    /// The entry of a page of a leaf; one that says the same for a large leaf.
+    pub(crate) fn entry_in(&self, leaf: &Leaf, index: usize) -> Entry {
+        if !leaf.large {
+            return self.machine.load(leaf.frame, index);
+        }
+        let frame = Frame::from_number(leaf.frame.number() + index as u64);
+        Entry::new(frame, owned_flags(EMPTY)).read_only()
+    }
+
+    /// The entry of a page of a region.
+    pub(crate) fn load_page(&self, state: &State, view: usize, page: u64) -> Entry {
+        let (leaf, index) = state.leaf_of(view, page);
+        self.entry_in(leaf, index)
+    }
+
+    /// Writes the entry of a page. The pages of a large leaf have none.
+    pub(crate) fn store_page(&self, state: &State, view: usize, page: u64, entry: Entry) {
+        let (leaf, index) = state.leaf_of(view, page);
+        debug_assert!(!leaf.large);
+        self.machine.store(leaf.frame, index, entry);
+    }
+
+    /// A leaf table full of holes, on a promise.
+    pub(crate) fn new_leaf(&self) -> Result<Leaf, Error> {
+        let table = self.allocate_table(Budget::Reserved)?;
+        self.machine.meta(table).set_owners(1);
+        Ok(Leaf {
+            frame: table,
+            large: false,
+            present: 0,
+        })
+    }
+
+    /// A large leaf of zeroed frames, on a promise of 512; `None` when memory is too scattered.
+    pub(crate) fn new_large_leaf(&self, node: Option<usize>) -> Option<Leaf> {
+        let first = self
+            .machine
+            .allocate_run(LARGE_ORDER, node, Budget::Reserved)?;
+        let leaf = Leaf {
+            frame: first,
+            large: true,
+            present: LEAF_PAGES as u16,
+        };
+        for frame in leaf.frames() {
+            let meta = self.machine.meta(frame);
+            meta.transition(FrameState::Free, FrameState::Region);
+            meta.set_owners(1);
+            self.machine.zero(frame);
+        }
+        self.machine.meta(first).set_leaf_owners(1);
+        Some(leaf)
+    }
+
+    /// One more edge to the same leaf, under the lock of a region that has one.
     pub(crate) fn share_leaf(&self, leaf: &Leaf) -> Leaf {
-        self.machine.meta(leaf.table).add_owner();
+        let meta = self.machine.meta(leaf.frame);
+        if leaf.large {
+            meta.add_leaf_owner();
+        } else {
+            meta.add_owner();
+        }
         Leaf { ..*leaf }
     }
 
-    /// Copies a shared leaf table into one of the caller's own: each frame has one owner more and
-    /// can be written through neither. That needs no flush, since a shared table is reached through
-    /// read-only entries. The count of the shared one falls later, when it is left.
+    /// Makes a table of the caller's own out of a leaf: each frame has one owner more and can be
+    /// written through neither. That needs no flush, since a shared leaf is reached through read-only
+    /// entries. The count of the old one falls later, when it is left.
     pub(crate) fn clone_leaf(&self, leaf: &Leaf, table: Frame) -> Leaf {
         let meta = self.machine.meta(table);
         meta.transition(FrameState::Free, FrameState::Table);
         meta.set_owners(1);
+        if leaf.large {
+            self.machine.meta(leaf.frame).set_counted(true);
+        }
         for index in 0..LEAF_PAGES as usize {
-            let entry = self.machine.load(leaf.table, index);
+            let entry = self.entry_in(leaf, index);
             if let Some(frame) = entry.frame()
                 && frame != self.zero
             {
                 self.machine.meta(frame).add_owner();
             }
-            self.take_write(leaf.table, index, entry);
+            if !leaf.large {
+                self.take_write(leaf.frame, index, entry);
+            }
             self.machine.store(table, index, entry.read_only());
         }
-        Leaf { table, ..*leaf }
+        Leaf {
+            frame: table,
+            large: false,
+            ..*leaf
+        }
     }
 
     /// Clears W in a shared leaf table. Meanwhile another owner may put the zero frame into an empty
@@ -98,11 +211,16 @@ impl<M: Machine> Memory<M> {
 
     /// Gives an edge to a leaf table up, after the acknowledgement; the last owner takes the frames
     /// along unless they are `fixed`. Returns how many frames that count in a reserve were freed, all
-    /// of them with `budget`.
-    pub(crate) fn leave_leaf(&self, leaf: Leaf, fixed: bool, budget: Budget) -> u64 {
-        let Leaf { table, .. } = leaf;
-        let last = self.machine.meta(table).remove_owner();
-        if !last && !cfg!(sabotage = "shared_leaf_freed") {
+    /// of them as promises.
+    pub(crate) fn leave_leaf(&self, leaf: Leaf, fixed: bool) -> u64 {
+        let meta = self.machine.meta(leaf.frame);
+        if leaf.large {
+            return match meta.remove_leaf_owner() {
+                true => self.end_large_leaf(&leaf),
+                false => 0,
+            };
+        }
+        if !meta.remove_owner() && !cfg!(sabotage = "shared_leaf_freed") {
             return 0;
         }
         let mut freed = 1;
@@ -110,17 +228,39 @@ impl<M: Machine> Memory<M> {
             if fixed {
                 break;
             }
-            let entry = self.machine.load(table, index);
+            let entry = self.machine.load(leaf.frame, index);
             let Some(frame) = entry.frame().filter(|frame| *frame != self.zero) else {
                 continue;
             };
             let counts = entry.has(EntryFlags::MAY_WRITE);
-            let budget = if counts { budget } else { Budget::Open };
-            let gone = self.release_page(Page(frame), || budget);
+            let gone = self.release_page(Page(frame), || match counts {
+                true => Budget::Reserved,
+                false => Budget::Open,
+            });
             freed += u64::from(gone && counts);
         }
-        self.free_table(table, budget);
+        self.free_table(leaf.frame, Budget::Reserved);
         freed
+    }
+
+    /// What the last owner of a large leaf does with its frames: a run again, if nobody has a table
+    /// over them.
+    fn end_large_leaf(&self, leaf: &Leaf) -> u64 {
+        if self.machine.meta(leaf.frame).is_counted() {
+            self.machine.meta(leaf.frame).set_counted(false);
+            let gone = leaf
+                .frames()
+                .filter(|frame| self.release_page(Page(*frame), || Budget::Reserved));
+            return gone.count() as u64;
+        }
+        for frame in leaf.frames() {
+            let meta = self.machine.meta(frame);
+            meta.set_owners(0);
+            meta.transition(FrameState::Region, FrameState::Free);
+        }
+        self.machine
+            .free_run(leaf.frame, LARGE_ORDER, Budget::Reserved);
+        LEAF_PAGES
     }
 
     /// Gives an edge to a frame up, after the acknowledgement; its last owner frees it.

@@ -19,6 +19,8 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+// What is stale and not waited for is a bug, not a matter of taste.
+#![deny(unused_must_use)]
 
 extern crate alloc;
 
@@ -39,6 +41,7 @@ mod reserve;
 mod shootdown;
 mod snapshot;
 mod space;
+mod sync;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -2,6 +2,9 @@
 //!
 //! Locks are taken in rank order (I12). Debug builds tell an [`Observer`] of every lock that is
 //! taken and given back, so that it can check the order for each CPU.
+//!
+//! Whoever spins, perhaps with interrupts off, does meanwhile what other CPUs ask of it
+//! ([`serve_while_spinning`]): the holder may be waiting for just that.
 
 use core::fmt;
 use core::ops::{Deref, DerefMut};
@@ -48,9 +51,45 @@ pub trait Observer: Sync {
 
 static OBSERVER: spin::Once<&'static dyn Observer> = spin::Once::new();
 
+static SERVE: spin::Once<fn()> = spin::Once::new();
+
 /// Sets who is told; the first one stays.
 pub fn observe(observer: &'static dyn Observer) {
     OBSERVER.call_once(|| observer);
+}
+
+/// Sets what is called at every turn of a loop that spins for a lock; the first one stays. It is to
+/// call [`Memory::serve`](crate::Memory::serve), with whatever locks the spinning CPU holds and
+/// interrupts on or off, so it takes no lock itself.
+pub fn serve_while_spinning(serve: fn()) {
+    SERVE.call_once(|| serve);
+}
+
+/// Takes a lock that has no rank as [`Lock::lock`] takes one that has: a CPU that spins serves.
+#[inline]
+pub fn take<T>(mutex: &spin::Mutex<T>) -> spin::MutexGuard<'_, T> {
+    match mutex.try_lock() {
+        Some(guard) => guard,
+        None => spin_for(mutex),
+    }
+}
+
+#[cold]
+fn spin_for<T>(mutex: &spin::Mutex<T>) -> spin::MutexGuard<'_, T> {
+    loop {
+        // Looking leaves the line with its holder; trying takes it away.
+        while mutex.is_locked() {
+            if let Some(serve) = SERVE.get()
+                && !cfg!(sabotage = "lock_spin_does_not_serve")
+            {
+                serve();
+            }
+            core::hint::spin_loop();
+        }
+        if let Some(guard) = mutex.try_lock() {
+            return guard;
+        }
+    }
 }
 
 /// A spin lock with a rank. Who holds one is not preempted, does not wait and does not touch the
@@ -69,7 +108,7 @@ impl<T> Lock<T> {
         }
     }
 
-    /// Takes the lock, spinning until it is free.
+    /// Takes the lock, spinning until it is free and serving shootdowns meanwhile.
     pub fn lock(&self) -> Guard<'_, T> {
         if cfg!(debug_assertions)
             && let Some(observer) = OBSERVER.get()
@@ -78,7 +117,7 @@ impl<T> Lock<T> {
         }
         Guard {
             rank: self.rank,
-            inner: self.inner.lock(),
+            inner: take(&self.inner),
         }
     }
 

@@ -110,7 +110,9 @@ pub trait Mmu {
     /// Clears W of an entry that others edit at the same time, by one locked read-modify-write
     /// (AcqRel).
     fn clear_writable(&self, table: Frame, index: usize);
-    /// Makes the current CPU translate by these tables, and forget what it cached by others.
+    /// Makes the current CPU translate by these tables, and forget what it cached by others. As a
+    /// load of CR3 is (SDM 3A 9.3), it is a full barrier: what the CPU stored before is visible to
+    /// all before it walks these tables.
     fn load_root(&self, root: Frame);
     /// Makes the current CPU forget what it cached for the page at `va`.
     fn flush_page(&self, va: u64);

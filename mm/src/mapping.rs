@@ -307,7 +307,7 @@ impl<M: Machine> Memory<M> {
 
     /// Changes what the mapping that begins at `va` allows.
     ///
-    /// `Denied`: more than its capability; `Sealed`; `Revoked`; `Unsupported`: its pages decide for
+    /// `Denied`: more than its capability; `Sealed`; `Revoked`; `NoMemory`: it is lost; `Unsupported`: its pages decide for
     /// themselves (an image, a ring).
     pub fn protect(&self, space: &AddressSpace, va: u64, access: Rights) -> Result<(), Error> {
         let mappings = space.mappings.lock();
@@ -322,6 +322,7 @@ impl<M: Machine> Memory<M> {
         if !mapping.is_attached() || !mapping.permit.is_live() {
             return Err(Error::Revoked);
         }
+        state.check_alive()?;
         if state.sealed && access.contains(Rights::WRITE) {
             return Err(Error::Sealed);
         }
@@ -387,6 +388,14 @@ impl<M: Machine> Memory<M> {
         count
     }
 
+    /// Takes everything out of the mappings of a region that is lost. They stay what they are, and
+    /// whoever touches them is told. The flush is the caller's.
+    pub(crate) fn empty_attachments(&self, state: &State) {
+        for mapping in &state.mappings {
+            self.write_attachments(mapping, mapping.leaves(), |_| Entry::HOLE);
+        }
+    }
+
     /// After the acknowledgement of a detach from the region's side: takes the mappings off its list.
     /// Their spaces sweep them later.
     pub(crate) fn bury_detached(&self, state: &mut State) {
@@ -449,7 +458,7 @@ impl<M: Machine> Memory<M> {
             let leaf = &view[leaf];
             let mut flags = flags;
             flags.set(EntryFlags::WRITABLE, writes && (!shares || self.owns(leaf)));
-            Entry::new(leaf.table(), flags)
+            leaf.attachment(flags)
         });
     }
 
@@ -458,7 +467,7 @@ impl<M: Machine> Memory<M> {
         mapping.state.store(DETACHED, Ordering::Release);
     }
 
-    fn write_attachments(
+    pub(crate) fn write_attachments(
         &self,
         mapping: &Mapping,
         leaves: Range<usize>,

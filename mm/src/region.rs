@@ -10,20 +10,10 @@ use core::ops::Range;
 use abi::limits::{MAX_REGION, PAGE_SIZE};
 use abi::{Error, RegionKind, Rights};
 
-use crate::leaf::{Leaf, Page, owned_flags};
+use crate::leaf::{EMPTY, Leaf, Page, owned_flags};
 use crate::lock::{Guard, Lock, Rank};
 use crate::reserve::Reserve;
-use crate::{
-    Budget, Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale,
-};
-
-/// A page of anonymous memory that was not touched yet. Whether one that may be executed is, is for
-/// the mapping to say.
-fn empty(execute: bool) -> EntryFlags {
-    let mut flags = EntryFlags::FILL | EntryFlags::MAY_WRITE;
-    flags.set(EntryFlags::NO_EXECUTE, !execute);
-    flags
-}
+use crate::{Entry, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale};
 
 /// How [`Memory::create_region`] makes a region.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,8 +22,6 @@ pub struct RegionOptions {
     pub node: Option<usize>,
     /// Fill every page now.
     pub commit: bool,
-    /// Let mappings execute it that may.
-    pub execute: bool,
     /// One mapping may write while another executes.
     pub jit: bool,
     /// Promise nothing. Not with `commit`.
@@ -79,12 +67,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Where the entry of a page stands: in which table, and at which index.
-    pub(crate) fn entry_of(&self, view: usize, page: u64) -> (Frame, usize) {
-        (
-            self.views[view][(page / LEAF_PAGES) as usize].table(),
-            (page % LEAF_PAGES) as usize,
-        )
+    /// The leaf of a page, and the index of the page in it.
+    pub(crate) fn leaf_of(&self, view: usize, page: u64) -> (&Leaf, usize) {
+        let leaf = &self.views[view][(page / LEAF_PAGES) as usize];
+        (leaf, (page % LEAF_PAGES) as usize)
     }
 
     /// The leaf of a page, in the view of all that can be filled.
@@ -96,14 +82,20 @@ impl State {
     /// mapped. A flush of one page also drops what a CPU has cached of upper levels (Intel SDM
     /// volume 3, section 4.10.4.1); the other pages of a table still lead to the same frames.
     pub(crate) fn stale_pages<T>(&self, pages: Range<u64>, held: T) -> Stale<T> {
-        let mut covering = self
-            .mappings
-            .iter()
-            .filter_map(|mapping| Some((mapping, mapping.address_of(pages.start)?)));
-        match (covering.next(), covering.next()) {
-            (Some((mapping, va)), None) => {
+        let covering = || {
+            let mappings = self.mappings.iter();
+            mappings.filter_map(|mapping| Some((mapping.space(), mapping.address_of(pages.start)?)))
+        };
+        let mut rest = covering();
+        let first = rest.next();
+        match (first, rest.next()) {
+            (Some((space, va)), None) => {
+                Stale::in_space(held, space, Plan::range(va, pages.end - pages.start))
+            }
+            // Everybody has them at one address.
+            (Some((_, va)), Some(_)) if covering().all(|(_, other)| other == va) => {
                 let plan = Plan::range(va, pages.end - pages.start);
-                Stale::in_space(held, mapping.space(), plan)
+                Stale::in_spaces_range(held, covering().map(|(space, _)| space), plan)
             }
             _ => Stale::in_spaces(held, self.mappings.iter().map(|mapping| mapping.space())),
         }
@@ -226,12 +218,6 @@ impl Region {
         self.state.lock().fixed.get(index).copied()
     }
 
-    /// The frame of a leaf table, for whoever audits them; `None` when there is no such table.
-    pub fn leaf_table(&self, view: usize, leaf: usize) -> Option<Frame> {
-        let state = self.state.lock();
-        Some(state.views.get(view)?.get(leaf)?.table())
-    }
-
     /// Whether all its pages allow the same, so that a mapping as a whole can be protected and
     /// sealed.
     pub(crate) fn has_uniform_access(&self) -> bool {
@@ -270,47 +256,51 @@ impl<M: Machine> Memory<M> {
     pub fn create_region(&self, len: u64, options: RegionOptions) -> Result<Arc<Region>, Error> {
         let pages = pages_for(len)?;
         let promised = if options.overcommit { 0 } else { pages };
-        let mut region = self.build(RegionKind::Anonymous, len, 1, promised, options.node)?;
+        let kind = RegionKind::Anonymous;
+        let large = options.commit;
+        let mut region = self.build_leaves(kind, len, 1, promised, options.node, large)?;
         region.jit = options.jit;
         if options.commit {
-            self.fill_all(&mut region, pages, empty(options.execute))?;
+            self.fill_all(&mut region)?;
             return Ok(Arc::new(region));
         }
-        self.allow_filling(&mut region, 0..pages, empty(options.execute));
+        self.allow_filling(&mut region, 0..pages);
         if !options.overcommit {
             return Ok(Arc::new(region));
         }
         let koid = region.koid;
         let state = region.state_mut();
         let family = state.reserve.family(koid, state.claims);
-        state.reserve = Reserve::Family {
-            family: family.clone(),
-            overcommitted: true,
-        };
-        // What a snapshot of it will claim, though it claims nothing itself.
-        state.claims += pages;
         if family.prepare().is_err() {
             self.destroy_region(&region);
             return Err(Error::NoMemory);
         }
+        state.reserve = Reserve::Family {
+            family: family.clone(),
+            overcommitted: true,
+        };
+        // What its snapshots need that do not overcommit.
+        state.claims += pages;
         let region = Arc::new(region);
         family.leave_claims(&region);
         Ok(region)
     }
 
-    /// Fills the pages of a region that nobody knows yet.
-    fn fill_all(&self, region: &mut Region, pages: u64, empty: EntryFlags) -> Result<(), Error> {
-        let flags = owned_flags(empty);
-        for page in 0..pages {
-            let Some(frame) = self.take_page(region.node) else {
-                self.destroy_region(region);
-                return Err(Error::NoMemory);
-            };
-            let state = region.state_mut();
-            let (table, index) = state.entry_of(0, page);
-            self.machine.store(table, index, Entry::new(frame, flags));
-            state.leaf_mut((page / LEAF_PAGES) as usize).present += 1;
-            state.reserve.take(1);
+    /// Fills the pages of a region that nobody knows yet, where no large leaf has them.
+    fn fill_all(&self, region: &mut Region) -> Result<(), Error> {
+        let (pages, node) = (region.pages, region.node);
+        let flags = owned_flags(EMPTY);
+        let State { views, reserve, .. } = region.state_mut();
+        for (number, leaf) in views[0].iter_mut().enumerate() {
+            let Some(table) = leaf.table() else { continue };
+            let count = (pages - number as u64 * LEAF_PAGES).min(LEAF_PAGES);
+            for index in 0..count as usize {
+                // A promise is always kept.
+                let frame = self.take_page(node).ok_or(Error::NoMemory)?;
+                self.machine.store(table, index, Entry::new(frame, flags));
+            }
+            leaf.present = count as u16;
+            reserve.take(count);
         }
         Ok(())
     }
@@ -321,24 +311,33 @@ impl<M: Machine> Memory<M> {
         let holes = LEAF_PAGES.checked_sub(pages).ok_or(Error::TooLarge)?;
         let len = LEAF_PAGES * PAGE_SIZE;
         let mut region = self.build(RegionKind::Anonymous, len, 1, pages, None)?;
-        self.allow_filling(&mut region, holes..LEAF_PAGES, empty(false));
+        self.allow_filling(&mut region, holes..LEAF_PAGES);
         Ok(Arc::new(region))
     }
 
     /// Makes pages of a new region ones that are zeroed memory at their first touch.
-    fn allow_filling(&self, region: &mut Region, pages: Range<u64>, empty: EntryFlags) {
+    fn allow_filling(&self, region: &mut Region, pages: Range<u64>) {
         let state = region.state_mut();
         for page in pages {
-            let (table, index) = state.entry_of(0, page);
-            self.machine.store(table, index, Entry::empty(empty));
+            self.store_page(state, 0, page, Entry::empty(EMPTY));
         }
     }
 
-    /// How many of its leaf tables another region has too.
-    pub fn shared_leaf_tables(&self, region: &Region) -> u64 {
+    /// Every leaf that a region holds, by its first frame, and whether it is a large one. For audits.
+    pub fn for_each_leaf(&self, region: &Region, mut each: impl FnMut(Frame, bool)) {
         let state = region.lock();
-        let leaves = state.views.iter().flatten();
-        leaves.filter(|leaf| !self.owns(leaf)).count() as u64
+        for leaf in state.views.iter().flatten() {
+            each(leaf.first_frame(), leaf.is_large());
+        }
+    }
+
+    /// How many of its leaves are large, and how many another region has, or has had, too.
+    pub fn large_and_shared_leaves(&self, region: &Region) -> (u64, u64) {
+        let state = region.lock();
+        let leaves = || state.views.iter().flatten();
+        let large = leaves().filter(|leaf| leaf.is_large()).count();
+        let shared = leaves().filter(|leaf| !self.owns(leaf)).count();
+        (large as u64, shared as u64)
     }
 
     /// Unmaps a region everywhere, waits until no CPU can reach it, and returns its memory.
@@ -351,11 +350,19 @@ impl<M: Machine> Memory<M> {
     pub(crate) fn end_region(&self, region: &Region, lost: bool) {
         let mut state = region.lock();
         if state.destroyed {
+            // What was lost has kept its mappings.
+            if !lost {
+                self.detach_locked(&mut state, |_| true);
+            }
             return;
         }
         state.destroyed = true;
         state.lost = lost;
-        self.clear_attachments(&mut state, |_| true);
+        if lost {
+            self.empty_attachments(&state);
+        } else {
+            self.clear_attachments(&mut state, |_| true);
+        }
         let owned = (
             core::mem::take(&mut state.views),
             core::mem::take(&mut state.fixed),
@@ -368,7 +375,7 @@ impl<M: Machine> Memory<M> {
 
         let mut freed = 0;
         for leaf in views.into_iter().flatten() {
-            freed += self.leave_leaf(leaf, !region.is_lazy(), Budget::Open);
+            freed += self.leave_leaf(leaf, !region.is_lazy());
         }
         for frame in fixed {
             self.leave_page(Page::from_edge(frame));
@@ -387,45 +394,47 @@ impl<M: Machine> Memory<M> {
         frames: u64,
         node: Option<usize>,
     ) -> Result<Region, Error> {
+        self.build_leaves(kind, len, view_count, frames, node, false)
+    }
+
+    /// The same, with `large` leaves where 2 MiB are asked for and there in one piece. The table that
+    /// such a leaf may need one day is promised with the rest.
+    fn build_leaves(
+        &self,
+        kind: RegionKind,
+        len: u64,
+        view_count: usize,
+        frames: u64,
+        node: Option<usize>,
+        large: bool,
+    ) -> Result<Region, Error> {
         let pages = pages_for(len)?;
         let leaves = pages.div_ceil(LEAF_PAGES) as usize;
-        let tables = (leaves * view_count) as u64;
-        if !self.machine.reserve(tables + frames) {
+        let mut views = room_for(view_count)?;
+        for _ in 0..view_count {
+            views.push(room_for(leaves)?);
+        }
+        let claims = (leaves * view_count) as u64 + frames;
+        if !self.machine.reserve(claims) {
             return Err(Error::NoMemory);
         }
-        let mut views = Vec::new();
-        let mut missing = tables;
-        let made = (|| {
-            views.try_reserve_exact(view_count)?;
-            for _ in 0..view_count {
-                let mut view = Vec::new();
-                view.try_reserve_exact(leaves)?;
-                views.push(view);
-            }
-            Ok::<(), alloc::collections::TryReserveError>(())
-        })()
-        .is_ok();
-        if made {
-            for view in &mut views {
-                for _ in 0..leaves {
-                    let Ok(table) = self.allocate_table(Budget::Reserved) else {
-                        break;
-                    };
-                    self.machine.meta(table).set_owners(1);
-                    view.push(Leaf::new(table, 0));
-                    missing -= 1;
-                }
+        let mut promised = claims;
+        for view in &mut views {
+            for number in 0..leaves as u64 {
+                let full = pages - number * LEAF_PAGES >= LEAF_PAGES;
+                let leaf = match large && full {
+                    true => self.new_large_leaf(node),
+                    false => None,
+                };
+                promised -= if leaf.is_some() { LEAF_PAGES } else { 1 };
+                view.push(match leaf {
+                    Some(leaf) => leaf,
+                    None => self.new_leaf()?,
+                });
             }
         }
-        if missing > 0 {
-            for leaf in views.into_iter().flatten() {
-                self.leave_leaf(leaf, true, Budget::Open);
-            }
-            self.machine.unreserve(missing + frames);
-            return Err(Error::NoMemory);
-        }
-        let reserve = Reserve::Own { promised: frames };
-        Ok(self.assemble(kind, len, node, views, reserve, tables + frames))
+        let reserve = Reserve::Own { promised };
+        Ok(self.assemble(kind, len, node, views, reserve, claims))
     }
 
     /// A region of these parts, which only the caller knows.
@@ -464,6 +473,13 @@ impl<M: Machine> Memory<M> {
             ),
         }
     }
+}
+
+/// An empty vector with room for so many.
+pub(crate) fn room_for<T>(count: usize) -> Result<Vec<T>, Error> {
+    let mut vector = Vec::new();
+    let room = vector.try_reserve_exact(count);
+    room.map(|()| vector).map_err(|_| Error::NoMemory)
 }
 
 /// The pages that `len` bytes take.

@@ -6,7 +6,8 @@
 //! has drawn; no slot of any member can take more than one frame, so `claims − held` promises
 //! suffice whoever writes first. A member that overcommits brings no claims. While there is one,
 //! copies are paid out of open memory; when that runs out, it is the overcommitted member that is
-//! lost (rule S14), never the write of another.
+//! lost (rule S14), never the write of another. Whatever happens, `promised + held` is at least
+//! `claims`: frames that would bring the sum below it become promises when they are freed.
 //!
 //! Only frames that may be written count. What nobody can write is never copied.
 
@@ -68,16 +69,27 @@ impl Purse {
             .retain(|other| !core::ptr::eq(other.as_ptr(), member));
     }
 
-    /// Gives up what no member can need any more. Whose the held frames are is not known while a
-    /// member overcommits; its own count for nothing.
+    /// Gives up what no member can need any more. What members that overcommit hold may be the one
+    /// frame of a slot of another, which then needs a promise again.
     fn settle(&mut self, machine: &impl Machine) {
-        let needed = match self.overcommitted.is_empty() {
-            true => self.claims.saturating_sub(self.held),
-            false => self.claims,
+        let held = match self.overcommitted.is_empty() {
+            true => self.held,
+            false => 0,
         };
+        let needed = self.claims.saturating_sub(held);
         let surplus = self.promised.saturating_sub(needed);
         self.promised -= surplus;
         machine.unreserve(surplus);
+    }
+
+    /// Takes one frame of open memory for a member that has claims, or names the member that has to
+    /// be lost for it.
+    fn draw_open(&mut self, machine: &impl Machine) -> Result<(), Dry> {
+        if machine.reserve(1) {
+            return Ok(());
+        }
+        let victim = self.overcommitted.iter().find_map(Weak::upgrade);
+        Err(victim.map_or(Dry::Contended, Dry::Lose))
     }
 }
 
@@ -139,7 +151,12 @@ impl Reserve {
                 overcommitted: false,
             } => {
                 let mut purse = family.purse.lock();
-                purse.promised = purse.promised.checked_sub(1).ok_or(Dry::Contended)?;
+                match purse.promised.checked_sub(1) {
+                    Some(rest) => purse.promised = rest,
+                    // The page's own frame may have been left to a member that overcommits.
+                    None if purse.overcommitted.is_empty() => return Err(Dry::Contended),
+                    None => purse.draw_open(machine)?,
+                }
                 purse.held += 1;
             }
             Reserve::Family { family, .. } => {
@@ -162,39 +179,12 @@ impl Reserve {
             return self.draw(machine);
         };
         let mut purse = family.purse.lock();
-        if !purse.overcommitted.is_empty() {
-            if machine.reserve(1) {
-                purse.held += 1;
-                return Ok(());
-            }
-            if let Some(victim) = purse.overcommitted.iter().find_map(Weak::upgrade) {
-                return Err(Dry::Lose(victim));
-            }
-        }
-        purse.promised = purse.promised.checked_sub(1).ok_or(Dry::Contended)?;
-        purse.held += 1;
-        Ok(())
-    }
-
-    /// Promises anew what pages need that are about to be emptied while a relative keeps their
-    /// frames. One that overcommits brought no promise along that could be drawn on instead.
-    pub(crate) fn renew(&mut self, machine: &impl Machine, count: u64) -> Result<(), Dry> {
-        let Reserve::Family {
-            family,
-            overcommitted: false,
-        } = self
-        else {
-            return Ok(());
-        };
-        let mut purse = family.purse.lock();
         if purse.overcommitted.is_empty() {
-            return Ok(());
+            purse.promised = purse.promised.checked_sub(1).ok_or(Dry::Contended)?;
+        } else {
+            purse.draw_open(machine)?;
         }
-        if !machine.reserve(count) {
-            let victim = purse.overcommitted.iter().find_map(Weak::upgrade);
-            return Err(victim.map_or(Dry::Contended, Dry::Lose));
-        }
-        purse.promised += count;
+        purse.held += 1;
         Ok(())
     }
 
@@ -213,7 +203,7 @@ impl Reserve {
             } => {
                 let mut purse = family.purse.lock();
                 purse.held -= 1;
-                if *overcommitted {
+                if *overcommitted && purse.promised + purse.held >= purse.claims {
                     return Budget::Open;
                 }
                 purse.promised += 1;
@@ -225,22 +215,16 @@ impl Reserve {
         }
     }
 
-    /// How frames that the region frees while it lives are to be freed: its promises are renewed.
-    pub(crate) fn budget(&self) -> Budget {
-        if self.is_overcommitted() {
-            Budget::Open
-        } else {
-            Budget::Reserved
-        }
-    }
-
-    /// Counts frames of a family that were freed with that budget.
-    pub(crate) fn note_freed(&mut self, freed: u64, budget: Budget) {
-        if let Reserve::Family { family, .. } = self {
-            let mut purse = family.purse.lock();
-            purse.held -= freed;
-            if budget == Budget::Reserved {
+    /// Counts frames that a leaf took along, which were freed as promises: others could take what is
+    /// open before a member needs it again.
+    pub(crate) fn note_freed(&mut self, machine: &impl Machine, freed: u64) {
+        match self {
+            Reserve::Own { promised } => *promised += freed,
+            Reserve::Family { family, .. } => {
+                let mut purse = family.purse.lock();
+                purse.held -= freed;
                 purse.promised += freed;
+                purse.settle(machine);
             }
         }
     }
@@ -272,16 +256,19 @@ impl Reserve {
     }
 
     /// What `member` leaves behind, which ends, has these claims, and has freed so many of the frames
-    /// that count.
+    /// that count, as promises.
     pub(crate) fn end(&mut self, machine: &impl Machine, member: &Region, claims: u64, freed: u64) {
         match self {
-            Reserve::Own { promised } => machine.unreserve(core::mem::take(promised)),
+            Reserve::Own { promised } => {
+                machine.unreserve(core::mem::take(promised) + freed);
+            }
             Reserve::Family {
                 family,
                 overcommitted,
             } => {
                 let mut purse = family.purse.lock();
                 purse.held -= freed;
+                purse.promised += freed;
                 if *overcommitted {
                     purse.strike(member);
                 } else {

@@ -11,10 +11,13 @@
 //! either the initiator sees the bit, or the CPU's page walks see the new entries.
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use core::mem;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::Ordering;
 
-use abi::limits::MAX_CPUS;
+use static_assertions::assert_not_impl_any;
 
+use crate::sync::{AtomicU32, AtomicU64, CPUS, fence};
 use crate::{AddressSpace, CpuSet, Machine, Memory};
 
 /// Pages that a request can name one by one; more than that is [`Plan::Full`].
@@ -32,6 +35,9 @@ pub enum Plan {
     },
     /// Forget everything of the user half.
     Full,
+    /// Forget nothing: only be interrupted. What the CPU did before is visible to who has waited,
+    /// and what the waiting one did before is visible to what the CPU does next (rule S11).
+    Barrier,
 }
 
 impl Plan {
@@ -51,6 +57,7 @@ const ANY_SPACE: u64 = 0;
 const SWITCHING: u64 = u64::MAX;
 
 const KIND_FULL: u32 = u32::MAX;
+const KIND_BARRIER: u32 = u32::MAX - 1;
 
 /// Turns of waiting after which a build with debug assertions gives up: minutes, where a shootdown
 /// takes microseconds.
@@ -62,7 +69,7 @@ const PATIENCE: u64 = 1 << 30;
 struct Request {
     space: AtomicU64,
     va: AtomicU64,
-    /// The number of pages, or the one that stands for everything.
+    /// The number of pages, or one that stands for another plan.
     kind: AtomicU32,
     pending: AtomicU64,
 }
@@ -85,7 +92,7 @@ pub(crate) struct Shootdown {
 
 impl Shootdown {
     pub(crate) fn new() -> Shootdown {
-        let cpus = || 0..MAX_CPUS;
+        let cpus = || 0..CPUS;
         let request = |_| Request {
             space: AtomicU64::new(ANY_SPACE),
             va: AtomicU64::new(0),
@@ -104,7 +111,49 @@ impl Shootdown {
     }
 }
 
-/// Something that a CPU may still reach through a translation that it has cached.
+/// Something that a CPU may still reach through a translation that it has cached. It comes out only
+/// of [`wait`](Stale::wait), and only `mm` makes one.
+///
+/// ```
+/// fn wait<T, M: mm::Machine>(stale: mm::Stale<T>, memory: &mm::Memory<M>) -> T {
+///     stale.wait(memory)
+/// }
+/// ```
+///
+/// It can't be opened:
+/// ```compile_fail,E0616
+/// fn open<T>(stale: mm::Stale<T>) -> T {
+///     stale.held
+/// }
+/// ```
+/// nor looked into:
+/// ```compile_fail,E0614
+/// fn look<T: Copy>(stale: mm::Stale<T>) -> T {
+///     *stale
+/// }
+/// ```
+/// nor doubled, to wait for one and open the other:
+/// ```compile_fail,E0382
+/// fn double<T, M: mm::Machine>(stale: mm::Stale<T>, memory: &mm::Memory<M>) -> (T, T) {
+///     (stale.wait(memory), stale.wait(memory))
+/// }
+/// ```
+/// nor made elsewhere, around what nobody waits for:
+/// ```compile_fail,E0624
+/// fn forge(space: &mm::AddressSpace) -> mm::Stale<()> {
+///     mm::Stale::in_space((), space, mm::Plan::Barrier)
+/// }
+/// ```
+/// and who forgets it is told:
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// fn forget(make: impl FnOnce() -> mm::Stale<()>) {
+///     make();
+/// }
+/// ```
+///
+/// Dropping one loses what it holds, for the frames behind it can be neither freed nor used: with
+/// debug assertions that is a panic.
 #[must_use = "what is stale must be waited for before it is used again"]
 #[derive(Debug)]
 pub struct Stale<T> {
@@ -112,18 +161,29 @@ pub struct Stale<T> {
     space: u64,
     plan: Plan,
     targets: CpuSet,
+    unwaited: Unwaited,
+}
+
+assert_not_impl_any!(
+    Stale<alloc::vec::Vec<u8>>: Clone, Copy, Deref, DerefMut, AsRef<alloc::vec::Vec<u8>>,
+    AsMut<alloc::vec::Vec<u8>>, Into<alloc::vec::Vec<u8>>, IntoIterator, Default
+);
+
+/// Complains when it is dropped.
+#[derive(Debug)]
+struct Unwaited;
+
+impl Drop for Unwaited {
+    fn drop(&mut self) {
+        debug_assert!(false, "what is stale was dropped, and nobody waited for it");
+    }
 }
 
 impl<T> Stale<T> {
     /// After an edit of the entries of one space.
     pub(crate) fn in_space(held: T, space: &AddressSpace, plan: Plan) -> Stale<T> {
-        fence(Ordering::SeqCst);
-        Stale {
-            held,
-            space: space.koid(),
-            plan,
-            targets: space.active(),
-        }
+        edit_before_look();
+        Stale::of(held, space.koid(), plan, space.active())
     }
 
     /// After an edit of the entries of several spaces: one round for all of them.
@@ -131,55 +191,114 @@ impl<T> Stale<T> {
         held: T,
         spaces: impl Iterator<Item = &'a AddressSpace>,
     ) -> Stale<T> {
-        fence(Ordering::SeqCst);
+        Stale::in_spaces_range(held, spaces, Plan::Full)
+    }
+
+    /// The same where every space has what was edited at the addresses of one plan.
+    pub(crate) fn in_spaces_range<'a>(
+        held: T,
+        spaces: impl Iterator<Item = &'a AddressSpace>,
+        plan: Plan,
+    ) -> Stale<T> {
+        edit_before_look();
         let targets = spaces.fold(CpuSet::EMPTY, |set, space| set.union(space.active()));
+        Stale::of(held, ANY_SPACE, plan, targets)
+    }
+
+    fn of(held: T, space: u64, plan: Plan, targets: CpuSet) -> Stale<T> {
         Stale {
             held,
-            space: ANY_SPACE,
-            plan: Plan::Full,
+            space,
+            plan,
             targets,
+            unwaited: Unwaited,
         }
     }
 
     /// Makes every CPU that could have cached an old entry forget it, waits until all have, and
     /// hands out what was held.
     ///
-    /// Call it from thread context, on one CPU throughout, one call at a time a CPU.
+    /// Call it from thread context, on one CPU throughout, one call at a time a CPU. Interrupts may
+    /// be off: what others ask of this CPU is served meanwhile.
     pub fn wait<M: Machine>(self, memory: &Memory<M>) -> T {
-        memory.broadcast(self.space, self.plan, self.targets);
-        self.held
+        let Stale {
+            held,
+            space,
+            plan,
+            targets,
+            unwaited,
+        } = self;
+        mem::forget(unwaited);
+        memory.broadcast(space, plan, targets);
+        held
+    }
+}
+
+#[cfg(loom)]
+impl<T> Stale<T> {
+    /// For a model, which edits entries of its own.
+    pub fn model(held: T, space: &AddressSpace, plan: Plan) -> Stale<T> {
+        Stale::in_space(held, space, plan)
+    }
+
+    /// The same for several spaces.
+    pub fn model_of_all(held: T, spaces: &[&AddressSpace], plan: Plan) -> Stale<T> {
+        Stale::in_spaces_range(held, spaces.iter().copied(), plan)
+    }
+}
+
+/// Between the edit of an entry and the look at who is active.
+fn edit_before_look() {
+    if !cfg!(sabotage = "shootdown_fence_missing") {
+        // SYNC(space.active): pairs with the locked instruction of `AddressSpace::enter`.
+        fence(Ordering::SeqCst);
     }
 }
 
 impl<M: Machine> Memory<M> {
     /// Does what other CPUs ask of this one. The handler of the shootdown interrupt calls it, and
-    /// every loop that waits with interrupts off has to.
+    /// every loop that waits with interrupts off has to. It takes no lock and allocates nothing.
+    #[inline]
     pub fn serve(&self) {
         let me = self.machine.current();
         let inbox = &self.shootdown.inboxes[me];
+        // A look that takes the line from nobody, for loops that wait.
+        if inbox.callers.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         // SYNC(shootdown.request): the request that belongs to a bit is visible with it.
         let callers = CpuSet(inbox.callers.swap(0, Ordering::Acquire));
         for caller in callers.iter() {
             let request = &self.shootdown.requests[caller];
+            let acknowledge = || {
+                // SYNC(shootdown.acknowledge): the flush is done before the bit is clear.
+                request.pending.fetch_and(!(1 << me), Ordering::Release);
+            };
+            if cfg!(sabotage = "acknowledge_before_flush") {
+                acknowledge();
+            }
             let space = request.space.load(Ordering::Relaxed);
             let loaded = inbox.loaded.load(Ordering::Relaxed);
             if space == ANY_SPACE || loaded == space || loaded == SWITCHING {
                 self.execute(match request.kind.load(Ordering::Relaxed) {
                     KIND_FULL => Plan::Full,
+                    KIND_BARRIER => Plan::Barrier,
                     count => Plan::Pages {
                         va: request.va.load(Ordering::Relaxed),
                         count,
                     },
                 });
             }
-            fence(Ordering::SeqCst);
-            // SYNC(shootdown.acknowledge): the flush is done before the bit is clear.
-            request.pending.fetch_and(!(1 << me), Ordering::Release);
+            if !cfg!(sabotage = "acknowledge_before_flush") {
+                acknowledge();
+            }
         }
     }
 
     /// Makes `to` the space that the current CPU translates by; `None` stands for the kernel's own
     /// tables, `root` for their or its top. `from` is what was loaded before.
+    ///
+    /// With interrupts off.
     pub fn switch_space(
         &self,
         from: Option<&AddressSpace>,
@@ -188,18 +307,22 @@ impl<M: Machine> Memory<M> {
     ) {
         let me = self.machine.current();
         let (root, koid) = match to {
-            Some(space) => {
-                space.enter(me);
-                (space.root(), space.koid())
-            }
+            Some(space) => (space.root(), space.koid()),
             None => (kernel_root, ANY_SPACE),
         };
+        let enter = || to.into_iter().for_each(|space| space.enter(me));
+        if !cfg!(sabotage = "root_loaded_before_active_bit") {
+            enter();
+        }
         // A request may arrive on either side of the load, and the CPU may cache translations by
         // the new root right after it.
         let loaded = &self.shootdown.inboxes[me].loaded;
         loaded.store(SWITCHING, Ordering::Relaxed);
         self.machine.load_root(root);
         loaded.store(koid, Ordering::Relaxed);
+        if cfg!(sabotage = "root_loaded_before_active_bit") {
+            enter();
+        }
         if let Some(space) = from
             && space.koid() != koid
         {
@@ -220,9 +343,15 @@ impl<M: Machine> Memory<M> {
         }
         let request = &self.shootdown.requests[me];
         if !others.is_empty() {
+            debug_assert_eq!(
+                request.pending.load(Ordering::Relaxed),
+                0,
+                "CPU {me} starts a shootdown in the middle of another"
+            );
             let (kind, va) = match plan {
                 Plan::Pages { va, count } => (count, va),
                 Plan::Full => (KIND_FULL, 0),
+                Plan::Barrier => (KIND_BARRIER, 0),
             };
             request.space.store(space, Ordering::Relaxed);
             request.va.store(va, Ordering::Relaxed);
@@ -254,6 +383,7 @@ impl<M: Machine> Memory<M> {
         }
     }
 
+    #[inline]
     fn execute(&self, plan: Plan) {
         match plan {
             Plan::Pages { va, count } => {
@@ -263,6 +393,7 @@ impl<M: Machine> Memory<M> {
                 }
             }
             Plan::Full => self.machine.flush_all(),
+            Plan::Barrier => fence(Ordering::SeqCst),
         }
     }
 }

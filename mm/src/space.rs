@@ -7,12 +7,13 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::ops::{Bound, Range};
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::Error;
 use abi::limits::{LEAF_SIZE, USER_END, USER_START};
 
 use crate::lock::{Lock, Rank};
+use crate::sync::AtomicU64;
 use crate::{
     Budget, CpuId, CpuSet, Entry, EntryFlags, Frame, FrameState, Machine, Mapping, Memory,
 };
@@ -58,6 +59,29 @@ impl AddressSpace {
     /// How many mappings it has.
     pub fn mapping_count(&self) -> usize {
         self.mappings.lock().by_va.len()
+    }
+
+    /// A space for a model, which has the tables.
+    #[cfg(loom)]
+    pub fn model(koid: u64, root: Frame) -> AddressSpace {
+        AddressSpace::new(koid, root, USER_START)
+    }
+
+    fn new(koid: u64, root: Frame, base: u64) -> AddressSpace {
+        AddressSpace {
+            koid,
+            root,
+            active: AtomicU64::new(0),
+            dead: AtomicU32::new(0),
+            mappings: Lock::new(
+                Rank::Mappings,
+                Mappings {
+                    by_va: BTreeMap::new(),
+                    base: base.clamp(USER_START, USER_END) & !(LEAF_SIZE - 1),
+                },
+            ),
+            tables: Lock::new(Rank::Tables, ()),
+        }
     }
 
     pub(crate) fn enter(&self, cpu: CpuId) {
@@ -156,20 +180,7 @@ impl<M: Machine> Memory<M> {
     pub fn create_space(&self, base: u64) -> Result<Arc<AddressSpace>, Error> {
         let root = self.allocate_table(Budget::Open)?;
         self.machine.init_root(root);
-        Ok(Arc::new(AddressSpace {
-            koid: self.next_koid(),
-            root,
-            active: AtomicU64::new(0),
-            dead: AtomicU32::new(0),
-            mappings: Lock::new(
-                Rank::Mappings,
-                Mappings {
-                    by_va: BTreeMap::new(),
-                    base: base.clamp(USER_START, USER_END) & !(LEAF_SIZE - 1),
-                },
-            ),
-            tables: Lock::new(Rank::Tables, ()),
-        }))
+        Ok(Arc::new(AddressSpace::new(self.next_koid(), root, base)))
     }
 
     /// Returns the page tables of a space in which nothing is mapped and that no CPU uses.

@@ -94,7 +94,7 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
-    /// A word for the kernel's command line, such as selfcheck, selfcheck=guard or selfcheck=panic; repeatable
+    /// A word for the kernel's command line, such as selfcheck, selfcheck=guard, selfcheck=panic, selfcheck=canary or measure; repeatable
     #[arg(long = "kernel", value_name = "WORD")]
     pub kernel_words: Vec<String>,
 

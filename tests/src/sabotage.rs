@@ -124,6 +124,38 @@ pub const ENTRIES: &[Entry] = &[
         test: "a_sleeping_consumer_is_always_woken",
         kind: Kind::Loom,
     },
+    Entry {
+        name: "shootdown_fence_missing",
+        takes_away: "the fence between an edit and the look at who is active",
+        package: "handover-mm",
+        file: "loom_shootdown",
+        test: "a_cpu_that_enters_sees_the_edit_or_is_waited_for",
+        kind: Kind::Loom,
+    },
+    Entry {
+        name: "acknowledge_before_flush",
+        takes_away: "the order of flush and acknowledgement",
+        package: "handover-mm",
+        file: "loom_shootdown",
+        test: "a_cpu_uses_what_it_has_cached_until_it_is_told_and_not_longer",
+        kind: Kind::Loom,
+    },
+    Entry {
+        name: "root_loaded_before_active_bit",
+        takes_away: "the order of the active bit and the load of a root",
+        package: "handover-mm",
+        file: "loom_shootdown",
+        test: "a_cpu_that_enters_sees_the_edit_or_is_waited_for",
+        kind: Kind::Loom,
+    },
+    Entry {
+        name: "lock_spin_does_not_serve",
+        takes_away: "the service of shootdowns while spinning for a lock",
+        package: "handover-tests",
+        file: "shootdown_waiting",
+        test: "a_cpu_that_spins_for_a_lock_with_interrupts_off_acknowledges",
+        kind: Kind::Host,
+    },
 ];
 
 /// What one run of a test came to.

@@ -115,7 +115,7 @@ fn named_tests(document: &str) -> (usize, Vec<String>) {
             && file.starts_with(|c: char| c.is_ascii_lowercase())
         {
             (file, test) == ("file", "test")
-                || ["tests/tests", "ring/tests", "tests/embed/tests"]
+                || ["tests/tests", "ring/tests", "mm/tests", "tests/embed/tests"]
                     .map(|directory| root.join(directory).join(format!("{file}.rs")))
                     .iter()
                     .any(|path| path.is_file() && has_test(&read(path), test))

@@ -35,7 +35,7 @@ fn a_creation_that_fails_takes_nothing() {
                 600 * 4096,
                 RegionOptions {
                     node: None,
-                    commit: commit,
+                    commit,
                     ..RegionOptions::default()
                 },
             )?;

@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, OnceLock};
 use handover_tests::boot::Boot;
 use handover_tests::build::{self, Guest, Profile};
 use handover_tests::demo;
-use handover_tests::machine::Machine;
+use handover_tests::machine::{InstructionCount, Machine};
 use handover_tests::options::{Job, MEASURE};
 use handover_tests::qemu::{Ending, Qemu, Run};
 use handover_tests::suite;
@@ -205,6 +205,23 @@ fn the_platform_passes_its_self_check_on_one_to_eight_cpus() {
             ..Machine::default()
         };
         let run = check_itself(machine, "selfcheck");
+        let said = run.transcript.lines().join("\n");
+        assert_eq!(run.ending, Ending::Status(33), "{said}");
+        assert!(said.ends_with("selfcheck: passed"), "{said}");
+    }
+}
+
+/// With instructions as the clock, and in parallel.
+#[test]
+fn four_cpus_that_all_take_away_at_once_with_interrupts_off_all_go_on() {
+    for instruction_count in [InstructionCount::On, InstructionCount::Off] {
+        let machine = Machine {
+            cpus: 4,
+            instruction_count,
+            kernel_words: vec!["selfcheck=shootdown".into()],
+            ..Machine::default()
+        };
+        let run = boot(Profile::GuestChecked, &machine, b"", &Job::Demo);
         let said = run.transcript.lines().join("\n");
         assert_eq!(run.ending, Ending::Status(33), "{said}");
         assert!(said.ends_with("selfcheck: passed"), "{said}");

@@ -70,6 +70,7 @@ impl Buddy {
 
     /// Puts a block in, together with every free buddy that it finds on the way up.
     pub(super) fn give(&mut self, meta: &[FrameMeta], mut number: u64, mut order: u32) {
+        debug_assert!(meta[number as usize].is_of(self.node));
         self.free += 1 << order;
         while order < MAX_ORDER && !cfg!(sabotage = "buddies_not_merged") {
             let buddy = number ^ 1 << order;

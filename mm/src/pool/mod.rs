@@ -132,11 +132,13 @@ impl FramePool {
     /// Takes a frame back that is in state [`FrameState::Free`] again.
     ///
     /// # Panics
-    /// When it is in the allocator already, as far as that can be seen.
+    /// When it is in the allocator already, as far as that can be seen; in builds with debug
+    /// assertions also when it is still counted as a leaf of 2 MiB.
     #[inline]
     pub fn free<M: Frames + Cpus>(&self, machine: &M, frame: Frame, budget: Budget) {
         let meta = self.meta(frame);
         debug_assert_eq!(meta.state(), FrameState::Free);
+        debug_assert!(!meta.is_counted(), "{frame:?} heads a leaf that is counted");
         if place(meta) != HELD {
             freed_twice(frame);
         }
@@ -182,9 +184,7 @@ impl FramePool {
             }
             return None;
         };
-        let head = &self.meta[first as usize];
-        set_next(head, 0);
-        head.set_counted(false);
+        set_next(&self.meta[first as usize], 0);
         if cfg!(debug_assertions) {
             for number in first..first + (1 << order) {
                 set_place(&self.meta[number as usize], HELD);
@@ -215,7 +215,9 @@ impl FramePool {
             order <= MAX_ORDER && begin.trailing_zeros() >= order,
             "{first:?} is not the first of a run of order {order}"
         );
-        let node = self.meta(first).node();
+        let head = self.meta(first);
+        head.set_counted(false);
+        let node = head.node();
         for number in begin..begin + (1 << order) {
             let frame = Frame::from_number(number);
             let meta = self.meta(frame);
@@ -332,11 +334,15 @@ impl FramePool {
         }
     }
 
-    /// Gives frames back to their node.
+    /// Gives what a CPU has kept back to its node.
     fn give_stack(&self, mut stack: Stack) {
+        let Some(first) = stack.pop(self.meta) else {
+            return;
+        };
+        let mut buddy = self.nodes[self.meta[first as usize].node()].lock();
+        buddy.give(self.meta, first, 0);
         while let Some(number) = stack.pop(self.meta) {
-            let node = self.meta[number as usize].node();
-            self.nodes[node].lock().give(self.meta, number, 0);
+            buddy.give(self.meta, number, 0);
         }
     }
 

@@ -63,21 +63,32 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
     let promised: u64 = promised.values().sum();
     assert_eq!(counts.available + promised, counts.free, "promises");
 
-    let held_leaves: u64 = regions
-        .iter()
-        .filter(|region| !region.is_lost())
-        .map(|region| {
-            let views = 1 + u64::from(region.kind() == RegionKind::Ring);
-            region.leaf_count() as u64 * views
-        })
-        .sum();
-    let owners = |frame: Frame| u64::from(machine.meta(frame).owners());
-    let tables = frames(memory).filter(|frame| machine.meta(*frame).state() == FrameState::Table);
-    let leaf_owners: u64 = tables.map(owners).sum();
-    assert_eq!(held_leaves, leaf_owners, "owners of leaf tables");
+    // The owners of leaves, counted anew.
+    let mut tables_held: HashMap<Frame, u32> = HashMap::new();
+    let mut large_held: HashMap<Frame, u32> = HashMap::new();
+    for region in regions {
+        memory.for_each_leaf(region, |frame, large| {
+            let held = if large {
+                &mut large_held
+            } else {
+                &mut tables_held
+            };
+            *held.entry(frame).or_default() += 1;
+        });
+    }
+    let owners = |frame: Frame| machine.meta(frame).owners();
+    for (table, held) in &tables_held {
+        assert_eq!(owners(*table), *held, "owners of leaf table {table:?}");
+    }
+    for (first, held) in &large_held {
+        let owners = machine.meta(*first).leaf_owners();
+        assert_eq!(owners, *held, "owners of the large leaf at {first:?}");
+    }
     let leaf_tables = frames(memory)
         .filter(|frame| machine.meta(*frame).state() == FrameState::Table && owners(*frame) > 0)
-        .count() as u64;
+        .count();
+    assert_eq!(tables_held.len(), leaf_tables, "leaf tables");
+    let leaf_tables = leaf_tables as u64;
     let upper_tables: u64 = spaces.iter().map(|space| upper(memory, space.root())).sum();
     assert_eq!(leaf_tables + upper_tables, counts.tables, "page tables");
 
@@ -86,11 +97,11 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
         .flat_map(|region| (0..).map_while(|index| region.fixed_frame(index)))
         .collect();
     // What others allow is for their mappings to say.
-    let images: Vec<Frame> = regions
-        .iter()
-        .filter(|region| region.kind() == RegionKind::Image)
-        .flat_map(|region| (0..).map_while(|leaf| region.leaf_table(0, leaf)))
-        .collect();
+    let mut images: Vec<Frame> = Vec::new();
+    let of_images = |region: &&Arc<Region>| region.kind() == RegionKind::Image;
+    for region in regions.iter().filter(of_images) {
+        memory.for_each_leaf(region, |frame, _| images.push(frame));
+    }
     let mut reached: HashMap<Frame, u32> = HashMap::new();
     for table in frames(memory) {
         let meta = machine.meta(table);
@@ -112,6 +123,11 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
                 let by_pages = images.contains(&table);
                 assert!(!by_pages || entry.has(EntryFlags::NO_EXECUTE), "W and X");
             }
+        }
+    }
+    for first in large_held.keys() {
+        for number in first.number()..first.number() + 512 {
+            *reached.entry(Frame::from_number(number)).or_default() += 1;
         }
     }
     for frame in frames(memory) {
@@ -143,9 +159,15 @@ fn audit_tlbs(memory: &Memory) {
                 part << 21
             );
         }
-        for (page, cached) in &tlb.pages {
-            let now = walk(root, page << 12, &load)
-                .and_then(|leaf| below(leaf, load(leaf.frame, *page as usize & 511)));
+        let large = tlb.large.iter().flat_map(|(part, cached)| {
+            (part << 9..(part + 1) << 9).map(move |page| (page, cached.of_page(page)))
+        });
+        let small = tlb.pages.iter().map(|(page, cached)| (*page, *cached));
+        for (page, cached) in small.chain(large) {
+            let now = walk(root, page << 12, &load).and_then(|leaf| match leaf.large {
+                true => Some(leaf.of_page(page)),
+                false => below(leaf, load(leaf.frame, page as usize & 511)),
+            });
             assert!(
                 now.is_some_and(
                     |now| now.frame == cached.frame && cached.allowed.within(now.allowed)
@@ -168,8 +190,18 @@ fn upper(memory: &Memory, root: Frame) -> u64 {
         count += 1;
         for directory in children(pdpt, 0..512) {
             count += 1;
-            for leaf in children(directory, 0..512) {
+            for index in 0..512 {
+                let entry = machine.entry(directory, index);
+                let Some(leaf) = entry.frame() else { continue };
                 let meta = machine.meta(leaf);
+                if entry.has(EntryFlags::LARGE) {
+                    assert_eq!(meta.state(), FrameState::Region, "{leaf:?} is attached");
+                    let owners = meta.leaf_owners();
+                    assert!(owners > 0, "{leaf:?} is attached and nobody's");
+                    let writable = entry.has(EntryFlags::WRITABLE);
+                    assert!(!writable || owners == 1 && !meta.is_counted());
+                    continue;
+                }
                 assert_eq!(meta.state(), FrameState::Table, "{leaf:?} is attached");
                 assert!(meta.owners() > 0, "{leaf:?} is attached and nobody's");
             }

@@ -17,6 +17,7 @@
 mod arena;
 mod audit;
 mod cpu;
+mod interrupts;
 mod machine;
 mod platform;
 mod program;
@@ -27,6 +28,7 @@ mod view;
 
 pub use audit::{Counts, audit, counts};
 pub use cpu::{current_cpu, on_cpu};
+pub use interrupts::without_interrupts;
 pub use machine::{Config, FakeMachine, start};
 pub use platform::{FakeProcess, FakeTask, start_ipc};
 pub use program::{Memory, enter, load, store, touch};

@@ -9,7 +9,7 @@ use mm::{
 };
 
 use crate::arena::Arena;
-use crate::tlb::{Access, PageFault, Tlb};
+use crate::tlb::{Access, PageFault, Tlb, walk};
 use crate::{Memory, on_cpu, ranks};
 
 /// What machine to build.
@@ -50,6 +50,9 @@ pub(crate) struct FakeCpu {
     pub(crate) space: Mutex<Option<Arc<AddressSpace>>>,
     /// Turns that it has waited since it last sent an interrupt.
     pub(crate) turns: AtomicU64,
+    pub(crate) kicks: AtomicU64,
+    pub(crate) page_flushes: AtomicU64,
+    pub(crate) full_flushes: AtomicU64,
 }
 
 /// A machine in which every translation stays cached until it is flushed.
@@ -60,6 +63,8 @@ pub struct FakeMachine {
     pub(crate) cpus: Vec<FakeCpu>,
     /// The CPUs that have an interrupt pending.
     pub(crate) pending: AtomicU64,
+    /// The CPUs that take none.
+    pub(crate) masked: AtomicU64,
     handler: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub(crate) random: Mutex<fastrand::Rng>,
     /// Calls that take memory until one fails; negative for never.
@@ -69,7 +74,14 @@ pub struct FakeMachine {
     pub(crate) while_waiting: Mutex<Option<Hook>>,
     pub(crate) after_root_load: Mutex<Option<Hook>>,
     pub(crate) before_park: Mutex<Option<Hook>>,
+    pub(crate) while_zeroing: Mutex<Option<Hook>>,
+    /// The entry whose next load is followed by the hook below; [`NO_ENTRY`] for none.
+    pub(crate) awaited_entry: AtomicU64,
+    pub(crate) after_entry_load: Mutex<Option<Hook>>,
 }
+
+/// No entry has this address.
+const NO_ENTRY: u64 = u64::MAX;
 
 /// A machine and the memory on it, with the interrupt of each CPU connected.
 pub fn start(config: Config) -> Arc<Memory> {
@@ -105,6 +117,7 @@ impl FakeMachine {
                 .take(config.cpus)
                 .collect(),
             pending: AtomicU64::new(0),
+            masked: AtomicU64::new(0),
             handler: OnceLock::new(),
             random: Mutex::new(fastrand::Rng::with_seed(config.seed)),
             failing: AtomicI64::new(-1),
@@ -113,6 +126,9 @@ impl FakeMachine {
             while_waiting: Mutex::new(None),
             after_root_load: Mutex::new(None),
             before_park: Mutex::new(None),
+            while_zeroing: Mutex::new(None),
+            awaited_entry: AtomicU64::new(NO_ENTRY),
+            after_entry_load: Mutex::new(None),
         };
         let nodes = config.nodes as u64;
         for node in 0..nodes {
@@ -209,8 +225,44 @@ impl FakeMachine {
         *lock(&self.before_park) = Some(Box::new(hook));
     }
 
+    /// Sets what others do while a CPU fills a frame with zeros, which it does without a lock.
+    pub fn set_while_zeroing(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
+        *lock(&self.while_zeroing) = Some(Box::new(hook));
+    }
+
+    /// Sets what others do, once, between the next load of the entry that translates `va` for a CPU
+    /// and what is made of it.
+    ///
+    /// # Panics
+    /// When no leaf table is attached there.
+    pub fn set_after_entry_load(
+        &self,
+        cpu: CpuId,
+        va: u64,
+        hook: impl FnMut(&FakeMachine) + Send + 'static,
+    ) {
+        let root = lock(&self.cpus[cpu].tlb).root.expect("a root is loaded");
+        let leaf = walk(root, va, &|table, index| self.entry(table, index));
+        let table = leaf.expect("a leaf table is attached").frame;
+        *lock(&self.after_entry_load) = Some(Box::new(hook));
+        self.awaited_entry
+            .store(entry_address(table, page_index(va)), Ordering::Release);
+    }
+
+    /// After the load of an entry.
+    pub(crate) fn entry_loaded(&self, table: Frame, index: usize) {
+        let address = entry_address(table, index);
+        if self.awaited_entry.load(Ordering::Acquire) == address {
+            self.awaited_entry.store(NO_ENTRY, Ordering::Release);
+            self.run_hook(&self.after_entry_load);
+        }
+    }
+
     /// Sets no hook any more.
     pub fn clear_hooks(&self) {
+        self.awaited_entry.store(NO_ENTRY, Ordering::Release);
+        *lock(&self.after_entry_load) = None;
+        *lock(&self.while_zeroing) = None;
         *lock(&self.while_waiting) = None;
         *lock(&self.after_root_load) = None;
         *lock(&self.before_park) = None;
@@ -289,10 +341,26 @@ impl FakeMachine {
         }
     }
 
-    /// Lets a CPU run its interrupt handler, if an interrupt is pending for it.
+    /// How often a CPU was asked to interrupt its work.
+    pub fn kicks(&self, cpu: CpuId) -> u64 {
+        self.cpus[cpu].kicks.load(Ordering::Relaxed)
+    }
+
+    /// How often a CPU was told to forget one page, and how often everything, since it was last
+    /// asked.
+    pub fn take_flushes(&self, cpu: CpuId) -> (u64, u64) {
+        let cpu = &self.cpus[cpu];
+        (
+            cpu.page_flushes.swap(0, Ordering::Relaxed),
+            cpu.full_flushes.swap(0, Ordering::Relaxed),
+        )
+    }
+
+    /// Lets a CPU run its interrupt handler, if an interrupt is pending for it and it takes any.
     pub fn deliver(&self, cpu: CpuId) {
         let bit = 1 << cpu;
-        if self.pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0
+        if self.masked.load(Ordering::Acquire) & bit == 0
+            && self.pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0
             && let Some(handler) = self.handler.get()
         {
             on_cpu(cpu, handler);
@@ -306,6 +374,16 @@ impl fmt::Debug for FakeMachine {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
+}
+
+/// Where an entry stands in physical memory.
+fn entry_address(table: Frame, index: usize) -> u64 {
+    table.address() + index as u64 * 8
+}
+
+/// The entry of its leaf table that an address goes through.
+fn page_index(va: u64) -> usize {
+    (va >> 12) as usize & 511
 }
 
 /// The word of its frame that an address names.

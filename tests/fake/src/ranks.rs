@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use mm::CpuId;
 use mm::lock::{Observer, Rank};
 
-use crate::current_cpu;
+use crate::{current_cpu, interrupts};
 
 thread_local! {
     static HELD: RefCell<Vec<(CpuId, Rank)>> = const { RefCell::new(Vec::new()) };
@@ -45,4 +45,5 @@ impl Observer for RankChecker {
 /// Makes every violation of the order a panic of the thread that does it.
 pub(crate) fn watch() {
     mm::lock::observe(&RankChecker);
+    mm::lock::serve_while_spinning(interrupts::serve_while_spinning);
 }

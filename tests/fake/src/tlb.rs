@@ -2,7 +2,8 @@
 //!
 //! Translations stay until they are flushed, also those that allow less than the tables do by now.
 //! The entries of page directories are cached too, as paging-structure caches do: one goes with the
-//! flush of *any* page, or with a flush of everything.
+//! flush of *any* page, or with a flush of everything. An address that is cached in two sizes is a
+//! panic: which of them a CPU takes is undefined.
 
 use std::collections::HashMap;
 
@@ -75,6 +76,8 @@ impl Allowed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cached {
     pub(crate) frame: Frame,
+    /// Whether it leads to 2 MiB, and not to a table.
+    pub(crate) large: bool,
     pub(crate) allowed: Allowed,
 }
 
@@ -84,6 +87,8 @@ pub(crate) struct Tlb {
     pub(crate) root: Option<Frame>,
     /// By page number.
     pub(crate) pages: HashMap<u64, Cached>,
+    /// Translations of 2 MiB, by their number.
+    pub(crate) large: HashMap<u64, Cached>,
     /// Leaf tables, by the number of the 2 MiB that they stand for.
     pub(crate) directories: HashMap<u64, Cached>,
 }
@@ -91,11 +96,13 @@ pub(crate) struct Tlb {
 impl Tlb {
     pub(crate) fn flush_page(&mut self, va: u64) {
         self.pages.remove(&(va >> 12));
+        self.large.remove(&(va >> 21));
         self.directories.clear();
     }
 
     pub(crate) fn flush_all(&mut self) {
         self.pages.clear();
+        self.large.clear();
         self.directories.clear();
     }
 
@@ -114,18 +121,36 @@ impl Tlb {
             present,
         };
         let page = va >> 12;
-        let cached = match self.pages.get(&page) {
-            Some(cached) => *cached,
-            None => {
+        let small = self.pages.get(&page).copied();
+        let large = self.large.get(&(va >> 21)).copied();
+        assert!(
+            small.is_none() || large.is_none(),
+            "CPU {cpu} has {va:#x} cached in two sizes: {small:?} and {large:?}"
+        );
+        let cached = match (small, large) {
+            (Some(cached), _) => cached,
+            (None, Some(cached)) => cached.of_page(page),
+            (None, None) => {
                 let leaf = match self.directories.get(&(va >> 21)) {
                     Some(leaf) => *leaf,
                     None => {
                         let root = self.root.ok_or(fault(false))?;
                         let leaf = walk(root, va, &load).ok_or(fault(false))?;
-                        self.directories.insert(va >> 21, leaf);
+                        if leaf.large {
+                            self.cache_large(cpu, va >> 21, leaf);
+                        } else {
+                            self.directories.insert(va >> 21, leaf);
+                        }
                         leaf
                     }
                 };
+                if leaf.large {
+                    let cached = leaf.of_page(page);
+                    return match cached.allowed.permits(access) {
+                        true => Ok(cached.frame),
+                        false => Err(fault(true)),
+                    };
+                }
                 let entry = load(leaf.frame, page as usize & 511);
                 let cached = below(leaf, entry).ok_or(fault(false))?;
                 assert!(
@@ -144,14 +169,39 @@ impl Tlb {
     }
 }
 
+impl Tlb {
+    fn cache_large(&mut self, cpu: CpuId, part: u64, leaf: Cached) {
+        let small = self.pages.keys().find(|page| **page >> 9 == part);
+        assert!(
+            small.is_none(),
+            "CPU {cpu} has page {small:?} cached and caches the 2 MiB around it"
+        );
+        self.large.insert(part, leaf);
+    }
+}
+
+impl Cached {
+    /// Where a page of 2 MiB leads.
+    pub(crate) fn of_page(self, page: u64) -> Cached {
+        Cached {
+            frame: Frame::from_number(self.frame.number() + (page & 511)),
+            large: false,
+            ..self
+        }
+    }
+}
+
 /// The leaf table for an address, and what the levels above it allow.
 pub(crate) fn walk(root: Frame, va: u64, load: &impl Fn(Frame, usize) -> Entry) -> Option<Cached> {
     let mut at = Cached {
         frame: root,
+        large: false,
         allowed: Allowed::ALL,
     };
     for level in [3, 2, 1] {
-        at = below(at, load(at.frame, (va >> (12 + 9 * level)) as usize & 511))?;
+        let entry = load(at.frame, (va >> (12 + 9 * level)) as usize & 511);
+        at = below(at, entry)?;
+        at.large = level == 1 && entry.has(EntryFlags::LARGE);
     }
     Some(at)
 }
@@ -165,6 +215,7 @@ pub(crate) fn below(table: Cached, entry: Entry) -> Option<Cached> {
     );
     Some(Cached {
         frame,
+        large: false,
         allowed: table.allowed.through(entry.flags()),
     })
 }

@@ -58,6 +58,7 @@ impl Frames for FakeMachine {
 
     fn zero(&self, frame: Frame) {
         self.arena.fill(frame, 0);
+        self.run_hook(&self.while_zeroing);
     }
 
     fn copy(&self, from: Frame, to: Frame) {
@@ -84,7 +85,9 @@ impl Frames for FakeMachine {
 impl Mmu for FakeMachine {
     fn load(&self, table: Frame, index: usize) -> Entry {
         assert_eq!(self.pool.meta(table).state(), FrameState::Table);
-        self.entry(table, index)
+        let entry = self.entry(table, index);
+        self.entry_loaded(table, index);
+        entry
     }
 
     fn store(&self, table: Frame, index: usize, entry: Entry) {
@@ -119,11 +122,15 @@ impl Mmu for FakeMachine {
     }
 
     fn flush_page(&self, va: u64) {
-        lock(&self.cpus[current_cpu()].tlb).flush_page(va);
+        let cpu = &self.cpus[current_cpu()];
+        cpu.page_flushes.fetch_add(1, Ordering::Relaxed);
+        lock(&cpu.tlb).flush_page(va);
     }
 
     fn flush_all(&self) {
-        lock(&self.cpus[current_cpu()].tlb).flush_all();
+        let cpu = &self.cpus[current_cpu()];
+        cpu.full_flushes.fetch_add(1, Ordering::Relaxed);
+        lock(&cpu.tlb).flush_all();
     }
 
     fn init_root(&self, root: Frame) {
@@ -141,6 +148,9 @@ impl Cpus for FakeMachine {
     fn kick(&self, cpus: CpuSet) {
         assert!(cpus.iter().all(|cpu| cpu < self.config.cpus));
         self.cpus[current_cpu()].turns.store(0, Ordering::Relaxed);
+        for cpu in cpus.iter() {
+            self.cpus[cpu].kicks.fetch_add(1, Ordering::Relaxed);
+        }
         self.pending.fetch_or(cpus.0, Ordering::AcqRel);
     }
 

@@ -36,15 +36,20 @@ impl FakeMachine {
         lock(&self.cpus[cpu].tlb).root
     }
 
-    /// The leaf tables that a CPU has cached the way to, by the 2 MiB that each stands for.
-    pub fn cached_tables(&self, cpu: CpuId) -> Vec<Translation> {
+    /// The leaves that a CPU has cached the way to, by the 2 MiB that each stands for: tables, and
+    /// large leaves (true).
+    pub fn cached_leaves(&self, cpu: CpuId) -> Vec<(Translation, bool)> {
         let tlb = lock(&self.cpus[cpu].tlb);
-        let user = tlb.directories.iter().filter(|(_, at)| at.allowed.user);
-        user.map(|(part, cached)| Translation {
-            va: part << 21,
-            frame: cached.frame,
-            write: cached.allowed.write,
-            execute: cached.allowed.execute,
+        let all = tlb.directories.iter().chain(&tlb.large);
+        let user = all.filter(|(_, cached)| cached.allowed.user);
+        user.map(|(part, cached)| {
+            let translation = Translation {
+                va: part << 21,
+                frame: cached.frame,
+                write: cached.allowed.write,
+                execute: cached.allowed.execute,
+            };
+            (translation, cached.large)
         })
         .collect()
     }

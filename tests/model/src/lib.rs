@@ -18,6 +18,7 @@ mod step;
 mod strategy;
 mod subject;
 mod sweep;
+mod walk;
 
 pub use digest::Digest;
 pub use property::{Tally, execute, search, steps_to_run};

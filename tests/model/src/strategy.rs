@@ -97,25 +97,17 @@ fn create() -> impl Strategy<Value = Step> {
     ];
     let flags = prop_oneof![
         8 => Just(RegionFlags::empty()),
-        3 => Just(RegionFlags::COMMIT),
+        4 => Just(RegionFlags::COMMIT),
         2 => Just(RegionFlags::OVERCOMMIT),
         2 => Just(RegionFlags::EXECUTE),
         1 => Just(RegionFlags::EXECUTE | RegionFlags::JIT),
         1 => any::<u32>().prop_map(RegionFlags::from_bits_truncate),
     ];
-    (process(), register(), pages, flags).prop_map(|(process, handle, pages, flags)| {
-        // A large region that is filled at once would leave nothing for others.
-        let flags = if pages > 600 {
-            RegionFlags::empty()
-        } else {
-            flags
-        };
-        Step::Create {
-            process,
-            handle,
-            pages,
-            flags,
-        }
+    (process(), register(), pages, flags).prop_map(|(process, handle, pages, flags)| Step::Create {
+        process,
+        handle,
+        pages,
+        flags,
     })
 }
 

@@ -88,6 +88,39 @@ impl World {
         })
     }
 
+    /// A snapshot of all of a region, promised its worst case.
+    pub fn snapshot(&self, source: &Region) -> Arc<Region> {
+        self.memory.snapshot(source, 0, 0, false).unwrap()
+    }
+
+    /// The first word of a page, as the kernel reads it.
+    pub fn word(&self, region: &Region, page: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.memory
+            .read_region(region, page * 4096, &mut bytes)
+            .unwrap();
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Writes the first word of a page as the kernel does.
+    pub fn set_word(&self, region: &Region, page: u64, value: u64) -> Result<(), Error> {
+        self.memory
+            .write_region(region, page * 4096, &value.to_le_bytes())
+    }
+
+    /// Takes all memory that is promised to nobody, as a region.
+    pub fn take_the_rest(&self) -> Arc<Region> {
+        let mut pages = fake::counts(&self.memory).available;
+        loop {
+            assert!(pages > 0, "nothing is left");
+            let options = RegionOptions::default();
+            match self.memory.create_region(pages * 4096, options) {
+                Ok(region) => return region,
+                Err(_) => pages -= 1,
+            }
+        }
+    }
+
     /// Whether a CPU reaches an address without a fault.
     pub fn reaches(&self, cpu: usize, va: u64, access: Access) -> bool {
         self.memory.machine().translate(cpu, va, access).is_ok()

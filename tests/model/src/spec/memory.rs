@@ -199,6 +199,9 @@ impl Spec {
         if !mapping.limit.contains(access) {
             return vec![Err(Error::Denied)];
         }
+        if self.regions[region].lost {
+            return vec![Err(Error::NoMemory)];
+        }
         if self.regions[region].sealed && access.contains(Rights::WRITE) {
             return vec![Err(Error::Sealed)];
         }
@@ -222,10 +225,7 @@ impl Spec {
         let mapping = &self.mappings[at];
         let region = self.capabilities[mapping.capability].region;
         if mapping.dead {
-            let mut errors = vec![Error::Revoked, Error::NotFound];
-            // It may have been lost in this very access.
-            errors.extend(self.regions[region].lost.then_some(Error::NoMemory));
-            return Err(errors);
+            return Err(vec![Error::Revoked, Error::NotFound]);
         }
         if !mapping.access.contains(access) {
             return Err(vec![Error::Denied]);
@@ -233,6 +233,9 @@ impl Spec {
         let page = mapping.page_of(va);
         if page >= self.regions[region].pages {
             return Err(vec![Error::Range]);
+        }
+        if self.regions[region].lost {
+            return Err(vec![Error::NoMemory]);
         }
         Ok((region, page))
     }

@@ -212,6 +212,9 @@ impl Spec {
         if region.lost {
             return Err(Error::NoMemory);
         }
+        if region.overcommit {
+            return Err(Error::Unsupported);
+        }
         region.pins.push(capability);
         Ok(())
     }
@@ -238,8 +241,5 @@ impl Spec {
         region.lost = true;
         region.pins.clear();
         region.bytes.clear();
-        for mapping in &mut self.mappings {
-            mapping.dead |= self.capabilities[mapping.capability].region == number;
-        }
     }
 }

@@ -12,7 +12,9 @@ mod basic;
 mod measure;
 mod memory;
 mod partner;
+mod shootdown;
 
+use programs::expect;
 use rt::Env;
 
 rt::entry!(run);
@@ -21,11 +23,15 @@ fn run(env: &Env) -> u8 {
     let mut args = env.args().skip(1);
     match args.next() {
         Some("partner") => partner::run(env, args.next().unwrap_or_default()),
+        Some("shootdown") => shootdown::run(env, args.next().unwrap_or_default()),
         _ => {
             measure::check_counter();
             basic::run();
             memory::run();
             partner::measure(env);
+            if expect!(rt::system_info(), "bench: counters").cpus > 1 {
+                shootdown::measure(env);
+            }
             0
         }
     }
