@@ -31,7 +31,7 @@ typedef uint64_t handover_token;
 #define HANDOVER_PROCESS_KILL 12
 /* process_info(handover_handle process, void *info) */
 #define HANDOVER_PROCESS_INFO 13
-/* region_create(uint64_t len, uint32_t flags, uint64_t node) */
+/* region_create(uint64_t len, uint32_t flags, uint32_t policy, uint64_t node) */
 #define HANDOVER_REGION_CREATE 20
 /* region_info(handover_handle region, void *info) */
 #define HANDOVER_REGION_INFO 21
@@ -83,6 +83,12 @@ typedef uint64_t handover_token;
 #define HANDOVER_RING_WAKE 63
 /* ring_info(handover_handle end, void *geometry) */
 #define HANDOVER_RING_INFO 64
+/* resource_info(handover_handle resource, void *info) */
+#define HANDOVER_RESOURCE_INFO 90
+/* resource_part(handover_handle resource, uint64_t address, uint64_t len) */
+#define HANDOVER_RESOURCE_PART 91
+/* region_device(handover_handle resource, uint64_t address, uint64_t len, uint32_t policy) */
+#define HANDOVER_REGION_DEVICE 92
 
 #define HANDOVER_E_BAD_HANDLE 1
 #define HANDOVER_E_WRONG_KIND 2

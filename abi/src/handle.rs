@@ -16,6 +16,8 @@ pub enum ObjectKind {
     RingEnd = 3,
     /// A process.
     Process = 4,
+    /// A range of physical addresses that devices answer.
+    Resource = 5,
 }
 
 impl ObjectKind {
@@ -26,13 +28,14 @@ impl ObjectKind {
             2 => Some(ObjectKind::Image),
             3 => Some(ObjectKind::RingEnd),
             4 => Some(ObjectKind::Process),
+            5 => Some(ObjectKind::Resource),
             _ => None,
         }
     }
 }
 
 // A kind must fit the four bits of a token.
-const_assert!((ObjectKind::Process as u8) < 16);
+const_assert!((ObjectKind::Resource as u8) < 16);
 
 /// A capability of the process that holds it: `index:24 | generation:32 | kind:8`, least
 /// significant field first.

@@ -17,6 +17,7 @@
 extern crate alloc;
 
 mod argument;
+mod device;
 mod error;
 mod handle;
 pub mod limits;
@@ -28,6 +29,7 @@ mod table;
 mod types;
 
 pub use argument::{Argument, UserPtr};
+pub use device::{CachePolicy, ResourceInfo};
 pub use error::{Blame, Error};
 pub use handle::{Handle, ObjectKind, Token};
 pub use rights::{GrantFlags, MapFlags, Mode, RegionFlags, Rights, SnapshotFlags};

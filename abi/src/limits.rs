@@ -23,6 +23,9 @@ pub const MAX_MEMORY_NODES: usize = 8;
 /// Bytes of one region at most.
 pub const MAX_REGION: u64 = 1 << 40;
 
+/// Regions of device memory at most, over all processes.
+pub const MAX_DEVICE_REGIONS: usize = 1024;
+
 /// Live handles of one process at most.
 pub const MAX_HANDLES: usize = 4096;
 

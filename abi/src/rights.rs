@@ -83,6 +83,14 @@ impl Rights {
     /// What the creator of a ring gets at the consuming end.
     pub const RING_CONSUMER: Rights = Rights::RING_END.union(Rights::RECEIVE);
 
+    /// What the first holder of a resource gets.
+    pub const RESOURCE: Rights = Rights::GRANT
+        .union(Rights::MOVE)
+        .union(Rights::DUPLICATE)
+        .union(Rights::REVOKE)
+        .union(Rights::INSPECT)
+        .union(Rights::MANAGE);
+
     /// What the parent of a process gets.
     pub const PROCESS: Rights = Rights::WAIT
         .union(Rights::DESTROY)
@@ -108,6 +116,9 @@ bitflags! {
         /// Promise nothing: pages come from free memory when they are touched, and when there is none
         /// the region is lost.
         const OVERCOMMIT = 1 << 3;
+        /// Frames that follow one another, all of them there from the beginning, and the MANAGE
+        /// right, by which `region_info` tells where. Not with another flag but COMMIT.
+        const CONTIGUOUS = 1 << 4;
     }
 }
 

@@ -39,8 +39,8 @@ macro_rules! for_each_syscall {
             /// Tells facts about a process.
             13 ProcessInfo process_info(process: Handle, info: UserPtr<ProcessInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
 
-            /// Makes a region of `len` bytes of zeroed memory, in whole pages. Its worst case is reserved at once, so that touching it never fails for memory. `node` is the NUMA node preferred, or u64::MAX for none; frames come from elsewhere when it is full.
-            20 RegionCreate region_create(len: u64, flags: RegionFlags, node: u64) -> Handle, rights [], errors [Invalid, TooLarge, NoMemory, Limit];
+            /// Makes a region of `len` bytes of zeroed memory, in whole pages. Its worst case is reserved at once, so that touching it never fails for memory. Memory is cached by WriteBack alone: any other policy is `Unsupported`. `node` is the NUMA node preferred, or u64::MAX for none; frames come from elsewhere when it is full.
+            20 RegionCreate region_create(len: u64, flags: RegionFlags, policy: CachePolicy, node: u64) -> Handle, rights [], errors [Invalid, Unsupported, TooLarge, NoMemory, Limit];
             /// Tells facts about a region.
             21 RegionInfo region_info(region: Handle, info: UserPtr<RegionInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
             /// Takes writing away from everybody for good: every mapping is read-only on every CPU when it returns.
@@ -95,6 +95,13 @@ macro_rules! for_each_syscall {
             63 RingWake ring_wake(end: Handle) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells the geometry of a ring.
             64 RingInfo ring_info(end: Handle, geometry: UserPtr<RingGeometry>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
+
+            /// Tells which physical addresses a resource covers.
+            90 ResourceInfo resource_info(resource: Handle, info: UserPtr<ResourceInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
+            /// Makes a resource of a part of another, in whole pages. It is an object of its own: revoking what is below its first capability ends what others have of it, revoking the other resource does not. `Range`: it is not all within the other.
+            91 ResourcePart resource_part(resource: Handle, address: u64, len: u64) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Align, Range, NoMemory, Limit];
+            /// Makes a region of physical addresses within a resource, in whole pages, which a device answers and not memory. It has all its pages at once, can be mapped, shared and moved like any region and be neither sealed nor copied; the kernel reads and writes none of it. `Range`: not within the resource, or more than this machine can address. `Overlap`: memory, or registers that the kernel drives itself. `Exists`: a live region has some of it under another policy.
+            92 RegionDevice region_device(resource: Handle, address: u64, len: u64, policy: CachePolicy) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Align, Range, Overlap, Exists, TooLarge, Unsupported, NoMemory, Limit];
         }
     };
 }
@@ -171,8 +178,9 @@ macro_rules! describe {
 
 use crate::types::CapInfo;
 use crate::{
-    GrantFlags, Handle, MapFlags, Mode, ProcessInfo, ProcessStatus, RegionFlags, RegionInfo,
-    RingEnds, RingGeometry, SnapshotFlags, SpawnArgs, SystemInfo, Token, UserPtr,
+    CachePolicy, GrantFlags, Handle, MapFlags, Mode, ProcessInfo, ProcessStatus, RegionFlags,
+    RegionInfo, ResourceInfo, RingEnds, RingGeometry, SnapshotFlags, SpawnArgs, SystemInfo, Token,
+    UserPtr,
 };
 
 for_each_syscall!(describe);

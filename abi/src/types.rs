@@ -149,6 +149,10 @@ pub enum RegionKind {
     Ring = 2,
     /// The file system that the loader brought; nobody can write it.
     Initrd = 3,
+    /// A range of physical addresses that a device answers.
+    Device = 4,
+    /// Zeroed memory in one piece.
+    Contiguous = 5,
 }
 
 /// Facts about a region, from `region_info`.
@@ -177,9 +181,11 @@ pub struct RegionInfo {
     pub pins: u32,
     /// 1 when it had overcommitted and its memory was needed: it can only be dropped.
     pub lost: u32,
+    /// Where contiguous memory begins, told to who has MANAGE; else u64::MAX.
+    pub physical_address: u64,
 }
 
-const_assert_eq!(size_of::<RegionInfo>(), 72);
+const_assert_eq!(size_of::<RegionInfo>(), 80);
 
 /// Facts about a capability, from `cap_info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What ACPI says of CPUs, interrupt controllers and NUMA nodes (ACPI 6.4, 5.2.12 MADT and 5.2.16 SRAT).
+//! What ACPI says of CPUs, interrupt controllers, NUMA nodes and PCI (ACPI 6.4, 5.2.12 MADT and 5.2.16 SRAT; MCFG).
 //!
 //! Read once, while the early tables show all memory below 4 GiB; afterwards the tables are out of reach.
 
@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 use core::slice;
 
 use acpi::madt::{Madt, MadtEntry};
+use acpi::mcfg::{Mcfg, McfgEntry};
 use acpi::sdt::{SdtHeader, Signature};
 use acpi::{AcpiHandler, AcpiTable, AcpiTables, PhysicalMapping};
 use arrayvec::ArrayVec;
@@ -42,6 +43,7 @@ pub struct MemoryAffinity {
 #[derive(Debug, Default)]
 struct Platform {
     local_apic: u64,
+    pci_configuration: Option<PhysicalRange>,
     processors: ArrayVec<Processor, MAX_CPUS>,
     memory: ArrayVec<MemoryAffinity, MAX_AFFINITIES>,
     /// Proximity domains by dense node number.
@@ -68,10 +70,16 @@ pub fn nodes() -> usize {
 }
 
 /// Physical address of the local APICs' registers.
-pub(crate) fn local_apic() -> u64 {
+pub fn local_apic() -> u64 {
     PLATFORM
         .get()
         .map_or(0xfee0_0000, |platform| platform.local_apic)
+}
+
+/// The configuration space of the PCI Express buses of segment 0, from bus 0 on and 1 MiB a bus; `None` when the
+/// firmware tells of none.
+pub fn pci_configuration() -> Option<PhysicalRange> {
+    PLATFORM.get()?.pci_configuration
 }
 
 /// Reads the tables. Panics when there are none: without a MADT there is nothing to say which CPUs exist.
@@ -105,6 +113,9 @@ pub(crate) unsafe fn init(rsdp: u64) {
             }
             _ => {}
         }
+    }
+    if let Ok(mcfg) = tables.find_table::<Mcfg>() {
+        platform.pci_configuration = mcfg.entries().iter().find_map(configuration_space);
     }
     PLATFORM.call_once(|| platform);
 }
@@ -148,6 +159,16 @@ impl Platform {
             self.domains.len() - 1
         })
     }
+}
+
+/// Where the MCFG says that segment 0 is (PCI Firmware Specification 3.0, 4.1.2), if it begins with bus 0.
+fn configuration_space(entry: &McfgEntry) -> Option<PhysicalRange> {
+    let start = entry.base_address;
+    let len = (u64::from(entry.bus_number_end) + 1) << 20;
+    let usable = entry.pci_segment_group == 0 && entry.bus_number_start == 0;
+    (usable && start.is_multiple_of(1 << 20))
+        .then(|| start.checked_add(len))?
+        .map(|end| PhysicalRange::new(start, end))
 }
 
 fn word(entry: &[u8], offset: usize) -> u64 {

@@ -76,6 +76,22 @@ pub fn features() -> Features {
     }
 }
 
+/// How many bits a physical address has; entries of page tables have reserved bits above them.
+pub fn physical_address_bits() -> u8 {
+    let cpuid = CpuId::<CpuIdReaderNative>::new();
+    // A CPU that does not say so has 36 (SDM 3A 4.1.4); no page table holds more than 52.
+    cpuid
+        .get_processor_capacity_feature_info()
+        .map_or(36, |capacity| capacity.physical_address_bits().min(52))
+}
+
+/// What the page attribute table of this CPU holds, and whether that is what the kernel's entries rely on.
+pub fn page_attributes() -> (u64, bool) {
+    // SAFETY: every CPU of this architecture has the register, and reading it changes nothing.
+    let value = unsafe { Msr::new(IA32_PAT).read() };
+    (value, value == PAT)
+}
+
 /// Asks for [`Hooks::before_user_return`](crate::hooks::Hooks) before this CPU next returns to user mode.
 #[inline]
 pub fn request_user_return_work() {

@@ -170,7 +170,7 @@ impl<P: Platform> Ipc<P> {
         match node.object().payload() {
             Payload::RingEnd(..) => self.clear_node(node),
             Payload::Region(region) => self.memory.unpin_all(region, node.permit()),
-            Payload::Image(..) | Payload::Process(_) => {}
+            Payload::Image(..) | Payload::Process(_) | Payload::Resource(_) => {}
         }
         self.release(node);
     }
@@ -232,7 +232,7 @@ impl<P: Platform> Ipc<P> {
         match via.object().payload() {
             Payload::RingEnd(ring, end) => Ok(ring.peer_of(*end)),
             Payload::Process(process) => Ok(Peer::Present(self.platform().domain_of(process))),
-            Payload::Region(_) | Payload::Image(..) => Err(Error::WrongKind),
+            Payload::Region(_) | Payload::Image(..) | Payload::Resource(_) => Err(Error::WrongKind),
         }
     }
 }

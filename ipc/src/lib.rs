@@ -19,6 +19,7 @@
 extern crate alloc;
 
 mod chunks;
+mod devices;
 mod domain;
 mod grants;
 mod lineage;
@@ -34,6 +35,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use mm::Memory;
 use mm::lock::{Lock, Rank};
 
+pub use devices::Resource;
 pub use domain::Domain;
 pub use lineage::Node;
 pub use object::{ImageInfo, Object, Payload};

@@ -9,7 +9,7 @@ use mm::lock::{Lock, Rank};
 use ring_layout::End;
 
 use crate::lineage::Lineage;
-use crate::{Ipc, Node, Platform, Ring};
+use crate::{Ipc, Node, Platform, Resource, Ring};
 
 use abi::ring as ring_layout;
 
@@ -33,6 +33,8 @@ pub enum Payload<P: Platform> {
     RingEnd(Arc<Ring<P>>, End),
     /// A process.
     Process(P::Process),
+    /// Physical addresses that devices answer.
+    Resource(Resource),
 }
 
 /// Something that capabilities refer to, and the lineage of those capabilities. It lives until the
@@ -62,6 +64,7 @@ impl<P: Platform> Object<P> {
             Payload::Image(..) => ObjectKind::Image,
             Payload::RingEnd(..) => ObjectKind::RingEnd,
             Payload::Process(_) => ObjectKind::Process,
+            Payload::Resource(_) => ObjectKind::Resource,
         }
     }
 
@@ -70,7 +73,7 @@ impl<P: Platform> Object<P> {
         match &self.payload {
             Payload::Region(region) | Payload::Image(region, _) => Some(region),
             Payload::RingEnd(ring, _) => Some(ring.region()),
-            Payload::Process(_) => None,
+            Payload::Process(_) | Payload::Resource(_) => None,
         }
     }
 }
@@ -86,7 +89,7 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<Arc<Node<P>>, Error> {
         let koid = match &payload {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
-            Payload::RingEnd(..) => self.memory.next_koid(),
+            Payload::RingEnd(..) | Payload::Resource(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
         };
         let object = Arc::new(Object {
@@ -116,7 +119,7 @@ impl<P: Platform> Ipc<P> {
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
-            Payload::Process(_) => {}
+            Payload::Process(_) | Payload::Resource(_) => {}
         }
         self.objects.fetch_sub(1, Ordering::Relaxed);
     }

@@ -20,7 +20,7 @@ fn check_access(access: Rights) -> Result<(), Error> {
 
 impl<P: Platform> Ipc<P> {
     /// A region of zeroed memory; see [`Memory::create_region`](mm::Memory::create_region).
-    /// `Invalid`: JIT without EXECUTE, or COMMIT with OVERCOMMIT.
+    /// `Invalid`: flags that contradict one another.
     pub fn create_region(
         &self,
         domain: &Domain<P>,
@@ -35,8 +35,17 @@ impl<P: Platform> Ipc<P> {
             jit: flags.contains(RegionFlags::JIT),
             overcommit: flags.contains(RegionFlags::OVERCOMMIT),
         };
-        if options.jit && !execute || options.commit && options.overcommit {
+        let contiguous = flags.contains(RegionFlags::CONTIGUOUS);
+        let alone = RegionFlags::CONTIGUOUS | RegionFlags::COMMIT;
+        if options.jit && !execute
+            || options.commit && options.overcommit
+            || contiguous && !alone.contains(flags)
+        {
             return Err(Error::Invalid);
+        }
+        if contiguous {
+            let region = self.memory.create_contiguous_region(len, node)?;
+            return self.install_region(domain, region, Rights::REGION | Rights::MANAGE);
         }
         let region = self.memory.create_region(len, options)?;
         let mut rights = Rights::REGION;
@@ -157,7 +166,8 @@ impl<P: Platform> Ipc<P> {
 
     /// Facts about a region.
     pub fn region_info(&self, domain: &Domain<P>, handle: Handle) -> Result<RegionInfo, Error> {
-        let (_, region) = self.region(domain, handle, Rights::INSPECT)?;
+        let (capability, region) = self.region(domain, handle, Rights::INSPECT)?;
+        let told = capability.node.rights().contains(Rights::MANAGE);
         let (large, shared) = self.memory.large_and_shared_leaves(&region);
         Ok(RegionInfo {
             koid: region.koid(),
@@ -171,6 +181,10 @@ impl<P: Platform> Ipc<P> {
             shared_leaves: shared,
             pins: region.pin_count(),
             lost: region.is_lost() as u32,
+            physical_address: region
+                .physical_address()
+                .filter(|_| told)
+                .unwrap_or(u64::MAX),
         })
     }
 

@@ -2,12 +2,14 @@
 //! everything else is `ipc`'s.
 
 mod capability;
+mod device;
 mod memory;
 mod process;
 mod ring;
 mod system;
 
 pub use capability::*;
+pub use device::*;
 pub use memory::*;
 pub use process::*;
 pub use ring::*;

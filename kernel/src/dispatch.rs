@@ -59,5 +59,7 @@ const fn allocates(call: Syscall) -> bool {
             | Syscall::RingCreate
             | Syscall::RingMap
             | Syscall::DebugWrite
+            | Syscall::ResourcePart
+            | Syscall::RegionDevice
     )
 }

@@ -17,7 +17,7 @@ use tar_no_std::TarArchiveRef;
 
 use crate::machine::ipc;
 use crate::process::Process;
-use crate::{loader, sched};
+use crate::{devices, loader, sched};
 
 /// The program that is started first.
 const INIT: &str = "init";
@@ -64,7 +64,8 @@ impl From<Error> for StartError {
     }
 }
 
-/// Starts the first process, with one handle: the initrd as a region.
+/// Starts the first process, with two handles: the initrd as a region, and the resource of all
+/// devices.
 pub fn start(info: &BootInfo) -> Result<(), StartError> {
     if info.initrd.is_empty() {
         return Err(StartError::NoArchive);
@@ -93,7 +94,8 @@ pub fn start(info: &BootInfo) -> Result<(), StartError> {
     let process = Process::create(String::from(INIT), &image, image_info, cpu)?;
     ipc().memory().destroy_region(&image);
     let handle = ipc().install_object(process.domain(), Payload::Region(initrd), INITRD_RIGHTS)?;
-    process.write_start(args, &[handle])?;
+    let resource = ipc().create_resource(process.domain(), devices::everything()?)?;
+    process.write_start(args, &[handle, resource])?;
     KOID.call_once(|| process.domain().koid());
     process.start();
     Ok(())

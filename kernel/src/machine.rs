@@ -5,6 +5,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use abi::Error;
 use arch::apic::{Ipi, send_ipi};
 use arch::{cpu, phys, tlb};
 use ipc::{Ipc, Parked, Platform};
@@ -15,8 +16,8 @@ use spin::Once;
 use static_assertions::const_assert;
 
 use crate::process::Process;
-use crate::sched;
 use crate::thread::Thread;
+use crate::{devices, sched};
 
 // What the contract lets programs map lies within what the platform copies from and to.
 const_assert!(abi::limits::USER_START >= arch::layout::USER_START);
@@ -49,6 +50,10 @@ pub fn init(pool: FramePool, zero: Frame) {
 }
 
 impl Frames for Kernel {
+    fn check_device(&self, first: Frame, count: u64) -> Result<(), Error> {
+        devices::check(first, count)
+    }
+
     #[inline]
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
         self.pool.allocate(self, node, budget)

@@ -14,6 +14,8 @@ mod console;
 #[cfg(target_os = "none")]
 mod calls;
 #[cfg(target_os = "none")]
+mod devices;
+#[cfg(target_os = "none")]
 mod dispatch;
 #[cfg(target_os = "none")]
 mod faults;

@@ -124,6 +124,7 @@ fn timer(origin: Origin) {
 }
 
 fn count_shootdown() {
+    tables::attributes_are_set();
     SHOOTDOWNS.fetch_or(1 << cpu::current(), Ordering::AcqRel);
 }
 
@@ -210,7 +211,7 @@ fn interrupts_reach_every_cpu() {
         );
         cpu::pause();
     }
-    println!("selfcheck: IPI reached this CPU and {others} others");
+    println!("selfcheck: IPI reached this CPU and {others} others; all have their page attributes");
 }
 
 fn timer_ticks() {

@@ -9,7 +9,7 @@ use spin::Once;
 
 use crate::machine::ipc;
 use crate::{
-    dispatch, faults, heap, init, measure, memory, random, ranks, sched, selfcheck, stats,
+    devices, dispatch, faults, heap, init, measure, memory, random, ranks, sched, selfcheck, stats,
 };
 
 /// The word that asks for what only the kernel can measure.
@@ -51,6 +51,7 @@ fn main() -> ! {
         println!("kernel: the CPU with APIC id {apic_id} does not start; going on without it");
     }
     memory(info);
+    devices::init(info);
     selfcheck::canary::break_if_asked(info);
     if info.has_word(MEASURE) {
         measure::run();

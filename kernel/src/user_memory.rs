@@ -5,8 +5,8 @@
 use core::mem::MaybeUninit;
 
 use abi::{
-    CapInfo, Error, HandleTransfer, ProcessInfo, ProcessStatus, RegionInfo, RingEnds, RingGeometry,
-    SpawnArgs, SystemInfo, UserPtr,
+    CapInfo, Error, HandleTransfer, ProcessInfo, ProcessStatus, RegionInfo, ResourceInfo, RingEnds,
+    RingGeometry, SpawnArgs, SystemInfo, UserPtr,
 };
 use alloc::vec;
 use alloc::vec::Vec;
@@ -32,6 +32,7 @@ plain!(
     ProcessInfo,
     ProcessStatus,
     RegionInfo,
+    ResourceInfo,
     RingEnds,
     RingGeometry,
     SpawnArgs,

@@ -1,15 +1,15 @@
 //! The kernel's own access to the memory of a region (rule S4): page by page, under the region
 //! lock, resolving each page as the fault of a program would.
 
-use abi::Error;
 use abi::limits::PAGE_SIZE;
+use abi::{Error, RegionKind};
 
 use crate::fault::Need;
 use crate::{Frame, Machine, Memory, Region};
 
 impl<M: Machine> Memory<M> {
     /// Copies bytes out of a region. `Range`: they reach past its end or into a hole; `Revoked`:
-    /// it is gone.
+    /// it is gone; `Unsupported`: device memory.
     pub fn read_region(&self, region: &Region, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
         check_range(region, offset, bytes.len())?;
         let mut done = 0;
@@ -25,7 +25,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Copies bytes into a region, as far as a program could write them. `Denied`: one of the
-    /// pages may not be written; `Sealed`; `Range` and `Revoked` as for
+    /// pages may not be written; `Sealed`; `Range`, `Revoked` and `Unsupported` as for
     /// [`read_region`](Memory::read_region).
     pub fn write_region(&self, region: &Region, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         check_range(region, offset, bytes.len())?;
@@ -51,6 +51,10 @@ impl<M: Machine> Memory<M> {
         need: Need,
         access: impl FnOnce(Frame),
     ) -> Result<(), Error> {
+        // The direct map does not show it (S16), and devices mind who reads their registers.
+        if region.kind() == RegionKind::Device {
+            return Err(Error::Unsupported);
+        }
         let reached = self.resolve(region, 0, page, need, |entry| entry.frame().map(access))?;
         reached.ok_or(Error::Range)
     }

@@ -1,6 +1,7 @@
 //! Page-table entries as the CPU reads them (Intel SDM volume 3, section 4.5), plus the bits that
 //! only software reads.
 
+use abi::CachePolicy;
 use bitflags::bitflags;
 
 use crate::Frame;
@@ -16,12 +17,19 @@ bitflags! {
         const WRITABLE = 1 << 1;
         /// Ring 3 may use it.
         const USER = 1 << 2;
+        /// The lowest bit of the cache policy.
+        const WRITE_THROUGH = 1 << 3;
+        /// The middle bit of the cache policy.
+        const NO_CACHE = 1 << 4;
         /// Set so that the CPU never has to write it.
         const ACCESSED = 1 << 5;
         /// Set so that the CPU never has to write it.
         const DIRTY = 1 << 6;
         /// In a page directory: the entry maps 2 MiB itself.
         const LARGE = 1 << 7;
+        /// The highest bit of the cache policy, in the entry of a 4 KiB page. In that of a larger
+        /// one it is bit 12, and this bit says that the page is larger.
+        const ATTRIBUTE = 1 << 7;
         /// Software: an empty entry may be filled at the first touch. Without it an empty entry is
         /// a hole, and touching it is a fault.
         const FILL = 1 << 9;
@@ -37,6 +45,25 @@ impl EntryFlags {
     pub const USER_PRESENT: EntryFlags = EntryFlags::PRESENT
         .union(EntryFlags::USER)
         .union(EntryFlags::ACCESSED);
+
+    /// The bits that choose among the eight policies of IA32_PAT.
+    pub const CACHE: EntryFlags = EntryFlags::WRITE_THROUGH
+        .union(EntryFlags::NO_CACHE)
+        .union(EntryFlags::ATTRIBUTE);
+
+    /// How the entry of a 4 KiB page says its cache policy: the number of the entry of IA32_PAT, of
+    /// which 0 to 3 are as at reset and 4 is write-combining (SDM volume 3, section 12.12).
+    pub const fn cached(policy: CachePolicy) -> EntryFlags {
+        if cfg!(sabotage = "policy_not_in_entry") {
+            return EntryFlags::empty();
+        }
+        match policy {
+            CachePolicy::WriteBack => EntryFlags::empty(),
+            CachePolicy::WriteThrough => EntryFlags::WRITE_THROUGH,
+            CachePolicy::Uncached => EntryFlags::WRITE_THROUGH.union(EntryFlags::NO_CACHE),
+            CachePolicy::WriteCombining => EntryFlags::ATTRIBUTE,
+        }
+    }
 
     /// What a leaf keeps while it is empty.
     pub const KEPT: EntryFlags = EntryFlags::FILL

@@ -1,4 +1,4 @@
-//! Regions whose frames are fixed (rule S3): rings, and the initrd.
+//! Regions whose frames are fixed (rule S3): rings, contiguous memory, and the initrd.
 //!
 //! Their tables are built once and never shared, cloned or retargeted; what a page allows is a
 //! constant of the view.
@@ -8,8 +8,9 @@ use alloc::sync::Arc;
 use abi::limits::PAGE_SIZE;
 use abi::{Error, RegionKind};
 
+use crate::leaf::owned_flags;
 use crate::region::pages_for;
-use crate::{Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Memory, Region};
+use crate::{Budget, Entry, EntryFlags, Frame, FrameState, LEAF_PAGES, Machine, Memory, Region};
 
 /// The view of a ring region for the producing end.
 pub const RING_PRODUCER_VIEW: usize = 0;
@@ -67,6 +68,59 @@ impl<M: Machine> Memory<M> {
             }
         }
         Ok(Arc::new(region))
+    }
+
+    /// A region of `len` bytes of zeroed memory whose frames follow one another, for devices that read
+    /// and write memory by themselves. Frames come from `node` if it has a run that is long enough.
+    ///
+    /// `Invalid`, `TooLarge`: as for [`create_region`](Memory::create_region); `NoMemory`: no free run
+    /// is long enough, however much is free, and nothing was taken.
+    pub fn create_contiguous_region(
+        &self,
+        len: u64,
+        node: Option<usize>,
+    ) -> Result<Arc<Region>, Error> {
+        let pages = pages_for(len)?;
+        let mut region = self.build(RegionKind::Contiguous, len, 1, pages, node)?;
+        let Some(first) = self.take_run(pages, node) else {
+            self.destroy_region(&region);
+            return Err(Error::NoMemory);
+        };
+        let state = region.state_mut();
+        let flags = owned_flags(EntryFlags::MAY_WRITE | EntryFlags::NO_EXECUTE);
+        for page in 0..pages {
+            let frame = Frame::from_number(first.number() + page);
+            self.store_page(state, 0, page, Entry::new(frame, flags));
+            state.leaf_mut((page / LEAF_PAGES) as usize).present += 1;
+        }
+        state.reserve.take(pages);
+        state.run = Some(first);
+        Ok(Arc::new(region))
+    }
+
+    /// Takes zeroed frames that follow one another, on a promise of so many. A run is a power of two;
+    /// what is too much of it goes back at once.
+    fn take_run(&self, pages: u64, node: Option<usize>) -> Option<Frame> {
+        let order = pages.next_power_of_two().trailing_zeros();
+        let surplus = (1 << order) - pages;
+        if !self.machine.reserve(surplus) {
+            return None;
+        }
+        let Some(first) = self.machine.allocate_run(order, node, Budget::Reserved) else {
+            self.machine.unreserve(surplus);
+            return None;
+        };
+        for number in first.number()..first.number() + pages {
+            let frame = Frame::from_number(number);
+            let meta = self.machine.meta(frame);
+            meta.transition(FrameState::Free, FrameState::Region);
+            meta.set_owners(1);
+            self.machine.zero(frame);
+        }
+        for number in first.number() + pages..first.number() + (1 << order) {
+            self.machine.free(Frame::from_number(number), Budget::Open);
+        }
+        Some(first)
     }
 
     /// A region over the frames that boot put the initrd into, beginning with `first`: `len` bytes

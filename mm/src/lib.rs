@@ -26,6 +26,7 @@ extern crate alloc;
 
 mod access;
 mod commit;
+mod device;
 mod entry;
 mod fault;
 mod fixed;
@@ -64,6 +65,7 @@ pub const LEAF_PAGES: u64 = abi::limits::LEAF_SIZE / abi::limits::PAGE_SIZE;
 pub struct Memory<M: Machine> {
     machine: M,
     shootdown: shootdown::Shootdown,
+    devices: device::Claims,
     koids: AtomicU64,
     /// As the machine tells it, for speed.
     zero: Frame,
@@ -76,6 +78,7 @@ impl<M: Machine> Memory<M> {
             zero: machine.zero_frame(),
             machine,
             shootdown: shootdown::Shootdown::new(),
+            devices: device::Claims::new(),
             koids: AtomicU64::new(1),
         }
     }

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use abi::Error;
+
 use crate::{Entry, Frame, FrameMeta};
 
 /// The number of a CPU, from 0 without gaps.
@@ -63,6 +65,13 @@ pub enum Budget {
 /// The physical memory of a machine. Implementations are free to manage it as they like;
 /// [`FramePool`](crate::FramePool) does most of it.
 pub trait Frames {
+    /// Whether `count` frames from `first` on are a device's, and programs may have them. `Range`:
+    /// the machine can't address them; `Overlap`: memory, or what the machine itself drives.
+    /// `Unsupported`, unless implemented: no frames are.
+    fn check_device(&self, first: Frame, count: u64) -> Result<(), Error> {
+        let _ = (first, count);
+        Err(Error::Unsupported)
+    }
     /// Takes a free frame, of `node` while there is one. Its content is arbitrary.
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame>;
     /// Gives a frame back. With [`Budget::Reserved`] the promise that it came from is renewed.

@@ -11,7 +11,7 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use abi::limits::LEAF_SIZE;
-use abi::{Error, Rights};
+use abi::{Error, RegionKind, Rights};
 
 use crate::region::State;
 use crate::{AddressSpace, Entry, EntryFlags, Machine, Memory, Plan, Region, Stale};
@@ -415,9 +415,9 @@ impl<M: Machine> Memory<M> {
     /// Takes writing away from every mapping of a region, waits until no CPU can write, and lets
     /// nobody have it again.
     ///
-    /// `Unsupported`: a ring or an image. `Revoked`: destroyed meanwhile.
+    /// `Unsupported`: fixed frames, or an image. `Revoked`: destroyed meanwhile.
     pub fn seal(&self, region: &Region) -> Result<(), Error> {
-        if !region.has_uniform_access() {
+        if !matches!(region.kind(), RegionKind::Anonymous | RegionKind::Initrd) {
             return Err(Error::Unsupported);
         }
         let mut state = region.lock();

@@ -48,6 +48,8 @@ pub(crate) struct State {
     /// Frames that belong to the region itself and are in place from its beginning to its end,
     /// whatever entries lead to them (rule S3).
     pub(crate) fixed: Vec<Frame>,
+    /// The first of the frames that follow one another, all of which belong to the region.
+    pub(crate) run: Option<Frame>,
     pub(crate) mappings: Vec<Arc<Mapping>>,
     /// Mappings that may write, and that may execute (S17).
     writers: u32,
@@ -191,6 +193,11 @@ impl Region {
         self.state.lock().reserve.family_koid().unwrap_or(self.koid)
     }
 
+    /// The physical address at which its memory begins, if all of it is in one piece.
+    pub fn physical_address(&self) -> Option<u64> {
+        self.state.lock().run.map(Frame::address)
+    }
+
     /// How many pins it has.
     pub fn pin_count(&self) -> u32 {
         self.state.lock().pins.len() as u32
@@ -218,10 +225,15 @@ impl Region {
         self.state.lock().fixed.get(index).copied()
     }
 
-    /// Whether all its pages allow the same, so that a mapping as a whole can be protected and
-    /// sealed.
+    /// Whether all its pages allow the same, so that a mapping as a whole can be protected.
     pub(crate) fn has_uniform_access(&self) -> bool {
-        matches!(self.kind, RegionKind::Anonymous | RegionKind::Initrd)
+        matches!(
+            self.kind,
+            RegionKind::Anonymous
+                | RegionKind::Initrd
+                | RegionKind::Device
+                | RegionKind::Contiguous
+        )
     }
 
     /// Whether no two of its mappings may write and execute it. The pages of an image decide for
@@ -366,9 +378,10 @@ impl<M: Machine> Memory<M> {
         let owned = (
             core::mem::take(&mut state.views),
             core::mem::take(&mut state.fixed),
+            state.run.take(),
         );
         let spaces = state.mappings.iter().map(|mapping| mapping.space());
-        let (views, fixed) = Stale::in_spaces(owned, spaces).wait(self);
+        let (views, fixed, run) = Stale::in_spaces(owned, spaces).wait(self);
         self.bury_detached(&mut state);
         state.pins.clear();
         drop(state);
@@ -377,12 +390,18 @@ impl<M: Machine> Memory<M> {
         for leaf in views.into_iter().flatten() {
             freed += self.leave_leaf(leaf, !region.is_lazy());
         }
-        for frame in fixed {
+        let run = run.map_or(0, Frame::number);
+        let run = (run..).take(if run == 0 { 0 } else { region.pages as usize });
+        for frame in fixed.into_iter().chain(run.map(Frame::from_number)) {
             self.leave_page(Page::from_edge(frame));
         }
         let mut state = region.lock();
         let claims = state.claims;
         state.reserve.end(&self.machine, region, claims, freed);
+        if region.kind == RegionKind::Device {
+            drop(state);
+            self.devices.release(region);
+        }
     }
 
     /// A region whose entries are all holes, with its leaf tables, and `frames` frames promised.
@@ -459,6 +478,7 @@ impl<M: Machine> Memory<M> {
                 State {
                     views,
                     fixed: Vec::new(),
+                    run: None,
                     mappings: Vec::new(),
                     writers: 0,
                     executors: 0,

@@ -21,6 +21,7 @@ pub mod program;
 pub mod qemu;
 pub mod runner;
 pub mod sabotage;
+pub mod screen;
 pub mod serial;
 pub mod suite;
 pub mod symbolise;

@@ -1,7 +1,7 @@
 //! The machine to emulate, and the QEMU command line that makes it.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -46,10 +46,24 @@ pub struct Machine {
     pub seed: Option<u64>,
     /// Further words for the kernel's command line.
     pub kernel_words: Vec<String>,
+    /// What it shows pictures on.
+    pub display: Display,
+    /// The socket of QEMU's monitor. With one, the machine stops at its end until the monitor says
+    /// go; see [`crate::screen`].
+    pub monitor: Option<PathBuf>,
     /// Whether QEMU waits for a debugger on TCP port 1234.
     pub debugger: Debugger,
     /// How long it may run; without it, for ever.
     pub time_limit: Option<Duration>,
+}
+
+/// What a machine shows pictures on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Display {
+    /// Nothing.
+    None,
+    /// QEMU's `bochs-display`: a framebuffer on the PCI bus.
+    Bochs,
 }
 
 /// Whether a machine waits for a debugger.
@@ -72,6 +86,8 @@ impl Default for Machine {
             instruction_count: InstructionCount::On,
             seed: None,
             kernel_words: Vec::new(),
+            display: Display::None,
+            monitor: None,
             debugger: Debugger::None,
             time_limit: Some(Duration::from_secs(600)),
         }
@@ -123,6 +139,22 @@ impl Machine {
             "-no-reboot",
         ]);
         push(&["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+        // Without this, every machine has an adapter that nobody uses.
+        push(&["-vga", "none"]);
+        if self.display == Display::Bochs {
+            push(&["-device", "bochs-display"]);
+        }
+        if let Some(socket) = &self.monitor {
+            let socket = format!("unix:{},server=on,wait=on", socket.display());
+            push(&[
+                "-device",
+                "pvpanic",
+                "-action",
+                "panic=pause",
+                "-qmp",
+                &socket,
+            ]);
+        }
         if self.debugger == Debugger::Waits {
             push(&["-s", "-S"]);
         }

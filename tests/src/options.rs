@@ -7,7 +7,7 @@ use clap::{ArgGroup, Parser};
 
 use crate::build::Profile;
 use crate::failure::Failure;
-use crate::machine::{Accelerator, Debugger, InstructionCount, MIB, Machine};
+use crate::machine::{Accelerator, Debugger, Display, InstructionCount, MIB, Machine};
 use crate::program::ProgramFile;
 
 /// What `make run` reads when nobody names a file, relative to the repository.
@@ -97,6 +97,14 @@ pub struct Options {
     /// A word for the kernel's command line, such as selfcheck, selfcheck=guard, selfcheck=panic, selfcheck=canary or measure; repeatable
     #[arg(long = "kernel", value_name = "WORD")]
     pub kernel_words: Vec<String>,
+
+    /// Gives the machine a display, and the program of --exec the resources of it
+    #[arg(long)]
+    pub display: bool,
+
+    /// Saves what the display shows when the machine ends, as PNG; with --display of itself
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["suite", "list", "bench", "gdb"])]
+    pub screenshot: Option<PathBuf>,
 
     /// Stops before the first instruction and waits for gdb; no time limit
     #[arg(long, conflicts_with = "timeout")]
@@ -234,6 +242,12 @@ impl Options {
             instruction_count: self.icount.unwrap_or(default_count),
             seed: self.seed,
             kernel_words,
+            display: if self.display || self.screenshot.is_some() {
+                Display::Bochs
+            } else {
+                Display::None
+            },
+            monitor: None,
             debugger: if self.gdb {
                 Debugger::Waits
             } else {

@@ -14,6 +14,7 @@ use crate::machine::{Debugger, MIB, Machine};
 use crate::options::{DEFAULT_INPUT, Job, Options};
 use crate::program::ProgramFile;
 use crate::qemu::{Qemu, Run};
+use crate::screen::Screen;
 use crate::suite;
 use crate::symbolise::Symboliser;
 
@@ -118,6 +119,12 @@ impl Prepared<'_> {
         machine: &Machine,
         present: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Run, Failure> {
+        let screen = self.options.screenshot.as_deref().map(Screen::save_to);
+        let screen = screen.transpose()?;
+        let machine = &Machine {
+            monitor: screen.as_ref().map(Screen::socket),
+            ..machine.clone()
+        };
         let boot = Boot {
             qemu: &self.qemu,
             guest: &self.guest,
@@ -140,7 +147,7 @@ impl Prepared<'_> {
                 complain(&format!("+ {command}"));
             }
         };
-        boot.run(announce, &mut |line| {
+        let run = boot.run(announce, &mut |line| {
             if line.starts_with("  at 0x") {
                 let names = symboliser.get_or_init(|| Symboliser::new(&self.guest.kernel));
                 return say(&names.line(line).unwrap_or_else(|| line.to_owned()));
@@ -152,7 +159,15 @@ impl Prepared<'_> {
                 progress.finish();
                 say(line);
             }
-        })
+        })?;
+        if let Some(screen) = screen {
+            // A machine that was stopped at its time limit has no last screen, and says so itself.
+            let saved = screen.finish();
+            if run.exit_status().is_ok() {
+                saved?;
+            }
+        }
+        Ok(run)
     }
 }
 

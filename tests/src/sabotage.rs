@@ -156,6 +156,30 @@ pub const ENTRIES: &[Entry] = &[
         test: "a_cpu_that_spins_for_a_lock_with_interrupts_off_acknowledges",
         kind: Kind::Host,
     },
+    Entry {
+        name: "device_over_memory",
+        takes_away: "the check that a device range is no memory",
+        package: "handover-tests",
+        file: "devices",
+        test: "ranges_that_are_no_device_are_refused_and_take_nothing",
+        kind: Kind::Host,
+    },
+    Entry {
+        name: "second_policy",
+        takes_away: "the refusal of a second cache policy for a frame",
+        package: "handover-tests",
+        file: "devices",
+        test: "a_frame_has_one_policy_as_long_as_a_region_has_it",
+        kind: Kind::Host,
+    },
+    Entry {
+        name: "policy_not_in_entry",
+        takes_away: "the bits of the cache policy in page-table entries",
+        package: "handover-tests",
+        file: "devices",
+        test: "every_entry_of_a_device_region_says_its_policy",
+        kind: Kind::Host,
+    },
 ];
 
 /// What one run of a test came to.

@@ -17,7 +17,7 @@ fn documents() -> Vec<PathBuf> {
             let path = entry.expect("docs can be read").path();
             if path.is_dir() {
                 directories.push(path);
-            } else {
+            } else if path.extension().is_none_or(|kind| kind != "png") {
                 found.push(path);
             }
         }

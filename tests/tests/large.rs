@@ -46,7 +46,7 @@ fn committed_memory_is_in_large_leaves_where_it_fills_them() {
             assert_eq!(world.load(0, 0, page(va, at)), Ok(at + 1));
         }
         assert_eq!(world.load(0, 0, page(va, pages)), past(pages));
-        world.audit(&[region.clone()]);
+        world.audit(std::slice::from_ref(&region));
         world.memory.destroy_region(&region);
     }
     world.finish(&[]);
@@ -106,7 +106,7 @@ fn the_last_owner_of_a_large_leaf_writes_without_a_copy() {
     world.memory.destroy_region(&snapshot);
     world.store(0, 0, va, 1).unwrap();
     assert_eq!(large(&world, &source), 1);
-    world.audit(&[source.clone()]);
+    world.audit(std::slice::from_ref(&source));
     world.finish(&[source]);
 }
 
@@ -126,7 +126,7 @@ fn decommit_splits_a_large_leaf_and_leaves_the_rest_as_it_was() {
     assert_eq!(world.load(1, 0, page(va, 1)), Ok(5));
     world.store(1, 0, page(va, 1), 6).unwrap();
     assert_eq!(world.load(0, 0, page(va, 1)), Ok(6));
-    world.audit(&[region.clone()]);
+    world.audit(std::slice::from_ref(&region));
     world.finish(&[region]);
 }
 

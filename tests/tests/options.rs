@@ -1,7 +1,7 @@
 //! What the options of the runner mean, and the machine and command line that they make.
 
 use clap::Parser;
-use handover_tests::machine::{Accelerator, InstructionCount, Machine, memory_for_initrd};
+use handover_tests::machine::{Accelerator, Display, InstructionCount, Machine, memory_for_initrd};
 use handover_tests::options::{Job, Options};
 
 fn options(arguments: &[&str]) -> Options {
@@ -48,6 +48,10 @@ fn options_that_make_no_sense_are_refused() {
         &["--program", "file:a/b"],
         &["--program", "file:init.args"],
         &["--program", "input"],
+        &["--screenshot"],
+        &["--screenshot", "a.png", "--suite"],
+        &["--screenshot", "a.png", "--bench"],
+        &["--screenshot", "a.png", "--gdb"],
         &["stray"],
     ] {
         assert!(refused(arguments), "{arguments:?}");
@@ -122,7 +126,34 @@ fn the_command_line_of_the_default_machine_is_the_known_good_one() {
         command_line(&Machine::default()),
         "-machine q35 -accel tcg,thread=single -icount shift=0,sleep=off -cpu max -smp 2 -m 128M \
          -display none -net none -serial stdio -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=4 \
-         -kernel k -initrd i"
+         -vga none -kernel k -initrd i"
+    );
+}
+
+#[test]
+fn a_machine_has_a_display_when_it_is_asked_for_or_looked_at() {
+    let display = |given: &[&str]| {
+        let options = options(given);
+        let job = options.job().expect("a job");
+        options.machine(&job).expect("a machine").display
+    };
+    assert_eq!(display(&[]), Display::None);
+    assert_eq!(display(&["--display"]), Display::Bochs);
+    assert_eq!(display(&["--screenshot", "a.png"]), Display::Bochs);
+    let machine = Machine {
+        display: Display::Bochs,
+        monitor: Some("socket".into()),
+        ..Machine::default()
+    };
+    let line = command_line(&machine);
+    assert!(line.contains("-device bochs-display"), "{line}");
+    assert!(
+        line.contains("-device pvpanic -action panic=pause"),
+        "{line}"
+    );
+    assert!(
+        line.contains("-qmp unix:socket,server=on,wait=on"),
+        "{line}"
     );
 }
 

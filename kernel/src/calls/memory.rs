@@ -2,7 +2,9 @@
 
 use alloc::sync::Arc;
 
-use abi::{Error, Handle, MapFlags, RegionFlags, RegionInfo, Rights, SnapshotFlags, UserPtr};
+use abi::{
+    CachePolicy, Error, Handle, MapFlags, RegionFlags, RegionInfo, Rights, SnapshotFlags, UserPtr,
+};
 use arch::acpi;
 use ipc::Payload;
 
@@ -17,8 +19,13 @@ pub fn region_create(
     process: &Arc<Process>,
     len: u64,
     flags: RegionFlags,
+    policy: CachePolicy,
     node: u64,
 ) -> Result<Handle, Error> {
+    // The direct map shows memory too, by write-back, and no frame has two policies (S16).
+    if policy != CachePolicy::WriteBack {
+        return Err(Error::Unsupported);
+    }
     let node = match node {
         ANY_NODE => None,
         node if node < acpi::nodes() as u64 => Some(node as usize),

@@ -3,12 +3,25 @@
 #![allow(unsafe_code)] // It walks the tables.
 
 use arch::layout::DIRECT_MAP;
-use arch::{paging, phys, tlb};
+use arch::{cpu, paging, phys, tlb};
 
 use super::{ACCESSED_DIRTY, NO_EXECUTE, PRESENT, USER, WRITABLE};
 
 /// A page that is larger than 4 KiB.
 const LARGE: u64 = 1 << 7;
+
+/// What entry 4 of the page attribute table stands for (SDM 3A, table 12-10).
+const WRITE_COMBINING: u64 = 1;
+
+/// Panics when this CPU understands the cache policies of entries in another way than the kernel.
+pub fn attributes_are_set() {
+    let (attributes, as_expected) = cpu::page_attributes();
+    assert!(
+        as_expected && attributes >> 32 & 0xff == WRITE_COMBINING,
+        "CPU {} has the page attributes {attributes:#x}",
+        cpu::current()
+    );
+}
 
 /// Panics when a page is writable and executable, or anything is mapped in the lower half.
 pub fn are_sound() {

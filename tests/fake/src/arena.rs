@@ -21,6 +21,11 @@ impl Arena {
         Arena(words.into_iter().map(AtomicU64::new).collect())
     }
 
+    /// How many frames there are.
+    pub(crate) fn frames(&self) -> u64 {
+        (self.0.len() / WORDS) as u64
+    }
+
     pub(crate) fn words(&self, frame: Frame) -> &[AtomicU64] {
         let first = frame.number() as usize * WORDS;
         &self.0[first..first + WORDS]

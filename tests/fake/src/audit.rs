@@ -50,7 +50,8 @@ pub fn counts(memory: &Memory) -> Counts {
 /// # Panics
 /// When a frame or table is lost, reached although it is free, or counted wrongly (I1, I2, I11);
 /// when an entry allows writing what may not be written, or writing and executing (I3, I14); when
-/// promises do not add up; when a CPU has cached more than the tables allow (I5).
+/// a frame has two cache policies, or memory another than write-back (S16); when promises do not
+/// add up; when a CPU has cached more than the tables allow (I5).
 pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Region>]) {
     let machine = memory.machine();
     let counts = counts(memory);
@@ -103,6 +104,7 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
         memory.for_each_leaf(region, |frame, _| images.push(frame));
     }
     let mut reached: HashMap<Frame, u32> = HashMap::new();
+    let mut policies: HashMap<Frame, EntryFlags> = HashMap::new();
     for table in frames(memory) {
         let meta = machine.meta(table);
         // The upper tables belong to a space and have no owners to count.
@@ -112,12 +114,20 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
         for index in 0..512 {
             let entry = machine.entry(table, index);
             let Some(frame) = entry.frame() else { continue };
-            let may_be_written = entry.has(EntryFlags::WRITABLE) && meta.owners() == 1;
+            let is_memory = frame.number() >= machine.config.first_frame();
+            let may_be_written = is_memory && entry.has(EntryFlags::WRITABLE) && meta.owners() == 1;
             assert!(
                 !may_be_written || machine.meta(frame).owners() == 1,
                 "{frame:?} can be written and is shared"
             );
             *reached.entry(frame).or_default() += 1;
+            let policy = entry.flags() & EntryFlags::CACHE;
+            let other = policies.insert(frame, policy).unwrap_or(policy);
+            assert_eq!(policy, other, "two cache policies of {frame:?}");
+            assert!(
+                !is_memory || policy.is_empty(),
+                "memory is cached by {policy:?}"
+            );
             if entry.has(EntryFlags::WRITABLE) {
                 assert!(entry.has(EntryFlags::MAY_WRITE), "W without the permission");
                 let by_pages = images.contains(&table);
@@ -142,10 +152,12 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
     audit_tlbs(memory);
 }
 
-/// What no CPU may have cached: anything that its tables do not say, or more than they allow.
+/// What no CPU may have cached: anything that its tables do not say, more than they allow, or a
+/// frame by two policies.
 fn audit_tlbs(memory: &Memory) {
     let machine = memory.machine();
     let load = |table, index| machine.entry(table, index);
+    let mut policies: HashMap<Frame, EntryFlags> = HashMap::new();
     for (number, cpu) in machine.cpus.iter().enumerate() {
         let tlb = lock(&cpu.tlb);
         let Some(root) = tlb.root else { continue };
@@ -168,6 +180,12 @@ fn audit_tlbs(memory: &Memory) {
                 true => Some(leaf.of_page(page)),
                 false => below(leaf, load(leaf.frame, page as usize & 511)),
             });
+            let policy = policies.entry(cached.frame).or_insert(cached.policy);
+            assert_eq!(
+                *policy, cached.policy,
+                "CPU {number} has a second cache policy of {:?}",
+                cached.frame
+            );
             assert!(
                 now.is_some_and(
                     |now| now.frame == cached.frame && cached.allowed.within(now.allowed)
@@ -212,6 +230,6 @@ fn upper(memory: &Memory, root: Frame) -> u64 {
 
 fn frames(memory: &Memory) -> impl Iterator<Item = Frame> {
     let config = memory.machine().config();
-    let first = 1 + config.initrd_frames;
+    let first = config.first_frame();
     (first..first + config.frames).map(Frame::from_number)
 }

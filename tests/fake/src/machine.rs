@@ -24,6 +24,9 @@ pub struct Config {
     /// Frames that boot filled before the allocator was there. See
     /// [`FakeMachine::initrd`].
     pub initrd_frames: u64,
+    /// Frames of a device, between those of boot and those of the allocator. See
+    /// [`FakeMachine::device`].
+    pub device_frames: u64,
     /// Decides when interrupts arrive.
     pub seed: u64,
 }
@@ -35,8 +38,16 @@ impl Default for Config {
             cpus: 4,
             nodes: 1,
             initrd_frames: 0,
+            device_frames: 0,
             seed: 1,
         }
+    }
+}
+
+impl Config {
+    /// The number of the first frame of the allocator.
+    pub(crate) fn first_frame(&self) -> u64 {
+        1 + self.initrd_frames + self.device_frames
     }
 }
 
@@ -101,7 +112,7 @@ impl FakeMachine {
     pub fn new(config: Config) -> FakeMachine {
         assert!((1..=64).contains(&config.cpus) && config.nodes >= 1);
         ranks::watch();
-        let boot = 1 + config.initrd_frames;
+        let boot = config.first_frame();
         // The zero frame is behind those that the pool has.
         let frames = config.frames;
         let total = (boot + frames + 1) as usize;
@@ -184,6 +195,12 @@ impl FakeMachine {
     /// The first of the frames that boot filled; they hold poison until a test writes them.
     pub fn initrd(&self) -> Frame {
         Frame::from_number(1)
+    }
+
+    /// The first frame of the device. What lies before it is boot's, what follows its last is the
+    /// allocator's.
+    pub fn device(&self) -> Frame {
+        Frame::from_number(1 + self.config.initrd_frames)
     }
 
     /// Makes the call after `calls` more that take or promise open memory fail, once.

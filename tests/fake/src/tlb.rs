@@ -79,6 +79,8 @@ pub(crate) struct Cached {
     /// Whether it leads to 2 MiB, and not to a table.
     pub(crate) large: bool,
     pub(crate) allowed: Allowed,
+    /// The cache policy that its last entry says.
+    pub(crate) policy: EntryFlags,
 }
 
 /// The caches of one CPU, and the tables that it translates by.
@@ -197,6 +199,7 @@ pub(crate) fn walk(root: Frame, va: u64, load: &impl Fn(Frame, usize) -> Entry) 
         frame: root,
         large: false,
         allowed: Allowed::ALL,
+        policy: EntryFlags::empty(),
     };
     for level in [3, 2, 1] {
         let entry = load(at.frame, (va >> (12 + 9 * level)) as usize & 511);
@@ -217,5 +220,6 @@ pub(crate) fn below(table: Cached, entry: Entry) -> Option<Cached> {
         frame,
         large: false,
         allowed: table.allowed.through(entry.flags()),
+        policy: entry.flags() & EntryFlags::CACHE,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use abi::Error;
 use mm::{
     Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FrameState, Frames, Mmu,
 };
@@ -13,6 +14,18 @@ use crate::{FakeMachine, current_cpu};
 const MAX_TURNS: u64 = 1_000_000;
 
 impl Frames for FakeMachine {
+    fn check_device(&self, first: Frame, count: u64) -> Result<(), Error> {
+        let end = first.number() + count;
+        if end > self.arena.frames() {
+            return Err(Error::Range);
+        }
+        let device = self.device().number()..self.config.first_frame();
+        if first.number() < device.start || end > device.end {
+            return Err(Error::Overlap);
+        }
+        Ok(())
+    }
+
     fn allocate(&self, node: Option<usize>, budget: Budget) -> Option<Frame> {
         if budget == Budget::Open && self.fails_now() {
             return None;
@@ -49,7 +62,7 @@ impl Frames for FakeMachine {
     }
 
     fn zero_frame(&self) -> Frame {
-        Frame::from_number(1 + self.config.initrd_frames + self.config.frames)
+        Frame::from_number(self.config.first_frame() + self.config.frames)
     }
 
     fn meta(&self, frame: Frame) -> &FrameMeta {

@@ -62,6 +62,9 @@ impl Run {
                 assert_eq!(held.len() as u64, expected, "leaves of region {number}");
                 assert_eq!(real.is_sealed(), spec.sealed, "seal of region {number}");
                 self.check_pages(spec, &held, whole);
+                if spec.contiguous {
+                    self.check_run(number, real.physical_address());
+                }
             }
             for leaf in &held {
                 self.count(*leaf, &mut counted);
@@ -186,6 +189,21 @@ impl Run {
             frame.filter(|frame| *frame != self.zero())
         };
         (0..pages).map(frame).collect()
+    }
+
+    /// Frames follow one another from an address on.
+    fn check_run(&self, number: usize, address: Option<u64>) {
+        let frames = self.frames_of(number);
+        let first = frames[0].map(Frame::address);
+        assert_eq!(first, address, "where region {number} begins");
+        for (before, after) in frames.iter().zip(&frames[1..]) {
+            let next = before.map(|frame| frame.number() + 1);
+            assert_eq!(
+                after.map(Frame::number),
+                next,
+                "region {number} is in pieces"
+            );
+        }
     }
 
     /// Pages that were committed have frames.

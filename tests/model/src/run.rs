@@ -134,7 +134,8 @@ impl Run {
                 flags,
             } => {
                 let number = self.processes[process];
-                let expected = self.spec.create(number, pages, flags, available);
+                let made = answer.is_ok();
+                let expected = self.spec.create(number, pages, flags, available, made);
                 self.bind_handle(process, handle, answer, expected);
             }
             Step::Snapshot {

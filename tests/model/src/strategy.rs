@@ -99,6 +99,7 @@ fn create() -> impl Strategy<Value = Step> {
         8 => Just(RegionFlags::empty()),
         4 => Just(RegionFlags::COMMIT),
         2 => Just(RegionFlags::OVERCOMMIT),
+        1 => Just(RegionFlags::CONTIGUOUS),
         2 => Just(RegionFlags::EXECUTE),
         1 => Just(RegionFlags::EXECUTE | RegionFlags::JIT),
         1 => any::<u32>().prop_map(RegionFlags::from_bits_truncate),

@@ -53,6 +53,12 @@ macro_rules! for_each_case {
             capabilities::revoke_pending "a token of a revoked capability is worth nothing";
             capabilities::table_full "handles run out at the limit, and come back";
 
+            devices::not_memory "memory and the kernel's own registers are no device";
+            devices::bad_ranges "ranges and policies that make no sense are refused";
+            devices::one_policy "pages of a device have one cache policy as long as a region has them";
+            devices::registers "a device region shows the device, within its resource";
+            devices::handed_over "a device region is shared, revoked and moved";
+
             transfers::share "what is shared can be mapped by both, within the rights that were granted";
             transfers::move_away "what is moved away is the receiver's alone";
             transfers::tokens "a token works once, for its addressee, from there";

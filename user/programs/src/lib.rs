@@ -1,4 +1,5 @@
-//! What the programs share: the files in the initrd, and the messages of the demonstration.
+//! What the programs share: the files in the initrd, and the messages of the demonstration, and
+//! the picture of `draw`.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -8,6 +9,7 @@ extern crate alloc;
 pub mod archive;
 pub mod cases;
 pub mod demo;
+pub mod picture;
 
 /// Ends the program with a line that says why, unless all is well.
 #[macro_export]

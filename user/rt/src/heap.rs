@@ -4,7 +4,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
 
 use abi::limits::LEAF_SIZE;
-use abi::{MapFlags, RegionFlags, Rights};
+use abi::{CachePolicy, MapFlags, RegionFlags, Rights};
 use linked_list_allocator::Heap;
 use spin::Mutex;
 
@@ -32,7 +32,9 @@ impl Regions {
         let len = (bytes as u64).checked_next_multiple_of(LEAF_SIZE)?;
         // SAFETY: a new region at a place where nothing is mapped touches nobody's memory.
         let mapped = unsafe {
-            let region = sys::region_create(len, RegionFlags::empty(), u64::MAX).ok()?;
+            let region =
+                sys::region_create(len, RegionFlags::empty(), CachePolicy::WriteBack, u64::MAX)
+                    .ok()?;
             let rights = Rights::READ | Rights::WRITE;
             let mapped = sys::map(region, self.end, 0, 0, rights, MapFlags::FIXED);
             // The mapping keeps the region.

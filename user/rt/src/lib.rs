@@ -20,6 +20,7 @@
 
 extern crate alloc;
 
+mod device;
 mod env;
 #[cfg(all(feature = "heap", target_os = "none"))]
 mod heap;
@@ -32,9 +33,11 @@ mod start;
 pub mod sys;
 
 pub use abi::{
-    Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, NodeFrames, ProcessInfo, ProcessState,
-    ProcessStatus, RegionFlags, RegionInfo, Rights, SnapshotFlags, SystemInfo, Token,
+    CachePolicy, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, NodeFrames, ProcessInfo,
+    ProcessState, ProcessStatus, RegionFlags, RegionInfo, ResourceInfo, Rights, SnapshotFlags,
+    SystemInfo, Token,
 };
+pub use device::{Registers, Word, resource_info, resource_part};
 pub use env::Env;
 pub use print::write as print_fmt;
 pub use process::{Process, Spawn, image_from};

@@ -1,7 +1,8 @@
 //! Regions and their mappings.
 
 use abi::{
-    Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, RegionInfo, Rights, Token, UserPtr,
+    CachePolicy, Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, RegionInfo, Rights, Token,
+    UserPtr,
 };
 
 use crate::sys;
@@ -16,7 +17,22 @@ impl Region {
     /// A new region of `len` bytes of zeroed memory, filled at the first touch.
     pub fn create(len: u64) -> Result<Region, Error> {
         // SAFETY: the call touches no memory.
-        let handle = unsafe { sys::region_create(len, RegionFlags::empty(), u64::MAX) }?;
+        let handle = unsafe {
+            sys::region_create(len, RegionFlags::empty(), CachePolicy::WriteBack, u64::MAX)
+        }?;
+        Ok(Region { handle })
+    }
+
+    /// A new region of `len` bytes of a device from the physical address `address` on, in whole
+    /// pages and within a resource; needs MANAGE. See [`Registers`](crate::Registers) for access.
+    pub fn device(
+        resource: Handle,
+        address: u64,
+        len: u64,
+        policy: CachePolicy,
+    ) -> Result<Region, Error> {
+        // SAFETY: the call touches no memory.
+        let handle = unsafe { sys::region_device(resource, address, len, policy) }?;
         Ok(Region { handle })
     }
 

@@ -37,6 +37,8 @@ pub struct Region {
     pub sealed: bool,
     /// It may be written in one mapping and executed in another at once.
     pub jit: bool,
+    /// Its frames follow one another and are there from the beginning (S3).
+    pub contiguous: bool,
     /// It is promised nothing.
     pub overcommit: bool,
     /// It had overcommitted, and its memory was needed.

@@ -61,28 +61,35 @@ impl Spec {
         most.saturating_sub(uncertain)..most + 1
     }
 
-    /// A region of zeros.
+    /// A region of zeros. Whether frames are there that follow one another only the machine knows.
     pub fn create(
         &mut self,
         process: usize,
         pages: u64,
         flags: RegionFlags,
         available: u64,
+        run_found: bool,
     ) -> Result<usize, Error> {
-        let (jit, execute) = (RegionFlags::JIT, RegionFlags::EXECUTE);
-        let senseless = RegionFlags::COMMIT | RegionFlags::OVERCOMMIT;
-        if pages == 0
-            || flags.contains(jit) && !flags.contains(execute)
-            || flags.contains(senseless)
-        {
+        let [execute, jit, commit, overcommit, contiguous] = [
+            RegionFlags::EXECUTE,
+            RegionFlags::JIT,
+            RegionFlags::COMMIT,
+            RegionFlags::OVERCOMMIT,
+            RegionFlags::CONTIGUOUS,
+        ]
+        .map(|flag| flags.contains(flag));
+        let contradictory =
+            jit && !execute || commit && overcommit || contiguous && (execute || overcommit);
+        if pages == 0 || contradictory {
             return Err(Error::Invalid);
         }
         let region = Region {
             pages,
             bytes: BTreeMap::new(),
             sealed: false,
-            jit: flags.contains(jit),
-            overcommit: flags.contains(RegionFlags::OVERCOMMIT),
+            jit,
+            contiguous,
+            overcommit,
             lost: false,
             pins: Vec::new(),
             family: self.regions.len(),
@@ -92,11 +99,13 @@ impl Spec {
             true => region.leaves(),
             false => region.worst(),
         };
-        if needed > available {
+        let in_pieces = contiguous && pages > 1 && !run_found;
+        if needed > available || in_pieces {
             return Err(Error::NoMemory);
         }
         let mut rights = Rights::REGION;
-        rights.set(Rights::EXECUTE, flags.contains(execute));
+        rights.set(Rights::EXECUTE, execute);
+        rights.set(Rights::MANAGE, contiguous);
         let capability = self.own(region, rights);
         Ok(self.issue(process, capability))
     }
@@ -130,6 +139,9 @@ impl Spec {
         let needed = needed | Rights::READ | Rights::DUPLICATE;
         let capability = &self.capabilities[self.look_up(handle, needed)?];
         let source = &self.regions[capability.region];
+        if source.contiguous {
+            return Err(Error::Unsupported);
+        }
         let leaves = source.part(wanted.offset, wanted.len)?;
         if source.lost {
             return Err(Error::NoMemory);
@@ -145,6 +157,7 @@ impl Spec {
             bytes: copied.map(|(page, bytes)| (page - first, *bytes)).collect(),
             sealed: false,
             jit: false,
+            contiguous: false,
             overcommit: wanted.overcommit,
             lost: false,
             pins: Vec::new(),
@@ -196,6 +209,7 @@ impl Spec {
         let (_, region) = self.region_of(handle, Rights::WRITE)?;
         let part = region.part_pages(page, pages)?;
         match region {
+            region if region.contiguous => Err(Error::Unsupported),
             region if region.lost => Err(Error::NoMemory),
             region if region.sealed => Err(Error::Sealed),
             region if !region.pins.is_empty() => Err(Error::Pinned),

@@ -1,7 +1,7 @@
 //! The kernel's door, and capabilities.
 
 use programs::expect;
-use rt::{Handle, RegionFlags, Rights, sys};
+use rt::{CachePolicy, Handle, RegionFlags, Rights, sys};
 
 use crate::measure::{least, report, time};
 
@@ -13,7 +13,8 @@ pub fn run() {
     report("null_syscall", least(|| time(|| unsafe { sys::nop() }).0));
 
     // SAFETY: as above.
-    let region = unsafe { sys::region_create(4096, RegionFlags::COMMIT, u64::MAX) };
+    let region =
+        unsafe { sys::region_create(4096, RegionFlags::COMMIT, CachePolicy::WriteBack, u64::MAX) };
     let region = expect!(region, "bench: a region");
     report("derive_drop", least(|| time(|| derive_and_drop(region)).0));
     report("revoke_0", least(|| time(|| revoke(region)).0));

@@ -1,7 +1,7 @@
 //! Regions, mappings, faults and Move.
 
 use programs::expect;
-use rt::{Error, Handle, MapFlags, Mode, RegionFlags, Rights, sys};
+use rt::{CachePolicy, Error, Handle, MapFlags, Mode, RegionFlags, Rights, sys};
 
 use crate::measure::{least, report, time};
 
@@ -33,7 +33,14 @@ pub fn run() {
 
 fn committed(pages: u64) -> Result<Handle, Error> {
     // SAFETY: the call touches no memory.
-    unsafe { sys::region_create(pages * PAGE, RegionFlags::COMMIT, u64::MAX) }
+    unsafe {
+        sys::region_create(
+            pages * PAGE,
+            RegionFlags::COMMIT,
+            CachePolicy::WriteBack,
+            u64::MAX,
+        )
+    }
 }
 
 fn map(region: Handle, access: Rights) -> u64 {
@@ -116,7 +123,14 @@ fn give(region: Handle, key: &str) {
 /// The fault of one page that nobody has touched, zeroing included.
 fn fault_zero() -> u64 {
     // SAFETY: the call touches no memory.
-    let region = unsafe { sys::region_create(64 * PAGE, RegionFlags::empty(), u64::MAX) };
+    let region = unsafe {
+        sys::region_create(
+            64 * PAGE,
+            RegionFlags::empty(),
+            CachePolicy::WriteBack,
+            u64::MAX,
+        )
+    };
     let region = expect!(region, "bench: a region");
     let address = map(region, READ_WRITE);
     let mut page = address;

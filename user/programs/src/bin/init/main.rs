@@ -1,12 +1,14 @@
 //! The first program: starts the others and says how it went.
 //!
-//! Arguments: `demo`, `exec NAME ARG…`, `suite [--list | FILTER]` or `bench`. Handle: the initrd.
+//! Arguments: `demo`, `exec NAME ARG…`, `suite [--list | FILTER]` or `bench`. Handles: the initrd, and
+//! the resource of all devices.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
 
 mod demo;
+mod display;
 mod suite;
 
 use programs::archive::{self, Place};
@@ -22,14 +24,15 @@ const FAULTED: u8 = 128;
 
 fn run(env: &Env) -> u8 {
     let initrd = Initrd::open(env.handle(0));
+    let devices = env.handle(1);
     let mut args = env.args().skip(1);
     match args.next() {
         Some("demo") => demo::run(&initrd),
         Some("exec") => match args.next() {
-            Some(name) => exec(&initrd, name, args),
+            Some(name) => exec(&initrd, devices, name, args),
             None => usage(),
         },
-        Some("suite") => suite::run(&initrd, args.next()),
+        Some("suite") => suite::run(&initrd, devices, args.next()),
         Some("bench") => bench(&initrd),
         _ => usage(),
     }
@@ -74,11 +77,24 @@ impl Initrd {
     }
 }
 
-/// Runs one program with its arguments; its status becomes init's.
-fn exec<'a>(initrd: &Initrd, name: &str, args: impl Iterator<Item = &'a str>) -> u8 {
+/// Runs one program with its arguments; its status becomes init's. Where there is a display, the
+/// program gets it: the resources of the framebuffer and of the registers.
+fn exec<'a>(
+    initrd: &Initrd,
+    devices: Handle,
+    name: &str,
+    args: impl Iterator<Item = &'a str>,
+) -> u8 {
     let image = initrd.image(name);
     let spawn = args.fold(Spawn::new(image, name), Spawn::arg);
     let spawn = spawn.handle(initrd.region.handle(), Mode::Share, READ_INITRD);
+    let display = expect!(display::find(devices), "init: looking for a display");
+    let spawn = match display {
+        Some(display) => spawn
+            .handle(display.framebuffer, Mode::Move, Rights::all())
+            .handle(display.registers, Mode::Move, Rights::all()),
+        None => spawn,
+    };
     let process = expect!(spawn.start(), "init: starting `{name}`");
     let status = expect!(process.wait(FOREVER), "init: waiting for `{name}`");
     match status.state {
@@ -89,7 +105,8 @@ fn exec<'a>(initrd: &Initrd, name: &str, args: impl Iterator<Item = &'a str>) ->
 
 /// Runs the benchmark on the first CPU.
 fn bench(initrd: &Initrd) -> u8 {
-    let process = suite::start(initrd, initrd.image("bench"), "bench", None);
+    let bench = suite::spawn(initrd, initrd.image("bench"), "bench", None);
+    let process = expect!(bench.start(), "init: starting the benchmark");
     let status = expect!(process.wait(FOREVER), "init: waiting for the benchmark");
     u8::from(status.state != ProcessState::Exited as u32 || status.status != 0)
 }

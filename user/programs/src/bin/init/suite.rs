@@ -2,7 +2,7 @@
 
 use programs::cases::CASES;
 use programs::expect;
-use rt::{Error, Handle, Mode, Process, ProcessState, ProcessStatus, Rights, Spawn};
+use rt::{Error, Handle, Mode, ProcessState, ProcessStatus, Rights, Spawn};
 
 use crate::{Initrd, READ_INITRD};
 
@@ -20,7 +20,7 @@ const IMAGE_RIGHTS: Rights = Rights::EXECUTE
     .union(Rights::INSPECT);
 
 /// Runs every case whose name contains the filter, or lists all.
-pub fn run(initrd: &Initrd, filter: Option<&str>) -> u8 {
+pub fn run(initrd: &Initrd, devices: Handle, filter: Option<&str>) -> u8 {
     if filter == Some("--list") {
         for (id, sentence) in CASES {
             rt::println!("#case {id} status=listed {sentence}");
@@ -29,7 +29,8 @@ pub fn run(initrd: &Initrd, filter: Option<&str>) -> u8 {
     }
     let image = initrd.image("suite");
     // The heap of this process grows with its first process, which no case is to blame for.
-    let first = start(initrd, image, "suite", Some("exit"));
+    let first = spawn(initrd, image, "suite", Some("exit")).start();
+    let first = expect!(first, "init: starting the suite");
     let _ = first.wait(rt::FOREVER);
     drop(first);
     let (mut passed, mut failed) = (0, 0);
@@ -37,7 +38,7 @@ pub fn run(initrd: &Initrd, filter: Option<&str>) -> u8 {
         if filter.is_some_and(|filter| !id.contains(filter)) {
             continue;
         }
-        let status = run_case(initrd, image, id);
+        let status = run_case(initrd, image, devices, id);
         rt::println!("#case {id} status={status} {sentence}");
         if status == "ok" {
             passed += 1;
@@ -49,19 +50,20 @@ pub fn run(initrd: &Initrd, filter: Option<&str>) -> u8 {
     u8::from(failed > 0)
 }
 
-/// Starts a program that gets the initrd and its own image.
-pub fn start(initrd: &Initrd, image: Handle, name: &str, arg: Option<&str>) -> Process {
+/// A program that gets the initrd and its own image.
+pub fn spawn<'a>(initrd: &Initrd, image: Handle, name: &'a str, arg: Option<&str>) -> Spawn<'a> {
     let spawn = arg.into_iter().fold(Spawn::new(image, name), Spawn::arg);
-    let spawn = spawn
+    spawn
         .handle(initrd.region.handle(), Mode::Share, INITRD_RIGHTS)
         .handle(image, Mode::Share, IMAGE_RIGHTS)
-        .cpus(1 << 0);
-    expect!(spawn.start(), "init: starting `{name}`")
+        .cpus(1 << 0)
 }
 
-fn run_case(initrd: &Initrd, image: Handle, id: &str) -> &'static str {
+fn run_case(initrd: &Initrd, image: Handle, devices: Handle, id: &str) -> &'static str {
     let before = Held::now();
-    let process = start(initrd, image, "suite", Some(id));
+    let case = spawn(initrd, image, "suite", Some(id));
+    let case = case.handle(devices, Mode::Share, Rights::all());
+    let process = expect!(case.start(), "init: starting `{id}`");
     let outcome = match process.wait(rt::in_ms(LIMIT_MS)) {
         Ok(status) => judge(&status),
         Err(Error::TimedOut) => {

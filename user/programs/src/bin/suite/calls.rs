@@ -4,7 +4,7 @@
 //! it by [`poke`] alone. Where an access is not allowed, the process ends, and that is the test.
 
 use abi::{CapInfo, RegionInfo, RingEnds, RingGeometry, UserPtr};
-use rt::{Error, Handle, MapFlags, RegionFlags, Rights, Token, sys};
+use rt::{CachePolicy, Error, Handle, MapFlags, RegionFlags, Rights, Token, sys};
 
 /// Reads a word.
 pub fn peek(address: u64) -> u64 {
@@ -53,7 +53,8 @@ wrap! {
     protect(address: u64, rights: Rights) -> ();
     region_seal(region: Handle) -> ();
     region_destroy(region: Handle) -> ();
-    region_create(len: u64, flags: RegionFlags, node: u64) -> Handle;
+    resource_part(resource: Handle, address: u64, len: u64) -> Handle;
+    region_device(resource: Handle, address: u64, len: u64, policy: CachePolicy) -> Handle;
     image_create(region: Handle, offset: u64, len: u64) -> Handle;
     cap_derive(handle: Handle, rights: Rights) -> Handle;
     cap_drop(handle: Handle) -> ();
@@ -63,6 +64,12 @@ wrap! {
     ring_map(end: Handle) -> u64;
     ring_wait(end: Handle, seen: u32, deadline: u64) -> ();
     process_kill(process: Handle) -> ();
+}
+
+/// A region of memory.
+pub fn region_create(len: u64, flags: RegionFlags, node: u64) -> Result<Handle, Error> {
+    // SAFETY: the call touches no memory.
+    unsafe { sys::region_create(len, flags, CachePolicy::WriteBack, node) }
 }
 
 /// A region of `len` bytes.

@@ -1,7 +1,7 @@
 //! Capabilities: what they allow, what is derived from them, and how they die.
 
 use abi::limits::MAX_HANDLES;
-use abi::{ObjectKind, SYSCALLS};
+use abi::{ObjectKind, SYSCALLS, SyscallInfo};
 use rt::{Env, Error, Handle, MapFlags, Mode, Rights};
 
 use crate::Case;
@@ -104,6 +104,7 @@ fn weakened(kind: ObjectKind, case: &Case, missing: Rights) -> Option<Handle> {
             succeeds(&child);
             Some(handle)
         }
+        ObjectKind::Resource => Some(done!(cap_derive(case.devices, !missing), "deriving")),
         ObjectKind::Image => Some(done!(cap_derive(case.image, !missing), "deriving")),
         ObjectKind::RingEnd => {
             // Ends can't be derived: one is moved to this very process with less.
@@ -118,8 +119,11 @@ fn weakened(kind: ObjectKind, case: &Case, missing: Rights) -> Option<Handle> {
 }
 
 /// What the first argument of a call is.
-fn kind_of(name: &str) -> Option<ObjectKind> {
-    match name.split('_').next()? {
+fn kind_of(info: &SyscallInfo) -> Option<ObjectKind> {
+    if info.arguments.first()?.name == "resource" {
+        return Some(ObjectKind::Resource);
+    }
+    match info.name.split('_').next()? {
         "process" => Some(ObjectKind::Process),
         "ring" => Some(ObjectKind::RingEnd),
         "region" | "image" | "map" | "cap" | "grant" => Some(ObjectKind::Region),
@@ -131,7 +135,7 @@ pub fn missing_rights(case: &Case) {
     let scratch = map_all(region(4096), READ_WRITE);
     for info in SYSCALLS.iter().filter(|info| info.name != "process_spawn") {
         for &missing in info.rights {
-            let Some(kind) = kind_of(info.name) else {
+            let Some(kind) = kind_of(info) else {
                 check!(false, "nobody knows what {} works on", info.name);
                 return;
             };
@@ -170,11 +174,12 @@ pub fn wrong_kind(case: &Case) {
     let scratch = map_all(region(4096), READ_WRITE);
     let end = small_ring().0;
     for info in SYSCALLS {
-        let on_region = info.name.starts_with("region_") && info.name != "region_create"
+        let on_memory = info.name.starts_with("region_") && info.name != "region_create"
+            || info.name.starts_with("resource_")
             || matches!(info.name, "map" | "image_create");
         let on_end = info.name.starts_with("ring_") && info.name != "ring_create";
         let on_process = info.name.starts_with("process_") && info.name != "process_spawn";
-        let wrong = match (on_region, on_end, on_process) {
+        let wrong = match (on_memory, on_end, on_process) {
             (true, ..) => [end, case.image],
             (_, true, _) => [case.initrd, case.image],
             (_, _, true) => [case.initrd, end],

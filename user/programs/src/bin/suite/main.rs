@@ -1,7 +1,8 @@
 //! The suite: one case in each process, started by init.
 //!
 //! Arguments: the name of a case, `--list`, `exit N`, or `child ROLE ARG…` for the processes that
-//! cases start. Handles of a case: the initrd, the image of this program.
+//! cases start. Handles of a case: the initrd, the image of this program, the resource of all
+//! devices.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -11,6 +12,7 @@ extern crate alloc;
 mod check;
 mod calls;
 mod capabilities;
+mod devices;
 mod faults;
 mod images;
 mod memory;
@@ -32,6 +34,8 @@ pub struct Case {
     pub initrd: Handle,
     /// This program.
     pub image: Handle,
+    /// The resource of all devices.
+    pub devices: Handle,
 }
 
 impl Case {
@@ -84,6 +88,7 @@ fn run(env: &Env) -> u8 {
                 case(&Case {
                     initrd: env.handle(0),
                     image: env.handle(1),
+                    devices: env.handle(2),
                 });
                 0
             }
@@ -105,6 +110,7 @@ fn child(role: &str, env: &Env) -> u8 {
         faults::child,
         memory::child,
         capabilities::child,
+        devices::child,
         transfers::child,
         rings::child,
         processes::child,

@@ -264,6 +264,7 @@ fn random_calls(seed: u64, env: &Env) {
     let things = Things::new(&Case {
         initrd: env.handle(0),
         image: env.handle(1),
+        devices: Handle::NONE,
     });
     let mut random = Rng::with_seed(seed);
     let calls: alloc::vec::Vec<_> = callable().collect();
