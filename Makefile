@@ -24,7 +24,7 @@ check: setup rustdoc ## Check format, lints and documentation, for the host and 
 	cargo clippy $(GUEST) $(GUEST_TARGET) -- -D warnings
 
 proof: setup ## Compare the kernel's crates with the model for a million steps (STEPS=…)
-	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test --profile proof -p handover-tests --test model --test failures
+	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test -p handover-tests --test model --test failures
 
 bench: setup runner ## Measure the kernel paths and compare them with their limits
 	@cargo run --quiet -- --bench $(ARGS)

@@ -13,14 +13,17 @@ fn runs(text: &str) {
 /// step has succeeded then: a model that agrees because nothing ever happens proves nothing.
 /// `HANDOVER_MODEL_STEPS` sets how many steps are run; `make proof` runs a million.
 fn agrees(seed: u64, length: usize, frames: u64) {
-    let steps = steps_to_run(30_000) / 3;
+    let steps = steps_to_run(21_000) / 3;
     let mut tally = Tally::new();
     search(seed, steps, length, |program, seed| {
         execute(program, seed, frames, &mut tally);
     });
     for name in Step::NAMES {
         let often = tally.get(&(name, "Ok")).copied().unwrap_or(0);
-        assert!(often >= steps / 10_000, "{name} succeeded {often} times");
+        assert!(
+            often >= (steps / 10_000).max(1),
+            "{name} succeeded {often} times"
+        );
     }
 }
 

@@ -318,32 +318,44 @@ fn together() -> impl Strategy<Value = Vec<Step>> {
             vec![exit]
         }
     });
-    let kept_in_place = (process(), register(), memory()).prop_map(|(process, handle, step)| {
-        let pin = Step::Pin { process, handle };
-        vec![pin, step, Step::Unpin { process, handle }]
+    let executed = (create(), map(), 0..CPUS).prop_map(|(mut create, mut map, cpu)| {
+        if let Step::Create { flags, .. } = &mut create {
+            *flags = RegionFlags::EXECUTE;
+        }
+        if let Step::Map { access, .. } = &mut map {
+            *access = Rights::READ | Rights::EXECUTE;
+        }
+        let (mapping, page) = (0, 0);
+        vec![create, map, Step::Fetch { cpu, mapping, page }]
     });
+    let kept_in_place =
+        (process(), register(), memory().boxed()).prop_map(|(process, handle, step)| {
+            let pin = Step::Pin { process, handle };
+            vec![pin, step, Step::Unpin { process, handle }]
+        });
     prop_oneof![
-        8 => made_and_mapped,
-        2 => kept_in_place,
-        10 => given,
-        1 => reborn,
+        8 => made_and_mapped.boxed(),
+        2 => kept_in_place.boxed(),
+        1 => executed.boxed(),
+        10 => given.boxed(),
+        1 => reborn.boxed(),
     ]
 }
 
 /// A few steps.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let one = prop_oneof![
-        2 => create(),
-        5 => map(),
-        3 => snapshot(),
-        5 => authority(),
-        24 => memory(),
-        4 => tokens(),
+        2 => create().boxed(),
+        5 => map().boxed(),
+        3 => snapshot().boxed(),
+        5 => authority().boxed(),
+        24 => memory().boxed(),
+        4 => tokens().boxed(),
         1 => process().prop_map(|process| Step::Start { process }),
     ];
     prop_oneof![
-        4 => one.prop_map(|step| vec![step]),
-        1 => together(),
+        4 => one.prop_map(|step| vec![step]).boxed(),
+        1 => together().boxed(),
     ]
 }
 

@@ -181,6 +181,9 @@ impl Spec {
     /// Nobody writes it any more.
     pub fn seal(&mut self, handle: usize) -> Result<(), Error> {
         let (capability, region) = self.region_of(handle, Rights::SEAL)?;
+        if region.contiguous {
+            return Err(Error::Unsupported);
+        }
         if region.lost {
             return Err(Error::NoMemory);
         }
