@@ -1,6 +1,6 @@
 //! This CPU and the set of all: numbers, features, interrupts, halting.
 
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use raw_cpuid::{CpuId, CpuIdReaderNative};
 use x86_64::instructions::{hlt, interrupts};
@@ -31,6 +31,8 @@ pub struct Features {
 
 static FEATURES: AtomicU8 = AtomicU8::new(0);
 static ONLINE: AtomicU64 = AtomicU64::new(0);
+/// How many bits `ONLINE` has.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// The dense number of this CPU, from 0. The caller must not move to another CPU while it uses the answer;
 /// kernel code does not unless it switches contexts.
@@ -46,8 +48,9 @@ pub fn online() -> u64 {
 }
 
 /// How many CPUs run.
+#[inline]
 pub fn count() -> usize {
-    online().count_ones() as usize
+    COUNT.load(Ordering::Acquire)
 }
 
 /// The local APIC id of CPU `index`. Panics when `index` is not below [`MAX_CPUS`]; 0 for a CPU that never ran.
@@ -74,6 +77,18 @@ pub fn features() -> Features {
         umip: bits & 4 != 0,
         gigabyte_pages: bits & 8 != 0,
     }
+}
+
+/// A word of this CPU that the platform keeps for the kernel; null at first. Other CPUs don't see it.
+#[inline]
+pub fn kernel_word() -> *mut () {
+    per_cpu::kernel_word()
+}
+
+/// Sets the word of this CPU.
+#[inline]
+pub fn set_kernel_word(word: *mut ()) {
+    per_cpu::this().kernel_word.store(word, Ordering::Relaxed);
 }
 
 /// How many bits a physical address has; entries of page tables have reserved bits above them.
@@ -238,4 +253,5 @@ pub(crate) fn init_control_registers() {
 /// Adds this CPU to the set.
 pub(crate) fn set_online() {
     ONLINE.fetch_or(1 << current(), Ordering::AcqRel);
+    COUNT.fetch_add(1, Ordering::AcqRel);
 }

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::syscall::SyscallFrame;
-use crate::trap::TrapFrame;
+use crate::trap_frame::TrapFrame;
 
 /// Where the CPU was when it was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,28 +16,51 @@ pub enum Origin {
 
 /// A page fault (SDM 3A 4.7).
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct PageFault {
-    /// The address whose access faulted. It may be anything if `origin` is the user; else a user address.
+    /// The address whose access faulted. It may be anything if the origin is the user; else a user address.
     pub address: u64,
-    /// The instruction that faulted.
-    pub rip: u64,
-    /// The access was a write.
-    pub write: bool,
-    /// The access was an instruction fetch.
-    pub execute: bool,
+    pub(crate) error_code: u64,
+}
+
+impl PageFault {
     /// The page was present: rights were violated, or the TLB was stale.
-    pub present: bool,
+    #[inline]
+    pub fn is_present(self) -> bool {
+        self.error_code & 1 != 0
+    }
+
+    /// The access was a write.
+    #[inline]
+    pub fn is_write(self) -> bool {
+        self.error_code & 2 != 0
+    }
+
+    /// The access was an instruction fetch.
+    #[inline]
+    pub fn is_fetch(self) -> bool {
+        self.error_code & 16 != 0
+    }
+
     /// A user program, or the kernel's copy to or from user memory.
-    pub origin: Origin,
+    #[inline]
+    pub fn origin(self) -> Origin {
+        if self.error_code & 4 != 0 {
+            Origin::User
+        } else {
+            Origin::Kernel
+        }
+    }
 }
 
 /// What became of a page fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Resolution {
     /// The access can be tried again.
-    Resolved,
+    Resolved = 0,
     /// It can't: the program is at fault, or the copy fails.
-    Unresolved,
+    Unresolved = 1,
 }
 
 /// An exception that a user program caused.
@@ -56,7 +79,7 @@ pub struct Hooks {
     pub syscall: extern "C" fn(&mut SyscallFrame),
     /// A page fault in user mode, or in a user copy. Interrupts are on, unless the copy ran with them off; it may
     /// switch contexts if they are.
-    pub page_fault: fn(&PageFault) -> Resolution,
+    pub page_fault: extern "C" fn(PageFault) -> Resolution,
     /// A user program did what it may not. Interrupts are on. Never goes back to it.
     pub user_fault: fn(&UserFault) -> !,
     /// The one-shot timer of this CPU went off. Interrupts are off; no context switch.
@@ -72,7 +95,7 @@ pub struct Hooks {
 
 static DEFAULT: Hooks = Hooks {
     syscall: no_syscall,
-    page_fault: |_| Resolution::Unresolved,
+    page_fault: no_page_fault,
     user_fault: |fault| panic!("user fault without a kernel: {fault:?}"),
     timer: |_| {},
     shootdown: || {},
@@ -84,15 +107,23 @@ extern "C" fn no_syscall(frame: &mut SyscallFrame) {
     panic!("system call without a kernel: {frame:?}");
 }
 
+extern "C" fn no_page_fault(_: PageFault) -> Resolution {
+    Resolution::Unresolved
+}
+
 static HOOKS: AtomicPtr<Hooks> = AtomicPtr::new((&raw const DEFAULT).cast_mut());
 
 /// The system call hook once more, for the entry stub to call through.
 pub(crate) static SYSCALL: AtomicPtr<()> = AtomicPtr::new(no_syscall as *mut ());
 
+/// The same of page faults.
+pub(crate) static PAGE_FAULT: AtomicPtr<()> = AtomicPtr::new(no_page_fault as *mut ());
+
 /// Installs the kernel's table, before interrupts are on and before there is a user program.
 pub fn install(hooks: &'static Hooks) {
     HOOKS.store((&raw const *hooks).cast_mut(), Ordering::Release);
     SYSCALL.store(hooks.syscall as *mut (), Ordering::Release);
+    PAGE_FAULT.store(hooks.page_fault as *mut (), Ordering::Release);
 }
 
 pub(crate) fn hooks() -> &'static Hooks {

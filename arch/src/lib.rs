@@ -57,6 +57,8 @@ pub mod tlb;
 #[cfg(target_os = "none")]
 pub mod trap;
 #[cfg(target_os = "none")]
+pub mod trap_frame;
+#[cfg(target_os = "none")]
 pub mod user;
 
 #[cfg(target_os = "none")]

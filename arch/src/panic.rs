@@ -5,7 +5,8 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::exit::{ExitCode, exit};
 use crate::hooks::hooks;
-use crate::trap::{DOUBLE_FAULT, PAGE_FAULT, TrapFrame};
+use crate::trap::{DOUBLE_FAULT, PAGE_FAULT};
+use crate::trap_frame::TrapFrame;
 use crate::{apic, backtrace, cpu, serial, stack};
 
 /// How long the others get to stop, in looks at their set; a CPU that is beyond an NMI can't be waited for.

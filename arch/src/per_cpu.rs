@@ -32,6 +32,8 @@ pub(crate) struct PerCpu {
     pub task_switched: AtomicBool,
     /// Local APIC id.
     pub apic_id: AtomicU32,
+    /// A word for the kernel, see [`cpu::kernel_word`](crate::cpu::kernel_word).
+    pub kernel_word: AtomicPtr<()>,
     /// The context that runs here, null before the first switch.
     pub context: AtomicPtr<Context>,
     /// Used by the CPU itself; filled before it is loaded.
@@ -52,6 +54,7 @@ impl PerCpu {
             user_return_work: AtomicBool::new(false),
             task_switched: AtomicBool::new(false),
             apic_id: AtomicU32::new(0),
+            kernel_word: AtomicPtr::new(ptr::null_mut()),
             context: AtomicPtr::new(ptr::null_mut()),
             tss: UnsafeCell::new(TaskStateSegment::new()),
             gdt: UnsafeCell::new(GlobalDescriptorTable::new()),
@@ -74,8 +77,8 @@ pub(crate) fn block(index: usize) -> &'static PerCpu {
 /// The dense number of this CPU.
 #[inline]
 pub(crate) fn index() -> usize {
-    let index;
-    // SAFETY: in the kernel GS always leads to the block of this CPU, from `install` on.
+    let index: usize;
+    // SAFETY: in the kernel GS always leads to the block of this CPU, from `install` on, and that is one of `BLOCKS`.
     unsafe {
         asm!(
             "mov {}, gs:[{}]",
@@ -83,8 +86,25 @@ pub(crate) fn index() -> usize {
             const offset_of!(PerCpu, index),
             options(pure, readonly, nostack, preserves_flags)
         );
+        core::hint::assert_unchecked(index < MAX_CPUS);
     }
     index
+}
+
+/// The kernel's word of this CPU.
+#[inline]
+pub(crate) fn kernel_word() -> *mut () {
+    let word;
+    // SAFETY: as in `index`.
+    unsafe {
+        asm!(
+            "mov {}, gs:[{}]",
+            out(reg) word,
+            const offset_of!(PerCpu, kernel_word),
+            options(pure, readonly, nostack, preserves_flags)
+        );
+    }
+    word
 }
 
 /// The block of this CPU.

@@ -13,7 +13,8 @@ use crate::cpu;
 use crate::hooks::{self, UserFault, hooks};
 use crate::per_cpu;
 use crate::segments::{KERNEL_CODE, KERNEL_DATA, USER_CODE, USER_DATA};
-use crate::trap::{self, TrapFrame};
+use crate::trap;
+use crate::trap_frame::TrapFrame;
 
 const IA32_STAR: u32 = 0xc000_0081;
 

@@ -8,9 +8,10 @@ use x86_64::VirtAddr;
 use x86_64::registers::control::Cr2;
 use x86_64::structures::idt::{EntryOptions, InterruptDescriptorTable};
 
-use crate::hooks::{Origin, PageFault, Resolution, UserFault, hooks};
+use crate::hooks::{self, Origin, PageFault, Resolution, UserFault, hooks};
 use crate::layout::is_user_range;
 use crate::segments::{DOUBLE_FAULT_STACK, MACHINE_CHECK_STACK, NMI_STACK};
+use crate::trap_frame::TrapFrame;
 use crate::{apic, cpu, extended_state, panic, per_cpu};
 
 /// Exception vectors that are told apart.
@@ -32,93 +33,12 @@ pub(crate) const SPURIOUS: u8 = 0xff;
 
 const RFLAGS_IF: u64 = 1 << 9;
 
-/// All registers of what was interrupted, in the order of the stub's pushes.
-#[repr(C)]
-#[allow(missing_docs)]
-#[derive(Clone, Debug, Default)]
-pub struct TrapFrame {
-    pub r15: u64,
-    pub r14: u64,
-    pub r13: u64,
-    pub r12: u64,
-    pub r11: u64,
-    pub r10: u64,
-    pub r9: u64,
-    pub r8: u64,
-    pub rbp: u64,
-    pub rdi: u64,
-    pub rsi: u64,
-    pub rdx: u64,
-    pub rcx: u64,
-    pub rbx: u64,
-    pub rax: u64,
-    /// Number of the exception or interrupt.
-    pub vector: u64,
-    /// What the CPU pushed for it, 0 for those without.
-    pub error_code: u64,
-    pub rip: u64,
-    pub cs: u64,
-    pub rflags: u64,
-    pub rsp: u64,
-    pub ss: u64,
-}
-
-impl TrapFrame {
-    /// Where the CPU was.
-    pub fn origin(&self) -> Origin {
-        if self.cs & 3 == 3 {
-            Origin::User
-        } else {
-            Origin::Kernel
-        }
-    }
-
-    /// The name of the exception, or "interrupt".
-    pub fn name(&self) -> &'static str {
-        const NAMES: [&str; 32] = [
-            "divide error",
-            "debug exception",
-            "non-maskable interrupt",
-            "breakpoint",
-            "overflow",
-            "bound range exceeded",
-            "invalid opcode",
-            "device not available",
-            "double fault",
-            "coprocessor segment overrun",
-            "invalid task state segment",
-            "segment not present",
-            "stack segment fault",
-            "general protection fault",
-            "page fault",
-            "reserved exception",
-            "x87 floating-point error",
-            "alignment check",
-            "machine check",
-            "SIMD floating-point exception",
-            "virtualization exception",
-            "control protection exception",
-            "reserved exception",
-            "reserved exception",
-            "reserved exception",
-            "reserved exception",
-            "reserved exception",
-            "reserved exception",
-            "hypervisor injection exception",
-            "VMM communication exception",
-            "security exception",
-            "reserved exception",
-        ];
-        NAMES
-            .get(self.vector as usize)
-            .copied()
-            .unwrap_or("interrupt")
-    }
-}
-
 // Each stub is 16 bytes. `push 2; popf` clears AC (left set when user access is open), DF and NT on every CPU, where
 // `clac` is an invalid instruction on some. The stubs of NMI, double fault and machine check may come between the
 // kernel's entry and its swapgs, so they look at the GS base itself: the kernel's is negative.
+//
+// A page fault of a program has an entry of its own, which saves only what the hook may change. If the hook did not
+// resolve it, all is put back, CR2 too, and it goes the common way.
 global_asm!(
     r#"
     .balign 16
@@ -178,11 +98,70 @@ trap_stubs:
     addq $16, %rsp
     .endm
 
+    .macro push_scratch
+    pushq %rax
+    pushq %rcx
+    pushq %rdx
+    pushq %rsi
+    pushq %rdi
+    pushq %r8
+    pushq %r9
+    pushq %r10
+    pushq %r11
+    .endm
+
+    .macro pop_scratch
+    popq %r11
+    popq %r10
+    popq %r9
+    popq %r8
+    popq %rdi
+    popq %rsi
+    popq %rdx
+    popq %rcx
+    popq %rax
+    .endm
+
+    .balign 16
+    .global trap_page_fault
+trap_page_fault:
+    testb $3, 16(%rsp)
+    jz 3f
+    swapgs
+    push_scratch
+    pushq $2
+    popfq
+    movq %cr2, %rdi
+    pushq %rdi
+    movq 80(%rsp), %rsi         # the error code
+    sti
+    callq *{page_fault_hook}(%rip)
+    cli
+    testl %eax, %eax
+    jnz 2f
+1:  cmpb $0, %gs:{user_return_work}
+    jne 4f
+    addq $8, %rsp
+    pop_scratch
+    addq $8, %rsp
+    swapgs
+    iretq
+2:  popq %rax
+    movq %rax, %cr2
+    pop_scratch
+    pushq $14
+    jmp trap_inside
+3:  pushq $14
+    jmp trap_common
+4:  callq {user_return}
+    jmp 1b
+
 trap_common:
     testb $3, 24(%rsp)
-    jz 1f
+    jz trap_inside
     swapgs
-1:  push_registers
+trap_inside:
+    push_registers
     movq %rsp, %rdi
     callq {dispatch}
     testb $3, 144(%rsp)
@@ -243,14 +222,20 @@ shootdown_stub:
 
     .purgem push_registers
     .purgem pop_registers
+    .purgem push_scratch
+    .purgem pop_scratch
 "#,
     dispatch = sym dispatch,
+    page_fault_hook = sym hooks::PAGE_FAULT,
+    user_return = sym before_user_return,
+    user_return_work = const per_cpu::USER_RETURN_WORK,
     shootdown = sym shootdown,
     options(att_syntax)
 );
 
 unsafe extern "C" {
     static trap_stubs: u8;
+    static trap_page_fault: u8;
     static shootdown_stub: u8;
     static __extable_start: [u64; 2];
     static __extable_end: [u64; 2];
@@ -296,7 +281,9 @@ fn build() -> InterruptDescriptorTable {
         table.segment_not_present.set_handler_addr(stub(11));
         table.stack_segment_fault.set_handler_addr(stub(12));
         table.general_protection_fault.set_handler_addr(stub(13));
-        table.page_fault.set_handler_addr(stub(PAGE_FAULT));
+        table
+            .page_fault
+            .set_handler_addr(VirtAddr::from_ptr(&raw const trap_page_fault));
         table.x87_floating_point.set_handler_addr(stub(16));
         table.alignment_check.set_handler_addr(stub(17));
         on_stack(
@@ -361,38 +348,27 @@ fn exception(frame: &TrapFrame, address: u64) {
     (hooks().user_fault)(&UserFault { frame, address })
 }
 
+/// One that the kernel's copies took, or that the hook did not resolve for a program.
 fn page_fault(frame: &mut TrapFrame) {
     let address = Cr2::read_raw();
-    let fault = PageFault {
-        address,
-        rip: frame.rip,
-        present: frame.error_code & 1 != 0,
-        write: frame.error_code & 2 != 0,
-        execute: frame.error_code & 16 != 0,
-        origin: frame.origin(),
-    };
-    match fault.origin {
-        Origin::User => {
-            cpu::enable_interrupts();
-            let resolution = (hooks().page_fault)(&fault);
+    if frame.origin() == Origin::User {
+        return exception(frame, address);
+    }
+    match fixup(frame.rip) {
+        Some(target) if is_user_range(address, 1) => {
+            if frame.rflags & RFLAGS_IF != 0 {
+                cpu::enable_interrupts();
+            }
+            let resolution = (hooks().page_fault)(PageFault {
+                address,
+                error_code: frame.error_code,
+            });
             cpu::disable_interrupts();
             if resolution == Resolution::Unresolved {
-                exception(frame, address);
+                frame.rip = target;
             }
         }
-        Origin::Kernel => match fixup(frame.rip) {
-            Some(target) if is_user_range(address, 1) => {
-                if frame.rflags & RFLAGS_IF != 0 {
-                    cpu::enable_interrupts();
-                }
-                let resolution = (hooks().page_fault)(&fault);
-                cpu::disable_interrupts();
-                if resolution == Resolution::Unresolved {
-                    frame.rip = target;
-                }
-            }
-            _ => panic::trapped(frame, address),
-        },
+        _ => panic::trapped(frame, address),
     }
 }
 

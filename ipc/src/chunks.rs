@@ -1,5 +1,6 @@
 //! A vector that grows by small blocks, so that growing never asks the heap for a large one.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
@@ -10,7 +11,8 @@ const BLOCK: usize = 64;
 
 /// A vector of blocks. It never shrinks but by [`pop`](Chunks::pop).
 pub(crate) struct Chunks<T> {
-    blocks: Vec<Vec<T>>,
+    /// What is behind the last element is a default.
+    blocks: Vec<Box<[T; BLOCK]>>,
     len: usize,
 }
 
@@ -27,6 +29,27 @@ impl<T> Chunks<T> {
         self.len
     }
 
+    /// An element; behind the last one maybe a value that was never given one.
+    #[inline(always)]
+    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+        Some(&self.blocks.get(index / BLOCK)?[index % BLOCK])
+    }
+
+    /// As [`get`](Chunks::get).
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+        Some(&mut self.blocks.get_mut(index / BLOCK)?[index % BLOCK])
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.blocks
+            .iter()
+            .flat_map(|block| block.iter())
+            .take(self.len)
+    }
+}
+
+impl<T: Default> Chunks<T> {
     /// Makes room for `count` more, so that pushing them can't fail.
     pub(crate) fn reserve(&mut self, count: usize) -> Result<(), Error> {
         let wanted = (self.len + count).div_ceil(BLOCK);
@@ -39,7 +62,9 @@ impl<T> Chunks<T> {
             block
                 .try_reserve_exact(BLOCK)
                 .map_err(|_| Error::NoMemory)?;
-            self.blocks.push(block);
+            block.resize_with(BLOCK, T::default);
+            let block = block.into_boxed_slice().try_into();
+            self.blocks.push(block.map_err(|_| Error::NoMemory)?);
         }
         Ok(())
     }
@@ -47,10 +72,7 @@ impl<T> Chunks<T> {
     /// Adds an element behind the last, after [`reserve`](Chunks::reserve), and returns its index.
     pub(crate) fn push(&mut self, element: T) -> usize {
         let index = self.len;
-        if index / BLOCK == self.blocks.len() {
-            self.blocks.push(Vec::with_capacity(BLOCK));
-        }
-        self.blocks[index / BLOCK].push(element);
+        self.blocks[index / BLOCK][index % BLOCK] = element;
         self.len += 1;
         index
     }
@@ -58,19 +80,8 @@ impl<T> Chunks<T> {
     /// Takes the last element out.
     pub(crate) fn pop(&mut self) -> Option<T> {
         self.len = self.len.checked_sub(1)?;
-        self.blocks[self.len / BLOCK].pop()
-    }
-
-    pub(crate) fn get(&self, index: usize) -> Option<&T> {
-        self.blocks.get(index / BLOCK)?.get(index % BLOCK)
-    }
-
-    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        self.blocks.get_mut(index / BLOCK)?.get_mut(index % BLOCK)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.blocks.iter().flatten()
+        let last = &mut self.blocks[self.len / BLOCK][self.len % BLOCK];
+        Some(core::mem::take(last))
     }
 }
 

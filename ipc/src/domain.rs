@@ -7,7 +7,6 @@ use abi::{CapInfo, Error, Handle, ObjectKind, Rights};
 use mm::AddressSpace;
 use mm::lock::{Lock, Rank};
 
-use crate::lineage::NodeState;
 use crate::table::Table;
 use crate::{Capability, Ipc, Node, Payload, Platform};
 
@@ -55,7 +54,9 @@ impl<P: Platform> Domain<P> {
         kind: Option<ObjectKind>,
         rights: Rights,
     ) -> Result<Capability<P>, Error> {
-        self.table.lock().look_up(self.koid, handle, kind, rights)
+        let table = self.table.lock();
+        let node = table.look_up(self.koid, handle, kind, rights)?;
+        Ok(Capability { node: node.clone() })
     }
 }
 
@@ -77,9 +78,7 @@ impl<P: Platform> Ipc<P> {
     /// not accepted. Its space is then empty, and to be destroyed when no CPU has it loaded.
     pub fn clear_domain(&self, domain: &Domain<P>) {
         self.memory.unmap_all(&domain.space, |mapping| {
-            if let Some(node) = mapping.permit().keeper::<Node<P>>() {
-                self.release(&node);
-            }
+            self.release_mapping(&mapping);
         });
         while let Some(offer) = self.take_grant_for(domain.koid) {
             self.withdraw(offer);
@@ -98,7 +97,7 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Puts a capability into a domain.
-    pub fn install(&self, domain: &Domain<P>, node: Arc<Node<P>>) -> Result<Handle, Error> {
+    pub fn install(&self, domain: &Domain<P>, node: Node<P>) -> Result<Handle, Error> {
         let mut table = domain.table.lock();
         table.prepare(1)?;
         node.set_holder(domain.koid);
@@ -113,7 +112,7 @@ impl<P: Platform> Ipc<P> {
         payload: Payload<P>,
         rights: Rights,
     ) -> Result<Handle, Error> {
-        let node = self.create_object(payload, rights, domain.koid)?;
+        let node = self.create_object(payload, rights, domain.koid);
         let installed = self.install(domain, node.clone());
         if installed.is_err() {
             node.drop_holder();
@@ -129,50 +128,65 @@ impl<P: Platform> Ipc<P> {
         handle: Handle,
         rights: Rights,
     ) -> Result<Handle, Error> {
-        let source = domain.look_up(handle, None, Rights::DUPLICATE)?;
         let mut table = domain.table.lock();
-        table.prepare(1)?;
+        if !table.has_room() {
+            // What is wrong with the handle comes before what is wrong with the table.
+            table.look_up(domain.koid, handle, None, Rights::DUPLICATE)?;
+            table.prepare(1)?;
+        }
+        let source = table.find(handle)?;
         let node = {
             let mut lineage = source.object().lineage.lock();
-            source.node.check_held(domain.koid)?;
-            lineage.derive(&source.node, rights, domain.koid)?
+            source.check_allowed(domain.koid, Rights::DUPLICATE)?;
+            lineage.derive(source, rights, domain.koid)?
         };
         Ok(table.insert(node))
     }
 
     /// Gives a capability back. Its mappings stay, but for the view of a ring end, which is closed.
+    #[inline(always)]
     pub fn drop_capability(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
-        let node = {
-            let mut table = domain.table.lock();
-            match table.look_up(domain.koid, handle, None, Rights::empty()) {
-                Ok(_) | Err(Error::Revoked) => {}
-                Err(error) => return Err(error),
-            }
-            table.remove(handle).ok_or(Error::BadHandle)?
-        };
+        let node =
+            domain
+                .table
+                .lock()
+                .remove_if(handle, |node| match node.check_held(domain.koid) {
+                    Err(Error::Revoked) => Ok(()),
+                    held => held,
+                })?;
         self.forget(domain, &node);
         Ok(())
     }
 
     /// What becomes of a node that its holder gave up.
-    fn forget(&self, domain: &Domain<P>, node: &Arc<Node<P>>) {
+    #[inline(always)]
+    fn forget(&self, domain: &Domain<P>, node: &Node<P>) {
+        let object = node.object();
+        let is_end = matches!(object.payload(), Payload::RingEnd(..));
+        let emptied = {
+            let mut lineage = object.lineage.lock();
+            match node.check_held(domain.koid) {
+                Ok(()) if !is_end => lineage.give_up(node),
+                Ok(()) | Err(Error::Revoked) => {
+                    node.drop_holder();
+                    node.forbid_mappings();
+                    false
+                }
+                // What was moved away belongs to its token or its new holder.
+                Err(_) => return,
+            }
+        };
+        if let Payload::Region(region) = object.payload()
+            && node.is_shared()
         {
-            let _lineage = node.object().lineage.lock();
-            // What was moved away belongs to its token or its new holder.
-            if node.holder() != domain.koid || node.state() == NodeState::InTransit {
-                return;
-            }
-            node.drop_holder();
-            if matches!(node.object().payload(), Payload::RingEnd(..)) {
-                node.permit().set_live(false);
-            }
+            self.memory.unpin_all(region, &node.permit());
         }
-        match node.object().payload() {
-            Payload::RingEnd(..) => self.clear_node(node),
-            Payload::Region(region) => self.memory.unpin_all(region, node.permit()),
-            Payload::Image(..) | Payload::Process(_) | Payload::Resource(_) => {}
+        if is_end {
+            self.clear_node(node);
+            self.release(node);
+        } else if emptied {
+            self.destroy_object(object);
         }
-        self.release(node);
     }
 
     /// Kills everything derived from a capability, and returns how many capabilities that were.
@@ -185,15 +199,15 @@ impl<P: Platform> Ipc<P> {
             capability.node.check_held(domain.koid)?;
             lineage.kill_descendants(&capability.node)
         };
-        if killed > 0
+        if killed.count > 0
             && let Some(region) = object.region()
         {
             self.memory.detach(region, |permit| !permit.is_live());
         }
-        if killed > 0 {
+        if killed.granted {
             self.drop_dead_grants();
         }
-        Ok(killed)
+        Ok(killed.count)
     }
 
     /// Facts about a capability.
@@ -228,7 +242,8 @@ impl<P: Platform> Ipc<P> {
         via: Handle,
         rights: Rights,
     ) -> Result<Peer, Error> {
-        let via = domain.look_up(via, None, rights)?;
+        let table = domain.table.lock();
+        let via = table.look_up(domain.koid, via, None, rights)?;
         match via.object().payload() {
             Payload::RingEnd(ring, end) => Ok(ring.peer_of(*end)),
             Payload::Process(process) => Ok(Peer::Present(self.platform().domain_of(process))),

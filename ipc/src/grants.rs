@@ -3,7 +3,6 @@
 //! A token is refused, and tells nothing, unless the process that shows it is the addressee, the
 //! grant was made by the other end of `via` (rule S15), and it is the first time.
 
-use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -15,13 +14,25 @@ use abi::{Error, GrantFlags, Handle, Mode, Rights, Token};
 
 use crate::chunks::Chunks;
 use crate::domain::Peer;
-use crate::lineage::NodeState;
+use crate::node::NodeState;
 use crate::table::next_generation;
 use crate::{Domain, Ipc, Offer, Platform};
+
+/// The addressee of a grant that was not published when the addressee ended.
+const GONE: u64 = 0;
 
 struct Slot<P: Platform> {
     generation: u32,
     grant: Option<Grant<P>>,
+}
+
+impl<P: Platform> Default for Slot<P> {
+    fn default() -> Self {
+        Slot {
+            generation: 1,
+            grant: None,
+        }
+    }
 }
 
 struct Grant<P: Platform> {
@@ -34,8 +45,10 @@ struct Grant<P: Platform> {
 pub(crate) struct Grants<P: Platform> {
     slots: Chunks<Slot<P>>,
     free: Vec<u32>,
-    /// The domains that can receive.
-    receivers: BTreeSet<u64>,
+    /// Slots that have a grant.
+    live: usize,
+    /// The domains that can receive, in ascending order.
+    receivers: Vec<u64>,
 }
 
 impl<P: Platform> Grants<P> {
@@ -43,36 +56,41 @@ impl<P: Platform> Grants<P> {
         Grants {
             slots: Chunks::new(),
             free: Vec::new(),
-            receivers: BTreeSet::new(),
+            live: 0,
+            receivers: Vec::new(),
         }
     }
 
     pub(crate) fn add_receiver(&mut self, domain: u64) {
-        self.receivers.insert(domain);
+        // Numbers ascend, so this is mostly the end.
+        let place = self.receivers.partition_point(|&other| other < domain);
+        self.receivers.insert(place, domain);
     }
 
     /// A slot for a grant to `addressee`, not published yet.
     fn reserve(&mut self, addressee: u64) -> Result<u32, Error> {
-        if !self.receivers.contains(&addressee) {
+        if self.receivers.binary_search(&addressee).is_err() {
             return Err(Error::PeerClosed);
         }
         let index = match self.free.pop() {
             Some(index) => index,
-            None => {
-                self.slots.reserve(1)?;
-                let room = self.slots.len() + 1 - self.free.len();
-                self.free.try_reserve(room).map_err(|_| Error::NoMemory)?;
-                self.slots.push(Slot {
-                    generation: 1,
-                    grant: None,
-                }) as u32
-            }
+            None => self.add_slot()?,
         };
         self.slots[index as usize].grant = Some(Grant {
             addressee,
             offer: None,
         });
+        self.live += 1;
         Ok(index)
+    }
+
+    /// One more empty slot, and room for it among the empty ones.
+    #[cold]
+    fn add_slot(&mut self) -> Result<u32, Error> {
+        self.slots.reserve(1)?;
+        let room = self.slots.len() + 1 - self.free.len();
+        self.free.try_reserve(room).map_err(|_| Error::NoMemory)?;
+        Ok(self.slots.push(Slot::default()) as u32)
     }
 
     /// Lets the addressee have the offer. Gives it back if the addressee has ended meanwhile.
@@ -80,7 +98,7 @@ impl<P: Platform> Grants<P> {
         let slot = &mut self.slots[index as usize];
         let token = Token::new(index, slot.generation, offer.kind(), offer.mode());
         match &mut slot.grant {
-            Some(grant) if self.receivers.contains(&grant.addressee) => {
+            Some(grant) if grant.addressee != GONE => {
                 grant.offer = Some(offer);
                 Ok(token)
             }
@@ -114,6 +132,7 @@ impl<P: Platform> Grants<P> {
     fn vacate(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         slot.grant = None;
+        self.live -= 1;
         if let Some(next) = next_generation(slot.generation) {
             slot.generation = next;
             self.free.push(index);
@@ -212,9 +231,23 @@ impl<P: Platform> Ipc<P> {
     /// An offer that waits for a domain that ends; no more can be made to it from now on.
     pub(crate) fn take_grant_for(&self, domain: u64) -> Option<Offer<P>> {
         let mut grants = self.grants.lock();
-        grants.receivers.remove(&domain);
-        (0..grants.slots.len() as u32)
-            .find_map(|index| grants.take(index, |_, addressee, _| addressee == domain))
+        if let Ok(place) = grants.receivers.binary_search(&domain) {
+            grants.receivers.remove(place);
+        }
+        if grants.live == 0 {
+            return None;
+        }
+        (0..grants.slots.len()).find_map(|index| {
+            if let Some(Grant {
+                addressee,
+                offer: None,
+            }) = &mut grants.slots[index].grant
+                && *addressee == domain
+            {
+                *addressee = GONE;
+            }
+            grants.take(index as u32, |_, addressee, _| addressee == domain)
+        })
     }
 
     /// Drops the grants of capabilities that were revoked.

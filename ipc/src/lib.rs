@@ -23,6 +23,7 @@ mod devices;
 mod domain;
 mod grants;
 mod lineage;
+mod node;
 mod object;
 mod platform;
 mod regions;
@@ -37,7 +38,7 @@ use mm::lock::{Lock, Rank};
 
 pub use devices::Resource;
 pub use domain::Domain;
-pub use lineage::Node;
+pub use node::Node;
 pub use object::{ImageInfo, Object, Payload};
 pub use platform::{Parked, Platform};
 pub use rings::Ring;

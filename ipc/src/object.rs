@@ -3,12 +3,13 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use abi::{Error, ObjectKind, Rights};
-use mm::Region;
+use abi::{ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
+use mm::{Mapping, Region};
 use ring_layout::End;
 
 use crate::lineage::Lineage;
+use crate::node::Branch;
 use crate::{Ipc, Node, Platform, Resource, Ring};
 
 use abi::ring as ring_layout;
@@ -79,14 +80,8 @@ impl<P: Platform> Object<P> {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// The first capability of a new object, which `holder` has. When it fails, the object is gone
-    /// again with all that it holds.
-    pub fn create_object(
-        &self,
-        payload: Payload<P>,
-        rights: Rights,
-        holder: u64,
-    ) -> Result<Arc<Node<P>>, Error> {
+    /// The first capability of a new object, which `holder` has.
+    pub fn create_object(&self, payload: Payload<P>, rights: Rights, holder: u64) -> Node<P> {
         let koid = match &payload {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
             Payload::RingEnd(..) | Payload::Resource(_) => self.memory.next_koid(),
@@ -98,17 +93,24 @@ impl<P: Platform> Ipc<P> {
             lineage: Lock::new(Rank::Lineage, Lineage::new()),
         });
         self.objects.fetch_add(1, Ordering::Relaxed);
-        let root = object.lineage.lock().add_root(&object, rights, holder);
-        root.inspect_err(|_| self.destroy_object(&object))
+        object.lineage.lock().add_root(&object, rights, holder)
     }
 
     /// Says that a node may have lost what kept it: its holder, its last mapping, or its last
     /// child. Takes it out of its tree if so, and the object along with its last node.
-    pub(crate) fn release(&self, node: &Node<P>) {
-        let object = node.object();
-        let empty = object.lineage.lock().release(node);
+    pub(crate) fn release(&self, branch: &Branch<P>) {
+        let object = branch.object();
+        let empty = object.lineage.lock().release(branch);
         if empty {
             self.destroy_object(object);
+        }
+    }
+
+    /// Says that a mapping is gone.
+    pub(crate) fn release_mapping(&self, mapping: &Mapping) {
+        let authority = mapping.permit().authority();
+        if let Some(branch) = authority.downcast_ref::<Branch<P>>() {
+            self.release(branch);
         }
     }
 

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use abi::{Error, Handle, MapFlags, ObjectKind, RegionFlags, RegionInfo, Rights, SnapshotFlags};
 use mm::{MapRequest, Region, RegionOptions};
 
-use crate::{Capability, Domain, Ipc, Node, Payload, Platform};
+use crate::{Capability, Domain, Ipc, Payload, Platform};
 
 /// What a mapping may be asked to allow.
 fn check_access(access: Rights) -> Result<(), Error> {
@@ -118,13 +118,13 @@ impl<P: Platform> Ipc<P> {
     /// the capability's, and goes with it.
     pub fn pin_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::MAP)?;
-        self.memory.pin(&region, capability.node.permit())
+        self.memory.pin(&region, &capability.node.permit())
     }
 
     /// Takes one pin of the capability back.
     pub fn unpin_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::MAP)?;
-        self.memory.unpin(&region, capability.node.permit())
+        self.memory.unpin(&region, &capability.node.permit())
     }
 
     /// Makes a region an object that `domain` has, or destroys it.
@@ -201,14 +201,16 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::Pinned);
         }
         let object = capability.object();
-        let emptied = object.lineage.lock().kill_all();
-        if emptied {
+        let killed = object.lineage.lock().kill_all();
+        if killed.count > 0 {
             self.destroy_object(object);
         } else {
             // Somebody else is at it; both return when nothing can reach the memory any more.
             self.memory.destroy_region(&region);
         }
-        self.drop_dead_grants();
+        if killed.granted {
+            self.drop_dead_grants();
+        }
         let _ = domain.table.lock().remove(handle);
         Ok(())
     }
@@ -227,12 +229,16 @@ impl<P: Platform> Ipc<P> {
         flags: MapFlags,
     ) -> Result<u64, Error> {
         check_access(access)?;
-        let (capability, region) = self.region(domain, handle, Rights::MAP | access)?;
+        // The table keeps the region and the node in place.
+        let table = domain.table.lock();
+        let kind = Some(ObjectKind::Region);
+        let node = table.look_up(domain.koid(), handle, kind, Rights::MAP | access)?;
+        let region = node.object().region().ok_or(Error::WrongKind)?;
         self.memory.map(
             domain.space(),
             &MapRequest {
-                region: &region,
-                permit: capability.node.permit(),
+                region,
+                permit: &node.permit(),
                 view: 0,
                 hint,
                 fixed: flags.contains(MapFlags::FIXED),
@@ -240,7 +246,7 @@ impl<P: Platform> Ipc<P> {
                 offset,
                 len,
                 access,
-                limit: capability.node.rights() & Rights::ACCESS,
+                limit: node.rights() & Rights::ACCESS,
             },
         )
     }
@@ -248,9 +254,7 @@ impl<P: Platform> Ipc<P> {
     /// Removes the mapping that begins at an address.
     pub fn unmap(&self, domain: &Domain<P>, address: u64) -> Result<(), Error> {
         let mapping = self.memory.unmap(domain.space(), address)?;
-        if let Some(node) = mapping.permit().keeper::<Node<P>>() {
-            self.release(&node);
-        }
+        self.release_mapping(&mapping);
         Ok(())
     }
 

@@ -198,7 +198,7 @@ impl<P: Platform> Ipc<P> {
         let Payload::RingEnd(ring, end) = capability.object().payload() else {
             return Err(Error::WrongKind);
         };
-        if capability.node.permit().mappings() > 0 {
+        if capability.node.mappings() > 0 {
             return Err(Error::Exists);
         }
         let access = Rights::READ | Rights::WRITE;
@@ -206,7 +206,7 @@ impl<P: Platform> Ipc<P> {
             domain.space(),
             &MapRequest {
                 region: &ring.region,
-                permit: capability.node.permit(),
+                permit: &capability.node.permit(),
                 view: match end {
                     End::Producer => mm::RING_PRODUCER_VIEW,
                     End::Consumer => mm::RING_CONSUMER_VIEW,

@@ -1,20 +1,18 @@
 //! The capability table of one process: what its handles stand for.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use abi::limits::MAX_HANDLES;
 use abi::{Error, Handle, ObjectKind, Rights};
 
 use crate::chunks::Chunks;
-use crate::lineage::NodeState;
 use crate::{Node, Object, Platform};
 
 /// What a handle stands for, at the moment of looking it up.
 #[derive(Debug)]
 pub struct Capability<P: Platform> {
     /// Its place in the lineage.
-    pub node: Arc<Node<P>>,
+    pub node: Node<P>,
 }
 
 impl<P: Platform> Capability<P> {
@@ -25,9 +23,43 @@ impl<P: Platform> Capability<P> {
 }
 
 struct Slot<P: Platform> {
+    /// The handle of its tenant, or nothing.
+    name: u64,
+    node: Option<Node<P>>,
     /// Of the tenant it has, or of the next.
     generation: u32,
-    node: Option<Arc<Node<P>>>,
+    /// The next empty slot that can be used, while this is one.
+    next_free: u32,
+}
+
+impl<P: Platform> Default for Slot<P> {
+    fn default() -> Self {
+        Slot {
+            name: 0,
+            node: None,
+            // So that no handle is 0.
+            generation: 1,
+            next_free: NONE,
+        }
+    }
+}
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+impl<P: Platform> Slot<P> {
+    /// What it has, if that is what the handle was made for.
+    #[inline]
+    fn names(&self, handle: Handle) -> Option<&Node<P>> {
+        self.node.as_ref().filter(|_| self.name == handle.bits())
+    }
+
+    fn move_in(&mut self, index: u32, node: Node<P>) -> Handle {
+        let handle = Handle::new(index, self.generation, node.object().kind());
+        self.name = handle.bits();
+        self.node = Some(node);
+        handle
+    }
 }
 
 /// The generation of a slot's next tenant; `None` when the slot is used up and has to be retired.
@@ -42,8 +74,9 @@ pub(crate) const fn next_generation(generation: u32) -> Option<u32> {
 /// generations are used up is retired, so a handle is never valid twice.
 pub(crate) struct Table<P: Platform> {
     slots: Chunks<Slot<P>>,
-    /// Empty slots that can be used.
-    free: Vec<u32>,
+    /// The first empty slot that can be used, and how many there are.
+    free: u32,
+    free_len: usize,
     live: usize,
 }
 
@@ -51,7 +84,8 @@ impl<P: Platform> Table<P> {
     pub(crate) const fn new() -> Table<P> {
         Table {
             slots: Chunks::new(),
-            free: Vec::new(),
+            free: NONE,
+            free_len: 0,
             live: 0,
         }
     }
@@ -60,97 +94,115 @@ impl<P: Platform> Table<P> {
         self.live
     }
 
+    /// Whether the next insertion takes a slot that is there.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.free_len > 0 && self.live < MAX_HANDLES
+    }
+
     /// Makes sure that the next `count` insertions can't fail while the table stays locked.
     pub(crate) fn prepare(&mut self, count: usize) -> Result<(), Error> {
         if self.live + count > MAX_HANDLES {
             return Err(Error::Limit);
         }
-        let missing = count.saturating_sub(self.free.len());
-        self.slots.reserve(missing)?;
-        // Room for every slot, so that giving a handle back never allocates.
-        let room = self.slots.len() + missing - self.free.len();
-        self.free.try_reserve(room).map_err(|_| Error::NoMemory)
+        match count.saturating_sub(self.free_len) {
+            0 => Ok(()),
+            missing => self.slots.reserve(missing),
+        }
     }
 
     /// Puts a capability in, after [`prepare`](Table::prepare).
-    pub(crate) fn insert(&mut self, node: Arc<Node<P>>) -> Handle {
-        let index = self.free.pop().unwrap_or_else(|| {
-            // Generations begin at 1, so that no handle is 0.
-            self.slots.push(Slot {
-                generation: 1,
-                node: None,
-            }) as u32
-        });
-        let kind = node.object().kind();
-        let slot = &mut self.slots[index as usize];
-        slot.node = Some(node);
+    #[inline(always)]
+    pub(crate) fn insert(&mut self, node: Node<P>) -> Handle {
         self.live += 1;
-        Handle::new(index, slot.generation, kind)
+        let index = self.free;
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            self.free = slot.next_free;
+            self.free_len -= 1;
+            return slot.move_in(index, node);
+        }
+        self.append(node)
+    }
+
+    #[cold]
+    fn append(&mut self, node: Node<P>) -> Handle {
+        let index = self.slots.push(Slot::default());
+        self.slots[index].move_in(index as u32, node)
     }
 
     /// Takes a capability out; its handle is never valid again.
-    pub(crate) fn remove(&mut self, handle: Handle) -> Option<Arc<Node<P>>> {
-        let node = self.get(handle)?.clone();
-        let slot = self.slots.get_mut(handle.index() as usize)?;
-        slot.node = None;
+    pub(crate) fn remove(&mut self, handle: Handle) -> Option<Node<P>> {
+        self.remove_if(handle, |_| Ok(())).ok()
+    }
+
+    /// Takes a capability out if `wanted`. `BadHandle`: there is none.
+    #[inline]
+    pub(crate) fn remove_if(
+        &mut self,
+        handle: Handle,
+        wanted: impl FnOnce(&Node<P>) -> Result<(), Error>,
+    ) -> Result<Node<P>, Error> {
+        let slot = self.slots.get_mut(handle.index() as usize);
+        let slot = slot.ok_or(Error::BadHandle)?;
+        wanted(slot.names(handle).ok_or(Error::BadHandle)?)?;
+        let node = slot.node.take().ok_or(Error::BadHandle)?;
         self.live -= 1;
         if let Some(next) = next_generation(slot.generation) {
             slot.generation = next;
-            self.free.push(handle.index());
+            slot.next_free = self.free;
+            self.free = handle.index();
+            self.free_len += 1;
         }
-        Some(node)
+        Ok(node)
     }
 
     /// Takes any capability out. For a process that ends.
-    pub(crate) fn pop(&mut self) -> Option<Arc<Node<P>>> {
+    pub(crate) fn pop(&mut self) -> Option<Node<P>> {
         while let Some(mut slot) = self.slots.pop() {
             if let Some(node) = slot.node.take() {
                 self.live -= 1;
                 return Some(node);
             }
         }
-        self.free.clear();
+        self.free = NONE;
+        self.free_len = 0;
         None
     }
 
     /// Whether a handle stands for this very node.
-    pub(crate) fn holds(&self, handle: Handle, node: &Arc<Node<P>>) -> bool {
-        self.get(handle).is_some_and(|held| Arc::ptr_eq(held, node))
+    pub(crate) fn holds(&self, handle: Handle, node: &Node<P>) -> bool {
+        self.get(handle).is_some_and(|held| held.is(node))
     }
 
-    fn get(&self, handle: Handle) -> Option<&Arc<Node<P>>> {
-        let slot = self.slots.get(handle.index() as usize)?;
-        let node = slot.node.as_ref()?;
-        let genuine =
-            slot.generation == handle.generation() && handle.kind() == Some(node.object().kind());
-        genuine.then_some(node)
+    #[inline]
+    fn get(&self, handle: Handle) -> Option<&Node<P>> {
+        self.slots.get(handle.index() as usize)?.names(handle)
+    }
+
+    /// What a handle stands for, however it stands.
+    #[inline]
+    pub(crate) fn find(&self, handle: Handle) -> Result<&Node<P>, Error> {
+        self.get(handle).ok_or(Error::BadHandle)
     }
 
     /// Finds what a handle of `domain` stands for and checks that it may be used so.
+    #[inline]
     pub(crate) fn look_up(
         &self,
         domain: u64,
         handle: Handle,
         kind: Option<ObjectKind>,
         rights: Rights,
-    ) -> Result<Capability<P>, Error> {
+    ) -> Result<&Node<P>, Error> {
         let node = self.get(handle).ok_or(Error::BadHandle)?;
-        // A handle that was moved away may still be in its slot for a moment.
-        if node.holder() != domain {
-            return Err(Error::BadHandle);
-        }
-        match node.state() {
-            NodeState::Live => {}
-            NodeState::InTransit => return Err(Error::InTransit),
-            NodeState::Dead => return Err(Error::Revoked),
-        }
+        node.check_held(domain)?;
         if kind.is_some_and(|kind| kind != node.object().kind()) {
             return Err(Error::WrongKind);
         }
         if !node.rights().contains(rights) && !cfg!(sabotage = "right_not_checked") {
             return Err(Error::Denied);
         }
-        Ok(Capability { node: node.clone() })
+        Ok(node)
     }
 }
 

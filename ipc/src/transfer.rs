@@ -11,7 +11,7 @@ use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 
 use mm::lock::Guard;
 
-use crate::lineage::{NodeState, PENDING};
+use crate::node::{NodeState, PENDING};
 use crate::table::Table;
 use crate::{Domain, Ipc, Node, Payload, Platform};
 
@@ -19,7 +19,7 @@ use crate::{Domain, Ipc, Node, Payload, Platform};
 #[must_use = "an offer is delivered or withdrawn"]
 pub struct Offer<P: Platform> {
     /// The capability that the receiver will have.
-    pub(crate) node: Arc<Node<P>>,
+    pub(crate) node: Node<P>,
     pub(crate) sender: Arc<Domain<P>>,
     source: Source,
 }
@@ -89,7 +89,7 @@ impl<P: Platform> Ipc<P> {
         if mode == Mode::CopyOnWrite {
             let overcommit = flags.contains(GrantFlags::OVERCOMMIT);
             let (snapshot, all) = self.snapshot_of(sender, handle, needed, 0, 0, overcommit)?;
-            let node = self.create_object(Payload::Region(snapshot), all & rights, PENDING)?;
+            let node = self.create_object(Payload::Region(snapshot), all & rights, PENDING);
             return Ok(offer(node, Source::Copied));
         }
         let node = sender.look_up(handle, None, needed)?.node;

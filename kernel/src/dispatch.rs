@@ -1,18 +1,26 @@
 //! From the registers of a system call to its handler, generated from the one table. A call
 //! without a handler does not compile.
 
+use alloc::sync::Arc;
+
 #[allow(clippy::wildcard_imports)] // The types of the table.
 use abi::*;
 use abi::{Argument, Error, Syscall, for_each_syscall};
 use arch::syscall::SyscallFrame;
 
+use crate::process::Process;
 use crate::{calls, heap, sched, stats};
 
 /// The hook of system calls.
 pub extern "C" fn syscall(frame: &mut SyscallFrame) {
     stats::count_syscall();
-    let outcome = invoke(frame.number(), frame.arguments());
-    frame.set_result(abi::encode(outcome));
+    sched::with_current(|thread| {
+        // Only threads of processes are in user mode.
+        if let Some(process) = thread.process() {
+            process.count_syscall();
+            invoke(process, frame);
+        }
+    });
 }
 
 macro_rules! invoke {
@@ -21,23 +29,31 @@ macro_rules! invoke {
         $number:literal $variant:ident $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty,
         rights [$($right:ident),*], errors [$($error:ident),*];
     )*) => {
-        fn invoke(number: u64, registers: [u64; 6]) -> Result<u64, Error> {
-            let call = Syscall::from_number(number).ok_or(Error::Unsupported)?;
-            if allocates(call) {
-                heap::ensure().map_err(|_| Error::NoMemory)?;
+        #[inline(always)]
+        fn invoke(process: &Arc<Process>, frame: &mut SyscallFrame) {
+            match Syscall::from_number(frame.number()) {
+                $(Some(Syscall::$variant) => decode::$name(process, frame),)*
+                None => frame.set_result(abi::encode(Err(Error::Unsupported))),
             }
-            sched::with_current(|thread| {
-                let process = thread.process().ok_or(Error::Unsupported)?;
-                process.count_syscall();
-                #[allow(unused_mut, unused_variables)] // Of calls without arguments.
-                let mut registers = registers.into_iter();
-                match call {
-                    $(Syscall::$variant => {
-                        $(let $arg = <$ty as Argument>::from_raw(registers.next().unwrap_or(0))?;)*
-                        calls::$name(process, $($arg),*).map(Argument::into_raw)
-                    })*
-                }
-            })
+        }
+
+        /// A function for each call, so that each keeps only the registers that it needs.
+        mod decode {
+            #[allow(clippy::wildcard_imports)]
+            use super::*;
+
+            $(#[inline(never)]
+            pub fn $name(process: &Arc<Process>, frame: &mut SyscallFrame) {
+                let [$($arg,)* ..] = frame.arguments();
+                let handle = || {
+                    if const { allocates(Syscall::$variant) } {
+                        heap::ensure().map_err(|_| Error::NoMemory)?;
+                    }
+                    $(let $arg = <$ty as Argument>::from_raw($arg)?;)*
+                    calls::$name(process, $($arg),*).map(Argument::into_raw)
+                };
+                frame.set_result(abi::encode(handle()));
+            })*
         }
     };
 }

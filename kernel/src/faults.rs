@@ -14,12 +14,14 @@ const WRITE: u64 = 1 << 1;
 const FETCH: u64 = 1 << 4;
 
 /// The hook of page faults in programs and in copies from and to them.
-pub fn page_fault(fault: &PageFault) -> Resolution {
+pub extern "C" fn page_fault(fault: PageFault) -> Resolution {
     stats::count_fault();
-    let access = match (fault.write, fault.execute) {
-        (true, _) => Rights::WRITE,
-        (_, true) => Rights::EXECUTE,
-        _ => Rights::READ,
+    let access = if fault.is_write() {
+        Rights::WRITE
+    } else if fault.is_fetch() {
+        Rights::EXECUTE
+    } else {
+        Rights::READ
     };
     let resolved = sched::with_current(|thread| {
         thread.process().is_some_and(|process| {

@@ -5,12 +5,19 @@
 //! allocation that finds no place, however the free bytes are scattered, makes the heap grow: out of
 //! free memory while there is any, then out of the promise. The new pages follow one another, so
 //! anything that fits them succeeds. The heap never shrinks.
+//!
+//! Blocks of up to 2 KiB come from lists by size ([`small`]), which take their memory from the heap.
+//!
+//! Interrupt handlers neither allocate nor free, and threads are not preempted in the kernel. So what is
+//! a CPU's own needs no protection, and locks are held with interrupts as they are.
 
 #![allow(unsafe_code)] // An allocator is unsafe by its contract.
 
+mod small;
+
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arch::layout::{HEAP, PAGE_SIZE};
 use arch::{cpu, paging};
@@ -21,8 +28,8 @@ use spin::Mutex;
 use crate::machine;
 
 /// Frames that are promised to the heap for what each CPU may be doing: more than a call allocates
-/// in pieces that can't fail, and the page tables for them.
-const PROMISED_PER_CPU: u64 = 16;
+/// in pieces that can't fail, the page for each size of them where none is free, and the page tables.
+const PROMISED_PER_CPU: u64 = 32;
 
 /// There are no frames to promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,33 +51,60 @@ static ALLOCATOR: KernelHeap = KernelHeap(Mutex::new(State {
 
 /// Frames that are promised and not drawn yet.
 static PROMISED: AtomicU64 = AtomicU64::new(0);
+/// Whether nobody has drawn on the promise since it was renewed for all CPUs.
+static UNTOUCHED: AtomicBool = AtomicBool::new(false);
 /// Frames that were drawn.
 static DRAWN: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: the inner heap hands out disjoint blocks of pages that were mapped for it alone, under its lock.
+// SAFETY: blocks of a class are disjoint parts of memory that the inner heap gave for them, and are in one list or with
+// one owner; the inner heap hands out disjoint blocks of pages that were mapped for it alone, under its lock.
 unsafe impl GlobalAlloc for KernelHeap {
+    #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        cpu::without_interrupts(|| {
-            let state = &mut *lock::take(&self.0);
-            if let Ok(block) = state.heap.allocate_first_fit(layout) {
-                return block.as_ptr();
-            }
-            // What is free at the heap's end may be too short, or misaligned.
-            let bytes = (layout.size() + layout.align()) as u64;
-            if grow(state, bytes.div_ceil(PAGE_SIZE)).is_err() {
-                return ptr::null_mut();
-            }
-            let block = state.heap.allocate_first_fit(layout);
-            block.map_or(ptr::null_mut(), ptr::NonNull::as_ptr)
-        })
+        match small::class_of(layout) {
+            Some(class) => small::take(class, |slab| self.allocate(slab)),
+            None => self.allocate(layout),
+        }
     }
 
+    #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let Some(block) = ptr::NonNull::new(block) else {
-            return;
-        };
-        // SAFETY: the caller got the block from `alloc` with this layout.
-        cpu::without_interrupts(|| unsafe { lock::take(&self.0).heap.deallocate(block, layout) });
+        match small::class_of(layout) {
+            // SAFETY: the caller got the block from `alloc` with this layout, so from this class.
+            Some(class) => unsafe { small::give(class, block) },
+            // SAFETY: likewise from the inner heap.
+            None => unsafe { self.deallocate(block, layout) },
+        }
+    }
+}
+
+impl KernelHeap {
+    /// Takes a block from the inner heap, which grows if it has to.
+    #[inline(never)]
+    fn allocate(&self, layout: Layout) -> *mut u8 {
+        let state = &mut *lock::take(&self.0);
+        if let Ok(block) = state.heap.allocate_first_fit(layout) {
+            return block.as_ptr();
+        }
+        // What is free at the heap's end may be too short, or misaligned.
+        let bytes = (layout.size() + layout.align()) as u64;
+        if grow(state, bytes.div_ceil(PAGE_SIZE)).is_err() {
+            return ptr::null_mut();
+        }
+        let block = state.heap.allocate_first_fit(layout);
+        block.map_or(ptr::null_mut(), ptr::NonNull::as_ptr)
+    }
+
+    /// Gives a block back to the inner heap.
+    ///
+    /// # Safety
+    /// [`allocate`](Self::allocate) gave it for this layout, and nobody uses it any more.
+    #[inline(never)]
+    unsafe fn deallocate(&self, block: *mut u8, layout: Layout) {
+        if let Some(block) = ptr::NonNull::new(block) {
+            // SAFETY: the caller's.
+            unsafe { lock::take(&self.0).heap.deallocate(block, layout) };
+        }
     }
 }
 
@@ -84,18 +118,30 @@ pub fn begin(bytes: u64, source: &mut dyn FnMut() -> Option<u64>) -> Result<(), 
 }
 
 /// Renews the promise for what one call allocates. When it fails, nothing was taken.
+#[inline]
 pub fn ensure() -> Result<(), NoMemory> {
-    let wanted = PROMISED_PER_CPU * (cpu::count() as u64 + 1);
-    let promised = PROMISED.load(Ordering::Relaxed);
-    if promised >= wanted {
+    if UNTOUCHED.load(Ordering::Relaxed) {
         return Ok(());
     }
-    // Two CPUs that do this at once promise more than is needed, which only the next growth notices.
-    let missing = wanted - promised;
-    if !machine::ipc().platform().reserve(missing) {
-        return Err(NoMemory);
+    renew()
+}
+
+#[cold]
+fn renew() -> Result<(), NoMemory> {
+    let wanted = PROMISED_PER_CPU * (cpu::count() as u64 + 1);
+    let promised = PROMISED.load(Ordering::Relaxed);
+    if let Some(missing) = wanted.checked_sub(promised).filter(|missing| *missing > 0) {
+        // Two CPUs that do this at once promise more than is needed, which only the next growth notices.
+        if !machine::ipc().platform().reserve(missing) {
+            return Err(NoMemory);
+        }
+        PROMISED.fetch_add(missing, Ordering::SeqCst);
     }
-    PROMISED.fetch_add(missing, Ordering::Relaxed);
+    UNTOUCHED.store(true, Ordering::SeqCst);
+    // Who draws first lowers the promise, then says so: it is either seen here, or comes later.
+    if PROMISED.load(Ordering::SeqCst) < wanted {
+        UNTOUCHED.store(false, Ordering::SeqCst);
+    }
     Ok(())
 }
 
@@ -111,7 +157,8 @@ pub fn promised() -> u64 {
 
 /// Bytes that are allocated.
 pub fn used() -> usize {
-    cpu::without_interrupts(|| lock::take(&ALLOCATOR.0).heap.used())
+    let taken = lock::take(&ALLOCATOR.0).heap.used();
+    taken.saturating_sub(small::free_bytes())
 }
 
 /// Grows by pages that follow one another: out of memory that is promised to nobody while there is
@@ -139,10 +186,11 @@ fn grow(state: &mut State, pages: u64) -> Result<(), NoMemory> {
 /// Draws on the promise.
 fn promised_frame() -> Option<u64> {
     PROMISED
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |promised| {
+        .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |promised| {
             promised.checked_sub(1)
         })
         .ok()?;
+    UNTOUCHED.store(false, Ordering::SeqCst);
     reserved_frame()
 }
 

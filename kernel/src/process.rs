@@ -267,11 +267,12 @@ fn map_part(
     place: Option<u64>,
     access: Rights,
 ) -> Result<u64, Error> {
+    let permit: Arc<Permit> = Arc::new(Permit::new());
     ipc().memory().map(
         domain.space(),
         &MapRequest {
             region,
-            permit: &Arc::new(Permit::new()),
+            permit: &permit,
             view: 0,
             hint: place.unwrap_or(0),
             fixed: place.is_some(),

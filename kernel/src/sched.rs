@@ -9,7 +9,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use abi::limits::{MAX_CPUS, MAX_PROCESSES};
 use arch::apic::{self, Ipi};
@@ -51,8 +51,6 @@ struct Queue {
 
 struct Cpu {
     queue: IrqLock<Queue>,
-    /// What runs now; alive for as long as it does.
-    current: AtomicPtr<Thread>,
     /// Threads that live here.
     load: AtomicUsize,
     preempt: AtomicBool,
@@ -71,7 +69,6 @@ static CPUS: [Cpu; MAX_CPUS] = [const {
             slice_end_ns: u64::MAX,
             random: None,
         }),
-        current: AtomicPtr::new(core::ptr::null_mut()),
         load: AtomicUsize::new(0),
         preempt: AtomicBool::new(false),
     }
@@ -100,8 +97,7 @@ pub fn run_idle() -> ! {
         queue.current = Some(idle.clone());
         queue.idle = Some(idle.clone());
     }
-    cpu.current
-        .store(Arc::as_ptr(&idle).cast_mut(), Ordering::Relaxed);
+    set_current(&idle);
     // SAFETY: it is what runs here, and the queue keeps it in place for ever.
     unsafe { context::set_current(idle.context()) };
     loop {
@@ -123,11 +119,17 @@ pub fn current() -> Arc<Thread> {
 }
 
 /// Calls `f` with the thread that runs, without counting a reference.
+#[inline(always)]
 pub fn with_current<R>(f: impl FnOnce(&Thread) -> R) -> R {
-    let thread = this().current.load(Ordering::Relaxed);
-    // SAFETY: the queue of the thread's CPU holds a reference while it runs, and it runs: this is
-    // its own code.
+    let thread = cpu::kernel_word().cast::<Thread>();
+    // SAFETY: `set_current` put it there. The queue of the thread's CPU holds a reference while it
+    // runs, and it runs: this is its own code.
     f(unsafe { &*thread })
+}
+
+/// The kernel's word of a CPU is what runs there, alive for as long as it does.
+fn set_current(thread: &Arc<Thread>) {
+    cpu::set_kernel_word(Arc::as_ptr(thread).cast_mut().cast());
 }
 
 /// The CPU of a set on which the fewest threads live; `None` if none of them is online.
@@ -344,8 +346,7 @@ fn schedule() {
         .process()
         .map(|process| process.domain().space().clone());
     let left = core::mem::replace(&mut queue.space, entered.clone());
-    cpu.current
-        .store(Arc::as_ptr(&next).cast_mut(), Ordering::Relaxed);
+    set_current(&next);
     queue.current = Some(next);
     queue.previous = Some(current);
     drop(queue);

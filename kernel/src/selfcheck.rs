@@ -4,13 +4,12 @@
 
 #![allow(unsafe_code)] // It builds its own tables and contexts.
 
+mod blocks;
 pub mod canary;
 mod programs;
 mod shootdown;
 mod tables;
 
-use alloc::boxed::Box;
-use alloc::vec;
 use core::cell::UnsafeCell;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -89,8 +88,8 @@ extern "C" fn syscall(frame: &mut SyscallFrame) {
     }
 }
 
-fn page_fault(fault: &PageFault) -> Resolution {
-    if fault.address & !(PAGE_SIZE - 1) != LAZY || fault.present {
+extern "C" fn page_fault(fault: PageFault) -> Resolution {
+    if fault.address & !(PAGE_SIZE - 1) != LAZY || fault.is_present() {
         return Resolution::Unresolved;
     }
     FILLED.fetch_add(1, Ordering::Relaxed);
@@ -168,7 +167,7 @@ fn idle() -> ! {
 /// Runs all steps and leaves with the exit status of success.
 fn run() -> ! {
     cpu::enable_interrupts();
-    heap_works();
+    blocks::works();
     tables::are_sound();
     interrupts_reach_every_cpu();
     timer_ticks();
@@ -189,14 +188,6 @@ fn hit_guard_page() -> ! {
         recurse(depth + 1) + local[(depth % 64) as usize]
     }
     panic!("selfcheck: no guard page below the stack ({})", recurse(0));
-}
-
-fn heap_works() {
-    let numbers: vec::Vec<u64> = (0..1000).collect();
-    let boxed = Box::new(numbers.iter().sum::<u64>());
-    assert_eq!(*boxed, 499_500);
-    assert!(crate::heap::used() >= 8000);
-    println!("selfcheck: heap works");
 }
 
 fn interrupts_reach_every_cpu() {

@@ -36,6 +36,7 @@ mod leaf;
 pub mod lock;
 mod machine;
 mod mapping;
+mod ordered;
 mod pool;
 mod region;
 mod reserve;

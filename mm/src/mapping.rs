@@ -5,7 +5,7 @@
 //! first marks the permit, then takes the region lock: so either the mapping is not made, or it is
 //! found and removed.
 
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use core::any::Any;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -17,35 +17,36 @@ use crate::region::State;
 use crate::{AddressSpace, Entry, EntryFlags, Machine, Memory, Plan, Region, Stale};
 
 /// The authority that mappings are made under: as much as has to be known here of a node in the
-/// lineage of an object.
+/// lineage of an object. What it is to its owner, a `T`, is in the same allocation.
 #[derive(Debug)]
-pub struct Permit {
+pub struct Permit<T: ?Sized = dyn Any + Send + Sync> {
     live: AtomicBool,
     mappings: AtomicU32,
-    keeper: Option<Weak<dyn Any + Send + Sync>>,
+    authority: T,
 }
 
-impl Permit {
-    /// A live one.
-    pub fn new() -> Permit {
+impl Permit<()> {
+    /// A live one that stands for nothing else.
+    pub fn new() -> Permit<()> {
+        Permit::of(())
+    }
+}
+
+impl<T> Permit<T> {
+    /// A live one that stands for `authority`.
+    pub fn of(authority: T) -> Permit<T> {
         Permit {
             live: AtomicBool::new(true),
             mappings: AtomicU32::new(0),
-            keeper: None,
+            authority,
         }
     }
+}
 
-    /// A live one that leads back to whoever keeps it.
-    pub fn kept_by(keeper: Weak<dyn Any + Send + Sync>) -> Permit {
-        Permit {
-            keeper: Some(keeper),
-            ..Permit::new()
-        }
-    }
-
-    /// Who keeps it, if that is a `T` that still exists.
-    pub fn keeper<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.keeper.as_ref()?.upgrade()?.downcast().ok()
+impl<T: ?Sized> Permit<T> {
+    /// What it stands for.
+    pub fn authority(&self) -> &T {
+        &self.authority
     }
 
     /// Whether mappings may be made under it.
@@ -67,7 +68,7 @@ impl Permit {
     }
 }
 
-impl Default for Permit {
+impl Default for Permit<()> {
     fn default() -> Self {
         Permit::new()
     }
@@ -237,9 +238,7 @@ impl<M: Machine> Memory<M> {
 
         let mut mappings = space.mappings.lock();
         if space.dead.swap(0, Ordering::Relaxed) > 0 {
-            mappings
-                .by_va
-                .retain(|_, mapping| mapping.state.load(Ordering::Acquire) != DEAD);
+            mappings.retain(|mapping| mapping.state.load(Ordering::Acquire) != DEAD);
         }
         let guard = if request.guard { LEAF_SIZE } else { 0 };
         let va = mappings.place(request.hint, request.fixed, len, guard)?;
@@ -275,7 +274,7 @@ impl<M: Machine> Memory<M> {
             request.permit.mappings.fetch_add(1, Ordering::Relaxed);
             self.attach(&state, &mapping, mapping.leaves());
         }
-        mappings.by_va.insert(va, mapping);
+        mappings.insert(mapping);
         Ok(va)
     }
 
@@ -285,7 +284,7 @@ impl<M: Machine> Memory<M> {
         let mut mappings = space.mappings.lock();
         let mapping = mappings.by_va.get(&va).ok_or(Error::NotFound)?.clone();
         self.detach_one(&mapping);
-        mappings.by_va.remove(&va);
+        mappings.remove(va);
         Ok(mapping)
     }
 
@@ -299,9 +298,9 @@ impl<M: Machine> Memory<M> {
     /// The address is free only after the entries are cleared, or they would be somebody else's.
     fn unmap_first(&self, space: &AddressSpace) -> Option<Arc<Mapping>> {
         let mut mappings = space.mappings.lock();
-        let mapping = mappings.by_va.first_key_value()?.1.clone();
+        let mapping = mappings.by_va.first()?.1.clone();
         self.detach_one(&mapping);
-        mappings.by_va.pop_first();
+        mappings.remove(mapping.va);
         Some(mapping)
     }
 
@@ -467,19 +466,20 @@ impl<M: Machine> Memory<M> {
         mapping.state.store(DETACHED, Ordering::Release);
     }
 
+    #[inline(always)]
     pub(crate) fn write_attachments(
         &self,
         mapping: &Mapping,
         leaves: Range<usize>,
         entry: impl Fn(usize) -> Entry,
     ) {
-        for leaf in leaves {
-            let va = mapping.va + (leaf - mapping.first_leaf) as u64 * LEAF_SIZE;
-            // The directories of a mapping are made before it and stay as long as its space.
-            if let Some((directory, index)) = self.directory(&mapping.space, va) {
-                self.machine.store(directory, index, entry(leaf));
-            }
-        }
+        let first = leaves.start;
+        let va = mapping.va + (first - mapping.first_leaf) as u64 * LEAF_SIZE;
+        let edit = |directory, index, leaf| {
+            let entry = entry(first + leaf);
+            self.machine.store(directory, index, entry);
+        };
+        self.for_each_attachment(&mapping.space, va, leaves.len(), edit);
     }
 }
 

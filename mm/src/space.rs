@@ -4,15 +4,15 @@
 //! made when something is mapped and kept until the space ends, so an entry of a page directory
 //! can be written without holding the table lock.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::ops::{Bound, Range};
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::Error;
 use abi::limits::{LEAF_SIZE, USER_END, USER_START};
 
 use crate::lock::{Lock, Rank};
+use crate::ordered::Ordered;
 use crate::sync::AtomicU64;
 use crate::{
     Budget, CpuId, CpuSet, Entry, EntryFlags, Frame, FrameState, Machine, Mapping, Memory,
@@ -35,9 +35,11 @@ pub struct AddressSpace {
 /// What is mapped, by address.
 #[derive(Debug)]
 pub(crate) struct Mappings {
-    pub(crate) by_va: BTreeMap<u64, Arc<Mapping>>,
+    pub(crate) by_va: Ordered<Arc<Mapping>>,
     /// Where the search for a free place begins.
     base: u64,
+    /// Nothing is free between the base and here.
+    full_up_to: u64,
 }
 
 impl AddressSpace {
@@ -68,6 +70,7 @@ impl AddressSpace {
     }
 
     fn new(koid: u64, root: Frame, base: u64) -> AddressSpace {
+        let base = base.clamp(USER_START, USER_END) & !(LEAF_SIZE - 1);
         AddressSpace {
             koid,
             root,
@@ -76,8 +79,9 @@ impl AddressSpace {
             mappings: Lock::new(
                 Rank::Mappings,
                 Mappings {
-                    by_va: BTreeMap::new(),
-                    base: base.clamp(USER_START, USER_END) & !(LEAF_SIZE - 1),
+                    by_va: Ordered::new(),
+                    base,
+                    full_up_to: base,
                 },
             ),
             tables: Lock::new(Rank::Tables, ()),
@@ -97,7 +101,7 @@ impl AddressSpace {
     /// The mapping that an address belongs to.
     pub(crate) fn find(&self, va: u64) -> Option<Arc<Mapping>> {
         let mappings = self.mappings.lock();
-        let (_, mapping) = mappings.by_va.range(..=va).next_back()?;
+        let (_, mapping) = mappings.by_va.last_up_to(va)?;
         (va < mapping.end()).then(|| mapping.clone())
     }
 }
@@ -105,7 +109,14 @@ impl AddressSpace {
 impl Mappings {
     /// A free place for `len` bytes, with `guard` bytes before and behind that stay free: at the hint
     /// if it is free, else the first one from the base on.
-    pub(crate) fn place(&self, hint: u64, fixed: bool, len: u64, guard: u64) -> Result<u64, Error> {
+    pub(crate) fn place(
+        &mut self,
+        hint: u64,
+        fixed: bool,
+        len: u64,
+        guard: u64,
+    ) -> Result<u64, Error> {
+        self.by_va.reserve()?;
         let kept = || {
             let end = hint.checked_add(len)?.checked_add(guard)?;
             Some(hint.checked_sub(guard)?..end)
@@ -128,44 +139,90 @@ impl Mappings {
             return Ok(hint);
         }
         let len = len + 2 * guard;
-        self.first_gap(self.base, USER_END, len)
-            .or_else(|| self.first_gap(USER_START, self.base, len))
+        let above = self.first_gap(self.full_up_to, USER_END, len);
+        self.full_up_to = above.first_free;
+        above
+            .place
+            .or_else(|| self.first_gap(USER_START, self.base, len).place)
             .map(|start| start + guard)
             .ok_or(Error::Overlap)
+    }
+
+    /// Puts a mapping where [`place`](Mappings::place) found room for it.
+    pub(crate) fn insert(&mut self, mapping: Arc<Mapping>) {
+        self.by_va.insert(mapping.start(), mapping);
+    }
+
+    /// Takes the mapping out that begins at `va`.
+    pub(crate) fn remove(&mut self, va: u64) -> Option<Arc<Mapping>> {
+        let mapping = self.by_va.remove(&va)?;
+        self.note_free(mapping.kept().start);
+        Some(mapping)
+    }
+
+    /// Takes out what is not `wanted`.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&Mapping) -> bool) {
+        let mut lowest = u64::MAX;
+        self.by_va.retain(|mapping| {
+            let stays = wanted(mapping);
+            if !stays {
+                lowest = lowest.min(mapping.kept().start);
+            }
+            stays
+        });
+        self.note_free(lowest);
+    }
+
+    fn note_free(&mut self, va: u64) {
+        self.full_up_to = self.full_up_to.min(va).max(self.base);
     }
 
     /// Whether nothing keeps addresses of this range. What begins at or behind its end may still have
     /// a guard that reaches into it.
     fn is_free(&self, kept: Range<u64>) -> bool {
-        let reach = kept.end.saturating_add(LEAF_SIZE);
-        let below = self.by_va.range((Bound::Unbounded, Bound::Excluded(reach)));
-        below
-            .rev()
-            .take_while(|(_, mapping)| mapping.start() >= kept.start.saturating_sub(LEAF_SIZE))
-            .chain(self.by_va.range(..kept.start).next_back())
-            .all(|(_, mapping)| {
-                let other = mapping.kept();
-                other.end <= kept.start || kept.end <= other.start
-            })
+        let mut place = self.by_va.above(kept.end.saturating_add(LEAF_SIZE));
+        // What is kept does not overlap, so the last that begins before the end decides.
+        while let Some((_, mapping)) = self.by_va.previous(&mut place) {
+            let other = mapping.kept();
+            if other.start < kept.end {
+                return other.end <= kept.start;
+            }
+        }
+        true
     }
 
-    fn first_gap(&self, from: u64, to: u64, len: u64) -> Option<u64> {
-        let mut start = match self.by_va.range(..from).next_back() {
+    #[inline]
+    fn first_gap(&self, from: u64, to: u64, len: u64) -> Gap {
+        let mut place = self.by_va.above(from);
+        let mut start = match self.by_va.before(place) {
             Some((_, mapping)) => from.max(mapping.kept().end),
             None => from,
         };
-        for (_, mapping) in self.by_va.range(from..) {
+        let mut first_free = u64::MAX;
+        while let Some((_, mapping)) = self.by_va.next(&mut place) {
             let kept = mapping.kept();
-            if kept.start >= to || kept.start.saturating_sub(start) >= len {
-                break;
+            if kept.start > start {
+                first_free = first_free.min(start);
+                if kept.start - start >= len || kept.start >= to {
+                    break;
+                }
             }
             start = start.max(kept.end);
         }
-        start
-            .checked_add(len)
-            .is_some_and(|end| end <= to)
-            .then_some(start)
+        let fits = start.checked_add(len).is_some_and(|end| end <= to);
+        Gap {
+            place: fits.then_some(start),
+            first_free: first_free.min(start),
+        }
     }
+}
+
+/// What a search for a free place found.
+struct Gap {
+    /// The first that is large enough.
+    place: Option<u64>,
+    /// Where the first begins, of whatever size.
+    first_free: u64,
 }
 
 /// The index of an address in the table of a level (3 is the top).
@@ -210,9 +267,14 @@ impl<M: Machine> Memory<M> {
         start: u64,
         end: u64,
     ) -> Result<(), Error> {
-        let _tables = space.tables.lock();
         let mut va = start;
         while va < end {
+            // A table that is there stays.
+            if self.directory(space, va).is_some() {
+                va = (va | ((1 << 30) - 1)) + 1;
+                continue;
+            }
+            let _tables = space.tables.lock();
             let pdpt = self.make_table(space.root, index(va, 3))?;
             self.make_table(pdpt, index(va, 2))?;
             // To the next GiB, whose directory is another.
@@ -236,6 +298,30 @@ impl<M: Machine> Memory<M> {
         let pdpt = self.machine.load(space.root, index(va, 3)).frame()?;
         let directory = self.machine.load(pdpt, index(va, 2)).frame()?;
         Some((directory, index(va, 1)))
+    }
+
+    /// Calls `edit` with the place of the entry for each of `leaves` leaf tables from `va` on, in
+    /// order: its directory and the index there. The directories were made. One walk a GiB.
+    #[inline(always)]
+    pub(crate) fn for_each_attachment(
+        &self,
+        space: &AddressSpace,
+        va: u64,
+        leaves: usize,
+        mut edit: impl FnMut(Frame, usize, usize),
+    ) {
+        let mut leaf = 0;
+        while leaf < leaves {
+            let Some((directory, first)) = self.directory(space, va + leaf as u64 * LEAF_SIZE)
+            else {
+                return;
+            };
+            let count = (512 - first).min(leaves - leaf);
+            for step in 0..count {
+                edit(directory, first + step, leaf + step);
+            }
+            leaf += count;
+        }
     }
 
     pub(crate) fn allocate_table(&self, budget: Budget) -> Result<Frame, Error> {

@@ -50,7 +50,7 @@ fn the_failure_of_any_allocation_that_may_fail_leaves_everything_as_it_was() {
     sweep(
         4,
         &Allocations,
-        &["create", "derive", "map", "grant", "accept"],
+        &["create", "derive", "map", "grant", "snapshot", "pin"],
     );
 }
 
@@ -82,4 +82,17 @@ fn a_region_that_can_not_overcommit_for_want_of_a_list_leaves_no_promise() {
     let mut sweep = Sweep::default();
     sweep.run(&program, 1, &Allocations);
     assert!(sweep.failures["create"] > 2);
+}
+
+#[test]
+fn a_table_of_handles_that_can_not_grow_refuses_what_is_offered_and_the_token_stays_good() {
+    let mut text = "create process=0 handle=0 pages=1 flags=0".to_owned();
+    for _ in 0..140 {
+        text += "
+            grant process=0 handle=0 to=1 token=0 mode=Share rights=READ flags=0
+            accept process=1 token=0 from=0 handle=0";
+    }
+    let mut sweep = Sweep::default();
+    sweep.run(&text.parse().expect("it is a program"), 1, &Allocations);
+    assert!(sweep.failures["accept"] > 0, "{:?}", sweep.failures);
 }

@@ -85,7 +85,7 @@ fn another_region_can_take_the_address_of_one_that_is_gone() {
     for how in 0..3 {
         let world = World::shared();
         let (first, second) = (world.region(1), world.region(1));
-        let permit = Arc::new(mm::Permit::new());
+        let permit: Arc<mm::Permit> = Arc::new(mm::Permit::new());
         let va = world
             .try_map(0, &common::request(&first, &permit, WRITE))
             .unwrap();

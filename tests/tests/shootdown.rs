@@ -60,7 +60,7 @@ fn a_cached_page_is_out_of_reach_after_destroy() {
 fn a_cached_page_is_out_of_reach_after_detach_and_only_there() {
     let world = World::new(2);
     let region = world.region(2);
-    let condemned = Arc::new(Permit::new());
+    let condemned: Arc<Permit> = Arc::new(Permit::new());
     let kept = world.map(0, &region, WRITE);
     let lost = world
         .try_map(1, &common::request(&region, &condemned, WRITE))

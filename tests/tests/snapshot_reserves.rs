@@ -293,7 +293,7 @@ fn what_is_pinned_is_never_lost() {
         Err(Error::Unsupported)
     );
     assert_eq!(copy.pin_count(), 0);
-    let permit = Arc::new(Permit::new());
+    let permit: Arc<Permit> = Arc::new(Permit::new());
     let kept = world.snapshot(&region);
     world.memory.pin(&kept, &permit).unwrap();
     let rest = world.take_the_rest();
@@ -317,7 +317,7 @@ fn a_family_returns_all_promises_whichever_member_ends_last() {
         world.set_word(&copy, 0, 1).unwrap();
         world.set_word(&third, 1, 2).unwrap();
         world.memory.decommit(&region, 0, 4096).unwrap();
-        let mut all = vec![Some(region), Some(copy), Some(third)];
+        let mut all = [Some(region), Some(copy), Some(third)];
         for at in order {
             let gone = all[at].take().unwrap();
             world.memory.destroy_region(&gone);

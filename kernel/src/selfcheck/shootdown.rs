@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use abi::Rights;
 use abi::limits::{PAGE_SIZE, USER_START};
 use arch::exit::{ExitCode, exit};
-use arch::hooks::{Hooks, Resolution};
+use arch::hooks::{Hooks, PageFault, Resolution};
 use arch::{cpu, frames, hooks, paging, smp, user};
 use boot::BootInfo;
 use mm::{AddressSpace, Frame, MapRequest, Permit, RegionOptions};
@@ -21,13 +21,17 @@ const TURNS: u64 = 300;
 
 static HOOKS: Hooks = Hooks {
     syscall: super::syscall,
-    page_fault: |_| Resolution::Unresolved,
+    page_fault: no_page_fault,
     user_fault: super::user_fault,
     timer: |_| {},
     shootdown: || ipc().memory().serve(),
     before_user_return: || {},
     panic_stop: || {},
 };
+
+extern "C" fn no_page_fault(_: PageFault) -> Resolution {
+    Resolution::Unresolved
+}
 
 static SPACE: Once<Arc<AddressSpace>> = Once::new();
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
@@ -106,7 +110,7 @@ fn take_away(space: &Arc<AddressSpace>, number: u64) {
     let region = memory
         .create_region(PAGE_SIZE, committed)
         .expect("memory for a region");
-    let permit = Arc::new(Permit::new());
+    let permit: Arc<Permit> = Arc::new(Permit::new());
     let access = Rights::READ | Rights::WRITE;
     let request = MapRequest {
         region: &region,

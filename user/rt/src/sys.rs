@@ -7,32 +7,52 @@
 use abi::*;
 use abi::{Argument, Error, for_each_syscall};
 
-/// A call by number, with whatever is in the registers.
-///
-/// # Safety
-/// What the call does to the memory of this process is the caller's affair.
-#[inline]
-pub unsafe fn raw(number: u64, arguments: [u64; 6]) -> u64 {
-    #[cfg(target_os = "none")]
-    {
+/// Enters the kernel with a number and what is in the registers.
+#[cfg(target_os = "none")]
+macro_rules! enter {
+    ($number:expr $(, $register:tt = $value:expr)*) => {{
         let result;
-        // SAFETY: the kernel keeps every register but rax, rcx and r11, and the stack.
+        // SAFETY: the kernel keeps every register but rax, rcx and r11, and the stack. What the call
+        // does to memory is the caller's affair.
         unsafe {
             core::arch::asm!(
                 "syscall",
-                inlateout("rax") number => result,
-                in("rdi") arguments[0],
-                in("rsi") arguments[1],
-                in("rdx") arguments[2],
-                in("r10") arguments[3],
-                in("r8") arguments[4],
-                in("r9") arguments[5],
+                inlateout("rax") $number => result,
+                $(in($register) $value,)*
                 lateout("rcx") _,
                 lateout("r11") _,
                 options(nostack),
             );
         }
         result
+    }};
+}
+
+/// A call by number with up to six arguments. The kernel does not look at further registers.
+///
+/// # Safety
+/// What the call does to the memory of this process is the caller's affair.
+#[inline(always)]
+pub unsafe fn raw<const COUNT: usize>(number: u64, arguments: [u64; COUNT]) -> u64 {
+    const { assert!(COUNT <= 6) };
+    #[cfg(target_os = "none")]
+    match arguments.as_slice() {
+        [] => enter!(number),
+        [a] => enter!(number, "rdi" = *a),
+        [a, b] => enter!(number, "rdi" = *a, "rsi" = *b),
+        [a, b, c] => enter!(number, "rdi" = *a, "rsi" = *b, "rdx" = *c),
+        rest => {
+            let at = |index: usize| rest.get(index).copied().unwrap_or(0);
+            enter!(
+                number,
+                "rdi" = at(0),
+                "rsi" = at(1),
+                "rdx" = at(2),
+                "r10" = at(3),
+                "r8" = at(4),
+                "r9" = at(5)
+            )
+        }
     }
     #[cfg(not(target_os = "none"))]
     {
@@ -54,12 +74,9 @@ macro_rules! stubs {
         /// that Rust believes in is unmapped or written behind its back.
         #[inline]
         pub unsafe fn $name($($arg: $ty),*) -> Result<$ret, Error> {
-            #[allow(unused_mut)] // Of calls without arguments.
-            let mut registers = [0; 6];
-            let _values: &[u64] = &[$(Argument::into_raw($arg)),*];
-            registers[.._values.len()].copy_from_slice(_values);
+            let values = [$(Argument::into_raw($arg)),*];
             // SAFETY: the caller's.
-            let result = decode(unsafe { raw($number, registers) })?;
+            let result = decode(unsafe { raw($number, values) })?;
             <$ret as Argument>::from_raw(result)
         }
     )*};

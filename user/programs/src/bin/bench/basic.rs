@@ -3,21 +3,21 @@
 use programs::expect;
 use rt::{CachePolicy, Handle, RegionFlags, Rights, sys};
 
-use crate::measure::{least, report, time};
+use crate::measure::{figure, least, report, time};
 
 /// Children of a capability in the figure for each.
 const CHILDREN: usize = 9;
 
 pub fn run() {
     // SAFETY: the calls touch no memory.
-    report("null_syscall", least(|| time(|| unsafe { sys::nop() }).0));
+    figure("null_syscall", || time(|| unsafe { sys::nop() }).0);
 
     // SAFETY: as above.
     let region =
         unsafe { sys::region_create(4096, RegionFlags::COMMIT, CachePolicy::WriteBack, u64::MAX) };
     let region = expect!(region, "bench: a region");
-    report("derive_drop", least(|| time(|| derive_and_drop(region)).0));
-    report("revoke_0", least(|| time(|| revoke(region)).0));
+    figure("derive_drop", || time(|| derive_and_drop(region)).0);
+    figure("revoke_0", || time(|| revoke(region)).0);
     let of = |children| {
         least(|| {
             let derived: [Handle; CHILDREN] = core::array::from_fn(|index| {

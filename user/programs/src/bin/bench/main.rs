@@ -13,6 +13,7 @@ mod measure;
 mod memory;
 mod partner;
 mod shootdown;
+mod snapshots;
 
 use programs::expect;
 use rt::Env;
@@ -28,6 +29,7 @@ fn run(env: &Env) -> u8 {
             measure::check_counter();
             basic::run();
             memory::run();
+            snapshots::run();
             partner::measure(env);
             if expect!(rt::system_info(), "bench: counters").cpus > 1 {
                 shootdown::measure(env);

@@ -43,6 +43,35 @@ pub fn report(key: &str, instructions: u64) {
     rt::println!("#bench key={key} instructions={instructions}");
 }
 
+/// Measures one figure, and shows one more sample of it to whoever watches.
+pub fn figure(key: &str, mut sample: impl FnMut() -> u64) {
+    report(key, least(&mut sample));
+    watched(key, sample);
+}
+
+/// Runs `work` between two places where the runner, when it traces, stops the machine. The
+/// instructions of the figure are those between the two readings of the counter in between.
+pub fn watched<T>(key: &str, work: impl FnOnce() -> T) -> T {
+    bench_window_begins(key.as_ptr(), key.len());
+    let value = work();
+    bench_window_ends();
+    value
+}
+
+/// The runner looks for it by name.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn bench_window_begins(key: *const u8, len: usize) {
+    core::hint::black_box((key, len));
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn bench_window_ends() {
+    core::hint::black_box(());
+}
+
 /// Says what a loop of 2,001 instructions reads: anything else means that the counter does not
 /// count instructions, and that no figure is worth anything.
 pub fn check_counter() {

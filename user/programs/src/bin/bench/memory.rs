@@ -3,13 +3,13 @@
 use programs::expect;
 use rt::{CachePolicy, Error, Handle, MapFlags, Mode, RegionFlags, Rights, sys};
 
-use crate::measure::{least, report, time};
+use crate::measure::{figure, time};
 
-const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
-const PAGE: u64 = 4096;
+pub const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
+pub const PAGE: u64 = 4096;
 
 /// Pages of the large mapping: 1 GiB.
-const LARGE: u64 = 262_144;
+pub const LARGE: u64 = 262_144;
 
 pub fn run() {
     for (pages, map, unmap, protect, moved) in [
@@ -26,12 +26,12 @@ pub fn run() {
         mapping(region, "map_262144", "unmap_262144");
         give(region, "move_262144");
     }
-    report("fault_zero", fault_zero());
-    report("life_1", least(|| life(1)));
-    report("life_256", least(|| life(256)));
+    fault_zero();
+    figure("life_1", || life(1));
+    figure("life_256", || life(256));
 }
 
-fn committed(pages: u64) -> Result<Handle, Error> {
+pub fn committed(pages: u64) -> Result<Handle, Error> {
     // SAFETY: the call touches no memory.
     unsafe {
         sys::region_create(
@@ -43,40 +43,34 @@ fn committed(pages: u64) -> Result<Handle, Error> {
     }
 }
 
-fn map(region: Handle, access: Rights) -> u64 {
+pub fn map(region: Handle, access: Rights) -> u64 {
     // SAFETY: a new mapping where nothing is mapped touches nobody's memory.
     let mapped = unsafe { sys::map(region, 0, 0, 0, access, MapFlags::empty()) };
     expect!(mapped, "bench: map")
 }
 
-fn unmap(address: u64) {
+pub fn unmap(address: u64) {
     // SAFETY: nothing refers to what the benchmark maps.
     expect!(unsafe { sys::unmap(address) }, "bench: unmap");
 }
 
 /// Touches a page.
-fn touch(address: u64) {
+pub fn touch(address: u64) {
     // SAFETY: the address is mapped for writing and belongs to the benchmark.
     unsafe { (address as *mut u8).write_volatile(1) };
 }
 
 fn mapping(region: Handle, map_key: &str, unmap_key: &str) {
-    report(
-        map_key,
-        least(|| {
-            let (instructions, address) = time(|| map(region, READ_WRITE));
-            unmap(address);
-            instructions
-        }),
-    );
-    report(
-        unmap_key,
-        least(|| {
-            let address = map(region, READ_WRITE);
-            touch(address);
-            time(|| unmap(address)).0
-        }),
-    );
+    figure(map_key, || {
+        let (instructions, address) = time(|| map(region, READ_WRITE));
+        unmap(address);
+        instructions
+    });
+    figure(unmap_key, || {
+        let address = map(region, READ_WRITE);
+        touch(address);
+        time(|| unmap(address)).0
+    });
 }
 
 fn protection(region: Handle, key: &str) {
@@ -85,15 +79,12 @@ fn protection(region: Handle, key: &str) {
         // SAFETY: nothing refers to what the benchmark maps.
         expect!(unsafe { sys::protect(address, access) }, "bench: protect");
     };
-    report(
-        key,
-        least(|| {
-            touch(address);
-            let (instructions, ()) = time(|| protect(Rights::READ));
-            protect(READ_WRITE);
-            instructions
-        }),
-    );
+    figure(key, || {
+        touch(address);
+        let (instructions, ()) = time(|| protect(Rights::READ));
+        protect(READ_WRITE);
+        instructions
+    });
     unmap(address);
 }
 
@@ -102,7 +93,7 @@ fn protection(region: Handle, key: &str) {
 fn give(region: Handle, key: &str) {
     let (near, far) = expect!(rt::ring(64, 2), "bench: a ring");
     let mut region = region;
-    let cost = least(|| {
+    figure(key, || {
         touch(map(region, READ_WRITE));
         let (instructions, moved) = time(|| {
             let token = expect!(
@@ -114,14 +105,13 @@ fn give(region: Handle, key: &str) {
         region = moved;
         instructions
     });
-    report(key, cost);
     for handle in [region, near, far] {
         expect!(rt::drop_handle(handle), "bench: drop");
     }
 }
 
 /// The fault of one page that nobody has touched, zeroing included.
-fn fault_zero() -> u64 {
+fn fault_zero() {
     // SAFETY: the call touches no memory.
     let region = unsafe {
         sys::region_create(
@@ -134,14 +124,13 @@ fn fault_zero() -> u64 {
     let region = expect!(region, "bench: a region");
     let address = map(region, READ_WRITE);
     let mut page = address;
-    let cost = least(|| {
+    figure("fault_zero", || {
         let (instructions, ()) = time(|| touch(page));
         page += PAGE;
         instructions
     });
     unmap(address);
     expect!(rt::drop_handle(region), "bench: drop");
-    cost
 }
 
 /// Create, commit, map, touch each page, unmap, destroy.

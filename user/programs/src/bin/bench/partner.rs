@@ -7,7 +7,7 @@ use rt::{
     Env, FOREVER, Handle, Mode, Process, ProcessState, Receiver, Region, Rights, Sender, Spawn,
 };
 
-use crate::measure::{now, report};
+use crate::measure::{now, report, watched};
 
 /// Round trips and starts of each figure.
 const ROUNDS: usize = 64;
@@ -49,6 +49,7 @@ pub fn measure(env: &Env) {
     };
     let spawned = (0..STARTS).map(|_| start_one("start")).min();
     report("spawn_second", spawned.unwrap_or(0));
+    watched("spawn_second", || start_one("start"));
 
     start_one("touch");
     report("fault_shared", answer());
@@ -120,6 +121,11 @@ fn round_trip(image: Handle, cpus: u64) -> u64 {
         echo.pass();
         least = least.min(now() - start);
     }
+    watched("ring_sleep_round_trip", || {
+        now();
+        echo.pass();
+        now();
+    });
     echo.finish();
     least
 }
