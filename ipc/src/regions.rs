@@ -34,6 +34,7 @@ impl<P: Platform> Ipc<P> {
         let options = RegionOptions {
             node,
             commit: flags.contains(RegionFlags::COMMIT),
+            execute,
             jit: flags.contains(RegionFlags::JIT),
             overcommit: flags.contains(RegionFlags::OVERCOMMIT),
         };
@@ -124,10 +125,17 @@ impl<P: Platform> Ipc<P> {
     /// the capability's, and goes with it; who has that pays.
     pub fn pin_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::MAP)?;
-        capability.node.extend_charge(cost::PIN)?;
-        self.memory
-            .pin(&region, &capability.node.permit())
-            .inspect_err(|_| capability.node.release_charge(cost::PIN))
+        let node = &capability.node;
+        node.extend_charge(cost::PIN)?;
+        let pinned = self.memory.pin(&region, &node.permit()).and_then(|()| {
+            // Who dropped it meanwhile has not seen this pin.
+            let held = {
+                let _lineage = node.object().lineage.lock();
+                node.check_held(domain.koid())
+            };
+            held.inspect_err(|_| self.memory.unpin_all(&region, &node.permit()))
+        });
+        pinned.inspect_err(|_| node.release_charge(cost::PIN))
     }
 
     /// Takes one pin of the capability back.

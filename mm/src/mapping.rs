@@ -75,6 +75,9 @@ impl Default for Permit<()> {
     }
 }
 
+/// Mappings whose places a region never gives back.
+const FEW_MAPPINGS: usize = 4;
+
 const ATTACHED: u8 = 0;
 /// Its entries are cleared; a CPU may still have them cached.
 const DETACHED: u8 = 1;
@@ -239,21 +242,19 @@ pub(crate) fn leaf_range(region: &Region, offset: u64, len: u64) -> Result<Range
 impl<M: Machine> Memory<M> {
     /// Attaches leaf tables of a region to a space and returns the address.
     ///
-    /// The caller has checked the capability. `Range`, `Align`, `Overlap`: the place or the part;
+    /// The caller has checked the capability. `Invalid`: writing and executing at once; `Range`, `Align`, `Overlap`: the place or the part;
     /// `Revoked`: the authority is gone; `Sealed`: writing is not to be had any more; `Busy`: it would
     /// be writable here and executable there; `Quota`: the account of the space does not cover it;
     /// `NoMemory`: no frame for upper tables.
     pub fn map(&self, space: &Arc<AddressSpace>, request: &MapRequest<'_>) -> Result<u64, Error> {
         let region = request.region;
+        region.check_access(request.access)?;
         let leaves = leaf_range(region, request.offset, request.len)?;
         let len = leaves.len() as u64 * LEAF_SIZE;
 
         let mut mappings = space.mappings.lock();
         if space.dead.swap(0, Ordering::Relaxed) > 0 {
-            // One of a region that was lost is still the only thing that keeps its capability.
-            mappings.retain(|mapping| {
-                mapping.state.load(Ordering::Acquire) != DEAD || mapping.region.is_lost()
-            });
+            mappings.retain(|mapping| mapping.state.load(Ordering::Acquire) != DEAD);
         }
         let guard = if request.guard { LEAF_SIZE } else { 0 };
         // The record returns it when it is dropped.
@@ -325,7 +326,9 @@ impl<M: Machine> Memory<M> {
 
     /// Changes what the mapping that begins at `va` allows.
     ///
-    /// `Denied`: more than its capability; `Sealed`; `Revoked`; `Unsupported`: its pages decide for
+    /// `Invalid`: writing and executing at once; `Denied`: more than its capability; `Sealed`;
+    /// `Revoked`; `Busy`: another mapping executes what this one would write, or the other way round;
+    /// `NoMemory`: the region is lost; `Unsupported`: its pages decide for
     /// themselves (an image, a ring).
     pub fn protect(&self, space: &AddressSpace, va: u64, access: Rights) -> Result<(), Error> {
         let mappings = space.mappings.lock();
@@ -336,10 +339,12 @@ impl<M: Machine> Memory<M> {
         if !mapping.limit.contains(access) {
             return Err(Error::Denied);
         }
+        mapping.region.check_access(access)?;
         let mut state = mapping.region.lock();
         if !mapping.is_attached() || !mapping.permit.is_live() {
             return Err(Error::Revoked);
         }
+        state.check_alive()?;
         if state.sealed && access.contains(Rights::WRITE) {
             return Err(Error::Sealed);
         }
@@ -405,6 +410,14 @@ impl<M: Machine> Memory<M> {
         count
     }
 
+    /// Takes everything out of the mappings of a region that is lost. They stay what they are, and
+    /// whoever touches them is told. The flush is the caller's.
+    pub(crate) fn empty_attachments(&self, state: &State) {
+        for mapping in &state.mappings {
+            self.write_attachments(mapping, mapping.leaves(), |_| Entry::HOLE);
+        }
+    }
+
     /// After the acknowledgement of a detach from the region's side: takes the mappings off its list.
     /// Their spaces sweep them later.
     pub(crate) fn bury_detached(&self, state: &mut State) {
@@ -424,7 +437,8 @@ impl<M: Machine> Memory<M> {
     /// Takes writing away from every mapping of a region, waits until no CPU can write, and lets
     /// nobody have it again.
     ///
-    /// `Unsupported`: fixed frames, or an image. `Revoked`: destroyed meanwhile.
+    /// `Unsupported`: fixed frames, or an image. `Revoked`: destroyed meanwhile. `NoMemory`: it had
+    /// overcommitted and is lost.
     pub fn seal(&self, region: &Region) -> Result<(), Error> {
         if !matches!(region.kind(), RegionKind::Anonymous | RegionKind::Initrd) {
             return Err(Error::Unsupported);
@@ -529,15 +543,22 @@ impl State {
     /// Takes the mapping at a place off the list.
     fn unlist(&mut self, place: usize) -> Arc<Mapping> {
         let mapping = self.mappings.swap_remove(place);
-        // What others made grow does not stay with the region.
-        let room = self.mappings.capacity();
-        if room > 4 && self.mappings.len() <= room / 4 {
-            self.mappings.shrink_to(room / 2);
+        if self.mappings.capacity() > FEW_MAPPINGS {
+            self.shrink_list();
         }
         self.count_access(mapping.access(), Rights::empty());
         if let Some(moved) = self.mappings.get(place) {
             moved.place.store(place as u32, Ordering::Relaxed);
         }
         mapping
+    }
+
+    /// What others made grow does not stay with the region.
+    #[cold]
+    fn shrink_list(&mut self) {
+        let room = self.mappings.capacity();
+        if self.mappings.len() <= room / 4 {
+            self.mappings.shrink_to(room / 2);
+        }
     }
 }

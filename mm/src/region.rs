@@ -15,7 +15,8 @@ use crate::leaf::{EMPTY, Leaf, Page, owned_flags};
 use crate::lock::{Guard, Lock, Rank};
 use crate::reserve::Reserve;
 use crate::{
-    Account, Charge, Entry, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale,
+    Account, Charge, Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan,
+    Stale,
 };
 
 /// How [`Memory::create_region`] makes a region.
@@ -25,6 +26,8 @@ pub struct RegionOptions {
     pub node: Option<usize>,
     /// Fill every page now.
     pub commit: bool,
+    /// A mapping may execute its pages.
+    pub execute: bool,
     /// One mapping may write while another executes.
     pub jit: bool,
     /// Promise nothing. Not with `commit`.
@@ -241,6 +244,14 @@ impl Region {
         )
     }
 
+    /// `Invalid` for a mapping that could write what it executes (I14).
+    pub(crate) fn check_access(&self, access: Rights) -> Result<(), Error> {
+        match self.has_uniform_access() && access.contains(Rights::WRITE | Rights::EXECUTE) {
+            true => Err(Error::Invalid),
+            false => Ok(()),
+        }
+    }
+
     /// Whether no two of its mappings may write and execute it. The pages of an image decide for
     /// themselves.
     pub(crate) fn excludes_write_and_execute(&self) -> bool {
@@ -280,7 +291,8 @@ impl<M: Machine> Memory<M> {
         let pages = pages_for(len)?;
         let promised = if options.overcommit { 0 } else { pages };
         let kind = RegionKind::Anonymous;
-        let large = options.commit;
+        // The pages of a large leaf have no flags of their own.
+        let large = options.commit && !options.execute;
         let mut region = self.build_leaves(account, kind, len, 1, promised, options.node, large)?;
         let rest = Resources::frames(pages - promised);
         if let Err(error) = region.state_mut().charge.extend(rest) {
@@ -288,36 +300,37 @@ impl<M: Machine> Memory<M> {
             return Err(error);
         }
         region.jit = options.jit;
+        let mut empty = EMPTY;
+        empty.set(EntryFlags::NO_EXECUTE, !options.execute);
         if options.commit {
-            self.fill_all(&mut region)?;
+            self.fill_all(&mut region, owned_flags(empty))?;
             return Ok(Arc::new(region));
         }
-        self.allow_filling(&mut region, 0..pages);
+        self.allow_filling(&mut region, 0..pages, empty);
         if !options.overcommit {
             return Ok(Arc::new(region));
         }
         let koid = region.koid;
         let state = region.state_mut();
         let family = state.reserve.family(koid, state.claims);
+        if family.prepare().is_err() {
+            self.destroy_region(&region);
+            return Err(Error::NoMemory);
+        }
         state.reserve = Reserve::Family {
             family: family.clone(),
             overcommitted: true,
         };
         // What its snapshots need that do not overcommit.
         state.claims += pages;
-        if family.prepare().is_err() {
-            self.destroy_region(&region);
-            return Err(Error::NoMemory);
-        }
         let region = Arc::new(region);
         family.leave_claims(&region);
         Ok(region)
     }
 
     /// Fills the pages of a region that nobody knows yet, where no large leaf has them.
-    fn fill_all(&self, region: &mut Region) -> Result<(), Error> {
+    fn fill_all(&self, region: &mut Region, flags: EntryFlags) -> Result<(), Error> {
         let (pages, node) = (region.pages, region.node);
-        let flags = owned_flags(EMPTY);
         let State { views, reserve, .. } = region.state_mut();
         for (number, leaf) in views[0].iter_mut().enumerate() {
             let Some(table) = leaf.table() else { continue };
@@ -350,15 +363,15 @@ impl<M: Machine> Memory<M> {
         let holes = LEAF_PAGES.checked_sub(pages).ok_or(Error::TooLarge)?;
         let len = LEAF_PAGES * PAGE_SIZE;
         let mut region = self.build(account, RegionKind::Anonymous, len, 1, pages, None)?;
-        self.allow_filling(&mut region, holes..LEAF_PAGES);
+        self.allow_filling(&mut region, holes..LEAF_PAGES, EMPTY);
         Ok(Arc::new(region))
     }
 
     /// Makes pages of a new region ones that are zeroed memory at their first touch.
-    fn allow_filling(&self, region: &mut Region, pages: Range<u64>) {
+    fn allow_filling(&self, region: &mut Region, pages: Range<u64>, empty: EntryFlags) {
         let state = region.state_mut();
         for page in pages {
-            self.store_page(state, 0, page, Entry::empty(EMPTY));
+            self.store_page(state, 0, page, Entry::empty(empty));
         }
     }
 
@@ -389,11 +402,19 @@ impl<M: Machine> Memory<M> {
     pub(crate) fn end_region(&self, region: &Region, lost: bool) {
         let mut state = region.lock();
         if state.destroyed {
+            // What was lost has kept its mappings.
+            if !lost {
+                self.detach_locked(&mut state, |_| true);
+            }
             return;
         }
         state.destroyed = true;
         state.lost = lost;
-        self.clear_attachments(&mut state, |_| true);
+        if lost {
+            self.empty_attachments(&state);
+        } else {
+            self.clear_attachments(&mut state, |_| true);
+        }
         let owned = (
             core::mem::take(&mut state.views),
             core::mem::take(&mut state.fixed),

@@ -260,9 +260,15 @@ fn no_sum_overflows() {
     let all: Vec<Charge> = std::iter::from_fn(|| account.charge(much).ok()).collect();
     assert_eq!(all.len(), 127);
     let used = account.used();
-    assert_eq!(account.charge(amount(0, 1 << 56, 0)).err(), Some(Error::Quota));
+    assert_eq!(
+        account.charge(amount(0, 1 << 56, 0)).err(),
+        Some(Error::Quota)
+    );
     let other = Account::below(&root, Resources::NONE).unwrap();
-    assert_eq!(other.charge(amount(1 << 56, 0, 0)).err(), Some(Error::Quota));
+    assert_eq!(
+        other.charge(amount(1 << 56, 0, 0)).err(),
+        Some(Error::Quota)
+    );
     assert_eq!((root.used(), other.used()), (used, Resources::NONE));
     drop(all);
     assert_eq!(root.used(), Resources::NONE);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use abi::RegionKind;
-use mm::{AddressSpace, EntryFlags, Frame, FrameState, Frames, Region};
+use mm::{AddressSpace, Entry, EntryFlags, Frame, FrameState, Frames, Region};
 
 use crate::Memory;
 use crate::machine::lock;
@@ -102,6 +102,12 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
         .iter()
         .flat_map(|region| (0..).map_while(|index| region.fixed_frame(index)))
         .collect();
+    // What others allow is for their mappings to say.
+    let mut images: Vec<Frame> = Vec::new();
+    let of_images = |region: &&Arc<Region>| region.kind() == RegionKind::Image;
+    for region in regions.iter().filter(of_images) {
+        memory.for_each_leaf(region, |frame, _| images.push(frame));
+    }
     let mut reached: HashMap<Frame, u32> = HashMap::new();
     let mut policies: HashMap<Frame, EntryFlags> = HashMap::new();
     for table in frames(memory) {
@@ -129,7 +135,8 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
             );
             if entry.has(EntryFlags::WRITABLE) {
                 assert!(entry.has(EntryFlags::MAY_WRITE), "W without the permission");
-                assert!(entry.has(EntryFlags::NO_EXECUTE), "W and X at once");
+                let by_pages = images.contains(&table);
+                assert!(!by_pages || entry.has(EntryFlags::NO_EXECUTE), "W and X");
             }
         }
     }
@@ -236,7 +243,17 @@ fn upper(memory: &Memory, root: Frame) -> u64 {
                 let entry = machine.entry(directory, index);
                 let Some(leaf) = entry.frame() else { continue };
                 let meta = machine.meta(leaf);
-                if entry.has(EntryFlags::LARGE) {
+                // What it allows is narrowed by the pages of a table (I14).
+                let both = |entry: Entry| {
+                    entry.has(EntryFlags::WRITABLE) && !entry.has(EntryFlags::NO_EXECUTE)
+                };
+                let is_large = entry.has(EntryFlags::LARGE);
+                let mut pages = (0..512).map(|index| machine.entry(leaf, index));
+                assert!(
+                    !both(entry) || !is_large && !pages.any(both),
+                    "{leaf:?} can be written and executed"
+                );
+                if is_large {
                     assert_eq!(meta.state(), FrameState::Region, "{leaf:?} is attached");
                     let owners = meta.leaf_owners();
                     assert!(owners > 0, "{leaf:?} is attached and nobody's");

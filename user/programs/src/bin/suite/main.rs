@@ -19,6 +19,7 @@ mod memory;
 mod processes;
 mod quotas;
 mod rings;
+mod snapshots;
 mod system;
 mod transfers;
 
@@ -113,6 +114,7 @@ fn child(role: &str, env: &Env) -> u8 {
         capabilities::child,
         devices::child,
         transfers::child,
+        snapshots::child,
         rings::child,
         processes::child,
         quotas::child,
