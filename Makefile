@@ -8,7 +8,7 @@ GUEST := -p handover-arch -p handover-boot -p handover-kernel -p handover-rt -p 
 GUEST_TARGET := --target x86_64-unknown-none --target-dir target/guest
 
 .DEFAULT_GOAL := help
-.PHONY: run test check bench sabotage debug doc render rustdoc setup runner help
+.PHONY: run test check proof bench sabotage debug doc render rustdoc setup runner help
 
 run: setup runner ## Boot and hand a file over in four ways (ARGS="--input FILE", ARGS=--help)
 	@cargo run --quiet -- $(ARGS)
@@ -22,6 +22,9 @@ check: setup rustdoc ## Check format, lints and documentation, for the host and 
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy $(GUEST) $(GUEST_TARGET) -- -D warnings
+
+proof: setup ## Compare the kernel's crates with the model for a million steps (STEPS=…)
+	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test -p handover-tests --test model --test failures
 
 bench: setup runner ## Measure the kernel paths and compare them with their limits
 	@cargo run --quiet -- --bench $(ARGS)

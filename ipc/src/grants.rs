@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use abi::limits::MAX_GRANTS;
+use mm::Region;
+
 use abi::{Error, GrantFlags, Handle, Mode, Rights, Token};
 
 use crate::chunks::Chunks;
@@ -216,6 +218,14 @@ impl<P: Platform> Ipc<P> {
             .ok_or(Error::NotFound)?;
         self.withdraw(offer);
         Ok(())
+    }
+
+    /// The region that a pending grant stands for, for whoever audits memory: a snapshot on its way
+    /// is nobody's.
+    pub fn offered_region(&self, token: Token) -> Option<Arc<Region>> {
+        let grants = self.grants.lock();
+        let grant = grants.slots.get(token.index() as usize)?.grant.as_ref()?;
+        grant.offer.as_ref()?.node.object().region().cloned()
     }
 
     /// An offer that waits for a domain that ends; no more can be made to it from now on.

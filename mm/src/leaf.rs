@@ -74,10 +74,9 @@ struct Run {
     budget: Budget,
 }
 
-/// A page of anonymous memory that was not touched yet.
-pub(crate) const EMPTY: EntryFlags = EntryFlags::FILL
-    .union(EntryFlags::MAY_WRITE)
-    .union(EntryFlags::NO_EXECUTE);
+/// A page of anonymous memory that was not touched yet. Whether it is executed is for the mapping to
+/// say: there may be a capability that allows it.
+pub(crate) const EMPTY: EntryFlags = EntryFlags::FILL.union(EntryFlags::MAY_WRITE);
 
 /// A frame that was taken out of the entry which owned it. It can't be copied either.
 #[derive(Debug)]

@@ -239,10 +239,7 @@ impl<M: Machine> Memory<M> {
 
         let mut mappings = space.mappings.lock();
         if space.dead.swap(0, Ordering::Relaxed) > 0 {
-            // One of a region that was lost is still the only thing that keeps its capability.
-            mappings.retain(|mapping| {
-                mapping.state.load(Ordering::Acquire) != DEAD || mapping.region.is_lost()
-            });
+            mappings.retain(|mapping| mapping.state.load(Ordering::Acquire) != DEAD);
         }
         let guard = if request.guard { LEAF_SIZE } else { 0 };
         let va = mappings.place(request.hint, request.fixed, len, guard)?;
@@ -310,7 +307,9 @@ impl<M: Machine> Memory<M> {
 
     /// Changes what the mapping that begins at `va` allows.
     ///
-    /// `Invalid`: writing and executing at once; `Denied`: more than its capability; `Sealed`; `Revoked`; `Unsupported`: its pages decide for
+    /// `Invalid`: writing and executing at once; `Denied`: more than its capability; `Sealed`;
+    /// `Revoked`; `Busy`: another mapping executes what this one would write, or the other way round;
+    /// `NoMemory`: the region is lost; `Unsupported`: its pages decide for
     /// themselves (an image, a ring).
     pub fn protect(&self, space: &AddressSpace, va: u64, access: Rights) -> Result<(), Error> {
         let mappings = space.mappings.lock();
@@ -326,6 +325,7 @@ impl<M: Machine> Memory<M> {
         if !mapping.is_attached() || !mapping.permit.is_live() {
             return Err(Error::Revoked);
         }
+        state.check_alive()?;
         if state.sealed && access.contains(Rights::WRITE) {
             return Err(Error::Sealed);
         }
@@ -389,6 +389,14 @@ impl<M: Machine> Memory<M> {
             count += 1;
         }
         count
+    }
+
+    /// Takes everything out of the mappings of a region that is lost. They stay what they are, and
+    /// whoever touches them is told. The flush is the caller's.
+    pub(crate) fn empty_attachments(&self, state: &State) {
+        for mapping in &state.mappings {
+            self.write_attachments(mapping, mapping.leaves(), |_| Entry::HOLE);
+        }
     }
 
     /// After the acknowledgement of a detach from the region's side: takes the mappings off its list.

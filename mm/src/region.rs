@@ -296,16 +296,16 @@ impl<M: Machine> Memory<M> {
         let koid = region.koid;
         let state = region.state_mut();
         let family = state.reserve.family(koid, state.claims);
+        if family.prepare().is_err() {
+            self.destroy_region(&region);
+            return Err(Error::NoMemory);
+        }
         state.reserve = Reserve::Family {
             family: family.clone(),
             overcommitted: true,
         };
         // What its snapshots need that do not overcommit.
         state.claims += pages;
-        if family.prepare().is_err() {
-            self.destroy_region(&region);
-            return Err(Error::NoMemory);
-        }
         let region = Arc::new(region);
         family.leave_claims(&region);
         Ok(region)
@@ -381,11 +381,19 @@ impl<M: Machine> Memory<M> {
     pub(crate) fn end_region(&self, region: &Region, lost: bool) {
         let mut state = region.lock();
         if state.destroyed {
+            // What was lost has kept its mappings.
+            if !lost {
+                self.detach_locked(&mut state, |_| true);
+            }
             return;
         }
         state.destroyed = true;
         state.lost = lost;
-        self.clear_attachments(&mut state, |_| true);
+        if lost {
+            self.empty_attachments(&state);
+        } else {
+            self.clear_attachments(&mut state, |_| true);
+        }
         let owned = (
             core::mem::take(&mut state.views),
             core::mem::take(&mut state.fixed),

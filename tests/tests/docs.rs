@@ -101,14 +101,14 @@ fn decisions_are_numbered_without_gaps() {
     assert!(numbers.iter().copied().eq(1..=numbers.len()), "{numbers:?}");
 }
 
-#[test]
-fn tests_that_invariants_name_exist() {
+/// The tests that a document names: how many, and those of them that do not exist.
+fn named_tests(document: &str) -> (usize, Vec<String>) {
     let root = repository();
     let cases = read(&root.join("user/programs/src/cases.rs"));
-    let invariants = read(&root.join("docs/INVARIANTS.md"));
+    let text = read(&root.join(document));
     let mut named = 0;
     let mut missing = Vec::new();
-    for name in quoted(&invariants) {
+    for name in quoted(&text) {
         let exists = if let Some(sabotage) = name.strip_prefix("sabotage=") {
             sabotage == "name" || ENTRIES.iter().any(|entry| entry.name == sabotage)
         } else if let Some((file, test)) = name.split_once("::")
@@ -129,11 +129,22 @@ fn tests_that_invariants_name_exist() {
         };
         named += 1;
         if !exists {
-            missing.push(name);
+            missing.push(name.to_owned());
         }
     }
-    assert!(named > 50, "only {named} tests are named");
-    assert!(missing.is_empty(), "{missing:?}");
+    (named, missing)
+}
+
+#[test]
+fn tests_that_documents_name_exist() {
+    for (document, at_least) in [("docs/INVARIANTS.md", 50), ("docs/prior-art.md", 30)] {
+        let (named, missing) = named_tests(document);
+        assert!(
+            named > at_least,
+            "only {named} tests are named in {document}"
+        );
+        assert!(missing.is_empty(), "{document}: {missing:?}");
+    }
 }
 
 /// Whether a file has the function `test`, with the attribute that makes it one.

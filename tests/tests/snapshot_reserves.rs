@@ -128,7 +128,7 @@ fn an_overcommitted_snapshot_is_lost_when_a_copy_finds_no_memory_and_its_source_
     let rest = world.take_the_rest();
     world.store(0, 0, page(a, 1), 99).unwrap();
     assert!(copy.is_lost() && !region.is_lost());
-    assert_eq!(world.load(1, 1, page(b, 2)), Err(Error::Revoked));
+    assert_eq!(world.load(1, 1, page(b, 2)), Err(Error::NoMemory));
     let refused = [
         world.memory.snapshot(&copy, 0, 0, false).err(),
         world.memory.commit(&copy, 0, 0).err(),

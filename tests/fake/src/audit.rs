@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use abi::RegionKind;
 use mm::{AddressSpace, Entry, EntryFlags, Frame, FrameState, Frames, Region};
 
 use crate::Memory;
@@ -96,6 +97,12 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
         .iter()
         .flat_map(|region| (0..).map_while(|index| region.fixed_frame(index)))
         .collect();
+    // What others allow is for their mappings to say.
+    let mut images: Vec<Frame> = Vec::new();
+    let of_images = |region: &&Arc<Region>| region.kind() == RegionKind::Image;
+    for region in regions.iter().filter(of_images) {
+        memory.for_each_leaf(region, |frame, _| images.push(frame));
+    }
     let mut reached: HashMap<Frame, u32> = HashMap::new();
     let mut policies: HashMap<Frame, EntryFlags> = HashMap::new();
     for table in frames(memory) {
@@ -123,6 +130,8 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
             );
             if entry.has(EntryFlags::WRITABLE) {
                 assert!(entry.has(EntryFlags::MAY_WRITE), "W without the permission");
+                let by_pages = images.contains(&table);
+                assert!(!by_pages || entry.has(EntryFlags::NO_EXECUTE), "W and X");
             }
         }
     }

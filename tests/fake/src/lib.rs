@@ -24,6 +24,7 @@ mod program;
 mod ranks;
 mod tlb;
 mod traits;
+mod view;
 
 pub use audit::{Counts, audit, counts};
 pub use cpu::{current_cpu, on_cpu};
@@ -32,3 +33,4 @@ pub use machine::{Config, FakeMachine, start};
 pub use platform::{FakeProcess, FakeTask, start_ipc};
 pub use program::{Memory, enter, load, store, touch};
 pub use tlb::{Access, PageFault};
+pub use view::Translation;

@@ -1,11 +1,9 @@
 //! What the tests of `mm` on the fake machine have in common.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-pub mod authority;
 pub mod devices;
 pub mod pool;
 pub mod realm;
-pub mod steps;
 
 use std::sync::Arc;
 

@@ -1,0 +1,275 @@
+//! Programs: steps of processes and CPUs, as values and as text.
+//!
+//! A step names what it works on by *registers*: each process has some for handles and some for
+//! addresses of mappings, and all share some for tokens. A register keeps what it was given last,
+//! valid or not, so a step means the same when another is taken out of the program, which is what
+//! lets a failure shrink. Each step is one line of text:
+//!
+//! ```
+//! let program: model::Program = "
+//!     create process=0 handle=1 pages=3 flags=COMMIT
+//!     map process=0 handle=1 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ+WRITE
+//!     store cpu=0 mapping=0 page=2 word=1 value=7
+//! ".parse().unwrap();
+//! assert_eq!(program.to_string().parse(), Ok(program));
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use abi::limits::LEAF_SIZE;
+use abi::{GrantFlags, Mode, RegionFlags, Rights, SnapshotFlags};
+
+/// What a line of a program may not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseError(pub String);
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// A value in the text of a step.
+trait Word: Sized {
+    fn print(&self) -> String;
+    fn parse(text: &str) -> Option<Self>;
+}
+
+macro_rules! numbers {
+    ($($ty:ident)*) => {$(
+        impl Word for $ty {
+            fn print(&self) -> String {
+                self.to_string()
+            }
+            fn parse(text: &str) -> Option<$ty> {
+                text.parse().ok()
+            }
+        }
+    )*};
+}
+
+numbers!(u64 usize bool);
+
+macro_rules! flags {
+    ($($ty:ident)*) => {$(
+        impl Word for $ty {
+            fn print(&self) -> String {
+                let names: Vec<&str> = self.iter_names().map(|(name, _)| name).collect();
+                if names.is_empty() { "0".to_owned() } else { names.join("+") }
+            }
+            fn parse(text: &str) -> Option<$ty> {
+                if text == "0" {
+                    return Some($ty::empty());
+                }
+                text.split('+').map($ty::from_name).collect()
+            }
+        }
+    )*};
+}
+
+flags!(Rights RegionFlags SnapshotFlags GrantFlags);
+
+impl Word for Mode {
+    fn print(&self) -> String {
+        format!("{self:?}")
+    }
+
+    fn parse(text: &str) -> Option<Mode> {
+        [Mode::Move, Mode::Share, Mode::CopyOnWrite]
+            .into_iter()
+            .find(|mode| format!("{mode:?}") == text)
+    }
+}
+
+/// Where a mapping is asked for, in units of 2 MiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Wherever there is room.
+    Anywhere,
+    /// There, if it is free.
+    Hint(u64),
+    /// There and nowhere else.
+    Fixed(u64),
+}
+
+impl Place {
+    /// The address that it names; 0 for none.
+    pub fn address(self) -> u64 {
+        match self {
+            Place::Anywhere => 0,
+            Place::Hint(unit) | Place::Fixed(unit) => unit.wrapping_mul(LEAF_SIZE),
+        }
+    }
+}
+
+impl Word for Place {
+    fn print(&self) -> String {
+        match self {
+            Place::Anywhere => "anywhere".to_owned(),
+            Place::Hint(unit) => format!("hint:{unit}"),
+            Place::Fixed(unit) => format!("fixed:{unit}"),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Place> {
+        match text.split_once(':') {
+            None => (text == "anywhere").then_some(Place::Anywhere),
+            Some(("hint", unit)) => unit.parse().ok().map(Place::Hint),
+            Some(("fixed", unit)) => unit.parse().ok().map(Place::Fixed),
+            Some(_) => None,
+        }
+    }
+}
+
+macro_rules! steps {
+    ($($(#[doc = $doc:literal])+ $word:literal $name:ident { $($field:ident: $ty:ty),* };)*) => {
+        /// What one process or CPU does.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "the fields are registers and arguments named as such")]
+        pub enum Step { $($(#[doc = $doc])+ $name { $($field: $ty),* },)* }
+
+        impl Step {
+            /// The word that its line begins with.
+            pub fn name(&self) -> &'static str {
+                match self { $(Step::$name { .. } => $word,)* }
+            }
+
+            /// All such words.
+            pub const NAMES: &'static [&'static str] = &[$($word),*];
+        }
+
+        impl fmt::Display for Step {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Step::$name { $($field),* } => {
+                        f.write_str($word)?;
+                        $(write!(f, concat!(" ", stringify!($field), "={}"), $field.print())?;)*
+                        Ok(())
+                    })*
+                }
+            }
+        }
+
+        impl FromStr for Step {
+            type Err = ParseError;
+
+            fn from_str(line: &str) -> Result<Step, ParseError> {
+                let error = || ParseError(format!("not a step: {line}"));
+                let mut words = line.split_whitespace();
+                let mut arguments = Arguments { words: &mut words };
+                let step = match arguments.words.next().ok_or_else(error)? {
+                    $($word => Step::$name {
+                        $($field: arguments.next(stringify!($field)).ok_or_else(error)?),*
+                    },)*
+                    _ => return Err(error()),
+                };
+                match words.next() {
+                    None => Ok(step),
+                    Some(_) => Err(error()),
+                }
+            }
+        }
+    };
+}
+
+/// The rest of a line: words of the form `name=value`, in order.
+struct Arguments<'a, 'b> {
+    words: &'b mut std::str::SplitWhitespace<'a>,
+}
+
+impl Arguments<'_, '_> {
+    fn next<T: Word>(&mut self, name: &str) -> Option<T> {
+        let (found, value) = self.words.next()?.split_once('=')?;
+        T::parse(value).filter(|_| found == name)
+    }
+}
+
+steps! {
+    /// A region of so many pages.
+    "create" Create { process: usize, handle: usize, pages: u64, flags: RegionFlags };
+    /// A capability below another.
+    "derive" Derive { process: usize, from: usize, handle: usize, rights: Rights };
+    /// Gives a handle back.
+    "drop" Drop { process: usize, handle: usize };
+    /// Takes back what was derived.
+    "revoke" Revoke { process: usize, handle: usize };
+    /// Ends a region.
+    "destroy" Destroy { process: usize, handle: usize };
+    /// Takes writing away for good.
+    "seal" Seal { process: usize, handle: usize };
+    /// A snapshot of a part of a region, offset and length in leaf tables.
+    "snapshot" Snapshot {
+        process: usize, from: usize, handle: usize, offset: u64, len: u64, flags: SnapshotFlags
+    };
+    /// Fills so many pages of a region; 0 stands for the rest.
+    "commit" Commit { process: usize, handle: usize, page: u64, pages: u64 };
+    /// Gives so many pages of a region back; 0 stands for the rest.
+    "decommit" Decommit { process: usize, handle: usize, page: u64, pages: u64 };
+    /// Keeps a region where it is.
+    "pin" Pin { process: usize, handle: usize };
+    /// Takes one pin back.
+    "unpin" Unpin { process: usize, handle: usize };
+    /// Maps a part of a region, offset and length in leaf tables.
+    "map" Map {
+        process: usize, handle: usize, mapping: usize,
+        place: Place, guard: bool, offset: u64, len: u64, access: Rights
+    };
+    /// Unmaps what begins at an address.
+    "unmap" Unmap { process: usize, mapping: usize };
+    /// Changes what a mapping allows.
+    "protect" Protect { process: usize, mapping: usize, access: Rights };
+    /// A CPU goes on with a process.
+    "enter" Enter { cpu: usize, process: usize };
+    /// A CPU has nothing to do.
+    "idle" Idle { cpu: usize };
+    /// A CPU loads a word of the page so many pages behind an address of its process.
+    "load" Load { cpu: usize, mapping: usize, page: u64, word: usize };
+    /// A CPU stores such a word.
+    "store" Store { cpu: usize, mapping: usize, page: u64, word: usize, value: u64 };
+    /// A CPU fetches an instruction from such a page.
+    "fetch" Fetch { cpu: usize, mapping: usize, page: u64 };
+    /// The kernel reads a word of a region for somebody.
+    "read" Read { process: usize, handle: usize, page: u64, word: usize };
+    /// The kernel writes a word of a region for somebody.
+    "write" Write { process: usize, handle: usize, page: u64, word: usize, value: u64 };
+    /// Offers a capability to a process.
+    "grant" Grant {
+        process: usize, handle: usize, to: usize, token: usize,
+        mode: Mode, rights: Rights, flags: GrantFlags
+    };
+    /// Takes what a process has offered.
+    "accept" Accept { process: usize, token: usize, from: usize, handle: usize };
+    /// Withdraws an offer.
+    "cancel" Cancel { process: usize, token: usize };
+    /// A process ends.
+    "exit" Exit { process: usize };
+    /// Another process begins in the place of one that has ended.
+    "start" Start { process: usize };
+}
+
+/// Steps in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Program(pub Vec<Step>);
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|step| writeln!(f, "{step}"))
+    }
+}
+
+impl FromStr for Program {
+    type Err = ParseError;
+
+    /// Empty lines and those that begin with `#` say nothing.
+    fn from_str(text: &str) -> Result<Program, ParseError> {
+        text.lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .map(str::parse)
+            .collect::<Result<Vec<Step>, ParseError>>()
+            .map(Program)
+    }
+}

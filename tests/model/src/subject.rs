@@ -1,0 +1,407 @@
+//! The real thing: what steps do to the crates under test.
+
+use std::sync::Arc;
+
+use abi::limits::{LEAF_SIZE, PAGE_SIZE};
+use abi::{Error, Handle, MapFlags, Rights, Token};
+use fake::{Access, Config, FakeMachine, FakeProcess, Memory};
+use ipc::{Ipc, Payload};
+
+use crate::spec::WORDS;
+use crate::{BASE, CPUS, PROCESSES, Place, REGISTERS, Step, TOKENS};
+
+/// A process, as the crates know it.
+pub type Domain = ipc::Domain<FakeMachine>;
+
+/// What a step that succeeded gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing but success.
+    Done,
+    /// A handle.
+    Handle(Handle),
+    /// An address.
+    Address(u64),
+    /// A token.
+    Token(Token),
+    /// What was read, or counted.
+    Word(u64),
+}
+
+/// What a step was answered.
+pub type Answer = Result<Value, Error>;
+
+/// A machine with processes on it, and the registers that steps name.
+pub struct Subject {
+    /// The IPC.
+    pub ipc: Arc<Ipc<FakeMachine>>,
+    /// The process in each place.
+    pub domains: Vec<Arc<Domain>>,
+    /// Whether it has ended.
+    pub ended: Vec<bool>,
+    /// `via[a][b]`: what stands for process b among the handles of process a.
+    pub via: Vec<Vec<Handle>>,
+    /// The place whose process each CPU runs.
+    pub running: [Option<usize>; CPUS],
+    /// Handles, by place and register.
+    pub handles: [[Option<Handle>; REGISTERS]; PROCESSES],
+    /// Addresses of mappings, by place and register.
+    pub mappings: [[Option<u64>; REGISTERS]; PROCESSES],
+    /// Tokens, by register.
+    pub tokens: [Option<Token>; TOKENS],
+}
+
+impl Subject {
+    /// A machine on which each process runs on the CPU of its number.
+    pub fn new(seed: u64, frames: u64) -> Subject {
+        let ipc = fake::start_ipc(Config {
+            frames,
+            cpus: CPUS,
+            seed,
+            ..Config::default()
+        });
+        let mut subject = Subject {
+            ipc,
+            domains: Vec::new(),
+            ended: vec![false; PROCESSES],
+            via: Vec::new(),
+            running: [None; CPUS],
+            handles: Default::default(),
+            mappings: Default::default(),
+            tokens: Default::default(),
+        };
+        for _ in 0..PROCESSES {
+            let domain = subject
+                .ipc
+                .create_domain(BASE)
+                .expect("it is a new machine");
+            subject.domains.push(domain);
+        }
+        for place in 0..PROCESSES {
+            let via = (0..PROCESSES)
+                .map(|of| subject.introduce(place, of))
+                .collect();
+            subject.via.push(via);
+            subject.run_on(place, Some(place));
+        }
+        subject
+    }
+
+    /// Its memory.
+    pub fn memory(&self) -> &Memory {
+        self.ipc.memory()
+    }
+
+    /// The machine below.
+    pub fn machine(&self) -> &FakeMachine {
+        self.ipc.platform()
+    }
+
+    /// A handle by which one process knows another.
+    fn introduce(&self, place: usize, of: usize) -> Handle {
+        let process = FakeProcess {
+            domain: self.domains[of].koid(),
+        };
+        self.ipc
+            .install_object(
+                &self.domains[place],
+                Payload::Process(process),
+                Rights::PROCESS,
+            )
+            .expect("there is room for a handle")
+    }
+
+    fn run_on(&mut self, cpu: usize, place: Option<usize>) {
+        let space = place.map(|place| self.domains[place].space());
+        fake::enter(self.memory(), cpu, space);
+        self.running[cpu] = place;
+    }
+
+    /// The handle in a register of a process that runs.
+    pub fn handle(&self, place: usize, register: usize) -> Option<Handle> {
+        self.handles[place][register].filter(|_| !self.ended[place])
+    }
+
+    /// The address in a register of a process that runs.
+    pub fn address(&self, place: usize, register: usize) -> Option<u64> {
+        self.mappings[place][register].filter(|_| !self.ended[place])
+    }
+
+    /// The address that an access of a CPU is about.
+    pub fn target(&self, cpu: usize, mapping: usize, page: u64, word: usize) -> Option<u64> {
+        let va = self.address(self.running[cpu]?, mapping)?;
+        Some(va + page * PAGE_SIZE + WORDS[word] as u64 * 8)
+    }
+
+    /// Does what a step says. `None` when it says nothing here: a register is empty, a process has
+    /// ended, a CPU runs nothing.
+    pub fn perform(&mut self, step: Step) -> Option<Answer> {
+        let ipc = self.ipc.clone();
+        let done = |(): ()| Value::Done;
+        Some(match step {
+            Step::Create {
+                process,
+                pages,
+                flags,
+                ..
+            } => {
+                let domain = self.domain(process)?;
+                ipc.create_region(domain, pages * PAGE_SIZE, flags, None)
+                    .map(Value::Handle)
+            }
+            Step::Derive {
+                process,
+                from,
+                rights,
+                ..
+            } => {
+                let handle = self.handle(process, from)?;
+                ipc.derive(&self.domains[process], handle, rights)
+                    .map(Value::Handle)
+            }
+            Step::Drop { process, handle } => {
+                let handle = self.handle(process, handle)?;
+                ipc.drop_capability(&self.domains[process], handle)
+                    .map(done)
+            }
+            Step::Revoke { process, handle } => {
+                let handle = self.handle(process, handle)?;
+                ipc.revoke(&self.domains[process], handle).map(Value::Word)
+            }
+            Step::Destroy { process, handle } => {
+                let handle = self.handle(process, handle)?;
+                ipc.destroy_region(&self.domains[process], handle).map(done)
+            }
+            Step::Seal { process, handle } => {
+                let handle = self.handle(process, handle)?;
+                ipc.seal_region(&self.domains[process], handle).map(done)
+            }
+            Step::Snapshot {
+                process,
+                from,
+                offset,
+                len,
+                flags,
+                ..
+            } => {
+                let handle = self.handle(process, from)?;
+                let (offset, len) = (offset * LEAF_SIZE, len * LEAF_SIZE);
+                ipc.snapshot_region(&self.domains[process], handle, offset, len, flags)
+                    .map(Value::Handle)
+            }
+            Step::Commit {
+                process,
+                handle,
+                page,
+                pages,
+            } => {
+                let handle = self.handle(process, handle)?;
+                let (offset, len) = (page * PAGE_SIZE, pages * PAGE_SIZE);
+                ipc.commit_region(&self.domains[process], handle, offset, len)
+                    .map(done)
+            }
+            Step::Decommit {
+                process,
+                handle,
+                page,
+                pages,
+            } => {
+                let handle = self.handle(process, handle)?;
+                let (offset, len) = (page * PAGE_SIZE, pages * PAGE_SIZE);
+                ipc.decommit_region(&self.domains[process], handle, offset, len)
+                    .map(done)
+            }
+            Step::Pin { process, handle } => {
+                let handle = self.handle(process, handle)?;
+                ipc.pin_region(&self.domains[process], handle).map(done)
+            }
+            Step::Unpin { process, handle } => {
+                let handle = self.handle(process, handle)?;
+                ipc.unpin_region(&self.domains[process], handle).map(done)
+            }
+            Step::Map {
+                process,
+                handle,
+                place,
+                guard,
+                offset,
+                len,
+                access,
+                ..
+            } => {
+                let handle = self.handle(process, handle)?;
+                let mut flags = MapFlags::empty();
+                flags.set(MapFlags::FIXED, matches!(place, Place::Fixed(_)));
+                flags.set(MapFlags::GUARD, guard);
+                let (offset, len) = (offset * LEAF_SIZE, len * LEAF_SIZE);
+                ipc.map(
+                    &self.domains[process],
+                    handle,
+                    place.address(),
+                    offset,
+                    len,
+                    access,
+                    flags,
+                )
+                .map(Value::Address)
+            }
+            Step::Unmap { process, mapping } => {
+                let va = self.address(process, mapping)?;
+                ipc.unmap(&self.domains[process], va).map(done)
+            }
+            Step::Protect {
+                process,
+                mapping,
+                access,
+            } => {
+                let va = self.address(process, mapping)?;
+                ipc.protect(&self.domains[process], va, access).map(done)
+            }
+            Step::Enter { cpu, process } => {
+                self.domain(process)?;
+                self.run_on(cpu, Some(process));
+                Ok(Value::Done)
+            }
+            Step::Idle { cpu } => {
+                self.run_on(cpu, None);
+                Ok(Value::Done)
+            }
+            Step::Load {
+                cpu,
+                mapping,
+                page,
+                word,
+            } => {
+                let va = self.target(cpu, mapping, page, word)?;
+                let space = self.domains[self.running[cpu]?].space();
+                fake::on_cpu(cpu, || fake::load(self.memory(), space, va)).map(Value::Word)
+            }
+            Step::Store {
+                cpu,
+                mapping,
+                page,
+                word,
+                value,
+            } => {
+                let va = self.target(cpu, mapping, page, word)?;
+                let space = self.domains[self.running[cpu]?].space();
+                fake::on_cpu(cpu, || fake::store(self.memory(), space, va, value)).map(done)
+            }
+            Step::Fetch { cpu, mapping, page } => {
+                let va = self.target(cpu, mapping, page, 0)?;
+                let space = self.domains[self.running[cpu]?].space();
+                fake::on_cpu(cpu, || {
+                    fake::touch(self.memory(), space, va, Access::Execute)
+                })
+                .map(|_| Value::Done)
+            }
+            Step::Read {
+                process,
+                handle,
+                page,
+                word,
+            } => {
+                let handle = self.handle(process, handle)?;
+                let offset = page * PAGE_SIZE + WORDS[word] as u64 * 8;
+                let mut bytes = [0; 8];
+                ipc.region_of(&self.domains[process], handle, Rights::READ)
+                    .and_then(|region| self.memory().read_region(&region, offset, &mut bytes))
+                    .map(|()| Value::Word(u64::from_le_bytes(bytes)))
+            }
+            Step::Write {
+                process,
+                handle,
+                page,
+                word,
+                value,
+            } => {
+                let handle = self.handle(process, handle)?;
+                let offset = page * PAGE_SIZE + WORDS[word] as u64 * 8;
+                let bytes = value.to_le_bytes();
+                ipc.region_of(&self.domains[process], handle, Rights::WRITE)
+                    .and_then(|region| self.memory().write_region(&region, offset, &bytes))
+                    .map(done)
+            }
+            Step::Grant {
+                process,
+                handle,
+                to,
+                mode,
+                rights,
+                flags,
+                ..
+            } => {
+                let handle = self.handle(process, handle)?;
+                let via = self.via[process][to];
+                ipc.grant(&self.domains[process], handle, via, mode, rights, flags)
+                    .map(Value::Token)
+            }
+            Step::Accept {
+                process,
+                token,
+                from,
+                ..
+            } => {
+                let domain = self.domain(process)?;
+                let via = self.via[process][from];
+                ipc.accept(domain, self.tokens[token]?, via)
+                    .map(Value::Handle)
+            }
+            Step::Cancel { process, token } => {
+                let domain = self.domain(process)?;
+                ipc.cancel(domain, self.tokens[token]?).map(done)
+            }
+            Step::Exit { process } => {
+                self.domain(process)?;
+                self.exit(process);
+                Ok(Value::Done)
+            }
+            Step::Start { process } => {
+                if !self.ended[process] {
+                    return None;
+                }
+                self.start(process).map(done)
+            }
+        })
+    }
+
+    /// The process in a place, if it has not ended.
+    fn domain(&self, place: usize) -> Option<&Arc<Domain>> {
+        (!self.ended[place]).then(|| &self.domains[place])
+    }
+
+    /// Ends a process as a kernel does.
+    pub fn exit(&mut self, place: usize) {
+        for cpu in 0..CPUS {
+            if self.running[cpu] == Some(place) {
+                self.run_on(cpu, None);
+            }
+        }
+        self.ended[place] = true;
+        self.ipc.clear_domain(&self.domains[place]);
+        self.memory().destroy_space(self.domains[place].space());
+    }
+
+    /// A new process in a place, which nobody knows yet.
+    fn start(&mut self, place: usize) -> Result<(), Error> {
+        self.domains[place] = self.ipc.create_domain(BASE)?;
+        self.ended[place] = false;
+        self.handles[place] = Default::default();
+        self.mappings[place] = Default::default();
+        Ok(())
+    }
+
+    /// Makes a new process known to all and all known to it.
+    pub fn introduce_all(&mut self, place: usize) {
+        for other in (0..PROCESSES).filter(|other| *other != place) {
+            if !self.ended[other] {
+                let before = self.via[other][place];
+                self.ipc
+                    .drop_capability(&self.domains[other], before)
+                    .expect("it knew the one before");
+                self.via[other][place] = self.introduce(other, place);
+            }
+        }
+        self.via[place] = (0..PROCESSES).map(|of| self.introduce(place, of)).collect();
+    }
+}
