@@ -255,9 +255,9 @@ impl<P: Platform> Ipc<P> {
         let region = node.object().region().ok_or(Error::WrongKind)?;
         self.memory.map(
             domain.space(),
-            &MapRequest {
+            MapRequest {
                 region,
-                permit: &node.permit(),
+                permit: node.permit(),
                 view: 0,
                 hint,
                 fixed: flags.contains(MapFlags::FIXED),

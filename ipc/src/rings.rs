@@ -208,9 +208,9 @@ impl<P: Platform> Ipc<P> {
         let access = Rights::READ | Rights::WRITE;
         self.memory.map(
             domain.space(),
-            &MapRequest {
+            MapRequest {
                 region: &ring.region,
-                permit: &capability.node.permit(),
+                permit: capability.node.permit(),
                 view: match end {
                     End::Producer => mm::RING_PRODUCER_VIEW,
                     End::Consumer => mm::RING_CONSUMER_VIEW,

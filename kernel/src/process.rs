@@ -286,9 +286,9 @@ fn map_part(
     let permit: Arc<Permit> = Arc::new(Permit::new());
     ipc().memory().map(
         domain.space(),
-        &MapRequest {
+        MapRequest {
             region,
-            permit: &permit,
+            permit,
             view: 0,
             hint: place.unwrap_or(0),
             fixed: place.is_some(),

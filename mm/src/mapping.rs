@@ -15,7 +15,8 @@ use abi::limits::LEAF_SIZE;
 use abi::{Error, RegionKind, Rights, cost};
 
 use crate::region::State;
-use crate::{AddressSpace, Entry, EntryFlags, Machine, Memory, Plan, Region, Stale};
+use crate::space::directory_index;
+use crate::{AddressSpace, Entry, EntryFlags, Frame, Machine, Memory, Plan, Region, Stale};
 
 /// The authority that mappings are made under: as much as has to be known here of a node in the
 /// lineage of an object. What it is to its owner, a `T`, is in the same allocation.
@@ -94,6 +95,8 @@ pub struct Mapping {
     view: usize,
     first_leaf: usize,
     leaves: usize,
+    /// The page directory in which its first entry is. It stays as long as the space.
+    directory: Frame,
     /// Bytes before and behind it that are nobody's.
     guard: u64,
     /// What the capability allows: `protect` stays within it.
@@ -194,7 +197,7 @@ pub struct MapRequest<'a> {
     /// The region.
     pub region: &'a Arc<Region>,
     /// The authority.
-    pub permit: &'a Arc<Permit>,
+    pub permit: Arc<Permit>,
     /// Which of its views: 0 but for rings.
     pub view: usize,
     /// Where, if it is free.
@@ -246,31 +249,35 @@ impl<M: Machine> Memory<M> {
     /// `Revoked`: the authority is gone; `Sealed`: writing is not to be had any more; `Busy`: it would
     /// be writable here and executable there; `Quota`: the account of the space does not cover it;
     /// `NoMemory`: no frame for upper tables.
-    pub fn map(&self, space: &Arc<AddressSpace>, request: &MapRequest<'_>) -> Result<u64, Error> {
+    pub fn map(&self, space: &Arc<AddressSpace>, request: MapRequest<'_>) -> Result<u64, Error> {
         let region = request.region;
         region.check_access(request.access)?;
         let leaves = leaf_range(region, request.offset, request.len)?;
         let len = leaves.len() as u64 * LEAF_SIZE;
 
         let mut mappings = space.mappings.lock();
-        if space.dead.swap(0, Ordering::Relaxed) > 0 {
+        if space.dead.load(Ordering::Relaxed) > 0 && space.dead.swap(0, Ordering::Relaxed) > 0 {
             mappings.retain(|mapping| mapping.state.load(Ordering::Acquire) != DEAD);
         }
         let guard = if request.guard { LEAF_SIZE } else { 0 };
         // The record returns it when it is dropped.
         space.account().add_bytes(cost::MAPPING)?;
-        let va = mappings
-            .place(request.hint, request.fixed, len, guard)
-            .and_then(|va| self.make_directories(space, va, va + len).map(|()| va))
-            .inspect_err(|_| space.account().subtract_bytes(cost::MAPPING))?;
+        let placed = mappings.place(request.hint, request.fixed, len, guard);
+        let placed = placed.and_then(|(va, place)| {
+            let directory = self.make_directories(space, va, va + len)?;
+            Ok((va, place, directory))
+        });
+        let (va, place, directory) =
+            placed.inspect_err(|_| space.account().subtract_bytes(cost::MAPPING))?;
         let mapping = Arc::new(Mapping {
             space: space.clone(),
             region: region.clone(),
-            permit: request.permit.clone(),
+            permit: request.permit,
             va,
             view: request.view,
             first_leaf: leaves.start,
             leaves: leaves.len(),
+            directory,
             guard,
             limit: request.limit,
             access: AtomicU32::new(request.access.bits()),
@@ -280,7 +287,7 @@ impl<M: Machine> Memory<M> {
         {
             let mut state = region.lock();
             state.check_alive()?;
-            if !request.permit.is_live() {
+            if !mapping.permit.is_live() {
                 return Err(Error::Revoked);
             }
             if state.sealed && request.access.contains(Rights::WRITE) {
@@ -289,12 +296,14 @@ impl<M: Machine> Memory<M> {
             if region.excludes_write_and_execute() {
                 state.check_exclusion(Rights::empty(), request.access)?;
             }
-            state.mappings.try_reserve(1).map_err(|_| Error::NoMemory)?;
+            if state.mappings.len() == state.mappings.capacity() {
+                state.mappings.try_reserve(1).map_err(|_| Error::NoMemory)?;
+            }
             state.list(mapping.clone());
-            request.permit.mappings.fetch_add(1, Ordering::Relaxed);
+            mapping.permit.mappings.fetch_add(1, Ordering::Relaxed);
             self.attach(&state, &mapping, mapping.leaves());
         }
-        mappings.insert(mapping);
+        mappings.insert(place, mapping);
         Ok(va)
     }
 
@@ -470,11 +479,28 @@ impl<M: Machine> Memory<M> {
 
     /// Writes the entries of some leaves of a mapping as they have to be now. An edge is writable
     /// only if the mapping may write and the region is the only owner of the leaf table (I3).
+    #[inline(always)]
     pub(crate) fn attach(&self, state: &State, mapping: &Mapping, leaves: Range<usize>) {
+        if mapping.leaves > 1 {
+            return self.attach_many(state, mapping, leaves);
+        }
+        let access = mapping.access();
+        let leaf = &state.views[mapping.view][mapping.first_leaf];
+        let mut flags = attachment_flags(access);
+        if access.contains(Rights::WRITE) && (!may_share(state) || self.owns(leaf)) {
+            flags |= EntryFlags::WRITABLE;
+        }
+        let index = directory_index(mapping.va);
+        self.machine
+            .store(mapping.directory, index, leaf.attachment(flags));
+    }
+
+    #[inline(never)]
+    fn attach_many(&self, state: &State, mapping: &Mapping, leaves: Range<usize>) {
         let access = mapping.access();
         let flags = attachment_flags(access);
         let writes = access.contains(Rights::WRITE);
-        let shares = state.reserve.is_family() && !cfg!(sabotage = "cow_keeps_write_access");
+        let shares = may_share(state);
         let view = &state.views[mapping.view];
         self.write_attachments(mapping, leaves, |leaf| {
             let leaf = &view[leaf];
@@ -495,7 +521,12 @@ impl<M: Machine> Memory<M> {
     }
 
     fn detach_leaves(&self, mapping: &Mapping) {
-        self.write_attachments(mapping, mapping.leaves(), |_| Entry::HOLE);
+        if mapping.leaves == 1 {
+            let index = directory_index(mapping.va);
+            self.machine.store(mapping.directory, index, Entry::HOLE);
+        } else {
+            self.write_attachments(mapping, mapping.leaves(), |_| Entry::HOLE);
+        }
         mapping.state.store(DETACHED, Ordering::Release);
     }
 
@@ -516,6 +547,11 @@ impl<M: Machine> Memory<M> {
     }
 }
 
+/// Whether another region may hold a leaf of this one.
+fn may_share(state: &State) -> bool {
+    state.reserve.is_family() && !cfg!(sabotage = "cow_keeps_write_access")
+}
+
 /// What a directory entry allows besides writing.
 fn attachment_flags(access: Rights) -> EntryFlags {
     let mut flags = EntryFlags::USER_PRESENT;
@@ -533,6 +569,7 @@ impl State {
     }
 
     /// Puts a mapping on the list, for which there is room.
+    #[inline]
     fn list(&mut self, mapping: Arc<Mapping>) {
         self.count_access(Rights::empty(), mapping.access());
         let place = self.mappings.len() as u32;

@@ -142,6 +142,18 @@ impl<T> Ordered<T> {
         self.blocks.insert(index + 1, upper);
     }
 
+    /// The same where the place is known: it is that of the next value above.
+    #[inline]
+    pub(crate) fn insert_at(&mut self, place: Place, address: u64, value: T) {
+        match self.blocks.get_mut(place.index) {
+            Some(block) if block.len() < BLOCK => {
+                block.insert(place.within, (address, value));
+                self.len += 1;
+            }
+            _ => self.insert(address, value),
+        }
+    }
+
     /// Takes the value at an address out.
     pub(crate) fn remove(&mut self, address: &u64) -> Option<T> {
         let index = self.block_of(*address);

@@ -12,7 +12,7 @@ use abi::limits::{LEAF_SIZE, USER_END, USER_START};
 use abi::{Error, Resources, cost};
 
 use crate::lock::{Lock, Rank};
-use crate::ordered::Ordered;
+use crate::ordered::{Ordered, Place};
 use crate::sync::AtomicU64;
 use crate::{
     Account, Budget, Charge, CpuId, CpuSet, Entry, EntryFlags, Frame, FrameState, Machine, Mapping,
@@ -127,7 +127,7 @@ impl Mappings {
         fixed: bool,
         len: u64,
         guard: u64,
-    ) -> Result<u64, Error> {
+    ) -> Result<(u64, Option<Place>), Error> {
         self.by_va.reserve()?;
         let kept = || {
             let end = hint.checked_add(len)?.checked_add(guard)?;
@@ -143,12 +143,12 @@ impl Mappings {
             } else if !self.is_free(kept) {
                 Err(Error::Overlap)
             } else {
-                Ok(hint)
+                Ok((hint, None))
             };
         }
         let wish = kept().filter(|kept| hint.is_multiple_of(LEAF_SIZE) && usable(kept));
         if wish.is_some_and(|kept| self.is_free(kept)) {
-            return Ok(hint);
+            return Ok((hint, None));
         }
         let len = len + 2 * guard;
         let above = self.first_gap(self.full_up_to, USER_END, len);
@@ -156,13 +156,18 @@ impl Mappings {
         above
             .place
             .or_else(|| self.first_gap(USER_START, self.base, len).place)
-            .map(|start| start + guard)
+            .map(|(start, place)| (start + guard, Some(place)))
             .ok_or(Error::Overlap)
     }
 
     /// Puts a mapping where [`place`](Mappings::place) found room for it.
-    pub(crate) fn insert(&mut self, mapping: Arc<Mapping>) {
-        self.by_va.insert(mapping.start(), mapping);
+    #[inline]
+    pub(crate) fn insert(&mut self, place: Option<Place>, mapping: Arc<Mapping>) {
+        let address = mapping.start();
+        match place {
+            Some(place) => self.by_va.insert_at(place, address, mapping),
+            None => self.by_va.insert(address, mapping),
+        }
     }
 
     /// Takes the mapping out that begins at `va`.
@@ -211,7 +216,8 @@ impl Mappings {
             None => from,
         };
         let mut first_free = u64::MAX;
-        while let Some((_, mapping)) = self.by_va.next(&mut place) {
+        let mut next = place;
+        while let Some((_, mapping)) = self.by_va.next(&mut next) {
             let kept = mapping.kept();
             if kept.start > start {
                 first_free = first_free.min(start);
@@ -220,10 +226,11 @@ impl Mappings {
                 }
             }
             start = start.max(kept.end);
+            place = next;
         }
         let fits = start.checked_add(len).is_some_and(|end| end <= to);
         Gap {
-            place: fits.then_some(start),
+            place: fits.then_some((start, place)),
             first_free: first_free.min(start),
         }
     }
@@ -231,8 +238,8 @@ impl Mappings {
 
 /// What a search for a free place found.
 struct Gap {
-    /// The first that is large enough.
-    place: Option<u64>,
+    /// The first that is large enough: where, and where in the order that is.
+    place: Option<(u64, Place)>,
     /// Where the first begins, of whatever size.
     first_free: u64,
 }
@@ -240,6 +247,17 @@ struct Gap {
 /// The index of an address in the table of a level (3 is the top).
 fn index(va: u64, level: u32) -> usize {
     (va >> (12 + 9 * level)) as usize & 511
+}
+
+/// The index of an address in its page directory.
+#[inline]
+pub(crate) fn directory_index(va: u64) -> usize {
+    index(va, 1)
+}
+
+/// The first address behind the directory of an address.
+fn next_directory(va: u64) -> u64 {
+    (va | ((1 << 30) - 1)) + 1
 }
 
 impl<M: Machine> Memory<M> {
@@ -282,28 +300,37 @@ impl<M: Machine> Memory<M> {
         charge.release(Resources::tables(u64::MAX));
     }
 
-    /// Makes the upper tables for the addresses `start..end`. What was made stays when it fails:
-    /// it belongs to the space and is returned with it.
+    /// Makes the upper tables for the addresses `start..end` and returns the first of the directories.
+    /// What was made stays when it fails: it belongs to the space and is returned with it.
     pub(crate) fn make_directories(
         &self,
         space: &AddressSpace,
         start: u64,
         end: u64,
-    ) -> Result<(), Error> {
-        let mut va = start;
+    ) -> Result<Frame, Error> {
+        let first = self.make_directory(space, start)?;
+        let mut va = next_directory(start);
         while va < end {
-            // A table that is there stays.
-            if self.directory(space, va).is_some() {
-                va = (va | ((1 << 30) - 1)) + 1;
-                continue;
-            }
-            let mut charge = space.tables.lock();
-            let pdpt = self.make_table(&mut charge, space.root, index(va, 3))?;
-            self.make_table(&mut charge, pdpt, index(va, 2))?;
-            // To the next GiB, whose directory is another.
-            va = (va | ((1 << 30) - 1)) + 1;
+            self.make_directory(space, va)?;
+            va = next_directory(va);
         }
-        Ok(())
+        Ok(first)
+    }
+
+    #[inline(always)]
+    fn make_directory(&self, space: &AddressSpace, va: u64) -> Result<Frame, Error> {
+        // A table that is there stays.
+        if let Some((directory, _)) = self.directory(space, va) {
+            return Ok(directory);
+        }
+        self.make_missing_directory(space, va)
+    }
+
+    #[cold]
+    fn make_missing_directory(&self, space: &AddressSpace, va: u64) -> Result<Frame, Error> {
+        let mut charge = space.tables.lock();
+        let pdpt = self.make_table(&mut charge, space.root, index(va, 3))?;
+        self.make_table(&mut charge, pdpt, index(va, 2))
     }
 
     fn make_table(&self, charge: &mut Charge, parent: Frame, index: usize) -> Result<Frame, Error> {
@@ -323,7 +350,7 @@ impl<M: Machine> Memory<M> {
     pub(crate) fn directory(&self, space: &AddressSpace, va: u64) -> Option<(Frame, usize)> {
         let pdpt = self.machine.load(space.root, index(va, 3)).frame()?;
         let directory = self.machine.load(pdpt, index(va, 2)).frame()?;
-        Some((directory, index(va, 1)))
+        Some((directory, directory_index(va)))
     }
 
     /// Calls `edit` with the place of the entry for each of `leaves` leaf tables from `va` on, in

@@ -62,7 +62,7 @@ fn a_space_or_mapping_that_fails_takes_nothing_that_outlives_the_space() {
         let space = world.memory.create_space(world.memory.account(), BASE)?;
         let mapped = world
             .memory
-            .map(&space, &common::request(&region, &world.permit, WRITE));
+            .map(&space, common::request(&region, &world.permit, WRITE));
         world.memory.unmap_all(&space, drop);
         world.memory.destroy_space(&space);
         mapped.map(drop)
@@ -250,7 +250,7 @@ fn upper_tables_stay_with_their_space_and_return_with_it() {
     for gib in [1, 2, 600] {
         let mut request = common::request(&region, &world.permit, READ);
         (request.hint, request.fixed) = (gib << 30, true);
-        let va = world.try_map(0, &request).unwrap();
+        let va = world.try_map(0, request).unwrap();
         world.memory.unmap(&world.spaces[0], va).unwrap();
     }
     // A table of the third level for each 512 GiB, one of the second for each GiB.

@@ -15,7 +15,7 @@ fn a_mapping_goes_where_it_was_asked_to_or_nowhere() {
     let place = |hint, fixed| {
         let mut request = common::request(&region, &world.permit, READ);
         (request.hint, request.fixed) = (hint, fixed);
-        world.try_map(0, &request)
+        world.try_map(0, request)
     };
     assert_eq!(place(BASE, true), Ok(BASE));
     for taken in [BASE - LEAF, BASE, BASE + LEAF] {
@@ -53,7 +53,7 @@ fn the_part_of_a_region_that_is_mapped_is_named_in_leaves() {
     let map = |offset, len| {
         let mut request = common::request(&region, &world.permit, WRITE);
         (request.offset, request.len) = (offset, len);
-        let va = world.try_map(0, &request)?;
+        let va = world.try_map(0, request)?;
         let mapping = world.memory.unmap(&world.spaces[0], va)?;
         Ok(mapping.end() - mapping.start())
     };
@@ -72,7 +72,7 @@ fn the_part_of_a_region_that_is_mapped_is_named_in_leaves() {
     let whole = world.map(0, &region, WRITE);
     let mut request = common::request(&region, &world.permit, READ);
     (request.offset, request.len) = (LEAF, LEAF);
-    let part = world.try_map(0, &request).unwrap();
+    let part = world.try_map(0, request).unwrap();
     world.store(0, 0, page(whole, 512 + 7), 70).unwrap();
     assert_eq!(world.load(0, 0, page(part, 7)), Ok(70));
     assert_eq!(world.load(0, 0, part + LEAF), Err(Error::NotFound));
@@ -87,7 +87,7 @@ fn another_region_can_take_the_address_of_one_that_is_gone() {
         let (first, second) = (world.region(1), world.region(1));
         let permit: Arc<mm::Permit> = Arc::new(mm::Permit::new());
         let va = world
-            .try_map(0, &common::request(&first, &permit, WRITE))
+            .try_map(0, common::request(&first, &permit, WRITE))
             .unwrap();
         for cpu in [0, 1] {
             world.store(cpu, 0, va, 1).unwrap();
@@ -102,7 +102,7 @@ fn another_region_can_take_the_address_of_one_that_is_gone() {
         }
         let mut request = common::request(&second, &world.permit, WRITE);
         (request.hint, request.fixed) = (va, true);
-        assert_eq!(world.try_map(0, &request), Ok(va));
+        assert_eq!(world.try_map(0, request), Ok(va));
         for cpu in [0, 1] {
             assert_eq!(world.load(cpu, 0, va), Ok(0));
         }

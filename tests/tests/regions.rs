@@ -100,7 +100,7 @@ fn what_is_past_the_end_of_a_region_is_no_memory() {
 fn writable_memory_is_never_executed() {
     let world = World::new(1);
     let region = world.region(1);
-    let both = world.try_map(0, &common::request(&region, &world.permit, Rights::ACCESS));
+    let both = world.try_map(0, common::request(&region, &world.permit, Rights::ACCESS));
     assert_eq!(both, Err(Error::Invalid));
     let va = world.map(0, &region, WRITE);
     let both = world.memory.protect(&world.spaces[0], va, Rights::ACCESS);
@@ -143,7 +143,7 @@ fn the_sides_of_a_ring_write_their_own_pages_and_see_each_others() {
     let map = |space, view| {
         let mut request = common::request(&ring, &world.permit, WRITE);
         request.view = view;
-        world.try_map(space, &request).unwrap()
+        world.try_map(space, request).unwrap()
     };
     let (p, c) = (map(0, RING_PRODUCER_VIEW), map(1, RING_CONSUMER_VIEW));
     // H, P, C, then the data twice.
@@ -260,7 +260,7 @@ fn the_initrd_can_be_read_by_all_and_written_by_nobody() {
         .memory
         .create_initrd_region(world.memory.account(), machine.initrd(), 5000)
         .unwrap();
-    let refused = world.try_map(0, &common::request(&region, &world.permit, WRITE));
+    let refused = world.try_map(0, common::request(&region, &world.permit, WRITE));
     assert_eq!(refused, Err(Error::Sealed));
     let va = world.map(0, &region, READ);
     assert_eq!(world.load(0, 0, va), Ok(77));
@@ -284,7 +284,7 @@ fn a_sealed_region_is_never_writable_again() {
         world.memory.protect(&world.spaces[0], va, WRITE),
         Err(Error::Sealed)
     );
-    let again = world.try_map(0, &common::request(&region, &world.permit, WRITE));
+    let again = world.try_map(0, common::request(&region, &world.permit, WRITE));
     assert_eq!(again, Err(Error::Sealed));
     assert_eq!(
         world.memory.write_region(&region, 0, &[1]),
@@ -301,7 +301,7 @@ fn protect_stays_within_the_capability_and_widens_without_asking_anybody() {
     let region = world.region(1);
     let mut request = common::request(&region, &world.permit, READ);
     request.limit = WRITE;
-    let va = world.try_map(0, &request).unwrap();
+    let va = world.try_map(0, request).unwrap();
     assert_eq!(world.load(1, 0, va), Ok(0));
     let execute = world.memory.protect(&world.spaces[0], va, Rights::ACCESS);
     assert_eq!(execute, Err(Error::Denied));
@@ -325,7 +325,7 @@ fn nothing_is_made_of_a_dead_permit_or_a_destroyed_region() {
     let world = World::new(1);
     let region = world.region(1);
     world.permit.set_live(false);
-    let map = || world.try_map(0, &common::request(&region, &world.permit, READ));
+    let map = || world.try_map(0, common::request(&region, &world.permit, READ));
     assert_eq!(map(), Err(Error::Revoked));
     world.permit.set_live(true);
     world.memory.destroy_region(&region);

@@ -268,7 +268,7 @@ fn a_guard_keeps_the_addresses_before_and_behind_free() {
     let map = |hint, fixed, guard| {
         let mut request = common::request(&region, &world.permit, WRITE);
         (request.hint, request.fixed, request.guard) = (hint, fixed, guard);
-        world.try_map(0, &request)
+        world.try_map(0, request)
     };
     let va = map(BASE + 8 * LEAF, true, true).unwrap();
     for at in [-1, 1] {
@@ -305,8 +305,7 @@ fn region_with(world: &World, jit: bool) -> Arc<Region> {
 fn no_two_mappings_write_and_execute_a_region_at_once() {
     let world = World::new(2);
     let region = region_with(&world, false);
-    let map =
-        |space, access| world.try_map(space, &common::request(&region, &world.permit, access));
+    let map = |space, access| world.try_map(space, common::request(&region, &world.permit, access));
     let protect = |space: usize, va, access| world.memory.protect(&world.spaces[space], va, access);
     let writer = map(0, WRITE).unwrap();
     assert_eq!(map(1, EXECUTE), Err(Error::Busy));
@@ -356,7 +355,7 @@ fn a_jit_region_may_be_written_here_and_executed_there_but_its_snapshot_not() {
     world.audit(std::slice::from_ref(&region));
     let copy = world.snapshot(&region);
     world.map(0, &copy, WRITE);
-    let refused = world.try_map(1, &common::request(&copy, &world.permit, EXECUTE));
+    let refused = world.try_map(1, common::request(&copy, &world.permit, EXECUTE));
     assert_eq!(refused, Err(Error::Busy));
     world.finish(&[region, copy]);
 }

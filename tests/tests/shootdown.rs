@@ -63,7 +63,7 @@ fn a_cached_page_is_out_of_reach_after_detach_and_only_there() {
     let condemned: Arc<Permit> = Arc::new(Permit::new());
     let kept = world.map(0, &region, WRITE);
     let lost = world
-        .try_map(1, &common::request(&region, &condemned, WRITE))
+        .try_map(1, common::request(&region, &condemned, WRITE))
         .unwrap();
     world.store(0, 0, kept, 7).unwrap();
     assert_eq!(world.load(1, 1, lost), Ok(7));
@@ -75,7 +75,7 @@ fn a_cached_page_is_out_of_reach_after_detach_and_only_there() {
     assert_eq!(condemned.mappings(), 0);
     assert!(!world.reaches(1, lost, Access::Read));
     assert_eq!(world.load(0, 0, kept), Ok(7));
-    let again = world.try_map(1, &common::request(&region, &condemned, READ));
+    let again = world.try_map(1, common::request(&region, &condemned, READ));
     assert_eq!(again, Err(Error::Revoked));
     world.audit(std::slice::from_ref(&region));
     world.finish(&[region]);

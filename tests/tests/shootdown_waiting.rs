@@ -37,7 +37,7 @@ fn cpus_that_all_take_away_at_once_with_interrupts_off_all_go_on() {
                         let region = world.region(2);
                         let permit: Arc<Permit> = Arc::new(Permit::new());
                         let request = common::request(&region, &permit, WRITE);
-                        let va = world.try_map(0, &request).unwrap();
+                        let va = world.try_map(0, request).unwrap();
                         fake::store(&world.memory, &world.spaces[0], va, turn).unwrap();
                         permit.set_live(false);
                         assert_eq!(world.memory.detach(&region, |_| true), 1);

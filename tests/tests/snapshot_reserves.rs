@@ -145,7 +145,7 @@ fn an_overcommitted_snapshot_is_lost_when_a_copy_finds_no_memory_and_its_source_
         world.memory.pin(&copy, &world.permit).err(),
         world.set_word(&copy, 0, 1).err(),
         world
-            .try_map(1, &common::request(&copy, &world.permit, READ))
+            .try_map(1, common::request(&copy, &world.permit, READ))
             .err(),
     ];
     assert!(refused.iter().all(|error| *error == Some(Error::NoMemory)));

@@ -116,7 +116,7 @@ fn take_away(space: &Arc<AddressSpace>, number: u64) {
     let access = Rights::READ | Rights::WRITE;
     let request = MapRequest {
         region: &region,
-        permit: &permit,
+        permit: permit.clone(),
         view: 0,
         hint: 0,
         fixed: false,
@@ -126,7 +126,7 @@ fn take_away(space: &Arc<AddressSpace>, number: u64) {
         access,
         limit: access,
     };
-    let address = memory.map(space, &request).expect("a place");
+    let address = memory.map(space, request).expect("a place");
     assert_eq!(user::put_u64(address, number), Ok(()));
     assert_eq!(user::get_u64(address), Ok(number));
     permit.set_live(false);

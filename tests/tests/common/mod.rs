@@ -72,11 +72,11 @@ impl World {
     }
 
     pub fn map(&self, space: usize, region: &Arc<Region>, access: Rights) -> u64 {
-        self.try_map(space, &request(region, &self.permit, access))
+        self.try_map(space, request(region, &self.permit, access))
             .unwrap()
     }
 
-    pub fn try_map(&self, space: usize, request: &MapRequest<'_>) -> Result<u64, Error> {
+    pub fn try_map(&self, space: usize, request: MapRequest<'_>) -> Result<u64, Error> {
         self.memory.map(&self.spaces[space], request)
     }
 
@@ -162,12 +162,12 @@ impl World {
 /// All of a region, anywhere.
 pub fn request<'a>(
     region: &'a Arc<Region>,
-    permit: &'a Arc<Permit>,
+    permit: &Arc<Permit>,
     access: Rights,
 ) -> MapRequest<'a> {
     MapRequest {
         region,
-        permit,
+        permit: permit.clone(),
         view: 0,
         hint: 0,
         fixed: false,
