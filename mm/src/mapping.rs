@@ -260,9 +260,10 @@ impl<M: Machine> Memory<M> {
             sweep(space, &mut mappings);
         }
         let guard = if request.guard { LEAF_SIZE } else { 0 };
-        let (va, place) = mappings.place(request.hint, request.fixed, len, guard)?;
         // The record returns it when it is dropped.
         space.account().add_bytes(cost::MAPPING)?;
+        let placed = mappings.place(request.hint, request.fixed, len, guard);
+        let (va, place) = placed.inspect_err(|_| space.account().subtract_bytes(cost::MAPPING))?;
         let directory = self
             .make_directories(space, va, va + len)
             .inspect_err(|_| space.account().subtract_bytes(cost::MAPPING))?;
