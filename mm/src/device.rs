@@ -95,7 +95,7 @@ impl<M: Machine> Memory<M> {
         }
         let mut region = self.build(RegionKind::Device, len, 1, 0, None)?;
         let frames = first.number()..first.number() + pages;
-        if let Err(error) = self.devices.claim(&region, frames.clone(), policy) {
+        if let Err(error) = self.devices.claim(&region, frames, policy) {
             self.destroy_region(&region);
             return Err(error);
         }
@@ -106,10 +106,18 @@ impl<M: Machine> Memory<M> {
             | EntryFlags::DIRTY
             | EntryFlags::cached(policy);
         let state = region.state_mut();
-        for (page, number) in (0..pages).zip(frames) {
-            state.leaf_mut((page / LEAF_PAGES) as usize).present += 1;
-            let entry = Entry::new(Frame::from_number(number), flags);
-            self.store_page(state, 0, page, entry);
+        for number in 0..pages.div_ceil(LEAF_PAGES) {
+            let begin = number * LEAF_PAGES;
+            let count = LEAF_PAGES.min(pages - begin);
+            let leaf = state.leaf_mut(number as usize);
+            leaf.present = count as u16;
+            // What `build` makes are tables.
+            let Some(table) = leaf.table() else { continue };
+            for index in 0..count {
+                let frame = Frame::from_number(first.number() + begin + index);
+                self.machine
+                    .store(table, index as usize, Entry::new(frame, flags));
+            }
         }
         Ok(Arc::new(region))
     }

@@ -117,6 +117,16 @@ impl Entry {
         }
     }
 
+    /// The frame of an entry of a leaf table. Those lead to a frame if, and only if, they are
+    /// present, so that there is one thing to test.
+    #[inline]
+    pub(crate) const fn frame_of_present(self) -> Option<Frame> {
+        match self.0 & ADDRESS {
+            0 => None,
+            address => Some(Frame::containing(address)),
+        }
+    }
+
     /// Whether the CPU may use it.
     pub const fn is_present(self) -> bool {
         self.0 & EntryFlags::PRESENT.bits() != 0

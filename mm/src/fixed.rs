@@ -10,7 +10,7 @@ use abi::{Error, RegionKind};
 
 use crate::leaf::owned_flags;
 use crate::region::pages_for;
-use crate::{Budget, Entry, EntryFlags, Frame, FrameState, LEAF_PAGES, Machine, Memory, Region};
+use crate::{Budget, Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Memory, Region};
 
 /// The view of a ring region for the producing end.
 pub const RING_PRODUCER_VIEW: usize = 0;
@@ -111,11 +111,7 @@ impl<M: Machine> Memory<M> {
             return None;
         };
         for number in first.number()..first.number() + pages {
-            let frame = Frame::from_number(number);
-            let meta = self.machine.meta(frame);
-            meta.transition(FrameState::Free, FrameState::Region);
-            meta.set_owners(1);
-            self.machine.zero(frame);
+            self.begin_page(Frame::from_number(number));
         }
         for number in first.number() + pages..first.number() + (1 << order) {
             self.machine.free(Frame::from_number(number), Budget::Open);

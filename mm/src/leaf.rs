@@ -64,6 +64,16 @@ impl Leaf {
 /// 2^9 frames are a large leaf.
 const LARGE_ORDER: u32 = 9;
 
+/// Runs of fewer frames than 2^4 are not worth asking the allocator for: what a CPU keeps is nearer.
+const LEAST_RUN: u32 = 4;
+
+/// Frames that follow one another and are to be freed alike, by number.
+struct Run {
+    begin: u64,
+    end: u64,
+    budget: Budget,
+}
+
 /// A page of anonymous memory that was not touched yet. Whether it is executed is for the mapping to
 /// say: there may be a capability that allows it.
 pub(crate) const EMPTY: EntryFlags = EntryFlags::FILL.union(EntryFlags::MAY_WRITE);
@@ -150,10 +160,7 @@ impl<M: Machine> Memory<M> {
             present: LEAF_PAGES as u16,
         };
         for frame in leaf.frames() {
-            let meta = self.machine.meta(frame);
-            meta.transition(FrameState::Free, FrameState::Region);
-            meta.set_owners(1);
-            self.machine.zero(frame);
+            self.begin_page(frame);
         }
         self.machine.meta(first).set_leaf_owners(1);
         Some(leaf)
@@ -179,18 +186,14 @@ impl<M: Machine> Memory<M> {
         meta.set_owners(1);
         if leaf.large {
             self.machine.meta(leaf.frame).set_counted(true);
-        }
-        for index in 0..LEAF_PAGES as usize {
-            let entry = self.entry_in(leaf, index);
-            if let Some(frame) = entry.frame()
-                && frame != self.zero
-            {
+            for (index, frame) in leaf.frames().enumerate() {
                 self.machine.meta(frame).add_owner();
+                let entry = Entry::new(frame, owned_flags(EMPTY)).read_only();
+                self.machine.store(table, index, entry);
             }
-            if !leaf.large {
-                self.take_write(leaf.frame, index, entry);
-            }
-            self.machine.store(table, index, entry.read_only());
+        } else {
+            self.count_and_protect(leaf.frame);
+            self.machine.copy(leaf.frame, table);
         }
         Leaf {
             frame: table,
@@ -199,13 +202,26 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Clears W in a shared leaf table. Meanwhile another owner may put the zero frame into an empty
-    /// entry, which a plain store of what was read before would lose.
-    fn take_write(&self, table: Frame, index: usize, entry: Entry) {
-        if cfg!(sabotage = "plain_store_in_shared_table") {
-            self.machine.store(table, index, entry.read_only());
-        } else if entry.has(EntryFlags::WRITABLE) {
-            self.machine.clear_writable(table, index);
+    /// Adds an owner to every frame of a shared leaf table and clears W in it. Meanwhile another owner
+    /// may put the zero frame into an empty entry, which a plain store of what was read before would
+    /// lose. What a write in a shared table of full pages costs is mostly this: eight entries a turn,
+    /// and the zero frame, whose count means nothing, like any other.
+    fn count_and_protect(&self, table: Frame) {
+        const TURN: usize = 8;
+        for turn in 0..LEAF_PAGES as usize / TURN {
+            for step in 0..TURN {
+                let index = turn * TURN + step;
+                let entry = self.machine.load(table, index);
+                if let Some(frame) = entry.frame_of_present() {
+                    self.machine.meta(frame).add_owner();
+                    if !cfg!(sabotage = "plain_store_in_shared_table") {
+                        self.machine.clear_writable(table, index);
+                    }
+                }
+                if cfg!(sabotage = "plain_store_in_shared_table") {
+                    self.machine.store(table, index, entry.read_only());
+                }
+            }
         }
     }
 
@@ -224,23 +240,89 @@ impl<M: Machine> Memory<M> {
             return 0;
         }
         let mut freed = 1;
+        let mut run = Run {
+            begin: 0,
+            end: 0,
+            budget: Budget::Open,
+        };
+        let mut left = if fixed { 0 } else { leaf.present };
         for index in 0..LEAF_PAGES as usize {
-            if fixed {
+            // Behind the last page that is present nothing is to be left.
+            if left == 0 && !cfg!(debug_assertions) {
                 break;
             }
             let entry = self.machine.load(leaf.frame, index);
-            let Some(frame) = entry.frame().filter(|frame| *frame != self.zero) else {
+            let Some(frame) = entry.frame().filter(|frame| !fixed && *frame != self.zero) else {
                 continue;
             };
+            debug_assert!(left > 0, "a leaf table has more pages than it counts");
+            left -= 1;
+            if !self.machine.meta(frame).remove_owner() {
+                continue;
+            }
             let counts = entry.has(EntryFlags::MAY_WRITE);
-            let gone = self.release_page(Page(frame), || match counts {
-                true => Budget::Reserved,
-                false => Budget::Open,
-            });
-            freed += u64::from(gone && counts);
+            freed += u64::from(counts);
+            let budget = if counts {
+                Budget::Reserved
+            } else {
+                Budget::Open
+            };
+            run = self.free_in_runs(run, frame, budget);
         }
+        self.free_run_of(run);
         self.free_table(leaf.frame, Budget::Reserved);
         freed
+    }
+
+    /// Frees a frame with those that follow it in memory: one step of a pass over a table. What is
+    /// left of the run is free at the end of the pass.
+    fn free_in_runs(&self, run: Run, frame: Frame, budget: Budget) -> Run {
+        self.machine
+            .meta(frame)
+            .transition(FrameState::Region, FrameState::Free);
+        let number = frame.number();
+        if run.end == number && run.budget == budget {
+            return Run {
+                end: number + 1,
+                ..run
+            };
+        }
+        self.free_run_of(run);
+        Run {
+            begin: number,
+            end: number + 1,
+            budget,
+        }
+    }
+
+    /// Frees frames that follow one another, in blocks as large as they have.
+    fn free_run_of(&self, run: Run) {
+        let mut number = run.begin;
+        while number < run.end {
+            let first = Frame::from_number(number);
+            let aligned = number.trailing_zeros().min(LARGE_ORDER);
+            let order = (run.end - number).ilog2().min(aligned);
+            if order < LEAST_RUN {
+                self.machine.free(first, run.budget);
+                number += 1;
+            } else {
+                self.machine.free_run(first, order, run.budget);
+                number += 1 << order;
+            }
+        }
+    }
+
+    /// Takes `count` frames, or as many as 1, that follow one another, on a promise; returns the
+    /// first and how many. Their content is arbitrary.
+    pub(crate) fn take_frames(&self, count: u64, node: Option<usize>) -> Option<(Frame, u64)> {
+        let order = count.ilog2().min(LARGE_ORDER);
+        if order >= LEAST_RUN
+            && let Some(first) = self.machine.allocate_run(order, node, Budget::Reserved)
+        {
+            return Some((first, 1 << order));
+        }
+        let first = self.machine.allocate(node, Budget::Reserved)?;
+        Some((first, 1))
     }
 
     /// What the last owner of a large leaf does with its frames: a run again, if nobody has a table
@@ -280,21 +362,20 @@ impl<M: Machine> Memory<M> {
         last
     }
 
-    /// Takes a frame on a promise; nobody else knows it, and its content is arbitrary.
-    pub(crate) fn take_frame(&self, node: Option<usize>) -> Option<Frame> {
+    /// Draws a zeroed frame on a promise (I15), which nobody else knows.
+    pub(crate) fn take_page(&self, node: Option<usize>) -> Option<Frame> {
         let frame = self.machine.allocate(node, Budget::Reserved)?;
-        let meta = self.machine.meta(frame);
-        meta.transition(FrameState::Free, FrameState::Region);
-        meta.set_owners(1);
+        self.begin_page(frame);
         Some(frame)
     }
 
-    /// The same, filled with zeros (I15).
-    pub(crate) fn take_page(&self, node: Option<usize>) -> Option<Frame> {
-        let frame = self.take_frame(node)?;
+    /// Makes a frame that was taken a page with one owner, full of zeros.
+    pub(crate) fn begin_page(&self, frame: Frame) {
+        let meta = self.machine.meta(frame);
+        meta.transition(FrameState::Free, FrameState::Region);
+        meta.set_owners(1);
         if !cfg!(sabotage = "zeroing_skipped") {
             self.machine.zero(frame);
         }
-        Some(frame)
     }
 }

@@ -121,6 +121,21 @@ impl<T> Lock<T> {
         }
     }
 
+    /// Takes the lock if nobody holds it.
+    #[inline]
+    pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+        let inner = self.inner.try_lock()?;
+        if cfg!(debug_assertions)
+            && let Some(observer) = OBSERVER.get()
+        {
+            observer.acquire(self.rank);
+        }
+        Some(Guard {
+            rank: self.rank,
+            inner,
+        })
+    }
+
     /// The value, when nobody else can reach it.
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()

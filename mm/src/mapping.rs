@@ -448,8 +448,7 @@ impl<M: Machine> Memory<M> {
     /// only if the mapping may write and the region is the only owner of the leaf table (I3).
     pub(crate) fn attach(&self, state: &State, mapping: &Mapping, leaves: Range<usize>) {
         let access = mapping.access();
-        let mut flags = EntryFlags::USER_PRESENT;
-        flags.set(EntryFlags::NO_EXECUTE, !access.contains(Rights::EXECUTE));
+        let flags = attachment_flags(access);
         let writes = access.contains(Rights::WRITE);
         let shares = state.reserve.is_family() && !cfg!(sabotage = "cow_keeps_write_access");
         let view = &state.views[mapping.view];
@@ -459,6 +458,16 @@ impl<M: Machine> Memory<M> {
             flags.set(EntryFlags::WRITABLE, writes && (!shares || self.owns(leaf)));
             leaf.attachment(flags)
         });
+    }
+
+    /// The same for leaves that were shared just now, and nobody owns alone.
+    pub(crate) fn attach_shared(&self, state: &State, mapping: &Mapping, leaves: Range<usize>) {
+        if cfg!(sabotage = "cow_keeps_write_access") {
+            return;
+        }
+        let flags = attachment_flags(mapping.access());
+        let view = &state.views[mapping.view];
+        self.write_attachments(mapping, leaves, |leaf| view[leaf].attachment(flags));
     }
 
     fn detach_leaves(&self, mapping: &Mapping) {
@@ -481,6 +490,13 @@ impl<M: Machine> Memory<M> {
         };
         self.for_each_attachment(&mapping.space, va, leaves.len(), edit);
     }
+}
+
+/// What a directory entry allows besides writing.
+fn attachment_flags(access: Rights) -> EntryFlags {
+    let mut flags = EntryFlags::USER_PRESENT;
+    flags.set(EntryFlags::NO_EXECUTE, !access.contains(Rights::EXECUTE));
+    flags
 }
 
 impl State {

@@ -306,10 +306,17 @@ impl<M: Machine> Memory<M> {
         for (number, leaf) in views[0].iter_mut().enumerate() {
             let Some(table) = leaf.table() else { continue };
             let count = (pages - number as u64 * LEAF_PAGES).min(LEAF_PAGES);
-            for index in 0..count as usize {
+            let mut done = 0;
+            while done < count {
                 // A promise is always kept.
-                let frame = self.take_page(node).ok_or(Error::NoMemory)?;
-                self.machine.store(table, index, Entry::new(frame, flags));
+                let taken = self.take_frames(count - done, node);
+                let (first, run) = taken.ok_or(Error::NoMemory)?;
+                for frame in (first.number()..first.number() + run).map(Frame::from_number) {
+                    self.begin_page(frame);
+                    self.machine
+                        .store(table, done as usize, Entry::new(frame, flags));
+                    done += 1;
+                }
             }
             leaf.present = count as u16;
             reserve.take(count);

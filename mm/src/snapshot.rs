@@ -97,7 +97,7 @@ impl<M: Machine> Memory<M> {
         for mapping in writers() {
             let attached = mapping.leaves();
             let both = attached.start.max(leaves.start)..attached.end.min(leaves.end);
-            self.attach(&state, mapping, both);
+            self.attach_shared(&state, mapping, both);
         }
         let stale = Stale::in_spaces((), writers().map(|mapping| mapping.space()));
         if cfg!(sabotage = "snapshot_before_ack") {

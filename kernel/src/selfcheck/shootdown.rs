@@ -17,7 +17,7 @@ use crate::machine::ipc;
 use crate::{heap, start};
 
 /// What each CPU takes away.
-const TURNS: u64 = 300;
+const TURNS: u64 = 100;
 
 static HOOKS: Hooks = Hooks {
     syscall: super::syscall,

@@ -117,8 +117,8 @@ impl FramePool {
             return None;
         }
         let kept = {
-            let mut cache = self.caches[machine.current()].lock();
-            cache.take(self.meta, node)
+            let cache = self.caches[machine.current()].try_lock();
+            cache.and_then(|mut cache| cache.take(self.meta, node))
         };
         let number = match kept {
             Some(number) => number,
@@ -144,8 +144,8 @@ impl FramePool {
         }
         canary::poison(machine, frame);
         let is_kept = {
-            let mut cache = self.caches[machine.current()].lock();
-            cache.keep(meta, frame.number())
+            let cache = self.caches[machine.current()].try_lock();
+            cache.is_some_and(|mut cache| cache.keep(meta, frame.number()))
         };
         if !is_kept {
             self.give_slowly(machine.current(), frame.number(), budget);

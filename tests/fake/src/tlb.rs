@@ -205,6 +205,10 @@ pub(crate) fn walk(root: Frame, va: u64, load: &impl Fn(Frame, usize) -> Entry) 
         let entry = load(at.frame, (va >> (12 + 9 * level)) as usize & 511);
         at = below(at, entry)?;
         at.large = level == 1 && entry.has(EntryFlags::LARGE);
+        if at.large {
+            // The bit says the size here, not the policy.
+            at.policy -= EntryFlags::ATTRIBUTE;
+        }
     }
     Some(at)
 }

@@ -104,7 +104,7 @@ impl Run {
             let frame = Frame::from_number(number as u64);
             let meta = machine.meta(frame);
             if frame == self.zero() {
-                assert_eq!(meta.owners(), 0, "owners of the zero frame");
+                // Its count means nothing, and nobody writes it.
                 self.check_rest(frame);
                 continue;
             }
