@@ -10,7 +10,7 @@ GUEST_TARGET := --target x86_64-unknown-none --target-dir target/guest
 .DEFAULT_GOAL := help
 .PHONY: run test check proof bench sabotage debug doc render rustdoc setup runner help
 
-run: setup runner ## Boot and hand a file over in three ways (ARGS="--input FILE", ARGS=--help)
+run: setup runner ## Boot and hand a file over in four ways (ARGS="--input FILE", ARGS=--help)
 	@cargo run --quiet -- $(ARGS)
 
 test: check ## Run everything that must hold: check, host tests, QEMU suites, loom

@@ -43,8 +43,8 @@ macro_rules! for_each_syscall {
             20 RegionCreate region_create(len: u64, flags: RegionFlags, policy: CachePolicy, node: u64) -> Handle, rights [], errors [Invalid, Unsupported, TooLarge, NoMemory, Limit];
             /// Tells facts about a region.
             21 RegionInfo region_info(region: Handle, info: UserPtr<RegionInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
-            /// Takes writing away from everybody for good: every mapping is read-only on every CPU when it returns.
-            22 RegionSeal region_seal(region: Handle) -> (), rights [SEAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Unsupported];
+            /// Takes writing away from everybody for good: every mapping is read-only on every CPU when it returns. `NoMemory`: it had overcommitted and is lost.
+            22 RegionSeal region_seal(region: Handle) -> (), rights [SEAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Unsupported, NoMemory];
             /// Unmaps a region everywhere, kills every capability of it and returns its memory.
             23 RegionDestroy region_destroy(region: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Pinned];
             /// Parses bytes of a region as a static ELF64 executable for x86_64 and makes an image of it. The region must be sealed, or one that nobody can write. `Invalid`: not such an executable, or one with segments that overlap, leave the user half, or are writable and executable.
@@ -55,8 +55,8 @@ macro_rules! for_each_syscall {
             26 RegionDecommit region_decommit(region: Handle, offset: u64, len: u64) -> (), rights [WRITE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Align, Sealed, Pinned, Unsupported, NoMemory];
             /// Makes a region that has the bytes of another, or of a part of it in units of 2 MiB, as they are at this instant; a length of 0 stands for the rest. Either side gets its own copy of a page when it writes. Needs also DUPLICATE. The cost grows with leaf tables, not with pages.
             27 RegionSnapshot region_snapshot(region: Handle, offset: u64, len: u64, flags: SnapshotFlags) -> Handle, rights [READ, DUPLICATE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Align, Pinned, Unsupported, NoMemory, Limit];
-            /// Keeps the frames of a region where they are, all of them present: it can't be moved, copied, decommitted or destroyed until every pin is taken back. Pins belong to the capability and go with it.
-            28 RegionPin region_pin(region: Handle) -> (), rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NoMemory];
+            /// Keeps the frames of a region where they are, all of them present: it can't be moved, copied, decommitted or destroyed until every pin is taken back. Pins belong to the capability and go with it. `Unsupported`: an image, or a region that overcommits.
+            28 RegionPin region_pin(region: Handle) -> (), rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Unsupported, NoMemory];
             /// Takes one pin of the capability back. `NotFound`: it has none.
             29 RegionUnpin region_unpin(region: Handle) -> (), rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
 

@@ -163,9 +163,11 @@ impl<P: Platform> Ipc<P> {
     fn forget(&self, domain: &Domain<P>, node: &Node<P>) {
         let object = node.object();
         let is_end = matches!(object.payload(), Payload::RingEnd(..));
-        let emptied = {
+        let (emptied, shared) = {
             let mut lineage = object.lineage.lock();
-            match node.check_held(domain.koid) {
+            // Before its tree may let it go.
+            let shared = node.is_shared();
+            let emptied = match node.check_held(domain.koid) {
                 Ok(()) if !is_end => lineage.give_up(node),
                 Ok(()) | Err(Error::Revoked) => {
                     node.drop_holder();
@@ -174,10 +176,11 @@ impl<P: Platform> Ipc<P> {
                 }
                 // What was moved away belongs to its token or its new holder.
                 Err(_) => return,
-            }
+            };
+            (emptied, shared)
         };
         if let Payload::Region(region) = object.payload()
-            && node.is_shared()
+            && shared
         {
             self.memory.unpin_all(region, &node.permit());
         }

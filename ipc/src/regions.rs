@@ -32,6 +32,7 @@ impl<P: Platform> Ipc<P> {
         let options = RegionOptions {
             node,
             commit: flags.contains(RegionFlags::COMMIT),
+            execute,
             jit: flags.contains(RegionFlags::JIT),
             overcommit: flags.contains(RegionFlags::OVERCOMMIT),
         };
@@ -118,7 +119,14 @@ impl<P: Platform> Ipc<P> {
     /// the capability's, and goes with it.
     pub fn pin_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::MAP)?;
-        self.memory.pin(&region, &capability.node.permit())
+        let node = &capability.node;
+        self.memory.pin(&region, &node.permit())?;
+        // Who dropped it meanwhile has not seen this pin.
+        let held = {
+            let _lineage = node.object().lineage.lock();
+            node.check_held(domain.koid())
+        };
+        held.inspect_err(|_| self.memory.unpin_all(&region, &node.permit()))
     }
 
     /// Takes one pin of the capability back.

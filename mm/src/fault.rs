@@ -199,10 +199,12 @@ impl<M: Machine> Memory<M> {
         supply: &mut Option<Frame>,
     ) -> Result<Entry, Blocked> {
         let number = (page / LEAF_PAGES) as usize;
-        let shared_leaf = state.reserve.is_family() && !self.owns(&state.views[0][number]);
+        let leaf = &state.views[0][number];
+        let shared_leaf = state.reserve.is_family() && !self.owns(leaf);
         let old = entry.frame().filter(|frame| *frame != self.zero);
-        let shared_frame =
-            old.filter(|frame| shared_leaf || self.machine.meta(*frame).owners() > 1);
+        // A frame that only a large leaf of this region leads to needs a table, but no copy.
+        let elsewhere = self.is_shared(leaf);
+        let shared_frame = old.filter(|frame| elsewhere || self.machine.meta(*frame).owners() > 1);
 
         let table = match shared_leaf {
             true => Some(self.draw_copy(state, region.node())?),

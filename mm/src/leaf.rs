@@ -111,6 +111,15 @@ impl<M: Machine> Memory<M> {
         }
     }
 
+    /// Whether another region has the same leaf.
+    pub(crate) fn is_shared(&self, leaf: &Leaf) -> bool {
+        let meta = self.machine.meta(leaf.frame);
+        match leaf.large {
+            true => meta.leaf_owners() > 1,
+            false => meta.owners() > 1,
+        }
+    }
+
     /// Whether an entry leads to the zero frame, which has no owners and may never be written.
     pub(crate) fn is_zero(&self, entry: Entry) -> bool {
         entry.frame() == Some(self.zero)

@@ -228,11 +228,12 @@ pub(crate) fn leaf_range(region: &Region, offset: u64, len: u64) -> Result<Range
 impl<M: Machine> Memory<M> {
     /// Attaches leaf tables of a region to a space and returns the address.
     ///
-    /// The caller has checked the capability. `Range`, `Align`, `Overlap`: the place or the part;
+    /// The caller has checked the capability. `Invalid`: writing and executing at once; `Range`, `Align`, `Overlap`: the place or the part;
     /// `Revoked`: the authority is gone; `Sealed`: writing is not to be had any more; `Busy`: it would
     /// be writable here and executable there; `NoMemory`: no frame for upper tables.
     pub fn map(&self, space: &Arc<AddressSpace>, request: &MapRequest<'_>) -> Result<u64, Error> {
         let region = request.region;
+        region.check_access(request.access)?;
         let leaves = leaf_range(region, request.offset, request.len)?;
         let len = leaves.len() as u64 * LEAF_SIZE;
 
@@ -306,7 +307,9 @@ impl<M: Machine> Memory<M> {
 
     /// Changes what the mapping that begins at `va` allows.
     ///
-    /// `Denied`: more than its capability; `Sealed`; `Revoked`; `NoMemory`: it is lost; `Unsupported`: its pages decide for
+    /// `Invalid`: writing and executing at once; `Denied`: more than its capability; `Sealed`;
+    /// `Revoked`; `Busy`: another mapping executes what this one would write, or the other way round;
+    /// `NoMemory`: the region is lost; `Unsupported`: its pages decide for
     /// themselves (an image, a ring).
     pub fn protect(&self, space: &AddressSpace, va: u64, access: Rights) -> Result<(), Error> {
         let mappings = space.mappings.lock();
@@ -317,6 +320,7 @@ impl<M: Machine> Memory<M> {
         if !mapping.limit.contains(access) {
             return Err(Error::Denied);
         }
+        mapping.region.check_access(access)?;
         let mut state = mapping.region.lock();
         if !mapping.is_attached() || !mapping.permit.is_live() {
             return Err(Error::Revoked);
@@ -414,7 +418,8 @@ impl<M: Machine> Memory<M> {
     /// Takes writing away from every mapping of a region, waits until no CPU can write, and lets
     /// nobody have it again.
     ///
-    /// `Unsupported`: fixed frames, or an image. `Revoked`: destroyed meanwhile.
+    /// `Unsupported`: fixed frames, or an image. `Revoked`: destroyed meanwhile. `NoMemory`: it had
+    /// overcommitted and is lost.
     pub fn seal(&self, region: &Region) -> Result<(), Error> {
         if !matches!(region.kind(), RegionKind::Anonymous | RegionKind::Initrd) {
             return Err(Error::Unsupported);

@@ -13,7 +13,7 @@ use abi::{Error, RegionKind, Rights};
 use crate::leaf::{EMPTY, Leaf, Page, owned_flags};
 use crate::lock::{Guard, Lock, Rank};
 use crate::reserve::Reserve;
-use crate::{Entry, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale};
+use crate::{Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale};
 
 /// How [`Memory::create_region`] makes a region.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +22,8 @@ pub struct RegionOptions {
     pub node: Option<usize>,
     /// Fill every page now.
     pub commit: bool,
+    /// A mapping may execute its pages.
+    pub execute: bool,
     /// One mapping may write while another executes.
     pub jit: bool,
     /// Promise nothing. Not with `commit`.
@@ -236,6 +238,14 @@ impl Region {
         )
     }
 
+    /// `Invalid` for a mapping that could write what it executes (I14).
+    pub(crate) fn check_access(&self, access: Rights) -> Result<(), Error> {
+        match self.has_uniform_access() && access.contains(Rights::WRITE | Rights::EXECUTE) {
+            true => Err(Error::Invalid),
+            false => Ok(()),
+        }
+    }
+
     /// Whether no two of its mappings may write and execute it. The pages of an image decide for
     /// themselves.
     pub(crate) fn excludes_write_and_execute(&self) -> bool {
@@ -269,14 +279,17 @@ impl<M: Machine> Memory<M> {
         let pages = pages_for(len)?;
         let promised = if options.overcommit { 0 } else { pages };
         let kind = RegionKind::Anonymous;
-        let large = options.commit;
+        // The pages of a large leaf have no flags of their own.
+        let large = options.commit && !options.execute;
         let mut region = self.build_leaves(kind, len, 1, promised, options.node, large)?;
         region.jit = options.jit;
+        let mut empty = EMPTY;
+        empty.set(EntryFlags::NO_EXECUTE, !options.execute);
         if options.commit {
-            self.fill_all(&mut region)?;
+            self.fill_all(&mut region, owned_flags(empty))?;
             return Ok(Arc::new(region));
         }
-        self.allow_filling(&mut region, 0..pages);
+        self.allow_filling(&mut region, 0..pages, empty);
         if !options.overcommit {
             return Ok(Arc::new(region));
         }
@@ -299,9 +312,8 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Fills the pages of a region that nobody knows yet, where no large leaf has them.
-    fn fill_all(&self, region: &mut Region) -> Result<(), Error> {
+    fn fill_all(&self, region: &mut Region, flags: EntryFlags) -> Result<(), Error> {
         let (pages, node) = (region.pages, region.node);
-        let flags = owned_flags(EMPTY);
         let State { views, reserve, .. } = region.state_mut();
         for (number, leaf) in views[0].iter_mut().enumerate() {
             let Some(table) = leaf.table() else { continue };
@@ -330,15 +342,15 @@ impl<M: Machine> Memory<M> {
         let holes = LEAF_PAGES.checked_sub(pages).ok_or(Error::TooLarge)?;
         let len = LEAF_PAGES * PAGE_SIZE;
         let mut region = self.build(RegionKind::Anonymous, len, 1, pages, None)?;
-        self.allow_filling(&mut region, holes..LEAF_PAGES);
+        self.allow_filling(&mut region, holes..LEAF_PAGES, EMPTY);
         Ok(Arc::new(region))
     }
 
     /// Makes pages of a new region ones that are zeroed memory at their first touch.
-    fn allow_filling(&self, region: &mut Region, pages: Range<u64>) {
+    fn allow_filling(&self, region: &mut Region, pages: Range<u64>, empty: EntryFlags) {
         let state = region.state_mut();
         for page in pages {
-            self.store_page(state, 0, page, Entry::empty(EMPTY));
+            self.store_page(state, 0, page, Entry::empty(empty));
         }
     }
 

@@ -1,4 +1,4 @@
-//! The demonstration: one file, three ways from one program to another, each checked.
+//! The demonstration: one file, four ways from one program to another, each checked.
 //!
 //! The machine says what arrived (`#way`), that the sender lost what it moved (`#fault`) and where
 //! the programs ran (`#placed`). It is believed only where the digest is the one computed here.
@@ -12,7 +12,7 @@ use crate::serial::{Record, Transcript};
 use crate::table::{self, Align};
 
 /// The ways from producer to consumer, in the order of the table.
-pub const WAYS: [&str; 3] = ["ring", "share", "move"];
+pub const WAYS: [&str; 4] = ["ring", "share", "copy", "move"];
 
 /// What is wrong with a demonstration, and what to print about it.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ Environment:
 /// Builds the Handover kernel and its programs, boots them in QEMU and checks what they did.
 ///
 /// Without --exec, --suite, --list or --bench it shows the main job: a producer hands a file to a consumer
-/// on another CPU through a ring, by Share and by Move, and every digest is compared with the one
+/// on another CPU through a ring, by Share, by CopyOnWrite and by Move, and every digest is compared with the one
 /// computed on the host.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "handover", version, after_help = EXIT_STATUS, max_term_width = 100)]
@@ -54,7 +54,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME ARG…")]
     pub exec: Option<String>,
 
-    /// Runs the guest suites, or the cases whose id contains FILTER
+    /// Runs the guest suites, or the cases whose id contains FILTER (one of several, with commas)
     #[arg(long, value_name = "FILTER", num_args = 0..=1)]
     pub suite: Option<Option<String>>,
 
@@ -126,7 +126,7 @@ pub struct Options {
 /// What the machine is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {
-    /// Hand the input over in three ways.
+    /// Hand the input over in four ways.
     Demo,
     /// Run one program: its name and arguments.
     Exec(Vec<String>),

@@ -64,7 +64,7 @@ impl Prepared<'_> {
         let verdict = demo::judge(&run.transcript, &self.input, machine);
         say(&format!("{}\n{}", verdict.table, verdict.fault));
         let size = demo::grouped(self.input.len() as u64);
-        let success = format!("handed over: {size} bytes arrived intact in all three ways");
+        let success = format!("handed over: {size} bytes arrived intact in all four ways");
         Ok(conclude(&success, verdict.problems, status))
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 const COMMIT: RegionOptions = RegionOptions {
     node: None,
     commit: true,
+    execute: false,
     jit: false,
     overcommit: false,
 };
@@ -170,4 +171,32 @@ fn a_part_of_a_large_region_is_a_snapshot_of_its_own() {
     assert!(va >= BASE);
     world.audit(&[source.clone(), part.clone()]);
     world.finish(&[source, part]);
+}
+
+#[test]
+fn with_all_memory_promised_every_side_of_a_large_leaf_can_write_everything() {
+    for sides in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let world = world(1);
+        let region = committed(&world, 512);
+        let copy = world.snapshot(&region);
+        let all = [region.clone(), copy.clone(), world.snapshot(&copy)];
+        let rest = world.take_the_rest();
+        let before = fake::counts(&world.memory).pages;
+        for (turn, side) in sides.into_iter().enumerate() {
+            for at in 0..512 {
+                let value = side as u64 + at + 1;
+                world.set_word(&all[side], at, value).unwrap();
+            }
+            // Each takes a table; all but the last a copy of each page.
+            let copied = 512 * (turn as u64 + 1).min(2);
+            assert_eq!(fake::counts(&world.memory).pages, before + copied);
+        }
+        for (side, region) in all.iter().enumerate() {
+            assert_eq!(world.word(region, 511), side as u64 + 512);
+        }
+        let mut all = all.to_vec();
+        all.push(rest);
+        world.audit(&all);
+        world.finish(&all);
+    }
 }

@@ -307,6 +307,31 @@ fn the_suite_passes_on_a_cpu_without_the_newer_protections() {
     });
 }
 
+/// The groups whose cases depend on which CPU does what first.
+const CONCURRENT: &str = "memory.,transfers.,snapshots.,capabilities.revoke";
+
+/// Runs the suite of what processes do to memory at the same time, once for each seed.
+fn run_schedules(cpus: u32, seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let machine = Machine {
+            cpus,
+            seed: Some(seed),
+            ..Machine::default()
+        };
+        run_cases(&machine, Some(CONCURRENT));
+    }
+}
+
+#[test]
+fn memory_is_handed_over_whole_in_ten_schedules_of_two_cpus() {
+    run_schedules(2, 0..10);
+}
+
+#[test]
+fn memory_is_handed_over_whole_in_ten_schedules_of_four_cpus() {
+    run_schedules(4, 10..20);
+}
+
 #[test]
 fn a_seeded_run_repeats_exactly() {
     let machine = Machine {

@@ -100,7 +100,11 @@ fn what_is_past_the_end_of_a_region_is_no_memory() {
 fn writable_memory_is_never_executed() {
     let world = World::new(1);
     let region = world.region(1);
-    let va = world.map(0, &region, Rights::ACCESS);
+    let both = world.try_map(0, &common::request(&region, &world.permit, Rights::ACCESS));
+    assert_eq!(both, Err(Error::Invalid));
+    let va = world.map(0, &region, WRITE);
+    let both = world.memory.protect(&world.spaces[0], va, Rights::ACCESS);
+    assert_eq!(both, Err(Error::Invalid));
     world.store(0, 0, va, 1).unwrap();
     let fetch = || fake::touch(&world.memory, &world.spaces[0], va, Access::Execute);
     assert_eq!(fetch(), Err(Error::Denied));

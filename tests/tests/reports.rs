@@ -68,6 +68,7 @@ fn demo_lines(digest: &str) -> Vec<String> {
     vec![
         way("ring"),
         way("share"),
+        way("copy"),
         way("move"),
         "#fault addr=0x200000 ok".into(),
         "#placed producer=0 consumer=1".into(),
@@ -98,6 +99,7 @@ way    bytes  kernel entries  instructions  digest
 ────────────────────────────────────────────────────────────────
 ring       3              12         3,456  ok ba7816bf8f01cfea…
 share      3              12         3,456  ok ba7816bf8f01cfea…
+copy       3              12         3,456  ok ba7816bf8f01cfea…
 move       3              12         3,456  ok ba7816bf8f01cfea…";
     assert_eq!(verdict.table, expected);
     assert!(verdict.fault.contains("0x200000"));
@@ -105,7 +107,7 @@ move       3              12         3,456  ok ba7816bf8f01cfea…";
 
 #[test]
 fn a_demonstration_fails_for_each_thing_that_is_missing_or_wrong() {
-    for missing in 0..5 {
+    for missing in 0..6 {
         let mut lines = demo_lines(ABC);
         lines.remove(missing);
         assert_eq!(
@@ -116,7 +118,7 @@ fn a_demonstration_fails_for_each_thing_that_is_missing_or_wrong() {
     }
     assert_eq!(
         judged(&demo_lines("00"), 2).problems.len(),
-        3,
+        4,
         "another digest"
     );
     for (line, wrong) in [
@@ -126,8 +128,8 @@ fn a_demonstration_fails_for_each_thing_that_is_missing_or_wrong() {
         ),
         (0, format!("#way name=ring bytes=3 entries=1 sha256={ABC}")),
         (1, "#way name=share bytes=3 entries=1 instructions=1".into()),
-        (3, "#fault addr=0x200000 none".into()),
-        (4, "#placed producer=1 consumer=1".into()),
+        (4, "#fault addr=0x200000 none".into()),
+        (5, "#placed producer=1 consumer=1".into()),
     ] {
         let mut lines = demo_lines(ABC);
         lines[line] = wrong;
@@ -141,7 +143,7 @@ fn a_demonstration_fails_for_each_thing_that_is_missing_or_wrong() {
 #[test]
 fn one_cpu_is_no_reason_to_fail() {
     let mut lines = demo_lines(ABC);
-    lines[4] = "#placed producer=0 consumer=0".into();
+    lines[5] = "#placed producer=0 consumer=0".into();
     assert!(judged(&lines, 1).problems.is_empty());
 }
 

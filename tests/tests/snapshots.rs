@@ -7,7 +7,7 @@ use std::sync::Arc;
 use abi::Error;
 use common::{LEAF, READ, WRITE, World, page};
 use fake::{Access, Config};
-use mm::{Frames, Region, RegionOptions};
+use mm::{Region, RegionOptions};
 
 /// Pages of the regions here: one that is written, one that is only read, one that nobody touches.
 const WRITTEN: u64 = 0;
@@ -315,7 +315,7 @@ fn the_zero_frame_is_never_written_and_never_counted() {
     let world = World::new(2);
     let region = world.region(4);
     let (a, b) = (world.map(0, &region, WRITE), world.map(1, &region, READ));
-    let zero = Frames::zero_frame(world.memory.machine());
+    let zero = mm::Frames::zero_frame(world.memory.machine());
     let touch = |cpu: usize, va, access| {
         fake::on_cpu(cpu, || {
             fake::touch(&world.memory, &world.spaces[cpu], va, access)

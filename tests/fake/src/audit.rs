@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use abi::RegionKind;
-use mm::{AddressSpace, EntryFlags, Frame, FrameState, Frames, Region};
+use mm::{AddressSpace, Entry, EntryFlags, Frame, FrameState, Frames, Region};
 
 use crate::Memory;
 use crate::machine::lock;
@@ -212,7 +212,17 @@ fn upper(memory: &Memory, root: Frame) -> u64 {
                 let entry = machine.entry(directory, index);
                 let Some(leaf) = entry.frame() else { continue };
                 let meta = machine.meta(leaf);
-                if entry.has(EntryFlags::LARGE) {
+                // What it allows is narrowed by the pages of a table (I14).
+                let both = |entry: Entry| {
+                    entry.has(EntryFlags::WRITABLE) && !entry.has(EntryFlags::NO_EXECUTE)
+                };
+                let is_large = entry.has(EntryFlags::LARGE);
+                let mut pages = (0..512).map(|index| machine.entry(leaf, index));
+                assert!(
+                    !both(entry) || !is_large && !pages.any(both),
+                    "{leaf:?} can be written and executed"
+                );
+                if is_large {
                     assert_eq!(meta.state(), FrameState::Region, "{leaf:?} is attached");
                     let owners = meta.leaf_owners();
                     assert!(owners > 0, "{leaf:?} is attached and nobody's");

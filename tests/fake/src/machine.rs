@@ -266,6 +266,14 @@ impl FakeMachine {
             .store(entry_address(table, page_index(va)), Ordering::Release);
     }
 
+    /// The page-directory entry of a space for an address, as the next walk would find it.
+    pub fn attachment(&self, space: &AddressSpace, va: u64) -> Option<Entry> {
+        let load = |table: Frame, level: u32| self.entry(table, (va >> level) as usize & 511);
+        let pointers = load(space.root(), 39).frame()?;
+        let directory = load(pointers, 30).frame()?;
+        Some(load(directory, 21))
+    }
+
     /// After the load of an entry.
     pub(crate) fn entry_loaded(&self, table: Frame, index: usize) {
         let address = entry_address(table, index);

@@ -43,6 +43,25 @@ macro_rules! for_each_case {
             memory::many_mappings "a thousand mappings come and go";
             memory::nodes "frames come from the node that was asked for, and are counted where they come from elsewhere";
 
+            memory::commit "pages can be filled ahead of time and given back, and read as zeros then";
+            memory::decommit_elsewhere "what one process gives back reads as zeros in another";
+            memory::guard "a mapping with a guard keeps its neighbours away";
+            memory::write_or_execute "no two mappings write and execute a region, and code can be written first";
+
+            snapshots::instant "a snapshot has the bytes of its instant, whichever side writes first";
+            snapshots::chain "snapshots of snapshots and of parts keep their bytes, whatever ends first";
+            snapshots::sealed "a snapshot of a sealed region can be written";
+            snapshots::restore "a program goes back to a snapshot of its own data";
+            snapshots::writer_elsewhere "a snapshot taken while another CPU writes shows one instant";
+            snapshots::by_grant "both sides go on writing after CopyOnWrite, each for itself";
+            snapshots::by_spawn "a child gets a snapshot at its start";
+            snapshots::overcommit "an overcommitted snapshot is lost when memory runs out, and its source is not";
+            snapshots::lost_elsewhere "a process that works on an overcommitted snapshot faults when it is lost";
+            snapshots::reserved "a snapshot that was promised its worst case can be written when memory has run out";
+            snapshots::pins "what is pinned is not copied, moved, given back or destroyed, and pins go with their capability";
+            snapshots::revoke_others "a Move that revokes takes what is below, and is refused for what is above";
+            snapshots::bad_arguments "impossible parts, flags and handles are refused by every call on pages";
+
             capabilities::derive "a derived capability has at most the rights asked for and those of its parent";
             capabilities::drop_and_reuse "a dropped handle is never valid again";
             capabilities::foreign "a handle of another process is worth nothing";

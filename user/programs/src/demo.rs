@@ -18,19 +18,22 @@ pub enum Way {
     Ring,
     /// In a region that both sides have.
     Share,
+    /// In a snapshot of a region, which the sender writes over at once.
+    Copy,
     /// In a region that changes hands.
     Move,
 }
 
 impl Way {
     /// All of them, in the order of the demonstration.
-    pub const ALL: [Way; 3] = [Way::Ring, Way::Share, Way::Move];
+    pub const ALL: [Way; 4] = [Way::Ring, Way::Share, Way::Copy, Way::Move];
 
     /// Its name in the report.
     pub const fn name(self) -> &'static str {
         match self {
             Way::Ring => "ring",
             Way::Share => "share",
+            Way::Copy => "copy",
             Way::Move => "move",
         }
     }

@@ -1,8 +1,8 @@
 //! Regions and their mappings.
 
 use abi::{
-    CachePolicy, Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, RegionInfo, Rights, Token,
-    UserPtr,
+    CachePolicy, Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, RegionInfo, Rights,
+    SnapshotFlags, Token, UserPtr,
 };
 
 use crate::sys;
@@ -78,6 +78,61 @@ impl Region {
         Ok(info)
     }
 
+    /// A region with the bytes that this one has at this instant, all of it. What others write at the
+    /// same time is in it or not, each store for itself; where one CPU stores twice, never the second
+    /// without the first. Costs no copy until either side writes.
+    ///
+    /// Needs READ and DUPLICATE. `NoMemory`: its worst case is not there; with OVERCOMMIT it is
+    /// promised nothing instead, and loses its memory when there is none for a copy: whoever touches
+    /// it then ends by a page fault. `Pinned`, `Unsupported`: it can't be copied.
+    pub fn snapshot(&self, flags: SnapshotFlags) -> Result<Region, Error> {
+        self.snapshot_part(0, 0, flags)
+    }
+
+    /// The same of a part, in units of 2 MiB; a length of 0 stands for the rest.
+    pub fn snapshot_part(
+        &self,
+        offset: u64,
+        len: u64,
+        flags: SnapshotFlags,
+    ) -> Result<Region, Error> {
+        // SAFETY: the call changes no byte, and maps and unmaps nothing.
+        let handle = unsafe { sys::region_snapshot(self.handle, offset, len, flags) }?;
+        Ok(Region { handle })
+    }
+
+    /// Fills pages ahead of their first touch, so that touching them takes no fault for want of a
+    /// frame. Needs WRITE. Units of 4 KiB; a length of 0 stands for the rest.
+    pub fn commit(&self, offset: u64, len: u64) -> Result<(), Error> {
+        // SAFETY: pages that are there stay as they are, and others read as zeros before and after.
+        unsafe { sys::region_commit(self.handle, offset, len) }
+    }
+
+    /// Gives the frames of pages back; they read as zeros afterwards. Needs WRITE. Units of 4 KiB; a
+    /// length of 0 stands for the rest. `Sealed`, `Pinned`: they have to stay.
+    ///
+    /// # Safety
+    /// Nothing that Rust refers to lies in these pages, in any mapping of this process, and no other
+    /// process relies on them.
+    pub unsafe fn decommit(&self, offset: u64, len: u64) -> Result<(), Error> {
+        // SAFETY: the caller's.
+        unsafe { sys::region_decommit(self.handle, offset, len) }
+    }
+
+    /// Makes every page present and keeps the frames where they are, until [`unpin`](Region::unpin)
+    /// or until this capability is gone: the region can't be copied, moved or destroyed meanwhile.
+    /// Needs MAP. Pins are counted.
+    pub fn pin(&self) -> Result<(), Error> {
+        // SAFETY: the call changes no byte, and maps and unmaps nothing.
+        unsafe { sys::region_pin(self.handle) }
+    }
+
+    /// Takes one pin of this capability back. `NotFound`: it has none.
+    pub fn unpin(&self) -> Result<(), Error> {
+        // SAFETY: as above.
+        unsafe { sys::region_unpin(self.handle) }
+    }
+
     /// Takes writing away from everybody for good.
     ///
     /// # Safety
@@ -92,6 +147,19 @@ impl Region {
     pub fn share(&self, via: Handle, rights: Rights) -> Result<Token, Error> {
         // SAFETY: this process keeps what it has.
         unsafe { sys::grant(self.handle, via, Mode::Share, rights, GrantFlags::empty()) }
+    }
+
+    /// Offers a snapshot of it, as it is at this instant, to the process at the other end of `via`.
+    /// Both sides may write, and neither sees what the other writes. The receiver can do what
+    /// `rights` say, of all rights to a region. Errors as for [`snapshot`](Region::snapshot).
+    pub fn copy(&self, via: Handle, rights: Rights, flags: SnapshotFlags) -> Result<Token, Error> {
+        let mut grant = GrantFlags::empty();
+        grant.set(
+            GrantFlags::OVERCOMMIT,
+            flags.contains(SnapshotFlags::OVERCOMMIT),
+        );
+        // SAFETY: this process keeps what it has.
+        unsafe { sys::grant(self.handle, via, Mode::CopyOnWrite, rights, grant) }
     }
 
     /// Gives it to the process at the other end of `via`. Pass every mapping that this process has

@@ -31,7 +31,7 @@ fn run(env: &Env) -> u8 {
         }
         match expected {
             Way::Ring => receive_by_ring(&mut receiver, &announcement),
-            Way::Share | Way::Move => receive_region(via, expected, &announcement),
+            Way::Share | Way::Copy | Way::Move => receive_region(via, expected, &announcement),
         }
         expect!(sender.send(DONE, FOREVER), "consumer: answering");
     }
@@ -81,7 +81,8 @@ fn receive_region(via: Handle, way: Way, announcement: &Announcement) {
     );
     let end = counters();
     let len = announcement.len.min(mapping.len()) as usize;
-    // SAFETY: the producer writes only before it grants, and waits for the answer before it goes on.
+    // SAFETY: the producer writes what it shares or moves only before it grants, and waits for the
+    // answer before it goes on; a snapshot is this process's alone.
     let bytes = unsafe { mapping.as_slice(len) };
     report(way, announcement, end, bytes);
 }

@@ -7,7 +7,9 @@
 
 use programs::demo::{ANNOUNCEMENT, Announcement, CHUNK, DONE, PRODUCER_VA, Way};
 use programs::expect;
-use rt::{Env, FOREVER, Handle, MapFlags, Mapping, Receiver, Region, Rights, Sender};
+use rt::{
+    Env, FOREVER, Handle, MapFlags, Mapping, Receiver, Region, Rights, Sender, SnapshotFlags,
+};
 
 rt::entry!(run);
 
@@ -46,11 +48,22 @@ fn run(env: &Env) -> u8 {
 
     link.send_by_ring(file);
 
-    let (region, mapping) = filled_region(file);
+    let (region, mut mapping) = filled_region(file);
     let start = Start::now();
     let token = expect!(region.share(via, GRANTED), "producer: Share");
     link.announce(Way::Share, token.bits(), len, start);
     link.wait_until_done();
+
+    let start = Start::now();
+    let copied = region.copy(via, GRANTED, SnapshotFlags::empty());
+    let token = expect!(copied, "producer: CopyOnWrite");
+    let granted = Start::now();
+    // The receiver has not even heard of it, and must not see any of this.
+    fill(&mut mapping, file, |byte| !byte);
+    let start = start.without(&granted, &Start::now());
+    link.announce(Way::Copy, token.bits(), len, start);
+    link.wait_until_done();
+    fill(&mut mapping, file, |byte| byte);
 
     let start = Start::now();
     let moved = mapping.address();
@@ -78,11 +91,19 @@ fn filled_region(file: &[u8]) -> (Region, Mapping) {
         region.map_at(PRODUCER_VA, access, MapFlags::FIXED),
         "producer: mapping its region"
     );
-    // SAFETY: nobody else has the region yet.
-    if let Some(bytes) = unsafe { mapping.as_mut_slice(file.len()) } {
-        bytes.copy_from_slice(file);
-    }
+    fill(&mut mapping, file, |byte| byte);
     (region, mapping)
+}
+
+/// Writes the bytes of the file, changed in this way, while nobody else has the region.
+fn fill(mapping: &mut Mapping, file: &[u8], change: impl Fn(u8) -> u8) {
+    // SAFETY: the consumer has not got the region yet, or has answered and given it back; its
+    // snapshots are other memory.
+    if let Some(bytes) = unsafe { mapping.as_mut_slice(file.len()) } {
+        for (to, from) in bytes.iter_mut().zip(file) {
+            *to = change(*from);
+        }
+    }
 }
 
 /// The counters when a way begins.
@@ -97,6 +118,14 @@ impl Start {
         Start {
             entries: info.syscalls + info.faults,
             instructions: info.instructions,
+        }
+    }
+
+    /// As if what was counted from one moment to another had not been.
+    fn without(self, from: &Start, to: &Start) -> Start {
+        Start {
+            entries: self.entries + to.entries - from.entries,
+            instructions: self.instructions + to.instructions - from.instructions,
         }
     }
 }

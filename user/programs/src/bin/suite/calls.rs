@@ -4,7 +4,10 @@
 //! it by [`poke`] alone. Where an access is not allowed, the process ends, and that is the test.
 
 use abi::{CapInfo, RegionInfo, RingEnds, RingGeometry, UserPtr};
-use rt::{CachePolicy, Error, Handle, MapFlags, RegionFlags, Rights, Token, sys};
+use rt::{
+    CachePolicy, Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, Rights, SnapshotFlags,
+    Token, sys,
+};
 
 /// Reads a word.
 pub fn peek(address: u64) -> u64 {
@@ -53,6 +56,12 @@ wrap! {
     protect(address: u64, rights: Rights) -> ();
     region_seal(region: Handle) -> ();
     region_destroy(region: Handle) -> ();
+    region_commit(region: Handle, offset: u64, len: u64) -> ();
+    region_decommit(region: Handle, offset: u64, len: u64) -> ();
+    region_snapshot(region: Handle, offset: u64, len: u64, flags: SnapshotFlags) -> Handle;
+    region_pin(region: Handle) -> ();
+    region_unpin(region: Handle) -> ();
+    grant(handle: Handle, via: Handle, mode: Mode, rights: Rights, flags: GrantFlags) -> Token;
     resource_part(resource: Handle, address: u64, len: u64) -> Handle;
     region_device(resource: Handle, address: u64, len: u64, policy: CachePolicy) -> Handle;
     image_create(region: Handle, offset: u64, len: u64) -> Handle;

@@ -18,6 +18,7 @@ mod images;
 mod memory;
 mod processes;
 mod rings;
+mod snapshots;
 mod system;
 mod transfers;
 
@@ -112,6 +113,7 @@ fn child(role: &str, env: &Env) -> u8 {
         capabilities::child,
         devices::child,
         transfers::child,
+        snapshots::child,
         rings::child,
         processes::child,
     ];

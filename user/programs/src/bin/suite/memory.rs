@@ -3,6 +3,7 @@
 mod elsewhere;
 mod limits;
 mod nodes;
+mod pages;
 
 use abi::limits::{LEAF_SIZE, MAX_REGION, USER_END};
 use rt::{Env, Error, Handle, MapFlags, Process, RegionFlags, Rights};
@@ -10,6 +11,7 @@ use rt::{Env, Error, Handle, MapFlags, Process, RegionFlags, Rights};
 pub use elsewhere::{destroy_elsewhere, seal_elsewhere, worker, worker_faults};
 pub use limits::{exhaustion, many_mappings};
 pub use nodes::nodes;
+pub use pages::{commit, decommit_elsewhere, guard, write_or_execute};
 
 use crate::Case;
 use crate::calls::{
@@ -330,6 +332,16 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             let flag = map_all(env.handle(1), READ_WRITE);
             for count in 1.. {
                 let _ = peek(start);
+                poke(flag + 8, count);
+                poke(flag, start);
+                core::hint::spin_loop();
+            }
+        }
+        "watch_word" => {
+            let start = map_all(env.handle(0), Rights::READ);
+            let flag = map_all(env.handle(1), READ_WRITE);
+            for count in 1.. {
+                poke(flag + 16, peek(start));
                 poke(flag + 8, count);
                 poke(flag, start);
                 core::hint::spin_loop();
