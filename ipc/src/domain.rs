@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 use core::sync::atomic::AtomicU32;
 
 use abi::{CapInfo, Error, Handle, ObjectKind, Rights};
-use mm::AddressSpace;
 use mm::lock::{Lock, Rank};
+use mm::{Account, AddressSpace};
 
 use crate::table::Table;
 use crate::{Capability, Ipc, Node, Payload, Platform};
@@ -38,6 +38,11 @@ impl<P: Platform> Domain<P> {
         &self.space
     }
 
+    /// Who pays for what it makes.
+    pub fn account(&self) -> &Arc<Account> {
+        self.space.account()
+    }
+
     /// How many handles it has.
     pub fn handle_count(&self) -> usize {
         self.table.lock().len()
@@ -61,9 +66,14 @@ impl<P: Platform> Domain<P> {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// A domain without mappings and handles, whose mappings will cluster from `base` on.
-    pub fn create_domain(&self, base: u64) -> Result<Arc<Domain<P>>, Error> {
-        let space = self.memory.create_space(base)?;
+    /// A domain without mappings and handles, whose mappings will cluster from `base` on. `account`
+    /// pays for it and for all that it makes. `Quota`, `NoMemory`: there is none then.
+    pub fn create_domain(
+        &self,
+        account: &Arc<Account>,
+        base: u64,
+    ) -> Result<Arc<Domain<P>>, Error> {
+        let space = self.memory.create_space(account, base)?;
         let domain = Arc::new(Domain {
             koid: space.koid(),
             space,
@@ -112,7 +122,7 @@ impl<P: Platform> Ipc<P> {
         payload: Payload<P>,
         rights: Rights,
     ) -> Result<Handle, Error> {
-        let node = self.create_object(payload, rights, domain.koid);
+        let node = self.create_object(domain.account(), payload, rights, domain.koid)?;
         let installed = self.install(domain, node.clone());
         if installed.is_err() {
             node.drop_holder();
@@ -121,7 +131,7 @@ impl<P: Platform> Ipc<P> {
         installed
     }
 
-    /// Makes a capability below another with at most `rights`.
+    /// Makes a capability below another with at most `rights`, for which the domain pays.
     pub fn derive(
         &self,
         domain: &Domain<P>,
@@ -138,7 +148,7 @@ impl<P: Platform> Ipc<P> {
         let node = {
             let mut lineage = source.object().lineage.lock();
             source.check_allowed(domain.koid, Rights::DUPLICATE)?;
-            lineage.derive(source, rights, domain.koid)?
+            lineage.derive(source, rights, domain.koid, domain.account())?
         };
         Ok(table.insert(node))
     }

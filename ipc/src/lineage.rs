@@ -7,9 +7,10 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use abi::limits::MAX_NODES;
-use abi::{Error, Rights};
+use abi::{Error, Rights, cost};
+use mm::{Account, RecordCharge};
 
-use crate::chunks::Chunks;
+use crate::chunks::{BLOCK, Chunks};
 use crate::node::{Branch, NONE, Node, NodeState, PENDING};
 use crate::{Object, Platform};
 
@@ -70,31 +71,40 @@ impl<P: Platform> Lineage<P> {
         }
     }
 
-    /// The first node.
+    /// The first node. What is charged is for the object too.
     pub(crate) fn add_root(
         &mut self,
         object: &Arc<Object<P>>,
         rights: Rights,
         holder: u64,
+        charge: RecordCharge,
     ) -> Node<P> {
-        let node = Node::new(object, rights, holder, ROOT, NONE, None);
+        const {
+            // Two places in a table or in the grants, as the vectors may be half empty.
+            assert!((Node::<P>::RECORD + 2 * 32) as u64 <= cost::CAPABILITY);
+            let places = BLOCK * size_of::<Slot<P>>();
+            assert!((size_of::<Object<P>>() + places + 64) as u64 <= cost::OBJECT);
+        }
+        let node = Node::new(object, rights, holder, ROOT, NONE, None, charge);
         self.root = Some(node.clone());
         self.live += 1;
         node
     }
 
-    /// A node below `parent`, which is live, with at most its rights. `Limit`: the object has
-    /// [`MAX_NODES`].
+    /// A node below `parent`, which is live, with at most its rights; `payer` pays for it. `Limit`:
+    /// the object has [`MAX_NODES`]; `Quota`.
     #[inline(always)]
     pub(crate) fn derive(
         &mut self,
         parent: &Branch<P>,
         rights: Rights,
         holder: u64,
+        payer: &Arc<Account>,
     ) -> Result<Node<P>, Error> {
         if self.live >= MAX_NODES {
             return Err(Error::Limit);
         }
+        let charge = payer.charge_record(cost::CAPABILITY)?;
         let place = match self.free {
             NONE => self.add_place()?,
             place => place as usize,
@@ -102,7 +112,8 @@ impl<P: Platform> Lineage<P> {
         let index = place as u32 + 1;
         let next = parent.first_child.get();
         let rights = rights & parent.rights();
-        let node = Node::new(parent.object(), rights, holder, index, parent.index, next);
+        let object = parent.object();
+        let node = Node::new(object, rights, holder, index, parent.index, next, charge);
         if let Some(next) = next.and_then(|next| self.node(next)) {
             next.previous.set(Some(index));
         }

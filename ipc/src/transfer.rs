@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 
+use mm::Prepared;
 use mm::lock::Guard;
 
 use crate::node::{NodeState, PENDING};
@@ -38,6 +39,13 @@ enum Source {
     Copied,
 }
 
+/// What a receiver will pay for, set aside in its account.
+pub(crate) struct Bill {
+    node: Prepared,
+    /// A region goes with its first capability, and so does its charge.
+    region: Option<Prepared>,
+}
+
 impl<P: Platform> Offer<P> {
     /// How it is handed over.
     pub fn mode(&self) -> Mode {
@@ -61,7 +69,8 @@ impl<P: Platform> Ipc<P> {
     /// is missing; `Shared`: a Move of memory that another capability gives access to, or one that
     /// would leave a capability derived from it with more rights than it; `Pinned`: memory that has to
     /// stay where it is; `Invalid`: a flag that says nothing about this mode. Of `rights`, those that
-    /// the capability has not are not given; a snapshot may always be written.
+    /// the capability has not are not given; a snapshot may always be written. Until it is
+    /// delivered, the sender pays.
     pub fn begin(
         &self,
         sender: &Arc<Domain<P>>,
@@ -89,14 +98,15 @@ impl<P: Platform> Ipc<P> {
         if mode == Mode::CopyOnWrite {
             let overcommit = flags.contains(GrantFlags::OVERCOMMIT);
             let (snapshot, all) = self.snapshot_of(sender, handle, needed, 0, 0, overcommit)?;
-            let node = self.create_object(Payload::Region(snapshot), all & rights, PENDING);
+            let payload = Payload::Region(snapshot);
+            let node = self.create_object(sender.account(), payload, all & rights, PENDING)?;
             return Ok(offer(node, Source::Copied));
         }
         let node = sender.look_up(handle, None, needed)?.node;
         if mode == Mode::Share {
             let mut lineage = node.object().lineage.lock();
             node.check_held(sender.koid())?;
-            let derived = lineage.derive(&node, rights, PENDING)?;
+            let derived = lineage.derive(&node, rights, PENDING, sender.account())?;
             return Ok(offer(derived, Source::Shared));
         }
         let rights = self.begin_move(sender, &node, rights, flags)?;
@@ -157,11 +167,28 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Gives what was offered to `receiver`, whose table is locked and prepared for it. `Revoked`:
-    /// it was revoked on the way, and nothing is left of it.
+    /// Makes sure that `receiver` can pay for what it is about to be given. `Quota`: its account
+    /// does not cover it.
+    pub(crate) fn prepare_bill(&self, node: &Node<P>, receiver: &Domain<P>) -> Result<Bill, Error> {
+        let payer = receiver.account();
+        let region = match node.object().payload() {
+            Payload::Region(region) | Payload::Image(region, _) if node.is_root() => {
+                Some(region.prepare_charge(payer)?)
+            }
+            _ => None,
+        };
+        Ok(Bill {
+            node: node.prepare_charge(payer)?,
+            region,
+        })
+    }
+
+    /// Gives what was offered to `receiver`, whose table is locked and prepared for it, and who pays
+    /// from now on. `Revoked`: it was revoked on the way, and nothing is left of it.
     pub(crate) fn deliver(
         &self,
         offer: Offer<P>,
+        bill: Bill,
         receiver: &Domain<P>,
         mut table: Guard<'_, Table<P>>,
     ) -> Result<Handle, Error> {
@@ -178,6 +205,10 @@ impl<P: Platform> Ipc<P> {
             }
             offer.node.set_holder(receiver.koid());
             offer.node.set_state(NodeState::Live);
+        }
+        offer.node.hand_over_charge(bill.node);
+        if let (Some(region), Some(prepared)) = (offer.node.object().region(), bill.region) {
+            region.hand_over_charge(prepared);
         }
         if let Payload::RingEnd(ring, end) = offer.node.object().payload() {
             ring.set_holder(*end, receiver.koid());
@@ -202,14 +233,21 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         // Withdrawing takes the sender's table, so the receiver's is not held meanwhile.
         let prepared = receiver.table.lock().prepare(offers.len());
-        if let Err(error) = prepared {
-            offers.into_iter().for_each(|offer| self.withdraw(offer));
-            return Err(error);
-        }
-        for offer in offers {
+        let bills = prepared.and_then(|()| {
+            let bill = |offer: &Offer<P>| self.prepare_bill(&offer.node, receiver);
+            offers.iter().map(bill).collect::<Result<Vec<_>, Error>>()
+        });
+        let bills = match bills {
+            Ok(bills) => bills,
+            Err(error) => {
+                offers.into_iter().for_each(|offer| self.withdraw(offer));
+                return Err(error);
+            }
+        };
+        for (offer, bill) in offers.into_iter().zip(bills) {
             // One that was revoked on the way is a handle that names nothing.
             each(
-                self.deliver(offer, receiver, receiver.table.lock())
+                self.deliver(offer, bill, receiver, receiver.table.lock())
                     .unwrap_or(Handle::NONE),
             );
         }

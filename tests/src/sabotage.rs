@@ -141,6 +141,14 @@ pub const ENTRIES: &[Entry] = &[
         kind: Kind::Host,
     },
     Entry {
+        name: "quota_not_returned",
+        takes_away: "the return of what an account was charged with",
+        package: "handover-tests",
+        file: "quotas",
+        test: "thousands_of_tiny_regions_end_with_the_quota_and_come_back",
+        kind: Kind::Host,
+    },
+    Entry {
         name: "generation_not_bumped",
         takes_away: "the new generation of a reused slot",
         package: "handover-tests",

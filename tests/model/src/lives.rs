@@ -7,7 +7,7 @@ use fake::FakeProcess;
 use ipc::Payload;
 
 use crate::subject::{Domain, Subject};
-use crate::{BASE, CPUS, PROCESSES};
+use crate::{CPUS, PROCESSES};
 
 impl Subject {
     /// A handle by which one process knows another.
@@ -49,7 +49,7 @@ impl Subject {
 
     /// A new process in a place, which nobody knows yet.
     pub(crate) fn start(&mut self, place: usize) -> Result<(), Error> {
-        self.domains[place] = self.ipc.create_domain(BASE)?;
+        self.domains[place] = self.create_domain()?;
         self.ended[place] = false;
         self.handles[place] = Default::default();
         self.mappings[place] = Default::default();

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use abi::limits::{LEAF_SIZE, PAGE_SIZE};
-use abi::{Error, Handle, MapFlags, Rights, Token};
+use abi::{Error, Handle, MapFlags, Resources, Rights, Token};
 use fake::{Access, Config, FakeMachine, Memory};
 use ipc::Ipc;
+use mm::Account;
 
 use crate::spec::WORDS;
 use crate::{BASE, CPUS, PROCESSES, Place, REGISTERS, Step, TOKENS};
@@ -71,10 +72,7 @@ impl Subject {
             tokens: Default::default(),
         };
         for _ in 0..PROCESSES {
-            let domain = subject
-                .ipc
-                .create_domain(BASE)
-                .expect("it is a new machine");
+            let domain = subject.create_domain().expect("it is a new machine");
             subject.domains.push(domain);
         }
         for place in 0..PROCESSES {
@@ -85,6 +83,12 @@ impl Subject {
             subject.run_on(place, Some(place));
         }
         subject
+    }
+
+    /// A domain with an account of its own, which has no limits.
+    pub(crate) fn create_domain(&self) -> Result<Arc<Domain>, Error> {
+        let account = Account::below(self.memory().account(), Resources::NONE)?;
+        self.ipc.create_domain(&account, BASE)
     }
 
     /// Its memory.
