@@ -33,7 +33,7 @@ fn commit_fills_what_is_missing_and_does_nothing_twice() {
     // The last page may be named by the bytes that it has.
     let odd = world
         .memory
-        .create_region(memory.account(), 4096 + 5, RegionOptions::default())
+        .create_region(world.memory.account(), 4096 + 5, RegionOptions::default())
         .unwrap();
     world.memory.commit(&odd, 4096, 5).unwrap();
     assert_eq!(odd.present_pages(), 1);
