@@ -234,9 +234,17 @@ impl<P: Platform> Ipc<P> {
             genuine == token && addressee == receiver.koid() && offer.sender.koid() == grantor
         };
         let offered = self.grants.lock().look_up(token.index(), genuine);
-        let bill = self.prepare_bill(&offered.ok_or(Error::NotFound)?, receiver)?;
+        let offered = offered.ok_or(Error::NotFound)?;
+        let bill = self.bill(&offered, receiver)?;
         let offer = self.grants.lock().take(token.index(), genuine);
-        self.deliver(offer.ok_or(Error::NotFound)?, bill, receiver, table)
+        match offer {
+            Some(offer) => self.deliver(offer, bill, receiver, table),
+            // It was withdrawn in this moment.
+            None => {
+                self.withdraw_bill(bill, &offered, receiver);
+                Err(Error::NotFound)
+            }
+        }
     }
 
     /// Withdraws a grant of `sender` that was not accepted. The handle of what was moved works again;

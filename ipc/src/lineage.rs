@@ -159,8 +159,11 @@ impl<P: Platform> Lineage<P> {
         // So that whoever releases it once more finds nothing to do.
         node.set_state(NodeState::Dead);
         match self.unlink(node.index) {
-            Some(parent) if self.node(parent).is_some_and(Node::is_kept) => false,
-            Some(parent) => self.release_from(parent),
+            Some(parent) if parent.is_kept() => false,
+            Some(parent) => {
+                let index = parent.index;
+                self.release_from(index)
+            }
             None => self.live == 0,
         }
     }
@@ -184,7 +187,7 @@ impl<P: Platform> Lineage<P> {
                 return false;
             };
             node.set_state(NodeState::Dead);
-            next = self.unlink(index);
+            next = self.unlink(index).map(|parent| parent.index);
         }
         self.live == 0
     }
@@ -272,7 +275,7 @@ impl<P: Platform> Lineage<P> {
 
     /// Takes a node without children out of the tree and returns its parent.
     #[inline(always)]
-    fn unlink(&mut self, index: u32) -> Option<u32> {
+    fn unlink(&mut self, index: u32) -> Option<&Node<P>> {
         let node = match index.checked_sub(1) {
             None => self.root.take()?,
             Some(place) => {
@@ -288,12 +291,17 @@ impl<P: Platform> Lineage<P> {
         if let Some(next) = next.and_then(|next| self.node(next)) {
             next.previous.set(previous);
         }
-        if let Some(previous) = previous.and_then(|previous| self.node(previous)) {
-            previous.next.set(next);
-        } else if let Some(parent) = self.node(node.parent) {
-            parent.first_child.set(next);
+        let parent = self.node(node.parent);
+        match (previous, parent) {
+            (None, Some(parent)) => parent.first_child.set(next),
+            (None, None) => {}
+            (Some(previous), _) => {
+                if let Some(previous) = self.node(previous) {
+                    previous.next.set(next);
+                }
+            }
         }
-        (node.parent != NONE).then_some(node.parent)
+        parent
     }
 
     #[inline(always)]

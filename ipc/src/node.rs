@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use abi::{Error, Rights};
 use mm::lock::{Lock, Rank};
-use mm::{Account, Permit, Prepared, RecordCharge};
+use mm::{Account, Permit, RecordCharge};
 
 use crate::{Object, Platform};
 
@@ -157,9 +157,14 @@ impl<P: Platform> Branch<P> {
         self.parent == NONE
     }
 
-    /// Makes sure that another account could pay for it.
-    pub(crate) fn prepare_charge(&self, payer: &Arc<Account>) -> Result<Prepared, Error> {
-        self.charge.lock().prepare(payer)
+    /// Makes another account pay for it; see [`RecordCharge::hand_over`].
+    pub(crate) fn hand_over_charge(&self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
+        self.charge.lock().hand_over(payer)
+    }
+
+    /// Undoes that; see [`RecordCharge::hand_back`].
+    pub(crate) fn hand_back_charge(&self, payer: &Arc<Account>, to: Arc<Account>) {
+        self.charge.lock().hand_back(payer, to);
     }
 
     /// Charges whoever pays for it with more bytes.
@@ -169,10 +174,6 @@ impl<P: Platform> Branch<P> {
 
     pub(crate) fn release_charge(&self, part: u64) {
         self.charge.lock().release(part);
-    }
-
-    pub(crate) fn hand_over_charge(&self, prepared: Prepared) {
-        self.charge.lock().hand_over(prepared);
     }
 
     pub(crate) fn state(&self) -> NodeState {

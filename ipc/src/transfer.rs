@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 
 use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 
-use mm::Prepared;
 use mm::lock::Guard;
+use mm::{Account, Region};
 
 use crate::node::{NodeState, PENDING};
 use crate::table::Table;
@@ -39,11 +39,11 @@ enum Source {
     Copied,
 }
 
-/// What a receiver will pay for, set aside in its account.
+/// Who paid for what a receiver pays for now.
 pub(crate) struct Bill {
-    node: Prepared,
+    node: Arc<Account>,
     /// A region goes with its first capability, and so does its charge.
-    region: Option<Prepared>,
+    region: Option<Arc<Account>>,
 }
 
 impl<P: Platform> Offer<P> {
@@ -167,20 +167,31 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Makes sure that `receiver` can pay for what it is about to be given. `Quota`: its account
-    /// does not cover it.
-    pub(crate) fn prepare_bill(&self, node: &Node<P>, receiver: &Domain<P>) -> Result<Bill, Error> {
+    /// Makes `receiver` pay for what it is about to be given. `Quota`: its account does not cover it,
+    /// and nothing has changed.
+    pub(crate) fn bill(&self, node: &Node<P>, receiver: &Domain<P>) -> Result<Bill, Error> {
         let payer = receiver.account();
-        let region = match node.object().payload() {
-            Payload::Region(region) | Payload::Image(region, _) if node.is_root() => {
-                Some(region.prepare_charge(payer)?)
+        let before = node.hand_over_charge(payer)?;
+        let region = region_that_goes_with(node).map(|region| region.hand_over_charge(payer));
+        match region.transpose() {
+            Ok(region) => Ok(Bill {
+                node: before,
+                region,
+            }),
+            Err(error) => {
+                node.hand_back_charge(payer, before);
+                Err(error)
             }
-            _ => None,
-        };
-        Ok(Bill {
-            node: node.prepare_charge(payer)?,
-            region,
-        })
+        }
+    }
+
+    /// Makes those pay again who did, since `receiver` was given nothing.
+    pub(crate) fn withdraw_bill(&self, bill: Bill, node: &Node<P>, receiver: &Domain<P>) {
+        let payer = receiver.account();
+        node.hand_back_charge(payer, bill.node);
+        if let (Some(region), Some(before)) = (region_that_goes_with(node), bill.region) {
+            region.hand_back_charge(payer, before);
+        }
     }
 
     /// Gives what was offered to `receiver`, whose table is locked and prepared for it, and who pays
@@ -201,14 +212,11 @@ impl<P: Platform> Ipc<P> {
         {
             let _lineage = offer.node.object().lineage.lock();
             if offer.node.state() == NodeState::Dead {
+                self.withdraw_bill(bill, &offer.node, receiver);
                 return Err(Error::Revoked);
             }
             offer.node.set_holder(receiver.koid());
             offer.node.set_state(NodeState::Live);
-        }
-        offer.node.hand_over_charge(bill.node);
-        if let (Some(region), Some(prepared)) = (offer.node.object().region(), bill.region) {
-            region.hand_over_charge(prepared);
         }
         if let Payload::RingEnd(ring, end) = offer.node.object().payload() {
             ring.set_holder(*end, receiver.koid());
@@ -233,17 +241,20 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         // Withdrawing takes the sender's table, so the receiver's is not held meanwhile.
         let prepared = receiver.table.lock().prepare(offers.len());
-        let bills = prepared.and_then(|()| {
-            let bill = |offer: &Offer<P>| self.prepare_bill(&offer.node, receiver);
-            offers.iter().map(bill).collect::<Result<Vec<_>, Error>>()
+        let mut bills = Vec::new();
+        let billed = prepared.and_then(|()| {
+            offers.iter().try_for_each(|offer| {
+                bills.push(self.bill(&offer.node, receiver)?);
+                Ok(())
+            })
         });
-        let bills = match bills {
-            Ok(bills) => bills,
-            Err(error) => {
-                offers.into_iter().for_each(|offer| self.withdraw(offer));
-                return Err(error);
+        if let Err(error) = billed {
+            for (offer, bill) in offers.iter().zip(bills) {
+                self.withdraw_bill(bill, &offer.node, receiver);
             }
-        };
+            offers.into_iter().for_each(|offer| self.withdraw(offer));
+            return Err(error);
+        }
         for (offer, bill) in offers.into_iter().zip(bills) {
             // One that was revoked on the way is a handle that names nothing.
             each(
@@ -287,5 +298,13 @@ impl<P: Platform> Ipc<P> {
             node.drop_holder();
         }
         self.release(node);
+    }
+}
+
+/// The region whose charge goes with a node: that of the object that it is the first node of.
+fn region_that_goes_with<P: Platform>(node: &Node<P>) -> Option<&Arc<Region>> {
+    match node.object().payload() {
+        Payload::Region(region) | Payload::Image(region, _) if node.is_root() => Some(region),
+        _ => None,
     }
 }

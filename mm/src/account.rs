@@ -10,8 +10,8 @@
 //! have fitted a moment later.
 
 use alloc::sync::Arc;
-use core::fmt;
 use core::sync::atomic::{AtomicI64, Ordering};
+use core::{fmt, mem, ptr};
 
 use abi::limits::MAX_ACCOUNT_DEPTH;
 use abi::{Error, Resources};
@@ -43,7 +43,7 @@ pub struct Account {
     depth: u32,
     quota: Resources,
     /// What is left of each kind. Below nothing for a moment while a charge is being refused, and
-    /// when one that was handed over had grown meanwhile.
+    /// when one had to be handed back.
     room: [AtomicI64; KINDS],
 }
 
@@ -111,36 +111,50 @@ impl Account {
     /// [`subtract_bytes`]: Account::subtract_bytes
     #[inline(always)]
     pub(crate) fn add_bytes(&self, bytes: u64) -> Result<(), Error> {
+        self.add_bytes_below(bytes, ptr::null())
+    }
+
+    /// The same on the way to `end`.
+    #[inline(always)]
+    fn add_bytes_below(&self, bytes: u64, end: *const Account) -> Result<(), Error> {
         debug_assert!(bytes <= MOST_AT_ONCE);
         let less = -(bytes as i64);
-        let mut account = self;
-        loop {
-            let room = &account.room[BYTES];
+        let mut next = Some(self);
+        while let Some(account) = next.filter(|account| !ptr::eq(*account, end)) {
             // In this form it is one instruction, and one that looks at the sign.
+            let room = &account.room[BYTES];
             if room.fetch_add(less, Ordering::Relaxed).wrapping_add(less) < 0 {
                 return Err(self.refuse_bytes(bytes, account));
             }
-            match &account.parent {
-                Some(parent) => account = parent,
-                None => return Ok(()),
-            }
+            next = account.parent.as_deref();
         }
+        Ok(())
     }
 
     /// Returns bytes that were charged.
     #[inline(always)]
     pub(crate) fn subtract_bytes(&self, bytes: u64) {
-        if cfg!(sabotage = "quota_not_returned") {
-            return;
+        if !cfg!(sabotage = "quota_not_returned") {
+            self.subtract_bytes_below(bytes, ptr::null());
         }
-        let mut account = self;
-        loop {
+    }
+
+    #[inline(always)]
+    fn subtract_bytes_below(&self, bytes: u64, end: *const Account) {
+        let mut next = Some(self);
+        while let Some(account) = next.filter(|account| !ptr::eq(*account, end)) {
             account.room[BYTES].fetch_add(bytes as i64, Ordering::Relaxed);
-            match &account.parent {
-                Some(parent) => account = parent,
-                None => return,
-            }
+            next = account.parent.as_deref();
         }
+    }
+
+    /// Moves an amount from one account to another, whatever that covers.
+    fn force(from: &Account, to: &Account, amount: &Resources) {
+        let common = Account::common(from, to);
+        for account in to.chain(common) {
+            account.add_here(amount);
+        }
+        from.subtract(amount, common);
     }
 
     /// Takes back what was charged up to the account that refused it.
@@ -283,16 +297,22 @@ impl Charge {
         self.account.give_back(&resources(part));
     }
 
-    /// Makes sure that another account could take it over, and sets so much aside there. `Quota`:
-    /// it could not, and nothing has changed. Accounts above both are not charged twice.
-    pub fn prepare(&self, payer: &Arc<Account>) -> Result<Prepared, Error> {
-        Prepared::new(&self.account, payer, self.amount)
+    /// Makes another account pay for it and returns the one that did. `Quota`: that does not cover it,
+    /// and nothing has changed. Accounts above both are not charged twice.
+    pub fn hand_over(&mut self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
+        let common = Account::common(&self.account, payer);
+        payer.add(&self.amount, common)?;
+        self.account.subtract(&self.amount, common);
+        Ok(mem::replace(&mut self.account, payer.clone()))
     }
 
-    /// Makes the account pay that this was prepared for. Can't fail, even if the charge has changed
-    /// since: what it has grown by is then not held against the limits.
-    pub fn hand_over(&mut self, prepared: Prepared) {
-        self.account = prepared.carry_out(&self.account, self.amount);
+    /// Undoes that `payer` took it over from an account, unless another pays for it by now. Can't fail:
+    /// what somebody else was charged with meanwhile does not count against it.
+    pub fn hand_back(&mut self, payer: &Arc<Account>, to: Arc<Account>) {
+        if Arc::ptr_eq(&self.account, payer) {
+            Account::force(payer, &to, &self.amount);
+            self.account = to;
+        }
     }
 }
 
@@ -325,14 +345,22 @@ impl RecordCharge {
         self.account.subtract_bytes(part);
     }
 
-    /// As [`Charge::prepare`].
-    pub fn prepare(&self, payer: &Arc<Account>) -> Result<Prepared, Error> {
-        Prepared::new(&self.account, payer, Resources::bytes(self.bytes))
+    /// As [`Charge::hand_over`].
+    #[inline]
+    pub fn hand_over(&mut self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
+        let common = Account::common(&self.account, payer);
+        let end = common.map_or(ptr::null(), ptr::from_ref);
+        payer.add_bytes_below(self.bytes, end)?;
+        self.account.subtract_bytes_below(self.bytes, end);
+        Ok(mem::replace(&mut self.account, payer.clone()))
     }
 
-    /// As [`Charge::hand_over`].
-    pub fn hand_over(&mut self, prepared: Prepared) {
-        self.account = prepared.carry_out(&self.account, Resources::bytes(self.bytes));
+    /// As [`Charge::hand_back`].
+    pub fn hand_back(&mut self, payer: &Arc<Account>, to: Arc<Account>) {
+        if Arc::ptr_eq(&self.account, payer) {
+            Account::force(payer, &to, &Resources::bytes(self.bytes));
+            self.account = to;
+        }
     }
 }
 
@@ -340,51 +368,5 @@ impl Drop for RecordCharge {
     #[inline(always)]
     fn drop(&mut self) {
         self.account.subtract_bytes(self.bytes);
-    }
-}
-
-/// An amount set aside for a charge that is about to change hands; returned when it does not.
-#[derive(Debug)]
-#[must_use = "what is set aside is returned when this is dropped"]
-pub struct Prepared {
-    from: Arc<Account>,
-    to: Arc<Account>,
-    amount: Resources,
-}
-
-impl Prepared {
-    fn new(from: &Arc<Account>, to: &Arc<Account>, amount: Resources) -> Result<Prepared, Error> {
-        to.add(&amount, Account::common(from, to))?;
-        Ok(Prepared {
-            from: from.clone(),
-            to: to.clone(),
-            amount,
-        })
-    }
-
-    /// Makes the amount that `payer` pays one that the account pays which this was prepared for,
-    /// and returns that.
-    fn carry_out(mut self, payer: &Arc<Account>, amount: Resources) -> Arc<Account> {
-        let to = self.to.clone();
-        let common = Account::common(payer, &to);
-        if Arc::ptr_eq(payer, &self.from) && amount == self.amount {
-            // What was set aside is what is paid from now on.
-            self.amount = Resources::NONE;
-        } else {
-            for account in to.chain(common) {
-                account.add_here(&amount);
-            }
-        }
-        payer.subtract(&amount, common);
-        to
-    }
-}
-
-impl Drop for Prepared {
-    fn drop(&mut self) {
-        if self.amount != Resources::NONE {
-            let common = Account::common(&self.from, &self.to);
-            self.to.subtract(&self.amount, common);
-        }
     }
 }

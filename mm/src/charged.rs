@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use abi::{Error, RegionKind, Resources, cost};
 
 use crate::leaf::Leaf;
-use crate::{Account, Charge, Frame, Prepared, Region};
+use crate::{Account, Charge, Frame, Region};
 
 const _: () = {
     // With the heads of its vectors; the other half is for the ring over it.
@@ -46,13 +46,13 @@ impl Region {
         (state.charge.account().clone(), state.charge.amount())
     }
 
-    /// Makes sure that another account could pay for it; see [`Charge::prepare`].
-    pub fn prepare_charge(&self, payer: &Arc<Account>) -> Result<Prepared, Error> {
-        self.lock().charge.prepare(payer)
+    /// Makes another account pay for it; see [`Charge::hand_over`].
+    pub fn hand_over_charge(&self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
+        self.lock().charge.hand_over(payer)
     }
 
-    /// Makes another account pay for it; see [`Charge::hand_over`].
-    pub fn hand_over_charge(&self, prepared: Prepared) {
-        self.lock().charge.hand_over(prepared);
+    /// Undoes that; see [`Charge::hand_back`].
+    pub fn hand_back_charge(&self, payer: &Arc<Account>, to: Arc<Account>) {
+        self.lock().charge.hand_back(payer, to);
     }
 }

@@ -50,7 +50,7 @@ mod sync;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-pub use account::{Account, Charge, Prepared, RecordCharge};
+pub use account::{Account, Charge, RecordCharge};
 pub use entry::{Entry, EntryFlags};
 pub use fixed::{RING_CONSUMER_VIEW, RING_PRODUCER_VIEW};
 pub use frame::{Frame, FrameMeta, FrameState};

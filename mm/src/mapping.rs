@@ -262,10 +262,13 @@ impl<M: Machine> Memory<M> {
         let guard = if request.guard { LEAF_SIZE } else { 0 };
         // The record returns it when it is dropped.
         space.account().add_bytes(cost::MAPPING)?;
-        let (va, place, directory) = mappings
-            .place(request.hint, request.fixed, len, guard)
-            .and_then(|(va, place)| Ok((va, place, self.make_directories(space, va, va + len)?)))
-            .inspect_err(|_| space.account().subtract_bytes(cost::MAPPING))?;
+        let placed = mappings.place(request.hint, request.fixed, len, guard);
+        let placed = placed.and_then(|(va, place)| {
+            let directory = self.make_directories(space, va, va + len)?;
+            Ok((va, place, directory))
+        });
+        let (va, place, directory) =
+            placed.inspect_err(|_| space.account().subtract_bytes(cost::MAPPING))?;
         let mapping = Arc::new(Mapping {
             space: space.clone(),
             region: region.clone(),

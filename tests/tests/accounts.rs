@@ -30,9 +30,9 @@ enum Step {
     Extend(usize, Resources),
     Release(usize, Resources),
     Move(usize, usize),
-    /// A Move that is prepared and not done.
-    Prepare(usize, usize),
-    /// A Move of a charge that changes after it was prepared.
+    /// A Move that is undone.
+    Undone(usize, usize),
+    /// One of a charge that changes before it is undone.
     Late(usize, usize, Resources, bool),
 }
 
@@ -49,7 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (which(), resources(8)).prop_map(|(charge, more)| Step::Extend(charge, more)),
         2 => (which(), resources(8)).prop_map(|(charge, part)| Step::Release(charge, part)),
         4 => (which(), which()).prop_map(|(charge, to)| Step::Move(charge, to)),
-        1 => (which(), which()).prop_map(|(charge, to)| Step::Prepare(charge, to)),
+        1 => (which(), which()).prop_map(|(charge, to)| Step::Undone(charge, to)),
         1 => (which(), which(), resources(8), any::<bool>())
             .prop_map(|(charge, to, by, grows)| Step::Late(charge, to, by, grows)),
     ]
@@ -129,45 +129,48 @@ impl Model {
                 entry.0.release(part);
                 entry.2 = difference(entry.2, part);
             }
-            Step::Move(at, to) => self.hand_over(charge(at), to % accounts, |_| {}),
+            Step::Move(at, to) => drop(self.hand_over(charge(at), to % accounts)),
+            Step::Undone(at, to) => self.undo(charge(at), to % accounts, |_, _| {}),
             Step::Late(at, to, by, grows) => {
-                let at = charge(at);
-                let payer = self.charges[at].1;
-                let fits = self.answer(payer, by, &[]).is_ok();
-                self.hand_over(at, to % accounts, |entry| {
-                    // What was set aside may be in its way.
+                self.undo(charge(at), to % accounts, |model, at| {
+                    let fits = model.answer(model.charges[at].1, by, &[]);
+                    let entry = &mut model.charges[at];
                     if !grows {
                         entry.0.release(by);
                         entry.2 = difference(entry.2, by);
-                    } else if fits && entry.0.extend(by).is_ok() {
-                        entry.2 = sum(entry.2, by);
+                    } else {
+                        assert_eq!(entry.0.extend(by), fits);
+                        if fits.is_ok() {
+                            entry.2 = sum(entry.2, by);
+                        }
                     }
                 });
-            }
-            Step::Prepare(at, to) => {
-                let (entry, to) = (&self.charges[charge(at)], to % accounts);
-                let expected = self.answer(to, entry.2, &self.way(entry.1));
-                let prepared = entry.0.prepare(&self.accounts[to].0);
-                assert_eq!(prepared.map(drop), expected);
             }
         }
     }
 
-    fn hand_over(
-        &mut self,
-        at: usize,
-        to: usize,
-        meanwhile: impl FnOnce(&mut (Charge, usize, Resources)),
-    ) {
-        let entry = &self.charges[at];
-        let expected = self.answer(to, entry.2, &self.way(entry.1));
-        let prepared = entry.0.prepare(&self.accounts[to].0);
-        assert_eq!(prepared.as_ref().err(), expected.as_ref().err());
-        let Ok(prepared) = prepared else { return };
+    /// Who paid before, if the other covers it.
+    fn hand_over(&mut self, at: usize, to: usize) -> Option<(Arc<Account>, usize)> {
+        let (_, by, amount) = self.charges[at];
+        let expected = self.answer(to, amount, &self.way(by));
+        let payer = self.accounts[to].0.clone();
         let entry = &mut self.charges[at];
-        meanwhile(entry);
-        entry.0.hand_over(prepared);
+        let moved = entry.0.hand_over(&payer);
+        assert_eq!(moved.as_ref().err(), expected.as_ref().err());
+        let before = moved.ok()?;
         entry.1 = to;
+        Some((before, by))
+    }
+
+    fn undo(&mut self, at: usize, to: usize, meanwhile: impl FnOnce(&mut Model, usize)) {
+        let payer = self.accounts[to].0.clone();
+        let Some((before, by)) = self.hand_over(at, to) else {
+            return;
+        };
+        meanwhile(self, at);
+        let entry = &mut self.charges[at];
+        entry.0.hand_back(&payer, before);
+        entry.1 = by;
     }
 
     fn compare(&self) {
@@ -280,15 +283,13 @@ fn what_moves_below_one_limit_is_not_charged_to_it_twice() {
     let family = Account::below(&root, amount(10, 0, 0)).unwrap();
     let children = [(); 2].map(|()| Account::below(&family, Resources::NONE).unwrap());
     let mut charge = children[0].charge(amount(10, 1, 1)).unwrap();
-    let prepared = charge.prepare(&children[1]).unwrap();
+    drop(charge.hand_over(&children[1]).unwrap());
     assert_eq!(family.used(), amount(10, 1, 1));
-    charge.hand_over(prepared);
     assert_eq!(children[0].used(), Resources::NONE);
     assert_eq!(children[1].used(), amount(10, 1, 1));
     // Up to an account above, and down again.
     for to in [&family, &children[0]] {
-        let prepared = charge.prepare(to).unwrap();
-        charge.hand_over(prepared);
+        drop(charge.hand_over(to).unwrap());
         assert_eq!(family.used(), amount(10, 1, 1));
     }
     assert_eq!(children[1].used(), Resources::NONE);
@@ -324,10 +325,8 @@ fn threads_that_share_a_limit_never_have_more_than_it_and_return_all() {
                         }
                         Err(error) => assert_eq!(error, Error::Quota),
                     }
-                    if let Some(charge) = charges.last_mut()
-                        && let Ok(prepared) = charge.prepare(random.choice(children).unwrap())
-                    {
-                        charge.hand_over(prepared);
+                    if let Some(charge) = charges.last_mut() {
+                        let _ = charge.hand_over(random.choice(children).unwrap());
                     }
                     if random.bool() && !charges.is_empty() {
                         let charge = charges.swap_remove(random.usize(..charges.len()));

@@ -29,11 +29,13 @@ pub fn run(initrd: &Initrd, devices: Handle, filter: Option<&str>) -> u8 {
     }
     let image = initrd.image("suite");
     // The heap of this process grows with its first process, which no case is to blame for.
-    let first = spawn(initrd, image, "suite", Some("exit")).start();
+    let first = spawn(initrd, image, "suite", Some("exit"));
+    let first = first.handle(devices, Mode::Share, Rights::all()).start();
     let first = expect!(first, "init: starting the suite");
     let _ = first.wait(rt::FOREVER);
     drop(first);
-    // So do the tables of the kernel with their first tenants.
+    // So do the tables of the kernel with their first tenants, and the tree of each object with the
+    // first capability that is derived.
     let (via, end) = expect!(rt::ring(64, 16), "init: a ring");
     let token = rt::grant(image, via, Mode::Share, IMAGE_RIGHTS);
     let shared = token.and_then(|token| rt::accept(token, end));
