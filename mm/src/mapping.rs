@@ -575,7 +575,7 @@ impl State {
     }
 
     /// Puts a mapping on the list, for which there is room.
-    #[inline]
+    #[inline(always)]
     fn list(&mut self, mapping: Arc<Mapping>) {
         self.count_access(Rights::empty(), mapping.access());
         let place = self.mappings.len() as u32;

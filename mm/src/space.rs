@@ -155,7 +155,7 @@ impl Mappings {
         self.full_up_to = above.first_free;
         above
             .place
-            .or_else(|| self.first_gap(USER_START, self.base, len).place)
+            .or_else(|| self.first_gap_below(len))
             .map(|(start, place)| (start + guard, Some(place)))
             .ok_or(Error::Overlap)
     }
@@ -208,7 +208,13 @@ impl Mappings {
         true
     }
 
-    #[inline]
+    /// The search below the base, when nothing above is free.
+    #[cold]
+    fn first_gap_below(&self, len: u64) -> Option<(u64, Place)> {
+        self.first_gap(USER_START, self.base, len).place
+    }
+
+    #[inline(always)]
     fn first_gap(&self, from: u64, to: u64, len: u64) -> Gap {
         let mut place = self.by_va.above(from);
         let mut start = match self.by_va.before(place) {
