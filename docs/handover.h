@@ -7,7 +7,7 @@
 typedef uint64_t handover_handle;
 typedef uint64_t handover_token;
 
-#define HANDOVER_VERSION 1
+#define HANDOVER_VERSION 2
 
 /* nop() */
 #define HANDOVER_NOP 0

@@ -39,7 +39,7 @@ pub use types::*;
 
 /// The version of this contract; [`abi_info`](Syscall::AbiInfo) returns it. It changes whenever
 /// a number, a layout or the meaning of a call changes.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// A deadline that never comes.
 pub const FOREVER: u64 = u64::MAX;
