@@ -210,6 +210,11 @@ impl Options {
         if *job == Job::Bench && self.gdb {
             return Err(Failure::usage("--bench can't be measured under --gdb"));
         }
+        if self.plot && self.smp.is_some_and(|cpus| cpus != 1) {
+            return Err(Failure::usage(
+                "--plot draws what is measured on one CPU: it needs --smp 1, or no --smp",
+            ));
+        }
         let default_count = match self.accel {
             Accelerator::Tcg if !self.gdb => InstructionCount::On,
             _ => InstructionCount::Off,
