@@ -17,6 +17,7 @@
 extern crate alloc;
 
 mod argument;
+pub mod cost;
 mod device;
 mod error;
 mod handle;

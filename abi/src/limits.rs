@@ -35,6 +35,10 @@ pub const MAX_NODES: usize = 4096;
 /// Grants that one process may have pending.
 pub const MAX_GRANTS: usize = 256;
 
+/// Accounts on the way from that of a process to the root, the root included: how deep processes
+/// can start one another.
+pub const MAX_ACCOUNT_DEPTH: u32 = 32;
+
 /// Processes at most.
 pub const MAX_PROCESSES: usize = 256;
 

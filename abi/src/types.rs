@@ -35,6 +35,61 @@ impl HandleTransfer {
     }
 }
 
+/// An amount of each resource that accounts count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Resources {
+    /// Pages of 4 KiB that regions hold or may still take: a region counts for its worst case from
+    /// its creation to its end, and a page that several regions share counts for each.
+    pub frames: u64,
+    /// Page tables of 4 KiB: the leaf tables of regions, and what address spaces hang them on.
+    pub tables: u64,
+    /// Bytes of the kernel's heap for records, as [`cost`](crate::cost) says.
+    pub bytes: u64,
+}
+
+impl Resources {
+    /// Nothing.
+    pub const NONE: Resources = Resources {
+        frames: 0,
+        tables: 0,
+        bytes: 0,
+    };
+
+    /// More than there can be of anything.
+    pub const ALL: Resources = Resources {
+        frames: u64::MAX,
+        tables: u64::MAX,
+        bytes: u64::MAX,
+    };
+
+    /// Page tables alone.
+    pub const fn tables(tables: u64) -> Resources {
+        Resources {
+            tables,
+            ..Resources::NONE
+        }
+    }
+
+    /// Pages alone.
+    pub const fn frames(frames: u64) -> Resources {
+        Resources {
+            frames,
+            ..Resources::NONE
+        }
+    }
+
+    /// Bytes alone.
+    pub const fn bytes(bytes: u64) -> Resources {
+        Resources {
+            bytes,
+            ..Resources::NONE
+        }
+    }
+}
+
+const_assert_eq!(size_of::<Resources>(), 24);
+
 /// What `process_spawn` starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -55,10 +110,13 @@ pub struct SpawnArgs {
     pub handles_len: u64,
     /// The CPUs that it may run on, a bit each; 0 means every CPU.
     pub cpus: u64,
+    /// What its account covers at most, all that it starts included; 0 stands for no limit of its
+    /// own. Whatever is charged to it is charged to the account of the caller too.
+    pub quota: Resources,
 }
 
 const_assert_eq!(size_of::<HandleTransfer>(), 16);
-const_assert_eq!(size_of::<SpawnArgs>(), 64);
+const_assert_eq!(size_of::<SpawnArgs>(), 88);
 
 /// What a new process finds at the address in `rdi` when it starts. The strings and handles
 /// behind it lie in its own stack region; the process may write over them.
@@ -133,9 +191,13 @@ pub struct ProcessInfo {
     pub state: u32,
     /// The CPU that it ran on last.
     pub cpu: u32,
+    /// What is charged to its account, with all that was started below it.
+    pub used: Resources,
+    /// What its account covers at most; 0 stands for no limit of its own.
+    pub quota: Resources,
 }
 
-const_assert_eq!(size_of::<ProcessInfo>(), 48);
+const_assert_eq!(size_of::<ProcessInfo>(), 96);
 
 /// What a region is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,7 +365,7 @@ pub struct SystemInfo {
     pub frames_boot: u64,
     /// Frames that the kernel has taken for its heap and its stacks, or keeps for its heap.
     pub frames_heap: u64,
-    /// Bytes of the kernel's heap in use.
+    /// Bytes of the kernel's heap that are allocated; what it keeps for later is not counted.
     pub heap_used: u64,
     /// System calls since boot.
     pub syscalls: u64,
@@ -325,6 +387,8 @@ pub struct SystemInfo {
     pub frames_unused: u64,
     /// The memory of each NUMA node.
     pub memory_nodes: [NodeFrames; limits::MAX_MEMORY_NODES],
+    /// What is charged to all accounts together.
+    pub charged: Resources,
 }
 
-const_assert_eq!(size_of::<SystemInfo>(), 448);
+const_assert_eq!(size_of::<SystemInfo>(), 472);

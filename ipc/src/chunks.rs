@@ -1,4 +1,5 @@
-//! A vector that grows by small blocks, so that growing never asks the heap for a large one.
+//! A vector that grows and shrinks by small blocks, so that growing never asks the heap for a large
+//! one.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -6,10 +7,13 @@ use core::ops::{Index, IndexMut};
 
 use abi::Error;
 
-/// Elements of a block.
-const BLOCK: usize = 64;
+/// Blocks that there is always room to list, once there is one.
+const FEW: usize = 4;
 
-/// A vector of blocks. It never shrinks but by [`pop`](Chunks::pop).
+/// Elements of a block.
+pub(crate) const BLOCK: usize = 64;
+
+/// A vector of blocks. [`pop`](Chunks::pop) keeps the blocks, [`truncate`](Chunks::truncate) does not.
 pub(crate) struct Chunks<T> {
     /// What is behind the last element is a default.
     blocks: Vec<Box<[T; BLOCK]>>,
@@ -83,6 +87,13 @@ impl<T: Default> Chunks<T> {
         let last = &mut self.blocks[self.len / BLOCK][self.len % BLOCK];
         Some(core::mem::take(last))
     }
+
+    /// Keeps the first `blocks` blocks at most, and gives the memory of the others back.
+    pub(crate) fn truncate(&mut self, blocks: usize) {
+        self.blocks.truncate(blocks);
+        self.blocks.shrink_to(FEW);
+        self.len = self.len.min(blocks * BLOCK);
+    }
 }
 
 impl<T> Index<usize> for Chunks<T> {
@@ -113,6 +124,22 @@ mod tests {
         assert!((0..3 * BLOCK).all(|index| chunks.get(index) == Some(&index)));
         assert_eq!(chunks.get(3 * BLOCK), None);
         assert!(chunks.iter().copied().eq(0..3 * BLOCK));
+    }
+
+    #[test]
+    fn a_truncated_vector_begins_again_behind_what_it_kept() {
+        let mut chunks = Chunks::new();
+        for number in 0..5 * BLOCK {
+            chunks.reserve(1).expect("the host has memory");
+            chunks.push(number);
+        }
+        chunks.truncate(1);
+        assert_eq!((chunks.len(), chunks.get(BLOCK)), (BLOCK, None));
+        chunks.reserve(1).expect("the host has memory");
+        assert_eq!(chunks.push(7), BLOCK);
+        assert_eq!((chunks.get(BLOCK), chunks.blocks.len()), (Some(&7), 2));
+        chunks.truncate(3);
+        assert_eq!(chunks.len(), BLOCK + 1);
     }
 
     #[test]

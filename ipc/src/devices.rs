@@ -90,7 +90,9 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<Handle, Error> {
         let resource = self.resource_of(domain, handle, Rights::MANAGE)?;
         resource.part(address, len)?;
-        let region = self.memory.create_device_region(address, len, policy)?;
+        let region = self
+            .memory
+            .create_device_region(domain.account(), address, len, policy)?;
         self.install_region(domain, region, Rights::REGION)
     }
 }

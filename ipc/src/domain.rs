@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 use core::sync::atomic::AtomicU32;
 
 use abi::{CapInfo, Error, Handle, ObjectKind, Rights};
-use mm::AddressSpace;
 use mm::lock::{Lock, Rank};
+use mm::{Account, AddressSpace};
 
 use crate::table::Table;
 use crate::{Capability, Ipc, Node, Payload, Platform};
@@ -16,6 +16,17 @@ pub(crate) enum Peer {
     Present(u64),
     /// It had that end, which is closed.
     Gone(u64),
+}
+
+/// How things stand after a domain let a node go.
+#[derive(Default)]
+struct Left {
+    /// It is a ring end, which is to be closed.
+    is_end: bool,
+    /// Mappings or pins may refer to the node.
+    shared: bool,
+    /// It was the last of its object.
+    emptied: bool,
 }
 
 /// A protection domain: an address space and a capability table.
@@ -36,6 +47,11 @@ impl<P: Platform> Domain<P> {
     /// Its address space.
     pub fn space(&self) -> &Arc<AddressSpace> {
         &self.space
+    }
+
+    /// Who pays for what it makes.
+    pub fn account(&self) -> &Arc<Account> {
+        self.space.account()
     }
 
     /// How many handles it has.
@@ -61,9 +77,14 @@ impl<P: Platform> Domain<P> {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// A domain without mappings and handles, whose mappings will cluster from `base` on.
-    pub fn create_domain(&self, base: u64) -> Result<Arc<Domain<P>>, Error> {
-        let space = self.memory.create_space(base)?;
+    /// A domain without mappings and handles, whose mappings will cluster from `base` on. `account`
+    /// pays for it and for all that it makes. `Quota`, `NoMemory`: there is none then.
+    pub fn create_domain(
+        &self,
+        account: &Arc<Account>,
+        base: u64,
+    ) -> Result<Arc<Domain<P>>, Error> {
+        let space = self.memory.create_space(account, base)?;
         let domain = Arc::new(Domain {
             koid: space.koid(),
             space,
@@ -87,7 +108,10 @@ impl<P: Platform> Ipc<P> {
             let Some(node) = domain.table.lock().pop() else {
                 break;
             };
-            self.forget(domain, &node);
+            // What was moved away belongs to its token or its new holder.
+            if let Ok(left) = self.let_go(domain, &node) {
+                self.forget(&node, left);
+            }
         }
     }
 
@@ -112,7 +136,7 @@ impl<P: Platform> Ipc<P> {
         payload: Payload<P>,
         rights: Rights,
     ) -> Result<Handle, Error> {
-        let node = self.create_object(payload, rights, domain.koid);
+        let node = self.create_object(domain.account(), payload, rights, domain.koid)?;
         let installed = self.install(domain, node.clone());
         if installed.is_err() {
             node.drop_holder();
@@ -121,7 +145,7 @@ impl<P: Platform> Ipc<P> {
         installed
     }
 
-    /// Makes a capability below another with at most `rights`.
+    /// Makes a capability below another with at most `rights`, for which the domain pays.
     pub fn derive(
         &self,
         domain: &Domain<P>,
@@ -138,7 +162,7 @@ impl<P: Platform> Ipc<P> {
         let node = {
             let mut lineage = source.object().lineage.lock();
             source.check_allowed(domain.koid, Rights::DUPLICATE)?;
-            lineage.derive(source, rights, domain.koid)?
+            lineage.derive(source, rights, domain.koid, domain.account())?
         };
         Ok(table.insert(node))
     }
@@ -146,48 +170,54 @@ impl<P: Platform> Ipc<P> {
     /// Gives a capability back. Its mappings stay, but for the view of a ring end, which is closed.
     #[inline(always)]
     pub fn drop_capability(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
-        let node =
-            domain
-                .table
-                .lock()
-                .remove_if(handle, |node| match node.check_held(domain.koid) {
-                    Err(Error::Revoked) => Ok(()),
-                    held => held,
-                })?;
-        self.forget(domain, &node);
+        let mut left = Left::default();
+        let node = domain.table.lock().remove_if(handle, |node| {
+            left = self.let_go(domain, node)?;
+            Ok(())
+        })?;
+        self.forget(&node, left);
         Ok(())
+    }
+
+    /// Says that a domain does not hold a node any more. `BadHandle`, `InTransit`: it does not, or must
+    /// not give it up.
+    #[inline(always)]
+    fn let_go(&self, domain: &Domain<P>, node: &Node<P>) -> Result<Left, Error> {
+        let object = node.object();
+        let is_end = matches!(object.payload(), Payload::RingEnd(..));
+        let mut lineage = object.lineage.lock();
+        let held = node.check_held(domain.koid);
+        // Before its tree may let it go.
+        let shared = node.is_shared();
+        let mut left = Left {
+            is_end,
+            shared,
+            emptied: false,
+        };
+        match held {
+            Ok(()) if !is_end => left.emptied = lineage.give_up(node),
+            Ok(()) | Err(Error::Revoked) => {
+                node.drop_holder();
+                node.forbid_mappings();
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(left)
     }
 
     /// What becomes of a node that its holder gave up.
     #[inline(always)]
-    fn forget(&self, domain: &Domain<P>, node: &Node<P>) {
+    fn forget(&self, node: &Node<P>, left: Left) {
         let object = node.object();
-        let is_end = matches!(object.payload(), Payload::RingEnd(..));
-        let (emptied, shared) = {
-            let mut lineage = object.lineage.lock();
-            // Before its tree may let it go.
-            let shared = node.is_shared();
-            let emptied = match node.check_held(domain.koid) {
-                Ok(()) if !is_end => lineage.give_up(node),
-                Ok(()) | Err(Error::Revoked) => {
-                    node.drop_holder();
-                    node.forbid_mappings();
-                    false
-                }
-                // What was moved away belongs to its token or its new holder.
-                Err(_) => return,
-            };
-            (emptied, shared)
-        };
-        if let Payload::Region(region) = object.payload()
-            && shared
+        if left.shared
+            && let Payload::Region(region) = object.payload()
         {
             self.memory.unpin_all(region, &node.permit());
         }
-        if is_end {
+        if left.is_end {
             self.clear_node(node);
             self.release(node);
-        } else if emptied {
+        } else if left.emptied {
             self.destroy_object(object);
         }
     }

@@ -7,16 +7,16 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use abi::limits::MAX_GRANTS;
+use abi::limits::{MAX_GRANTS, MAX_PROCESSES};
 use mm::Region;
 
 use abi::{Error, GrantFlags, Handle, Mode, Rights, Token};
 
-use crate::chunks::Chunks;
+use crate::chunks::{BLOCK, Chunks};
 use crate::domain::Peer;
 use crate::node::NodeState;
 use crate::table::next_generation;
-use crate::{Domain, Ipc, Offer, Platform};
+use crate::{Domain, Ipc, Node, Offer, Platform};
 
 /// The addressee of a grant that was not published when the addressee ended.
 const GONE: u64 = 0;
@@ -45,6 +45,8 @@ struct Grant<P: Platform> {
 pub(crate) struct Grants<P: Platform> {
     slots: Chunks<Slot<P>>,
     free: Vec<u32>,
+    /// Above those of all slots that were given back.
+    next_generation: u32,
     /// Slots that have a grant.
     live: usize,
     /// The domains that can receive, in ascending order.
@@ -56,12 +58,17 @@ impl<P: Platform> Grants<P> {
         Grants {
             slots: Chunks::new(),
             free: Vec::new(),
+            next_generation: 1,
             live: 0,
             receivers: Vec::new(),
         }
     }
 
     pub(crate) fn add_receiver(&mut self, domain: u64) {
+        if self.receivers.is_empty() {
+            // At once, so that what a process leaves is as it was before.
+            self.receivers.reserve(MAX_PROCESSES);
+        }
         // Numbers ascend, so this is mostly the end.
         let place = self.receivers.partition_point(|&other| other < domain);
         self.receivers.insert(place, domain);
@@ -88,9 +95,17 @@ impl<P: Platform> Grants<P> {
     #[cold]
     fn add_slot(&mut self) -> Result<u32, Error> {
         self.slots.reserve(1)?;
-        let room = self.slots.len() + 1 - self.free.len();
-        self.free.try_reserve(room).map_err(|_| Error::NoMemory)?;
-        Ok(self.slots.push(Slot::default()) as u32)
+        // Room for every slot of the block, so that vacating one never allocates.
+        let slots = (self.slots.len() + 1).next_multiple_of(BLOCK);
+        let room = slots - self.free.len();
+        self.free
+            .try_reserve_exact(room)
+            .map_err(|_| Error::NoMemory)?;
+        let slot = Slot {
+            generation: self.next_generation,
+            grant: None,
+        };
+        Ok(self.slots.push(slot) as u32)
     }
 
     /// Lets the addressee have the offer. Gives it back if the addressee has ended meanwhile.
@@ -107,6 +122,18 @@ impl<P: Platform> Grants<P> {
                 Err(offer)
             }
         }
+    }
+
+    /// What the offer of a slot is for, if it is published and `wanted`.
+    fn look_up(
+        &self,
+        index: u32,
+        wanted: impl FnOnce(&Offer<P>, u64, u32) -> bool,
+    ) -> Option<Node<P>> {
+        let slot = self.slots.get(index as usize)?;
+        let grant = slot.grant.as_ref()?;
+        let offer = grant.offer.as_ref()?;
+        wanted(offer, grant.addressee, slot.generation).then(|| offer.node.clone())
     }
 
     /// Takes the offer of a slot out if it is published and `wanted`.
@@ -135,7 +162,14 @@ impl<P: Platform> Grants<P> {
         self.live -= 1;
         if let Some(next) = next_generation(slot.generation) {
             slot.generation = next;
+            self.next_generation = self.next_generation.max(next);
             self.free.push(index);
+        }
+        // Nothing is pending. What comes later begins above the generations that are forgotten.
+        if self.slots.len() > BLOCK && self.free.len() == self.slots.len() {
+            self.slots.truncate(1);
+            self.free.retain(|index| (*index as usize) < BLOCK);
+            self.free.shrink_to(BLOCK);
         }
     }
 }
@@ -186,23 +220,31 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Takes what the domain at the other end of `via` offered to `receiver`. `NotFound`: the token
-    /// is not for it, not from there, used or withdrawn. When it fails for want of memory, the
-    /// token is still good.
+    /// is not for it, not from there, used or withdrawn; `Quota`: its account does not cover what it
+    /// would pay for from now on. When it fails for want of memory or quota, the token is still
+    /// good.
     pub fn accept(&self, receiver: &Domain<P>, token: Token, via: Handle) -> Result<Handle, Error> {
         // One that has ended may have left offers behind.
         let (Peer::Present(grantor) | Peer::Gone(grantor)) =
             self.peer_of(receiver, via, Rights::empty())?;
         let mut table = receiver.table.lock();
         table.prepare(1)?;
-        let offer = self
-            .grants
-            .lock()
-            .take(token.index(), |offer, addressee, generation| {
-                let genuine = Token::new(token.index(), generation, offer.kind(), offer.mode());
-                genuine == token && addressee == receiver.koid() && offer.sender.koid() == grantor
-            })
-            .ok_or(Error::NotFound)?;
-        self.deliver(offer, receiver, table)
+        let genuine = |offer: &Offer<P>, addressee: u64, generation: u32| {
+            let genuine = Token::new(token.index(), generation, offer.kind(), offer.mode());
+            genuine == token && addressee == receiver.koid() && offer.sender.koid() == grantor
+        };
+        let offered = self.grants.lock().look_up(token.index(), genuine);
+        let offered = offered.ok_or(Error::NotFound)?;
+        let bill = self.bill(&offered, receiver)?;
+        let offer = self.grants.lock().take(token.index(), genuine);
+        match offer {
+            Some(offer) => self.deliver(offer, bill, receiver, table),
+            // It was withdrawn in this moment.
+            None => {
+                self.withdraw_bill(bill, &offered, receiver);
+                Err(Error::NotFound)
+            }
+        }
     }
 
     /// Withdraws a grant of `sender` that was not accepted. The handle of what was moved works again;

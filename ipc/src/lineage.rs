@@ -7,9 +7,10 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use abi::limits::MAX_NODES;
-use abi::{Error, Rights};
+use abi::{Error, Rights, cost};
+use mm::{Account, RecordCharge};
 
-use crate::chunks::Chunks;
+use crate::chunks::{BLOCK, Chunks};
 use crate::node::{Branch, NONE, Node, NodeState, PENDING};
 use crate::{Object, Platform};
 
@@ -70,31 +71,40 @@ impl<P: Platform> Lineage<P> {
         }
     }
 
-    /// The first node.
+    /// The first node. What is charged is for the object too.
     pub(crate) fn add_root(
         &mut self,
         object: &Arc<Object<P>>,
         rights: Rights,
         holder: u64,
+        charge: RecordCharge,
     ) -> Node<P> {
-        let node = Node::new(object, rights, holder, ROOT, NONE, None);
+        const {
+            // Two places in a table or in the grants, as the vectors may be half empty.
+            assert!((Node::<P>::RECORD + 2 * 32) as u64 <= cost::CAPABILITY);
+            let places = BLOCK * size_of::<Slot<P>>();
+            assert!((size_of::<Object<P>>() + places + 64) as u64 <= cost::OBJECT);
+        }
+        let node = Node::new(object, rights, holder, ROOT, NONE, None, charge);
         self.root = Some(node.clone());
         self.live += 1;
         node
     }
 
-    /// A node below `parent`, which is live, with at most its rights. `Limit`: the object has
-    /// [`MAX_NODES`].
+    /// A node below `parent`, which is live, with at most its rights; `payer` pays for it. `Limit`:
+    /// the object has [`MAX_NODES`]; `Quota`.
     #[inline(always)]
     pub(crate) fn derive(
         &mut self,
         parent: &Branch<P>,
         rights: Rights,
         holder: u64,
+        payer: &Arc<Account>,
     ) -> Result<Node<P>, Error> {
         if self.live >= MAX_NODES {
             return Err(Error::Limit);
         }
+        let charge = payer.charge_record(cost::CAPABILITY)?;
         let place = match self.free {
             NONE => self.add_place()?,
             place => place as usize,
@@ -102,7 +112,8 @@ impl<P: Platform> Lineage<P> {
         let index = place as u32 + 1;
         let next = parent.first_child.get();
         let rights = rights & parent.rights();
-        let node = Node::new(parent.object(), rights, holder, index, parent.index, next);
+        let object = parent.object();
+        let node = Node::new(object, rights, holder, index, parent.index, next, charge);
         if let Some(next) = next.and_then(|next| self.node(next)) {
             next.previous.set(Some(index));
         }
@@ -148,8 +159,11 @@ impl<P: Platform> Lineage<P> {
         // So that whoever releases it once more finds nothing to do.
         node.set_state(NodeState::Dead);
         match self.unlink(node.index) {
-            Some(parent) if self.node(parent).is_some_and(Node::is_kept) => false,
-            Some(parent) => self.release_from(parent),
+            Some(parent) if parent.is_kept() => false,
+            Some(parent) => {
+                let index = parent.index;
+                self.release_from(index)
+            }
             None => self.live == 0,
         }
     }
@@ -173,7 +187,7 @@ impl<P: Platform> Lineage<P> {
                 return false;
             };
             node.set_state(NodeState::Dead);
-            next = self.unlink(index);
+            next = self.unlink(index).map(|parent| parent.index);
         }
         self.live == 0
     }
@@ -261,7 +275,7 @@ impl<P: Platform> Lineage<P> {
 
     /// Takes a node without children out of the tree and returns its parent.
     #[inline(always)]
-    fn unlink(&mut self, index: u32) -> Option<u32> {
+    fn unlink(&mut self, index: u32) -> Option<&Node<P>> {
         let node = match index.checked_sub(1) {
             None => self.root.take()?,
             Some(place) => {
@@ -277,12 +291,17 @@ impl<P: Platform> Lineage<P> {
         if let Some(next) = next.and_then(|next| self.node(next)) {
             next.previous.set(previous);
         }
-        if let Some(previous) = previous.and_then(|previous| self.node(previous)) {
-            previous.next.set(next);
-        } else if let Some(parent) = self.node(node.parent) {
-            parent.first_child.set(next);
+        let parent = self.node(node.parent);
+        match (previous, parent) {
+            (None, Some(parent)) => parent.first_child.set(next),
+            (None, None) => {}
+            (Some(previous), _) => {
+                if let Some(previous) = self.node(previous) {
+                    previous.next.set(next);
+                }
+            }
         }
-        (node.parent != NONE).then_some(node.parent)
+        parent
     }
 
     #[inline(always)]

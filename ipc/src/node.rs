@@ -6,7 +6,8 @@ use core::ops::Deref;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use abi::{Error, Rights};
-use mm::Permit;
+use mm::lock::{Lock, Rank};
+use mm::{Account, Permit, RecordCharge};
 
 use crate::{Object, Platform};
 
@@ -45,6 +46,8 @@ pub struct Branch<P: Platform> {
     pub(crate) first_child: Link,
     pub(crate) previous: Link,
     pub(crate) next: Link,
+    /// Of its record; the first pays for the object's too.
+    charge: Lock<RecordCharge>,
 }
 
 impl<P: Platform> Clone for Node<P> {
@@ -62,6 +65,9 @@ impl<P: Platform> Deref for Node<P> {
 }
 
 impl<P: Platform> Node<P> {
+    /// Bytes that it takes, with the counts in front of it.
+    pub(crate) const RECORD: usize = size_of::<Permit<Branch<P>>>() + 16;
+
     /// A live node that nothing is below, at a place of its tree. `next` is its younger sibling.
     #[inline(always)]
     pub(crate) fn new(
@@ -71,6 +77,7 @@ impl<P: Platform> Node<P> {
         index: u32,
         parent: u32,
         next: Option<u32>,
+        charge: RecordCharge,
     ) -> Node<P> {
         Node(Arc::new(Permit::of(Branch {
             object: object.clone(),
@@ -82,6 +89,7 @@ impl<P: Platform> Node<P> {
             first_child: Link(AtomicU32::new(NONE)),
             previous: Link(AtomicU32::new(NONE)),
             next: Link(AtomicU32::new(next.unwrap_or(NONE))),
+            charge: Lock::new(Rank::Account, charge),
         })))
     }
 
@@ -142,6 +150,30 @@ impl<P: Platform> Branch<P> {
 
     pub(crate) fn set_rights(&self, rights: Rights) {
         self.rights.store(rights.bits(), Ordering::Relaxed);
+    }
+
+    /// Whether it is the first of its object, which whoever has it pays for.
+    pub(crate) fn is_root(&self) -> bool {
+        self.parent == NONE
+    }
+
+    /// Makes another account pay for it; see [`RecordCharge::hand_over`].
+    pub(crate) fn hand_over_charge(&self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
+        self.charge.lock().hand_over(payer)
+    }
+
+    /// Undoes that; see [`RecordCharge::hand_back`].
+    pub(crate) fn hand_back_charge(&self, payer: &Arc<Account>, to: Arc<Account>) {
+        self.charge.lock().hand_back(payer, to);
+    }
+
+    /// Charges whoever pays for it with more bytes.
+    pub(crate) fn extend_charge(&self, more: u64) -> Result<(), Error> {
+        self.charge.lock().extend(more)
+    }
+
+    pub(crate) fn release_charge(&self, part: u64) {
+        self.charge.lock().release(part);
     }
 
     pub(crate) fn state(&self) -> NodeState {

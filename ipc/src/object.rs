@@ -3,9 +3,9 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use abi::{ObjectKind, Rights};
+use abi::{Error, ObjectKind, Rights, cost};
 use mm::lock::{Lock, Rank};
-use mm::{Mapping, Region};
+use mm::{Account, Mapping, Region};
 use ring_layout::End;
 
 use crate::lineage::Lineage;
@@ -80,8 +80,22 @@ impl<P: Platform> Object<P> {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// The first capability of a new object, which `holder` has.
-    pub fn create_object(&self, payload: Payload<P>, rights: Rights, holder: u64) -> Node<P> {
+    /// The first capability of a new object, which `holder` has. `account` pays for both. `Quota`: the
+    /// object is gone again with all that it holds.
+    pub fn create_object(
+        &self,
+        account: &Arc<Account>,
+        payload: Payload<P>,
+        rights: Rights,
+        holder: u64,
+    ) -> Result<Node<P>, Error> {
+        let charge = match account.charge_record(cost::OBJECT + cost::CAPABILITY) {
+            Ok(charge) => charge,
+            Err(error) => {
+                self.destroy_payload(&payload);
+                return Err(error);
+            }
+        };
         let koid = match &payload {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
             Payload::RingEnd(..) | Payload::Resource(_) => self.memory.next_koid(),
@@ -93,7 +107,8 @@ impl<P: Platform> Ipc<P> {
             lineage: Lock::new(Rank::Lineage, Lineage::new()),
         });
         self.objects.fetch_add(1, Ordering::Relaxed);
-        object.lineage.lock().add_root(&object, rights, holder)
+        let mut lineage = object.lineage.lock();
+        Ok(lineage.add_root(&object, rights, holder, charge))
     }
 
     /// Says that a node may have lost what kept it: its holder, its last mapping, or its last
@@ -116,13 +131,17 @@ impl<P: Platform> Ipc<P> {
 
     /// Returns what an object without capabilities holds.
     pub(crate) fn destroy_object(&self, object: &Object<P>) {
-        match &object.payload {
+        self.destroy_payload(&object.payload);
+        self.objects.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn destroy_payload(&self, payload: &Payload<P>) {
+        match payload {
             Payload::Region(region) | Payload::Image(region, _) => {
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
             Payload::Process(_) | Payload::Resource(_) => {}
         }
-        self.objects.fetch_sub(1, Ordering::Relaxed);
     }
 }

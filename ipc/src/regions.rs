@@ -2,7 +2,9 @@
 
 use alloc::sync::Arc;
 
-use abi::{Error, Handle, MapFlags, ObjectKind, RegionFlags, RegionInfo, Rights, SnapshotFlags};
+use abi::{
+    Error, Handle, MapFlags, ObjectKind, RegionFlags, RegionInfo, Rights, SnapshotFlags, cost,
+};
 use mm::{MapRequest, Region, RegionOptions};
 
 use crate::{Capability, Domain, Ipc, Payload, Platform};
@@ -19,8 +21,8 @@ fn check_access(access: Rights) -> Result<(), Error> {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// A region of zeroed memory; see [`Memory::create_region`](mm::Memory::create_region).
-    /// `Invalid`: flags that contradict one another.
+    /// A region of zeroed memory, for which the domain pays; see
+    /// [`Memory::create_region`](mm::Memory::create_region). `Invalid`: flags that contradict one another.
     pub fn create_region(
         &self,
         domain: &Domain<P>,
@@ -45,10 +47,12 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::Invalid);
         }
         if contiguous {
-            let region = self.memory.create_contiguous_region(len, node)?;
+            let region = self
+                .memory
+                .create_contiguous_region(domain.account(), len, node)?;
             return self.install_region(domain, region, Rights::REGION | Rights::MANAGE);
         }
-        let region = self.memory.create_region(len, options)?;
+        let region = self.memory.create_region(domain.account(), len, options)?;
         let mut rights = Rights::REGION;
         rights.set(Rights::EXECUTE, execute);
         self.install_region(domain, region, rights)
@@ -87,7 +91,9 @@ impl<P: Platform> Ipc<P> {
         // Nobody revokes or moves it between the check and the instant of the snapshot.
         let _lineage = node.object().lineage.lock();
         node.check_held(domain.koid())?;
-        let snapshot = self.memory.snapshot(&region, offset, len, overcommit)?;
+        let snapshot = self
+            .memory
+            .snapshot(domain.account(), &region, offset, len, overcommit)?;
         Ok((snapshot, Rights::REGION | node.rights() & Rights::EXECUTE))
     }
 
@@ -116,23 +122,28 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Keeps the frames of a region where they are; see [`Memory::pin`](mm::Memory::pin). The pin is
-    /// the capability's, and goes with it.
+    /// the capability's, and goes with it; who has that pays.
     pub fn pin_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::MAP)?;
         let node = &capability.node;
-        self.memory.pin(&region, &node.permit())?;
-        // Who dropped it meanwhile has not seen this pin.
-        let held = {
-            let _lineage = node.object().lineage.lock();
-            node.check_held(domain.koid())
-        };
-        held.inspect_err(|_| self.memory.unpin_all(&region, &node.permit()))
+        node.extend_charge(cost::PIN)?;
+        let pinned = self.memory.pin(&region, &node.permit()).and_then(|()| {
+            // Who dropped it meanwhile has not seen this pin.
+            let held = {
+                let _lineage = node.object().lineage.lock();
+                node.check_held(domain.koid())
+            };
+            held.inspect_err(|_| self.memory.unpin_all(&region, &node.permit()))
+        });
+        pinned.inspect_err(|_| node.release_charge(cost::PIN))
     }
 
     /// Takes one pin of the capability back.
     pub fn unpin_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::MAP)?;
-        self.memory.unpin(&region, &capability.node.permit())
+        self.memory.unpin(&region, &capability.node.permit())?;
+        capability.node.release_charge(cost::PIN);
+        Ok(())
     }
 
     /// Makes a region an object that `domain` has, or destroys it.

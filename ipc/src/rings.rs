@@ -97,13 +97,17 @@ impl<P: Platform> fmt::Debug for Ring<P> {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// A ring whose ends `domain` has. When it fails, nothing is left of it.
+    /// A ring whose ends `domain` has. The domain pays for its memory, wherever the ends go. When
+    /// it fails, nothing is left of it.
     pub fn create_ring(
         &self,
         domain: &Domain<P>,
         geometry: Geometry,
     ) -> Result<(Handle, Handle), Error> {
-        let region = self.memory.create_ring_region(geometry.data_pages())?;
+        const { assert!(size_of::<Ring<P>>() as u64 + 16 <= abi::cost::REGION / 2) }
+        let region = self
+            .memory
+            .create_ring_region(domain.account(), geometry.data_pages())?;
         let ring = match self.lay_out(domain, &region, geometry) {
             Ok(ring) => Arc::new(ring),
             Err(error) => {

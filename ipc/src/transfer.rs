@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 
 use mm::lock::Guard;
+use mm::{Account, Region};
 
 use crate::node::{NodeState, PENDING};
 use crate::table::Table;
@@ -38,6 +39,13 @@ enum Source {
     Copied,
 }
 
+/// Who paid for what a receiver pays for now.
+pub(crate) struct Bill {
+    node: Arc<Account>,
+    /// A region goes with its first capability, and so does its charge.
+    region: Option<Arc<Account>>,
+}
+
 impl<P: Platform> Offer<P> {
     /// How it is handed over.
     pub fn mode(&self) -> Mode {
@@ -61,7 +69,8 @@ impl<P: Platform> Ipc<P> {
     /// is missing; `Shared`: a Move of memory that another capability gives access to, or one that
     /// would leave a capability derived from it with more rights than it; `Pinned`: memory that has to
     /// stay where it is; `Invalid`: a flag that says nothing about this mode. Of `rights`, those that
-    /// the capability has not are not given; a snapshot may always be written.
+    /// the capability has not are not given; a snapshot may always be written. Until it is
+    /// delivered, the sender pays.
     pub fn begin(
         &self,
         sender: &Arc<Domain<P>>,
@@ -89,14 +98,15 @@ impl<P: Platform> Ipc<P> {
         if mode == Mode::CopyOnWrite {
             let overcommit = flags.contains(GrantFlags::OVERCOMMIT);
             let (snapshot, all) = self.snapshot_of(sender, handle, needed, 0, 0, overcommit)?;
-            let node = self.create_object(Payload::Region(snapshot), all & rights, PENDING);
+            let payload = Payload::Region(snapshot);
+            let node = self.create_object(sender.account(), payload, all & rights, PENDING)?;
             return Ok(offer(node, Source::Copied));
         }
         let node = sender.look_up(handle, None, needed)?.node;
         if mode == Mode::Share {
             let mut lineage = node.object().lineage.lock();
             node.check_held(sender.koid())?;
-            let derived = lineage.derive(&node, rights, PENDING)?;
+            let derived = lineage.derive(&node, rights, PENDING, sender.account())?;
             return Ok(offer(derived, Source::Shared));
         }
         let rights = self.begin_move(sender, &node, rights, flags)?;
@@ -157,11 +167,39 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Gives what was offered to `receiver`, whose table is locked and prepared for it. `Revoked`:
-    /// it was revoked on the way, and nothing is left of it.
+    /// Makes `receiver` pay for what it is about to be given. `Quota`: its account does not cover it,
+    /// and nothing has changed.
+    pub(crate) fn bill(&self, node: &Node<P>, receiver: &Domain<P>) -> Result<Bill, Error> {
+        let payer = receiver.account();
+        let before = node.hand_over_charge(payer)?;
+        let region = region_that_goes_with(node).map(|region| region.hand_over_charge(payer));
+        match region.transpose() {
+            Ok(region) => Ok(Bill {
+                node: before,
+                region,
+            }),
+            Err(error) => {
+                node.hand_back_charge(payer, before);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes those pay again who did, since `receiver` was given nothing.
+    pub(crate) fn withdraw_bill(&self, bill: Bill, node: &Node<P>, receiver: &Domain<P>) {
+        let payer = receiver.account();
+        node.hand_back_charge(payer, bill.node);
+        if let (Some(region), Some(before)) = (region_that_goes_with(node), bill.region) {
+            region.hand_back_charge(payer, before);
+        }
+    }
+
+    /// Gives what was offered to `receiver`, whose table is locked and prepared for it, and who pays
+    /// from now on. `Revoked`: it was revoked on the way, and nothing is left of it.
     pub(crate) fn deliver(
         &self,
         offer: Offer<P>,
+        bill: Bill,
         receiver: &Domain<P>,
         mut table: Guard<'_, Table<P>>,
     ) -> Result<Handle, Error> {
@@ -174,6 +212,7 @@ impl<P: Platform> Ipc<P> {
         {
             let _lineage = offer.node.object().lineage.lock();
             if offer.node.state() == NodeState::Dead {
+                self.withdraw_bill(bill, &offer.node, receiver);
                 return Err(Error::Revoked);
             }
             offer.node.set_holder(receiver.koid());
@@ -202,14 +241,24 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         // Withdrawing takes the sender's table, so the receiver's is not held meanwhile.
         let prepared = receiver.table.lock().prepare(offers.len());
-        if let Err(error) = prepared {
+        let mut bills = Vec::new();
+        let billed = prepared.and_then(|()| {
+            offers.iter().try_for_each(|offer| {
+                bills.push(self.bill(&offer.node, receiver)?);
+                Ok(())
+            })
+        });
+        if let Err(error) = billed {
+            for (offer, bill) in offers.iter().zip(bills) {
+                self.withdraw_bill(bill, &offer.node, receiver);
+            }
             offers.into_iter().for_each(|offer| self.withdraw(offer));
             return Err(error);
         }
-        for offer in offers {
+        for (offer, bill) in offers.into_iter().zip(bills) {
             // One that was revoked on the way is a handle that names nothing.
             each(
-                self.deliver(offer, receiver, receiver.table.lock())
+                self.deliver(offer, bill, receiver, receiver.table.lock())
                     .unwrap_or(Handle::NONE),
             );
         }
@@ -249,5 +298,13 @@ impl<P: Platform> Ipc<P> {
             node.drop_holder();
         }
         self.release(node);
+    }
+}
+
+/// The region whose charge goes with a node: that of the object that it is the first node of.
+fn region_that_goes_with<P: Platform>(node: &Node<P>) -> Option<&Arc<Region>> {
+    match node.object().payload() {
+        Payload::Region(region) | Payload::Image(region, _) if node.is_root() => Some(region),
+        _ => None,
     }
 }

@@ -7,11 +7,11 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use abi::limits::MAX_ARGS;
-use abi::{Error, ProcessState, ProcessStatus, Rights};
+use abi::{Error, ProcessState, ProcessStatus, Resources, Rights};
 use arch::exit::{ExitCode, exit};
 use boot::BootInfo;
 use ipc::Payload;
-use mm::Frame;
+use mm::{Account, Frame};
 use spin::Once;
 use tar_no_std::TarArchiveRef;
 
@@ -86,12 +86,14 @@ pub fn start(info: &BootInfo) -> Result<(), StartError> {
     }
     let offset = program.as_ptr() as u64 - bytes.as_ptr() as u64;
 
+    let account = Account::below(ipc().memory().account(), Resources::NONE)?;
+    let first = Frame::containing(info.initrd.start);
     let initrd = ipc()
         .memory()
-        .create_initrd_region(Frame::containing(info.initrd.start), info.initrd.len())?;
-    let (image, image_info) = loader::load(&initrd, offset, program.len() as u64)?;
+        .create_initrd_region(&account, first, info.initrd.len())?;
+    let (image, image_info) = loader::load(&account, &initrd, offset, program.len() as u64)?;
     let cpu = sched::place(u64::MAX).ok_or(Error::Invalid)?;
-    let process = Process::create(String::from(INIT), &image, image_info, cpu)?;
+    let process = Process::create(&account, String::from(INIT), &image, image_info, cpu)?;
     ipc().memory().destroy_region(&image);
     let handle = ipc().install_object(process.domain(), Payload::Region(initrd), INITRD_RIGHTS)?;
     let resource = ipc().create_resource(process.domain(), devices::everything()?)?;

@@ -16,7 +16,7 @@ use elf::endian::LittleEndian;
 use elf::file::{Class, FileHeader, parse_ident};
 use elf::segment::{ProgramHeader, SegmentTable};
 use ipc::ImageInfo;
-use mm::{PageAttributes, Region};
+use mm::{Account, PageAttributes, Region};
 
 use crate::machine::ipc;
 
@@ -50,12 +50,17 @@ impl File<'_> {
     }
 }
 
-/// Makes an image of the executable in `len` bytes of a region.
+/// Makes an image of the executable in `len` bytes of a region. `account` pays for it.
 ///
 /// `Unsupported`: the region is not sealed; `Range`: the bytes reach past its end; `Invalid`: they
 /// are not a static ELF64 executable for x86_64, or its segments overlap, leave the user half, or
-/// are writable and executable; `TooLarge`: they span more than 1 GiB; `NoMemory`.
-pub fn load(region: &Region, offset: u64, len: u64) -> Result<(Arc<Region>, ImageInfo), Error> {
+/// are writable and executable; `TooLarge`: they span more than 1 GiB; `Quota`, `NoMemory`.
+pub fn load(
+    account: &Arc<Account>,
+    region: &Region,
+    offset: u64,
+    len: u64,
+) -> Result<(Arc<Region>, ImageInfo), Error> {
     if !region.is_sealed() {
         return Err(Error::Unsupported);
     }
@@ -84,7 +89,7 @@ pub fn load(region: &Region, offset: u64, len: u64) -> Result<(Arc<Region>, Imag
     }
     let memory = ipc().memory();
     let base = span.start & !(LEAF_SIZE - 1);
-    let image = memory.create_image(span.end - base)?;
+    let image = memory.create_image(account, span.end - base)?;
     for segment in &segments {
         if let Err(error) = load_segment(&file, &image, base, segment) {
             memory.destroy_region(&image);

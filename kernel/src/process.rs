@@ -6,11 +6,14 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use abi::limits::{LEAF_SIZE, MAX_PROCESSES, PAGE_SIZE, STACK_SIZE};
-use abi::{Error, Handle, ProcessInfo, ProcessState, ProcessStatus, Rights, StartInfo};
+use abi::limits::{LEAF_SIZE, MAX_NAME, MAX_PROCESSES, PAGE_SIZE, STACK_SIZE};
+use abi::{
+    Error, Handle, ProcessInfo, ProcessState, ProcessStatus, Resources, Rights, StartInfo, cost,
+};
+use arch::stack;
 use ipc::{Domain, ImageInfo, Parked};
 use mm::lock::{Lock, Rank};
-use mm::{MapRequest, Permit, Region};
+use mm::{Account, Charge, MapRequest, Permit, Region};
 use spin::Once;
 
 use crate::machine::{Kernel, ipc};
@@ -37,7 +40,14 @@ pub struct Process {
     syscalls: AtomicU64,
     faults: AtomicU64,
     _place: Place,
+    /// Of its record, its thread and its kernel stack.
+    _charge: Charge,
 }
+
+const _: () = {
+    let records = size_of::<Process>() + size_of::<Thread>() + MAX_NAME as usize;
+    assert!(records as u64 + stack::STACK_SIZE + 1024 <= cost::PROCESS);
+};
 
 /// One of the processes that may exist.
 struct Place;
@@ -68,21 +78,24 @@ pub fn alive() -> usize {
 
 impl Process {
     /// A process that runs an instance of an image and has not begun. It is to be started or
-    /// discarded. When it fails, nothing is left of it.
+    /// discarded. `account` pays for it and for all that it will make. When it fails, nothing is
+    /// left of it.
     pub fn create(
+        account: &Arc<Account>,
         name: String,
         image: &Region,
         image_info: ImageInfo,
         cpu: usize,
     ) -> Result<Arc<Process>, Error> {
         let place = Place::take()?;
+        let charge = account.charge(Resources::bytes(cost::PROCESS))?;
         let memory = ipc().memory();
-        let instance = memory.instantiate(image)?;
+        let instance = memory.instantiate(account, image)?;
         let stack = memory
-            .create_stack_region(STACK_SIZE / PAGE_SIZE)
+            .create_stack_region(account, STACK_SIZE / PAGE_SIZE)
             .inspect_err(|_| memory.destroy_region(&instance))?;
         let domain = ipc()
-            .create_domain(random::mapping_base())
+            .create_domain(account, random::mapping_base())
             .inspect_err(|_| {
                 memory.destroy_region(&instance);
                 memory.destroy_region(&stack);
@@ -104,6 +117,7 @@ impl Process {
             syscalls: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             _place: place,
+            _charge: charge,
         });
         let thread = mapped.and_then(|_| Thread::new(process.clone(), cpu, begin));
         match thread {
@@ -158,6 +172,8 @@ impl Process {
                 .lock()
                 .as_ref()
                 .map_or(0, |thread| thread.cpu() as u32),
+            used: self.domain.account().used(),
+            quota: self.domain.account().quota(),
         }
     }
 

@@ -106,15 +106,16 @@ impl<M: Machine> Memory<M> {
 
     /// Takes one pin of `permit` back. `NotFound`: it has none.
     pub fn unpin(&self, region: &Region, permit: &Arc<Permit>) -> Result<(), Error> {
-        let pins = &mut region.lock().pins;
-        let place = pins.iter().position(|pin| Arc::ptr_eq(pin, permit));
-        pins.swap_remove(place.ok_or(Error::NotFound)?);
+        let mut state = region.lock();
+        let place = state.pins.iter().position(|pin| Arc::ptr_eq(pin, permit));
+        state.pins.swap_remove(place.ok_or(Error::NotFound)?);
+        state.unpin(|_| true);
         Ok(())
     }
 
     /// Takes all pins of `permit` back.
     pub fn unpin_all(&self, region: &Region, permit: &Arc<Permit>) {
-        region.lock().pins.retain(|pin| !Arc::ptr_eq(pin, permit));
+        region.lock().unpin(|pin| !Arc::ptr_eq(pin, permit));
     }
 
     fn need_all(&self, region: &Region, pages: Range<u64>, need: Need) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use abi::limits::{MAX_DEVICE_REGIONS, MAX_REGION, PAGE_SIZE};
 use abi::{CachePolicy, Error, RegionKind};
 
 use crate::lock::{Lock, Rank};
-use crate::{Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Memory, Region};
+use crate::{Account, Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Memory, Region};
 
 /// The frames of one live region.
 #[derive(Debug)]
@@ -59,7 +59,12 @@ impl Claims {
 
     /// Gives up what a region has, once no CPU can reach it any more.
     pub(crate) fn release(&self, region: &Region) {
-        self.0.lock().retain(|claim| claim.region != region.koid());
+        let mut claims = self.0.lock();
+        claims.retain(|claim| claim.region != region.koid());
+        if claims.is_empty() {
+            // What was charged for them was their regions'.
+            *claims = Vec::new();
+        }
     }
 }
 
@@ -74,6 +79,7 @@ impl<M: Machine> Memory<M> {
     /// [`MAX_DEVICE_REGIONS`].
     pub fn create_device_region(
         &self,
+        account: &Arc<Account>,
         address: u64,
         len: u64,
         policy: CachePolicy,
@@ -93,7 +99,7 @@ impl<M: Machine> Memory<M> {
         if !cfg!(sabotage = "device_over_memory") {
             self.machine.check_device(first, pages)?;
         }
-        let mut region = self.build(RegionKind::Device, len, 1, 0, None)?;
+        let mut region = self.build(account, RegionKind::Device, len, 1, 0, None)?;
         let frames = first.number()..first.number() + pages;
         if let Err(error) = self.devices.claim(&region, frames, policy) {
             self.destroy_region(&region);

@@ -10,7 +10,7 @@ use abi::{Error, RegionKind};
 
 use crate::leaf::owned_flags;
 use crate::region::pages_for;
-use crate::{Budget, Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Memory, Region};
+use crate::{Account, Budget, Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Memory, Region};
 
 /// The view of a ring region for the producing end.
 pub const RING_PRODUCER_VIEW: usize = 0;
@@ -22,8 +22,12 @@ impl<M: Machine> Memory<M> {
     /// in a row, in two views. Each end may write its own index page, the producer also the data,
     /// nobody the header.
     ///
-    /// `TooLarge`, `NoMemory`: as for [`create_region`](Memory::create_region).
-    pub fn create_ring_region(&self, data_pages: u64) -> Result<Arc<Region>, Error> {
+    /// `TooLarge`, `Quota`, `NoMemory`: as for [`create_region`](Memory::create_region).
+    pub fn create_ring_region(
+        &self,
+        account: &Arc<Account>,
+        data_pages: u64,
+    ) -> Result<Arc<Region>, Error> {
         let frames = data_pages.checked_add(3).ok_or(Error::TooLarge)?;
         let pages = data_pages
             .checked_mul(2)
@@ -31,7 +35,7 @@ impl<M: Machine> Memory<M> {
             .ok_or(Error::TooLarge)?;
         let len = pages.checked_mul(PAGE_SIZE).ok_or(Error::TooLarge)?;
         pages_for(len)?;
-        let mut region = self.build(RegionKind::Ring, len, 2, frames, None)?;
+        let mut region = self.build(account, RegionKind::Ring, len, 2, frames, None)?;
         if region
             .state_mut()
             .fixed
@@ -73,15 +77,17 @@ impl<M: Machine> Memory<M> {
     /// A region of `len` bytes of zeroed memory whose frames follow one another, for devices that read
     /// and write memory by themselves. Frames come from `node` if it has a run that is long enough.
     ///
-    /// `Invalid`, `TooLarge`: as for [`create_region`](Memory::create_region); `NoMemory`: no free run
+    /// `Invalid`, `TooLarge`: as for [`create_region`](Memory::create_region); `Quota`: the account does not
+    /// cover it; `NoMemory`: no free run
     /// is long enough, however much is free, and nothing was taken.
     pub fn create_contiguous_region(
         &self,
+        account: &Arc<Account>,
         len: u64,
         node: Option<usize>,
     ) -> Result<Arc<Region>, Error> {
         let pages = pages_for(len)?;
-        let mut region = self.build(RegionKind::Contiguous, len, 1, pages, node)?;
+        let mut region = self.build(account, RegionKind::Contiguous, len, 1, pages, node)?;
         let Some(first) = self.take_run(pages, node) else {
             self.destroy_region(&region);
             return Err(Error::NoMemory);
@@ -120,10 +126,15 @@ impl<M: Machine> Memory<M> {
     }
 
     /// A region over the frames that boot put the initrd into, beginning with `first`: `len` bytes
-    /// that nobody can write. The frames are never freed.
-    pub fn create_initrd_region(&self, first: Frame, len: u64) -> Result<Arc<Region>, Error> {
+    /// that nobody can write. The frames are never freed, and not charged.
+    pub fn create_initrd_region(
+        &self,
+        account: &Arc<Account>,
+        first: Frame,
+        len: u64,
+    ) -> Result<Arc<Region>, Error> {
         let pages = pages_for(len)?;
-        let mut region = self.build(RegionKind::Initrd, len, 1, 0, None)?;
+        let mut region = self.build(account, RegionKind::Initrd, len, 1, 0, None)?;
         let state = region.state_mut();
         state.sealed = true;
         for page in 0..pages {

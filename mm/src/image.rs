@@ -7,11 +7,11 @@
 use alloc::sync::Arc;
 
 use abi::limits::MAX_IMAGE_SPAN;
-use abi::{Error, RegionKind};
+use abi::{Error, RegionKind, Resources};
 
 use crate::access::piece;
 use crate::fault::Need;
-use crate::{Entry, EntryFlags, Machine, Memory, Region};
+use crate::{Account, Entry, EntryFlags, Machine, Memory, Region};
 
 /// What a page of an image allows, besides reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,18 +24,18 @@ pub struct PageAttributes {
 
 impl<M: Machine> Memory<M> {
     /// An image of `len` bytes in which every page is a hole. `TooLarge`: more than
-    /// [`MAX_IMAGE_SPAN`]; `Invalid`: no bytes; `NoMemory`.
-    pub fn create_image(&self, len: u64) -> Result<Arc<Region>, Error> {
+    /// [`MAX_IMAGE_SPAN`]; `Invalid`: no bytes; `Quota`, `NoMemory`.
+    pub fn create_image(&self, account: &Arc<Account>, len: u64) -> Result<Arc<Region>, Error> {
         if len > MAX_IMAGE_SPAN {
             return Err(Error::TooLarge);
         }
-        let mut image = self.build(RegionKind::Image, len, 1, 0, None)?;
+        let mut image = self.build(account, RegionKind::Image, len, 1, 0, None)?;
         image.state_mut().unfinished = true;
         Ok(Arc::new(image))
     }
 
     /// Makes a page of an image zeroed memory that allows `attributes`, and what it allowed
-    /// before. `Invalid`: writable and executable; `Sealed`; `NoMemory`.
+    /// before. `Invalid`: writable and executable; `Sealed`; `Quota`, `NoMemory`.
     pub fn define_page(
         &self,
         image: &Region,
@@ -57,7 +57,9 @@ impl<M: Machine> Memory<M> {
             return Err(Error::Invalid);
         }
         if !defined {
+            state.charge.extend(Resources::frames(1))?;
             if !self.machine.reserve(1) {
+                state.charge.release(Resources::frames(1));
                 return Err(Error::NoMemory);
             }
             let promised = state.reserve.promised();
@@ -110,17 +112,23 @@ impl<M: Machine> Memory<M> {
         let surplus = state.reserve.promised() - empty;
         state.reserve.set(empty);
         self.machine.unreserve(surplus);
+        state.charge.release(Resources::frames(surplus));
         state.claims = image.leaf_count() as u64 + writable;
         state.unfinished = false;
         state.sealed = true;
     }
 
-    /// A region to run a finished image on. `NoMemory`: nothing was taken; `Invalid`: it is no
-    /// finished image; `Revoked`: it was destroyed meanwhile.
-    pub fn instantiate(&self, image: &Region) -> Result<Arc<Region>, Error> {
+    /// A region to run a finished image on. `account` pays for all of its pages. `Quota`,
+    /// `NoMemory`: nothing was taken; `Invalid`: it is no finished image; `Revoked`: it was
+    /// destroyed meanwhile.
+    pub fn instantiate(
+        &self,
+        account: &Arc<Account>,
+        image: &Region,
+    ) -> Result<Arc<Region>, Error> {
         if image.kind() != RegionKind::Image || !image.is_sealed() {
             return Err(Error::Invalid);
         }
-        self.snapshot_leaves(image, 0..image.leaf_count(), image.len(), false)
+        self.snapshot_leaves(account, image, 0..image.leaf_count(), image.len(), false)
     }
 }

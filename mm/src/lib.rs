@@ -11,7 +11,7 @@
 //! honest imitation of a machine, and in other people's kernels.
 //!
 //! Invariants kept here (docs/INVARIANTS.md): I1, I2, I3, I5 and I6 as far as mappings go, I8, I9,
-//! I12, I14, I15.
+//! I11, I12, I14, I15.
 //!
 //! Small heap allocations (a record of a mapping, a node of a map) are taken to succeed: the
 //! embedder keeps enough heap in hand before it calls. Everything whose size a program chooses is
@@ -25,6 +25,8 @@
 extern crate alloc;
 
 mod access;
+mod account;
+mod charged;
 mod commit;
 mod device;
 mod entry;
@@ -45,8 +47,10 @@ mod snapshot;
 mod space;
 mod sync;
 
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+pub use account::{Account, Charge, RecordCharge};
 pub use entry::{Entry, EntryFlags};
 pub use fixed::{RING_CONSUMER_VIEW, RING_PRODUCER_VIEW};
 pub use frame::{Frame, FrameMeta, FrameState};
@@ -68,6 +72,7 @@ pub struct Memory<M: Machine> {
     shootdown: shootdown::Shootdown,
     devices: device::Claims,
     koids: AtomicU64,
+    account: Arc<Account>,
     /// As the machine tells it, for speed.
     zero: Frame,
 }
@@ -81,12 +86,18 @@ impl<M: Machine> Memory<M> {
             shootdown: shootdown::Shootdown::new(),
             devices: device::Claims::new(),
             koids: AtomicU64::new(1),
+            account: Account::root(),
         }
     }
 
     /// The machine.
     pub fn machine(&self) -> &M {
         &self.machine
+    }
+
+    /// The account that all others are below.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// A number for an object, never given out twice.

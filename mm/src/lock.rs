@@ -39,6 +39,8 @@ pub enum Rank {
     Nodes = 10,
     /// A run queue.
     Scheduler = 11,
+    /// What is charged for a capability. Nothing is taken above it.
+    Account = 13,
 }
 
 /// Is told of locks in debug builds.

@@ -6,12 +6,13 @@
 //! found and removed.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::any::Any;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use abi::limits::LEAF_SIZE;
-use abi::{Error, RegionKind, Rights};
+use abi::{Error, RegionKind, Rights, cost};
 
 use crate::region::State;
 use crate::space::directory_index;
@@ -75,6 +76,9 @@ impl Default for Permit<()> {
     }
 }
 
+/// Mappings whose places a region never gives back.
+const FEW_MAPPINGS: usize = 4;
+
 const ATTACHED: u8 = 0;
 /// Its entries are cleared; a CPU may still have them cached.
 const DETACHED: u8 = 1;
@@ -103,6 +107,16 @@ pub struct Mapping {
     /// Its place in the list of its region. Changes under the region lock.
     place: AtomicU32,
 }
+
+impl Drop for Mapping {
+    #[inline]
+    fn drop(&mut self) {
+        self.space.account().subtract_bytes(cost::MAPPING);
+    }
+}
+
+// Its places in the space and in the region included.
+const _: () = assert!(size_of::<Mapping>() as u64 + 128 <= cost::MAPPING);
 
 impl Mapping {
     /// The region.
@@ -233,7 +247,8 @@ impl<M: Machine> Memory<M> {
     ///
     /// The caller has checked the capability. `Invalid`: writing and executing at once; `Range`, `Align`, `Overlap`: the place or the part;
     /// `Revoked`: the authority is gone; `Sealed`: writing is not to be had any more; `Busy`: it would
-    /// be writable here and executable there; `NoMemory`: no frame for upper tables.
+    /// be writable here and executable there; `Quota`: the account of the space does not cover it;
+    /// `NoMemory`: no frame for upper tables.
     pub fn map(&self, space: &Arc<AddressSpace>, request: MapRequest<'_>) -> Result<u64, Error> {
         let region = request.region;
         region.check_access(request.access)?;
@@ -245,8 +260,15 @@ impl<M: Machine> Memory<M> {
             mappings.retain(|mapping| mapping.state.load(Ordering::Acquire) != DEAD);
         }
         let guard = if request.guard { LEAF_SIZE } else { 0 };
-        let (va, place) = mappings.place(request.hint, request.fixed, len, guard)?;
-        let directory = self.make_directories(space, va, va + len)?;
+        // The record returns it when it is dropped.
+        space.account().add_bytes(cost::MAPPING)?;
+        let placed = mappings.place(request.hint, request.fixed, len, guard);
+        let placed = placed.and_then(|(va, place)| {
+            let directory = self.make_directories(space, va, va + len)?;
+            Ok((va, place, directory))
+        });
+        let (va, place, directory) =
+            placed.inspect_err(|_| space.account().subtract_bytes(cost::MAPPING))?;
         let mapping = Arc::new(Mapping {
             space: space.clone(),
             region: region.clone(),
@@ -373,7 +395,7 @@ impl<M: Machine> Memory<M> {
         state: &mut State,
         condemned: impl Fn(&Arc<Permit>) -> bool,
     ) -> usize {
-        state.pins.retain(|permit| !condemned(permit));
+        state.unpin(|permit| !condemned(permit));
         let count = self.clear_attachments(state, condemned);
         if count > 0 {
             let gone = state.mappings.iter().filter(|m| !m.is_attached());
@@ -538,8 +560,16 @@ fn attachment_flags(access: Rights) -> EntryFlags {
 }
 
 impl State {
+    /// Keeps the pins that `kept` names, and no room for more when there is none.
+    pub(crate) fn unpin(&mut self, kept: impl FnMut(&Arc<Permit>) -> bool) {
+        self.pins.retain(kept);
+        if self.pins.is_empty() {
+            self.pins = Vec::new();
+        }
+    }
+
     /// Puts a mapping on the list, for which there is room.
-    #[inline]
+    #[inline(always)]
     fn list(&mut self, mapping: Arc<Mapping>) {
         self.count_access(Rights::empty(), mapping.access());
         let place = self.mappings.len() as u32;
@@ -550,10 +580,22 @@ impl State {
     /// Takes the mapping at a place off the list.
     fn unlist(&mut self, place: usize) -> Arc<Mapping> {
         let mapping = self.mappings.swap_remove(place);
+        if self.mappings.capacity() > FEW_MAPPINGS {
+            self.shrink_list();
+        }
         self.count_access(mapping.access(), Rights::empty());
         if let Some(moved) = self.mappings.get(place) {
             moved.place.store(place as u32, Ordering::Relaxed);
         }
         mapping
+    }
+
+    /// What others made grow does not stay with the region.
+    #[cold]
+    fn shrink_list(&mut self) {
+        let room = self.mappings.capacity();
+        if self.mappings.len() <= room / 4 {
+            self.mappings.shrink_to(room / 2);
+        }
     }
 }

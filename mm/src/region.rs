@@ -8,12 +8,16 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use abi::limits::{MAX_REGION, PAGE_SIZE};
-use abi::{Error, RegionKind, Rights};
+use abi::{Error, RegionKind, Resources, Rights};
 
+use crate::charged::{release_memory, worst_case};
 use crate::leaf::{EMPTY, Leaf, Page, owned_flags};
 use crate::lock::{Guard, Lock, Rank};
 use crate::reserve::Reserve;
-use crate::{Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale};
+use crate::{
+    Account, Charge, Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan,
+    Stale,
+};
 
 /// How [`Memory::create_region`] makes a region.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,6 +72,8 @@ pub(crate) struct State {
     pub(crate) reserve: Reserve,
     /// Its worst case: leaf tables, and pages that may be written.
     pub(crate) claims: u64,
+    /// Its worst case until it ends, and its record until that is gone.
+    pub(crate) charge: Charge,
 }
 
 impl State {
@@ -271,17 +277,28 @@ impl Region {
 }
 
 impl<M: Machine> Memory<M> {
-    /// A region of zeroed memory, filled at the first touch, or now.
+    /// A region of zeroed memory, filled at the first touch, or now. `account` pays for its worst
+    /// case, overcommitted or not.
     ///
-    /// `Invalid`: no bytes; `TooLarge`: more than [`MAX_REGION`]; `NoMemory`: its worst case is
-    /// not there, and nothing was taken.
-    pub fn create_region(&self, len: u64, options: RegionOptions) -> Result<Arc<Region>, Error> {
+    /// `Invalid`: no bytes; `TooLarge`: more than [`MAX_REGION`]; `Quota`: the account does not
+    /// cover its worst case; `NoMemory`: the machine does not have it. Nothing was taken then.
+    pub fn create_region(
+        &self,
+        account: &Arc<Account>,
+        len: u64,
+        options: RegionOptions,
+    ) -> Result<Arc<Region>, Error> {
         let pages = pages_for(len)?;
         let promised = if options.overcommit { 0 } else { pages };
         let kind = RegionKind::Anonymous;
         // The pages of a large leaf have no flags of their own.
         let large = options.commit && !options.execute;
-        let mut region = self.build_leaves(kind, len, 1, promised, options.node, large)?;
+        let mut region = self.build_leaves(account, kind, len, 1, promised, options.node, large)?;
+        let rest = Resources::frames(pages - promised);
+        if let Err(error) = region.state_mut().charge.extend(rest) {
+            self.destroy_region(&region);
+            return Err(error);
+        }
         region.jit = options.jit;
         let mut empty = EMPTY;
         empty.set(EntryFlags::NO_EXECUTE, !options.execute);
@@ -338,10 +355,14 @@ impl<M: Machine> Memory<M> {
 
     /// A region of one leaf table for a stack: its upper `pages` pages are zeroed memory, filled at
     /// the first touch, and those below are holes, so that running over the end is a fault.
-    pub fn create_stack_region(&self, pages: u64) -> Result<Arc<Region>, Error> {
+    pub fn create_stack_region(
+        &self,
+        account: &Arc<Account>,
+        pages: u64,
+    ) -> Result<Arc<Region>, Error> {
         let holes = LEAF_PAGES.checked_sub(pages).ok_or(Error::TooLarge)?;
         let len = LEAF_PAGES * PAGE_SIZE;
-        let mut region = self.build(RegionKind::Anonymous, len, 1, pages, None)?;
+        let mut region = self.build(account, RegionKind::Anonymous, len, 1, pages, None)?;
         self.allow_filling(&mut region, holes..LEAF_PAGES, EMPTY);
         Ok(Arc::new(region))
     }
@@ -417,28 +438,33 @@ impl<M: Machine> Memory<M> {
         let mut state = region.lock();
         let claims = state.claims;
         state.reserve.end(&self.machine, region, claims, freed);
+        release_memory(&mut state.charge);
         if region.kind == RegionKind::Device {
             drop(state);
             self.devices.release(region);
         }
     }
 
-    /// A region whose entries are all holes, with its leaf tables, and `frames` frames promised.
+    /// A region whose entries are all holes, with its leaf tables, and `frames` frames promised. All
+    /// of it is charged to `account` first.
     pub(crate) fn build(
         &self,
+        account: &Arc<Account>,
         kind: RegionKind,
         len: u64,
         view_count: usize,
         frames: u64,
         node: Option<usize>,
     ) -> Result<Region, Error> {
-        self.build_leaves(kind, len, view_count, frames, node, false)
+        self.build_leaves(account, kind, len, view_count, frames, node, false)
     }
 
     /// The same, with `large` leaves where 2 MiB are asked for and there in one piece. The table that
     /// such a leaf may need one day is promised with the rest.
+    #[allow(clippy::too_many_arguments)] // The parts.
     fn build_leaves(
         &self,
+        account: &Arc<Account>,
         kind: RegionKind,
         len: u64,
         view_count: usize,
@@ -448,11 +474,13 @@ impl<M: Machine> Memory<M> {
     ) -> Result<Region, Error> {
         let pages = pages_for(len)?;
         let leaves = pages.div_ceil(LEAF_PAGES) as usize;
+        let tables = (leaves * view_count) as u64;
+        let charge = account.charge(worst_case(kind, tables, frames))?;
         let mut views = room_for(view_count)?;
         for _ in 0..view_count {
             views.push(room_for(leaves)?);
         }
-        let claims = (leaves * view_count) as u64 + frames;
+        let claims = tables + frames;
         if !self.machine.reserve(claims) {
             return Err(Error::NoMemory);
         }
@@ -472,12 +500,14 @@ impl<M: Machine> Memory<M> {
             }
         }
         let reserve = Reserve::Own { promised };
-        Ok(self.assemble(kind, len, node, views, reserve, claims))
+        Ok(self.assemble(charge, kind, len, node, views, reserve, claims))
     }
 
     /// A region of these parts, which only the caller knows.
+    #[allow(clippy::too_many_arguments)] // The parts.
     pub(crate) fn assemble(
         &self,
+        charge: Charge,
         kind: RegionKind,
         len: u64,
         node: Option<usize>,
@@ -508,6 +538,7 @@ impl<M: Machine> Memory<M> {
                     lost: false,
                     reserve,
                     claims,
+                    charge,
                 },
             ),
         }

@@ -11,10 +11,11 @@ use core::ops::Range;
 use abi::limits::LEAF_SIZE;
 use abi::{Error, RegionKind, Rights};
 
+use crate::charged::worst_case;
 use crate::mapping::leaf_range;
 use crate::region::room_for;
 use crate::reserve::Reserve;
-use crate::{LEAF_PAGES, Machine, Memory, Region, Stale};
+use crate::{Account, LEAF_PAGES, Machine, Memory, Region, Stale};
 
 impl<M: Machine> Memory<M> {
     /// A region that has the bytes that `len` bytes of `source` from `offset` on have at this
@@ -25,10 +26,13 @@ impl<M: Machine> Memory<M> {
     /// `overcommit` it is promised nothing: copies come from free memory, and when there is none, the
     /// snapshot loses its memory, never the source (rule S14).
     ///
-    /// `Align`, `Range`: the part; `Unsupported`: the frames are fixed, or it is an image; `Pinned`;
+    /// `account` pays for all of its pages and leaf tables, shared and overcommitted or not.
+    ///
+    /// `Quota`: the account does not cover that; `Align`, `Range`: the part; `Unsupported`: the frames are fixed, or it is an image; `Pinned`;
     /// `Busy`: it is not finished; `Revoked`: it is gone; `NoMemory`.
     pub fn snapshot(
         &self,
+        account: &Arc<Account>,
         source: &Region,
         offset: u64,
         len: u64,
@@ -40,6 +44,7 @@ impl<M: Machine> Memory<M> {
         let leaves = leaf_range(source, offset, len)?;
         let covered = leaves.len() as u64 * LEAF_SIZE;
         self.snapshot_leaves(
+            account,
             source,
             leaves,
             covered.min(source.len() - offset),
@@ -50,6 +55,7 @@ impl<M: Machine> Memory<M> {
     /// The same for any region whose pages can be shared.
     pub(crate) fn snapshot_leaves(
         &self,
+        account: &Arc<Account>,
         source: &Region,
         leaves: Range<usize>,
         len: u64,
@@ -66,11 +72,14 @@ impl<M: Machine> Memory<M> {
         if !state.pins.is_empty() {
             return Err(Error::Pinned);
         }
-        let claims = if leaves.len() == source.leaf_count() {
-            state.claims
+        let tables = leaves.len() as u64;
+        let (claims, pages) = if leaves.len() == source.leaf_count() {
+            (state.claims, state.charge.amount().frames)
         } else {
-            leaves.len() as u64 + pages_in(source, &leaves)
+            let pages = pages_in(source, &leaves);
+            (tables + pages, pages)
         };
+        let charge = account.charge(worst_case(source.kind(), tables, pages))?;
         let all = state.claims;
         let family = state.reserve.family(source.koid(), all);
         if overcommit {
@@ -110,8 +119,15 @@ impl<M: Machine> Memory<M> {
             family: family.clone(),
             overcommitted: overcommit,
         };
-        let snapshot =
-            Arc::new(self.assemble(source.kind(), len, source.node(), views, reserve, claims));
+        let snapshot = Arc::new(self.assemble(
+            charge,
+            source.kind(),
+            len,
+            source.node(),
+            views,
+            reserve,
+            claims,
+        ));
         if overcommit {
             family.join_overcommitted(&snapshot);
         }

@@ -8,14 +8,15 @@ use alloc::sync::Arc;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use abi::Error;
 use abi::limits::{LEAF_SIZE, USER_END, USER_START};
+use abi::{Error, Resources, cost};
 
 use crate::lock::{Lock, Rank};
 use crate::ordered::{Ordered, Place};
 use crate::sync::AtomicU64;
 use crate::{
-    Budget, CpuId, CpuSet, Entry, EntryFlags, Frame, FrameState, Machine, Mapping, Memory,
+    Account, Budget, Charge, CpuId, CpuSet, Entry, EntryFlags, Frame, FrameState, Machine, Mapping,
+    Memory,
 };
 
 /// What one process can reach.
@@ -28,8 +29,9 @@ pub struct AddressSpace {
     /// Mappings that a revoke has ended and that still take up addresses.
     pub(crate) dead: AtomicU32,
     pub(crate) mappings: Lock<Mappings>,
-    /// Serialises the making of upper tables.
-    tables: Lock<()>,
+    account: Arc<Account>,
+    /// Serialises the making of upper tables, which are charged here.
+    tables: Lock<Charge>,
 }
 
 /// What is mapped, by address.
@@ -42,6 +44,8 @@ pub(crate) struct Mappings {
     full_up_to: u64,
 }
 
+const _: () = assert!(size_of::<AddressSpace>() as u64 + 16 <= cost::SPACE);
+
 impl AddressSpace {
     /// Its number.
     pub fn koid(&self) -> u64 {
@@ -51,6 +55,11 @@ impl AddressSpace {
     /// Its top-level table.
     pub fn root(&self) -> Frame {
         self.root
+    }
+
+    /// Who pays for its tables and mappings.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// The CPUs that have it loaded, or are about to.
@@ -66,10 +75,12 @@ impl AddressSpace {
     /// A space for a model, which has the tables.
     #[cfg(loom)]
     pub fn model(koid: u64, root: Frame) -> AddressSpace {
-        AddressSpace::new(koid, root, USER_START)
+        let nothing = Account::root().charge(Resources::NONE);
+        let charge = nothing.expect("the root has no limits");
+        AddressSpace::new(koid, root, USER_START, charge)
     }
 
-    fn new(koid: u64, root: Frame, base: u64) -> AddressSpace {
+    fn new(koid: u64, root: Frame, base: u64, charge: Charge) -> AddressSpace {
         let base = base.clamp(USER_START, USER_END) & !(LEAF_SIZE - 1);
         AddressSpace {
             koid,
@@ -84,7 +95,8 @@ impl AddressSpace {
                     full_up_to: base,
                 },
             ),
-            tables: Lock::new(Rank::Tables, ()),
+            account: charge.account().clone(),
+            tables: Lock::new(Rank::Tables, charge),
         }
     }
 
@@ -143,7 +155,7 @@ impl Mappings {
         self.full_up_to = above.first_free;
         above
             .place
-            .or_else(|| self.first_gap(USER_START, self.base, len).place)
+            .or_else(|| self.first_gap_below(len))
             .map(|(start, place)| (start + guard, Some(place)))
             .ok_or(Error::Overlap)
     }
@@ -196,7 +208,13 @@ impl Mappings {
         true
     }
 
-    #[inline]
+    /// The search below the base, when nothing above is free.
+    #[cold]
+    fn first_gap_below(&self, len: u64) -> Option<(u64, Place)> {
+        self.first_gap(USER_START, self.base, len).place
+    }
+
+    #[inline(always)]
     fn first_gap(&self, from: u64, to: u64, len: u64) -> Gap {
         let mut place = self.by_va.above(from);
         let mut start = match self.by_va.before(place) {
@@ -249,20 +267,30 @@ fn next_directory(va: u64) -> u64 {
 }
 
 impl<M: Machine> Memory<M> {
-    /// An empty address space whose mappings cluster from `base` on, a multiple of 2 MiB.
+    /// An empty address space whose mappings cluster from `base` on, a multiple of 2 MiB. `account`
+    /// pays for it and for what is mapped in it.
     ///
-    /// `NoMemory`: no frame is free for its top-level table.
-    pub fn create_space(&self, base: u64) -> Result<Arc<AddressSpace>, Error> {
+    /// `Quota`: the account does not cover it; `NoMemory`: no frame is free for its top-level table.
+    pub fn create_space(
+        &self,
+        account: &Arc<Account>,
+        base: u64,
+    ) -> Result<Arc<AddressSpace>, Error> {
+        let charge = account.charge(Resources {
+            bytes: cost::SPACE,
+            ..Resources::tables(1)
+        })?;
         let root = self.allocate_table(Budget::Open)?;
         self.machine.init_root(root);
-        Ok(Arc::new(AddressSpace::new(self.next_koid(), root, base)))
+        let koid = self.next_koid();
+        Ok(Arc::new(AddressSpace::new(koid, root, base, charge)))
     }
 
     /// Returns the page tables of a space in which nothing is mapped and that no CPU uses.
     pub fn destroy_space(&self, space: &AddressSpace) {
         debug_assert!(space.active().is_empty());
         debug_assert!(space.mappings.lock().by_va.is_empty());
-        let _tables = space.tables.lock();
+        let mut charge = space.tables.lock();
         for top in 0..256 {
             let Some(pdpt) = self.machine.load(space.root, top).frame() else {
                 continue;
@@ -275,6 +303,7 @@ impl<M: Machine> Memory<M> {
             self.free_table(pdpt, Budget::Open);
         }
         self.free_table(space.root, Budget::Open);
+        charge.release(Resources::tables(u64::MAX));
     }
 
     /// Makes the upper tables for the addresses `start..end` and returns the first of the directories.
@@ -305,16 +334,19 @@ impl<M: Machine> Memory<M> {
 
     #[cold]
     fn make_missing_directory(&self, space: &AddressSpace, va: u64) -> Result<Frame, Error> {
-        let _tables = space.tables.lock();
-        let pdpt = self.make_table(space.root, index(va, 3))?;
-        self.make_table(pdpt, index(va, 2))
+        let mut charge = space.tables.lock();
+        let pdpt = self.make_table(&mut charge, space.root, index(va, 3))?;
+        self.make_table(&mut charge, pdpt, index(va, 2))
     }
 
-    fn make_table(&self, parent: Frame, index: usize) -> Result<Frame, Error> {
+    fn make_table(&self, charge: &mut Charge, parent: Frame, index: usize) -> Result<Frame, Error> {
         if let Some(table) = self.machine.load(parent, index).frame() {
             return Ok(table);
         }
-        let table = self.allocate_table(Budget::Open)?;
+        charge.extend(Resources::tables(1))?;
+        let table = self
+            .allocate_table(Budget::Open)
+            .inspect_err(|_| charge.release(Resources::tables(1)))?;
         let flags = EntryFlags::USER_PRESENT | EntryFlags::WRITABLE;
         self.machine.store(parent, index, Entry::new(table, flags));
         Ok(table)

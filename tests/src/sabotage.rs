@@ -133,11 +133,27 @@ pub const ENTRIES: &[Entry] = &[
         kind: Kind::Host,
     },
     Entry {
+        name: "split_without_flush",
+        takes_away: "the flush between a large leaf and the table in its place",
+        package: "handover-tests",
+        file: "large",
+        test: "a_large_leaf_is_out_of_every_tlb_before_a_table_takes_its_place",
+        kind: Kind::Host,
+    },
+    Entry {
         name: "right_not_checked",
         takes_away: "the check of a capability's rights",
         package: "handover-tests",
         file: "capabilities",
         test: "an_operation_without_its_right_is_denied",
+        kind: Kind::Host,
+    },
+    Entry {
+        name: "quota_not_returned",
+        takes_away: "the return of what an account was charged with",
+        package: "handover-tests",
+        file: "quotas",
+        test: "thousands_of_tiny_regions_end_with_the_quota_and_come_back",
         kind: Kind::Host,
     },
     Entry {

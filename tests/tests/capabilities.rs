@@ -125,6 +125,7 @@ fn an_operation_without_its_right_is_denied() {
             let region = realm
                 .memory()
                 .create_region(
+                    realm.memory().account(),
                     4096,
                     RegionOptions {
                         node: None,

@@ -24,7 +24,7 @@ fn contiguous_memory_is_in_one_piece_zeroed_and_writable() {
     for pages in [1, 2, 3, 512, 700] {
         let region = world
             .memory
-            .create_contiguous_region(pages * 4096, None)
+            .create_contiguous_region(world.memory.account(), pages * 4096, None)
             .unwrap();
         assert_eq!(region.kind(), RegionKind::Contiguous);
         assert_eq!(region.present_pages(), pages);
@@ -47,7 +47,9 @@ fn contiguous_memory_is_in_one_piece_zeroed_and_writable() {
 fn memory_in_pieces_has_no_contiguous_region_and_loses_nothing() {
     let world = world();
     world.memory.machine().refuse_runs(true);
-    let refused = world.memory.create_contiguous_region(3 * 4096, None);
+    let refused = world
+        .memory
+        .create_contiguous_region(world.memory.account(), 3 * 4096, None);
     assert_eq!(refused.unwrap_err(), Error::NoMemory);
     world.finish(&[]);
 }
@@ -57,10 +59,10 @@ fn fixed_frames_are_neither_copied_nor_sealed_nor_decommitted() {
     let world = world();
     let region = world
         .memory
-        .create_contiguous_region(600 * 4096, None)
+        .create_contiguous_region(world.memory.account(), 600 * 4096, None)
         .unwrap();
     let memory = &world.memory;
-    let copied = memory.snapshot(&region, 0, 0, false);
+    let copied = memory.snapshot(memory.account(), &region, 0, 0, false);
     assert_eq!(copied.unwrap_err(), Error::Unsupported);
     assert_eq!(memory.seal(&region), Err(Error::Unsupported));
     assert_eq!(memory.decommit(&region, 0, 0), Err(Error::Unsupported));

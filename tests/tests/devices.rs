@@ -28,7 +28,12 @@ fn every_entry_of_a_device_region_says_its_policy() {
         let memory = world.region(1);
         let region = world
             .memory
-            .create_device_region(device(machine), PAGES * PAGE, policy)
+            .create_device_region(
+                world.memory.account(),
+                device(machine),
+                PAGES * PAGE,
+                policy,
+            )
             .unwrap();
         assert_eq!(region.kind(), RegionKind::Device);
         assert_eq!(region.present_pages(), PAGES);
@@ -88,16 +93,19 @@ fn ranges_that_are_no_device_are_refused_and_take_nothing() {
         (0, PAGE, Error::Overlap),
         (end_of_machine - PAGE, PAGE, Error::Overlap),
     ] {
-        let made = world
-            .memory
-            .create_device_region(address, len, CachePolicy::Uncached);
+        let made = world.memory.create_device_region(
+            world.memory.account(),
+            address,
+            len,
+            CachePolicy::Uncached,
+        );
         assert_eq!(made.err(), Some(error), "{len:#x} bytes at {address:#x}");
         assert_eq!(fake::counts(&world.memory), before);
     }
     // Nothing of that holds a policy.
     let whole = world
         .memory
-        .create_device_region(start, len, CachePolicy::WriteBack)
+        .create_device_region(world.memory.account(), start, len, CachePolicy::WriteBack)
         .unwrap();
     world.finish(&[whole]);
 }
@@ -107,9 +115,12 @@ fn a_frame_has_one_policy_as_long_as_a_region_has_it() {
     let world = World::of(1, CONFIG);
     let start = device(world.memory.machine());
     let make = |first: u64, pages: u64, policy| {
-        let made = world
-            .memory
-            .create_device_region(start + first * PAGE, pages * PAGE, policy);
+        let made = world.memory.create_device_region(
+            world.memory.account(),
+            start + first * PAGE,
+            pages * PAGE,
+            policy,
+        );
         made.map_err(|error| (first, pages, error))
     };
     let first = make(10, 10, CachePolicy::WriteCombining).unwrap();
@@ -147,7 +158,12 @@ fn another_policy_waits_for_the_last_acknowledgement() {
     let start = device(world.memory.machine());
     let region = world
         .memory
-        .create_device_region(start, PAGE, CachePolicy::WriteCombining)
+        .create_device_region(
+            world.memory.account(),
+            start,
+            PAGE,
+            CachePolicy::WriteCombining,
+        )
         .unwrap();
     let va = world.map(0, &region, WRITE);
     world.store(1, 0, va, 1).unwrap();
@@ -160,7 +176,7 @@ fn another_policy_waits_for_the_last_acknowledgement() {
             machine.write(1, va, 2).unwrap();
             let memory = memory.upgrade().unwrap();
             let other = fake::on_cpu(2, || {
-                memory.create_device_region(start, PAGE, CachePolicy::Uncached)
+                memory.create_device_region(memory.account(), start, PAGE, CachePolicy::Uncached)
             });
             assert_eq!(other.err(), Some(Error::Exists));
         }
@@ -170,7 +186,7 @@ fn another_policy_waits_for_the_last_acknowledgement() {
     assert!(seen.load(Ordering::Relaxed) > 0);
     let other = world
         .memory
-        .create_device_region(start, PAGE, CachePolicy::Uncached)
+        .create_device_region(world.memory.account(), start, PAGE, CachePolicy::Uncached)
         .unwrap();
     world.finish(&[other]);
 }
@@ -186,9 +202,12 @@ fn device_regions_have_a_limit() {
     );
     let start = device(world.memory.machine());
     let make = || {
-        world
-            .memory
-            .create_device_region(start, PAGE, CachePolicy::Uncached)
+        world.memory.create_device_region(
+            world.memory.account(),
+            start,
+            PAGE,
+            CachePolicy::Uncached,
+        )
     };
     let mut regions: Vec<_> = (0..MAX_DEVICE_REGIONS).map(|_| make().unwrap()).collect();
     assert_eq!(make().err(), Some(Error::Limit));
@@ -203,13 +222,20 @@ fn a_device_region_is_not_sealed_copied_or_touched_by_the_kernel() {
     let start = device(world.memory.machine());
     let region = world
         .memory
-        .create_device_region(start, 2 * PAGE, CachePolicy::Uncached)
+        .create_device_region(
+            world.memory.account(),
+            start,
+            2 * PAGE,
+            CachePolicy::Uncached,
+        )
         .unwrap();
     let va = world.map(0, &region, WRITE);
     assert_eq!(world.memory.seal(&region), Err(Error::Unsupported));
     let decommit = world.memory.decommit(&region, 0, 0);
     assert_eq!(decommit, Err(Error::Unsupported));
-    let snapshot = world.memory.snapshot(&region, 0, 0, false);
+    let snapshot = world
+        .memory
+        .snapshot(world.memory.account(), &region, 0, 0, false);
     assert_eq!(snapshot.err(), Some(Error::Unsupported));
     // Its frames are in place as it is.
     world.memory.commit(&region, 0, 0).unwrap();
@@ -236,7 +262,12 @@ fn destroying_a_device_region_returns_its_tables_and_nothing_else() {
     let before = fake::counts(&world.memory);
     let region = world
         .memory
-        .create_device_region(start, PAGES * PAGE, CachePolicy::WriteCombining)
+        .create_device_region(
+            world.memory.account(),
+            start,
+            PAGES * PAGE,
+            CachePolicy::WriteCombining,
+        )
         .unwrap();
     let made = fake::counts(&world.memory);
     assert_eq!(before.free - made.free, PAGES.div_ceil(512));
@@ -254,9 +285,12 @@ fn a_creation_that_fails_for_memory_leaves_no_claim() {
     let mut failures = 0;
     loop {
         world.memory.machine().fail_after(failures);
-        let made = world
-            .memory
-            .create_device_region(start, PAGES * PAGE, CachePolicy::Uncached);
+        let made = world.memory.create_device_region(
+            world.memory.account(),
+            start,
+            PAGES * PAGE,
+            CachePolicy::Uncached,
+        );
         if !world.memory.machine().stop_failing() {
             world.memory.destroy_region(&made.unwrap());
             break;
@@ -268,7 +302,7 @@ fn a_creation_that_fails_for_memory_leaves_no_claim() {
     assert!(failures > 0);
     let other = world
         .memory
-        .create_device_region(start, PAGE, CachePolicy::WriteBack)
+        .create_device_region(world.memory.account(), start, PAGE, CachePolicy::WriteBack)
         .unwrap();
     world.finish(&[other]);
 }

@@ -93,7 +93,10 @@ fn an_exit_returns_all_that_a_domain_held() {
     let region = realm.region_of(1, kept);
     let before = realm.counts();
     for turn in 0..3 {
-        let domain = realm.ipc.create_domain(common::BASE).unwrap();
+        let domain = realm
+            .ipc
+            .create_domain(realm.ipc.memory().account(), common::BASE)
+            .unwrap();
         let ipc = &realm.ipc;
         let flags = RegionFlags::empty();
         let create = |pages: u64| ipc.create_region(&domain, pages * 4096, flags, None);

@@ -32,6 +32,7 @@ fn a_creation_that_fails_takes_nothing() {
     let created = sweep(&world, |world| {
         for commit in [false, true] {
             let region = world.memory.create_region(
+                world.memory.account(),
                 600 * 4096,
                 RegionOptions {
                     node: None,
@@ -45,7 +46,7 @@ fn a_creation_that_fails_takes_nothing() {
     });
     assert!(created >= 2);
     let ring = sweep(&world, |world| {
-        let region = world.memory.create_ring_region(8)?;
+        let region = world.memory.create_ring_region(world.memory.account(), 8)?;
         world.memory.destroy_region(&region);
         Ok(())
     });
@@ -58,7 +59,7 @@ fn a_space_or_mapping_that_fails_takes_nothing_that_outlives_the_space() {
     let world = World::new(1);
     let region = world.region(1);
     let calls = sweep(&world, |world| {
-        let space = world.memory.create_space(BASE)?;
+        let space = world.memory.create_space(world.memory.account(), BASE)?;
         let mapped = world
             .memory
             .map(&space, common::request(&region, &world.permit, WRITE));
@@ -76,7 +77,9 @@ fn a_space_or_mapping_that_fails_takes_nothing_that_outlives_the_space() {
 fn an_image_or_instance_that_fails_takes_nothing() {
     let world = World::new(1);
     let calls = sweep(&world, |world| {
-        let image = world.memory.create_image(4 * 4096)?;
+        let image = world
+            .memory
+            .create_image(world.memory.account(), 4 * 4096)?;
         let made = (|| {
             for (at, write) in [(0, false), (1, true), (2, true)] {
                 let attributes = PageAttributes {
@@ -87,7 +90,7 @@ fn an_image_or_instance_that_fails_takes_nothing() {
             }
             world.memory.load_image(&image, 100, &[7; 6000])?;
             world.memory.finish_image(&image);
-            let instance = world.memory.instantiate(&image)?;
+            let instance = world.memory.instantiate(world.memory.account(), &image)?;
             world.memory.destroy_region(&instance);
             Ok(())
         })();
@@ -107,6 +110,7 @@ fn a_region_that_does_not_fit_is_refused_at_once_and_one_that_does_never_fails_l
     let world = World::of(1, config);
     let before = counts(&world.memory);
     let refused = world.memory.create_region(
+        world.memory.account(),
         64 * 4096,
         RegionOptions {
             node: None,
@@ -121,7 +125,13 @@ fn a_region_that_does_not_fit_is_refused_at_once_and_one_that_does_never_fails_l
     let region = world.region(pages);
     let va = world.map(0, &region, WRITE);
     assert_eq!(counts(&world.memory).available, 0);
-    assert_eq!(world.memory.create_space(BASE).err(), Some(Error::NoMemory));
+    assert_eq!(
+        world
+            .memory
+            .create_space(world.memory.account(), BASE)
+            .err(),
+        Some(Error::NoMemory)
+    );
     for at in 0..pages {
         world.store(0, 0, page(va, at), at).unwrap();
     }
@@ -163,6 +173,7 @@ fn pages_come_from_the_node_that_was_asked_for_while_it_has_any() {
         let region = world
             .memory
             .create_region(
+                world.memory.account(),
                 4 * 4096,
                 RegionOptions {
                     node: Some(node),
@@ -187,6 +198,7 @@ fn pages_come_from_the_node_that_was_asked_for_while_it_has_any() {
     let large = world
         .memory
         .create_region(
+            world.memory.account(),
             300 * 4096,
             RegionOptions {
                 node: Some(1),

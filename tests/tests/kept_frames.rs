@@ -174,6 +174,7 @@ fn frames_are_counted_where_they_were_given_and_not_where_they_were_asked() {
         let before = of(1);
         let region = memory
             .create_region(
+                memory.account(),
                 len,
                 RegionOptions {
                     node: Some(1),

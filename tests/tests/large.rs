@@ -27,7 +27,10 @@ fn world(spaces: usize) -> World {
 }
 
 fn committed(world: &World, pages: u64) -> Arc<Region> {
-    world.memory.create_region(pages * 4096, COMMIT).unwrap()
+    world
+        .memory
+        .create_region(world.memory.account(), pages * 4096, COMMIT)
+        .unwrap()
 }
 
 fn large(world: &World, region: &Region) -> u64 {
@@ -78,7 +81,10 @@ fn a_snapshot_shares_a_large_leaf_until_one_side_writes() {
     let source = committed(&world, 512);
     let va = world.map(0, &source, WRITE);
     world.store(0, 0, page(va, 3), 7).unwrap();
-    let snapshot = world.memory.snapshot(&source, 0, 0, false).unwrap();
+    let snapshot = world
+        .memory
+        .snapshot(world.memory.account(), &source, 0, 0, false)
+        .unwrap();
     let there = world.map(1, &snapshot, WRITE);
     assert!(!world.reaches(0, va, Access::Write));
     assert_eq!(world.load(1, 1, page(there, 3)), Ok(7));
@@ -103,7 +109,10 @@ fn the_last_owner_of_a_large_leaf_writes_without_a_copy() {
     let world = world(1);
     let source = committed(&world, 512);
     let va = world.map(0, &source, WRITE);
-    let snapshot = world.memory.snapshot(&source, 0, 0, false).unwrap();
+    let snapshot = world
+        .memory
+        .snapshot(world.memory.account(), &source, 0, 0, false)
+        .unwrap();
     world.memory.destroy_region(&snapshot);
     world.store(0, 0, va, 1).unwrap();
     assert_eq!(large(&world, &source), 1);
@@ -131,12 +140,35 @@ fn decommit_splits_a_large_leaf_and_leaves_the_rest_as_it_was() {
     world.finish(&[region]);
 }
 
+/// A second entry for an address while another CPU may still have the first one cached would be
+/// undefined.
+#[test]
+fn a_large_leaf_is_out_of_every_tlb_before_a_table_takes_its_place() {
+    let world = world(1);
+    fake::enter(&world.memory, 1, Some(&world.spaces[0]));
+    let region = committed(&world, 512);
+    let va = world.map(0, &region, WRITE);
+    assert_eq!(world.load(1, 0, page(va, 100)), Ok(0));
+    // The other CPU goes on reading while this one waits for it.
+    world.memory.machine().set_while_waiting(move |machine| {
+        let _ = machine.read(1, page(va, 100));
+    });
+    world.memory.decommit(&region, 0, 4096).unwrap();
+    world.memory.machine().set_while_waiting(|_| ());
+    assert_eq!(large(&world, &region), 0);
+    world.audit(std::slice::from_ref(&region));
+    world.finish(&[region]);
+}
+
 #[test]
 fn a_large_leaf_is_split_with_all_memory_promised() {
     let world = world(2);
     let source = committed(&world, 512);
     let va = world.map(0, &source, WRITE);
-    let snapshot = world.memory.snapshot(&source, 0, 0, false).unwrap();
+    let snapshot = world
+        .memory
+        .snapshot(world.memory.account(), &source, 0, 0, false)
+        .unwrap();
     let there = world.map(1, &snapshot, WRITE);
     let rest = world.memory.machine().pool().available();
     assert!(mm::Frames::reserve(world.memory.machine(), rest));
@@ -159,7 +191,10 @@ fn a_part_of_a_large_region_is_a_snapshot_of_its_own() {
     let source = committed(&world, 1024);
     let va = world.map(0, &source, WRITE);
     world.store(0, 0, va + LEAF, 3).unwrap();
-    let part = world.memory.snapshot(&source, LEAF, 0, false).unwrap();
+    let part = world
+        .memory
+        .snapshot(world.memory.account(), &source, LEAF, 0, false)
+        .unwrap();
     assert_eq!(part.pages(), 512);
     let there = world.map(0, &part, WRITE);
     world.store(0, 0, va + LEAF, 4).unwrap();

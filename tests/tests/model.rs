@@ -13,7 +13,7 @@ fn runs(text: &str) {
 /// step has succeeded then: a model that agrees because nothing ever happens proves nothing.
 /// `HANDOVER_MODEL_STEPS` sets how many steps are run; `make proof` runs a million.
 fn agrees(seed: u64, length: usize, frames: u64) {
-    let steps = steps_to_run(21_000) / 3;
+    let steps = steps_to_run(60_000) / 3;
     let mut tally = Tally::new();
     search(seed, steps, length, |program, seed| {
         execute(program, seed, frames, &mut tally);
@@ -107,6 +107,20 @@ fn what_was_made_to_be_executed_can_be() {
         create process=0 handle=0 pages=1 flags=EXECUTE
         map process=0 handle=0 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ+EXECUTE
         fetch cpu=0 mapping=0 page=0
+        ",
+    );
+}
+
+#[test]
+fn the_last_owner_of_a_large_leaf_copies_nothing_and_needs_no_promise_for_it() {
+    runs(
+        "
+        create process=2 handle=0 pages=1030 flags=COMMIT
+        snapshot process=2 from=0 handle=1 offset=0 len=0 flags=0
+        write process=2 handle=1 page=0 word=0 value=0
+        pin process=2 handle=0
+        map process=2 handle=1 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ+WRITE
+        store cpu=2 mapping=0 page=1020 word=0 value=0
         ",
     );
 }

@@ -113,7 +113,10 @@ fn writable_memory_is_never_executed() {
         .protect(&world.spaces[0], va, Rights::READ | Rights::EXECUTE);
     assert_eq!(protected, Ok(()));
     assert_eq!(fetch(), Err(Error::Denied));
-    let image = world.memory.create_image(4096).unwrap();
+    let image = world
+        .memory
+        .create_image(world.memory.account(), 4096)
+        .unwrap();
     let both = PageAttributes {
         write: true,
         execute: true,
@@ -133,7 +136,10 @@ fn writable_memory_is_never_executed() {
 #[test]
 fn the_sides_of_a_ring_write_their_own_pages_and_see_each_others() {
     let world = World::new(2);
-    let ring = world.memory.create_ring_region(2).unwrap();
+    let ring = world
+        .memory
+        .create_ring_region(world.memory.account(), 2)
+        .unwrap();
     let map = |space, view| {
         let mut request = common::request(&ring, &world.permit, WRITE);
         request.view = view;
@@ -164,11 +170,20 @@ fn the_sides_of_a_ring_write_their_own_pages_and_see_each_others() {
 #[test]
 fn instances_of_an_image_share_text_and_have_their_own_data() {
     let world = World::new(2);
-    let image = world.memory.create_image(5 * 4096).unwrap();
+    let image = world
+        .memory
+        .create_image(world.memory.account(), 5 * 4096)
+        .unwrap();
     for (at, attributes) in [(0, TEXT), (2, DATA), (3, DATA)] {
         world.memory.define_page(&image, at, attributes).unwrap();
     }
-    assert_eq!(world.memory.instantiate(&image).err(), Some(Error::Invalid));
+    assert_eq!(
+        world
+            .memory
+            .instantiate(world.memory.account(), &image)
+            .err(),
+        Some(Error::Invalid)
+    );
     world
         .memory
         .load_image(&image, 0, &1u64.to_le_bytes())
@@ -181,8 +196,14 @@ fn instances_of_an_image_share_text_and_have_their_own_data() {
     let late = world.memory.load_image(&image, 0, &[0]);
     assert_eq!(late, Err(Error::Sealed));
 
-    let first = world.memory.instantiate(&image).unwrap();
-    let second = world.memory.instantiate(&image).unwrap();
+    let first = world
+        .memory
+        .instantiate(world.memory.account(), &image)
+        .unwrap();
+    let second = world
+        .memory
+        .instantiate(world.memory.account(), &image)
+        .unwrap();
     let (a, b) = (
         world.map(0, &first, Rights::ACCESS),
         world.map(1, &second, Rights::ACCESS),
@@ -212,7 +233,13 @@ fn instances_of_an_image_share_text_and_have_their_own_data() {
     world.memory.destroy_region(&image);
     world.memory.destroy_region(&first);
     assert_eq!(world.load(1, 1, b), Ok(1));
-    assert_eq!(world.memory.instantiate(&image).err(), Some(Error::Revoked));
+    assert_eq!(
+        world
+            .memory
+            .instantiate(world.memory.account(), &image)
+            .err(),
+        Some(Error::Revoked)
+    );
     world.audit(std::slice::from_ref(&second));
     world.finish(&[second]);
 }
@@ -231,7 +258,7 @@ fn the_initrd_can_be_read_by_all_and_written_by_nobody() {
     mm::Frames::write(machine, machine.initrd(), 0, &77u64.to_le_bytes());
     let region = world
         .memory
-        .create_initrd_region(machine.initrd(), 5000)
+        .create_initrd_region(world.memory.account(), machine.initrd(), 5000)
         .unwrap();
     let refused = world.try_map(0, common::request(&region, &world.permit, WRITE));
     assert_eq!(refused, Err(Error::Sealed));
@@ -312,6 +339,7 @@ fn nothing_is_made_of_a_dead_permit_or_a_destroyed_region() {
         world
             .memory
             .create_region(
+                world.memory.account(),
                 0,
                 RegionOptions {
                     node: None,
@@ -323,6 +351,7 @@ fn nothing_is_made_of_a_dead_permit_or_a_destroyed_region() {
         Some(Error::Invalid)
     );
     let large = world.memory.create_region(
+        world.memory.account(),
         u64::MAX,
         RegionOptions {
             node: None,
@@ -331,7 +360,9 @@ fn nothing_is_made_of_a_dead_permit_or_a_destroyed_region() {
         },
     );
     assert_eq!(large.err(), Some(Error::TooLarge));
-    let ring = world.memory.create_ring_region(u64::MAX / 2);
+    let ring = world
+        .memory
+        .create_ring_region(world.memory.account(), u64::MAX / 2);
     assert_eq!(ring.err(), Some(Error::TooLarge));
     world.finish(&[]);
 }

@@ -33,7 +33,7 @@ fn commit_fills_what_is_missing_and_does_nothing_twice() {
     // The last page may be named by the bytes that it has.
     let odd = world
         .memory
-        .create_region(4096 + 5, RegionOptions::default())
+        .create_region(world.memory.account(), 4096 + 5, RegionOptions::default())
         .unwrap();
     world.memory.commit(&odd, 4096, 5).unwrap();
     assert_eq!(odd.present_pages(), 1);
@@ -193,8 +193,14 @@ fn a_pinned_region_has_all_its_frames_and_they_stay() {
     };
     let before = frames(Access::Read);
     let refused = [
-        world.memory.snapshot(&copy, 0, 0, false).err(),
-        world.memory.snapshot(&copy, 0, 0, true).err(),
+        world
+            .memory
+            .snapshot(world.memory.account(), &copy, 0, 0, false)
+            .err(),
+        world
+            .memory
+            .snapshot(world.memory.account(), &copy, 0, 0, true)
+            .err(),
         world.memory.decommit(&copy, 0, 0).err(),
     ];
     assert_eq!(refused, [Some(Error::Pinned); 3]);
@@ -206,7 +212,10 @@ fn a_pinned_region_has_all_its_frames_and_they_stay() {
     assert_eq!(world.load(0, 0, page(va, 1)), Ok(7));
     world.memory.unpin(&copy, &permit).unwrap();
     assert_eq!(world.memory.unpin(&copy, &permit), Err(Error::NotFound));
-    let still = world.memory.snapshot(&copy, 0, 0, false).err();
+    let still = world
+        .memory
+        .snapshot(world.memory.account(), &copy, 0, 0, false)
+        .err();
     assert_eq!(still, Some(Error::Pinned));
     world.memory.unpin_all(&copy, &world.permit);
     let third = world.snapshot(&copy);
@@ -243,7 +252,10 @@ fn a_pin_needs_authority_that_lives_and_goes_with_it() {
     assert_eq!(region.pin_count(), 0);
     let dead = world.memory.pin(&region, &permit);
     assert_eq!((dead, region.pin_count()), (Err(Error::Revoked), 0));
-    let image = world.memory.create_image(4096).unwrap();
+    let image = world
+        .memory
+        .create_image(world.memory.account(), 4096)
+        .unwrap();
     let refused = world.memory.pin(&image, &world.permit);
     assert_eq!(refused, Err(Error::Unsupported));
     world.finish(&[region, image]);
@@ -283,7 +295,10 @@ fn region_with(world: &World, jit: bool) -> Arc<Region> {
         jit,
         ..RegionOptions::default()
     };
-    world.memory.create_region(4096, options).unwrap()
+    world
+        .memory
+        .create_region(world.memory.account(), 4096, options)
+        .unwrap()
 }
 
 #[test]

@@ -208,11 +208,11 @@ fn a_fill_that_meets_a_snapshot_a_decommit_or_the_end_of_its_region_loses_no_fra
     type Meeting = fn(&fake::Memory, &Arc<Region>) -> Option<Arc<Region>>;
     let meetings: [(Meeting, Result<(), Error>); 4] = [
         (
-            |memory, region| memory.snapshot(region, 0, 0, false).ok(),
+            |memory, region| memory.snapshot(memory.account(), region, 0, 0, false).ok(),
             Ok(()),
         ),
         (
-            |memory, region| memory.snapshot(region, 0, 0, true).ok(),
+            |memory, region| memory.snapshot(memory.account(), region, 0, 0, true).ok(),
             Ok(()),
         ),
         (

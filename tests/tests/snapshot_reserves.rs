@@ -33,7 +33,10 @@ fn filled(world: &World) -> Arc<Region> {
 }
 
 fn overcommitted(world: &World, source: &Region) -> Arc<Region> {
-    world.memory.snapshot(source, 0, 0, true).unwrap()
+    world
+        .memory
+        .snapshot(world.memory.account(), source, 0, 0, true)
+        .unwrap()
 }
 
 /// The writes of a number, read as digits of which side writes which page next.
@@ -108,7 +111,9 @@ fn a_snapshot_that_does_not_fit_is_refused_and_takes_nothing() {
     let region = filled(&world);
     let rest = world.take_the_rest();
     let before = fake::counts(&world.memory);
-    let refused = world.memory.snapshot(&region, 0, 0, false);
+    let refused = world
+        .memory
+        .snapshot(world.memory.account(), &region, 0, 0, false);
     assert_eq!(refused.err(), Some(Error::NoMemory));
     assert_eq!(fake::counts(&world.memory), before);
     assert_eq!(world.memory.large_and_shared_leaves(&region).1, 0);
@@ -130,7 +135,10 @@ fn an_overcommitted_snapshot_is_lost_when_a_copy_finds_no_memory_and_its_source_
     assert!(copy.is_lost() && !region.is_lost());
     assert_eq!(world.load(1, 1, page(b, 2)), Err(Error::NoMemory));
     let refused = [
-        world.memory.snapshot(&copy, 0, 0, false).err(),
+        world
+            .memory
+            .snapshot(world.memory.account(), &copy, 0, 0, false)
+            .err(),
         world.memory.commit(&copy, 0, 0).err(),
         world.memory.decommit(&copy, 0, 0).err(),
         world.memory.seal(&copy).err(),
@@ -173,7 +181,10 @@ fn an_overcommitted_region_is_lost_at_the_first_page_that_is_not_there() {
         overcommit: true,
         ..RegionOptions::default()
     };
-    let region = world.memory.create_region(600 * 4096, options).unwrap();
+    let region = world
+        .memory
+        .create_region(world.memory.account(), 600 * 4096, options)
+        .unwrap();
     assert_eq!(region.reserved_frames(), 0);
     let va = world.map(0, &region, WRITE);
     let mut written = 0;
@@ -196,7 +207,10 @@ fn a_snapshot_of_what_overcommits_is_promised_its_own_worst_case() {
         overcommit: true,
         ..RegionOptions::default()
     };
-    let region = world.memory.create_region(PAGES * 4096, options).unwrap();
+    let region = world
+        .memory
+        .create_region(world.memory.account(), PAGES * 4096, options)
+        .unwrap();
     world.set_word(&region, 0, 10).unwrap();
     let copy = world.snapshot(&region);
     let again = world.snapshot(&copy);
@@ -250,7 +264,9 @@ fn the_end_of_an_overcommitted_snapshot_leaves_the_source_all_that_it_needs() {
     let rest = world.take_the_rest();
     // All that it held alone is promised to the source again, before anybody else can take it.
     world.memory.destroy_region(&copy);
-    let more = world.memory.create_region(4096, RegionOptions::default());
+    let more = world
+        .memory
+        .create_region(world.memory.account(), 4096, RegionOptions::default());
     for at in 0..PAGES {
         world.set_word(&region, at, 30 + at).unwrap();
     }

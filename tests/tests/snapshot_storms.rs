@@ -57,7 +57,11 @@ fn storm(disturb: impl Fn(&World, &Arc<Region>, u64) + Sync) {
                 start.wait();
                 let mut copies = Vec::new();
                 while running.load(Ordering::Relaxed) > 0 && copies.len() < 12 {
-                    let copy = fake::on_cpu(2, || world.memory.snapshot(region, 0, 0, false));
+                    let copy = fake::on_cpu(2, || {
+                        world
+                            .memory
+                            .snapshot(world.memory.account(), region, 0, 0, false)
+                    });
                     copies.extend(copy);
                     serve(world, 2);
                 }
@@ -79,7 +83,9 @@ fn storm(disturb: impl Fn(&World, &Arc<Region>, u64) + Sync) {
             }
         }
         let mut all = copies;
-        let gone = world.memory.snapshot(&region, 0, 0, true);
+        let gone = world
+            .memory
+            .snapshot(world.memory.account(), &region, 0, 0, true);
         if gone.as_ref().err() != Some(&Error::Revoked) {
             all.push(region);
         }
@@ -112,10 +118,15 @@ fn snapshots_beside_decommit_and_commit_lose_nothing() {
 #[test]
 fn snapshots_of_snapshots_that_come_and_go_lose_nothing() {
     storm(|world, region, round| {
-        let Ok(first) = world.memory.snapshot(region, 0, 0, round % 2 == 0) else {
+        let Ok(first) = world
+            .memory
+            .snapshot(world.memory.account(), region, 0, 0, round % 2 == 0)
+        else {
             return;
         };
-        let second = world.memory.snapshot(&first, 0, 0, round % 3 == 0);
+        let second = world
+            .memory
+            .snapshot(world.memory.account(), &first, 0, 0, round % 3 == 0);
         let _ = world.set_word(&first, round % 6, 77);
         if let Ok(second) = second {
             let _ = world.set_word(&second, round % 6, 78);
@@ -164,7 +175,12 @@ fn overcommitted_snapshots_are_lost_while_others_write_and_nothing_else_is() {
             world.store(0, 0, page(a, at), 7).unwrap();
         }
         let copies: Vec<_> = (0..3)
-            .map(|_| world.memory.snapshot(&region, 0, 0, true).unwrap())
+            .map(|_| {
+                world
+                    .memory
+                    .snapshot(world.memory.account(), &region, 0, 0, true)
+                    .unwrap()
+            })
             .collect();
         let vas: Vec<u64> = (1..3)
             .map(|at| world.map(at, &copies[at - 1], WRITE))
@@ -173,7 +189,7 @@ fn overcommitted_snapshots_are_lost_while_others_write_and_nothing_else_is() {
         let left = fake::counts(&world.memory).available;
         let rest = world
             .memory
-            .create_region((left - 9) * 4096, options)
+            .create_region(world.memory.account(), (left - 9) * 4096, options)
             .unwrap();
         thread::scope(|scope| {
             let world = &world;

@@ -275,6 +275,7 @@ fn pins_go_with_the_capability_that_they_were_made_under() {
             }
         }
         assert_eq!(region.pin_count(), 0);
+        drop(region);
         snapshot(&realm, 0, mine).unwrap();
         realm.finish();
     }

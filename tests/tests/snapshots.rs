@@ -185,7 +185,11 @@ fn a_snapshot_of_a_part_has_the_bytes_of_the_part() {
     for at in [0, 512, 513, 1024, 1026] {
         world.store(0, 0, page(va, at), at + 1).unwrap();
     }
-    let part = |offset, len| world.memory.snapshot(&region, offset, len, false);
+    let part = |offset, len| {
+        world
+            .memory
+            .snapshot(world.memory.account(), &region, offset, len, false)
+    };
     let tail = part(LEAF, 0).unwrap();
     assert_eq!((tail.len(), tail.leaf_count()), (LEAF + 3 * 4096, 2));
     let middle = part(LEAF, LEAF).unwrap();
@@ -350,7 +354,10 @@ fn the_zero_frame_is_never_written_and_never_counted() {
 #[test]
 fn the_guard_of_a_stack_is_a_hole_in_its_snapshot_too() {
     let world = World::new(2);
-    let stack = world.memory.create_stack_region(8).unwrap();
+    let stack = world
+        .memory
+        .create_stack_region(world.memory.account(), 8)
+        .unwrap();
     world.set_word(&stack, 511, 3).unwrap();
     let copy = world.snapshot(&stack);
     let va = world.map(1, &copy, WRITE);
@@ -379,22 +386,35 @@ fn what_can_not_be_shared_page_by_page_has_no_snapshot() {
             ..Config::default()
         },
     );
-    let ring = world.memory.create_ring_region(2).unwrap();
+    let ring = world
+        .memory
+        .create_ring_region(world.memory.account(), 2)
+        .unwrap();
     let initrd = world.memory.machine().initrd();
-    let initrd = world.memory.create_initrd_region(initrd, 5000).unwrap();
-    let image = world.memory.create_image(4096).unwrap();
+    let initrd = world
+        .memory
+        .create_initrd_region(world.memory.account(), initrd, 5000)
+        .unwrap();
+    let image = world
+        .memory
+        .create_image(world.memory.account(), 4096)
+        .unwrap();
     for region in [&ring, &initrd, &image] {
-        let refused = world.memory.snapshot(region, 0, 0, false);
+        let refused = world
+            .memory
+            .snapshot(world.memory.account(), region, 0, 0, false);
         assert_eq!(refused.err(), Some(Error::Unsupported));
         let refused = world.memory.decommit(region, 0, 0);
         assert_eq!(refused.err(), Some(Error::Unsupported));
     }
     let gone = world
         .memory
-        .create_region(4096, RegionOptions::default())
+        .create_region(world.memory.account(), 4096, RegionOptions::default())
         .unwrap();
     world.memory.destroy_region(&gone);
-    let refused = world.memory.snapshot(&gone, 0, 0, false);
+    let refused = world
+        .memory
+        .snapshot(world.memory.account(), &gone, 0, 0, false);
     assert_eq!(refused.err(), Some(Error::Revoked));
     world.finish(&[ring, initrd, image]);
 }

@@ -164,6 +164,7 @@ fn what_is_in_transit_can_be_revoked_from_above() {
     let region = realm
         .memory()
         .create_region(
+            realm.memory().account(),
             4096,
             RegionOptions {
                 node: None,

@@ -95,7 +95,7 @@ pub fn image_create(
 ) -> Result<Handle, Error> {
     let domain = process.domain();
     let region = ipc().region_of(domain, region, Rights::READ)?;
-    let (image, info) = loader::load(&region, offset, len)?;
+    let (image, info) = loader::load(domain.account(), &region, offset, len)?;
     ipc().install_object(domain, Payload::Image(image, info), Rights::IMAGE)
 }
 

@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 use abi::limits::{MAX_ARGS, MAX_NAME, MAX_SPAWN_HANDLES};
 use abi::{
     Error, GrantFlags, Handle, HandleTransfer, Mode, ObjectKind, ProcessInfo, ProcessStatus,
-    Rights, SpawnArgs, UserPtr,
+    Resources, Rights, SpawnArgs, UserPtr,
 };
 use ipc::{Domain, Offer, Payload};
+use mm::Account;
 
 use crate::machine::{Kernel, ipc};
 use crate::process::Process;
@@ -22,6 +23,7 @@ struct Request {
     args: Vec<u8>,
     transfers: Vec<HandleTransfer>,
     cpu: usize,
+    quota: Resources,
 }
 
 impl Request {
@@ -41,6 +43,7 @@ impl Request {
             args: user_memory::read_bytes(args.args, args.args_len)?,
             transfers: user_memory::read_array(args.handles, args.handles_len as usize)?,
             cpu: sched::place(cpus).ok_or(Error::Invalid)?,
+            quota: args.quota,
         })
     }
 }
@@ -52,7 +55,8 @@ pub fn process_spawn(process: &Arc<Process>, args: UserPtr<SpawnArgs>) -> Result
     let Payload::Image(region, image_info) = image.object().payload() else {
         return Err(Error::WrongKind);
     };
-    let child = Process::create(request.name, region, *image_info, request.cpu)?;
+    let account = Account::below(parent.account(), request.quota)?;
+    let child = Process::create(&account, request.name, region, *image_info, request.cpu)?;
     let handle = ipc()
         .install_object(parent, Payload::Process(child.clone()), Rights::PROCESS)
         .inspect_err(|_| child.discard())?;

@@ -86,6 +86,7 @@ pub fn system_info(_: &Arc<Process>, info: UserPtr<SystemInfo>) -> Result<(), Er
                 given_elsewhere: node.given_elsewhere,
                 given_unasked: node.given_unasked,
             }),
+            charged: ipc().memory().account().used(),
         },
     )
 }

@@ -46,7 +46,9 @@ pub fn run(info: &BootInfo) -> ! {
     start::memory(info);
     let memory = ipc().memory();
     let before = frames_of_all();
-    let space = memory.create_space(USER_START).expect("memory for a space");
+    let space = memory
+        .create_space(memory.account(), USER_START)
+        .expect("memory for a space");
     take_away_with_all_others(SPACE.call_once(|| space));
 
     let space = SPACE.get().expect("made above");
@@ -108,7 +110,7 @@ fn take_away(space: &Arc<AddressSpace>, number: u64) {
         ..RegionOptions::default()
     };
     let region = memory
-        .create_region(PAGE_SIZE, committed)
+        .create_region(memory.account(), PAGE_SIZE, committed)
         .expect("memory for a region");
     let permit: Arc<Permit> = Arc::new(Permit::new());
     let access = Rights::READ | Rights::WRITE;

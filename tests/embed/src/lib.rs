@@ -9,7 +9,7 @@
 //! ```
 //! let ipc = ipc::Ipc::new(embed::Machine::new(256));
 //! // For each process, and at its end:
-//! let domain = ipc.create_domain(0x4000_0000).unwrap();
+//! let domain = ipc.create_domain(ipc.memory().account(), 0x4000_0000).unwrap();
 //! ipc.clear_domain(&domain);
 //! ipc.memory().destroy_space(domain.space());
 //! assert_eq!(ipc.platform().free_frames(), 256);

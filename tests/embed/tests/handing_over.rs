@@ -58,7 +58,12 @@ fn a_region_is_shared_mapped_used_and_revoked() {
         ipc: Ipc::new(Machine::new(FRAMES)),
         running: None,
     };
-    let create = |kernel: &Kernel| kernel.ipc.create_domain(0x4000_0000).unwrap();
+    let create = |kernel: &Kernel| {
+        kernel
+            .ipc
+            .create_domain(kernel.ipc.memory().account(), 0x4000_0000)
+            .unwrap()
+    };
     let (alice, bob) = (create(&kernel), create(&kernel));
     let process = |kernel: &Kernel, holder, of: &Domain| {
         let payload = Payload::Process(of.koid());

@@ -49,6 +49,7 @@ pub fn counts(memory: &Memory) -> Counts {
 ///
 /// # Panics
 /// When a frame or table is lost, reached although it is free, or counted wrongly (I1, I2, I11);
+/// when accounts are charged with something else than what is held (I11);
 /// when an entry allows writing what may not be written, or writing and executing (I3, I14); when
 /// a frame has two cache policies, or memory another than write-back (S16); when promises do not
 /// add up; when a CPU has cached more than the tables allow (I5).
@@ -92,6 +93,10 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
     let leaf_tables = leaf_tables as u64;
     let upper_tables: u64 = spaces.iter().map(|space| upper(memory, space.root())).sum();
     assert_eq!(leaf_tables + upper_tables, counts.tables, "page tables");
+    let taken = counts.tables + counts.pages;
+    let held = tables_held.values().chain(large_held.values());
+    let edges = held.copied().map(u64::from).sum::<u64>();
+    audit_accounts(memory, edges + upper_tables, taken, regions);
 
     let fixed: Vec<Frame> = regions
         .iter()
@@ -150,6 +155,32 @@ pub fn audit(memory: &Memory, spaces: &[Arc<AddressSpace>], regions: &[Arc<Regio
         }
     }
     audit_tlbs(memory);
+}
+
+/// Accounts are charged with what regions hold and may come to hold (I11): every edge to a leaf table
+/// and to a page, shared or not, and never less than what was taken.
+fn audit_accounts(memory: &Memory, edges: u64, taken: u64, regions: &[Arc<Region>]) {
+    let used = memory.account().used();
+    assert_eq!(used.tables, edges, "tables charged");
+    let mut pages = 0;
+    for region in regions {
+        let (payer, charged) = region.charged();
+        if !matches!(region.kind(), RegionKind::Initrd | RegionKind::Device) && !region.is_lost() {
+            let held = region.present_pages()..=region.pages();
+            assert!(held.contains(&charged.frames), "{charged:?}: {region:?}");
+        }
+        let of_payer = payer.used();
+        assert!(
+            charged.frames <= of_payer.frames && charged.tables <= of_payer.tables,
+            "{payer:?} pays for {charged:?}"
+        );
+        pages += charged.frames;
+    }
+    assert_eq!(used.frames, pages, "pages charged");
+    assert!(
+        used.frames + used.tables >= taken,
+        "less is charged than was taken"
+    );
 }
 
 /// What no CPU may have cached: anything that its tables do not say, more than they allow, or a

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! let memory = fake::start(fake::Config::default());
-//! let space = memory.create_space(0x4000_0000).unwrap();
+//! let space = memory.create_space(memory.account(), 0x4000_0000).unwrap();
 //! fake::enter(&memory, 0, Some(&space));
 //! assert_eq!(fake::load(&memory, &space, 0x4000_0000), Err(abi::Error::NotFound));
 //! ```

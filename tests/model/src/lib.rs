@@ -10,6 +10,8 @@
 
 mod check;
 mod digest;
+mod judge;
+mod lives;
 mod property;
 mod repair;
 mod run;

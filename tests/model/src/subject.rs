@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use abi::limits::{LEAF_SIZE, PAGE_SIZE};
-use abi::{Error, Handle, MapFlags, Rights, Token};
-use fake::{Access, Config, FakeMachine, FakeProcess, Memory};
-use ipc::{Ipc, Payload};
+use abi::{Error, Handle, MapFlags, Resources, Rights, Token};
+use fake::{Access, Config, FakeMachine, Memory};
+use ipc::Ipc;
+use mm::Account;
 
 use crate::spec::WORDS;
 use crate::{BASE, CPUS, PROCESSES, Place, REGISTERS, Step, TOKENS};
@@ -71,10 +72,7 @@ impl Subject {
             tokens: Default::default(),
         };
         for _ in 0..PROCESSES {
-            let domain = subject
-                .ipc
-                .create_domain(BASE)
-                .expect("it is a new machine");
+            let domain = subject.create_domain().expect("it is a new machine");
             subject.domains.push(domain);
         }
         for place in 0..PROCESSES {
@@ -87,6 +85,12 @@ impl Subject {
         subject
     }
 
+    /// A domain with an account of its own, which has no limits.
+    pub(crate) fn create_domain(&self) -> Result<Arc<Domain>, Error> {
+        let account = Account::below(self.memory().account(), Resources::NONE)?;
+        self.ipc.create_domain(&account, BASE)
+    }
+
     /// Its memory.
     pub fn memory(&self) -> &Memory {
         self.ipc.memory()
@@ -95,26 +99,6 @@ impl Subject {
     /// The machine below.
     pub fn machine(&self) -> &FakeMachine {
         self.ipc.platform()
-    }
-
-    /// A handle by which one process knows another.
-    fn introduce(&self, place: usize, of: usize) -> Handle {
-        let process = FakeProcess {
-            domain: self.domains[of].koid(),
-        };
-        self.ipc
-            .install_object(
-                &self.domains[place],
-                Payload::Process(process),
-                Rights::PROCESS,
-            )
-            .expect("there is room for a handle")
-    }
-
-    fn run_on(&mut self, cpu: usize, place: Option<usize>) {
-        let space = place.map(|place| self.domains[place].space());
-        fake::enter(self.memory(), cpu, space);
-        self.running[cpu] = place;
     }
 
     /// The handle in a register of a process that runs.
@@ -363,45 +347,5 @@ impl Subject {
                 self.start(process).map(done)
             }
         })
-    }
-
-    /// The process in a place, if it has not ended.
-    fn domain(&self, place: usize) -> Option<&Arc<Domain>> {
-        (!self.ended[place]).then(|| &self.domains[place])
-    }
-
-    /// Ends a process as a kernel does.
-    pub fn exit(&mut self, place: usize) {
-        for cpu in 0..CPUS {
-            if self.running[cpu] == Some(place) {
-                self.run_on(cpu, None);
-            }
-        }
-        self.ended[place] = true;
-        self.ipc.clear_domain(&self.domains[place]);
-        self.memory().destroy_space(self.domains[place].space());
-    }
-
-    /// A new process in a place, which nobody knows yet.
-    fn start(&mut self, place: usize) -> Result<(), Error> {
-        self.domains[place] = self.ipc.create_domain(BASE)?;
-        self.ended[place] = false;
-        self.handles[place] = Default::default();
-        self.mappings[place] = Default::default();
-        Ok(())
-    }
-
-    /// Makes a new process known to all and all known to it.
-    pub fn introduce_all(&mut self, place: usize) {
-        for other in (0..PROCESSES).filter(|other| *other != place) {
-            if !self.ended[other] {
-                let before = self.via[other][place];
-                self.ipc
-                    .drop_capability(&self.domains[other], before)
-                    .expect("it knew the one before");
-                self.via[other][place] = self.introduce(other, place);
-            }
-        }
-        self.via[place] = (0..PROCESSES).map(|of| self.introduce(place, of)).collect();
     }
 }

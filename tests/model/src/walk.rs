@@ -104,7 +104,7 @@ impl Run {
             let frame = Frame::from_number(number as u64);
             let meta = machine.meta(frame);
             if frame == self.zero() {
-                // Its count means nothing.
+                // Its count means nothing, and nobody writes it.
                 self.check_rest(frame);
                 continue;
             }

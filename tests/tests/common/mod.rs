@@ -8,7 +8,7 @@ pub mod realm;
 use std::sync::Arc;
 
 use abi::limits::LEAF_SIZE;
-use abi::{Error, Rights};
+use abi::{Error, Resources, Rights};
 use fake::{Access, Config, Memory};
 use mm::{AddressSpace, MapRequest, Permit, Region, RegionOptions};
 
@@ -38,7 +38,7 @@ impl World {
     pub fn of(spaces: usize, config: Config) -> World {
         let memory = fake::start(config);
         let spaces: Vec<_> = (0..spaces)
-            .map(|_| memory.create_space(BASE).unwrap())
+            .map(|_| memory.create_space(memory.account(), BASE).unwrap())
             .collect();
         for (cpu, space) in spaces.iter().enumerate().take(config.cpus) {
             fake::enter(&memory, cpu, Some(space));
@@ -60,6 +60,7 @@ impl World {
     pub fn region(&self, pages: u64) -> Arc<Region> {
         self.memory
             .create_region(
+                self.memory.account(),
                 pages * 4096,
                 RegionOptions {
                     node: None,
@@ -91,7 +92,9 @@ impl World {
 
     /// A snapshot of all of a region, promised its worst case.
     pub fn snapshot(&self, source: &Region) -> Arc<Region> {
-        self.memory.snapshot(source, 0, 0, false).unwrap()
+        self.memory
+            .snapshot(self.memory.account(), source, 0, 0, false)
+            .unwrap()
     }
 
     /// The first word of a page, as the kernel reads it.
@@ -115,7 +118,10 @@ impl World {
         loop {
             assert!(pages > 0, "nothing is left");
             let options = RegionOptions::default();
-            match self.memory.create_region(pages * 4096, options) {
+            match self
+                .memory
+                .create_region(self.memory.account(), pages * 4096, options)
+            {
                 Ok(region) => return region,
                 Err(_) => pages -= 1,
             }
@@ -147,6 +153,9 @@ impl World {
         let counts = fake::counts(&self.memory);
         let total = self.memory.machine().config().frames;
         assert_eq!((counts.free, counts.available), (total, total));
+        // The records of regions are charged as long as the test refers to them.
+        let used = self.memory.account().used();
+        assert_eq!(used, Resources::bytes(used.bytes), "what is still charged");
     }
 }
 

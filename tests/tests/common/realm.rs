@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use abi::{Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, Rights, Token};
+use abi::{Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, Resources, Rights, Token};
 use fake::{Access, Config, Counts, FakeMachine, FakeProcess, Memory};
 use ipc::{Ipc, Payload};
-use mm::Region;
+use mm::{Account, Region};
 
 use super::BASE;
 
@@ -26,9 +26,23 @@ impl Realm {
     }
 
     pub fn of(count: usize, config: Config) -> Realm {
-        let ipc = fake::start_ipc(config);
-        let domains: Vec<_> = (0..count)
-            .map(|_| ipc.create_domain(BASE).unwrap())
+        Realm::below(fake::start_ipc(config), &vec![Resources::NONE; count])
+    }
+
+    /// Domains with quotas.
+    pub fn with_quotas(quotas: &[Resources]) -> Realm {
+        Realm::below(fake::start_ipc(Config::default()), quotas)
+    }
+
+    fn below(ipc: Arc<Ipc<FakeMachine>>, quotas: &[Resources]) -> Realm {
+        let config = *ipc.platform().config();
+        let count = quotas.len();
+        let domains: Vec<_> = quotas
+            .iter()
+            .map(|quota| {
+                let account = Account::below(ipc.memory().account(), *quota).unwrap();
+                ipc.create_domain(&account, BASE).unwrap()
+            })
             .collect();
         for (cpu, domain) in domains.iter().enumerate().take(config.cpus) {
             fake::enter(ipc.memory(), cpu, Some(domain.space()));
@@ -163,10 +177,16 @@ impl Realm {
     }
 
     /// Everything that is counted.
-    pub fn counts(&self) -> (Counts, u64, Vec<usize>) {
-        let handles = self.domains.iter().map(|d| d.handle_count()).collect();
+    pub fn counts(&self) -> (Counts, u64, Vec<(usize, Resources)>) {
+        let held = |domain: &Arc<Domain>| (domain.handle_count(), domain.account().used());
         let objects = self.ipc.object_count();
-        (fake::counts(self.memory()), objects, handles)
+        let domains = self.domains.iter().map(held).collect();
+        (fake::counts(self.memory()), objects, domains)
+    }
+
+    /// What is charged to the account of a domain.
+    pub fn used(&self, domain: usize) -> Resources {
+        self.domains[domain].account().used()
     }
 
     /// Ends a domain as a process ends.
@@ -195,7 +215,7 @@ impl Realm {
         fake::audit(self.memory(), &spaces, regions);
     }
 
-    /// Ends everything and checks that nothing is left.
+    /// Ends everything and checks that nothing is left, and nothing charged (I11).
     pub fn finish(self) {
         for domain in 0..self.domains.len() {
             self.exit(domain);
@@ -205,5 +225,11 @@ impl Realm {
         let counts = fake::counts(self.memory());
         let total = self.machine().config().frames;
         assert_eq!((counts.free, counts.available), (total, total));
+        let Realm { ipc, domains, .. } = self;
+        let accounts: Vec<_> = domains.iter().map(|d| d.account().clone()).collect();
+        drop(domains);
+        for account in accounts.iter().chain([ipc.memory().account()]) {
+            assert_eq!(account.used(), Resources::NONE, "what is still charged");
+        }
     }
 }

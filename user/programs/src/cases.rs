@@ -112,6 +112,12 @@ macro_rules! for_each_case {
             processes::separate_images "two instances of a program share no variable";
             processes::vector_state "SSE registers survive switches between processes";
 
+            quotas::tiny_regions "tiny regions end with the quota, and come back, as often as one likes";
+            quotas::refusals "what the quota does not cover is Quota, and the process goes on";
+            quotas::families "what a process and its children have together stays within its quota";
+            quotas::moves "whoever accepts a Move pays, and the token is good until it can";
+            quotas::killed_anywhere "a process killed at any of a hundred moments leaves nothing behind";
+
             images::truncated "a file that ends early is no program";
             images::header "a file for another machine, class or use is no program";
             images::segments "segments that overlap, leave the user half or are writable and executable are refused";

@@ -34,8 +34,8 @@ pub mod sys;
 
 pub use abi::{
     CachePolicy, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, NodeFrames, ProcessInfo,
-    ProcessState, ProcessStatus, RegionFlags, RegionInfo, ResourceInfo, Rights, SnapshotFlags,
-    SystemInfo, Token,
+    ProcessState, ProcessStatus, RegionFlags, RegionInfo, ResourceInfo, Resources, Rights,
+    SnapshotFlags, SystemInfo, Token,
 };
 pub use device::{Registers, Word, resource_info, resource_part};
 pub use env::Env;

@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 
 use abi::{
-    Error, Handle, HandleTransfer, Mode, ProcessInfo, ProcessStatus, Rights, SpawnArgs, UserPtr,
+    Error, Handle, HandleTransfer, Mode, ProcessInfo, ProcessStatus, Resources, Rights, SpawnArgs,
+    UserPtr,
 };
 
 use crate::sys;
@@ -23,6 +24,7 @@ pub struct Spawn<'a> {
     args: Vec<u8>,
     handles: Vec<HandleTransfer>,
     cpus: u64,
+    quota: Resources,
 }
 
 impl<'a> Spawn<'a> {
@@ -34,6 +36,7 @@ impl<'a> Spawn<'a> {
             args: Vec::new(),
             handles: Vec::new(),
             cpus: 0,
+            quota: Resources::NONE,
         }
         .arg(name)
     }
@@ -57,6 +60,12 @@ impl<'a> Spawn<'a> {
         self
     }
 
+    /// What it may have at most, all that it starts included; 0 stands for no limit of its own.
+    pub fn quota(mut self, quota: Resources) -> Spawn<'a> {
+        self.quota = quota;
+        self
+    }
+
     /// Starts it. When it is refused, every handle is still this process's.
     pub fn start(self) -> Result<Process, Error> {
         let name = &self.name.as_bytes()[..self.name.len().min(abi::limits::MAX_NAME as usize)];
@@ -69,6 +78,7 @@ impl<'a> Spawn<'a> {
             handles: self.handles.as_ptr() as u64,
             handles_len: self.handles.len() as u64,
             cpus: self.cpus,
+            quota: self.quota,
         };
         // SAFETY: the pointers lead to what lives during the call, which only reads.
         let handle = unsafe { sys::process_spawn(UserPtr::new((&raw const args) as u64)) }?;

@@ -2,7 +2,7 @@
 
 use programs::cases::CASES;
 use programs::expect;
-use rt::{Error, Handle, Mode, ProcessState, ProcessStatus, Rights, Spawn};
+use rt::{Error, Handle, Mode, ProcessState, ProcessStatus, Resources, Rights, Spawn};
 
 use crate::{Initrd, READ_INITRD};
 
@@ -29,10 +29,18 @@ pub fn run(initrd: &Initrd, devices: Handle, filter: Option<&str>) -> u8 {
     }
     let image = initrd.image("suite");
     // The heap of this process grows with its first process, which no case is to blame for.
-    let first = spawn(initrd, image, "suite", Some("exit")).start();
+    let first = spawn(initrd, image, "suite", Some("exit"));
+    let first = first.handle(devices, Mode::Share, Rights::all()).start();
     let first = expect!(first, "init: starting the suite");
     let _ = first.wait(rt::FOREVER);
     drop(first);
+    // So do the tables of the kernel with their first tenants, and the tree of each object with the
+    // first capability that is derived.
+    let (via, end) = expect!(rt::ring(64, 16), "init: a ring");
+    let token = rt::grant(image, via, Mode::Share, IMAGE_RIGHTS);
+    let shared = token.and_then(|token| rt::accept(token, end));
+    let _ = rt::drop_handle(expect!(shared, "init: the first grant"));
+    let _ = (rt::drop_handle(via), rt::drop_handle(end));
     let (mut passed, mut failed) = (0, 0);
     for (id, sentence) in CASES {
         let named = |filter: &str| filter.split(',').any(|part| id.contains(part));
@@ -100,6 +108,9 @@ struct Held {
     reserved: u64,
     objects: u64,
     processes: u32,
+    charged: Resources,
+    /// Bytes of the kernel's heap.
+    heap: u64,
 }
 
 impl Held {
@@ -110,6 +121,8 @@ impl Held {
             reserved: info.frames_reserved,
             objects: info.objects,
             processes: info.processes,
+            charged: info.charged,
+            heap: info.heap_used,
         }
     }
 

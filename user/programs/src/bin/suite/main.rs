@@ -17,6 +17,7 @@ mod faults;
 mod images;
 mod memory;
 mod processes;
+mod quotas;
 mod rings;
 mod snapshots;
 mod system;
@@ -116,6 +117,7 @@ fn child(role: &str, env: &Env) -> u8 {
         snapshots::child,
         rings::child,
         processes::child,
+        quotas::child,
     ];
     let answer = roles.iter().find_map(|play| play(role, env));
     answer.unwrap_or_else(|| {

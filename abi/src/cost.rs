@@ -1,0 +1,31 @@
+//! What the kernel's records count for in the `bytes` of an account. Each is at least what the kernel
+//! takes for it from its heap, whatever the heap rounds up to; the kernel asserts that.
+
+/// An object, and the first places in the tree of its capabilities. Whoever has the first capability
+/// pays, besides [`CAPABILITY`].
+pub const OBJECT: u64 = 4096;
+
+/// A capability: its place in the tree, and a handle or a token. Whoever has it pays; after its
+/// handle was dropped, who had it last.
+pub const CAPABILITY: u64 = 384;
+
+/// A region, besides [`OBJECT`]: the region of a ring counts with the ring itself.
+pub const REGION: u64 = 1024;
+
+/// Each leaf table of a region.
+pub const LEAF_TABLE: u64 = 16;
+
+/// Each page of a ring.
+pub const RING_PAGE: u64 = 8;
+
+/// A mapping, until its addresses can be used again.
+pub const MAPPING: u64 = 384;
+
+/// A pin, besides the capability that it belongs to.
+pub const PIN: u64 = 16;
+
+/// An address space, besides its page tables.
+pub const SPACE: u64 = 512;
+
+/// A process: its record, its thread and its kernel stack. It counts until nobody has a handle of it.
+pub const PROCESS: u64 = 32 << 10;

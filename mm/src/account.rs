@@ -1,0 +1,372 @@
+//! Accounts: who pays for memory, and how much of it they may have.
+//!
+//! Accounts form a tree. What is charged to one is charged to each of its ancestors too, so a limit
+//! holds for all that is below it together. Memory is charged *before* it is taken, and a [`Charge`]
+//! is part of whatever holds the memory: dropping that returns exactly what was charged (I11).
+//!
+//! No lock is involved, and a level is one counter for each kind, of what is left: a charge takes
+//! its amount off and looks whether less than nothing remains. One that fails at some level gives
+//! back what it took up to there; another that comes in between may be refused although it would
+//! have fitted a moment later.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicI64, Ordering};
+use core::{fmt, mem, ptr};
+
+use abi::limits::MAX_ACCOUNT_DEPTH;
+use abi::{Error, Resources};
+
+/// How the kinds of resources are numbered here.
+const KINDS: usize = 3;
+const BYTES: usize = 2;
+
+/// The most that one charge may add of a kind: so little that charges which are just being refused,
+/// one for each CPU, never make a counter wrap.
+const MOST_AT_ONCE: u64 = 1 << 56;
+
+fn amounts(resources: &Resources) -> [u64; KINDS] {
+    [resources.frames, resources.tables, resources.bytes]
+}
+
+fn resources([frames, tables, bytes]: [u64; KINDS]) -> Resources {
+    Resources {
+        frames,
+        tables,
+        bytes,
+    }
+}
+
+/// What is charged to somebody, and the most that may be.
+pub struct Account {
+    parent: Option<Arc<Account>>,
+    /// Accounts on the way to the root, itself not included.
+    depth: u32,
+    quota: Resources,
+    /// What is left of each kind. Below nothing for a moment while a charge is being refused, and
+    /// when one had to be handed back.
+    room: [AtomicI64; KINDS],
+}
+
+impl Account {
+    /// The account that all others are below. It has no limits: the machine is the limit.
+    pub fn root() -> Arc<Account> {
+        Account::new(None, 0, Resources::NONE)
+    }
+
+    /// An account below another, with limits of its own; 0 stands for none. `Limit`: it would be
+    /// the one after [`MAX_ACCOUNT_DEPTH`] on its way to the root.
+    pub fn below(parent: &Arc<Account>, quota: Resources) -> Result<Arc<Account>, Error> {
+        let depth = parent.depth + 1;
+        if depth >= MAX_ACCOUNT_DEPTH {
+            return Err(Error::Limit);
+        }
+        Ok(Account::new(Some(parent.clone()), depth, quota))
+    }
+
+    fn new(parent: Option<Arc<Account>>, depth: u32, quota: Resources) -> Arc<Account> {
+        Arc::new(Account {
+            parent,
+            depth,
+            quota,
+            room: amounts(&quota).map(|quota| AtomicI64::new(limit(quota))),
+        })
+    }
+
+    /// What is charged to it. While others charge and release, the three need not belong together,
+    /// and what is just being refused may be among it.
+    pub fn used(&self) -> Resources {
+        let limits = amounts(&self.quota).map(limit);
+        resources(core::array::from_fn(|kind| {
+            limits[kind].wrapping_sub(self.room[kind].load(Ordering::Relaxed)) as u64
+        }))
+    }
+
+    /// Its own limits; 0 stands for none.
+    pub fn quota(&self) -> Resources {
+        self.quota
+    }
+
+    /// Charges an amount to the account and to all above it, or to none of them. `Quota`: one of
+    /// them does not cover it.
+    pub fn charge(self: &Arc<Account>, amount: Resources) -> Result<Charge, Error> {
+        self.add(&amount, None)?;
+        Ok(Charge {
+            account: self.clone(),
+            amount,
+        })
+    }
+
+    /// Charges bytes for a record, as [`charge`](Account::charge) does.
+    #[inline(always)]
+    pub fn charge_record(self: &Arc<Account>, bytes: u64) -> Result<RecordCharge, Error> {
+        self.add_bytes(bytes)?;
+        Ok(RecordCharge {
+            account: self.clone(),
+            bytes,
+        })
+    }
+
+    /// Charges bytes. Whoever does is the charge: its drop calls [`subtract_bytes`].
+    ///
+    /// [`subtract_bytes`]: Account::subtract_bytes
+    #[inline(always)]
+    pub(crate) fn add_bytes(&self, bytes: u64) -> Result<(), Error> {
+        self.add_bytes_below(bytes, ptr::null())
+    }
+
+    /// The same on the way to `end`.
+    #[inline(always)]
+    fn add_bytes_below(&self, bytes: u64, end: *const Account) -> Result<(), Error> {
+        debug_assert!(bytes <= MOST_AT_ONCE);
+        let less = -(bytes as i64);
+        let mut next = Some(self);
+        while let Some(account) = next.filter(|account| !ptr::eq(*account, end)) {
+            // In this form it is one instruction, and one that looks at the sign.
+            let room = &account.room[BYTES];
+            if room.fetch_add(less, Ordering::Relaxed).wrapping_add(less) < 0 {
+                return Err(self.refuse_bytes(bytes, account));
+            }
+            next = account.parent.as_deref();
+        }
+        Ok(())
+    }
+
+    /// Returns bytes that were charged.
+    #[inline(always)]
+    pub(crate) fn subtract_bytes(&self, bytes: u64) {
+        if !cfg!(sabotage = "quota_not_returned") {
+            self.subtract_bytes_below(bytes, ptr::null());
+        }
+    }
+
+    #[inline(always)]
+    fn subtract_bytes_below(&self, bytes: u64, end: *const Account) {
+        let mut next = Some(self);
+        while let Some(account) = next.filter(|account| !ptr::eq(*account, end)) {
+            account.room[BYTES].fetch_add(bytes as i64, Ordering::Relaxed);
+            next = account.parent.as_deref();
+        }
+    }
+
+    /// Moves an amount from one account to another, whatever that covers.
+    fn force(from: &Account, to: &Account, amount: &Resources) {
+        let common = Account::common(from, to);
+        for account in to.chain(common) {
+            account.add_here(amount);
+        }
+        from.subtract(amount, common);
+    }
+
+    /// Takes back what was charged up to the account that refused it.
+    #[cold]
+    fn refuse_bytes(&self, bytes: u64, refusing: &Account) -> Error {
+        refusing.room[BYTES].fetch_add(bytes as i64, Ordering::Relaxed);
+        self.subtract(&Resources::bytes(bytes), Some(refusing));
+        Error::Quota
+    }
+
+    /// The accounts from this one up to `end`, which is not included; without it, up to the root.
+    fn chain<'a>(&'a self, end: Option<&'a Account>) -> impl Iterator<Item = &'a Account> {
+        core::iter::successors(Some(self), |account| account.parent.as_deref())
+            .take_while(move |account| end.is_none_or(|end| !core::ptr::eq(*account, end)))
+    }
+
+    /// Adds an amount on the way to `end`, or nowhere.
+    fn add(&self, amount: &Resources, end: Option<&Account>) -> Result<(), Error> {
+        if amounts(amount).iter().any(|amount| *amount > MOST_AT_ONCE) {
+            return Err(Error::Quota);
+        }
+        for account in self.chain(end) {
+            if !account.add_here(amount) {
+                account.subtract_here(amount);
+                self.subtract(amount, Some(account));
+                return Err(Error::Quota);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an amount off on the way to `end`.
+    fn subtract(&self, amount: &Resources, end: Option<&Account>) {
+        for account in self.chain(end) {
+            account.subtract_here(amount);
+        }
+    }
+
+    /// Takes an amount off on the way to the root: what a charge was for.
+    fn give_back(&self, amount: &Resources) {
+        if !cfg!(sabotage = "quota_not_returned") {
+            self.subtract(amount, None);
+        }
+    }
+
+    /// Adds an amount to this level, and tells whether it covers it.
+    #[inline]
+    fn add_here(&self, amount: &Resources) -> bool {
+        let mut covered = true;
+        for (room, amount) in self.room.iter().zip(amounts(amount)) {
+            if amount > 0 {
+                let less = -(amount as i64);
+                covered &= room.fetch_add(less, Ordering::Relaxed).wrapping_add(less) >= 0;
+            }
+        }
+        covered
+    }
+
+    #[inline]
+    fn subtract_here(&self, amount: &Resources) {
+        for (room, amount) in self.room.iter().zip(amounts(amount)) {
+            if amount > 0 {
+                room.fetch_add(amount as i64, Ordering::Relaxed);
+            }
+        }
+        debug_assert!(self.nothing_is_missing());
+    }
+
+    /// Whether no more was released than was charged.
+    fn nothing_is_missing(&self) -> bool {
+        let limits = amounts(&self.quota).map(limit);
+        let rooms = self.room.iter().map(|room| room.load(Ordering::Relaxed));
+        rooms.zip(limits).all(|(room, limit)| room <= limit)
+    }
+
+    /// The last account that is on the way of both to the root.
+    fn common<'a>(mut a: &'a Account, mut b: &'a Account) -> Option<&'a Account> {
+        while !core::ptr::eq(a, b) {
+            if a.depth >= b.depth {
+                a = a.parent.as_deref()?;
+            } else {
+                b = b.parent.as_deref()?;
+            }
+        }
+        Some(a)
+    }
+}
+
+/// What a quota covers; 0 stands for all that can be counted.
+fn limit(quota: u64) -> i64 {
+    match quota {
+        0 => i64::MAX,
+        quota => i64::try_from(quota).unwrap_or(i64::MAX),
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("depth", &self.depth)
+            .field("used", &self.used())
+            .field("quota", &self.quota())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An amount that an account has been charged with. It can't be copied; it returns what is left of
+/// it when it is dropped, so it is kept by whatever holds the memory.
+#[derive(Debug)]
+#[must_use = "what is charged is returned when this is dropped"]
+pub struct Charge {
+    account: Arc<Account>,
+    amount: Resources,
+}
+
+impl Charge {
+    /// Who pays.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// How much.
+    pub fn amount(&self) -> Resources {
+        self.amount
+    }
+
+    /// Charges more to the same account. `Quota`: nothing was added.
+    pub fn extend(&mut self, more: Resources) -> Result<(), Error> {
+        self.account.add(&more, None)?;
+        let (amount, more) = (amounts(&self.amount), amounts(&more));
+        self.amount = resources(core::array::from_fn(|kind| amount[kind] + more[kind]));
+        Ok(())
+    }
+
+    /// Returns part of it, at most what it is.
+    pub fn release(&mut self, part: Resources) {
+        let (amount, part) = (amounts(&self.amount), amounts(&part));
+        let part: [u64; KINDS] = core::array::from_fn(|kind| amount[kind].min(part[kind]));
+        self.amount = resources(core::array::from_fn(|kind| amount[kind] - part[kind]));
+        self.account.give_back(&resources(part));
+    }
+
+    /// Makes another account pay for it and returns the one that did. `Quota`: that does not cover it,
+    /// and nothing has changed. Accounts above both are not charged twice.
+    pub fn hand_over(&mut self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
+        let common = Account::common(&self.account, payer);
+        payer.add(&self.amount, common)?;
+        self.account.subtract(&self.amount, common);
+        Ok(mem::replace(&mut self.account, payer.clone()))
+    }
+
+    /// Undoes that `payer` took it over from an account, unless another pays for it by now. Can't fail:
+    /// what somebody else was charged with meanwhile does not count against it.
+    pub fn hand_back(&mut self, payer: &Arc<Account>, to: Arc<Account>) {
+        if Arc::ptr_eq(&self.account, payer) {
+            Account::force(payer, &to, &self.amount);
+            self.account = to;
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.give_back(&self.amount);
+    }
+}
+
+/// A charge of bytes alone, for a record that is made and dropped all the time.
+#[derive(Debug)]
+#[must_use = "what is charged is returned when this is dropped"]
+pub struct RecordCharge {
+    account: Arc<Account>,
+    bytes: u64,
+}
+
+impl RecordCharge {
+    /// Charges more to the same account. `Quota`: nothing was added.
+    pub fn extend(&mut self, more: u64) -> Result<(), Error> {
+        self.account.add_bytes(more)?;
+        self.bytes += more;
+        Ok(())
+    }
+
+    /// Returns part of it, at most what it is.
+    pub fn release(&mut self, part: u64) {
+        let part = part.min(self.bytes);
+        self.bytes -= part;
+        self.account.subtract_bytes(part);
+    }
+
+    /// As [`Charge::hand_over`].
+    #[inline]
+    pub fn hand_over(&mut self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
+        let common = Account::common(&self.account, payer);
+        let end = common.map_or(ptr::null(), ptr::from_ref);
+        payer.add_bytes_below(self.bytes, end)?;
+        self.account.subtract_bytes_below(self.bytes, end);
+        Ok(mem::replace(&mut self.account, payer.clone()))
+    }
+
+    /// As [`Charge::hand_back`].
+    pub fn hand_back(&mut self, payer: &Arc<Account>, to: Arc<Account>) {
+        if Arc::ptr_eq(&self.account, payer) {
+            Account::force(payer, &to, &Resources::bytes(self.bytes));
+            self.account = to;
+        }
+    }
+}
+
+impl Drop for RecordCharge {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.account.subtract_bytes(self.bytes);
+    }
+}
