@@ -176,6 +176,18 @@ impl Measured {
     }
 }
 
+/// What to say when the benchmark has checked its clock and begins, which takes a while.
+pub fn begins(line: &str, cpus: u32) -> Option<String> {
+    let record = Record::parse(line).filter(|record| record.kind == "calibration")?;
+    let (expected, read) = (record.number("expected")?, record.number("instructions")?);
+    Some(format!(
+        "a loop of {} instructions counts {}; measuring on {cpus} {} …",
+        grouped(expected),
+        grouped(read),
+        if cpus == 1 { "CPU" } else { "CPUs" }
+    ))
+}
+
 /// Writes figures to a file in `target/bench` and answers where it is.
 ///
 /// # Errors

@@ -101,7 +101,7 @@ impl Prepared<'_> {
                 trace: tracer.as_ref().map(Tracer::directory),
                 ..machine.clone()
             };
-            let run = self.boot(job, &machine, &|_| None);
+            let run = self.boot(job, &machine, &|line| bench::begins(line, cpus));
             let counted = tracer.map(Tracer::finish);
             let run = run?;
             let status = run.exit_status()?;

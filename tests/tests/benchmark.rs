@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use handover_tests::bench::Measured;
+use handover_tests::bench::{self, Measured};
 use handover_tests::dear::{COLUMNS, Counts, Text};
 use handover_tests::growth::Growth;
 use handover_tests::plot;
@@ -44,6 +44,17 @@ fn a_figure_at_its_limit_is_missed() {
         comparison.problems,
         ["null_syscall costs 195; it must be under 195"]
     );
+}
+
+#[test]
+fn the_check_of_the_clock_is_shown_as_measuring_begins() {
+    let line = "#calibration expected=2001 instructions=2001";
+    let said = bench::begins(line, 1).expect("a line for the person");
+    assert_eq!(
+        said,
+        "a loop of 2,001 instructions counts 2,001; measuring on 1 CPU …"
+    );
+    assert_eq!(bench::begins("#bench key=signal instructions=1", 1), None);
 }
 
 #[test]
