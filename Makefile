@@ -26,7 +26,7 @@ check: setup rustdoc ## Check format, lints and documentation, for the host and 
 proof: setup ## Compare the kernel's crates with the model for a million steps (STEPS=…)
 	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test -p handover-tests --test model --test failures
 
-bench: setup runner ## Measure the kernel paths and compare them with their limits
+bench: setup runner ## Measure the kernel paths and compare them with their limits (ARGS="--plot --verbose")
 	@cargo run --quiet -- --bench $(ARGS)
 
 sabotage: setup runner ## Take one mechanism away at a time; a named test must notice

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use crate::build;
+use crate::dear::{COLUMNS, Counts};
 use crate::demo::grouped;
 use crate::failure::Failure;
 use crate::serial::{Record, Transcript};
@@ -42,12 +43,37 @@ impl Measured {
         }
     }
 
+    /// Takes the dear instructions of the figures of a run. A line `#difference` says which figure
+    /// is the share of each in what one has more than another.
+    pub fn add_counts(&mut self, transcript: &Transcript, counted: &BTreeMap<String, Counts>) {
+        let mut counted = counted.clone();
+        for record in transcript.records("difference") {
+            let counts = |name| counted.get(record.value(name)?);
+            if let (Some(key), Some(of), Some(less), Some(each)) = (
+                record.value("key"),
+                counts("of"),
+                counts("less"),
+                record.number("each"),
+            ) {
+                let share = of.each_more_than(less, each);
+                counted.insert(key.to_owned(), share);
+            }
+        }
+        for (key, counts) in counted {
+            if let Some(row) = self.rows.get_mut(&key) {
+                row.insert("traced".into(), counts.traced);
+                let names = COLUMNS.into_iter().map(str::to_owned);
+                row.extend(names.zip(counts.columns()));
+            }
+        }
+    }
+
     fn instructions(&self, key: &str) -> Option<u64> {
         self.rows.get(key)?.get("instructions").copied()
     }
 
-    /// Compares with the targets.
-    pub fn compare(&self) -> Comparison {
+    /// Compares with the targets. The table has the dear instructions when `with_columns` says so.
+    pub fn compare(&self, with_columns: bool) -> Comparison {
         let mut problems = Vec::new();
         let mut rows = Vec::new();
         for target in TARGETS {
@@ -60,7 +86,7 @@ impl Measured {
                     grouped(target.must)
                 ));
             }
-            rows.push(row(target, measured));
+            rows.push(self.row(target, measured));
         }
         for key in self
             .rows
@@ -72,13 +98,20 @@ impl Measured {
                 .map_or("not measured".to_owned(), grouped);
             let mut cells = vec![key.clone(), measured];
             cells.resize(HEAD.len(), String::new());
-            rows.push(cells);
+            rows.push(self.with_counts(key, cells));
         }
         if self.rows.is_empty() {
             problems.push("the benchmark measured nothing".into());
         }
+        let mut head = HEAD.to_vec();
+        if with_columns {
+            head.extend(COLUMNS.map(|column| (column, Align::Right)));
+        }
+        for row in &mut rows {
+            row.truncate(head.len());
+        }
         Comparison {
-            table: table::render(&HEAD, &rows),
+            table: table::render(&head, &rows),
             problems,
         }
     }
@@ -107,27 +140,69 @@ impl Measured {
                 .collect();
             object.insert("peers".into(), peers.into());
         }
+        // What was not counted is not known, which is not none.
+        for column in COLUMNS {
+            object.insert(column.into(), Value::Null);
+        }
         for (name, number) in self.rows.get(key)? {
             object.insert(name.clone(), json!(number));
         }
         Some(object.into())
     }
 
-    /// Writes `target/bench/guest.json` and answers where it is.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    pub fn write(&self) -> Result<PathBuf, Failure> {
-        let path = build::repository().join("target/bench/guest.json");
-        let text = format!("{:#}\n", self.to_json());
-        path.parent()
-            .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| std::fs::write(&path, text))
-            .map_err(|error| {
-                Failure::failed(format!("{} can't be written: {error}", path.display()))
-            })?;
-        Ok(Path::new("target/bench/guest.json").to_path_buf())
+    fn row(&self, target: &Target, measured: Option<u64>) -> Vec<String> {
+        let peer = target.best_peer();
+        let ratio = match (measured, peer) {
+            (Some(measured), Some((_, cost))) => format!("{:.2}", measured as f64 / cost as f64),
+            _ => String::new(),
+        };
+        let cells = vec![
+            target.key.to_owned(),
+            measured.map_or("not measured".to_owned(), grouped),
+            grouped(target.must),
+            grouped(target.goal),
+            peer.map_or("none".to_owned(), |(name, cost)| {
+                format!("{name} {}", grouped(cost))
+            }),
+            ratio,
+        ];
+        self.with_counts(target.key, cells)
     }
+
+    fn with_counts(&self, key: &str, mut cells: Vec<String>) -> Vec<String> {
+        let count = |column: &str| self.rows.get(key)?.get(column).copied();
+        cells.extend(COLUMNS.map(|column| count(column).map_or(String::new(), grouped)));
+        cells
+    }
+}
+
+/// What to say when the benchmark has checked its clock and begins, which takes a while.
+pub fn begins(line: &str, cpus: u32) -> Option<String> {
+    let record = Record::parse(line).filter(|record| record.kind == "calibration")?;
+    let (expected, read) = (record.number("expected")?, record.number("instructions")?);
+    Some(format!(
+        "a loop of {} instructions counts {}; measuring on {cpus} {} …",
+        grouped(expected),
+        grouped(read),
+        if cpus == 1 { "CPU" } else { "CPUs" }
+    ))
+}
+
+/// Writes figures to a file in `target/bench` and answers where it is.
+///
+/// # Errors
+/// When it can't be written.
+pub fn write(name: &str, figures: &Value) -> Result<PathBuf, Failure> {
+    let relative = Path::new("target/bench").join(name);
+    let path = build::repository().join(&relative);
+    let text = format!("{figures:#}\n");
+    path.parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(&path, text))
+        .map_err(|error| {
+            Failure::failed(format!("{} can't be written: {error}", path.display()))
+        })?;
+    Ok(relative)
 }
 
 const HEAD: [(&str, Align); 6] = [
@@ -143,22 +218,4 @@ fn numbers(record: &Record<'_>) -> BTreeMap<String, u64> {
     let keys = record.pairs().map(|(key, _)| key);
     keys.filter_map(|key| Some((key.to_owned(), record.number(key)?)))
         .collect()
-}
-
-fn row(target: &Target, measured: Option<u64>) -> Vec<String> {
-    let peer = target.best_peer();
-    let ratio = match (measured, peer) {
-        (Some(measured), Some((_, cost))) => format!("{:.2}", measured as f64 / cost as f64),
-        _ => String::new(),
-    };
-    vec![
-        target.key.to_owned(),
-        measured.map_or("not measured".to_owned(), grouped),
-        grouped(target.must),
-        grouped(target.goal),
-        peer.map_or("none".to_owned(), |(name, cost)| {
-            format!("{name} {}", grouped(cost))
-        }),
-        ratio,
-    ]
 }

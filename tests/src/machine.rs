@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::trace;
+
 /// One mebibyte, in bytes.
 pub const MIB: u64 = 1 << 20;
 
@@ -51,6 +53,8 @@ pub struct Machine {
     /// The socket of QEMU's monitor. With one, the machine stops at its end until the monitor says
     /// go; see [`crate::screen`].
     pub monitor: Option<PathBuf>,
+    /// The directory to which it is traced: it waits for [`crate::trace`], and logs there.
+    pub trace: Option<PathBuf>,
     /// Whether QEMU waits for a debugger on TCP port 1234.
     pub debugger: Debugger,
     /// How long it may run; without it, for ever.
@@ -88,6 +92,7 @@ impl Default for Machine {
             kernel_words: Vec::new(),
             display: Display::None,
             monitor: None,
+            trace: None,
             debugger: Debugger::None,
             time_limit: Some(Duration::from_secs(600)),
         }
@@ -154,6 +159,12 @@ impl Machine {
                 "-qmp",
                 &socket,
             ]);
+        }
+        if let Some(directory) = &self.trace {
+            let socket = trace::socket(directory);
+            let socket = format!("unix:{},server=on,wait=off", socket.display());
+            let log = trace::log(directory);
+            push(&["-gdb", &socket, "-S", "-D", &log.to_string_lossy()]);
         }
         if self.debugger == Debugger::Waits {
             push(&["-s", "-S"]);

@@ -66,6 +66,10 @@ pub struct Options {
     #[arg(long)]
     pub bench: bool,
 
+    /// Draws how costs grow with pages into docs/growth.svg
+    #[arg(long, requires = "bench")]
+    pub plot: bool,
+
     /// CPUs, 1 to 64 [default: 2; for --bench one run with 1 and one with 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=CPUS_MAX))]
     pub smp: Option<u32>,
@@ -206,6 +210,11 @@ impl Options {
         if *job == Job::Bench && self.gdb {
             return Err(Failure::usage("--bench can't be measured under --gdb"));
         }
+        if self.plot && self.smp.is_some_and(|cpus| cpus != 1) {
+            return Err(Failure::usage(
+                "--plot draws what is measured on one CPU: it needs --smp 1, or no --smp",
+            ));
+        }
         let default_count = match self.accel {
             Accelerator::Tcg if !self.gdb => InstructionCount::On,
             _ => InstructionCount::Off,
@@ -248,6 +257,7 @@ impl Options {
                 Display::None
             },
             monitor: None,
+            trace: None,
             debugger: if self.gdb {
                 Debugger::Waits
             } else {

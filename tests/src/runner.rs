@@ -4,19 +4,22 @@ use std::cell::OnceCell;
 use std::io::Read;
 use std::path::Path;
 
-use crate::bench::Measured;
+use crate::bench::{self, Measured};
 use crate::boot::Boot;
 use crate::build::{self, Guest};
 use crate::console::{self, Progress, bad, complain, good, say};
 use crate::demo;
 use crate::failure::{EXIT_FAILED, Failure};
+use crate::growth::Growth;
 use crate::machine::{Debugger, MIB, Machine};
 use crate::options::{DEFAULT_INPUT, Job, Options};
+use crate::plot;
 use crate::program::ProgramFile;
 use crate::qemu::{Qemu, Run};
 use crate::screen::Screen;
 use crate::suite;
 use crate::symbolise::Symboliser;
+use crate::trace::Tracer;
 
 /// The largest input; the initrd must lie in low memory beside everything else.
 const INPUT_LIMIT: u64 = 1024 * MIB;
@@ -82,30 +85,53 @@ impl Prepared<'_> {
     }
 
     fn bench(&self, job: &Job, machine: &Machine) -> Result<u8, Failure> {
-        let mut measured = Measured::default();
+        let (mut measured, mut growth) = (Measured::default(), Growth::default());
         let cpu_counts = match self.options.smp {
             Some(cpus) => vec![cpus],
             None => vec![1, 2],
         };
         let mut problems = Vec::new();
         for cpus in cpu_counts {
+            // What two CPUs execute by turns is no sequence that a figure could be taken from.
+            let tracer = (cpus == 1)
+                .then(|| Tracer::start(&self.guest))
+                .transpose()?;
             let machine = Machine {
                 cpus,
+                trace: tracer.as_ref().map(Tracer::directory),
                 ..machine.clone()
             };
-            let run = self.boot(job, &machine, &|_| None)?;
+            let run = self.boot(job, &machine, &|line| bench::begins(line, cpus));
+            let counted = tracer.map(Tracer::finish);
+            let run = run?;
             let status = run.exit_status()?;
             if status != 0 {
                 problems.push(format!("on {cpus} CPUs init ended with status {status}"));
             }
             measured.add(&run.transcript);
+            growth.add(&run.transcript);
+            if let Some(counted) = counted {
+                if counted.is_empty() {
+                    problems.push("no dear instructions were counted: QEMU can't be traced".into());
+                }
+                measured.add_counts(&run.transcript, &counted);
+            }
         }
-        let comparison = measured.compare();
+        let comparison = measured.compare(self.options.verbose);
         say(&comparison.table);
-        let path = measured.write()?;
+        let mut files = vec![bench::write("guest.json", &measured.to_json())?];
         problems.extend(comparison.problems);
+        if !growth.is_empty() {
+            say(&format!("\n{}\n", growth.tables()));
+            files.push(bench::write("growth.json", &growth.to_json())?);
+            problems.extend(growth.problems());
+        }
+        if self.options.plot {
+            files.push(plot::write(&growth)?);
+        }
+        let files: Vec<_> = files.iter().map(|file| file.to_string_lossy()).collect();
         Ok(conclude(
-            &format!("no limit was missed; figures in {}", path.display()),
+            &format!("no limit was missed; figures in {}", files.join(", ")),
             problems,
             0,
         ))

@@ -196,4 +196,5 @@ fn the_picture_says_what_it_shows() {
     for part in ["<title>", "viewBox", "prefers-color-scheme"] {
         assert!(picture.contains(part), "{part}");
     }
+    assert!(read(&repository().join("docs/growth.svg")).contains("<title>"));
 }

@@ -45,6 +45,8 @@ fn options_that_make_no_sense_are_refused() {
         &["--accel", "kvm", "--icount"],
         &["--bench", "--accel", "kvm"],
         &["--bench", "--icount", "off"],
+        &["--plot"],
+        &["--bench", "--plot", "--smp", "2"],
         &["--program", "file:a/b"],
         &["--program", "file:init.args"],
         &["--program", "input"],

@@ -7,7 +7,7 @@ use handover_tests::boot::Boot;
 use handover_tests::build::{self, Guest, Profile};
 use handover_tests::demo;
 use handover_tests::machine::{InstructionCount, Machine};
-use handover_tests::options::{Job, MEASURE};
+use handover_tests::options::Job;
 use handover_tests::qemu::{Ending, Qemu, Run};
 use handover_tests::suite;
 use handover_tests::symbolise::Symboliser;
@@ -342,26 +342,6 @@ fn a_seeded_run_repeats_exactly() {
         [(); 2].map(|()| boot(Profile::GuestChecked, &machine, &bytes(10_000), &Job::Demo));
     assert_eq!(status(&first), 0);
     assert_eq!(first.transcript.lines(), second.transcript.lines());
-}
-
-#[test]
-fn the_benchmark_counts_instructions_on_one_and_on_two_cpus() {
-    for (cpus, key) in [(1, "ring_sleep_round_trip"), (2, "shootdown_extra")] {
-        let machine = Machine {
-            cpus,
-            cpu_model: "max,-erms".into(),
-            kernel_words: vec![MEASURE.to_owned()],
-            ..Machine::default()
-        };
-        let run = boot(Profile::Guest, &machine, b"", &Job::Bench);
-        assert_eq!(status(&run), 0, "{}", run.transcript.lines().join("\n"));
-        let said = |kind, key| run.transcript.records(kind).last()?.value(key);
-        assert_eq!(said("calibration", "instructions"), Some("2001"));
-        for key in [key, "frame_cached"] {
-            let mut rows = run.transcript.records("bench");
-            assert!(rows.any(|row| row.value("key") == Some(key)), "{key}");
-        }
-    }
 }
 
 #[test]

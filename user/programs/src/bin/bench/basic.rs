@@ -3,7 +3,7 @@
 use programs::expect;
 use rt::{CachePolicy, Handle, RegionFlags, Rights, sys};
 
-use crate::measure::{figure, least, report, time};
+use crate::measure::{figure, least, report, time, watched};
 
 /// Children of a capability in the figure for each.
 const CHILDREN: usize = 9;
@@ -19,23 +19,25 @@ pub fn run() {
     figure("derive_drop", || time(|| derive_and_drop(region)).0);
     figure("revoke_0", || time(|| revoke(region)).0);
     let of = |children| {
-        least(|| {
-            let derived: [Handle; CHILDREN] = core::array::from_fn(|index| {
-                if index < children {
-                    derive(region)
-                } else {
-                    Handle::NONE
-                }
-            });
-            let (instructions, ()) = time(|| revoke(region));
-            for handle in &derived[..children] {
-                let _ = rt::drop_handle(*handle);
+        let derived: [Handle; CHILDREN] = core::array::from_fn(|index| {
+            if index < children {
+                derive(region)
+            } else {
+                Handle::NONE
             }
-            instructions
-        })
+        });
+        let (instructions, ()) = time(|| revoke(region));
+        for handle in &derived[..children] {
+            let _ = rt::drop_handle(*handle);
+        }
+        instructions
     };
-    let each = (of(CHILDREN) - of(1)) / (CHILDREN as u64 - 1);
+    let further = CHILDREN as u64 - 1;
+    let each = (least(|| of(CHILDREN)) - least(|| of(1))) / further;
     report("revoke_child", each);
+    watched("revoke_one", || of(1));
+    watched("revoke_all", || of(CHILDREN));
+    rt::println!("#difference key=revoke_child of=revoke_all less=revoke_one each={further}");
     let _ = rt::drop_handle(region);
 }
 

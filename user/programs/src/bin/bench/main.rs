@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod basic;
+mod growth;
 mod measure;
 mod memory;
 mod partner;
@@ -33,6 +34,8 @@ fn run(env: &Env) -> u8 {
             partner::measure(env);
             if expect!(rt::system_info(), "bench: counters").cpus > 1 {
                 shootdown::measure(env);
+            } else {
+                growth::run();
             }
             0
         }

@@ -1,7 +1,7 @@
 //! Reading the counter, and what is made of the samples.
 
 /// Samples of each figure. The first ones warm the tables up; the least counts.
-pub const SAMPLES: usize = 32;
+const SAMPLES: usize = 32;
 
 /// The time-stamp counter.
 #[inline(always)]
