@@ -204,7 +204,7 @@ impl<P: Platform> Ipc<P> {
             }
         };
         sender.pending_grants.fetch_add(1, Ordering::Relaxed);
-        let careless = cfg!(sabotage = "move_publishes_before_ack").then(|| offer.node.clone());
+        let careless = mm::sabotaged!("move_publishes_before_ack").then(|| offer.node.clone());
         if careless.is_none() {
             self.clear(&offer);
         }

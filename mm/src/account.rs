@@ -134,7 +134,7 @@ impl Account {
     /// Returns bytes that were charged.
     #[inline(always)]
     pub(crate) fn subtract_bytes(self: &Arc<Account>, bytes: u64) {
-        if !cfg!(sabotage = "quota_not_returned") {
+        if !crate::sabotaged!("quota_not_returned") {
             self.subtract_bytes_below(bytes, ptr::null());
         }
     }
@@ -195,7 +195,7 @@ impl Account {
 
     /// Takes an amount off on the way to the root: what a charge was for.
     fn give_back(&self, amount: &Resources) {
-        if !cfg!(sabotage = "quota_not_returned") {
+        if !crate::sabotaged!("quota_not_returned") {
             self.subtract(amount, None);
         }
     }

@@ -159,7 +159,7 @@ impl<M: Machine> Memory<M> {
                 *slot = Some(Page::from_edge(frame));
             }
         }
-        if cfg!(sabotage = "frame_freed_before_ack") {
+        if crate::sabotaged!("frame_freed_before_ack") {
             for page in taken.iter_mut().filter_map(Option::take) {
                 self.release_page(page, || state.reserve.put_back(&self.machine, false));
             }

@@ -42,7 +42,7 @@ impl Claims {
                 && claim.frames.start < frames.end
                 && frames.start < claim.frames.end
         };
-        if claims.iter().any(differs) && !cfg!(sabotage = "second_policy") {
+        if claims.iter().any(differs) && !crate::sabotaged!("second_policy") {
             return Err(Error::Exists);
         }
         if claims.len() >= MAX_DEVICE_REGIONS {
@@ -96,7 +96,7 @@ impl<M: Machine> Memory<M> {
         }
         let first = Frame::containing(address);
         let pages = len / PAGE_SIZE;
-        if !cfg!(sabotage = "device_over_memory") {
+        if !crate::sabotaged!("device_over_memory") {
             self.machine.check_device(first, pages)?;
         }
         let mut region = self.build(account, RegionKind::Device, len, 1, 0, None)?;

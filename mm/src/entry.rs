@@ -53,8 +53,8 @@ impl EntryFlags {
 
     /// How the entry of a 4 KiB page says its cache policy: the number of the entry of IA32_PAT, of
     /// which 0 to 3 are as at reset and 4 is write-combining (SDM volume 3, section 12.12).
-    pub const fn cached(policy: CachePolicy) -> EntryFlags {
-        if cfg!(sabotage = "policy_not_in_entry") {
+    pub fn cached(policy: CachePolicy) -> EntryFlags {
+        if crate::sabotaged!("policy_not_in_entry") {
             return EntryFlags::empty();
         }
         match policy {

@@ -157,7 +157,7 @@ impl<M: Machine> Memory<M> {
         let may_write = entry.has(EntryFlags::MAY_WRITE);
         match need {
             Need::Write if !may_write => return Err(Error::Denied.into()),
-            Need::Write if state.sealed && !cfg!(sabotage = "seal_ignored_by_the_kernel") => {
+            Need::Write if state.sealed && !crate::sabotaged!("seal_ignored_by_the_kernel") => {
                 return Err(Error::Sealed.into());
             }
             Need::Load | Need::Present if owns_frame => return Ok(entry),
@@ -250,7 +250,7 @@ impl<M: Machine> Memory<M> {
 
         if leaf.is_some() || copy.is_some() || self.is_zero(entry) {
             let replaced = shared_frame.map(Page::from_edge);
-            let replaced = if cfg!(sabotage = "owner_dropped_before_ack") {
+            let replaced = if crate::sabotaged!("owner_dropped_before_ack") {
                 replaced.and_then(|page| self.drop_early(page))
             } else {
                 replaced
@@ -287,7 +287,7 @@ impl<M: Machine> Memory<M> {
         for mapping in covering() {
             self.write_attachments(mapping, number..number + 1, |_| Entry::HOLE);
         }
-        if !cfg!(sabotage = "split_without_flush") {
+        if !crate::sabotaged!("split_without_flush") {
             Stale::in_spaces((), covering().map(|mapping| mapping.space())).wait(self);
         }
     }
@@ -302,7 +302,7 @@ impl<M: Machine> Memory<M> {
     /// Writes the entries that lead to a leaf as they have to be now, in every mapping.
     fn refresh_attachments(&self, state: &State, leaf: usize) {
         let covering = state.mappings.iter().filter(|m| m.covers(leaf));
-        let some = if cfg!(sabotage = "cow_retargets_one_mapping") {
+        let some = if crate::sabotaged!("cow_retargets_one_mapping") {
             1
         } else {
             usize::MAX

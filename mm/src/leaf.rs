@@ -223,11 +223,11 @@ impl<M: Machine> Memory<M> {
                 let entry = self.machine.load(table, index);
                 if let Some(frame) = entry.frame_of_present() {
                     self.machine.meta(frame).add_owner();
-                    if !cfg!(sabotage = "plain_store_in_shared_table") {
+                    if !crate::sabotaged!("plain_store_in_shared_table") {
                         self.machine.clear_writable(table, index);
                     }
                 }
-                if cfg!(sabotage = "plain_store_in_shared_table") {
+                if crate::sabotaged!("plain_store_in_shared_table") {
                     self.machine.store(table, index, entry.read_only());
                 }
             }
@@ -245,7 +245,7 @@ impl<M: Machine> Memory<M> {
                 false => 0,
             };
         }
-        if !meta.remove_owner() && !cfg!(sabotage = "shared_leaf_freed") {
+        if !meta.remove_owner() && !crate::sabotaged!("shared_leaf_freed") {
             return 0;
         }
         let mut freed = 1;
@@ -383,7 +383,7 @@ impl<M: Machine> Memory<M> {
         let meta = self.machine.meta(frame);
         meta.transition(FrameState::Free, FrameState::Region);
         meta.set_owners(1);
-        if !cfg!(sabotage = "zeroing_skipped") {
+        if !crate::sabotaged!("zeroing_skipped") {
             self.machine.zero(frame);
         }
     }

@@ -42,6 +42,8 @@ mod ordered;
 mod pool;
 mod region;
 mod reserve;
+#[doc(hidden)]
+pub mod sabotage;
 mod shootdown;
 mod snapshot;
 mod space;

@@ -82,7 +82,7 @@ fn spin_for<T>(mutex: &spin::Mutex<T>) -> spin::MutexGuard<'_, T> {
         // Looking leaves the line with its holder; trying takes it away.
         while mutex.is_locked() {
             if let Some(serve) = SERVE.get()
-                && !cfg!(sabotage = "lock_spin_does_not_serve")
+                && !crate::sabotaged!("lock_spin_does_not_serve")
             {
                 serve();
             }

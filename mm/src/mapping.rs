@@ -510,7 +510,7 @@ impl<M: Machine> Memory<M> {
 
     /// The same for leaves that were shared just now, and nobody owns alone.
     pub(crate) fn attach_shared(&self, state: &State, mapping: &Mapping, leaves: Range<usize>) {
-        if cfg!(sabotage = "cow_keeps_write_access") {
+        if crate::sabotaged!("cow_keeps_write_access") {
             return;
         }
         let flags = attachment_flags(mapping.access());
@@ -547,7 +547,7 @@ impl<M: Machine> Memory<M> {
 
 /// Whether another region may hold a leaf of this one.
 fn may_share(state: &State) -> bool {
-    state.reserve.is_family() && !cfg!(sabotage = "cow_keeps_write_access")
+    state.reserve.is_family() && !crate::sabotaged!("cow_keeps_write_access")
 }
 
 /// Forgets the mappings that a revoke has ended.

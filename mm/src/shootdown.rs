@@ -249,7 +249,7 @@ impl<T> Stale<T> {
 
 /// Between the edit of an entry and the look at who is active.
 fn edit_before_look() {
-    if !cfg!(sabotage = "shootdown_fence_missing") {
+    if !crate::sabotaged!("shootdown_fence_missing") {
         // SYNC(space.active): pairs with the locked instruction of `AddressSpace::enter`.
         fence(Ordering::SeqCst);
     }
@@ -274,7 +274,7 @@ impl<M: Machine> Memory<M> {
                 // SYNC(shootdown.acknowledge): the flush is done before the bit is clear.
                 request.pending.fetch_and(!(1 << me), Ordering::Release);
             };
-            if cfg!(sabotage = "acknowledge_before_flush") {
+            if crate::sabotaged!("acknowledge_before_flush") {
                 acknowledge();
             }
             let space = request.space.load(Ordering::Relaxed);
@@ -289,7 +289,7 @@ impl<M: Machine> Memory<M> {
                     },
                 });
             }
-            if !cfg!(sabotage = "acknowledge_before_flush") {
+            if !crate::sabotaged!("acknowledge_before_flush") {
                 acknowledge();
             }
         }
@@ -311,7 +311,7 @@ impl<M: Machine> Memory<M> {
             None => (kernel_root, ANY_SPACE),
         };
         let enter = || to.into_iter().for_each(|space| space.enter(me));
-        if !cfg!(sabotage = "root_loaded_before_active_bit") {
+        if !crate::sabotaged!("root_loaded_before_active_bit") {
             enter();
         }
         // A request may arrive on either side of the load, and the CPU may cache translations by
@@ -320,7 +320,7 @@ impl<M: Machine> Memory<M> {
         loaded.store(SWITCHING, Ordering::Relaxed);
         self.machine.load_root(root);
         loaded.store(koid, Ordering::Relaxed);
-        if cfg!(sabotage = "root_loaded_before_active_bit") {
+        if crate::sabotaged!("root_loaded_before_active_bit") {
             enter();
         }
         if let Some(space) = from
@@ -338,7 +338,7 @@ impl<M: Machine> Memory<M> {
     fn broadcast(&self, space: u64, plan: Plan, targets: CpuSet) {
         let me = self.machine.current();
         let mut others = targets.without(me);
-        if cfg!(sabotage = "no_remote_shootdown") {
+        if crate::sabotaged!("no_remote_shootdown") {
             others = CpuSet::EMPTY;
         }
         let request = &self.shootdown.requests[me];
@@ -366,7 +366,7 @@ impl<M: Machine> Memory<M> {
             self.machine.kick(others);
             self.shootdown.waited.fetch_add(1, Ordering::Relaxed);
         }
-        if targets.contains(me) && !cfg!(sabotage = "no_local_flush") {
+        if targets.contains(me) && !crate::sabotaged!("no_local_flush") {
             self.execute(plan);
         }
         // SYNC(shootdown.acknowledge)

@@ -109,7 +109,7 @@ impl<M: Machine> Memory<M> {
             self.attach_shared(&state, mapping, both);
         }
         let stale = Stale::in_spaces((), writers().map(|mapping| mapping.space()));
-        if cfg!(sabotage = "snapshot_before_ack") {
+        if crate::sabotaged!("snapshot_before_ack") {
             core::mem::forget(stale);
         } else {
             stale.wait(self);

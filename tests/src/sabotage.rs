@@ -13,6 +13,9 @@ use crate::build::{self, GUEST_DIRECTORY};
 use crate::console;
 use crate::failure::Failure;
 
+/// By this the imitated machine learns what to do without.
+const CHOICE: &str = "HANDOVER_SABOTAGE";
+
 const TIME_LIMIT: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(20);
 
@@ -28,7 +31,7 @@ pub enum Kind {
 /// One mechanism, and the test that must fail without it.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
-    /// The value of `--cfg sabotage="…"`.
+    /// What the code calls it.
     pub name: &'static str,
     /// What is taken away.
     pub takes_away: &'static str,
@@ -322,15 +325,14 @@ impl Entry {
         })
     }
 
-    /// The compiler flags for a build with `sabotage`, or for an intact one.
+    /// The compiler flags. The host tests are built once, with every sabotage in them; what loom
+    /// explores is built for each.
     pub fn flags(&self, sabotage: Option<&str>) -> String {
-        let loom = (self.kind == Kind::Loom).then(|| "--cfg loom".to_owned());
-        let sabotage = sabotage.map(|name| format!("--cfg sabotage=\"{name}\""));
-        [loom, sabotage]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join(" ")
+        match (self.kind, sabotage) {
+            (Kind::Host, _) => "--cfg sabotage".into(),
+            (Kind::Loom, None) => "--cfg loom".into(),
+            (Kind::Loom, Some(name)) => format!("--cfg loom --cfg sabotage=\"{name}\""),
+        }
     }
 
     fn command(&self, sabotage: Option<&str>) -> Command {
@@ -345,6 +347,7 @@ impl Entry {
             .arg(&target)
             .args(["--", "--exact", self.test])
             .env("RUSTFLAGS", self.flags(sabotage))
+            .env(CHOICE, sabotage.unwrap_or_default())
             .env(GUEST_DIRECTORY, target.join("guest"))
             .stdin(Stdio::null());
         command

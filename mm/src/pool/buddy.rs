@@ -72,7 +72,7 @@ impl Buddy {
     pub(super) fn give(&mut self, meta: &[FrameMeta], mut number: u64, mut order: u32) {
         debug_assert!(meta[number as usize].is_of(self.node));
         self.free += 1 << order;
-        while order < MAX_ORDER && !cfg!(sabotage = "buddies_not_merged") {
+        while order < MAX_ORDER && !crate::sabotaged!("buddies_not_merged") {
             let buddy = number ^ 1 << order;
             // The node first: only its own lock keeps the place of a head.
             let is_free = meta.get(buddy as usize).is_some_and(|buddy| {

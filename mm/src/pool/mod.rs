@@ -348,7 +348,7 @@ impl FramePool {
 
     /// Gives what the CPUs keep back to the nodes.
     fn collect_kept(&self) {
-        if cfg!(sabotage = "kept_frames_not_collected") {
+        if crate::sabotaged!("kept_frames_not_collected") {
             return;
         }
         for cache in self.caches {

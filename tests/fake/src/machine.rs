@@ -106,11 +106,20 @@ pub fn start(config: Config) -> Arc<Memory> {
     memory
 }
 
+/// Chooses what a build with `--cfg sabotage` does without.
+fn choose_sabotage() {
+    #[cfg(sabotage)]
+    if let Ok(name) = std::env::var("HANDOVER_SABOTAGE") {
+        mm::sabotage::choose(name.leak());
+    }
+}
+
 impl FakeMachine {
     /// A machine whose CPUs all translate by the kernel's tables. Whoever uses it without
     /// [`start`] sets the interrupt handler.
     pub fn new(config: Config) -> FakeMachine {
         assert!((1..=64).contains(&config.cpus) && config.nodes >= 1);
+        choose_sabotage();
         ranks::watch();
         let boot = config.first_frame();
         // The zero frame is behind those that the pool has.
