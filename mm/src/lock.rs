@@ -29,6 +29,7 @@ pub enum Rank {
     /// The upper page tables of an address space.
     Tables = 7,
     /// What a family of snapshots has promised. Taken below a region, and never with `Tables`.
+    /// Nothing is allocated while it is held.
     Reserve = 12,
     /// Who waits at an object.
     Queue = 8,

@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use abi::Error;
 
 use crate::lock::{Lock, Rank};
+use crate::region::room_for;
 use crate::{Budget, Machine, Region};
 
 /// The promises of one region.
@@ -49,6 +50,8 @@ struct Purse {
     claims: u64,
     held: u64,
     overcommitted: Vec<Weak<Region>>,
+    /// Places of the list that are kept for members to come.
+    expected: usize,
 }
 
 /// Why nothing was drawn.
@@ -243,6 +246,7 @@ impl Reserve {
                             claims,
                             held: claims - *promised,
                             overcommitted: Vec::new(),
+                            expected: 0,
                         },
                     ),
                 });
@@ -288,13 +292,26 @@ impl Family {
         purse.promised += claims;
     }
 
-    /// Makes room for one more member that overcommits.
+    /// Keeps a place for one more member that overcommits. The caller then adds it.
     pub(crate) fn prepare(&self) -> Result<(), Error> {
-        let mut purse = self.purse.lock();
-        purse
-            .overcommitted
-            .try_reserve(1)
-            .map_err(|_| Error::NoMemory)
+        loop {
+            let needed = {
+                let mut purse = self.purse.lock();
+                let needed = purse.overcommitted.len() + purse.expected + 1;
+                if purse.overcommitted.capacity() >= needed {
+                    purse.expected += 1;
+                    return Ok(());
+                }
+                needed
+            };
+            // The heap may have to grow, which takes locks of lower rank.
+            let mut roomier = room_for(needed.next_power_of_two())?;
+            let mut purse = self.purse.lock();
+            if roomier.capacity() > purse.overcommitted.capacity() {
+                roomier.append(&mut purse.overcommitted);
+                core::mem::swap(&mut purse.overcommitted, &mut roomier);
+            }
+        }
     }
 
     /// Makes the first member one that brings no claims, after [`prepare`](Family::prepare).
@@ -305,6 +322,8 @@ impl Family {
 
     /// Takes a member in that brings no claims, after [`prepare`](Family::prepare).
     pub(crate) fn join_overcommitted(&self, member: &Arc<Region>) {
-        self.purse.lock().overcommitted.push(Arc::downgrade(member));
+        let mut purse = self.purse.lock();
+        purse.expected -= 1;
+        purse.overcommitted.push(Arc::downgrade(member));
     }
 }

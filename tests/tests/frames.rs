@@ -243,6 +243,19 @@ fn the_machine_sees_locks_taken_out_of_order() {
 }
 
 #[test]
+#[should_panic(expected = "a frame is zeroed while a lock of the allocator is held")]
+fn the_machine_sees_a_frame_that_is_zeroed_under_a_lock_of_the_allocator() {
+    use mm::lock::{Lock, Rank};
+    use mm::{Budget, Frames};
+    let world = World::new(1);
+    let machine = world.memory.machine();
+    let frame = machine.allocate(None, Budget::Open).unwrap();
+    let nodes = Lock::new(Rank::Nodes, ());
+    let _held = nodes.lock();
+    machine.zero(frame);
+}
+
+#[test]
 fn upper_tables_stay_with_their_space_and_return_with_it() {
     let world = World::new(1);
     let region = world.region(1);

@@ -42,6 +42,19 @@ impl Observer for RankChecker {
     }
 }
 
+/// Whether the heap of a kernel could grow now, which takes the lock of the frames that the CPU keeps.
+pub fn heap_may_grow() -> bool {
+    let cpu = current_cpu();
+    HELD.with(|held| {
+        // While the list itself grows, nothing of the kernel does.
+        let Ok(held) = held.try_borrow() else {
+            return true;
+        };
+        let mut own = held.iter().filter(|(owner, _)| *owner == cpu);
+        own.all(|(_, rank)| *rank < Rank::Frames)
+    })
+}
+
 /// Makes every violation of the order a panic of the thread that does it.
 pub(crate) fn watch() {
     mm::lock::observe(&RankChecker);

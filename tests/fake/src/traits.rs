@@ -8,6 +8,7 @@ use mm::{
 };
 
 use crate::machine::lock;
+use crate::ranks::heap_may_grow;
 use crate::{FakeMachine, current_cpu};
 
 /// Turns of a waiting loop after which it is taken to wait for ever.
@@ -70,6 +71,10 @@ impl Frames for FakeMachine {
     }
 
     fn zero(&self, frame: Frame) {
+        assert!(
+            heap_may_grow(),
+            "a frame is zeroed while a lock of the allocator is held"
+        );
         self.arena.fill(frame, 0);
         self.run_hook(&self.while_zeroing);
     }

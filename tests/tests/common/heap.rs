@@ -1,4 +1,5 @@
-//! A heap of which an allocation can be made to fail, among those that may.
+//! A heap of which an allocation can be made to fail, among those that may, and which sees when it is
+//! asked while a lock is held above which the kernel's could not grow (I12).
 //!
 //! Only what is asked for by `try_reserve` may fail: the rest the kernel has promised itself, and
 //! Rust ends the program when it fails. The two look alike to an allocator but for who asks, so
@@ -15,6 +16,7 @@ thread_local! {
     /// Fallible allocations until one fails; negative for never.
     static ARMED: Cell<i64> = const { Cell::new(-1) };
     static FAILED: Cell<bool> = const { Cell::new(false) };
+    static MISPLACED: Cell<bool> = const { Cell::new(false) };
     /// What stacks were found to be, by their return addresses.
     static KNOWN: RefCell<HashMap<[usize; DEPTH], bool>> = RefCell::default();
 }
@@ -29,8 +31,15 @@ pub fn fail_after(calls: u64) {
 }
 
 /// Whether it has failed; none fails from now on.
+///
+/// # Panics
+/// When an allocation was made since failures were armed that could not have grown the heap.
 pub fn stop_failing() -> bool {
     ARMED.set(-1);
+    assert!(
+        !MISPLACED.take(),
+        "the heap is asked while a lock of rank Frames or above is held"
+    );
     FAILED.get()
 }
 
@@ -42,6 +51,9 @@ fn fails_now() -> bool {
     }
     // What is allocated here is not what is tested.
     ARMED.set(-1);
+    if !fake::heap_may_grow() {
+        MISPLACED.set(true);
+    }
     let fallible = is_fallible();
     let fails = fallible && calls == 0;
     FAILED.set(fails);

@@ -49,6 +49,7 @@ macro_rules! for_each_case {
             memory::write_or_execute "no two mappings write and execute a region, and code can be written first";
 
             snapshots::instant "a snapshot has the bytes of its instant, whichever side writes first";
+            snapshots::deep "a thousand snapshots, each of the one before, keep their bytes and return all";
             snapshots::chain "snapshots of snapshots and of parts keep their bytes, whatever ends first";
             snapshots::sealed "a snapshot of a sealed region can be written";
             snapshots::restore "a program goes back to a snapshot of its own data";
@@ -109,6 +110,7 @@ macro_rules! for_each_case {
             processes::many "64 processes run at once and are gone";
             processes::too_many "processes run out at the limit, and come back";
             processes::refused_spawn "a spawn that is refused leaves every handle where it was";
+            processes::bases "the mappings of processes begin at different places";
             processes::separate_images "two instances of a program share no variable";
             processes::vector_state "SSE registers survive switches between processes";
 

@@ -35,7 +35,7 @@ pub mod sys;
 pub use abi::{
     CachePolicy, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, NodeFrames, ProcessInfo,
     ProcessState, ProcessStatus, RegionFlags, RegionInfo, ResourceInfo, Resources, Rights,
-    SnapshotFlags, SystemInfo, Token,
+    SnapshotFlags, SystemInfo, Token, UserPtr,
 };
 pub use device::{Registers, Word, resource_info, resource_part};
 pub use env::Env;
@@ -43,8 +43,6 @@ pub use print::write as print_fmt;
 pub use process::{Process, Spawn, image_from};
 pub use region::{Mapping, Region};
 pub use ring_end::{Receiver, RingWait, Sender, open_receiver, open_sender, ring, to_abi};
-
-use abi::UserPtr;
 
 /// Nanoseconds of the monotonic clock.
 pub fn now_ns() -> u64 {

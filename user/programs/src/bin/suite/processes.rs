@@ -284,6 +284,15 @@ pub fn vector_state(case: &Case) {
 }
 
 /// The roles of children here.
+pub fn bases(case: &Case) {
+    let base = |_| wait(&start(case.child("base"))).status;
+    let bases: [u32; 4] = core::array::from_fn(base);
+    check!(
+        bases.iter().any(|base| *base != bases[0]),
+        "four processes have their mappings at one place"
+    );
+}
+
 pub fn child(role: &str, env: &Env) -> Option<u8> {
     match role {
         "arguments" => {
@@ -308,6 +317,8 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             same!(info(0).rights, Rights::INSPECT.bits(), "the rights");
         }
         "exit" => return Some(crate::number(env, 0) as u8),
+        // Some bits of the GiB.
+        "base" => return Some((map_all(region(4096), READ_WRITE) >> 30) as u8),
         "spin" => loop {
             core::hint::spin_loop();
         },

@@ -1,11 +1,13 @@
 //! Snapshots: what each side sees, how they are handed over, and what is refused.
 
+mod deep;
 mod pressure;
 mod refusals;
 
 use abi::limits::LEAF_SIZE;
 use rt::{Env, Error, GrantFlags, Handle, MapFlags, Mode, Rights, SnapshotFlags};
 
+pub use deep::deep;
 pub use pressure::{lost_elsewhere, overcommit, reserved};
 pub use refusals::{bad_arguments, pins, revoke_others};
 
