@@ -18,17 +18,6 @@ pub(crate) enum Peer {
     Gone(u64),
 }
 
-/// How things stand after a domain let a node go.
-#[derive(Default)]
-struct Left {
-    /// It is a ring end, which is to be closed.
-    is_end: bool,
-    /// Mappings or pins may refer to the node.
-    shared: bool,
-    /// It was the last of its object.
-    emptied: bool,
-}
-
 /// A protection domain: an address space and a capability table.
 pub struct Domain<P: Platform> {
     koid: u64,
@@ -108,10 +97,7 @@ impl<P: Platform> Ipc<P> {
             let Some(node) = domain.table.lock().pop() else {
                 break;
             };
-            // What was moved away belongs to its token or its new holder.
-            if let Ok(left) = self.let_go(domain, &node) {
-                self.forget(&node, left);
-            }
+            self.forget(domain, &node);
         }
     }
 
@@ -170,54 +156,48 @@ impl<P: Platform> Ipc<P> {
     /// Gives a capability back. Its mappings stay, but for the view of a ring end, which is closed.
     #[inline(always)]
     pub fn drop_capability(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
-        let mut left = Left::default();
-        let node = domain.table.lock().remove_if(handle, |node| {
-            left = self.let_go(domain, node)?;
-            Ok(())
-        })?;
-        self.forget(&node, left);
+        let node =
+            domain
+                .table
+                .lock()
+                .remove_if(handle, |node| match node.check_held(domain.koid) {
+                    Err(Error::Revoked) => Ok(()),
+                    held => held,
+                })?;
+        self.forget(domain, &node);
         Ok(())
-    }
-
-    /// Says that a domain does not hold a node any more. `BadHandle`, `InTransit`: it does not, or must
-    /// not give it up.
-    #[inline(always)]
-    fn let_go(&self, domain: &Domain<P>, node: &Node<P>) -> Result<Left, Error> {
-        let object = node.object();
-        let is_end = matches!(object.payload(), Payload::RingEnd(..));
-        let mut lineage = object.lineage.lock();
-        let held = node.check_held(domain.koid);
-        // Before its tree may let it go.
-        let shared = node.is_shared();
-        let mut left = Left {
-            is_end,
-            shared,
-            emptied: false,
-        };
-        match held {
-            Ok(()) if !is_end => left.emptied = lineage.give_up(node),
-            Ok(()) | Err(Error::Revoked) => {
-                node.drop_holder();
-                node.forbid_mappings();
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(left)
     }
 
     /// What becomes of a node that its holder gave up.
     #[inline(always)]
-    fn forget(&self, node: &Node<P>, left: Left) {
+    fn forget(&self, domain: &Domain<P>, node: &Node<P>) {
         let object = node.object();
-        if left.shared
-            && let Payload::Region(region) = object.payload()
+        let is_end = matches!(object.payload(), Payload::RingEnd(..));
+        let (emptied, shared) = {
+            let mut lineage = object.lineage.lock();
+            // Before its tree may let it go.
+            let shared = node.is_shared();
+            let emptied = match node.check_held(domain.koid) {
+                Ok(()) if !is_end => lineage.give_up(node),
+                Ok(()) | Err(Error::Revoked) => {
+                    node.drop_holder();
+                    node.forbid_mappings();
+                    false
+                }
+                // What was moved away belongs to its token or its new holder.
+                Err(_) => return,
+            };
+            (emptied, shared)
+        };
+        if let Payload::Region(region) = object.payload()
+            && shared
         {
             self.memory.unpin_all(region, &node.permit());
         }
-        if left.is_end {
+        if is_end {
             self.clear_node(node);
             self.release(node);
-        } else if left.emptied {
+        } else if emptied {
             self.destroy_object(object);
         }
     }

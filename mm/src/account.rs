@@ -110,41 +110,41 @@ impl Account {
     ///
     /// [`subtract_bytes`]: Account::subtract_bytes
     #[inline(always)]
-    pub(crate) fn add_bytes(&self, bytes: u64) -> Result<(), Error> {
+    pub(crate) fn add_bytes(self: &Arc<Account>, bytes: u64) -> Result<(), Error> {
         self.add_bytes_below(bytes, ptr::null())
     }
 
     /// The same on the way to `end`.
     #[inline(always)]
-    fn add_bytes_below(&self, bytes: u64, end: *const Account) -> Result<(), Error> {
+    fn add_bytes_below(self: &Arc<Account>, bytes: u64, end: *const Account) -> Result<(), Error> {
         debug_assert!(bytes <= MOST_AT_ONCE);
         let less = -(bytes as i64);
         let mut next = Some(self);
-        while let Some(account) = next.filter(|account| !ptr::eq(*account, end)) {
+        while let Some(account) = next.filter(|account| Arc::as_ptr(account) != end) {
             // In this form it is one instruction, and one that looks at the sign.
             let room = &account.room[BYTES];
             if room.fetch_add(less, Ordering::Relaxed).wrapping_add(less) < 0 {
                 return Err(self.refuse_bytes(bytes, account));
             }
-            next = account.parent.as_deref();
+            next = account.parent.as_ref();
         }
         Ok(())
     }
 
     /// Returns bytes that were charged.
     #[inline(always)]
-    pub(crate) fn subtract_bytes(&self, bytes: u64) {
+    pub(crate) fn subtract_bytes(self: &Arc<Account>, bytes: u64) {
         if !cfg!(sabotage = "quota_not_returned") {
             self.subtract_bytes_below(bytes, ptr::null());
         }
     }
 
     #[inline(always)]
-    fn subtract_bytes_below(&self, bytes: u64, end: *const Account) {
+    fn subtract_bytes_below(self: &Arc<Account>, bytes: u64, end: *const Account) {
         let mut next = Some(self);
-        while let Some(account) = next.filter(|account| !ptr::eq(*account, end)) {
+        while let Some(account) = next.filter(|account| Arc::as_ptr(account) != end) {
             account.room[BYTES].fetch_add(bytes as i64, Ordering::Relaxed);
-            next = account.parent.as_deref();
+            next = account.parent.as_ref();
         }
     }
 

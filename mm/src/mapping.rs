@@ -15,7 +15,7 @@ use abi::limits::LEAF_SIZE;
 use abi::{Error, RegionKind, Rights, cost};
 
 use crate::region::State;
-use crate::space::directory_index;
+use crate::space::{Mappings, directory_index};
 use crate::{AddressSpace, Entry, EntryFlags, Frame, Machine, Memory, Plan, Region, Stale};
 
 /// The authority that mappings are made under: as much as has to be known here of a node in the
@@ -256,19 +256,17 @@ impl<M: Machine> Memory<M> {
         let len = leaves.len() as u64 * LEAF_SIZE;
 
         let mut mappings = space.mappings.lock();
-        if space.dead.load(Ordering::Relaxed) > 0 && space.dead.swap(0, Ordering::Relaxed) > 0 {
-            mappings.retain(|mapping| mapping.state.load(Ordering::Acquire) != DEAD);
+        if space.dead.load(Ordering::Relaxed) > 0 {
+            sweep(space, &mut mappings);
         }
         let guard = if request.guard { LEAF_SIZE } else { 0 };
         // The record returns it when it is dropped.
         space.account().add_bytes(cost::MAPPING)?;
         let placed = mappings.place(request.hint, request.fixed, len, guard);
-        let placed = placed.and_then(|(va, place)| {
-            let directory = self.make_directories(space, va, va + len)?;
-            Ok((va, place, directory))
-        });
-        let (va, place, directory) =
-            placed.inspect_err(|_| space.account().subtract_bytes(cost::MAPPING))?;
+        let (va, place) = placed.inspect_err(|_| space.account().subtract_bytes(cost::MAPPING))?;
+        let directory = self
+            .make_directories(space, va, va + len)
+            .inspect_err(|_| space.account().subtract_bytes(cost::MAPPING))?;
         let mapping = Arc::new(Mapping {
             space: space.clone(),
             region: region.clone(),
@@ -550,6 +548,14 @@ impl<M: Machine> Memory<M> {
 /// Whether another region may hold a leaf of this one.
 fn may_share(state: &State) -> bool {
     state.reserve.is_family() && !cfg!(sabotage = "cow_keeps_write_access")
+}
+
+/// Forgets the mappings that a revoke has ended.
+#[cold]
+fn sweep(space: &AddressSpace, mappings: &mut Mappings) {
+    if space.dead.swap(0, Ordering::Relaxed) > 0 {
+        mappings.retain(|mapping| mapping.state.load(Ordering::Acquire) != DEAD);
+    }
 }
 
 /// What a directory entry allows besides writing.

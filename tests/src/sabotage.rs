@@ -149,6 +149,14 @@ pub const ENTRIES: &[Entry] = &[
         kind: Kind::Host,
     },
     Entry {
+        name: "split_without_flush",
+        takes_away: "the flush between a large leaf and the table in its place",
+        package: "handover-tests",
+        file: "large",
+        test: "a_large_leaf_is_out_of_every_tlb_before_a_table_takes_its_place",
+        kind: Kind::Host,
+    },
+    Entry {
         name: "right_not_checked",
         takes_away: "the check of a capability's rights",
         package: "handover-tests",

@@ -140,6 +140,26 @@ fn decommit_splits_a_large_leaf_and_leaves_the_rest_as_it_was() {
     world.finish(&[region]);
 }
 
+/// A second entry for an address while another CPU may still have the first one cached would be
+/// undefined.
+#[test]
+fn a_large_leaf_is_out_of_every_tlb_before_a_table_takes_its_place() {
+    let world = world(1);
+    fake::enter(&world.memory, 1, Some(&world.spaces[0]));
+    let region = committed(&world, 512);
+    let va = world.map(0, &region, WRITE);
+    assert_eq!(world.load(1, 0, page(va, 100)), Ok(0));
+    // The other CPU goes on reading while this one waits for it.
+    world.memory.machine().set_while_waiting(move |machine| {
+        let _ = machine.read(1, page(va, 100));
+    });
+    world.memory.decommit(&region, 0, 4096).unwrap();
+    world.memory.machine().set_while_waiting(|_| ());
+    assert_eq!(large(&world, &region), 0);
+    world.audit(std::slice::from_ref(&region));
+    world.finish(&[region]);
+}
+
 #[test]
 fn a_large_leaf_is_split_with_all_memory_promised() {
     let world = world(2);

@@ -126,5 +126,6 @@ fn a_device_region_is_shared_moved_and_revoked_like_memory() {
     // It ends with the domain that has it, and another policy is to be had.
     realm.exit(1);
     region_device(&realm, resource, range, CachePolicy::Uncached).unwrap();
+    drop(region);
     realm.finish();
 }

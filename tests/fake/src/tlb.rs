@@ -131,7 +131,15 @@ impl Tlb {
         );
         let cached = match (small, large) {
             (Some(cached), _) => cached,
-            (None, Some(cached)) => cached.of_page(page),
+            (None, Some(cached)) => {
+                // A CPU may walk the tables at any time, whatever it has cached.
+                let now = self.root.and_then(|root| walk(root, va, &load));
+                assert!(
+                    now.is_none_or(|now| now.large),
+                    "CPU {cpu} has 2 MiB around {va:#x} cached where a table is by now"
+                );
+                cached.of_page(page)
+            }
             (None, None) => {
                 let leaf = match self.directories.get(&(va >> 21)) {
                     Some(leaf) => *leaf,
