@@ -67,6 +67,8 @@ const fn allocates(call: Syscall) -> bool {
         Syscall::ProcessSpawn
             | Syscall::ProcessWait
             | Syscall::RegionCreate
+            | Syscall::RegionSnapshot
+            | Syscall::RegionPin
             | Syscall::ImageCreate
             | Syscall::Map
             | Syscall::CapDerive

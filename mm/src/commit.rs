@@ -7,7 +7,7 @@ use core::ops::Range;
 use abi::limits::PAGE_SIZE;
 use abi::{Error, RegionKind};
 
-use crate::fault::Need;
+use crate::fault::{Need, edited_pages};
 use crate::leaf::Page;
 use crate::lock::Guard;
 use crate::region::State;
@@ -164,7 +164,8 @@ impl<M: Machine> Memory<M> {
                 self.release_page(page, || state.reserve.put_back(&self.machine, false));
             }
         }
-        let stale = state.stale_pages(pages, (shared, taken));
+        let edited = edited_pages(region, pages, shared.is_some());
+        let stale = state.stale_pages(edited, (shared, taken));
         let (shared, taken) = stale.wait(self);
         for page in taken.into_iter().flatten() {
             self.release_page(page, || state.reserve.put_back(&self.machine, false));

@@ -5,6 +5,8 @@
 //! of its own; the last owner gets write access back without a copy. Whatever was replaced is left
 //! only when no CPU can reach it any more, and only then does the writer go on.
 
+use core::ops::Range;
+
 use abi::{Error, Rights};
 
 use crate::leaf::{Leaf, Page, owned_flags};
@@ -108,8 +110,12 @@ impl<M: Machine> Memory<M> {
                 }
                 Err(blocked) => blocked,
             };
+            let waits = matches!(blocked, Blocked::Dry(_));
+            if !(waits && cfg!(sabotage = "page_before_table")) {
+                // Who waits holds nothing that another could wait for.
+                self.put_back(&mut state, supply.take());
+            }
             if let Blocked::Failed(error) = blocked {
-                self.put_back(&mut state, supply);
                 return Err(error);
             }
             drop(state);
@@ -167,6 +173,11 @@ impl<M: Machine> Memory<M> {
             _ => {}
         }
         if !owns_frame && supply.is_none() {
+            // Whoever fills a frame needs nothing more then, and so never waits for another who
+            // does the same.
+            if !cfg!(sabotage = "page_before_table") {
+                self.own_leaf(region, state, page)?;
+            }
             state.reserve.draw(&self.machine)?;
             return Err(Blocked::Zeroed);
         }
@@ -206,12 +217,16 @@ impl<M: Machine> Memory<M> {
         let elsewhere = self.is_shared(leaf);
         let shared_frame = old.filter(|frame| elsewhere || self.machine.meta(*frame).owners() > 1);
 
+        let count = u64::from(shared_leaf) + u64::from(shared_frame.is_some());
+        if count > 0 {
+            state.reserve.draw_for_copy(&self.machine, count)?;
+        }
         let table = match shared_leaf {
-            true => Some(self.draw_copy(state, region.node())?),
+            true => Some(self.take_drawn(state, region.node(), count)?),
             false => None,
         };
         let copy = match shared_frame {
-            Some(_) => match self.draw_copy(state, region.node()) {
+            Some(_) => match self.take_drawn(state, region.node(), 1) {
                 Ok(copy) => Some(copy),
                 Err(dry) => {
                     self.put_back_free(state, table);
@@ -255,7 +270,8 @@ impl<M: Machine> Memory<M> {
             } else {
                 replaced
             };
-            let stale = state.stale_pages(page..page + 1, (leaf, replaced));
+            let edited = edited_pages(region, page..page + 1, leaf.is_some());
+            let stale = state.stale_pages(edited, (leaf, replaced));
             let (leaf, replaced) = stale.wait(self);
             if let Some(page) = replaced {
                 self.release_page(page, || state.reserve.put_back(&self.machine, false));
@@ -265,6 +281,20 @@ impl<M: Machine> Memory<M> {
             }
         }
         Ok(owned)
+    }
+
+    /// Gives a region a leaf table of its own for a page, if it shares one.
+    fn own_leaf(&self, region: &Region, state: &mut State, page: u64) -> Result<(), Dry> {
+        let number = (page / LEAF_PAGES) as usize;
+        if !state.reserve.is_family() || self.owns(&state.views[0][number]) {
+            return Ok(());
+        }
+        let table = self.draw_copy(state, region.node())?;
+        let shared = self.replace_leaf(state, number, table);
+        let edited = edited_pages(region, page..page + 1, true);
+        let leaf = state.stale_pages(edited, shared).wait(self);
+        self.leave_cloned(state, leaf);
+        Ok(())
     }
 
     /// Puts a copy in the place of a shared leaf table, and returns what has to be left after the
@@ -319,11 +349,18 @@ impl<M: Machine> Memory<M> {
 
     /// A frame to copy into, in state free.
     pub(crate) fn draw_copy(&self, state: &mut State, node: Option<usize>) -> Result<Frame, Dry> {
-        state.reserve.draw_for_copy(&self.machine)?;
+        state.reserve.draw_for_copy(&self.machine, 1)?;
+        self.take_drawn(state, node, 1)
+    }
+
+    /// Takes one of `drawn` frames that were drawn. A promise is always kept; if not, all go back.
+    fn take_drawn(&self, state: &mut State, node: Option<usize>, drawn: u64) -> Result<Frame, Dry> {
         self.machine
             .allocate(node, Budget::Reserved)
             .ok_or_else(|| {
-                state.reserve.put_back(&self.machine, false);
+                for _ in 0..drawn {
+                    state.reserve.put_back(&self.machine, false);
+                }
                 Dry::Contended
             })
     }
@@ -344,6 +381,17 @@ impl<M: Machine> Memory<M> {
             self.put_back_free(state, Some(frame));
         }
     }
+}
+
+/// What CPUs may have cached otherwise than it is after an edit of pages of one leaf table. If that is
+/// a clone, any page: until they acknowledge they walk the old one, in which another owner may have
+/// put the zero frame into an entry that is empty in the clone.
+pub(crate) fn edited_pages(region: &Region, pages: Range<u64>, cloned: bool) -> Range<u64> {
+    if !cloned || cfg!(sabotage = "clone_flushed_by_page") {
+        return pages;
+    }
+    let first = pages.start / LEAF_PAGES * LEAF_PAGES;
+    first..region.pages().min(first + LEAF_PAGES)
 }
 
 /// What a page of fixed frames allows is what its entry says.

@@ -26,20 +26,20 @@ pub enum Rank {
     Mappings = 5,
     /// A region.
     Region = 6,
-    /// The upper page tables of an address space.
-    Tables = 7,
     /// What a family of snapshots has promised. Taken below a region, and never with `Tables`.
     /// Nothing is allocated while it is held.
-    Reserve = 12,
+    Reserve = 7,
+    /// The upper page tables of an address space.
+    Tables = 8,
     /// Who waits at an object.
-    Queue = 8,
+    Queue = 9,
     /// The free frames that a CPU keeps. Above whatever allocates from the heap while it is held:
     /// the heap may grow.
-    Frames = 9,
+    Frames = 10,
     /// The free frames of a node.
-    Nodes = 10,
+    Nodes = 11,
     /// A run queue.
-    Scheduler = 11,
+    Scheduler = 12,
     /// What is charged for a capability. Nothing is taken above it.
     Account = 13,
 }

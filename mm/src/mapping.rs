@@ -596,12 +596,17 @@ impl State {
         mapping
     }
 
-    /// What others made grow does not stay with the region.
+    /// What others made grow does not stay with the region, unless no memory is left for less.
     #[cold]
     fn shrink_list(&mut self) {
         let room = self.mappings.capacity();
-        if self.mappings.len() <= room / 4 {
-            self.mappings.shrink_to(room / 2);
+        if self.mappings.len() > room / 4 {
+            return;
+        }
+        let mut smaller = Vec::new();
+        if smaller.try_reserve_exact(room / 2).is_ok() {
+            smaller.append(&mut self.mappings);
+            self.mappings = smaller;
         }
     }
 }

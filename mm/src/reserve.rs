@@ -85,10 +85,10 @@ impl Purse {
         machine.unreserve(surplus);
     }
 
-    /// Takes one frame of open memory for a member that has claims, or names the member that has to
-    /// be lost for it.
-    fn draw_open(&mut self, machine: &impl Machine) -> Result<(), Dry> {
-        if machine.reserve(1) {
+    /// Takes frames of open memory for a member that has claims, or names the member that has to be
+    /// lost for them.
+    fn draw_open(&mut self, machine: &impl Machine, count: u64) -> Result<(), Dry> {
+        if machine.reserve(count) {
             return Ok(());
         }
         let victim = self.overcommitted.iter().find_map(Weak::upgrade);
@@ -145,49 +145,54 @@ impl Reserve {
 
     /// Takes the right to one frame for an empty page that only this region has.
     pub(crate) fn draw(&mut self, machine: &impl Machine) -> Result<(), Dry> {
+        self.draw_several(machine, 1)
+    }
+
+    fn draw_several(&mut self, machine: &impl Machine, count: u64) -> Result<(), Dry> {
         match self {
             Reserve::Own { promised } => {
-                *promised = promised.checked_sub(1).ok_or(Dry::Contended)?;
+                *promised = promised.checked_sub(count).ok_or(Dry::Contended)?;
             }
             Reserve::Family {
                 family,
                 overcommitted: false,
             } => {
                 let mut purse = family.purse.lock();
-                match purse.promised.checked_sub(1) {
+                match purse.promised.checked_sub(count) {
                     Some(rest) => purse.promised = rest,
                     // The page's own frame may have been left to a member that overcommits.
                     None if purse.overcommitted.is_empty() => return Err(Dry::Contended),
-                    None => purse.draw_open(machine)?,
+                    None => purse.draw_open(machine, count)?,
                 }
-                purse.held += 1;
+                purse.held += count;
             }
             Reserve::Family { family, .. } => {
-                if !machine.reserve(1) {
+                if !machine.reserve(count) {
                     return Err(Dry::Lost);
                 }
-                family.purse.lock().held += 1;
+                family.purse.lock().held += count;
             }
         }
         Ok(())
     }
 
-    /// Takes the right to one frame for a copy of what is shared.
-    pub(crate) fn draw_for_copy(&mut self, machine: &impl Machine) -> Result<(), Dry> {
+    /// Takes the right to as many frames as a copy of what is shared needs, or to none: two that need
+    /// a table and a page each would take the last one from each other.
+    pub(crate) fn draw_for_copy(&mut self, machine: &impl Machine, count: u64) -> Result<(), Dry> {
         let Reserve::Family {
             family,
             overcommitted: false,
         } = self
         else {
-            return self.draw(machine);
+            return self.draw_several(machine, count);
         };
         let mut purse = family.purse.lock();
         if purse.overcommitted.is_empty() {
-            purse.promised = purse.promised.checked_sub(1).ok_or(Dry::Contended)?;
+            purse.promised = purse.promised.checked_sub(count).ok_or(Dry::Contended)?;
         } else {
-            purse.draw_open(machine)?;
+            purse.draw_open(machine, count)?;
         }
-        purse.held += 1;
+        purse.held += count;
         Ok(())
     }
 

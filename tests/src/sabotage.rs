@@ -88,6 +88,22 @@ pub const ENTRIES: &[Entry] = &[
         kind: Kind::Host,
     },
     Entry {
+        name: "clone_flushed_by_page",
+        takes_away: "the flush of the other pages of a table that was cloned",
+        package: "handover-tests",
+        file: "snapshot_waiting",
+        test: "zeros_cached_from_a_table_that_was_being_left_give_way_to_what_is_written",
+        kind: Kind::Host,
+    },
+    Entry {
+        name: "page_before_table",
+        takes_away: "that who waits for a frame of its family holds none",
+        package: "handover-tests",
+        file: "snapshot_waiting",
+        test: "writers_that_meet_at_one_empty_page_of_a_shared_table_do_not_wait_for_one_another",
+        kind: Kind::Host,
+    },
+    Entry {
         name: "snapshot_before_ack",
         takes_away: "the wait of a snapshot for acknowledgements",
         package: "handover-tests",

@@ -58,6 +58,7 @@ macro_rules! for_each_case {
             snapshots::by_spawn "a child gets a snapshot at its start";
             snapshots::overcommit "an overcommitted snapshot is lost when memory runs out, and its source is not";
             snapshots::lost_elsewhere "a process that works on an overcommitted snapshot faults when it is lost";
+            snapshots::records "snapshots whose records find no memory are refused, and the kernel goes on";
             snapshots::reserved "a snapshot that was promised its worst case can be written when memory has run out";
             snapshots::pins "what is pinned is not copied, moved, given back or destroyed, and pins go with their capability";
             snapshots::revoke_others "a Move that revokes takes what is below, and is refused for what is above";

@@ -8,7 +8,7 @@ use abi::limits::LEAF_SIZE;
 use rt::{Env, Error, GrantFlags, Handle, MapFlags, Mode, Rights, SnapshotFlags};
 
 pub use deep::deep;
-pub use pressure::{lost_elsewhere, overcommit, reserved};
+pub use pressure::{lost_elsewhere, overcommit, records, reserved};
 pub use refusals::{bad_arguments, pins, revoke_others};
 
 use crate::Case;

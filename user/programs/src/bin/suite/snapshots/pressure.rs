@@ -150,3 +150,28 @@ pub fn reserved(_: &Case) {
     }
     rest.give_back();
 }
+
+pub fn records(_: &Case) {
+    // More than the kernel has promised its heap for what goes on at one time.
+    const MOST: usize = 4000;
+    let (handle, start) = filled();
+    let rest = Rest::take();
+    let mut copies = [Handle::NONE; MOST];
+    let mut count = 0;
+    while count < MOST {
+        match region_snapshot(handle, 0, 0, SnapshotFlags::OVERCOMMIT) {
+            Ok(copy) => copies[count] = copy,
+            Err(error) => {
+                same!(error, Error::NoMemory, "a snapshot without memory");
+                break;
+            }
+        }
+        count += 1;
+    }
+    check!(count < MOST, "records of snapshots took no memory");
+    same!(peek(start), 1, "the source");
+    for copy in &copies[..count] {
+        done!(cap_drop(*copy), "dropping");
+    }
+    rest.give_back();
+}
