@@ -307,6 +307,11 @@ fn the_suite_passes_on_a_cpu_without_the_newer_protections() {
     });
 }
 
+#[test]
+fn records_for_which_no_memory_is_left_are_refused_by_a_kernel_whose_heap_is_small() {
+    run_cases(&Machine::default(), Some("snapshots.records"));
+}
+
 /// The groups whose cases depend on which CPU does what first.
 const CONCURRENT: &str = "memory.,transfers.,snapshots.,capabilities.revoke";
 

@@ -152,7 +152,8 @@ pub fn reserved(_: &Case) {
 }
 
 pub fn records(_: &Case) {
-    // More than the kernel has promised its heap for what goes on at one time.
+    // More than the heap of a kernel that has just begun holds, with what is promised to it. One that
+    // has grown may hold all of them.
     const MOST: usize = 4000;
     let (handle, start) = filled();
     let rest = Rest::take();
@@ -168,7 +169,6 @@ pub fn records(_: &Case) {
         }
         count += 1;
     }
-    check!(count < MOST, "records of snapshots took no memory");
     same!(peek(start), 1, "the source");
     for copy in &copies[..count] {
         done!(cap_drop(*copy), "dropping");
