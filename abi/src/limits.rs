@@ -59,3 +59,6 @@ pub const MAX_IMAGE_SPAN: u64 = 1 << 30;
 
 /// Bytes of the stack of a process. The page below it is never mapped.
 pub const STACK_SIZE: u64 = 1 << 20;
+
+/// Pins of one region, all capabilities together.
+pub const MAX_PINS: usize = 4096;

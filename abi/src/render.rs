@@ -19,7 +19,7 @@ pub fn markdown() -> String {
          is kept. An unknown number is `Unsupported`. An unknown flag bit or a number that is too \
          large for its type is `Invalid` before anything changes. Deadlines are absolute \
          nanoseconds of the monotonic clock, 0 = do not wait, 2^64 − 1 = for ever. A call that \
-         fails has changed nothing.\n\n\
+         fails has changed nothing, unless its sentence says so.\n\n\
          ## Calls\n\n| number | call | result | rights needed | errors |\n|---:|---|---|---|---|\n"
     );
     for call in SYSCALLS {

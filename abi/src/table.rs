@@ -51,12 +51,12 @@ macro_rules! for_each_syscall {
             24 ImageCreate image_create(region: Handle, offset: u64, len: u64) -> Handle, rights [READ], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Invalid, Unsupported, TooLarge, Quota, NoMemory, Limit];
             /// Fills pages of a region ahead of their first touch; units of 4 KiB, a length of 0 stands for the rest. What a snapshot shares stays shared. `NoMemory`: it had overcommitted and is lost.
             25 RegionCommit region_commit(region: Handle, offset: u64, len: u64) -> (), rights [WRITE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Align, Unsupported, NoMemory];
-            /// Gives the frames of pages back to the promise of the region: they read as zeros again; units of 4 KiB, a length of 0 stands for the rest. No CPU can reach the old bytes when it returns.
+            /// Gives the frames of pages back to the promise of the region: they read as zeros again; units of 4 KiB, a length of 0 stands for the rest. No CPU can reach the old bytes when it returns. If another thread seals or pins the region meanwhile, some pages may have been given back already.
             26 RegionDecommit region_decommit(region: Handle, offset: u64, len: u64) -> (), rights [WRITE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Align, Sealed, Pinned, Unsupported, NoMemory];
             /// Makes a region that has the bytes of another, or of a part of it in units of 2 MiB, as they are at this instant; a length of 0 stands for the rest. Either side gets its own copy of a page when it writes. Needs also DUPLICATE. The cost grows with leaf tables, not with pages.
             27 RegionSnapshot region_snapshot(region: Handle, offset: u64, len: u64, flags: SnapshotFlags) -> Handle, rights [READ, DUPLICATE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Align, Pinned, Unsupported, Quota, NoMemory, Limit];
             /// Keeps the frames of a region where they are, all of them present: it can't be moved, copied, decommitted or destroyed until every pin is taken back. Pins belong to the capability and go with it. `Unsupported`: an image, or a region that overcommits.
-            28 RegionPin region_pin(region: Handle) -> (), rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Unsupported, Quota, NoMemory];
+            28 RegionPin region_pin(region: Handle) -> (), rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Unsupported, Quota, NoMemory, Limit];
             /// Takes one pin of the capability back. `NotFound`: it has none.
             29 RegionUnpin region_unpin(region: Handle) -> (), rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
 

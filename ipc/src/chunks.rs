@@ -91,7 +91,7 @@ impl<T: Default> Chunks<T> {
     /// Keeps the first `blocks` blocks at most, and gives the memory of the others back.
     pub(crate) fn truncate(&mut self, blocks: usize) {
         self.blocks.truncate(blocks);
-        self.blocks.shrink_to(FEW);
+        mm::shrink_to(&mut self.blocks, FEW);
         self.len = self.len.min(blocks * BLOCK);
     }
 }

@@ -169,7 +169,7 @@ impl<P: Platform> Grants<P> {
         if self.slots.len() > BLOCK && self.free.len() == self.slots.len() {
             self.slots.truncate(1);
             self.free.retain(|index| (*index as usize) < BLOCK);
-            self.free.shrink_to(BLOCK);
+            mm::shrink_to(&mut self.free, BLOCK);
         }
     }
 }

@@ -31,6 +31,10 @@ use crate::machine;
 /// in pieces that can't fail, the page for each size of them where none is free, and the page tables.
 const PROMISED_PER_CPU: u64 = 32;
 
+/// Pages of one request that may come out of the promise. What can't fail is smaller; what is larger
+/// is asked for in a way that can, and must not use up what others were promised.
+const MOST_ON_PROMISE: u64 = 2;
+
 /// There are no frames to promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMemory;
@@ -177,7 +181,7 @@ fn grow(state: &mut State, pages: u64) -> Result<(), NoMemory> {
         memory.unreserve(left);
         return grown;
     }
-    if pages > PROMISED.load(Ordering::Relaxed) {
+    if pages > MOST_ON_PROMISE || pages > PROMISED.load(Ordering::Relaxed) {
         return Err(NoMemory);
     }
     (0..pages).try_for_each(|_| grow_by_a_page(state, &mut promised_frame))

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::array;
 use core::ops::Range;
 
-use abi::limits::PAGE_SIZE;
+use abi::limits::{MAX_PINS, PAGE_SIZE};
 use abi::{Error, RegionKind};
 
 use crate::fault::{Need, edited_pages};
@@ -69,7 +69,7 @@ impl<M: Machine> Memory<M> {
     /// up: nothing can be copied, moved or decommitted meanwhile.
     ///
     /// `Unsupported`: an image, or a region that overcommits; `Revoked`: the region or the authority
-    /// is gone; `NoMemory`.
+    /// is gone; `Limit`: it has [`MAX_PINS`]; `NoMemory`.
     pub fn pin(&self, region: &Region, permit: &Arc<Permit>) -> Result<(), Error> {
         if region.kind() == RegionKind::Image {
             return Err(Error::Unsupported);
@@ -83,6 +83,9 @@ impl<M: Machine> Memory<M> {
             // It may lose its memory at any time.
             if state.reserve.is_overcommitted() {
                 return Err(Error::Unsupported);
+            }
+            if state.pins.len() >= MAX_PINS {
+                return Err(Error::Limit);
             }
             state.pins.try_reserve(1).map_err(|_| Error::NoMemory)?;
             state.pins.push(permit.clone());

@@ -42,6 +42,7 @@ mod ordered;
 mod pool;
 mod region;
 mod reserve;
+mod room;
 #[doc(hidden)]
 pub mod sabotage;
 mod shootdown;
@@ -61,6 +62,7 @@ pub use machine::{Budget, CpuId, CpuSet, Cpus, Frames, Machine, Mmu};
 pub use mapping::{MapRequest, Mapping, Permit};
 pub use pool::{FrameCache, FramePool, MAX_NODES, MAX_ORDER, NodeStatistics};
 pub use region::{Region, RegionOptions};
+pub use room::shrink_to;
 pub use shootdown::{Plan, Stale};
 pub use space::AddressSpace;
 

@@ -5,76 +5,24 @@
 //! first marks the permit, then takes the region lock: so either the mapping is not made, or it is
 //! found and removed.
 
+mod attach;
+mod detach;
+mod permit;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::any::Any;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use abi::limits::LEAF_SIZE;
-use abi::{Error, RegionKind, Rights, cost};
+use abi::{Error, Rights, cost};
 
 use crate::region::State;
-use crate::space::{Mappings, directory_index};
-use crate::{AddressSpace, Entry, EntryFlags, Frame, Machine, Memory, Plan, Region, Stale};
+use crate::room::shrink_to;
+use crate::space::Mappings;
+use crate::{AddressSpace, Frame, Machine, Memory, Plan, Region, Stale};
 
-/// The authority that mappings are made under: as much as has to be known here of a node in the
-/// lineage of an object. What it is to its owner, a `T`, is in the same allocation.
-#[derive(Debug)]
-pub struct Permit<T: ?Sized = dyn Any + Send + Sync> {
-    live: AtomicBool,
-    mappings: AtomicU32,
-    authority: T,
-}
-
-impl Permit<()> {
-    /// A live one that stands for nothing else.
-    pub fn new() -> Permit<()> {
-        Permit::of(())
-    }
-}
-
-impl<T> Permit<T> {
-    /// A live one that stands for `authority`.
-    pub fn of(authority: T) -> Permit<T> {
-        Permit {
-            live: AtomicBool::new(true),
-            mappings: AtomicU32::new(0),
-            authority,
-        }
-    }
-}
-
-impl<T: ?Sized> Permit<T> {
-    /// What it stands for.
-    pub fn authority(&self) -> &T {
-        &self.authority
-    }
-
-    /// Whether mappings may be made under it.
-    pub fn is_live(&self) -> bool {
-        // SYNC(permit.live)
-        self.live.load(Ordering::Acquire)
-    }
-
-    /// Allows or forbids new mappings. Those that exist are for
-    /// [`Memory::detach`] to remove.
-    pub fn set_live(&self, live: bool) {
-        // SYNC(permit.live)
-        self.live.store(live, Ordering::Release);
-    }
-
-    /// How many mappings exist under it.
-    pub fn mappings(&self) -> u32 {
-        self.mappings.load(Ordering::Acquire)
-    }
-}
-
-impl Default for Permit<()> {
-    fn default() -> Self {
-        Permit::new()
-    }
-}
+pub use permit::Permit;
 
 /// Mappings whose places a region never gives back.
 const FEW_MAPPINGS: usize = 4;
@@ -379,175 +327,6 @@ impl<M: Machine> Memory<M> {
         mapping.access.store(access.bits(), Ordering::Relaxed);
         self.attach(state, mapping, mapping.leaves());
     }
-
-    /// Removes every mapping of `region` whose permit `condemned` names, in all spaces, with one
-    /// shootdown, and returns their number. The permits must not be live any more, or the region
-    /// is being destroyed.
-    pub fn detach(&self, region: &Region, condemned: impl Fn(&Arc<Permit>) -> bool) -> usize {
-        self.detach_locked(&mut region.lock(), condemned)
-    }
-
-    /// The same for a region whose lock is held.
-    pub(crate) fn detach_locked(
-        &self,
-        state: &mut State,
-        condemned: impl Fn(&Arc<Permit>) -> bool,
-    ) -> usize {
-        state.unpin(|permit| !condemned(permit));
-        let count = self.clear_attachments(state, condemned);
-        if count > 0 {
-            let gone = state.mappings.iter().filter(|m| !m.is_attached());
-            Stale::in_spaces((), gone.map(|m| &*m.space)).wait(self);
-            self.bury_detached(state);
-        }
-        count
-    }
-
-    /// Clears the entries of condemned mappings. The flush is the caller's.
-    pub(crate) fn clear_attachments(
-        &self,
-        state: &mut State,
-        condemned: impl Fn(&Arc<Permit>) -> bool,
-    ) -> usize {
-        let mut count = 0;
-        for mapping in state.mappings.iter().filter(|m| condemned(&m.permit)) {
-            self.detach_leaves(mapping);
-            count += 1;
-        }
-        count
-    }
-
-    /// Takes everything out of the mappings of a region that is lost. They stay what they are, and
-    /// whoever touches them is told. The flush is the caller's.
-    pub(crate) fn empty_attachments(&self, state: &State) {
-        for mapping in &state.mappings {
-            self.write_attachments(mapping, mapping.leaves(), |_| Entry::HOLE);
-        }
-    }
-
-    /// After the acknowledgement of a detach from the region's side: takes the mappings off its list.
-    /// Their spaces sweep them later.
-    pub(crate) fn bury_detached(&self, state: &mut State) {
-        let mut place = 0;
-        while let Some(mapping) = state.mappings.get(place) {
-            if mapping.is_attached() {
-                place += 1;
-                continue;
-            }
-            let mapping = state.unlist(place);
-            mapping.state.store(DEAD, Ordering::Release);
-            mapping.space.dead.fetch_add(1, Ordering::Release);
-            mapping.permit.mappings.fetch_sub(1, Ordering::Release);
-        }
-    }
-
-    /// Takes writing away from every mapping of a region, waits until no CPU can write, and lets
-    /// nobody have it again.
-    ///
-    /// `Unsupported`: fixed frames, or an image. `Revoked`: destroyed meanwhile. `NoMemory`: it had
-    /// overcommitted and is lost.
-    pub fn seal(&self, region: &Region) -> Result<(), Error> {
-        if !matches!(region.kind(), RegionKind::Anonymous | RegionKind::Initrd) {
-            return Err(Error::Unsupported);
-        }
-        let mut state = region.lock();
-        state.check_alive()?;
-        for place in 0..state.mappings.len() {
-            let mapping = state.mappings[place].clone();
-            let access = mapping.access() - Rights::WRITE;
-            self.set_access(&mut state, &mapping, access);
-        }
-        Stale::in_spaces((), state.mappings.iter().map(|m| &*m.space)).wait(self);
-        // Visible to others only now: who reads it may rely on it.
-        state.sealed = true;
-        Ok(())
-    }
-
-    /// Removes one mapping from its region, unless a revoke has done so.
-    fn detach_one(&self, mapping: &Arc<Mapping>) {
-        let mut state = mapping.region.lock();
-        if !mapping.is_attached() {
-            return;
-        }
-        state.unlist(mapping.place.load(Ordering::Relaxed) as usize);
-        self.detach_leaves(mapping);
-        Stale::in_space((), &mapping.space, mapping.plan()).wait(self);
-        mapping.permit.mappings.fetch_sub(1, Ordering::Release);
-    }
-
-    /// Writes the entries of some leaves of a mapping as they have to be now. An edge is writable
-    /// only if the mapping may write and the region is the only owner of the leaf table (I3).
-    #[inline(always)]
-    pub(crate) fn attach(&self, state: &State, mapping: &Mapping, leaves: Range<usize>) {
-        if mapping.leaves > 1 {
-            return self.attach_many(state, mapping, leaves);
-        }
-        let access = mapping.access();
-        let leaf = &state.views[mapping.view][mapping.first_leaf];
-        let mut flags = attachment_flags(access);
-        if access.contains(Rights::WRITE) && (!may_share(state) || self.owns(leaf)) {
-            flags |= EntryFlags::WRITABLE;
-        }
-        let index = directory_index(mapping.va);
-        self.machine
-            .store(mapping.directory, index, leaf.attachment(flags));
-    }
-
-    #[inline(never)]
-    fn attach_many(&self, state: &State, mapping: &Mapping, leaves: Range<usize>) {
-        let access = mapping.access();
-        let flags = attachment_flags(access);
-        let writes = access.contains(Rights::WRITE);
-        let shares = may_share(state);
-        let view = &state.views[mapping.view];
-        self.write_attachments(mapping, leaves, |leaf| {
-            let leaf = &view[leaf];
-            let mut flags = flags;
-            flags.set(EntryFlags::WRITABLE, writes && (!shares || self.owns(leaf)));
-            leaf.attachment(flags)
-        });
-    }
-
-    /// The same for leaves that were shared just now, and nobody owns alone.
-    pub(crate) fn attach_shared(&self, state: &State, mapping: &Mapping, leaves: Range<usize>) {
-        if crate::sabotaged!("cow_keeps_write_access") {
-            return;
-        }
-        let flags = attachment_flags(mapping.access());
-        let view = &state.views[mapping.view];
-        self.write_attachments(mapping, leaves, |leaf| view[leaf].attachment(flags));
-    }
-
-    fn detach_leaves(&self, mapping: &Mapping) {
-        if mapping.leaves == 1 {
-            let index = directory_index(mapping.va);
-            self.machine.store(mapping.directory, index, Entry::HOLE);
-        } else {
-            self.write_attachments(mapping, mapping.leaves(), |_| Entry::HOLE);
-        }
-        mapping.state.store(DETACHED, Ordering::Release);
-    }
-
-    #[inline(always)]
-    pub(crate) fn write_attachments(
-        &self,
-        mapping: &Mapping,
-        leaves: Range<usize>,
-        entry: impl Fn(usize) -> Entry,
-    ) {
-        let first = leaves.start;
-        let va = mapping.va + (first - mapping.first_leaf) as u64 * LEAF_SIZE;
-        let edit = |directory, index, leaf| {
-            let entry = entry(first + leaf);
-            self.machine.store(directory, index, entry);
-        };
-        self.for_each_attachment(&mapping.space, va, leaves.len(), edit);
-    }
-}
-
-/// Whether another region may hold a leaf of this one.
-fn may_share(state: &State) -> bool {
-    state.reserve.is_family() && !crate::sabotaged!("cow_keeps_write_access")
 }
 
 /// Forgets the mappings that a revoke has ended.
@@ -556,13 +335,6 @@ fn sweep(space: &AddressSpace, mappings: &mut Mappings) {
     if space.dead.swap(0, Ordering::Relaxed) > 0 {
         mappings.retain(|mapping| mapping.state.load(Ordering::Acquire) != DEAD);
     }
-}
-
-/// What a directory entry allows besides writing.
-fn attachment_flags(access: Rights) -> EntryFlags {
-    let mut flags = EntryFlags::USER_PRESENT;
-    flags.set(EntryFlags::NO_EXECUTE, !access.contains(Rights::EXECUTE));
-    flags
 }
 
 impl State {
@@ -603,10 +375,6 @@ impl State {
         if self.mappings.len() > room / 4 {
             return;
         }
-        let mut smaller = Vec::new();
-        if smaller.try_reserve_exact(room / 2).is_ok() {
-            smaller.append(&mut self.mappings);
-            self.mappings = smaller;
-        }
+        shrink_to(&mut self.mappings, room / 2);
     }
 }

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use abi::Error;
 
 use crate::lock::{Lock, Rank};
-use crate::region::room_for;
+use crate::room::room_for;
 use crate::{Budget, Machine, Region};
 
 /// The promises of one region.

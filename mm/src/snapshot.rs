@@ -13,8 +13,8 @@ use abi::{Error, RegionKind, Rights};
 
 use crate::charged::worst_case;
 use crate::mapping::leaf_range;
-use crate::region::room_for;
 use crate::reserve::Reserve;
+use crate::room::room_for;
 use crate::{Account, LEAF_PAGES, Machine, Memory, Region, Stale};
 
 impl<M: Machine> Memory<M> {

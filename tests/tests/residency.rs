@@ -6,6 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use abi::{Error, Rights};
+use common::realm::Realm;
 use common::{BASE, LEAF, READ, WRITE, World, page};
 use fake::Access;
 use mm::{Permit, Region, RegionOptions};
@@ -381,4 +382,18 @@ fn nothing_can_be_executed_before_no_cpu_can_write() {
     assert!(seen.load(std::sync::atomic::Ordering::Relaxed) > 0);
     assert!(!world.reaches(1, va, Access::Write));
     world.finish(&[region]);
+}
+
+#[test]
+fn a_region_has_pins_up_to_a_limit() {
+    let realm = Realm::new(1);
+    let mine = realm.region(0, 1);
+    let domain = &realm.domains[0];
+    for _ in 0..abi::limits::MAX_PINS {
+        realm.ipc.pin_region(domain, mine).unwrap();
+    }
+    assert_eq!(realm.ipc.pin_region(domain, mine), Err(Error::Limit));
+    realm.ipc.unpin_region(domain, mine).unwrap();
+    realm.ipc.pin_region(domain, mine).unwrap();
+    realm.finish();
 }
