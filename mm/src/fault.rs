@@ -111,7 +111,7 @@ impl<M: Machine> Memory<M> {
                 Err(blocked) => blocked,
             };
             let waits = matches!(blocked, Blocked::Dry(_));
-            if !(waits && cfg!(sabotage = "page_before_table")) {
+            if !(waits && crate::sabotaged!("page_before_table")) {
                 // Who waits holds nothing that another could wait for.
                 self.put_back(&mut state, supply.take());
             }
@@ -175,7 +175,7 @@ impl<M: Machine> Memory<M> {
         if !owns_frame && supply.is_none() {
             // Whoever fills a frame needs nothing more then, and so never waits for another who
             // does the same.
-            if !cfg!(sabotage = "page_before_table") {
+            if !crate::sabotaged!("page_before_table") {
                 self.own_leaf(region, state, page)?;
             }
             state.reserve.draw(&self.machine)?;
@@ -387,7 +387,7 @@ impl<M: Machine> Memory<M> {
 /// a clone, any page: until they acknowledge they walk the old one, in which another owner may have
 /// put the zero frame into an entry that is empty in the clone.
 pub(crate) fn edited_pages(region: &Region, pages: Range<u64>, cloned: bool) -> Range<u64> {
-    if !cloned || cfg!(sabotage = "clone_flushed_by_page") {
+    if !cloned || crate::sabotaged!("clone_flushed_by_page") {
         return pages;
     }
     let first = pages.start / LEAF_PAGES * LEAF_PAGES;

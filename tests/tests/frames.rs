@@ -225,7 +225,9 @@ fn a_frame_that_enters_a_region_is_zeroed() {
         let va = world.map(0, &region, WRITE);
         for at in 0..8 {
             assert_eq!(world.load(0, 0, page(va, at)), Ok(0));
+            // The store gives it a frame of its own, of which it writes one word.
             world.store(0, 0, page(va, at), turn).unwrap();
+            assert_eq!(world.load(0, 0, page(va, at) + 8), Ok(0));
         }
         world.memory.destroy_region(&region);
     }
