@@ -43,7 +43,7 @@ impl<T: ?Sized> Permit<T> {
     }
 
     /// Allows or forbids new mappings. Those that exist are for
-    /// [`Memory::detach`] to remove.
+    /// [`Memory::detach`](crate::Memory::detach) to remove.
     pub fn set_live(&self, live: bool) {
         // SYNC(permit.live)
         self.live.store(live, Ordering::Release);
