@@ -7,7 +7,7 @@
 typedef uint64_t handover_handle;
 typedef uint64_t handover_token;
 
-#define HANDOVER_VERSION 2
+#define HANDOVER_VERSION 3
 
 /* nop() */
 #define HANDOVER_NOP 0
@@ -23,6 +23,8 @@ typedef uint64_t handover_token;
 #define HANDOVER_EXIT 5
 /* system_info(void *info) */
 #define HANDOVER_SYSTEM_INFO 6
+/* thread_tls(uint64_t base) */
+#define HANDOVER_THREAD_TLS 7
 /* process_spawn(void *args) */
 #define HANDOVER_PROCESS_SPAWN 10
 /* process_wait(handover_handle process, uint64_t deadline, void *status) */
@@ -31,6 +33,18 @@ typedef uint64_t handover_token;
 #define HANDOVER_PROCESS_KILL 12
 /* process_info(handover_handle process, void *info) */
 #define HANDOVER_PROCESS_INFO 13
+/* process_resume(handover_handle process, uint64_t thread, uint64_t instruction) */
+#define HANDOVER_PROCESS_RESUME 14
+/* process_fault(handover_handle process, uint64_t thread, void *info) */
+#define HANDOVER_PROCESS_FAULT 15
+/* process_fuse(handover_handle process, uint64_t entries) */
+#define HANDOVER_PROCESS_FUSE 16
+/* thread_spawn(void *args) */
+#define HANDOVER_THREAD_SPAWN 17
+/* thread_exit() */
+#define HANDOVER_THREAD_EXIT 18
+/* thread_info(handover_handle thread, void *info) */
+#define HANDOVER_THREAD_INFO 19
 /* region_create(uint64_t len, uint32_t flags, uint32_t policy, uint64_t node) */
 #define HANDOVER_REGION_CREATE 20
 /* region_info(handover_handle region, void *info) */
@@ -61,13 +75,19 @@ typedef uint64_t handover_token;
 #define HANDOVER_CAP_DERIVE 40
 /* cap_drop(handover_handle handle) */
 #define HANDOVER_CAP_DROP 41
-/* cap_revoke(handover_handle handle) */
+/* cap_revoke(handover_handle handle, uint32_t flags) */
 #define HANDOVER_CAP_REVOKE 42
 /* cap_info(handover_handle handle, void *info) */
 #define HANDOVER_CAP_INFO 43
 /* cap_same(handover_handle a, handover_handle b) */
 #define HANDOVER_CAP_SAME 44
-/* grant(handover_handle handle, handover_handle via, uint32_t mode, uint32_t rights, uint32_t flags) */
+/* cap_derive_with(handover_handle handle, void *args) */
+#define HANDOVER_CAP_DERIVE_WITH 45
+/* cap_reduce(handover_handle handle, uint32_t rights) */
+#define HANDOVER_CAP_REDUCE 46
+/* object_info(handover_handle handle, void *info) */
+#define HANDOVER_OBJECT_INFO 47
+/* grant(handover_handle handle, handover_handle via, uint32_t mode, uint32_t rights, uint32_t flags, uint64_t deadline) */
 #define HANDOVER_GRANT 50
 /* accept(handover_token token, handover_handle via) */
 #define HANDOVER_ACCEPT 51
@@ -83,12 +103,62 @@ typedef uint64_t handover_token;
 #define HANDOVER_RING_WAKE 63
 /* ring_info(handover_handle end, void *geometry) */
 #define HANDOVER_RING_INFO 64
+/* channel_create(uint32_t capacity, void *ends) */
+#define HANDOVER_CHANNEL_CREATE 70
+/* channel_send(handover_handle end, void *message, uint64_t deadline) */
+#define HANDOVER_CHANNEL_SEND 71
+/* channel_receive(handover_handle end, void *message, uint64_t deadline) */
+#define HANDOVER_CHANNEL_RECEIVE 72
+/* channel_call(handover_handle end, void *request, void *answer, uint64_t deadline) */
+#define HANDOVER_CHANNEL_CALL 73
+/* channel_reply(handover_handle reply, void *message) */
+#define HANDOVER_CHANNEL_REPLY 74
+/* channel_call_words(handover_handle end, uint64_t first, uint64_t second, uint64_t third, uint64_t fourth, uint64_t deadline) */
+#define HANDOVER_CHANNEL_CALL_WORDS 75
+/* channel_serve_words(handover_handle end, handover_handle reply, uint64_t first, uint64_t second, uint64_t third, uint64_t fourth) */
+#define HANDOVER_CHANNEL_SERVE_WORDS 76
+/* channel_reply_words(handover_handle reply, uint64_t first, uint64_t second, uint64_t third, uint64_t fourth) */
+#define HANDOVER_CHANNEL_REPLY_WORDS 77
+/* channel_limit(handover_handle end, uint64_t messages, uint64_t bytes) */
+#define HANDOVER_CHANNEL_LIMIT 78
+/* channel_info(handover_handle end, void *info) */
+#define HANDOVER_CHANNEL_INFO 79
+/* notify_create() */
+#define HANDOVER_NOTIFY_CREATE 80
+/* signal(handover_handle notification, uint64_t bits) */
+#define HANDOVER_SIGNAL 81
+/* notify_wait(handover_handle notification, uint64_t deadline) */
+#define HANDOVER_NOTIFY_WAIT 82
+/* object_wait(handover_handle object, uint32_t events, uint64_t deadline) */
+#define HANDOVER_OBJECT_WAIT 83
+/* wait_cancel(handover_handle thread) */
+#define HANDOVER_WAIT_CANCEL 84
+/* port_create() */
+#define HANDOVER_PORT_CREATE 85
+/* port_bind(handover_handle port, handover_handle object, uint32_t events, uint32_t flags, uint64_t key) */
+#define HANDOVER_PORT_BIND 86
+/* port_unbind(handover_handle port, uint64_t key) */
+#define HANDOVER_PORT_UNBIND 87
+/* port_wait(handover_handle port, void *packets, uint64_t len, uint64_t deadline) */
+#define HANDOVER_PORT_WAIT 88
 /* resource_info(handover_handle resource, void *info) */
 #define HANDOVER_RESOURCE_INFO 90
 /* resource_part(handover_handle resource, uint64_t address, uint64_t len) */
 #define HANDOVER_RESOURCE_PART 91
 /* region_device(handover_handle resource, uint64_t address, uint64_t len, uint32_t policy) */
 #define HANDOVER_REGION_DEVICE 92
+/* interrupt_create(handover_handle resource, handover_handle notification, uint64_t bits, void *info) */
+#define HANDOVER_INTERRUPT_CREATE 93
+/* timer_create(handover_handle notification, uint64_t bits) */
+#define HANDOVER_TIMER_CREATE 94
+/* timer_set(handover_handle timer, uint64_t deadline, uint64_t period) */
+#define HANDOVER_TIMER_SET 95
+/* trace_start(handover_handle resource, uint32_t slots) */
+#define HANDOVER_TRACE_START 96
+/* trace_stop(handover_handle resource) */
+#define HANDOVER_TRACE_STOP 97
+/* thread_priority(handover_handle thread, uint32_t priority) */
+#define HANDOVER_THREAD_PRIORITY 98
 
 #define HANDOVER_E_BAD_HANDLE 1
 #define HANDOVER_E_WRONG_KIND 2

@@ -3,7 +3,10 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::{Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, Rights, SnapshotFlags, Token};
+use crate::{
+    BindFlags, Error, Events, GrantFlags, Handle, MapFlags, Mode, RegionFlags, RevokeFlags, Rights,
+    SnapshotFlags, Token, Words,
+};
 
 /// A value that fits one register.
 ///
@@ -157,7 +160,16 @@ macro_rules! flags {
     )*};
 }
 
-flags!(Rights, RegionFlags, SnapshotFlags, MapFlags, GrantFlags);
+flags!(
+    Rights,
+    RegionFlags,
+    SnapshotFlags,
+    MapFlags,
+    GrantFlags,
+    RevokeFlags,
+    Events,
+    BindFlags
+);
 
 impl Argument for Mode {
     const NAME: &'static str = "Mode";
@@ -169,5 +181,53 @@ impl Argument for Mode {
 
     fn into_raw(self) -> u64 {
         self as u64
+    }
+}
+
+/// What a call returns: one value in `rax`, or, as [`Words`], several registers besides.
+pub trait Outcome: Sized {
+    /// Its type as the documentation writes it.
+    const NAME: &'static str;
+    /// Whether `rdi`, `rsi`, `rdx`, `r10`, `r8` and `r9` are part of it; else they are kept.
+    const IN_REGISTERS: bool;
+
+    /// Reads it from `rax` and those six.
+    fn from_registers(rax: u64, further: [u64; 6]) -> Result<Self, Error>;
+    /// Puts it into `rax` and those six.
+    fn into_registers(self) -> (u64, [u64; 6]);
+}
+
+impl<T: Argument> Outcome for T {
+    const NAME: &'static str = T::NAME;
+    const IN_REGISTERS: bool = false;
+
+    fn from_registers(rax: u64, _: [u64; 6]) -> Result<Self, Error> {
+        T::from_raw(rax)
+    }
+
+    fn into_registers(self) -> (u64, [u64; 6]) {
+        (self.into_raw(), [0; 6])
+    }
+}
+
+impl Outcome for Words {
+    const NAME: &'static str = "Words";
+    const IN_REGISTERS: bool = true;
+
+    fn from_registers(_: u64, further: [u64; 6]) -> Result<Self, Error> {
+        let [first, second, third, fourth, reply, badge] = further;
+        Ok(Words {
+            words: [first, second, third, fourth],
+            reply: Handle::from_bits(reply),
+            badge,
+        })
+    }
+
+    fn into_registers(self) -> (u64, [u64; 6]) {
+        let [first, second, third, fourth] = self.words;
+        (
+            0,
+            [first, second, third, fourth, self.reply.bits(), self.badge],
+        )
     }
 }

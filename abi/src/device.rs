@@ -86,3 +86,18 @@ mod tests {
         }
     }
 }
+
+/// Where a device has to write for an interrupt, from `interrupt_create` (PCI Local Bus Specification
+/// 3.0, 6.8.1: message address and message data).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct InterruptInfo {
+    /// The address.
+    pub address: u64,
+    /// The data.
+    pub data: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+const_assert_eq!(size_of::<InterruptInfo>(), 16);

@@ -18,6 +18,20 @@ pub enum ObjectKind {
     Process = 4,
     /// A range of physical addresses that devices answer.
     Resource = 5,
+    /// Bits that are signalled and waited for.
+    Notification = 6,
+    /// Where a thread waits for many objects.
+    Port = 7,
+    /// One side of a channel.
+    ChannelEnd = 8,
+    /// The right to answer one call.
+    Reply = 9,
+    /// Sets bits of a notification at a time.
+    Timer = 10,
+    /// Sets bits of a notification when a device asks for it.
+    Interrupt = 11,
+    /// A thread.
+    Thread = 12,
 }
 
 impl ObjectKind {
@@ -29,13 +43,20 @@ impl ObjectKind {
             3 => Some(ObjectKind::RingEnd),
             4 => Some(ObjectKind::Process),
             5 => Some(ObjectKind::Resource),
+            6 => Some(ObjectKind::Notification),
+            7 => Some(ObjectKind::Port),
+            8 => Some(ObjectKind::ChannelEnd),
+            9 => Some(ObjectKind::Reply),
+            10 => Some(ObjectKind::Timer),
+            11 => Some(ObjectKind::Interrupt),
+            12 => Some(ObjectKind::Thread),
             _ => None,
         }
     }
 }
 
 // A kind must fit the four bits of a token.
-const_assert!((ObjectKind::Resource as u8) < 16);
+const_assert!((ObjectKind::Thread as u8) < 16);
 
 /// A capability of the process that holds it: `index:24 | generation:32 | kind:8`, least
 /// significant field first.
@@ -43,7 +64,7 @@ const_assert!((ObjectKind::Resource as u8) < 16);
 /// It is an index into a table of that process and worth nothing to any other. A dropped handle
 /// never becomes valid again: the generation of its slot moves on, and a slot whose generation
 /// would wrap is retired. 0 is never valid, and bit 63 is never set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Handle(u64);
 

@@ -7,7 +7,8 @@
 //!
 //! Calling convention: `syscall` with the number in `rax` and up to six arguments in `rdi`, `rsi`,
 //! `rdx`, `r10`, `r8`, `r9`. `rax` returns a result (≥ 0) or minus an [`Error`]. `rcx` and `r11`
-//! are lost, every other register is kept. Deadlines are absolute nanoseconds of the monotonic
+//! are lost, every other register is kept, but for the calls that return [`Words`]: those use the
+//! registers of the arguments for their answer. Deadlines are absolute nanoseconds of the monotonic
 //! clock; 0 means "do not wait", `u64::MAX` "for ever".
 
 #![no_std]
@@ -22,24 +23,31 @@ mod device;
 mod error;
 mod handle;
 pub mod limits;
+mod message;
 #[cfg(feature = "render")]
 pub mod render;
 mod rights;
 pub mod ring;
 mod table;
+mod thread;
 mod types;
 
-pub use argument::{Argument, UserPtr};
-pub use device::{CachePolicy, ResourceInfo};
+pub use argument::{Argument, Outcome, UserPtr};
+pub use device::{CachePolicy, InterruptInfo, ResourceInfo};
 pub use error::{Blame, Error};
 pub use handle::{Handle, ObjectKind, Token};
-pub use rights::{GrantFlags, MapFlags, Mode, RegionFlags, Rights, SnapshotFlags};
+pub use message::{ChannelEnds, ChannelInfo, Message, Words};
+pub use rights::{
+    BindFlags, DeriveFlags, Events, GrantFlags, MapFlags, Mode, RegionFlags, RevokeFlags, Rights,
+    SnapshotFlags, SpawnFlags,
+};
 pub use table::{ArgumentInfo, SYSCALLS, Syscall, SyscallInfo};
+pub use thread::{FaultInfo, ThreadArgs, ThreadInfo};
 pub use types::*;
 
 /// The version of this contract; [`abi_info`](Syscall::AbiInfo) returns it. It changes whenever
 /// a number, a layout or the meaning of a call changes.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// A deadline that never comes.
 pub const FOREVER: u64 = u64::MAX;

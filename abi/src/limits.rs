@@ -62,3 +62,36 @@ pub const STACK_SIZE: u64 = 1 << 20;
 
 /// Pins of one region, all capabilities together.
 pub const MAX_PINS: usize = 4096;
+
+/// Capabilities that may be derived below one, unless it says otherwise.
+pub const DEFAULT_NODES: u32 = 64;
+
+/// Threads at most, over all processes.
+pub const MAX_THREADS: usize = 1024;
+
+/// The most urgent priority. 1 is the least.
+pub const MAX_PRIORITY: u32 = 31;
+
+/// How urgent a process is that nobody says anything of.
+pub const DEFAULT_PRIORITY: u32 = 16;
+
+/// Bytes of a message on a channel.
+pub const MAX_MESSAGE: usize = 256;
+
+/// Capabilities that a message on a channel can carry.
+pub const MAX_MESSAGE_HANDLES: usize = 4;
+
+/// Messages that an end of a channel can queue.
+pub const MAX_CHANNEL_MESSAGES: u32 = 64;
+
+/// Bindings of one port.
+pub const MAX_BINDINGS: usize = 1024;
+
+/// Packets that one `port_wait` takes.
+pub const MAX_PACKETS: u64 = 64;
+
+/// The bits of a notification, and of a badge.
+pub const NOTIFICATION_BITS: u64 = (1 << 63) - 1;
+
+/// The shortest period of a timer, in ns.
+pub const MIN_TIMER_PERIOD: u64 = 100_000;

@@ -98,7 +98,40 @@ impl Rights {
         .union(Rights::GRANT)
         .union(Rights::MOVE)
         .union(Rights::DUPLICATE)
-        .union(Rights::REVOKE);
+        .union(Rights::REVOKE)
+        .union(Rights::MANAGE);
+
+    /// What every capability of a message or a wait can have besides its use.
+    const SHARED: Rights = Rights::GRANT
+        .union(Rights::MOVE)
+        .union(Rights::DUPLICATE)
+        .union(Rights::REVOKE)
+        .union(Rights::INSPECT);
+
+    /// What the creator of a notification gets.
+    pub const NOTIFICATION: Rights = Rights::SHARED.union(Rights::SIGNAL).union(Rights::WAIT);
+
+    /// What the creator of a port gets.
+    pub const PORT: Rights = Rights::SHARED.union(Rights::WAIT).union(Rights::MANAGE);
+
+    /// What the creator of a channel gets at each end.
+    pub const CHANNEL_END: Rights = Rights::SHARED
+        .union(Rights::SEND)
+        .union(Rights::RECEIVE)
+        .union(Rights::WAIT)
+        .union(Rights::MANAGE);
+
+    /// What the receiver of a call gets.
+    pub const REPLY: Rights = Rights::SEND.union(Rights::GRANT).union(Rights::MOVE);
+
+    /// What the creator of a timer gets.
+    pub const TIMER: Rights = Rights::SHARED.union(Rights::MANAGE);
+
+    /// What the creator of an interrupt gets.
+    pub const INTERRUPT: Rights = Rights::SHARED;
+
+    /// What the creator of a thread gets.
+    pub const THREAD: Rights = Rights::SHARED.union(Rights::WAIT).union(Rights::MANAGE);
 }
 
 bitflags! {
@@ -154,6 +187,70 @@ bitflags! {
         const FIXED = 1 << 0;
         /// Leave 2 MiB on both sides in which nothing else is mapped.
         const GUARD = 1 << 1;
+    }
+}
+
+bitflags! {
+    /// What `cap_revoke` kills.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(transparent)]
+    pub struct RevokeFlags: u32 {
+        /// The capability itself too, not only what is below it.
+        const ITSELF = 1 << 0;
+    }
+}
+
+bitflags! {
+    /// What `cap_derive_with` makes of a capability besides narrowing it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(transparent)]
+    pub struct DeriveFlags: u32 {
+        /// The first call that succeeds with it uses it up. It can be moved, but neither derived
+        /// nor shared.
+        const ONE_SHOT = 1 << 0;
+    }
+}
+
+bitflags! {
+    /// What can hold for an object, for `object_wait` and `port_bind`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(transparent)]
+    pub struct Events: u32 {
+        /// A channel end has a message; the consumer of a ring may have one.
+        const READABLE = 1 << 0;
+        /// A channel end has room for a message to its peer; the producer of a ring may have.
+        const WRITABLE = 1 << 1;
+        /// The other end of a channel or ring is gone.
+        const PEER_CLOSED = 1 << 2;
+        /// A bit of a notification is set.
+        const SIGNALED = 1 << 3;
+        /// A process or a thread has ended.
+        const ENDED = 1 << 4;
+        /// A thread of a process has stopped at a fault. A process that somebody waits at for this
+        /// by a port is not ended by a fault.
+        const FAULTED = 1 << 5;
+    }
+}
+
+bitflags! {
+    /// How `port_bind` has a port told.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(transparent)]
+    pub struct BindFlags: u32 {
+        /// Tell when an event begins to hold or happens again, and not as long as it holds.
+        const EDGE = 1 << 0;
+        /// Tell once; then the binding is gone.
+        const ONCE = 1 << 1;
+    }
+}
+
+bitflags! {
+    /// How `process_spawn` starts a process.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(transparent)]
+    pub struct SpawnFlags: u32 {
+        /// Do not run it before `process_resume`.
+        const STOPPED = 1 << 0;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one table of system calls, and what is generated from it here.
 
-use crate::{Argument, Error, Rights};
+use crate::{Argument, Error, Outcome, Rights};
 
 /// Passes every system call to the macro named by the first argument.
 ///
@@ -29,6 +29,8 @@ macro_rules! for_each_syscall {
             5 Exit exit(status: u8) -> (), rights [], errors [Invalid];
             /// Fills in what the system holds and has done.
             6 SystemInfo system_info(info: UserPtr<SystemInfo>) -> (), rights [], errors [Fault];
+            /// Sets the base of the FS segment of the calling thread, by which compilers reach thread-local variables.
+            7 ThreadTls thread_tls(base: u64) -> (), rights [], errors [Range];
 
             /// Starts a new process from an image, under a name of printable ASCII, with exactly the listed handles (in this order) and nothing else. All or nothing: when it fails, every handle is still the caller's. `Overlap`: one handle listed twice by Move. The process gets an account below the caller's, with the quota given; `Limit` is also more than 31 such accounts in a row.
             10 ProcessSpawn process_spawn(args: UserPtr<SpawnArgs>) -> Handle, rights [EXECUTE], errors [Fault, Invalid, BadHandle, WrongKind, Denied, InTransit, Shared, Pinned, Revoked, Overlap, Unsupported, TooLarge, Quota, NoMemory, Limit];
@@ -38,6 +40,18 @@ macro_rules! for_each_syscall {
             12 ProcessKill process_kill(process: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells facts about a process.
             13 ProcessInfo process_info(process: Handle, info: UserPtr<ProcessInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
+            /// Starts a thread that was stopped: by its fault, or because its process was spawned stopped. `thread` is its number, from the packet of the port that was told; 0 stands for the first thread. It goes on at `instruction`, or where it stopped if that is 0. `NotFound`: no such thread has stopped.
+            14 ProcessResume process_resume(process: Handle, thread: u64, instruction: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound, Range];
+            /// Tells why a thread of a process has stopped. `NotFound`: it has not.
+            15 FaultInfo process_fault(process: Handle, thread: u64, info: UserPtr<FaultInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound, Fault];
+            /// Ends a process when its threads have entered the kernel so many times more, faults included; 0 takes that back.
+            16 ProcessFuse process_fuse(process: Handle, entries: u64) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
+            /// Begins another thread of the calling process.
+            17 ThreadSpawn thread_spawn(args: UserPtr<ThreadArgs>) -> Handle, rights [], errors [Fault, Invalid, Range, Denied, Quota, NoMemory, Limit];
+            /// Ends the calling thread; with the last one the process exits with status 0.
+            18 ThreadExit thread_exit() -> (), rights [], errors [];
+            /// Tells facts about a thread.
+            19 ThreadInfo thread_info(thread: Handle, info: UserPtr<ThreadInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
 
             /// Makes a region of `len` bytes of zeroed memory, in whole pages. Its worst case is charged to the account of the caller and reserved at once, so that touching it never fails for memory. `Quota`: the account does not cover it; `NoMemory`: the machine does not have it. Memory is cached by WriteBack alone: any other policy is `Unsupported`. `node` is the NUMA node preferred, or u64::MAX for none; frames come from elsewhere when it is full.
             20 RegionCreate region_create(len: u64, flags: RegionFlags, policy: CachePolicy, node: u64) -> Handle, rights [], errors [Invalid, Unsupported, TooLarge, Quota, NoMemory, Limit];
@@ -71,16 +85,22 @@ macro_rules! for_each_syscall {
             40 CapDerive cap_derive(handle: Handle, rights: Rights) -> Handle, rights [DUPLICATE], errors [BadHandle, Denied, InTransit, Revoked, Quota, NoMemory, Limit];
             /// Gives a capability back. Mappings made under it stay until they are unmapped or revoked. The last one of an object takes the object along.
             41 CapDrop cap_drop(handle: Handle) -> (), rights [], errors [BadHandle, InTransit];
-            /// Kills everything that was derived from a capability, at any depth and in every process: handles, tokens and mappings. No CPU can reach memory through them when it returns; returns how many capabilities died.
-            42 CapRevoke cap_revoke(handle: Handle) -> u64, rights [REVOKE], errors [BadHandle, Denied, InTransit, Revoked];
+            /// Kills everything that was derived from a capability, at any depth and in every process: handles, tokens, mappings and waits, which end with `Revoked`; and the capability itself if asked to. No CPU can reach memory through them when it returns; returns how many capabilities died.
+            42 CapRevoke cap_revoke(handle: Handle, flags: RevokeFlags) -> u64, rights [REVOKE], errors [BadHandle, Denied, InTransit, Revoked];
             /// Tells facts about a capability.
             43 CapInfo cap_info(handle: Handle, info: UserPtr<CapInfo>) -> (), rights [], errors [BadHandle, InTransit, Revoked, Fault];
             /// Tells whether two handles name one object.
             44 CapSame cap_same(a: Handle, b: Handle) -> bool, rights [], errors [BadHandle, InTransit, Revoked];
+            /// Makes a capability below the given one with narrower authority: a part of a region, a budget of capabilities, a badge, one use, an end in time. What the parent is limited to, limits the child too.
+            45 CapDeriveWith cap_derive_with(handle: Handle, args: UserPtr<DeriveArgs>) -> Handle, rights [DUPLICATE], errors [BadHandle, Denied, InTransit, Revoked, Fault, Invalid, Range, Align, Exists, Unsupported, Quota, NoMemory, Limit];
+            /// Takes rights away from a capability in place, and from everything below it; mappings that allow more are gone when it returns.
+            46 CapReduce cap_reduce(handle: Handle, rights: Rights) -> (), rights [], errors [BadHandle, InTransit, Revoked];
+            /// Tells what has gone through an object since it was made.
+            47 ObjectInfo object_info(handle: Handle, info: UserPtr<ObjectInfo>) -> (), rights [INSPECT], errors [BadHandle, Denied, InTransit, Revoked, Fault];
 
-            /// Offers an object to the process at the other end of `via` (a ring end, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE, with CopyOnWrite also READ and DUPLICATE: the receiver gets a snapshot, which it may also write. After Move the caller can't reach the object any more when this returns. `Shared`: another capability gives access to what is to be moved, or one derived from it has more rights than would be granted.
-            50 Grant grant(handle: Handle, via: Handle, mode: Mode, rights: Rights, flags: GrantFlags) -> Token, rights [GRANT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Shared, Pinned, Invalid, PeerClosed, Unsupported, Quota, NoMemory, Limit];
-            /// Takes what the process at the other end of `via` offered to this one. Works once. From then on this process pays for the capability, and with the first capability of a region or image for its memory; after `Quota` and `NoMemory` the token is still good. Any token that is not for this process, not from there, used up or withdrawn is `NotFound`.
+            /// Offers an object to the process at the other end of `via` (a ring end, a channel end, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE, with CopyOnWrite also READ and DUPLICATE: the receiver gets a snapshot, which it may also write. After Move the caller can't reach the object any more when this returns. After `deadline` the token is worth nothing. `Shared`: another capability gives access to what is to be moved, or one derived from it has more rights than would be granted.
+            50 Grant grant(handle: Handle, via: Handle, mode: Mode, rights: Rights, flags: GrantFlags, deadline: u64) -> Token, rights [GRANT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Shared, Pinned, Invalid, PeerClosed, Unsupported, Quota, NoMemory, Limit];
+            /// Takes what the process at the other end of `via` offered to this one. Works once. From then on this process pays for the capability, and with the first capability of a region or image for its memory; after `Quota` and `NoMemory` the token is still good. Any token that is not for this process, not from there, used up, expired or withdrawn is `NotFound`.
             51 Accept accept(token: Token, via: Handle) -> Handle, rights [], errors [BadHandle, WrongKind, InTransit, NotFound, Revoked, Quota, NoMemory, Limit];
             /// Withdraws a grant that was not accepted yet; what was moved comes back under its old handle.
             52 Cancel cancel(token: Token) -> (), rights [], errors [NotFound];
@@ -96,12 +116,65 @@ macro_rules! for_each_syscall {
             /// Tells the geometry of a ring.
             64 RingInfo ring_info(end: Handle, geometry: UserPtr<RingGeometry>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
 
+            /// Makes a channel and returns its two ends. Each end queues at most `capacity` messages (1 to 64) for whoever receives there.
+            70 ChannelCreate channel_create(capacity: u32, ends: UserPtr<ChannelEnds>) -> (), rights [], errors [Fault, Invalid, Quota, NoMemory, Limit];
+            /// Sends a message of at most 256 bytes and 4 capabilities to the other end, waiting until the deadline for room. All or nothing: when it fails, every handle is still the caller's. `Overlap`: one handle listed twice by Move. `Invalid`: a channel end that is not younger than this channel, so that no channels keep each other alive. `Limit`: over the rate set for this end.
+            71 ChannelSend channel_send(end: Handle, message: UserPtr<Message>, deadline: u64) -> (), rights [SEND], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, Invalid, TooLarge, Overlap, Shared, Pinned, Unsupported, PeerClosed, Full, Limit, TimedOut, Cancelled, Interrupted, Quota, NoMemory];
+            /// Takes the next message that was sent to this end, waiting for it until the deadline. `TooLarge`: it does not fit what the caller offers; it stays, and the lengths that it needs are filled in. `PeerClosed` comes after the last message.
+            72 ChannelReceive channel_receive(end: Handle, message: UserPtr<Message>, deadline: u64) -> (), rights [RECEIVE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, TooLarge, PeerClosed, WouldBlock, TimedOut, Cancelled, Interrupted, Quota, NoMemory, Limit];
+            /// Sends a message and waits until whoever received it has replied. The receiver gets a capability by which it can reply once; when that is dropped unused, or its holder ends, the answer is `PeerClosed`.
+            73 ChannelCall channel_call(end: Handle, request: UserPtr<Message>, answer: UserPtr<Message>, deadline: u64) -> (), rights [SEND], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, Invalid, TooLarge, Overlap, Shared, Pinned, Unsupported, PeerClosed, Full, Limit, WouldBlock, TimedOut, Cancelled, Interrupted, Quota, NoMemory];
+            /// Answers a call and uses the capability up. `Cancelled`: the caller does not wait any more. When it fails otherwise, nothing was sent and the capability is still good.
+            74 ChannelReply channel_reply(reply: Handle, message: UserPtr<Message>) -> (), rights [SEND], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, Invalid, TooLarge, Overlap, Shared, Pinned, Unsupported, Cancelled, Quota, NoMemory];
+            /// The call with a message of four words, which travel in registers, as does the answer. An answer that is no such message is `TooLarge`.
+            75 ChannelCallWords channel_call_words(end: Handle, first: u64, second: u64, third: u64, fourth: u64, deadline: u64) -> Words, rights [SEND], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, TooLarge, PeerClosed, Full, Limit, WouldBlock, TimedOut, Cancelled, Interrupted, NoMemory];
+            /// Answers a call with four words, unless `reply` is 0, and takes the next message of four words that was sent to this end, waiting for it for ever. An answer that its caller does not wait for any more is lost. `TooLarge`: the next message is not of four words without capabilities; it stays.
+            76 ChannelServeWords channel_serve_words(end: Handle, reply: Handle, first: u64, second: u64, third: u64, fourth: u64) -> Words, rights [RECEIVE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, TooLarge, PeerClosed, Cancelled, Interrupted, Quota, NoMemory, Limit];
+            /// Answers a call with four words and uses the capability up. `Cancelled`: the caller does not wait any more.
+            77 ChannelReplyWords channel_reply_words(reply: Handle, first: u64, second: u64, third: u64, fourth: u64) -> (), rights [SEND], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Cancelled];
+            /// Limits what can be sent from this end: so many messages and bytes a second, and one second's worth at once; 0 stands for no limit.
+            78 ChannelLimit channel_limit(end: Handle, messages: u64, bytes: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
+            /// Tells facts about a channel end.
+            79 ChannelInfo channel_info(end: Handle, info: UserPtr<ChannelInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
+
+            /// Makes a notification: 63 bits that are signalled and waited for.
+            80 NotifyCreate notify_create() -> Handle, rights [], errors [Quota, NoMemory, Limit];
+            /// Sets bits of a notification and wakes whoever waits; never waits itself. A capability with a badge sets the bits of the badge, and `bits` has to be 0.
+            81 Signal signal(notification: Handle, bits: u64) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid];
+            /// Waits until a bit of a notification is set, and takes all that are. A deadline of 0 polls.
+            82 NotifyWait notify_wait(notification: Handle, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, WouldBlock, TimedOut, Cancelled, Interrupted, NoMemory];
+            /// Waits until one of the events holds for an object, and returns those that do.
+            83 ObjectWait object_wait(object: Handle, events: Events, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, Denied, InTransit, Revoked, Invalid, Unsupported, WouldBlock, TimedOut, Cancelled, Interrupted, NoMemory];
+            /// Ends the wait of a thread of this process, which gets `Cancelled`. `NotFound`: it does not wait.
+            84 WaitCancel wait_cancel(thread: Handle) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
+            /// Makes a port, at which a thread can wait for many objects at once.
+            85 PortCreate port_create() -> Handle, rights [], errors [Quota, NoMemory, Limit];
+            /// Has a port told of events of an object under a key; needs WAIT on the object. The packet is there from now on, so telling can't fail. `Exists`: the key is taken. `Unsupported`: a port, or an event that such an object does not have.
+            86 PortBind port_bind(port: Handle, object: Handle, events: Events, flags: BindFlags, key: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Exists, Unsupported, Quota, NoMemory, Limit];
+            /// Takes a binding back, with its packet if that was not taken. `NotFound`: no such key.
+            87 PortUnbind port_unbind(port: Handle, key: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
+            /// Waits until a bound object has something to tell, and fills in up to `len` packets (at most 64); returns how many.
+            88 PortWait port_wait(port: Handle, packets: UserPtr<PortPacket>, len: u64, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Fault, WouldBlock, TimedOut, Cancelled, Interrupted, NoMemory];
+
             /// Tells which physical addresses a resource covers.
             90 ResourceInfo resource_info(resource: Handle, info: UserPtr<ResourceInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
             /// Makes a resource of a part of another, in whole pages. It is an object of its own: revoking what is below its first capability ends what others have of it, revoking the other resource does not. `Range`: it is not all within the other.
             91 ResourcePart resource_part(resource: Handle, address: u64, len: u64) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Align, Range, Quota, NoMemory, Limit];
             /// Makes a region of physical addresses within a resource, in whole pages, which a device answers and not memory. It has all its pages at once, can be mapped, shared and moved like any region and be neither sealed nor copied; the kernel reads and writes none of it. `Range`: not within the resource, or more than this machine can address. `Overlap`: memory, or registers that the kernel drives itself. `Exists`: a live region has some of it under another policy.
             92 RegionDevice region_device(resource: Handle, address: u64, len: u64, policy: CachePolicy) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Align, Range, Overlap, Exists, TooLarge, Unsupported, Quota, NoMemory, Limit];
+            /// Has bits of a notification set at every message-signalled interrupt that a device sends to the address and with the data filled in; needs SIGNAL on the notification.
+            93 InterruptCreate interrupt_create(resource: Handle, notification: Handle, bits: u64, info: UserPtr<InterruptInfo>) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, Invalid, Quota, NoMemory, Limit];
+            /// Makes a timer that sets bits of a notification; needs SIGNAL on it.
+            94 TimerCreate timer_create(notification: Handle, bits: u64) -> Handle, rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Quota, NoMemory, Limit];
+            /// Has a timer go off at a time, and then every `period` ns unless that is 0; u64::MAX stops it. A time in the past is now. `Range`: a period below 100 us.
+            95 TimerSet timer_set(timer: Handle, deadline: u64, period: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range];
+
+            /// Has every CPU record what it does, in rings of `slots` events each (a power of two from 64 to 65,536), and returns the region with the rings, which can only be read. Needs the resource of all devices. `Exists`: a trace is being taken.
+            96 TraceStart trace_start(resource: Handle, slots: u32) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Exists, Quota, NoMemory, Limit];
+            /// Ends the trace; what was recorded can still be read.
+            97 TraceStop trace_stop(resource: Handle) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
+            /// Sets how urgent a thread is, 1 to 31, at most what its process may have; 0 stands for the calling thread.
+            98 ThreadPriority thread_priority(thread: Handle, priority: u32) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid];
         }
     };
 }
@@ -168,7 +241,7 @@ macro_rules! describe {
                 ty: stringify!($ty),
                 c_type: <$ty as Argument>::C_NAME,
             }),*],
-            result: <$ret as Argument>::NAME,
+            result: <$ret as Outcome>::NAME,
             rights: &[$(Rights::$right),*],
             errors: &[$(Error::$error),*],
             doc: concat!($($doc),*),
@@ -178,9 +251,10 @@ macro_rules! describe {
 
 use crate::types::CapInfo;
 use crate::{
-    CachePolicy, GrantFlags, Handle, MapFlags, Mode, ProcessInfo, ProcessStatus, RegionFlags,
-    RegionInfo, ResourceInfo, RingEnds, RingGeometry, SnapshotFlags, SpawnArgs, SystemInfo, Token,
-    UserPtr,
+    BindFlags, CachePolicy, ChannelEnds, ChannelInfo, DeriveArgs, Events, FaultInfo, GrantFlags,
+    Handle, InterruptInfo, MapFlags, Message, Mode, ObjectInfo, PortPacket, ProcessInfo,
+    ProcessStatus, RegionFlags, RegionInfo, ResourceInfo, RevokeFlags, RingEnds, RingGeometry,
+    SnapshotFlags, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo, Token, UserPtr, Words,
 };
 
 for_each_syscall!(describe);

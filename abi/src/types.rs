@@ -113,10 +113,15 @@ pub struct SpawnArgs {
     /// What its account covers at most, all that it starts included; 0 stands for no limit of its
     /// own. Whatever is charged to it is charged to the account of the caller too.
     pub quota: Resources,
+    /// How urgent its threads may be, 1 to 31, at most what the caller's may be; its first thread is.
+    /// 0 stands for [`DEFAULT_PRIORITY`](limits::DEFAULT_PRIORITY), or less if the caller may have less.
+    pub priority: u32,
+    /// [`SpawnFlags`](crate::SpawnFlags).
+    pub flags: u32,
 }
 
 const_assert_eq!(size_of::<HandleTransfer>(), 16);
-const_assert_eq!(size_of::<SpawnArgs>(), 88);
+const_assert_eq!(size_of::<SpawnArgs>(), 96);
 
 /// What a new process finds at the address in `rdi` when it starts. The strings and handles
 /// behind it lie in its own stack region; the process may write over them.
@@ -261,9 +266,92 @@ pub struct CapInfo {
     pub kind: u32,
     /// Capabilities derived from this one, at any depth.
     pub descendants: u64,
+    /// What whoever receives through it is told; 0 if it has none.
+    pub badge: u64,
+    /// When it dies; u64::MAX stands for never.
+    pub deadline: u64,
+    /// Where the part of a region that it covers begins.
+    pub offset: u64,
+    /// Bytes of that part.
+    pub len: u64,
+    /// Capabilities that may still be derived below it.
+    pub nodes_left: u32,
+    /// [`DeriveFlags`](crate::DeriveFlags).
+    pub flags: u32,
 }
 
-const_assert_eq!(size_of::<CapInfo>(), 24);
+const_assert_eq!(size_of::<CapInfo>(), 64);
+
+/// What `cap_derive_with` makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct DeriveArgs {
+    /// What it allows at most: [`Rights`].
+    pub rights: u32,
+    /// [`DeriveFlags`](crate::DeriveFlags).
+    pub flags: u32,
+    /// Where the part of a region begins, a multiple of 2 MiB.
+    pub offset: u64,
+    /// Bytes of that part, a multiple of 2 MiB or up to the end; 0 stands for the rest.
+    pub len: u64,
+    /// What whoever receives through it is told, 63 bits; 0 keeps the parent's. A badge is never
+    /// replaced by another: that is `Exists`.
+    pub badge: u64,
+    /// When it dies with all below it; u64::MAX stands for never.
+    pub deadline: u64,
+    /// Capabilities that may be derived below it, taken out of the parent's; 0 stands for
+    /// [`DEFAULT_NODES`](limits::DEFAULT_NODES) or what the parent has left.
+    pub max_nodes: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+const_assert_eq!(size_of::<DeriveArgs>(), 48);
+
+/// What has gone through an object since it was made, from `object_info`. What a kind of object does
+/// not have stays 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ObjectInfo {
+    /// Its number, never used twice.
+    pub koid: u64,
+    /// The number of an [`ObjectKind`](crate::ObjectKind).
+    pub kind: u32,
+    /// Capabilities of it.
+    pub capabilities: u32,
+    /// Messages sent, signals given, packets told.
+    pub messages: u64,
+    /// Bytes of those messages.
+    pub bytes: u64,
+    /// Waits that somebody else ended.
+    pub wakes: u64,
+    /// Times that somebody slept here.
+    pub waits: u64,
+    /// Faults: of the pages of a region, of the threads of a process.
+    pub faults: u64,
+    /// Times that it was handed over, by the number of the [`Mode`].
+    pub transfers: [u64; 3],
+    /// Calls on it that were refused, by the number of the [`Error`].
+    pub refusals: [u64; 32],
+}
+
+const_assert_eq!(size_of::<ObjectInfo>(), 336);
+
+/// What a port tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PortPacket {
+    /// The key of the binding.
+    pub key: u64,
+    /// Of `FAULTED`: the number of the thread. Else 0.
+    pub value: u64,
+    /// [`Events`](crate::Events) that hold, or have happened.
+    pub events: u32,
+    /// How often something happened since the last packet, at least 1.
+    pub count: u32,
+}
+
+const_assert_eq!(size_of::<PortPacket>(), 24);
 
 /// What kind and size of ring `ring_create` makes, and what `ring_info` tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -53,6 +53,12 @@ impl SyscallFrame {
         self.number_or_result = result;
     }
 
+    /// Sets what the program finds in the registers of the arguments, in their order.
+    #[inline]
+    pub fn set_registers(&mut self, values: [u64; 6]) {
+        [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9] = values;
+    }
+
     /// The instruction after the `syscall`.
     pub fn rip(&self) -> u64 {
         self.rip

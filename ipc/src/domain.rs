@@ -237,6 +237,7 @@ impl<P: Platform> Ipc<P> {
             rights: capability.node.rights().bits(),
             kind: object.kind() as u32,
             descendants,
+            ..CapInfo::default()
         })
     }
 

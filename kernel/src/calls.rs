@@ -2,15 +2,25 @@
 //! everything else is `ipc`'s.
 
 mod capability;
+mod channel;
 mod device;
 mod memory;
 mod process;
 mod ring;
 mod system;
+mod thread;
+mod timing;
+mod trace;
+mod waiting;
 
 pub use capability::*;
+pub use channel::*;
 pub use device::*;
 pub use memory::*;
 pub use process::*;
 pub use ring::*;
 pub use system::*;
+pub use thread::*;
+pub use timing::*;
+pub use trace::*;
+pub use waiting::*;

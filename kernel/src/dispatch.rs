@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 #[allow(clippy::wildcard_imports)] // The types of the table.
 use abi::*;
-use abi::{Argument, Error, Syscall, for_each_syscall};
+use abi::{Argument, Error, Outcome, Syscall, for_each_syscall};
 use arch::syscall::SyscallFrame;
 
 use crate::process::Process;
@@ -50,15 +50,28 @@ macro_rules! invoke {
                         heap::ensure().map_err(|_| Error::NoMemory)?;
                     }
                     $(let $arg = <$ty as Argument>::from_raw($arg)?;)*
-                    calls::$name(process, $($arg),*).map(Argument::into_raw)
+                    calls::$name(process, $($arg),*)
                 };
-                frame.set_result(abi::encode(handle()));
+                answer::<$ret>(frame, handle());
             })*
         }
     };
 }
 
 for_each_syscall!(invoke);
+
+/// Puts the outcome of a call where the program looks for it.
+#[inline(always)]
+fn answer<T: Outcome>(frame: &mut SyscallFrame, outcome: Result<T, Error>) {
+    let (result, further) = match outcome.map(Outcome::into_registers) {
+        Ok((result, further)) => (Ok(result), further),
+        Err(error) => (Err(error), [0; 6]),
+    };
+    if T::IN_REGISTERS && result.is_ok() {
+        frame.set_registers(further);
+    }
+    frame.set_result(abi::encode(result));
+}
 
 /// Whether a call may take memory from the kernel heap.
 const fn allocates(call: Syscall) -> bool {
@@ -79,5 +92,18 @@ const fn allocates(call: Syscall) -> bool {
             | Syscall::DebugWrite
             | Syscall::ResourcePart
             | Syscall::RegionDevice
+            | Syscall::ThreadSpawn
+            | Syscall::CapDeriveWith
+            | Syscall::ChannelCreate
+            | Syscall::ChannelSend
+            | Syscall::ChannelReceive
+            | Syscall::ChannelCall
+            | Syscall::ChannelReply
+            | Syscall::NotifyCreate
+            | Syscall::PortCreate
+            | Syscall::PortBind
+            | Syscall::InterruptCreate
+            | Syscall::TimerCreate
+            | Syscall::TraceStart
     )
 }

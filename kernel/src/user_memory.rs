@@ -5,8 +5,9 @@
 use core::mem::MaybeUninit;
 
 use abi::{
-    CapInfo, Error, HandleTransfer, ProcessInfo, ProcessStatus, RegionInfo, ResourceInfo, RingEnds,
-    RingGeometry, SpawnArgs, SystemInfo, UserPtr,
+    CapInfo, ChannelEnds, ChannelInfo, DeriveArgs, Error, FaultInfo, Handle, HandleTransfer,
+    InterruptInfo, Message, ObjectInfo, PortPacket, ProcessInfo, ProcessStatus, RegionInfo,
+    ResourceInfo, RingEnds, RingGeometry, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo, UserPtr,
 };
 use alloc::vec;
 use alloc::vec::Vec;
@@ -28,7 +29,16 @@ macro_rules! plain {
 
 plain!(
     CapInfo,
+    ChannelEnds,
+    ChannelInfo,
+    DeriveArgs,
+    FaultInfo,
+    Handle,
     HandleTransfer,
+    InterruptInfo,
+    Message,
+    ObjectInfo,
+    PortPacket,
     ProcessInfo,
     ProcessStatus,
     RegionInfo,
@@ -36,7 +46,9 @@ plain!(
     RingEnds,
     RingGeometry,
     SpawnArgs,
-    SystemInfo
+    SystemInfo,
+    ThreadArgs,
+    ThreadInfo
 );
 
 /// Copies a structure in.

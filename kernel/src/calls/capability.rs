@@ -2,7 +2,10 @@
 
 use alloc::sync::Arc;
 
-use abi::{CapInfo, Error, GrantFlags, Handle, Mode, Rights, Token, UserPtr};
+use abi::{
+    CapInfo, DeriveArgs, Error, GrantFlags, Handle, Mode, ObjectInfo, RevokeFlags, Rights, Token,
+    UserPtr,
+};
 
 use crate::machine::ipc;
 use crate::process::Process;
@@ -16,7 +19,7 @@ pub fn cap_drop(process: &Arc<Process>, handle: Handle) -> Result<(), Error> {
     ipc().drop_capability(process.domain(), handle)
 }
 
-pub fn cap_revoke(process: &Arc<Process>, handle: Handle) -> Result<u64, Error> {
+pub fn cap_revoke(process: &Arc<Process>, handle: Handle, _: RevokeFlags) -> Result<u64, Error> {
     ipc().revoke(process.domain(), handle)
 }
 
@@ -40,6 +43,7 @@ pub fn grant(
     mode: Mode,
     rights: Rights,
     flags: GrantFlags,
+    _: u64,
 ) -> Result<Token, Error> {
     ipc().grant(process.domain(), handle, via, mode, rights, flags)
 }
@@ -50,4 +54,20 @@ pub fn accept(process: &Arc<Process>, token: Token, via: Handle) -> Result<Handl
 
 pub fn cancel(process: &Arc<Process>, token: Token) -> Result<(), Error> {
     ipc().cancel(process.domain(), token)
+}
+
+pub fn cap_derive_with(
+    _: &Arc<Process>,
+    _: Handle,
+    _: UserPtr<DeriveArgs>,
+) -> Result<Handle, Error> {
+    Err(Error::Unsupported)
+}
+
+pub fn cap_reduce(_: &Arc<Process>, _: Handle, _: Rights) -> Result<(), Error> {
+    Err(Error::Unsupported)
+}
+
+pub fn object_info(_: &Arc<Process>, _: Handle, _: UserPtr<ObjectInfo>) -> Result<(), Error> {
+    Err(Error::Unsupported)
 }

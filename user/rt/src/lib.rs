@@ -33,9 +33,10 @@ mod start;
 pub mod sys;
 
 pub use abi::{
-    CachePolicy, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, NodeFrames, ProcessInfo,
-    ProcessState, ProcessStatus, RegionFlags, RegionInfo, ResourceInfo, Resources, Rights,
-    SnapshotFlags, SystemInfo, Token, UserPtr,
+    BindFlags, CachePolicy, DeriveFlags, Error, Events, FOREVER, FaultInfo, GrantFlags, Handle,
+    MapFlags, Mode, NodeFrames, ObjectInfo, PortPacket, ProcessInfo, ProcessState, ProcessStatus,
+    RegionFlags, RegionInfo, ResourceInfo, Resources, RevokeFlags, Rights, SnapshotFlags,
+    SpawnFlags, SystemInfo, ThreadInfo, Token, UserPtr, Words,
 };
 pub use device::{Registers, Word, resource_info, resource_part};
 pub use env::Env;
@@ -75,7 +76,7 @@ pub fn exit(status: u8) -> ! {
 /// Offers what a handle stands for to the process at the other end of `via`.
 pub fn grant(handle: Handle, via: Handle, mode: Mode, rights: Rights) -> Result<Token, Error> {
     // SAFETY: after Move, mappings of the region are gone: `Region::grant` takes care of them.
-    unsafe { sys::grant(handle, via, mode, rights, GrantFlags::empty()) }
+    unsafe { sys::grant(handle, via, mode, rights, GrantFlags::empty(), FOREVER) }
 }
 
 /// Takes what the process at the other end of `via` offered.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use abi::{
     Error, Handle, HandleTransfer, Mode, ProcessInfo, ProcessStatus, Resources, Rights, SpawnArgs,
-    UserPtr,
+    SpawnFlags, UserPtr,
 };
 
 use crate::sys;
@@ -25,6 +25,8 @@ pub struct Spawn<'a> {
     handles: Vec<HandleTransfer>,
     cpus: u64,
     quota: Resources,
+    priority: u32,
+    flags: SpawnFlags,
 }
 
 impl<'a> Spawn<'a> {
@@ -37,6 +39,8 @@ impl<'a> Spawn<'a> {
             handles: Vec::new(),
             cpus: 0,
             quota: Resources::NONE,
+            priority: 0,
+            flags: SpawnFlags::empty(),
         }
         .arg(name)
     }
@@ -66,6 +70,18 @@ impl<'a> Spawn<'a> {
         self
     }
 
+    /// How urgent its threads may be, 1 to 31; its first one is.
+    pub fn priority(mut self, priority: u32) -> Spawn<'a> {
+        self.priority = priority;
+        self
+    }
+
+    /// Does not let it run before it is resumed.
+    pub fn stopped(mut self) -> Spawn<'a> {
+        self.flags |= SpawnFlags::STOPPED;
+        self
+    }
+
     /// Starts it. When it is refused, every handle is still this process's.
     pub fn start(self) -> Result<Process, Error> {
         let name = &self.name.as_bytes()[..self.name.len().min(abi::limits::MAX_NAME as usize)];
@@ -79,6 +95,8 @@ impl<'a> Spawn<'a> {
             handles_len: self.handles.len() as u64,
             cpus: self.cpus,
             quota: self.quota,
+            priority: self.priority,
+            flags: self.flags.bits(),
         };
         // SAFETY: the pointers lead to what lives during the call, which only reads.
         let handle = unsafe { sys::process_spawn(UserPtr::new((&raw const args) as u64)) }?;

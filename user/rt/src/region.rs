@@ -1,8 +1,8 @@
 //! Regions and their mappings.
 
 use abi::{
-    CachePolicy, Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, RegionInfo, Rights,
-    SnapshotFlags, Token, UserPtr,
+    CachePolicy, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, RegionFlags, RegionInfo,
+    Rights, SnapshotFlags, Token, UserPtr,
 };
 
 use crate::sys;
@@ -146,7 +146,16 @@ impl Region {
     /// Writers on both sides have to agree among themselves who writes when.
     pub fn share(&self, via: Handle, rights: Rights) -> Result<Token, Error> {
         // SAFETY: this process keeps what it has.
-        unsafe { sys::grant(self.handle, via, Mode::Share, rights, GrantFlags::empty()) }
+        unsafe {
+            sys::grant(
+                self.handle,
+                via,
+                Mode::Share,
+                rights,
+                GrantFlags::empty(),
+                FOREVER,
+            )
+        }
     }
 
     /// Offers a snapshot of it, as it is at this instant, to the process at the other end of `via`.
@@ -159,7 +168,7 @@ impl Region {
             flags.contains(SnapshotFlags::OVERCOMMIT),
         );
         // SAFETY: this process keeps what it has.
-        unsafe { sys::grant(self.handle, via, Mode::CopyOnWrite, rights, grant) }
+        unsafe { sys::grant(self.handle, via, Mode::CopyOnWrite, rights, grant, FOREVER) }
     }
 
     /// Gives it to the process at the other end of `via`. Pass every mapping that this process has
@@ -176,7 +185,16 @@ impl Region {
             core::mem::forget(mapping);
         }
         // SAFETY: nothing refers to the mappings any more.
-        unsafe { sys::grant(handle, via, Mode::Move, rights, GrantFlags::empty()) }
+        unsafe {
+            sys::grant(
+                handle,
+                via,
+                Mode::Move,
+                rights,
+                GrantFlags::empty(),
+                FOREVER,
+            )
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 #[allow(clippy::wildcard_imports)] // The types of the table.
 use abi::*;
-use abi::{Argument, Error, for_each_syscall};
+use abi::{Argument, Error, Outcome, for_each_syscall};
 
 /// Enters the kernel with a number and what is in the registers.
 #[cfg(target_os = "none")]
@@ -61,6 +61,48 @@ pub unsafe fn raw<const COUNT: usize>(number: u64, arguments: [u64; COUNT]) -> u
     }
 }
 
+/// The same of a call that answers in the registers of its arguments.
+///
+/// # Safety
+/// As of [`raw`].
+#[inline(always)]
+pub unsafe fn raw_in_registers<const COUNT: usize>(
+    number: u64,
+    arguments: [u64; COUNT],
+) -> (u64, [u64; 6]) {
+    const { assert!(COUNT <= 6) };
+    let mut registers = [0; 6];
+    registers[..COUNT].copy_from_slice(&arguments);
+    #[cfg(target_os = "none")]
+    {
+        let [mut a, mut b, mut c, mut d, mut e, mut f] = registers;
+        let result;
+        // SAFETY: the kernel keeps every register but rax, rcx, r11 and those of the arguments, and
+        // the stack. What the call does to memory is the caller's affair.
+        unsafe {
+            core::arch::asm!(
+                "syscall",
+                inlateout("rax") number => result,
+                inlateout("rdi") a,
+                inlateout("rsi") b,
+                inlateout("rdx") c,
+                inlateout("r10") d,
+                inlateout("r8") e,
+                inlateout("r9") f,
+                lateout("rcx") _,
+                lateout("r11") _,
+                options(nostack),
+            );
+        }
+        (result, [a, b, c, d, e, f])
+    }
+    #[cfg(not(target_os = "none"))]
+    {
+        let _ = number;
+        (abi::encode(Err(Error::Unsupported)), registers)
+    }
+}
+
 macro_rules! stubs {
     (() $(
         $(#[doc = $doc:literal])*
@@ -75,9 +117,14 @@ macro_rules! stubs {
         #[inline]
         pub unsafe fn $name($($arg: $ty),*) -> Result<$ret, Error> {
             let values = [$(Argument::into_raw($arg)),*];
+            if <$ret as Outcome>::IN_REGISTERS {
+                // SAFETY: the caller's.
+                let (result, further) = unsafe { raw_in_registers($number, values) };
+                return <$ret as Outcome>::from_registers(decode(result)?, further);
+            }
             // SAFETY: the caller's.
             let result = decode(unsafe { raw($number, values) })?;
-            <$ret as Argument>::from_raw(result)
+            <$ret as Outcome>::from_registers(result, [0; 6])
         }
     )*};
 }

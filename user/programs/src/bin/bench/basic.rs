@@ -54,5 +54,6 @@ fn derive_and_drop(region: Handle) {
 
 fn revoke(region: Handle) {
     // SAFETY: no mapping was made below the capability.
-    expect!(unsafe { sys::cap_revoke(region) }, "bench: revoke");
+    let revoked = unsafe { sys::cap_revoke(region, rt::RevokeFlags::empty()) };
+    expect!(revoked, "bench: revoke");
 }

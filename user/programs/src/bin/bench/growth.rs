@@ -193,7 +193,8 @@ fn derive(region: Handle) -> Handle {
 
 fn revoke(region: Handle) {
     // SAFETY: nothing refers to what the benchmark maps.
-    expect!(unsafe { sys::cap_revoke(region) }, "bench: revoke");
+    let revoked = unsafe { sys::cap_revoke(region, rt::RevokeFlags::empty()) };
+    expect!(revoked, "bench: revoke");
 }
 
 fn take(region: Handle) -> Result<Handle, rt::Error> {

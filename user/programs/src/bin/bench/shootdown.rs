@@ -65,7 +65,7 @@ fn least_revoke(image: Handle, role: &str) -> u64 {
     let samples = regions.iter().map(|region| {
         let start = now();
         // SAFETY: nobody refers to what the partner has mapped.
-        let count = unsafe { sys::cap_revoke(region.handle()) };
+        let count = unsafe { sys::cap_revoke(region.handle(), rt::RevokeFlags::empty()) };
         let taken = now() - start;
         expect!(count, "bench: revoke");
         taken

@@ -5,8 +5,8 @@
 
 use abi::{CapInfo, RegionInfo, RingEnds, RingGeometry, UserPtr};
 use rt::{
-    CachePolicy, Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, Rights, SnapshotFlags,
-    Token, sys,
+    CachePolicy, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, RegionFlags, RevokeFlags,
+    Rights, SnapshotFlags, Token, sys,
 };
 
 /// Reads a word.
@@ -61,18 +61,34 @@ wrap! {
     region_snapshot(region: Handle, offset: u64, len: u64, flags: SnapshotFlags) -> Handle;
     region_pin(region: Handle) -> ();
     region_unpin(region: Handle) -> ();
-    grant(handle: Handle, via: Handle, mode: Mode, rights: Rights, flags: GrantFlags) -> Token;
     resource_part(resource: Handle, address: u64, len: u64) -> Handle;
     region_device(resource: Handle, address: u64, len: u64, policy: CachePolicy) -> Handle;
     image_create(region: Handle, offset: u64, len: u64) -> Handle;
     cap_derive(handle: Handle, rights: Rights) -> Handle;
     cap_drop(handle: Handle) -> ();
-    cap_revoke(handle: Handle) -> u64;
     cap_same(a: Handle, b: Handle) -> bool;
     cancel(token: Token) -> ();
     ring_map(end: Handle) -> u64;
     ring_wait(end: Handle, seen: u32, deadline: u64) -> ();
     process_kill(process: Handle) -> ();
+}
+
+/// Offers an object for as long as anybody takes it.
+pub fn grant(
+    handle: Handle,
+    via: Handle,
+    mode: Mode,
+    rights: Rights,
+    flags: GrantFlags,
+) -> Result<Token, Error> {
+    // SAFETY: it changes only memory that the cases see through `peek` and `poke`.
+    unsafe { sys::grant(handle, via, mode, rights, flags, FOREVER) }
+}
+
+/// Kills all that is below a capability.
+pub fn cap_revoke(handle: Handle) -> Result<u64, Error> {
+    // SAFETY: it changes only memory that the cases see through `peek` and `poke`.
+    unsafe { sys::cap_revoke(handle, RevokeFlags::empty()) }
 }
 
 /// A region of memory.

@@ -115,6 +115,13 @@ fn weakened(kind: ObjectKind, case: &Case, missing: Rights) -> Option<Handle> {
             let token = done!(token, "moving an end");
             Some(done!(rt::accept(token, back), "accepting an end"))
         }
+        ObjectKind::Notification
+        | ObjectKind::Port
+        | ObjectKind::ChannelEnd
+        | ObjectKind::Reply
+        | ObjectKind::Timer
+        | ObjectKind::Interrupt
+        | ObjectKind::Thread => None,
     }
 }
 
