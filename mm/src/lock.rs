@@ -31,17 +31,21 @@ pub enum Rank {
     Reserve = 7,
     /// The upper page tables of an address space.
     Tables = 8,
-    /// Who waits at an object.
+    /// The state of a channel, a notification or a ring end, and who waits there.
     Queue = 9,
+    /// Who wants to be told of what happens to an object.
+    Events = 10,
+    /// The packets of a port.
+    Ports = 11,
     /// The free frames that a CPU keeps. Above whatever allocates from the heap while it is held:
     /// the heap may grow.
-    Frames = 10,
+    Frames = 12,
     /// The free frames of a node.
-    Nodes = 11,
+    Nodes = 13,
     /// A run queue.
-    Scheduler = 12,
+    Scheduler = 14,
     /// What is charged for a capability. Nothing is taken above it.
-    Account = 13,
+    Account = 15,
 }
 
 /// Is told of locks in debug builds.
