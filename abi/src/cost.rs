@@ -24,8 +24,11 @@ pub const MAPPING: u64 = 384;
 /// A pin, besides the capability that it belongs to.
 pub const PIN: u64 = 16;
 
-/// An address space, besides its page tables.
-pub const SPACE: u64 = 512;
+/// An address space, besides its page tables, and the first places of a table of handles.
+pub const SPACE: u64 = 4096;
+
+/// Each further 64 places of a table of handles. They stay until the process ends.
+pub const HANDLES: u64 = 2048;
 
 /// A process: its record, its thread and its kernel stack. It counts until nobody has a handle of it.
 pub const PROCESS: u64 = 32 << 10;

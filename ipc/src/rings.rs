@@ -221,8 +221,7 @@ impl<P: Platform> Ipc<P> {
                 offset: 0,
                 len: 0,
                 access,
-                limit: access,
-            },
+                },
         )
     }
 

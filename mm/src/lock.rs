@@ -18,34 +18,39 @@ pub enum Rank {
     Processes = 1,
     /// A capability table.
     Capabilities = 2,
+    /// One place of a capability table; never two.
+    Places = 3,
     /// The pending grants.
-    Grants = 3,
+    Grants = 4,
     /// The lineage of an object.
-    Lineage = 4,
+    Lineage = 5,
+    /// The capabilities that end by time or by use. Those of the machine and those of a process are
+    /// never held together.
+    Limits = 6,
     /// The mappings of an address space.
-    Mappings = 5,
+    Mappings = 7,
     /// A region.
-    Region = 6,
+    Region = 8,
     /// What a family of snapshots has promised. Taken below a region, and never with `Tables`.
     /// Nothing is allocated while it is held.
-    Reserve = 7,
+    Reserve = 9,
     /// The upper page tables of an address space.
-    Tables = 8,
+    Tables = 10,
     /// The state of a channel, a notification or a ring end, and who waits there.
-    Queue = 9,
+    Queue = 11,
     /// Who wants to be told of what happens to an object.
-    Events = 10,
+    Events = 12,
     /// The packets of a port.
-    Ports = 11,
+    Ports = 13,
     /// The free frames that a CPU keeps. Above whatever allocates from the heap while it is held:
     /// the heap may grow.
-    Frames = 12,
+    Frames = 14,
     /// The free frames of a node.
-    Nodes = 13,
+    Nodes = 15,
     /// A run queue.
-    Scheduler = 14,
+    Scheduler = 16,
     /// What is charged for a capability. Nothing is taken above it.
-    Account = 15,
+    Account = 17,
 }
 
 /// Is told of locks in debug builds.

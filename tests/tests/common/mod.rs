@@ -175,7 +175,6 @@ pub fn request<'a>(
         offset: 0,
         len: 0,
         access,
-        limit: Rights::ACCESS,
     }
 }
 
