@@ -10,9 +10,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use abi::Error;
 use arch::context::Context;
 use arch::stack::KernelStack;
-use ipc::Parked;
+use ipc::{Events, Level, Parked, WaitCell};
 
 use crate::irq_lock::IrqLock;
+use crate::machine::{Kernel, ipc};
 use crate::memory;
 use crate::process::Process;
 
@@ -39,7 +40,12 @@ pub struct Thread {
     /// The CPU that it lives on.
     cpu: usize,
     pub sleep: IrqLock<Sleep>,
+    /// What it waits with.
+    pub wait: WaitCell<Kernel>,
+    /// Who waits for its end.
+    pub events: Events<Kernel>,
     ending: AtomicBool,
+    ended: AtomicBool,
 }
 
 // SAFETY: the context is touched only by the CPU that the thread lives on, with interrupts off,
@@ -90,7 +96,10 @@ impl Thread {
                 deadline_ns: 0,
                 reason: Parked::Unparked,
             }),
+            wait: WaitCell::new(),
+            events: Events::new(),
             ending: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -117,6 +126,20 @@ impl Thread {
     /// Makes it end, once.
     pub fn set_ending(&self) {
         self.ending.store(true, Ordering::Release);
+    }
+
+    /// Says that it executes nothing of its program any more, and tells who waits for that.
+    pub fn set_ended(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        ipc().fire(&self.events, abi::Events::ENDED, 0);
+    }
+
+    /// Which events hold for it.
+    pub fn level(&self) -> Level {
+        match self.ended.load(Ordering::SeqCst) {
+            true => Level::of(abi::Events::ENDED),
+            false => Level::NONE,
+        }
     }
 }
 
