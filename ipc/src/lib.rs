@@ -18,6 +18,7 @@
 
 extern crate alloc;
 
+pub mod alarms;
 mod chunks;
 mod devices;
 mod domain;

@@ -11,7 +11,7 @@ use abi::{
     Error, Handle, ProcessInfo, ProcessState, ProcessStatus, Resources, Rights, StartInfo, cost,
 };
 use arch::stack;
-use ipc::{Domain, ImageInfo, Parked};
+use ipc::{Domain, ImageInfo, Parked, alarms};
 use mm::lock::{Lock, Rank};
 use mm::{Account, Charge, MapRequest, Permit, Region};
 use spin::Once;
@@ -46,6 +46,7 @@ pub struct Process {
 
 const _: () = {
     let records = size_of::<Process>() + size_of::<Thread>() + MAX_NAME as usize;
+    let records = records + alarms::Place::<Arc<Thread>>::BYTES;
     assert!(records as u64 + stack::STACK_SIZE + 1024 <= cost::PROCESS);
 };
 

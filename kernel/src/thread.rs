@@ -11,6 +11,7 @@ use abi::Error;
 use arch::context::Context;
 use arch::stack::KernelStack;
 use ipc::Parked;
+use ipc::alarms::Place;
 
 use crate::irq_lock::IrqLock;
 use crate::memory;
@@ -23,8 +24,8 @@ pub struct Sleep {
     pub parked: bool,
     /// Somebody unparked it before it slept.
     pub token: bool,
-    /// When it wants to be woken at the latest.
-    pub deadline_ns: u64,
+    /// For its alarm, while that is not armed.
+    pub place: Option<Place<Arc<Thread>>>,
     /// Why it was woken.
     pub reason: Parked,
 }
@@ -87,7 +88,7 @@ impl Thread {
             sleep: IrqLock::new(Sleep {
                 parked: false,
                 token: false,
-                deadline_ns: 0,
+                place: Some(Place::new()),
                 reason: Parked::Unparked,
             }),
             ending: AtomicBool::new(false),
