@@ -29,6 +29,7 @@ mod object;
 mod platform;
 mod regions;
 mod rings;
+mod statistics;
 mod table;
 mod transfer;
 
@@ -43,6 +44,7 @@ pub use node::Node;
 pub use object::{ImageInfo, Object, Payload};
 pub use platform::{Parked, Platform};
 pub use rings::Ring;
+pub use statistics::Traffic;
 pub use table::Capability;
 pub use transfer::Offer;
 

@@ -33,6 +33,11 @@ pub trait Platform: Machine + Sized {
     /// Lets a task go on, or not sleep the next time.
     fn unpark(&self, task: &Self::Task);
 
+    /// Faults that a process took, for [`ObjectInfo`](abi::ObjectInfo). Who does not count them says 0.
+    fn faults_of(&self, _: &Self::Process) -> u64 {
+        0
+    }
+
     /// The koid of the domain of a process.
     fn domain_of(&self, process: &Self::Process) -> u64;
 }

@@ -197,6 +197,10 @@ impl Platform for Kernel {
         sched::unpark(task);
     }
 
+    fn faults_of(&self, process: &Arc<Process>) -> u64 {
+        process.faults()
+    }
+
     fn domain_of(&self, process: &Arc<Process>) -> u64 {
         process.domain().koid()
     }

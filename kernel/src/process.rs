@@ -155,6 +155,11 @@ impl Process {
         self.faults.store(count + 1, Ordering::Relaxed);
     }
 
+    /// Faults that it took.
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
     /// Facts about it.
     pub fn info(&self) -> ProcessInfo {
         let state = match self.status.get() {
@@ -164,7 +169,7 @@ impl Process {
         ProcessInfo {
             koid: self.domain.koid(),
             syscalls: self.syscalls.load(Ordering::Relaxed),
-            faults: self.faults.load(Ordering::Relaxed),
+            faults: self.faults(),
             handles: self.domain.handle_count() as u64,
             mappings: self.domain.space().mapping_count() as u64,
             state,
