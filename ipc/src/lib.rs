@@ -18,6 +18,7 @@
 
 extern crate alloc;
 
+pub mod alarms;
 mod chunks;
 mod devices;
 mod domain;
@@ -29,6 +30,7 @@ mod object;
 mod platform;
 mod regions;
 mod rings;
+mod statistics;
 mod sync;
 mod table;
 mod transfer;
@@ -46,6 +48,7 @@ pub use node::Node;
 pub use object::{ImageInfo, Object, Payload};
 pub use platform::{Parked, Platform};
 pub use rings::Ring;
+pub use statistics::Traffic;
 pub use table::Capability;
 pub use transfer::Offer;
 pub use wait::{Outcome, Ticket, WAIT_WORDS, WaitCell, Waiters};

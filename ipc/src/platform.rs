@@ -48,6 +48,11 @@ pub trait Platform: Machine + Sized {
     /// What a task waits with. It is always the same.
     fn wait_cell(task: &Self::Task) -> &WaitCell<Self>;
 
+    /// Faults that a process took, for [`ObjectInfo`](abi::ObjectInfo). Who does not count them says 0.
+    fn faults_of(&self, _: &Self::Process) -> u64 {
+        0
+    }
+
     /// The koid of the domain of a process.
     fn domain_of(&self, process: &Self::Process) -> u64;
 

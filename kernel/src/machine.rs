@@ -206,6 +206,10 @@ impl Platform for Kernel {
         &task.wait
     }
 
+    fn faults_of(&self, process: &Arc<Process>) -> u64 {
+        process.faults()
+    }
+
     fn domain_of(&self, process: &Arc<Process>) -> u64 {
         process.domain().koid()
     }

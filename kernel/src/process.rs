@@ -11,7 +11,7 @@ use abi::{
     Error, Handle, ProcessInfo, ProcessState, ProcessStatus, Resources, Rights, StartInfo, cost,
 };
 use arch::stack;
-use ipc::{Domain, Events, ImageInfo, Level, Parked};
+use ipc::{Domain, Events, ImageInfo, Level, Parked, alarms};
 use mm::lock::{Lock, Rank};
 use mm::{Account, Charge, MapRequest, Permit, Region};
 use spin::Once;
@@ -48,6 +48,7 @@ pub struct Process {
 
 const _: () = {
     let records = size_of::<Process>() + size_of::<Thread>() + MAX_NAME as usize;
+    let records = records + alarms::Place::<Arc<Thread>>::BYTES;
     assert!(records as u64 + stack::STACK_SIZE + 1024 <= cost::PROCESS);
 };
 
@@ -170,6 +171,11 @@ impl Process {
         self.faults.store(count + 1, Ordering::Relaxed);
     }
 
+    /// Faults that it took.
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
     /// Facts about it.
     pub fn info(&self) -> ProcessInfo {
         let state = match self.status.get() {
@@ -179,7 +185,7 @@ impl Process {
         ProcessInfo {
             koid: self.domain.koid(),
             syscalls: self.syscalls.load(Ordering::Relaxed),
-            faults: self.faults.load(Ordering::Relaxed),
+            faults: self.faults(),
             handles: self.domain.handle_count() as u64,
             mappings: self.domain.space().mapping_count() as u64,
             state,

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use abi::Error;
 use arch::context::Context;
 use arch::stack::KernelStack;
+use ipc::alarms::Place;
 use ipc::{Events, Level, Parked, WaitCell};
 
 use crate::irq_lock::IrqLock;
@@ -24,8 +25,8 @@ pub struct Sleep {
     pub parked: bool,
     /// Somebody unparked it before it slept.
     pub token: bool,
-    /// When it wants to be woken at the latest.
-    pub deadline_ns: u64,
+    /// For its alarm, while that is not armed.
+    pub place: Option<Place<Arc<Thread>>>,
     /// Why it was woken.
     pub reason: Parked,
 }
@@ -93,7 +94,7 @@ impl Thread {
             sleep: IrqLock::new(Sleep {
                 parked: false,
                 token: false,
-                deadline_ns: 0,
+                place: Some(Place::new()),
                 reason: Parked::Unparked,
             }),
             wait: WaitCell::new(),
