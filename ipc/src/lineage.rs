@@ -2,16 +2,21 @@
 //!
 //! Rights only shrink on the way down (I4), and revoking a node takes everything below it. A node
 //! stays in the tree while somebody holds it, a mapping was made under it, or it has children.
+//!
+//! Each node has a budget of nodes below it, taken out of that of its parent and given back when it
+//! leaves the tree (S18): whoever has derived enough is refused, and nobody else for it. The memory of
+//! the last node that left stays for the next. Lock rank: lineage.
 
 use alloc::sync::Arc;
 use core::fmt;
 
-use abi::limits::MAX_NODES;
+use abi::limits::{DEFAULT_NODES, MAX_NODES};
 use abi::{Error, Rights, cost};
 use mm::{Account, RecordCharge};
 
 use crate::chunks::{BLOCK, Chunks};
-use crate::node::{Branch, NONE, Node, NodeState, PENDING};
+use crate::limits::Limits;
+use crate::node::{Birth, Branch, NONE, Node, NodeState, PENDING, Seat};
 use crate::{Object, Platform};
 
 /// The place of the first node.
@@ -24,14 +29,62 @@ pub(crate) struct Killed {
     pub(crate) count: u64,
     /// Whether a grant of one of them may be pending.
     pub(crate) granted: bool,
+    /// Whether one of them is listed as ending in time.
+    pub(crate) timed: bool,
+    /// Whether nothing is left of the tree.
+    pub(crate) emptied: bool,
 }
 
 impl Killed {
     fn add<P: Platform>(&mut self, node: &Node<P>) {
         self.count += 1;
         self.granted |= node.holder() == PENDING || node.state() == NodeState::InTransit;
+        self.timed |= node.timed != 0;
         node.set_state(NodeState::Dead);
     }
+}
+
+/// How much of a tree is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What is below a node.
+    Below,
+    /// The node too.
+    Itself,
+}
+
+/// What a node is asked to be.
+pub(crate) struct Child {
+    /// At most what its parent allows.
+    pub(crate) rights: Rights,
+    pub(crate) holder: u64,
+    /// How many may be derived below it; 0 stands for as many as are usual.
+    pub(crate) nodes: u32,
+    pub(crate) limits: Option<Arc<Limits>>,
+    pub(crate) timed: u64,
+}
+
+impl Child {
+    /// One that is limited as `parent` is.
+    #[inline(always)]
+    pub(crate) fn like<P: Platform>(parent: &Branch<P>, rights: Rights, holder: u64) -> Child {
+        Child {
+            rights,
+            holder,
+            nodes: 0,
+            limits: parent.limits().cloned(),
+            timed: 0,
+        }
+    }
+}
+
+/// What releasing a node did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Released {
+    /// That was the last node.
+    pub(crate) emptied: bool,
+    /// Nodes above it left too, and one of them is listed as ending in time.
+    pub(crate) timed: bool,
 }
 
 /// A place in the arena.
@@ -59,6 +112,9 @@ pub(crate) struct Lineage<P: Platform> {
     /// The first empty place among the slots.
     free: u32,
     live: usize,
+    /// The memory of a node that has left, which the object pays for. It is the one reference from
+    /// the object back to itself, and goes with the last node.
+    spare: Option<Node<P>>,
 }
 
 impl<P: Platform> Lineage<P> {
@@ -68,6 +124,7 @@ impl<P: Platform> Lineage<P> {
             slots: Chunks::new(),
             free: NONE,
             live: 0,
+            spare: None,
         }
     }
 
@@ -88,27 +145,47 @@ impl<P: Platform> Lineage<P> {
             // Two places in a table or in the grants, as the vectors may be half empty.
             assert!((Node::<P>::RECORD + 2 * 32) as u64 <= cost::CAPABILITY);
             let places = BLOCK * size_of::<Slot<P>>();
-            assert!((size_of::<Object<P>>() + places + 64) as u64 <= cost::OBJECT);
+            assert!((size_of::<Object<P>>() + places + Node::<P>::RECORD + 64) as u64 <= cost::OBJECT);
         }
-        let node = Node::new(object, rights, holder, ROOT, NONE, None, charge);
+        let birth = Birth {
+            rights,
+            holder,
+            nodes: MAX_NODES as u32 - 1,
+            limits: None,
+            timed: 0,
+        };
+        let seat = Seat {
+            index: ROOT,
+            parent: NONE,
+            next: NONE,
+        };
+        let node = Node::new(object, birth, seat, charge);
         self.root = Some(node.clone());
         self.live += 1;
         node
     }
 
     /// A node below `parent`, which is live, with at most its rights; `payer` pays for it. `Limit`:
-    /// the object has [`MAX_NODES`]; `Quota`.
+    /// the parent has derived as many as it may, or has not so many to hand down; `Quota`.
     #[inline(always)]
     pub(crate) fn derive(
         &mut self,
         parent: &Branch<P>,
-        rights: Rights,
-        holder: u64,
+        child: Child,
         payer: &Arc<Account>,
     ) -> Result<Node<P>, Error> {
-        if self.live >= MAX_NODES {
-            return Err(Error::Limit);
-        }
+        let left = parent.nodes_left.get();
+        let left = left.checked_sub(1).ok_or(Error::Limit)?;
+        let rights = if mm::sabotaged!("derive_keeps_right") {
+            parent.rights()
+        } else {
+            child.rights & parent.rights()
+        };
+        // What nothing can be derived from needs none.
+        let nodes = match rights.contains(Rights::DUPLICATE) {
+            false => 0,
+            true => nodes_handed_down(child.nodes, left)?,
+        };
         let charge = payer.charge_record(cost::CAPABILITY)?;
         let place = match self.free {
             NONE => self.add_place()?,
@@ -116,18 +193,47 @@ impl<P: Platform> Lineage<P> {
         };
         let index = place as u32 + 1;
         let next = parent.first_child.get();
-        let rights = rights & parent.rights();
-        let object = parent.object();
-        let node = Node::new(object, rights, holder, index, parent.index, next, charge);
+        let birth = Birth {
+            rights,
+            holder: child.holder,
+            nodes,
+            limits: child.limits,
+            timed: child.timed,
+        };
+        let seat = Seat {
+            index,
+            parent: parent.index,
+            next: next.unwrap_or(NONE),
+        };
+        let node = self.make(parent.object(), birth, seat, charge);
         if let Some(next) = next.and_then(|next| self.node(next)) {
             next.previous.set(Some(index));
         }
+        parent.nodes_left.set(left - nodes);
         parent.first_child.set(Some(index));
         let slot = &mut self.slots[place];
         slot.node = Some(node.clone());
         self.free = slot.next_free;
         self.live += 1;
         Ok(node)
+    }
+
+    /// A node in the memory that is spare, if it is.
+    #[inline(always)]
+    fn make(
+        &mut self,
+        object: &Arc<Object<P>>,
+        birth: Birth,
+        seat: Seat,
+        charge: RecordCharge,
+    ) -> Node<P> {
+        let Some(mut spare) = self.spare.take() else {
+            return Node::new(object, birth, seat, charge);
+        };
+        match spare.renew(birth, seat, charge) {
+            Ok(()) => spare,
+            Err((birth, charge)) => Node::new(object, birth, seat, charge),
+        }
     }
 
     /// One more empty place, which is not in the list of those.
@@ -137,72 +243,91 @@ impl<P: Platform> Lineage<P> {
         Ok(self.slots.push(Slot::default()))
     }
 
-    /// Takes a node out of the tree if nothing keeps it, and then its parent likewise. True when
-    /// that emptied the tree.
-    pub(crate) fn release(&mut self, branch: &Branch<P>) -> bool {
+    /// Takes a node out of the tree if nothing keeps it, and then its parent likewise.
+    pub(crate) fn release(&mut self, branch: &Branch<P>) -> Released {
         if branch.state() == NodeState::Dead {
-            return false;
+            return Released::default();
         }
         match self.node(branch.index).cloned() {
-            Some(node) => self.release_node(&node),
-            None => false,
+            Some(node) if !node.is_kept() => self.release_unkept(&node),
+            _ => Released::default(),
         }
     }
 
-    /// The same of a live node, or one in transit.
+    /// The same of a live node, or one in transit, that nothing keeps.
     #[inline(always)]
-    pub(crate) fn release_node(&mut self, node: &Node<P>) -> bool {
-        if node.is_kept() {
-            return false;
-        }
-        self.release_unkept(node)
-    }
-
-    /// The same of a node that nothing keeps.
-    #[inline(always)]
-    fn release_unkept(&mut self, node: &Node<P>) -> bool {
+    fn release_unkept(&mut self, node: &Node<P>) -> Released {
         // So that whoever releases it once more finds nothing to do.
         node.set_state(NodeState::Dead);
-        match self.unlink(node.index) {
-            Some(parent) if parent.is_kept() => false,
-            Some(parent) => {
-                let index = parent.index;
-                self.release_from(index)
-            }
-            None => self.live == 0,
+        self.leave(node.index);
+        match self.node(node.parent) {
+            Some(parent) if parent.is_kept() => Released::default(),
+            Some(_) => self.release_from(node.parent),
+            None => self.released(false),
         }
     }
 
-    /// Says that nobody holds a live node any more. True when that emptied the tree.
+    /// Says that nobody holds a live node any more.
     #[inline(always)]
-    pub(crate) fn give_up(&mut self, node: &Node<P>) -> bool {
+    pub(crate) fn give_up(&mut self, node: &Node<P>) -> Released {
         node.drop_holder();
         if node.mappings() > 0 || node.first_child.get().is_some() {
-            return false;
+            return Released::default();
         }
         self.release_unkept(node)
     }
 
     /// The same of the node at a place, and of those above it.
     #[cold]
-    fn release_from(&mut self, index: u32) -> bool {
-        let mut next = Some(index);
-        while let Some(index) = next {
-            let Some(node) = self.node(index).filter(|node| !node.is_kept()) else {
-                return false;
-            };
+    fn release_from(&mut self, mut index: u32) -> Released {
+        let mut timed = false;
+        while let Some(node) = self.node(index) {
+            if node.is_kept() {
+                break;
+            }
             node.set_state(NodeState::Dead);
-            next = self.unlink(index).map(|parent| parent.index);
+            timed |= node.timed != 0;
+            let parent = node.parent;
+            self.leave(index);
+            index = parent;
+        }
+        self.released(timed)
+    }
+
+    fn released(&mut self, timed: bool) -> Released {
+        Released {
+            emptied: self.is_emptied(),
+            timed,
+        }
+    }
+
+    /// Whether no node is left. Then nothing else is left of the tree either.
+    fn is_emptied(&mut self) -> bool {
+        if self.live == 0 {
+            self.spare = None;
         }
         self.live == 0
     }
 
-    /// Marks every node below `branch` dead and takes it out of the tree. Mappings under them are
-    /// then to be detached.
-    pub(crate) fn kill_descendants(&mut self, branch: &Branch<P>) -> Killed {
+    /// Takes a node out of the tree, and keeps its memory for the next one.
+    #[inline(always)]
+    fn leave(&mut self, index: u32) {
+        if let Some(node) = self.unlink(index)
+            && node.retire()
+        {
+            self.spare = Some(node);
+        }
+    }
+
+    /// Marks every node below `branch`, and itself if asked to, dead and takes it out of the tree.
+    /// Mappings under them are then to be detached.
+    pub(crate) fn kill(&mut self, branch: &Branch<P>, extent: Extent) -> Killed {
         let mut killed = Killed::default();
         while let Some(mut leaf) = branch.first_child.get() {
             while let Some(child) = self.node(leaf).and_then(|node| node.first_child.get()) {
+                if mm::sabotaged!("revoke_skips_one_level") {
+                    break;
+                }
                 leaf = child;
             }
             if let Some(node) = self.node(leaf) {
@@ -210,18 +335,54 @@ impl<P: Platform> Lineage<P> {
             }
             self.unlink(leaf);
         }
+        if extent == Extent::Itself
+            && branch.state() != NodeState::Dead
+            && let Some(node) = self.node(branch.index)
+        {
+            killed.add(node);
+            let parent = node.parent;
+            self.unlink(branch.index);
+            let above = self.release_from(parent);
+            (killed.emptied, killed.timed) = (above.emptied, killed.timed | above.timed);
+        }
         killed
     }
 
     /// Marks every node dead and empties the tree; it kills none when it was empty.
     pub(crate) fn kill_all(&mut self) -> Killed {
-        let Some(root) = self.root.clone() else {
-            return Killed::default();
+        match self.root.clone() {
+            Some(root) => self.kill(&root, Extent::Itself),
+            None => Killed::default(),
+        }
+    }
+
+    /// Takes rights away from a node and from everything below it. Mappings that allow more are then
+    /// to be restricted. True if anybody had one of them.
+    pub(crate) fn reduce(&mut self, node: &Node<P>, rights: Rights) -> bool {
+        let mut changed = false;
+        let mut narrow = |node: &Node<P>| {
+            let before = node.rights();
+            if !rights.contains(before) {
+                node.set_rights(before & rights);
+                changed = true;
+            }
         };
-        let mut killed = self.kill_descendants(&root);
-        killed.add(&root);
-        self.unlink(ROOT);
-        killed
+        narrow(node);
+        if !mm::sabotaged!("reduce_skips_what_is_below") {
+            self.descendants(node).for_each(narrow);
+        }
+        changed
+    }
+
+    /// What the node above one allows.
+    pub(crate) fn rights_above(&self, branch: &Branch<P>) -> Rights {
+        self.node(branch.parent)
+            .map_or(Rights::all(), |parent| parent.rights())
+    }
+
+    /// Who has the first capability, if it is with a domain.
+    pub(crate) fn first_holder(&self) -> Option<u64> {
+        self.root.as_ref().and_then(|root| root.held_by())
     }
 
     /// Whether a node other than this, and not below it if those are `spared`, gives access to the
@@ -278,9 +439,9 @@ impl<P: Platform> Lineage<P> {
         core::iter::successors(after(branch), move |node| after(node))
     }
 
-    /// Takes a node without children out of the tree and returns its parent.
+    /// Takes a node without children out of the tree, and gives back what its parent had handed down.
     #[inline(always)]
-    fn unlink(&mut self, index: u32) -> Option<&Node<P>> {
+    fn unlink(&mut self, index: u32) -> Option<Node<P>> {
         let node = match index.checked_sub(1) {
             None => self.root.take()?,
             Some(place) => {
@@ -296,17 +457,17 @@ impl<P: Platform> Lineage<P> {
         if let Some(next) = next.and_then(|next| self.node(next)) {
             next.previous.set(previous);
         }
-        let parent = self.node(node.parent);
-        match (previous, parent) {
-            (None, Some(parent)) => parent.first_child.set(next),
-            (None, None) => {}
-            (Some(previous), _) => {
-                if let Some(previous) = self.node(previous) {
-                    previous.next.set(next);
-                }
+        if let Some(parent) = self.node(node.parent) {
+            let left = parent.nodes_left.get();
+            parent.nodes_left.set(left + node.nodes_left.get() + 1);
+            if previous.is_none() {
+                parent.first_child.set(next);
             }
         }
-        parent
+        if let Some(previous) = previous.and_then(|previous| self.node(previous)) {
+            previous.next.set(next);
+        }
+        Some(node)
     }
 
     #[inline(always)]
@@ -315,6 +476,22 @@ impl<P: Platform> Lineage<P> {
             return self.root.as_ref();
         };
         self.slots.get(place as usize)?.node.as_ref()
+    }
+}
+
+/// How many nodes a parent that has `left` hands down to a child that asks for so many. Who does not
+/// say gets what is usual, or less of a small budget, so that neither many children nor many levels use it
+/// up at once. `Limit`: the parent has not so many.
+#[inline(always)]
+fn nodes_handed_down(asked: u32, left: u32) -> Result<u32, Error> {
+    match asked {
+        0 => {
+            // About the square root.
+            let bits = u32::BITS - left.leading_zeros();
+            Ok(left.min(DEFAULT_NODES).min((1 << (bits / 2)) - u32::from(left == 0)))
+        }
+        asked if asked <= left => Ok(asked),
+        _ => Err(Error::Limit),
     }
 }
 

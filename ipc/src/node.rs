@@ -4,10 +4,13 @@
 //! limited neither in time nor to one use takes two comparisons. Both change under the lineage lock;
 //! only that a call uses a one-shot capability is noted without it.
 
+mod links;
+mod standing;
+
 use alloc::sync::Arc;
 use core::fmt;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::{Error, ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
@@ -17,34 +20,13 @@ use crate::limits::Limits;
 use crate::part::Part;
 use crate::{Object, Platform};
 
-/// The holder of a node whose handle was dropped.
-const NOBODY: u64 = 0;
-/// The holder of a node that a token stands for.
-pub(crate) const PENDING: u64 = HOLDER;
-
-/// The bits of [`Branch::standing`] that are the koid of the domain that has the handle, or one of
-/// the constants above.
-const HOLDER: u64 = (1 << 60) - 1;
-/// A call is using it, and nobody else may.
-const CLAIMED: u64 = 1 << 60;
-/// It has a deadline or is for one use.
-const LIMITED: u64 = 1 << 61;
-const IN_TRANSIT: u64 = 1 << 62;
-const DEAD: u64 = 1 << 63;
+pub(crate) use links::{Count, Link};
+use standing::{NOBODY, Standing};
+pub(crate) use standing::{NodeState, PENDING};
 
 /// Where [`Branch::authority`] has the kind of the object, above the rights.
 const KIND_SHIFT: u32 = 24;
 const _: () = assert!(Rights::all().bits() < 1 << KIND_SHIFT);
-
-/// How a node stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NodeState {
-    Live,
-    /// Moved, and not accepted yet.
-    InTransit,
-    /// Revoked.
-    Dead,
-}
 
 /// No neighbour.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -57,7 +39,7 @@ pub struct Node<P: Platform>(Arc<Permit<Branch<P>>>);
 pub struct Branch<P: Platform> {
     object: Arc<Object<P>>,
     /// Who has it, and how it stands.
-    standing: AtomicU64,
+    standing: Standing,
     /// What it allows, and the kind of the object.
     authority: AtomicU32,
     /// Its place in the arena of its tree.
@@ -124,14 +106,14 @@ impl<P: Platform> Node<P> {
         let access = mappable(object.kind(), birth.rights);
         let branch = Branch {
             object: object.clone(),
-            standing: AtomicU64::new(birth.holder | limited(&birth.limits)),
+            standing: Standing::new(birth.holder, limited(birth.limits.as_ref())),
             authority: AtomicU32::new(authority(Some(object.kind()), birth.rights)),
             index: seat.index,
             parent: seat.parent,
-            first_child: Link(AtomicU32::new(NONE)),
-            previous: Link(AtomicU32::new(NONE)),
-            next: Link(AtomicU32::new(seat.next)),
-            nodes_left: Count(AtomicU32::new(birth.nodes)),
+            first_child: Link::new(NONE),
+            previous: Link::new(NONE),
+            next: Link::new(seat.next),
+            nodes_left: Count::new(birth.nodes),
             limits: birth.limits,
             timed: birth.timed,
             charge: Lock::new(Rank::Account, Some(charge)),
@@ -139,26 +121,31 @@ impl<P: Platform> Node<P> {
         Node(Arc::new(Permit::of(branch, access)))
     }
 
-    /// The same in the memory of a node of the same object that has [retired](Node::retire). Without
-    /// success while somebody still refers to that one.
+    /// The same in the memory of a node of the same object that has [retired](Node::retire). Gives
+    /// everything back while somebody still refers to that one.
     #[inline(always)]
-    pub(crate) fn renew(&mut self, birth: Birth, seat: Seat, charge: RecordCharge) -> bool {
+    pub(crate) fn renew(
+        &mut self,
+        birth: Birth,
+        seat: Seat,
+        charge: RecordCharge,
+    ) -> Result<(), (Birth, RecordCharge)> {
         let Some(permit) = Arc::get_mut(&mut self.0) else {
-            return false;
+            return Err((birth, charge));
         };
         let kind = permit.authority().object.kind();
         let branch = permit.renew(mappable(kind, birth.rights));
-        *branch.standing.get_mut() = birth.holder | limited(&birth.limits);
+        branch.standing = Standing::new(birth.holder, limited(birth.limits.as_ref()));
         *branch.authority.get_mut() = authority(Some(kind), birth.rights);
         (branch.index, branch.parent) = (seat.index, seat.parent);
-        *branch.first_child.0.get_mut() = NONE;
-        *branch.previous.0.get_mut() = NONE;
-        *branch.next.0.get_mut() = seat.next;
-        *branch.nodes_left.0.get_mut() = birth.nodes;
+        branch.first_child = Link::new(NONE);
+        branch.previous = Link::new(NONE);
+        branch.next = Link::new(seat.next);
+        branch.nodes_left = Count::new(birth.nodes);
         branch.limits = birth.limits;
         branch.timed = birth.timed;
         *branch.charge.get_mut() = Some(charge);
-        true
+        Ok(())
     }
 
     /// Charges nobody any more for a node that is out of its tree, whose memory stays for another.
@@ -196,12 +183,7 @@ impl<P: Platform> Node<P> {
     #[inline(always)]
     pub(crate) fn set_state(&self, state: NodeState) {
         self.0.set_live(state == NodeState::Live);
-        let bits = match state {
-            NodeState::Live => 0,
-            NodeState::InTransit => IN_TRANSIT,
-            NodeState::Dead => DEAD,
-        };
-        self.set_standing(|standing| standing & !(IN_TRANSIT | DEAD | CLAIMED) | bits);
+        self.standing.set_state(state);
     }
 
     /// Changes what it allows; under the lineage lock. Mappings that allow more are for
@@ -263,8 +245,7 @@ impl<P: Platform> Branch<P> {
     /// whoever enlists to wait by it: under the lock of the list, since a revoke marks nodes first.
     #[inline(always)]
     pub fn is_live(&self) -> bool {
-        // SYNC(node.standing)
-        self.standing.load(Ordering::Acquire) & (DEAD | IN_TRANSIT) == 0
+        self.standing.is_live()
     }
 
     /// Whether it is the first of its object, which whoever has it pays for.
@@ -303,42 +284,27 @@ impl<P: Platform> Branch<P> {
     }
 
     pub(crate) fn state(&self) -> NodeState {
-        // SYNC(node.standing)
-        let standing = self.standing.load(Ordering::Acquire);
-        if standing & DEAD != 0 {
-            NodeState::Dead
-        } else if standing & IN_TRANSIT != 0 {
-            NodeState::InTransit
-        } else {
-            NodeState::Live
-        }
+        self.standing.state()
     }
 
     pub(crate) fn holder(&self) -> u64 {
-        self.standing.load(Ordering::Acquire) & HOLDER
+        self.standing.holder()
     }
 
+    /// The domain that has it, if one does.
+    pub(crate) fn held_by(&self) -> Option<u64> {
+        let holder = self.holder();
+        (self.is_live() && holder != NOBODY && holder != PENDING).then_some(holder)
+    }
+
+    #[inline(always)]
     pub(crate) fn set_holder(&self, holder: u64) {
-        self.set_standing(|standing| standing & !(HOLDER | CLAIMED) | holder);
+        self.standing.set_holder(holder);
     }
 
     #[inline(always)]
     pub(crate) fn drop_holder(&self) {
         self.set_holder(NOBODY);
-    }
-
-    /// Changes how it stands; under the lineage lock, where nothing but a claim comes in between.
-    #[inline(always)]
-    fn set_standing(&self, change: impl Fn(u64) -> u64) {
-        let standing = self.standing.load(Ordering::Relaxed);
-        if standing & LIMITED == 0 {
-            // SYNC(node.standing)
-            self.standing.store(change(standing), Ordering::Release);
-        } else {
-            let changed = |standing| Some(change(standing));
-            let order = (Ordering::AcqRel, Ordering::Relaxed);
-            let _ = self.standing.fetch_update(order.0, order.1, changed);
-        }
     }
 
     /// Whether `domain` may use it so, now and later, without looking any further.
@@ -351,40 +317,30 @@ impl<P: Platform> Branch<P> {
     ) -> bool {
         let wanted = authority(kind, rights);
         let asked = authority_mask(kind) | rights.bits();
-        // SYNC(node.standing)
-        self.standing.load(Ordering::Acquire) == domain
+        self.standing.is_plainly(domain)
             && self.authority.load(Ordering::Relaxed) & asked == wanted
     }
 
     /// Notes that a call uses a one-shot capability. `Busy`: another does.
     pub(crate) fn claim(&self, domain: u64) -> Result<(), Error> {
-        let free = domain | LIMITED;
-        self.standing
-            .compare_exchange(free, free | CLAIMED, Ordering::AcqRel, Ordering::Acquire)
-            .map(|_| ())
-            .map_err(|_| Error::Busy)
+        self.standing.claim(domain)
     }
 
     /// Takes that note back.
     pub(crate) fn unclaim(&self) {
-        self.standing.fetch_and(!CLAIMED, Ordering::AcqRel);
+        self.standing.unclaim();
     }
 
     /// Whether a call is using it.
     pub(crate) fn is_claimed(&self) -> bool {
-        self.standing.load(Ordering::Acquire) & CLAIMED != 0
+        self.standing.is_claimed()
     }
 
     /// Whether `domain` still has it, which is sure only under the lineage lock: since a handle was
     /// looked up, somebody may have moved or revoked the node, and its place may be another's.
     #[inline(always)]
     pub(crate) fn check_held(&self, domain: u64) -> Result<(), Error> {
-        // SYNC(node.standing)
-        let standing = self.standing.load(Ordering::Acquire);
-        if standing == domain {
-            return Ok(());
-        }
-        check_standing(standing, domain)
+        self.standing.check_held(domain)
     }
 
     /// Whether `domain` has it and it allows all of `rights`.
@@ -398,21 +354,6 @@ impl<P: Platform> Branch<P> {
     }
 }
 
-#[cold]
-fn check_standing(standing: u64, domain: u64) -> Result<(), Error> {
-    if standing & HOLDER != domain {
-        // A handle that was moved away may still be in its place for a moment.
-        return Err(Error::BadHandle);
-    }
-    if standing & DEAD != 0 {
-        return Err(Error::Revoked);
-    }
-    if standing & IN_TRANSIT != 0 {
-        return Err(Error::InTransit);
-    }
-    Ok(())
-}
-
 /// What mappings under a capability may allow: its own rights. Both ends of a ring read and write,
 /// whatever their rights, as far as each page lets them.
 #[inline(always)]
@@ -424,11 +365,8 @@ fn mappable(kind: ObjectKind, rights: Rights) -> Rights {
 }
 
 #[inline(always)]
-fn limited(limits: &Option<Arc<Limits>>) -> u64 {
-    match limits {
-        Some(limits) if limits.end() => LIMITED,
-        _ => 0,
-    }
+fn limited(limits: Option<&Arc<Limits>>) -> bool {
+    limits.is_some_and(|limits| limits.end())
 }
 
 #[inline(always)]
@@ -439,39 +377,6 @@ fn authority(kind: Option<ObjectKind>, rights: Rights) -> u32 {
 #[inline(always)]
 fn authority_mask(kind: Option<ObjectKind>) -> u32 {
     kind.map_or(0, |_| u32::MAX << KIND_SHIFT)
-}
-
-/// The place of a neighbour, or none. Changes under the lineage lock.
-pub(crate) struct Link(AtomicU32);
-
-impl Link {
-    #[inline(always)]
-    pub(crate) fn get(&self) -> Option<u32> {
-        match self.0.load(Ordering::Relaxed) {
-            NONE => None,
-            index => Some(index),
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn set(&self, index: Option<u32>) {
-        self.0.store(index.unwrap_or(NONE), Ordering::Relaxed);
-    }
-}
-
-/// A number that changes under the lineage lock.
-pub(crate) struct Count(AtomicU32);
-
-impl Count {
-    #[inline(always)]
-    pub(crate) fn get(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    #[inline(always)]
-    pub(crate) fn set(&self, count: u32) {
-        self.0.store(count, Ordering::Relaxed);
-    }
 }
 
 impl<P: Platform> fmt::Debug for Node<P> {
