@@ -176,12 +176,11 @@ fn a_revoke_ends_the_waits_below_it_and_no_others() {
     let top = realm.derive(0, handle, Rights::all()).unwrap();
     let theirs = realm.give(0, top, 1, Mode::Share);
     let sleep = |domain: usize, handle| {
-        let sleeper = asleep(&realm, move |realm| {
+        asleep(&realm, move |realm| {
             realm
                 .ipc
                 .wait_notification(&realm.domains[domain], handle, FOREVER)
-        });
-        sleeper
+        })
     };
     let (stays, ends) = (sleep(0, kept), sleep(1, theirs));
     assert_eq!(realm.revoke(0, top), Ok(1));
