@@ -30,7 +30,7 @@ pub const MAX_DEVICE_REGIONS: usize = 1024;
 pub const MAX_HANDLES: usize = 4096;
 
 /// Capabilities of one object at most, over all processes.
-pub const MAX_NODES: usize = 4096;
+pub const MAX_NODES: usize = 16_384;
 
 /// Grants that one process may have pending.
 pub const MAX_GRANTS: usize = 256;

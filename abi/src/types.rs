@@ -299,8 +299,8 @@ pub struct DeriveArgs {
     pub badge: u64,
     /// When it dies with all below it; u64::MAX stands for never.
     pub deadline: u64,
-    /// Capabilities that may be derived below it, taken out of the parent's; 0 stands for
-    /// [`DEFAULT_NODES`](limits::DEFAULT_NODES) or what the parent has left.
+    /// Capabilities that may be derived below it, taken out of the parent's. 0 stands for
+    /// [`DEFAULT_NODES`](limits::DEFAULT_NODES), or half of what the parent has left if that is less. Without DUPLICATE it is none.
     pub max_nodes: u32,
     /// 0.
     pub reserved: u32,

@@ -10,8 +10,8 @@
 //! Like `mm`, it knows neither privileged instructions nor the scheduler: an embedder provides
 //! [`Platform`].
 //!
-//! Invariants kept here (docs/INVARIANTS.md): I4, I5, I6, I9, I13. Lock ranks: capability table,
-//! grants, lineage, then those of `mm`, then the queue of a ring end.
+//! Invariants kept here (docs/INVARIANTS.md): I4, I5, I6, I9, I13. Lock ranks: capability table and
+//! its places, grants, lineage, limits, then those of `mm`, then the queue of a ring end.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -19,17 +19,22 @@
 extern crate alloc;
 
 pub mod alarms;
+mod authority;
 mod chunks;
 mod devices;
 mod domain;
 mod events;
 mod grants;
+mod limits;
 mod lineage;
 mod node;
 mod notification;
 mod object;
+mod part;
+mod places;
 mod platform;
 mod regions;
+mod revoke;
 mod rings;
 mod statistics;
 mod sync;
@@ -45,10 +50,12 @@ use mm::lock::{Lock, Rank};
 pub use devices::Resource;
 pub use domain::Domain;
 pub use events::{Events, Level};
+pub use limits::Narrowing;
 pub use node::Node;
 pub use notification::Notification;
 pub use object::{ImageInfo, Object, Payload};
-pub use platform::{Parked, Platform};
+pub use part::Part;
+pub use platform::{Moment, Parked, Platform};
 pub use rings::Ring;
 pub use statistics::Traffic;
 pub use table::Capability;
@@ -59,6 +66,7 @@ pub use wait::{Outcome, Ticket, WAIT_WORDS, WaitCell, Waiters};
 pub struct Ipc<P: Platform> {
     memory: Memory<P>,
     grants: Lock<grants::Grants<P>>,
+    timed: Lock<limits::Timed<P>>,
     objects: AtomicU64,
 }
 
@@ -68,6 +76,7 @@ impl<P: Platform> Ipc<P> {
         Ipc {
             memory: Memory::new(platform),
             grants: Lock::new(Rank::Grants, grants::Grants::new()),
+            timed: Lock::new(Rank::Limits, limits::Timed::new()),
             objects: AtomicU64::new(0),
         }
     }

@@ -16,7 +16,7 @@ use abi::limits::NOTIFICATION_BITS;
 use abi::{DeriveArgs, DeriveFlags, Error, FOREVER, Handle, Rights};
 use mm::lock::{Lock, Rank};
 
-use crate::node::Branch;
+use crate::node::{Branch, NodeState};
 use crate::part::Part;
 use crate::platform::Moment;
 use crate::{Domain, Ipc, Node, Object, Payload, Platform};
@@ -152,6 +152,14 @@ impl<P: Platform> Timed<P> {
         self.endings.remove(&(deadline, number))
     }
 
+    /// Takes off what is dead already.
+    fn retain_live(&mut self) {
+        self.endings.retain(|_, ending| match ending {
+            Ending::Node(node) => node.state() != NodeState::Dead,
+            Ending::Grant(..) => true,
+        });
+    }
+
     fn earliest(&self) -> u64 {
         self.endings
             .first_key_value()
@@ -278,6 +286,17 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
+    /// The number of what is to end at a time. `TimedOut`: that has passed.
+    pub(crate) fn number_for(&self, domain: &Domain<P>, deadline_ns: u64) -> Result<u64, Error> {
+        if deadline_ns == FOREVER {
+            return Ok(0);
+        }
+        if deadline_ns <= domain.moment.now_ns() {
+            return Err(Error::TimedOut);
+        }
+        Ok(self.timed.lock().number())
+    }
+
     /// Takes a node off that list.
     pub(crate) fn unlist_timed(&self, branch: &Branch<P>) {
         if branch.timed != 0
@@ -286,6 +305,12 @@ impl<P: Platform> Ipc<P> {
             let ending = self.timed.lock().remove(limits.deadline, branch.timed);
             drop(ending);
         }
+    }
+
+    /// Takes all off it that are dead.
+    #[cold]
+    pub(crate) fn unlist_dead(&self) {
+        self.timed.lock().retain_live();
     }
 
     /// When [`lapse`](Ipc::lapse) has something to do next, in ns of the monotonic clock; `FOREVER`
@@ -302,7 +327,7 @@ impl<P: Platform> Ipc<P> {
             let due = self.timed.lock().take_due(now_ns);
             match due {
                 Some(Ending::Node(node)) => {
-                    self.kill(&node, crate::lineage::Extent::Itself, None);
+                    self.kill(&node);
                 }
                 Some(Ending::Grant(index, generation)) => self.expire_grant(index, generation),
                 None => return,
@@ -313,12 +338,14 @@ impl<P: Platform> Ipc<P> {
     /// The limits of a child of `parent`.
     pub(crate) fn limits_below(
         &self,
+        domain: &Domain<P>,
         narrowing: &Narrowing,
         parent: &Node<P>,
     ) -> Result<(Arc<Limits>, Rights, u64), Error> {
         let (limits, rights) = narrowing.below(parent.object(), parent)?;
+        // With the one above, it ends by itself.
         let timed = match narrowing.ends_before(parent) {
-            true => self.timed.lock().number(),
+            true => self.number_for(domain, narrowing.deadline)?,
             false => 0,
         };
         Ok((Arc::new(limits), rights, timed))

@@ -33,6 +33,8 @@ pub(crate) struct Killed {
     pub(crate) timed: bool,
     /// Whether nothing is left of the tree.
     pub(crate) emptied: bool,
+    /// Whether somebody else is still taking away what rests on nodes that it has killed.
+    pub(crate) joined: bool,
 }
 
 impl Killed {
@@ -78,6 +80,15 @@ impl Child {
     }
 }
 
+/// What reducing a node did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reduced {
+    /// Somebody has less than before.
+    pub(crate) changed: bool,
+    /// Somebody else is still taking away what rests on nodes that it has killed or reduced.
+    pub(crate) joined: bool,
+}
+
 /// What releasing a node did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Released {
@@ -112,6 +123,8 @@ pub(crate) struct Lineage<P: Platform> {
     /// The first empty place among the slots.
     free: u32,
     live: usize,
+    /// Those who have killed or reduced nodes and not yet taken away what rests on that.
+    burials: u32,
     /// The memory of a node that has left, which the object pays for. It is the one reference from
     /// the object back to itself, and goes with the last node.
     spare: Option<Node<P>>,
@@ -124,6 +137,7 @@ impl<P: Platform> Lineage<P> {
             slots: Chunks::new(),
             free: NONE,
             live: 0,
+            burials: 0,
             spare: None,
         }
     }
@@ -145,7 +159,9 @@ impl<P: Platform> Lineage<P> {
             // Two places in a table or in the grants, as the vectors may be half empty.
             assert!((Node::<P>::RECORD + 2 * 32) as u64 <= cost::CAPABILITY);
             let places = BLOCK * size_of::<Slot<P>>();
-            assert!((size_of::<Object<P>>() + places + Node::<P>::RECORD + 64) as u64 <= cost::OBJECT);
+            assert!(
+                (size_of::<Object<P>>() + places + Node::<P>::RECORD + 64) as u64 <= cost::OBJECT
+            );
         }
         let birth = Birth {
             rights,
@@ -322,7 +338,10 @@ impl<P: Platform> Lineage<P> {
     /// Marks every node below `branch`, and itself if asked to, dead and takes it out of the tree.
     /// Mappings under them are then to be detached.
     pub(crate) fn kill(&mut self, branch: &Branch<P>, extent: Extent) -> Killed {
-        let mut killed = Killed::default();
+        let mut killed = Killed {
+            joined: self.burials > 0,
+            ..Killed::default()
+        };
         while let Some(mut leaf) = branch.first_child.get() {
             while let Some(child) = self.node(leaf).and_then(|node| node.first_child.get()) {
                 if mm::sabotaged!("revoke_skips_one_level") {
@@ -345,6 +364,7 @@ impl<P: Platform> Lineage<P> {
             let above = self.release_from(parent);
             (killed.emptied, killed.timed) = (above.emptied, killed.timed | above.timed);
         }
+        self.burials += u32::from(killed.count > 0);
         killed
     }
 
@@ -357,8 +377,8 @@ impl<P: Platform> Lineage<P> {
     }
 
     /// Takes rights away from a node and from everything below it. Mappings that allow more are then
-    /// to be restricted. True if anybody had one of them.
-    pub(crate) fn reduce(&mut self, node: &Node<P>, rights: Rights) -> bool {
+    /// to be restricted.
+    pub(crate) fn reduce(&mut self, node: &Node<P>, rights: Rights) -> Reduced {
         let mut changed = false;
         let mut narrow = |node: &Node<P>| {
             let before = node.rights();
@@ -371,18 +391,20 @@ impl<P: Platform> Lineage<P> {
         if !mm::sabotaged!("reduce_skips_what_is_below") {
             self.descendants(node).for_each(narrow);
         }
-        changed
+        let joined = self.burials > 0;
+        self.burials += u32::from(changed);
+        Reduced { changed, joined }
+    }
+
+    /// Says that what rests on killed or reduced nodes is gone.
+    pub(crate) fn end_burial(&mut self) {
+        self.burials -= 1;
     }
 
     /// What the node above one allows.
     pub(crate) fn rights_above(&self, branch: &Branch<P>) -> Rights {
         self.node(branch.parent)
             .map_or(Rights::all(), |parent| parent.rights())
-    }
-
-    /// Who has the first capability, if it is with a domain.
-    pub(crate) fn first_holder(&self) -> Option<u64> {
-        self.root.as_ref().and_then(|root| root.held_by())
     }
 
     /// Whether a node other than this, and not below it if those are `spared`, gives access to the
@@ -485,11 +507,7 @@ impl<P: Platform> Lineage<P> {
 #[inline(always)]
 fn nodes_handed_down(asked: u32, left: u32) -> Result<u32, Error> {
     match asked {
-        0 => {
-            // About the square root.
-            let bits = u32::BITS - left.leading_zeros();
-            Ok(left.min(DEFAULT_NODES).min((1 << (bits / 2)) - u32::from(left == 0)))
-        }
+        0 => Ok(DEFAULT_NODES.min(left / 2)),
         asked if asked <= left => Ok(asked),
         _ => Err(Error::Limit),
     }

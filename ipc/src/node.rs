@@ -93,8 +93,7 @@ impl<P: Platform> Deref for Node<P> {
 
 impl<P: Platform> Node<P> {
     /// Bytes that it takes at most, with its limits and the counts in front of both.
-    pub(crate) const RECORD: usize =
-        size_of::<Permit<Branch<P>>>() + 16 + size_of::<Limits>() + 16;
+    pub(crate) const RECORD: usize = size_of::<Permit<Branch<P>>>() + 16 + size_of::<Limits>() + 16;
 
     /// A live node that nothing is below, at a place of its tree.
     pub(crate) fn new(
@@ -190,7 +189,8 @@ impl<P: Platform> Node<P> {
     /// [`restrict`](mm::Memory::restrict).
     pub(crate) fn set_rights(&self, rights: Rights) {
         let kind = self.authority.load(Ordering::Relaxed) >> KIND_SHIFT << KIND_SHIFT;
-        self.authority.store(kind | rights.bits(), Ordering::Relaxed);
+        self.authority
+            .store(kind | rights.bits(), Ordering::Relaxed);
         self.0.set_access(mappable(self.object.kind(), rights));
     }
 
@@ -291,12 +291,6 @@ impl<P: Platform> Branch<P> {
         self.standing.holder()
     }
 
-    /// The domain that has it, if one does.
-    pub(crate) fn held_by(&self) -> Option<u64> {
-        let holder = self.holder();
-        (self.is_live() && holder != NOBODY && holder != PENDING).then_some(holder)
-    }
-
     #[inline(always)]
     pub(crate) fn set_holder(&self, holder: u64) {
         self.standing.set_holder(holder);
@@ -309,16 +303,10 @@ impl<P: Platform> Branch<P> {
 
     /// Whether `domain` may use it so, now and later, without looking any further.
     #[inline(always)]
-    pub(crate) fn is_plainly(
-        &self,
-        domain: u64,
-        kind: Option<ObjectKind>,
-        rights: Rights,
-    ) -> bool {
+    pub(crate) fn is_plainly(&self, domain: u64, kind: Option<ObjectKind>, rights: Rights) -> bool {
         let wanted = authority(kind, rights);
         let asked = authority_mask(kind) | rights.bits();
-        self.standing.is_plainly(domain)
-            && self.authority.load(Ordering::Relaxed) & asked == wanted
+        self.standing.is_plainly(domain) && self.authority.load(Ordering::Relaxed) & asked == wanted
     }
 
     /// Notes that a call uses a one-shot capability. `Busy`: another does.

@@ -143,8 +143,11 @@ impl<P: Platform> Ipc<P> {
     /// child. Takes it out of its tree if so, and the object along with its last node.
     pub(crate) fn release(&self, branch: &Branch<P>) {
         let object = branch.object();
-        let empty = object.lineage.lock().release(branch);
-        if empty {
+        let released = object.lineage.lock().release(branch);
+        if released.timed || branch.timed != 0 {
+            self.unlist_dead();
+        }
+        if released.emptied {
             self.destroy_object(object);
         }
     }
@@ -160,6 +163,11 @@ impl<P: Platform> Ipc<P> {
     /// Returns what an object without capabilities holds.
     pub(crate) fn destroy_object(&self, object: &Object<P>) {
         self.destroy_payload(&object.payload);
+        self.forget_object();
+    }
+
+    /// Counts an object no more whose payload is returned otherwise.
+    pub(crate) fn forget_object(&self) {
         self.objects.fetch_sub(1, Ordering::Relaxed);
     }
 

@@ -6,7 +6,6 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::limits::MAX_HANDLES;
 use abi::{Error, Handle, ObjectKind};
@@ -21,13 +20,15 @@ const BLOCKS: usize = MAX_HANDLES / BLOCK;
 // The index of a handle finds its place by masks alone.
 const _: () = assert!(BLOCKS.is_power_of_two() && BLOCK.is_power_of_two());
 
-/// No place.
-pub(crate) const NONE: u32 = u32::MAX;
+/// No place: no index is as great.
+pub(crate) const NONE: u32 = 0xff_ffff;
+const _: () = assert!(MAX_HANDLES <= NONE as usize);
 
 /// What is at a place.
 pub(crate) struct Tenant<T> {
-    /// The handle that names it, or 0.
-    name: u64,
+    /// The handle that names it. Of an empty place: the generation of the next one, and the next empty
+    /// place as the index.
+    name: Handle,
     value: Option<T>,
 }
 
@@ -36,79 +37,67 @@ impl<T> Tenant<T> {
     #[inline(always)]
     pub(crate) fn named(&self, handle: Handle) -> Result<&T, Error> {
         match &self.value {
-            Some(value) if self.name == handle.bits() => Ok(value),
+            Some(value) if self.name == handle => Ok(value),
             _ => Err(Error::BadHandle),
         }
     }
 }
 
-/// A place of a table.
-pub(crate) struct Place<T> {
-    tenant: Lock<Tenant<T>>,
-    /// Of the tenant that it has, or of the next. This and what follows changes under the table's
-    /// lock.
-    generation: AtomicU32,
-    /// The next empty place, while this is one.
-    next_free: AtomicU32,
+/// The name of an empty place.
+#[inline(always)]
+fn empty(generation: u32, next_free: u32) -> Handle {
+    Handle::from_bits(u64::from(generation) << 24 | u64::from(next_free))
 }
+
+/// A place of a table.
+pub(crate) struct Place<T>(Lock<Tenant<T>>);
 
 impl<T> Place<T> {
     /// The lock of its tenant.
     #[inline(always)]
     pub(crate) fn tenant(&self) -> &Lock<Tenant<T>> {
-        &self.tenant
+        &self.0
     }
 
-    /// Lets a tenant in, under the table's lock, and returns its handle.
+    /// Lets a tenant in, under the table's lock, and returns its handle and the next empty place.
     #[inline(always)]
-    pub(crate) fn move_in(&self, index: u32, kind: ObjectKind, value: T) -> Handle {
-        let generation = self.generation.load(Ordering::Relaxed);
-        let handle = Handle::new(index, generation, kind);
-        let mut tenant = self.tenant.lock();
-        tenant.name = handle.bits();
+    pub(crate) fn move_in(&self, index: u32, kind: ObjectKind, value: T) -> (Handle, u32) {
+        let mut tenant = self.0.lock();
+        let (generation, next_free) = (tenant.name.generation(), tenant.name.index());
+        tenant.name = Handle::new(index, generation, kind);
         tenant.value = Some(value);
-        handle
+        (tenant.name, next_free)
     }
 
     /// Takes out what a handle names if `wanted`, under the table's lock. The handle is never valid
-    /// again.
+    /// again. True when the place can be used again: then `next_free` comes after it.
     #[inline(always)]
     pub(crate) fn move_out(
         &self,
         handle: Handle,
+        next_free: u32,
         wanted: impl FnOnce(&T) -> Result<(), Error>,
-    ) -> Result<T, Error> {
-        let mut tenant = self.tenant.lock();
+    ) -> Result<(T, bool), Error> {
+        let mut tenant = self.0.lock();
         wanted(tenant.named(handle)?)?;
-        tenant.name = 0;
-        tenant.value.take().ok_or(Error::BadHandle)
+        let value = tenant.value.take().ok_or(Error::BadHandle)?;
+        let next = next_generation(handle.generation());
+        tenant.name = next.map_or(Handle::NONE, |next| empty(next, next_free));
+        Ok((value, next.is_some()))
     }
 
-    /// Takes out whatever is here, under the table's lock.
+    /// Takes out whatever is here, under the table's lock; for good.
     pub(crate) fn clear(&self) -> Option<T> {
-        let mut tenant = self.tenant.lock();
-        tenant.name = 0;
-        tenant.value.take()
+        let mut tenant = self.0.lock();
+        let value = tenant.value.take()?;
+        tenant.name = Handle::NONE;
+        Some(value)
     }
 
-    /// Moves on to the next generation; false when the place is used up and has to be retired.
-    #[inline(always)]
-    pub(crate) fn next_generation(&self) -> bool {
-        let next = next_generation(self.generation.load(Ordering::Relaxed));
-        if let Some(next) = next {
-            self.generation.store(next, Ordering::Relaxed);
-        }
-        next.is_some()
-    }
-
-    #[inline(always)]
-    pub(crate) fn next_free(&self) -> u32 {
-        self.next_free.load(Ordering::Relaxed)
-    }
-
-    #[inline(always)]
-    pub(crate) fn set_next_free(&self, next: u32) {
-        self.next_free.store(next, Ordering::Relaxed);
+    /// Says which empty place comes after this one.
+    pub(crate) fn set_next_free(&self, next_free: u32) {
+        let mut tenant = self.0.lock();
+        tenant.name = empty(tenant.name.generation(), next_free);
     }
 }
 
@@ -153,17 +142,13 @@ impl<T> Places<T> {
             block
                 .try_reserve_exact(BLOCK)
                 .map_err(|_| Error::NoMemory)?;
-            block.extend((first + 1..).take(BLOCK).map(|next| Place {
-                tenant: Lock::new(
-                    Rank::Places,
-                    Tenant {
-                        name: 0,
-                        value: None,
-                    },
-                ),
-                // So that no handle is 0.
-                generation: AtomicU32::new(1),
-                next_free: AtomicU32::new(next),
+            block.extend((first + 1..).take(BLOCK).map(|next_free| {
+                let tenant = Tenant {
+                    // So that no handle is 0.
+                    name: empty(1, next_free),
+                    value: None,
+                };
+                Place(Lock::new(Rank::Places, tenant))
             }));
             let block = block.into_boxed_slice().try_into();
             block.map_err(|_| Error::NoMemory)

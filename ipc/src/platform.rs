@@ -17,10 +17,21 @@ pub enum Parked {
     Ending,
 }
 
+/// What a look-up of a limited capability has to know of the moment, wherever it is made.
+pub trait Moment: Clone + Send + Sync + 'static {
+    /// The monotonic clock in ns.
+    fn now_ns(&self) -> u64;
+
+    /// A number of the current task, which no other task has while it exists.
+    fn task(&self) -> u64;
+}
+
 /// Tasks, and references to processes.
 pub trait Platform: Machine + Sized {
     /// Something that can wait: a reference to it, which keeps it in place.
     type Task: Clone + Send + Sync + 'static;
+    /// The clock, and which task this is.
+    type Moment: Moment;
     /// A reference to a process of the embedder, as a capability holds it.
     type Process: Clone + Debug + Send + Sync + 'static;
 
@@ -44,6 +55,13 @@ pub trait Platform: Machine + Sized {
 
     /// The monotonic clock in ns.
     fn now_ns(&self) -> u64;
+
+    /// The clock, and which task this is, for whoever has nothing else of the platform.
+    fn moment(&self) -> Self::Moment;
+
+    /// Has [`Ipc::lapse`](crate::Ipc::lapse) called at a time, which is earlier than any that it was to be
+    /// called at. Until then what ended in time can be mapped still, but not looked up.
+    fn lapse_at(&self, _deadline_ns: u64) {}
 
     /// What a task waits with. It is always the same.
     fn wait_cell(task: &Self::Task) -> &WaitCell<Self>;

@@ -221,7 +221,7 @@ impl<P: Platform> Ipc<P> {
                 offset: 0,
                 len: 0,
                 access,
-                },
+            },
         )
     }
 
@@ -273,11 +273,13 @@ impl<P: Platform> Ipc<P> {
 
     /// Tells the peer that an end is gone, and returns the ring's memory with the second.
     pub(crate) fn close_end(&self, ring: &Ring<P>, end: End) {
-        self.platform().store_u32(
-            ring.control[0],
-            Header::state_offset(end),
-            EndState::Closed as u32,
-        );
+        self.end_ring(ring, end, EndState::Closed);
+    }
+
+    /// The same of an end that was closed or revoked, as its `state` tells the peer.
+    pub(crate) fn end_ring(&self, ring: &Ring<P>, end: End, state: EndState) {
+        self.platform()
+            .store_u32(ring.control[0], Header::state_offset(end), state as u32);
         ring.side(end).closed.store(true, Ordering::Release);
         self.wake_end(ring, end.peer());
         if ring.open.fetch_sub(1, Ordering::AcqRel) == 1 {

@@ -41,6 +41,8 @@ struct State {
     free: u32,
     free_len: usize,
     live: usize,
+    /// Insertions that there is to be room for.
+    promised: usize,
     blocks: usize,
     /// Where to look for the next capability of a process that ends.
     next: u32,
@@ -50,13 +52,12 @@ struct State {
 
 impl<P: Platform> Table<P> {
     /// An empty table. `payer` pays for what it grows by.
-    pub(crate) fn new(payer: &Arc<Account>) -> Result<Table<P>, Error> {
+    pub(crate) fn new(payer: &Arc<Account>) -> Table<P> {
         const {
             assert!(Places::<Node<P>>::BLOCK_BYTES as u64 <= cost::HANDLES);
-            assert!((size_of::<Table<P>>() + 512) as u64 + cost::HANDLES <= cost::SPACE - 512);
+            assert!((size_of::<Table<P>>() + 256) as u64 + cost::HANDLES <= cost::SPACE - 512);
         }
-        let charge = payer.charge_record(0)?;
-        Ok(Table {
+        Table {
             places: Places::new(),
             state: Lock::new(
                 Rank::Capabilities,
@@ -65,11 +66,12 @@ impl<P: Platform> Table<P> {
                     free_len: 0,
                     live: 0,
                     blocks: 0,
+                    promised: 0,
                     next: 0,
-                    charge,
+                    charge: payer.charge_nothing(),
                 },
             ),
-        })
+        }
     }
 
     /// Locks it, so that nothing moves in or out.
@@ -119,11 +121,37 @@ impl<P: Platform> Locked<'_, P> {
     /// Whether the next insertion takes a place that is there.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.state.free_len > 0 && self.state.live < MAX_HANDLES
+        let state = &*self.state;
+        state.free_len > state.promised && state.live + state.promised < MAX_HANDLES
+    }
+
+    /// Keeps room for `count` insertions by [`insert_promised`](Locked::insert_promised), also while the
+    /// table is not locked.
+    #[allow(dead_code)]
+    pub(crate) fn promise(&mut self, count: usize) -> Result<(), Error> {
+        if count != 1 || !self.has_room() {
+            self.prepare(count)?;
+        }
+        self.state.promised += count;
+        Ok(())
+    }
+
+    /// Gives that room up.
+    #[allow(dead_code)]
+    pub(crate) fn break_promise(&mut self, count: usize) {
+        self.state.promised -= count;
+    }
+
+    /// Puts a capability into room that was kept for it.
+    #[allow(dead_code)]
+    pub(crate) fn insert_promised(&mut self, node: Node<P>) -> Handle {
+        self.state.promised -= 1;
+        self.insert(node)
     }
 
     /// Makes sure that the next `count` insertions can't fail while the table stays locked.
     pub(crate) fn prepare(&mut self, count: usize) -> Result<(), Error> {
+        let count = self.state.promised + count;
         if self.state.live + count > MAX_HANDLES {
             return Err(Error::Limit);
         }
@@ -165,11 +193,12 @@ impl<P: Platform> Locked<'_, P> {
             debug_assert!(false, "an insertion that was not prepared");
             return Handle::NONE;
         };
-        self.state.free = place.next_free();
+        let kind = node.object().kind();
+        let (handle, next_free) = place.move_in(index, kind, node);
+        self.state.free = next_free;
         self.state.free_len -= 1;
         self.state.live += 1;
-        let kind = node.object().kind();
-        place.move_in(index, kind, node)
+        handle
     }
 
     /// Takes a capability out; its handle is never valid again.
@@ -186,10 +215,9 @@ impl<P: Platform> Locked<'_, P> {
     ) -> Result<Node<P>, Error> {
         let index = handle.index();
         let place = self.places.at(index).ok_or(Error::BadHandle)?;
-        let node = place.move_out(handle, wanted)?;
+        let (node, usable) = place.move_out(handle, self.state.free, wanted)?;
         self.state.live -= 1;
-        if place.next_generation() {
-            place.set_next_free(self.state.free);
+        if usable {
             self.state.free = index;
             self.state.free_len += 1;
         }

@@ -9,11 +9,11 @@ use alloc::vec::Vec;
 
 use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 
-use mm::lock::Guard;
 use mm::{Account, Region};
 
+use crate::lineage::{Child, Extent};
 use crate::node::{NodeState, PENDING};
-use crate::table::Table;
+use crate::table::Locked;
 use crate::{Domain, Ipc, Node, Payload, Platform};
 
 /// A capability on its way to another domain. It is delivered or withdrawn, never just dropped.
@@ -53,6 +53,16 @@ impl<P: Platform> Offer<P> {
             Source::Shared => Mode::Share,
             Source::Moved { .. } => Mode::Move,
             Source::Copied => Mode::CopyOnWrite,
+        }
+    }
+
+    /// Another for the same, which no mechanism makes.
+    #[cfg(sabotage)]
+    pub(crate) fn again(&self) -> Offer<P> {
+        Offer {
+            node: self.node.clone(),
+            sender: self.sender.clone(),
+            source: Source::Shared,
         }
     }
 
@@ -100,19 +110,21 @@ impl<P: Platform> Ipc<P> {
             let (snapshot, all) = self.snapshot_of(sender, handle, needed, 0, 0, overcommit)?;
             let payload = Payload::Region(snapshot);
             let node = self.create_object(sender.account(), payload, all & rights, PENDING)?;
-            if let Ok(source) = sender.look_up(handle, None, Rights::empty()) {
+            if let Ok(source) = sender.examine(handle, Rights::empty()) {
                 source.node.object().count_transfer(Mode::CopyOnWrite);
             }
             return Ok(offer(node, Source::Copied));
         }
-        let node = sender.look_up(handle, None, needed)?.node;
         if mode == Mode::Share {
+            let node = sender.look_up(handle, None, needed)?.node;
             let mut lineage = node.object().lineage.lock();
-            node.check_held(sender.koid())?;
-            let derived = lineage.derive(&node, rights, PENDING, sender.account())?;
+            node.check_allowed(sender.koid(), needed)?;
+            let child = Child::like(&node, rights, PENDING);
+            let derived = lineage.derive(&node, child, sender.account())?;
             return Ok(offer(derived, Source::Shared));
         }
-        let rights = self.begin_move(sender, &node, rights, flags)?;
+        let node = sender.examine(handle, needed)?.node;
+        let rights = self.begin_move(sender, &node, needed, rights, flags)?;
         Ok(offer(node, Source::Moved { handle, rights }))
     }
 
@@ -122,13 +134,17 @@ impl<P: Platform> Ipc<P> {
         &self,
         sender: &Domain<P>,
         node: &Node<P>,
+        needed: Rights,
         rights: Rights,
         flags: GrantFlags,
     ) -> Result<Rights, Error> {
         let revokes = flags.contains(GrantFlags::REVOKE_OTHERS);
         let object = node.object();
         let mut lineage = object.lineage.lock();
-        node.check_held(sender.koid())?;
+        node.check_allowed(sender.koid(), needed)?;
+        if node.is_claimed() {
+            return Err(Error::Busy);
+        }
         let exclusive = object.kind() == ObjectKind::Region;
         if exclusive && lineage.others_have_access(node, revokes) {
             return Err(Error::Shared);
@@ -147,11 +163,9 @@ impl<P: Platform> Ipc<P> {
         }
         node.set_rights(after);
         if revokes {
-            lineage.kill_descendants(node);
-        }
-        drop(lineage);
-        if revokes {
-            self.drop_dead_grants();
+            let killed = lineage.kill(node, Extent::Below);
+            drop(lineage);
+            self.bury(object, killed);
         }
         Ok(before)
     }
@@ -207,7 +221,7 @@ impl<P: Platform> Ipc<P> {
         offer: Offer<P>,
         bill: Bill,
         receiver: &Domain<P>,
-        mut table: Guard<'_, Table<P>>,
+        mut table: Locked<'_, P>,
     ) -> Result<Handle, Error> {
         let to_itself = offer.sender.koid() == receiver.koid();
         if let Source::Moved { handle, .. } = offer.source
@@ -281,9 +295,11 @@ impl<P: Platform> Ipc<P> {
                 let table = offer.sender.table.lock();
                 let kept = table.holds(handle, &offer.node);
                 if kept {
-                    let _lineage = offer.node.object().lineage.lock();
+                    let lineage = offer.node.object().lineage.lock();
                     if offer.node.state() == NodeState::InTransit {
-                        offer.node.set_rights(rights);
+                        // Those above may have been reduced meanwhile.
+                        let above = lineage.rights_above(&offer.node);
+                        offer.node.set_rights(rights & above);
                         offer.node.set_state(NodeState::Live);
                     }
                 }

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use abi::Error;
 use arch::apic::{Ipi, send_ipi};
 use arch::{clock, cpu, phys, tlb};
-use ipc::{Events, Ipc, Level, Parked, Platform, WaitCell};
+use ipc::{Events, Ipc, Level, Moment, Parked, Platform, WaitCell};
 use mm::{
     Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FramePool, Frames, Mmu,
 };
@@ -181,7 +181,22 @@ impl Cpus for Kernel {
     }
 }
 
+/// The clock and the current thread, which any code of the kernel can ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Here;
+
+impl Moment for Here {
+    fn now_ns(&self) -> u64 {
+        clock::now_ns()
+    }
+
+    fn task(&self) -> u64 {
+        cpu::kernel_word() as u64
+    }
+}
+
 impl Platform for Kernel {
+    type Moment = Here;
     type Task = Arc<Thread>;
     type Process = Arc<Process>;
 
@@ -199,6 +214,11 @@ impl Platform for Kernel {
 
     fn now_ns(&self) -> u64 {
         clock::now_ns()
+    }
+
+    #[inline]
+    fn moment(&self) -> Here {
+        Here
     }
 
     #[inline(always)]

@@ -284,6 +284,9 @@ impl<M: Machine> Memory<M> {
         if !mapping.region.has_uniform_access() {
             return Err(Error::Unsupported);
         }
+        if !mapping.permit.access().contains(access) {
+            return Err(Error::Denied);
+        }
         mapping.region.check_access(access)?;
         let mut state = mapping.region.lock();
         if !mapping.is_attached() {

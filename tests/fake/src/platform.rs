@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use abi::FOREVER;
-use ipc::{Events, Ipc, Level, Parked, Platform, WaitCell};
+use ipc::{Events, Ipc, Level, Moment, Parked, Platform, WaitCell};
 
 use crate::machine::lock;
 use crate::{Config, FakeMachine};
@@ -115,7 +115,22 @@ impl FakeProcess {
     }
 }
 
+/// The clock of a machine, and which host thread this is.
+#[derive(Clone, Debug)]
+pub struct FakeMoment(Arc<AtomicU64>);
+
+impl Moment for FakeMoment {
+    fn now_ns(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn task(&self) -> u64 {
+        Arc::as_ptr(&FakeTask::current().0) as u64
+    }
+}
+
 impl Platform for FakeMachine {
+    type Moment = FakeMoment;
     type Task = FakeTask;
     type Process = FakeProcess;
 
@@ -155,6 +170,10 @@ impl Platform for FakeMachine {
 
     fn now_ns(&self) -> u64 {
         self.now_ns.load(Ordering::Relaxed)
+    }
+
+    fn moment(&self) -> FakeMoment {
+        FakeMoment(self.now_ns.clone())
     }
 
     fn wait_cell(task: &FakeTask) -> &WaitCell<FakeMachine> {
