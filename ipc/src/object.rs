@@ -36,6 +36,8 @@ pub enum Payload<P: Platform> {
     Process(P::Process),
     /// Physical addresses that devices answer.
     Resource(Resource),
+    /// A thread.
+    Thread(P::Task),
 }
 
 /// Something that capabilities refer to, and the lineage of those capabilities. It lives until the
@@ -66,6 +68,7 @@ impl<P: Platform> Object<P> {
             Payload::RingEnd(..) => ObjectKind::RingEnd,
             Payload::Process(_) => ObjectKind::Process,
             Payload::Resource(_) => ObjectKind::Resource,
+            Payload::Thread(_) => ObjectKind::Thread,
         }
     }
 
@@ -74,7 +77,7 @@ impl<P: Platform> Object<P> {
         match &self.payload {
             Payload::Region(region) | Payload::Image(region, _) => Some(region),
             Payload::RingEnd(ring, _) => Some(ring.region()),
-            Payload::Process(_) | Payload::Resource(_) => None,
+            Payload::Process(_) | Payload::Resource(_) | Payload::Thread(_) => None,
         }
     }
 }
@@ -100,6 +103,7 @@ impl<P: Platform> Ipc<P> {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
             Payload::RingEnd(..) | Payload::Resource(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
+            Payload::Thread(task) => self.platform().task_koid(task),
         };
         let object = Arc::new(Object {
             koid,
@@ -141,7 +145,8 @@ impl<P: Platform> Ipc<P> {
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
-            Payload::Process(_) | Payload::Resource(_) => {}
+            Payload::Process(process) => self.platform().abandoned(process),
+            Payload::Resource(_) | Payload::Thread(_) => {}
         }
     }
 }

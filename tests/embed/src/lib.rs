@@ -264,6 +264,14 @@ impl Platform for Machine {
         task.unpark();
     }
 
+    /// Needed once tasks are handed to programs as objects: a number that is never used twice. Threads
+    /// of the host show theirs as text alone.
+    fn task_koid(&self, task: &Thread) -> u64 {
+        let text = format!("{:?}", task.id());
+        let digits = text.bytes().filter(u8::is_ascii_digit);
+        digits.fold(0, |koid, digit| koid * 10 + u64::from(digit - b'0'))
+    }
+
     fn domain_of(&self, process: &u64) -> u64 {
         *process
     }

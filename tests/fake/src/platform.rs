@@ -94,6 +94,11 @@ impl Platform for FakeMachine {
         task.unpark();
     }
 
+    /// Where it is kept: no other task has that as long as this one exists.
+    fn task_koid(&self, task: &FakeTask) -> u64 {
+        Arc::as_ptr(&task.0) as u64
+    }
+
     fn domain_of(&self, process: &FakeProcess) -> u64 {
         process.domain
     }
