@@ -13,7 +13,7 @@ use abi::{
     Error, Handle, ProcessInfo, ProcessState, ProcessStatus, Resources, Rights, StartInfo, cost,
 };
 use arch::stack;
-use ipc::{Domain, ImageInfo, Parked};
+use ipc::{Domain, Events, ImageInfo, Level, Parked, alarms};
 use mm::lock::{Lock, Rank};
 use mm::{Account, Charge, MapRequest, Permit, Region};
 use spin::Once;
@@ -51,6 +51,8 @@ pub struct Process {
     /// From its end on.
     status: Once<ProcessStatus>,
     waiters: Lock<Vec<Arc<Thread>>>,
+    /// Who waits for its end, or for its faults.
+    events: Events<Kernel>,
     _place: Place,
     /// Of its record, its thread and its kernel stack.
     _charge: Charge,
@@ -58,8 +60,10 @@ pub struct Process {
 
 const _: () = {
     let records = size_of::<Process>() + size_of::<Thread>() + MAX_NAME as usize;
+    let records = records + alarms::Place::<Arc<Thread>>::BYTES;
     assert!(records as u64 + stack::STACK_SIZE + 1024 <= cost::PROCESS);
-    assert!(size_of::<Thread>() as u64 + stack::STACK_SIZE + 1024 <= cost::THREAD);
+    let thread = size_of::<Thread>() + alarms::Place::<Arc<Thread>>::BYTES;
+    assert!(thread as u64 + stack::STACK_SIZE + 1024 <= cost::THREAD);
 };
 
 /// One of the processes that may exist.
@@ -130,6 +134,7 @@ impl Process {
             threads: Lock::new(Rank::Processes, Threads::default()),
             status: Once::new(),
             waiters: Lock::new(Rank::Queue, Vec::new()),
+            events: Events::new(),
             _place: place,
             _charge: charge,
         });
@@ -156,6 +161,19 @@ impl Process {
         &self.domain
     }
 
+    /// Who waits for its events.
+    pub fn events(&self) -> &Events<Kernel> {
+        &self.events
+    }
+
+    /// Which events hold for it.
+    pub fn level(&self) -> Level {
+        match self.status.is_completed() {
+            true => Level::of(abi::Events::ENDED),
+            false => Level::NONE,
+        }
+    }
+
     /// Its name, for people.
     pub fn name(&self) -> &str {
         &self.name
@@ -169,6 +187,12 @@ impl Process {
     /// How it has ended, if it has.
     pub fn status(&self) -> Option<&ProcessStatus> {
         self.status.get()
+    }
+
+    /// Faults that it took.
+    pub fn faults(&self) -> u64 {
+        let [_, faults] = self.threads.lock().counts();
+        faults
     }
 
     /// Facts about it.

@@ -32,11 +32,10 @@ pub use table::{current, with_current};
 /// Where threads compete that have to end.
 const TOP: u8 = MAX_PRIORITY as u8;
 
-/// What is ready on a CPU, and what sleeps there until a time. Both have room for every thread that
-/// can exist, so that waking never allocates.
+/// What is ready on a CPU. There is room for every thread that can exist, so that waking never
+/// allocates.
 struct Queue {
     ready: Levels,
-    sleepers: slice::Sleepers,
     /// When the timer goes off; `u64::MAX` while it is not armed.
     armed_ns: u64,
     /// When the slice of the thread that runs ends; `u64::MAX` while nobody waits for that.
@@ -60,7 +59,6 @@ static CPUS: [Cpu; MAX_CPUS] = [const {
     Cpu {
         queue: IrqLock::new(Queue {
             ready: Levels::new(),
-            sleepers: slice::Sleepers::new(),
             armed_ns: u64::MAX,
             slice_end_ns: u64::MAX,
             random: None,
@@ -91,9 +89,7 @@ pub fn seed(seed: u64) {
 /// Makes room for the threads of every CPU, before the first one starts.
 pub fn prepare() {
     for cpu in &CPUS[..cpu::count()] {
-        let mut queue = cpu.queue.lock();
-        queue.ready.make_room(MAX_THREADS);
-        queue.sleepers.make_room(MAX_THREADS);
+        cpu.queue.lock().ready.make_room(MAX_THREADS);
     }
 }
 
@@ -212,9 +208,9 @@ fn sleep(thread: &Thread, deadline_ns: u64, switch: impl FnOnce()) {
     if deadline_ns == abi::FOREVER {
         return switch();
     }
-    slice::arm_sleep(thread, deadline_ns);
+    let alarm = slice::arm_alarm(thread, deadline_ns);
     switch();
-    slice::cancel_sleep(thread);
+    slice::cancel_alarm(thread, alarm);
 }
 
 /// Why a thread goes on that slept, or wanted to. Uses up the token and the time-out.

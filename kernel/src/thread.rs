@@ -11,9 +11,12 @@ use abi::limits::MAX_THREADS;
 use abi::{Error, ProcessState, ThreadInfo};
 use arch::context::Context;
 use arch::stack::KernelStack;
+use ipc::alarms;
+use ipc::{Events, Level, WaitCell};
 use mm::{AddressSpace, Charge};
 
-use crate::machine::ipc;
+use crate::irq_lock::IrqLock;
+use crate::machine::{Kernel, ipc};
 use crate::memory;
 use crate::process::Process;
 
@@ -66,6 +69,12 @@ pub struct Thread {
     pub(crate) space: AtomicPtr<AddressSpace>,
     /// The base of its FS segment. By its own CPU.
     pub(crate) tls: AtomicU64,
+    /// What it waits with.
+    pub wait: WaitCell<Kernel>,
+    /// For its alarm, while that is not armed.
+    pub(crate) alarm: IrqLock<Option<alarms::Place<Arc<Thread>>>>,
+    /// Who waits for its end.
+    pub events: Events<Kernel>,
     /// The CPU that it lives on.
     cpu: usize,
     /// Missing for the idle thread.
@@ -111,6 +120,9 @@ impl Thread {
             slice_left_ns: AtomicU64::new(0),
             space: AtomicPtr::new(space),
             tls: AtomicU64::new(wanted.tls),
+            wait: WaitCell::new(),
+            alarm: IrqLock::new(Some(alarms::Place::new())),
+            events: Events::new(),
             cpu: wanted.cpu,
             process: Some(process),
             syscalls: AtomicU64::new(0),
@@ -135,6 +147,9 @@ impl Thread {
             slice_left_ns: AtomicU64::new(0),
             space: AtomicPtr::default(),
             tls: AtomicU64::new(0),
+            wait: WaitCell::new(),
+            alarm: IrqLock::new(None),
+            events: Events::new(),
             cpu,
             process: None,
             syscalls: AtomicU64::new(0),
@@ -200,9 +215,18 @@ impl Thread {
         self.priority.store(priority, Ordering::Relaxed);
     }
 
-    /// Says that it executes no more of its program.
+    /// Says that it executes nothing of its program any more, and tells who waits for that.
     pub fn set_ended(&self) {
-        self.ended.store(true, Ordering::Release);
+        self.ended.store(true, Ordering::SeqCst);
+        ipc().fire(&self.events, abi::Events::ENDED, 0);
+    }
+
+    /// Which events hold for it.
+    pub fn event_level(&self) -> Level {
+        match self.ended.load(Ordering::SeqCst) {
+            true => Level::of(abi::Events::ENDED),
+            false => Level::NONE,
+        }
     }
 
     /// Counts a system call. Only the thread itself does.

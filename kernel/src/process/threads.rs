@@ -5,9 +5,9 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
 
-use abi::{Error, Handle, ProcessState, ProcessStatus, Resources, Rights, cost};
+use abi::{Error, Events, Handle, ProcessState, ProcessStatus, Resources, Rights, cost};
 use ipc::Payload;
 
 use super::{Process, begin};
@@ -165,6 +165,9 @@ impl Process {
         self.status.call_once(|| *status);
         let waiters = core::mem::take(&mut *self.waiters.lock());
         waiters.iter().for_each(|waiter| sched::unpark(waiter));
+        // Its level is read without a lock.
+        fence(Ordering::SeqCst);
+        ipc().fire(&self.events, Events::ENDED, 0);
         crate::init::process_ended(self, status);
     }
 }

@@ -1,15 +1,15 @@
 //! Slices of time, and sleeps that end at a time: what a CPU's timer is for.
 
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use arch::hooks::Origin;
 use arch::{apic, clock, cpu};
 use fastrand::Rng;
+use ipc::alarms::Key;
 
 use super::{Cpu, Queue, enqueue, table, take_parked, this};
-use crate::stats;
 use crate::thread::{Thread, state};
+use crate::{stats, timers};
 
 /// How long a thread runs while others of its level are ready, in ns.
 const SLICE_NS: u64 = 2_000_000;
@@ -17,47 +17,24 @@ const SLICE_NS: u64 = 2_000_000;
 /// What a seeded schedule arms the timer with, in counts of the APIC timer.
 const SEEDED_COUNTS: core::ops::Range<u32> = 200..3200;
 
-/// Who sleeps until a time, by slot.
-pub struct Sleepers(Vec<(u64, u16)>);
-
-impl Sleepers {
-    pub const fn new() -> Sleepers {
-        Sleepers(Vec::new())
-    }
-
-    pub fn make_room(&mut self, count: usize) {
-        self.0.reserve_exact(count);
-    }
-
-    fn earliest(&self) -> u64 {
-        let times = self.0.iter().map(|sleeper| sleeper.0);
-        times.min().unwrap_or(u64::MAX)
-    }
-
-    fn take_due(&mut self, now: u64) -> Option<u16> {
-        let due = self.0.iter().position(|sleeper| sleeper.0 <= now)?;
-        Some(self.0.swap_remove(due).1)
-    }
-}
-
 /// Has the current thread, which is parked, woken at a time. With interrupts off.
-pub fn arm_sleep(thread: &Thread, deadline_ns: u64) {
-    let Some(slot) = thread.slot() else { return };
+pub fn arm_alarm(thread: &Thread, deadline_ns: u64) -> Key {
+    let place = thread.alarm.lock().take();
+    let place = place.expect("a thread sleeps once at a time");
+    let key = timers::arm(&table::current(), place, deadline_ns);
     let mut queue = this().queue.lock();
-    queue.sleepers.0.push((deadline_ns, slot));
     if deadline_ns < queue.armed_ns {
         queue.armed_ns = deadline_ns;
         apic::arm_timer(deadline_ns);
     }
+    key
 }
 
 /// Takes that back, if the time has not come. With interrupts off.
-pub fn cancel_sleep(thread: &Thread) {
-    let mut queue = this().queue.lock();
-    queue
-        .sleepers
-        .0
-        .retain(|sleeper| Some(sleeper.1) != thread.slot());
+pub fn cancel_alarm(thread: &Thread, alarm: Key) {
+    if let Some(place) = timers::cancel(alarm) {
+        *thread.alarm.lock() = Some(place);
+    }
 }
 
 /// The hook of the timer.
@@ -65,15 +42,12 @@ pub fn on_timer(_: Origin) {
     stats::count_interrupt();
     let cpu = this();
     let now = clock::now_ns();
-    loop {
-        let Some(slot) = cpu.queue.lock().sleepers.take_due(now) else {
-            break;
-        };
-        let thread = table::at(slot);
-        if take_parked(thread, state::TIMED_OUT) {
-            enqueue(thread);
+    timers::expire(now, |thread, place| {
+        *thread.alarm.lock() = Some(place);
+        if take_parked(&thread, state::TIMED_OUT) {
+            enqueue(&thread);
         }
-    }
+    });
     let mut queue = cpu.queue.lock();
     queue.armed_ns = u64::MAX;
     let over = now >= queue.slice_end_ns || queue.random.is_some();
@@ -113,7 +87,7 @@ pub fn arm(cpu: &Cpu, queue: &mut Queue, now: u64) {
     } else {
         u64::MAX
     };
-    let next = slice_end.min(queue.sleepers.earliest());
+    let next = slice_end.min(timers::earliest_ns());
     if next < queue.armed_ns {
         queue.armed_ns = next;
         apic::arm_timer(next);
