@@ -86,17 +86,18 @@ pub fn seed(seed: u64) {
     SEEDED.store(true, Ordering::Relaxed);
 }
 
-/// Makes room for the threads of every CPU, before the first one starts.
+/// Makes what every CPU needs for its threads, before the first one starts.
 pub fn prepare() {
-    for cpu in &CPUS[..cpu::count()] {
+    for (index, cpu) in CPUS[..cpu::count()].iter().enumerate() {
         cpu.queue.lock().ready.make_room(MAX_THREADS);
+        table::set_idle(index, Thread::idle(index));
     }
 }
 
 /// Turns what runs on this CPU into its idle loop. With interrupts off.
 pub fn run_idle() -> ! {
     let cpu = this();
-    table::adopt_idle(Thread::idle(cpu::current()));
+    table::adopt_idle();
     loop {
         cpu::disable_interrupts();
         let nothing = cpu.queue.lock().ready.top().is_none();

@@ -40,21 +40,24 @@ pub fn at(slot: u16) -> &'static Thread {
     unsafe { &*thread }
 }
 
-/// The idle thread of a CPU whose idle loop has begun.
+/// The idle thread of a CPU.
 #[inline(always)]
 pub fn idle(cpu: usize) -> &'static Thread {
-    // SAFETY: `adopt_idle` put it there, for ever.
-    unsafe { &*IDLE[cpu].load(Ordering::Relaxed) }
+    // SAFETY: `set_idle` put it there before the CPUs were let run, for ever.
+    unsafe { &*IDLE[cpu].load(Ordering::Acquire) }
+}
+
+/// Sets the idle thread of a CPU, once.
+pub fn set_idle(cpu: usize, idle: Arc<Thread>) {
+    IDLE[cpu].store(Arc::into_raw(idle).cast_mut(), Ordering::Release);
 }
 
 /// Makes the idle thread of this CPU what runs here. With interrupts off.
-pub fn adopt_idle(idle: Arc<Thread>) {
-    let context = idle.context();
-    let kept = Arc::into_raw(idle).cast_mut();
-    IDLE[cpu::current()].store(kept, Ordering::Relaxed);
-    cpu::set_kernel_word(kept.cast());
-    // SAFETY: it is what runs here, and it was leaked above.
-    unsafe { context::set_current(context) };
+pub fn adopt_idle() {
+    let idle = idle(cpu::current());
+    cpu::set_kernel_word(ptr::from_ref(idle).cast_mut().cast());
+    // SAFETY: it is what runs here, and it stays for ever.
+    unsafe { context::set_current(idle.context()) };
 }
 
 /// The current thread leaves for good: the next one here drops it, since a CPU still runs on its
