@@ -34,6 +34,7 @@ struct Sleep {
 struct SleepState {
     unparked: bool,
     ending: bool,
+    asleep: bool,
 }
 
 impl FakeTask {
@@ -43,6 +44,17 @@ impl FakeTask {
             static CURRENT: RefCell<FakeTask> = RefCell::default();
         }
         CURRENT.with_borrow(FakeTask::clone)
+    }
+
+    /// Waits until it sleeps, or has slept.
+    pub fn until_asleep(&self) {
+        let mut state = lock(&self.0.state);
+        while !state.asleep {
+            let waited = self.0.changed.wait_timeout(state, PATIENCE);
+            let (changed, result) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+            assert!(!result.timed_out(), "a task does not sleep");
+            state = changed;
+        }
     }
 
     /// Tells it to end: it sleeps no more.
@@ -126,6 +138,9 @@ impl Platform for FakeMachine {
             }
             if deadline_ns != FOREVER {
                 return Parked::TimedOut;
+            }
+            if !std::mem::replace(&mut state.asleep, true) {
+                task.0.changed.notify_all();
             }
             let waited = task.0.changed.wait_timeout(state, PATIENCE);
             let (woken, result) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
