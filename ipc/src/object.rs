@@ -11,7 +11,7 @@ use ring_layout::End;
 use crate::lineage::Lineage;
 use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
-use crate::{Ipc, Node, Notification, Platform, Resource, Ring};
+use crate::{Ipc, Node, Notification, Platform, Port, Resource, Ring};
 
 use abi::ring as ring_layout;
 
@@ -39,6 +39,8 @@ pub enum Payload<P: Platform> {
     Resource(Resource),
     /// Bits that are signalled and waited for.
     Notification(Notification<P>),
+    /// Where a task waits for many objects.
+    Port(Arc<Port<P>>),
 }
 
 impl<P: Platform> Payload<P> {
@@ -46,6 +48,7 @@ impl<P: Platform> Payload<P> {
     pub fn traffic(&self) -> Traffic {
         match self {
             Payload::Notification(notification) => notification.traffic(),
+            Payload::Port(port) => port.traffic(),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
@@ -85,6 +88,7 @@ impl<P: Platform> Object<P> {
             Payload::Process(_) => ObjectKind::Process,
             Payload::Resource(_) => ObjectKind::Resource,
             Payload::Notification(_) => ObjectKind::Notification,
+            Payload::Port(_) => ObjectKind::Port,
         }
     }
 
@@ -99,7 +103,10 @@ impl<P: Platform> Object<P> {
         match &self.payload {
             Payload::Region(region) | Payload::Image(region, _) => Some(region),
             Payload::RingEnd(ring, _) => Some(ring.region()),
-            Payload::Process(_) | Payload::Resource(_) | Payload::Notification(_) => None,
+            Payload::Process(_)
+            | Payload::Resource(_)
+            | Payload::Notification(_)
+            | Payload::Port(_) => None,
         }
     }
 }
@@ -123,9 +130,10 @@ impl<P: Platform> Ipc<P> {
         };
         let koid = match &payload {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
-            Payload::RingEnd(..) | Payload::Resource(_) | Payload::Notification(_) => {
-                self.memory.next_koid()
-            }
+            Payload::RingEnd(..)
+            | Payload::Resource(_)
+            | Payload::Notification(_)
+            | Payload::Port(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
         };
         let object = Arc::new(Object {
@@ -169,6 +177,7 @@ impl<P: Platform> Ipc<P> {
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
+            Payload::Port(port) => self.close_port(port),
             Payload::Process(_) | Payload::Resource(_) | Payload::Notification(_) => {}
         }
     }
