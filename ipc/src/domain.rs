@@ -269,7 +269,8 @@ impl<P: Platform> Ipc<P> {
             | Payload::Image(..)
             | Payload::Resource(_)
             | Payload::Notification(_)
-            | Payload::Port(_) => Err(Error::WrongKind),
+            | Payload::Port(_)
+            | Payload::Thread(_) => Err(Error::WrongKind),
         }
     }
 }

@@ -208,11 +208,7 @@ impl<P: Platform> Ipc<P> {
         match payload {
             Payload::Notification(notification) => self.end_notification_waits(notification),
             Payload::Port(port) => self.end_port_waits(port),
-            Payload::Region(_)
-            | Payload::Image(..)
-            | Payload::RingEnd(..)
-            | Payload::Process(_)
-            | Payload::Resource(_) => {}
+            _ => {}
         }
         let Some(events) = payload.events() else {
             return;
@@ -281,12 +277,9 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn level_of(&self, payload: &Payload<P>) -> Level {
         match payload {
             Payload::Process(process) => self.platform().process_level(process),
+            Payload::Thread(task) => self.platform().task_level(task),
             Payload::Notification(notification) => Level::of(notification.level()),
-            Payload::Region(_)
-            | Payload::Image(..)
-            | Payload::RingEnd(..)
-            | Payload::Resource(_)
-            | Payload::Port(_) => Level::NONE,
+            _ => Level::NONE,
         }
     }
 }
@@ -296,12 +289,9 @@ impl<P: Platform> Payload<P> {
     pub(crate) fn events(&self) -> Option<&Events<P>> {
         match self {
             Payload::Process(process) => Some(P::process_events(process)),
+            Payload::Thread(task) => Some(P::task_events(task)),
             Payload::Notification(notification) => Some(notification.events()),
-            Payload::Region(_)
-            | Payload::Image(..)
-            | Payload::RingEnd(..)
-            | Payload::Resource(_)
-            | Payload::Port(_) => None,
+            _ => None,
         }
     }
 
@@ -309,12 +299,9 @@ impl<P: Platform> Payload<P> {
     pub(crate) fn possible_events(&self) -> abi::Events {
         match self {
             Payload::Process(_) => abi::Events::ENDED | abi::Events::FAULTED,
+            Payload::Thread(_) => abi::Events::ENDED,
             Payload::Notification(_) => abi::Events::SIGNALED,
-            Payload::Region(_)
-            | Payload::Image(..)
-            | Payload::RingEnd(..)
-            | Payload::Resource(_)
-            | Payload::Port(_) => abi::Events::empty(),
+            _ => abi::Events::empty(),
         }
     }
 }

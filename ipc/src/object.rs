@@ -37,6 +37,8 @@ pub enum Payload<P: Platform> {
     Process(P::Process),
     /// Physical addresses that devices answer.
     Resource(Resource),
+    /// A thread.
+    Thread(P::Task),
     /// Bits that are signalled and waited for.
     Notification(Notification<P>),
     /// Where a task waits for many objects.
@@ -53,7 +55,8 @@ impl<P: Platform> Payload<P> {
             | Payload::Image(..)
             | Payload::RingEnd(..)
             | Payload::Process(_)
-            | Payload::Resource(_) => Traffic::NONE,
+            | Payload::Resource(_)
+            | Payload::Thread(_) => Traffic::NONE,
         }
     }
 }
@@ -87,6 +90,7 @@ impl<P: Platform> Object<P> {
             Payload::RingEnd(..) => ObjectKind::RingEnd,
             Payload::Process(_) => ObjectKind::Process,
             Payload::Resource(_) => ObjectKind::Resource,
+            Payload::Thread(_) => ObjectKind::Thread,
             Payload::Notification(_) => ObjectKind::Notification,
             Payload::Port(_) => ObjectKind::Port,
         }
@@ -106,7 +110,8 @@ impl<P: Platform> Object<P> {
             Payload::Process(_)
             | Payload::Resource(_)
             | Payload::Notification(_)
-            | Payload::Port(_) => None,
+            | Payload::Port(_)
+            | Payload::Thread(_) => None,
         }
     }
 }
@@ -135,6 +140,7 @@ impl<P: Platform> Ipc<P> {
             | Payload::Notification(_)
             | Payload::Port(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
+            Payload::Thread(task) => self.platform().task_koid(task),
         };
         let object = Arc::new(Object {
             koid,
@@ -178,7 +184,8 @@ impl<P: Platform> Ipc<P> {
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
             Payload::Port(port) => self.close_port(port),
-            Payload::Process(_) | Payload::Resource(_) | Payload::Notification(_) => {}
+            Payload::Process(process) => self.platform().abandoned(process),
+            Payload::Resource(_) | Payload::Notification(_) | Payload::Thread(_) => {}
         }
     }
 }

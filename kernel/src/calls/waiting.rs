@@ -3,7 +3,8 @@
 use alloc::sync::Arc;
 
 use abi::limits::MAX_PACKETS;
-use abi::{BindFlags, Error, Events, Handle, PortPacket, UserPtr};
+use abi::{BindFlags, Error, Events, Handle, ObjectKind, PortPacket, Rights, UserPtr};
+use ipc::Payload;
 
 use crate::machine::ipc;
 use crate::process::Process;
@@ -35,8 +36,20 @@ pub fn object_wait(
     Ok(held.bits().into())
 }
 
-pub fn wait_cancel(_: &Arc<Process>, _: Handle) -> Result<(), Error> {
-    Err(Error::Unsupported)
+pub fn wait_cancel(process: &Arc<Process>, thread: Handle) -> Result<(), Error> {
+    let kind = Some(ObjectKind::Thread);
+    let capability = process.domain().look_up(thread, kind, Rights::MANAGE)?;
+    let Payload::Thread(thread) = capability.object().payload() else {
+        return Err(Error::WrongKind);
+    };
+    // Whoever has it from another process may learn when it ends, and not how it goes on.
+    if thread
+        .process()
+        .is_none_or(|own| !Arc::ptr_eq(own, process))
+    {
+        return Err(Error::Denied);
+    }
+    ipc().cancel_wait(thread)
 }
 
 pub fn port_create(process: &Arc<Process>) -> Result<Handle, Error> {
