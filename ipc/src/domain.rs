@@ -268,7 +268,8 @@ impl<P: Platform> Ipc<P> {
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::Resource(_)
-            | Payload::Notification(_) => Err(Error::WrongKind),
+            | Payload::Notification(_)
+            | Payload::Thread(_) => Err(Error::WrongKind),
         }
     }
 }

@@ -192,6 +192,7 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn level_of(&self, payload: &Payload<P>) -> Level {
         match payload {
             Payload::Process(process) => self.platform().process_level(process),
+            Payload::Thread(task) => self.platform().task_level(task),
             Payload::Notification(notification) => Level::of(notification.level()),
             Payload::Region(_)
             | Payload::Image(..)
@@ -206,6 +207,7 @@ impl<P: Platform> Payload<P> {
     pub(crate) fn events(&self) -> Option<&Events<P>> {
         match self {
             Payload::Process(process) => Some(P::process_events(process)),
+            Payload::Thread(task) => Some(P::task_events(task)),
             Payload::Notification(notification) => Some(notification.events()),
             Payload::Region(_)
             | Payload::Image(..)
@@ -218,6 +220,7 @@ impl<P: Platform> Payload<P> {
     fn possible_events(&self) -> abi::Events {
         match self {
             Payload::Process(_) => abi::Events::ENDED | abi::Events::FAULTED,
+            Payload::Thread(_) => abi::Events::ENDED,
             Payload::Notification(_) => abi::Events::SIGNALED,
             Payload::Region(_)
             | Payload::Image(..)

@@ -37,6 +37,8 @@ pub enum Payload<P: Platform> {
     Process(P::Process),
     /// Physical addresses that devices answer.
     Resource(Resource),
+    /// A thread.
+    Thread(P::Task),
     /// Bits that are signalled and waited for.
     Notification(Notification<P>),
 }
@@ -50,7 +52,8 @@ impl<P: Platform> Payload<P> {
             | Payload::Image(..)
             | Payload::RingEnd(..)
             | Payload::Process(_)
-            | Payload::Resource(_) => Traffic::NONE,
+            | Payload::Resource(_)
+            | Payload::Thread(_) => Traffic::NONE,
         }
     }
 }
@@ -84,6 +87,7 @@ impl<P: Platform> Object<P> {
             Payload::RingEnd(..) => ObjectKind::RingEnd,
             Payload::Process(_) => ObjectKind::Process,
             Payload::Resource(_) => ObjectKind::Resource,
+            Payload::Thread(_) => ObjectKind::Thread,
             Payload::Notification(_) => ObjectKind::Notification,
         }
     }
@@ -99,7 +103,10 @@ impl<P: Platform> Object<P> {
         match &self.payload {
             Payload::Region(region) | Payload::Image(region, _) => Some(region),
             Payload::RingEnd(ring, _) => Some(ring.region()),
-            Payload::Process(_) | Payload::Resource(_) | Payload::Notification(_) => None,
+            Payload::Process(_)
+            | Payload::Resource(_)
+            | Payload::Notification(_)
+            | Payload::Thread(_) => None,
         }
     }
 }
@@ -127,6 +134,7 @@ impl<P: Platform> Ipc<P> {
                 self.memory.next_koid()
             }
             Payload::Process(process) => self.platform().domain_of(process),
+            Payload::Thread(task) => self.platform().task_koid(task),
         };
         let object = Arc::new(Object {
             koid,
@@ -169,7 +177,8 @@ impl<P: Platform> Ipc<P> {
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
-            Payload::Process(_) | Payload::Resource(_) | Payload::Notification(_) => {}
+            Payload::Process(process) => self.platform().abandoned(process),
+            Payload::Resource(_) | Payload::Notification(_) | Payload::Thread(_) => {}
         }
     }
 }
