@@ -36,7 +36,10 @@ fn who_was_preempted_goes_on_before_the_others_of_its_level() {
     levels.push_back(5, 7);
     levels.push_front(6, 7);
     levels.push_back(7, 7);
-    assert_eq!([levels.pop(), levels.pop(), levels.pop()], [Some(6), Some(5), Some(7)]);
+    assert_eq!(
+        [levels.pop(), levels.pop(), levels.pop()],
+        [Some(6), Some(5), Some(7)]
+    );
 }
 
 #[test]
