@@ -119,7 +119,8 @@ pub(crate) static SYSCALL: AtomicPtr<()> = AtomicPtr::new(no_syscall as *mut ())
 /// The same of page faults.
 pub(crate) static PAGE_FAULT: AtomicPtr<()> = AtomicPtr::new(no_page_fault as *mut ());
 
-/// Installs the kernel's table, before interrupts are on and before there is a user program.
+/// Installs the kernel's table: first before interrupts are on and before there is a user program. Another may take its
+/// place at any time; each CPU calls it from its next entry on.
 pub fn install(hooks: &'static Hooks) {
     HOOKS.store((&raw const *hooks).cast_mut(), Ordering::Release);
     SYSCALL.store(hooks.syscall as *mut (), Ordering::Release);

@@ -51,6 +51,8 @@ mod stats;
 mod thread;
 #[cfg(target_os = "none")]
 mod user_memory;
+#[cfg(target_os = "none")]
+mod watch;
 
 /// The kernel is built for its own target; on the host there is nothing to run.
 #[cfg(not(target_os = "none"))]
