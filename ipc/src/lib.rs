@@ -18,9 +18,11 @@
 
 extern crate alloc;
 
+pub mod alarms;
 mod chunks;
 mod devices;
 mod domain;
+mod events;
 mod grants;
 mod lineage;
 mod node;
@@ -29,8 +31,10 @@ mod platform;
 mod regions;
 mod rings;
 mod statistics;
+mod sync;
 mod table;
 mod transfer;
+mod wait;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,6 +43,7 @@ use mm::lock::{Lock, Rank};
 
 pub use devices::Resource;
 pub use domain::Domain;
+pub use events::{Events, Level};
 pub use node::Node;
 pub use object::{ImageInfo, Object, Payload};
 pub use platform::{Parked, Platform};
@@ -46,6 +51,7 @@ pub use rings::Ring;
 pub use statistics::Traffic;
 pub use table::Capability;
 pub use transfer::Offer;
+pub use wait::{Outcome, Ticket, WAIT_WORDS, WaitCell, Waiters};
 
 /// The IPC of one machine.
 pub struct Ipc<P: Platform> {

@@ -50,6 +50,8 @@ mod stats;
 #[cfg(target_os = "none")]
 mod thread;
 #[cfg(target_os = "none")]
+mod timers;
+#[cfg(target_os = "none")]
 mod user_memory;
 #[cfg(target_os = "none")]
 mod watch;

@@ -1,0 +1,268 @@
+//! Every call of the one table, with capabilities that must not do.
+//!
+//! Nothing here lists calls: what a call works on follows from the names and types of its arguments,
+//! and a call from which it does not follow fails the case.
+
+use abi::{ArgumentInfo, HandleTransfer, Message, ObjectKind, SYSCALLS, SyscallInfo};
+use rt::{Error, GrantFlags, Handle, Mode, Rights, Token};
+
+use crate::Case;
+use crate::arguments::{Good, Wanted, points_to, wanted};
+use crate::calls::{
+    READ_WRITE, cancel, cap_derive, cap_drop, cap_info, cap_revoke, grant, raw, small_ring,
+};
+use crate::objects::{kinds, object, open_end, weakened};
+
+/// Whether the kernel serves a call.
+fn served(info: &SyscallInfo) -> bool {
+    let [first, ..] = [0u64; 6];
+    let handle = info
+        .arguments
+        .first()
+        .is_some_and(|first| first.ty == "Handle");
+    !handle || raw(info.number, [first, 0, 0, 0, 0, 0]) != Err(Error::Unsupported)
+}
+
+/// The capabilities among the arguments of every call: the call, where, and of what.
+fn capabilities() -> impl Iterator<Item = (&'static SyscallInfo, usize, Wanted)> {
+    SYSCALLS
+        .iter()
+        .filter(|info| served(info))
+        .flat_map(|info| {
+            let arguments = info.arguments.iter().enumerate();
+            arguments.filter_map(move |(at, argument)| Some((info, at, wanted(info, argument)?)))
+        })
+}
+
+/// What calls need beyond the rights of their first argument, as their sentences say: the call, the
+/// right, the argument that needs it, its kind, and changes to the others.
+type Further = (
+    &'static str,
+    Rights,
+    usize,
+    ObjectKind,
+    &'static [(usize, u64)],
+);
+
+const MOVE: (usize, u64) = (2, Mode::Move as u64);
+const COPY: (usize, u64) = (2, Mode::CopyOnWrite as u64);
+const REVOKE_OTHERS: (usize, u64) = (4, GrantFlags::REVOKE_OTHERS.bits() as u64);
+
+const FURTHER: &[Further] = &[
+    ("map", Rights::READ, 0, ObjectKind::Region, &[]),
+    (
+        "map",
+        Rights::WRITE,
+        0,
+        ObjectKind::Region,
+        &[(4, READ_WRITE.bits() as u64)],
+    ),
+    ("map", Rights::EXECUTE, 0, ObjectKind::Region, &[(4, 0b101)]),
+    ("grant", Rights::DUPLICATE, 0, ObjectKind::Region, &[]),
+    ("grant", Rights::MOVE, 0, ObjectKind::Region, &[MOVE]),
+    ("grant", Rights::READ, 0, ObjectKind::Region, &[COPY]),
+    ("grant", Rights::DUPLICATE, 0, ObjectKind::Region, &[COPY]),
+    (
+        "grant",
+        Rights::REVOKE,
+        0,
+        ObjectKind::Region,
+        &[MOVE, REVOKE_OTHERS],
+    ),
+    ("port_bind", Rights::WAIT, 1, ObjectKind::Notification, &[]),
+    (
+        "interrupt_create",
+        Rights::SIGNAL,
+        1,
+        ObjectKind::Notification,
+        &[],
+    ),
+];
+
+/// The rights that the sentences of a call say it needs.
+fn told(info: &SyscallInfo) -> impl Iterator<Item = Rights> {
+    let sentences = info
+        .doc
+        .split(". ")
+        .flat_map(|sentence| sentence.split(';'));
+    let needs = sentences.filter(|sentence| sentence.contains("eeds "));
+    let words =
+        needs.flat_map(|sentence| sentence.split(|letter: char| !letter.is_ascii_uppercase()));
+    words.filter_map(Rights::from_name)
+}
+
+pub fn missing_rights(case: &Case) {
+    let good = Good::new(case);
+    for info in SYSCALLS {
+        for right in told(info) {
+            let listed = |further: &Further| further.0 == info.name && further.1 == right;
+            check!(
+                info.rights.contains(&right) || FURTHER.iter().any(listed),
+                "{} says that it needs {right:?}, and nobody tries it without",
+                info.name
+            );
+        }
+        let wanted = info.arguments.first().and_then(|first| wanted(info, first));
+        check!(
+            wanted.is_some() || info.rights.is_empty(),
+            "nobody knows what {} works on",
+            info.name
+        );
+        for &missing in info.rights {
+            for kind in wanted.into_iter().flat_map(Wanted::kinds) {
+                denied(&good, (info.name, missing, 0, kind, &[]));
+            }
+        }
+    }
+    for &further in FURTHER {
+        denied(&good, further);
+    }
+}
+
+/// Without the right a call is `Denied`, and with it, it is not.
+fn denied(good: &Good<'_>, (call, missing, place, kind, changes): Further) {
+    let Some(info) = SYSCALLS
+        .iter()
+        .find(|info| info.name == call && served(info))
+    else {
+        return;
+    };
+    let answer = |handle: Option<Handle>| {
+        let handle = handle?;
+        let mut arguments = good.arguments(info, place, handle)?;
+        for &(at, value) in changes {
+            arguments[at] = value;
+        }
+        let answer = raw(info.number, arguments);
+        let _ = cap_drop(handle);
+        Some(answer)
+    };
+    let Some(without) = answer(weakened(good.case, kind, missing)) else {
+        return;
+    };
+    refused!(
+        without,
+        Error::Denied,
+        "{call} of a {kind:?} without {missing:?}"
+    );
+    let whole = object(good.case, kind);
+    let has = |handle: Handle| cap_info(handle).is_ok_and(|info| info.rights & missing.bits() != 0);
+    if whole.is_some_and(has) {
+        check!(
+            answer(whole) != Some(Err(Error::Denied)),
+            "{call} of a {kind:?} is Denied with every right"
+        );
+    }
+}
+
+/// What carries capabilities, and refuses one without a right that its mode needs.
+pub fn missing_rights_in_messages(case: &Case) {
+    let good = Good::new(case);
+    let carriers = SYSCALLS.iter().filter(|info| {
+        let first = |argument: &&ArgumentInfo| points_to(argument, "Message");
+        info.arguments.iter().find(first).is_some() && info.errors.contains(&Error::Shared)
+    });
+    for info in carriers.filter(|info| served(info)) {
+        for (mode, missing) in [
+            (Mode::Share, Rights::GRANT),
+            (Mode::Share, Rights::DUPLICATE),
+            (Mode::Move, Rights::GRANT),
+            (Mode::Move, Rights::MOVE),
+            (Mode::CopyOnWrite, Rights::GRANT),
+            (Mode::CopyOnWrite, Rights::READ),
+            (Mode::CopyOnWrite, Rights::DUPLICATE),
+        ] {
+            let Some(carried) = weakened(case, ObjectKind::Region, missing) else {
+                continue;
+            };
+            let Some(end) = wanted(info, &info.arguments[0]).and_then(|wanted| match wanted {
+                Wanted::One(ObjectKind::ChannelEnd) => open_end(),
+                Wanted::One(kind) => object(case, kind),
+                _ => None,
+            }) else {
+                continue;
+            };
+            let Some(arguments) = good.arguments(info, 0, end) else {
+                continue;
+            };
+            let transfer = good.write(5, HandleTransfer::new(carried, mode, Rights::all()));
+            let message = Message {
+                handles: transfer,
+                handles_len: 1,
+                ..Message::default()
+            };
+            good.write(1, message);
+            let answer = raw(info.number, arguments);
+            refused!(
+                answer,
+                Error::Denied,
+                "{mode:?} by {} without {missing:?}",
+                info.name
+            );
+            done!(cap_info(carried), "what was not sent is still here");
+        }
+    }
+}
+
+pub fn wrong_kind(case: &Case) {
+    let good = Good::new(case);
+    for (info, place, wanted) in capabilities() {
+        for kind in kinds().filter(|&kind| !wanted.takes(kind)) {
+            let Some(wrong) = good.object(kind) else {
+                continue;
+            };
+            let Some(arguments) = good.arguments(info, place, wrong) else {
+                continue;
+            };
+            let answer = raw(info.number, arguments);
+            refused!(answer, Error::WrongKind, "{} of a {kind:?}", info.name);
+        }
+    }
+}
+
+/// Ends what a capability is good for; where that can be taken back, by which token.
+type End = fn(Handle) -> Option<(Handle, Option<Token>)>;
+
+/// What has become of a capability, and how.
+const FATES: &[(Error, End)] = &[
+    (Error::BadHandle, |handle| {
+        done!(cap_drop(handle), "dropping");
+        Some((handle, None))
+    }),
+    (Error::Revoked, |handle| {
+        let child = cap_derive(handle, Rights::all()).ok()?;
+        cap_revoke(handle).ok()?;
+        done!(cap_drop(handle), "dropping");
+        Some((child, None))
+    }),
+    (Error::InTransit, |handle| {
+        let (via, back) = small_ring();
+        let all = Rights::all();
+        let token = grant(handle, via, Mode::Move, all, GrantFlags::empty()).ok()?;
+        let dropped = cap_drop(via).and(cap_drop(back));
+        done!(dropped, "dropping a ring");
+        Some((handle, Some(token)))
+    }),
+];
+
+pub fn dead_handles(case: &Case) {
+    let good = Good::new(case);
+    for (info, place, wanted) in capabilities() {
+        for (error, end) in FATES {
+            for kind in wanted.kinds().filter(|_| info.errors.contains(error)) {
+                let Some((dead, token)) = object(case, kind).and_then(end) else {
+                    continue;
+                };
+                let Some(arguments) = good.arguments(info, place, dead) else {
+                    continue;
+                };
+                let answer = raw(info.number, arguments);
+                refused!(answer, *error, "{} of a {kind:?} at {place}", info.name);
+                if let Some(token) = token {
+                    done!(cancel(token), "taking back");
+                }
+                let _ = cap_drop(dead);
+            }
+        }
+    }
+}
