@@ -30,6 +30,12 @@ impl PageFault {
         self.error_code & 1 != 0
     }
 
+    /// What the CPU says of it (SDM 3A 4.7).
+    #[inline]
+    pub fn error_code(self) -> u64 {
+        self.error_code
+    }
+
     /// The access was a write.
     #[inline]
     pub fn is_write(self) -> bool {

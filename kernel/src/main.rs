@@ -52,6 +52,8 @@ mod thread;
 #[cfg(target_os = "none")]
 mod timers;
 #[cfg(target_os = "none")]
+mod trace;
+#[cfg(target_os = "none")]
 mod user_memory;
 #[cfg(target_os = "none")]
 mod watch;

@@ -11,6 +11,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use abi::limits::{MAX_CPUS, MAX_PROCESSES};
+use abi::trace::Woken;
 use arch::apic::{self, Ipi};
 use arch::hooks::Origin;
 use arch::{clock, context, cpu};
@@ -23,7 +24,7 @@ use crate::irq_lock::IrqLock;
 use crate::machine::ipc;
 use crate::stats;
 use crate::thread::Thread;
-use crate::timers;
+use crate::{timers, trace};
 
 /// How long a thread runs while others are ready, in ns.
 const SLICE_NS: u64 = 2_000_000;
@@ -199,6 +200,14 @@ fn wake(thread: &Arc<Thread>, reason: Parked) {
         sleep.parked = false;
         sleep.reason = reason;
     }
+    if trace::is_on() {
+        let why = match reason {
+            Parked::Unparked => Woken::Unparked,
+            Parked::TimedOut => Woken::TimedOut,
+            Parked::Ending => Woken::Ending,
+        };
+        trace::woke(thread, why);
+    }
     enqueue(thread.clone());
 }
 
@@ -328,6 +337,9 @@ fn schedule() {
     arm(&mut queue, clock::now_ns());
     if Arc::ptr_eq(&next, &current) {
         return;
+    }
+    if trace::is_on() {
+        trace::switched(&current, &next);
     }
     let (from, to) = (current.context(), next.context());
     let entered = next

@@ -5,7 +5,7 @@
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use abi::Error;
 use arch::context::Context;
@@ -47,6 +47,8 @@ pub struct Thread {
     pub events: Events<Kernel>,
     ending: AtomicBool,
     ended: AtomicBool,
+    /// The trace that it told its name last.
+    pub introduced: AtomicU32,
 }
 
 // SAFETY: the context is touched only by the CPU that the thread lives on, with interrupts off,
@@ -101,6 +103,7 @@ impl Thread {
             events: Events::new(),
             ending: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            introduced: AtomicU32::new(0),
         }
     }
 
@@ -112,6 +115,23 @@ impl Thread {
     /// The process; the idle thread has none.
     pub fn process(&self) -> Option<&Arc<Process>> {
         self.process.as_ref()
+    }
+
+    /// Its number in traces; that of an idle thread is 0.
+    pub fn number(&self) -> u64 {
+        self.process
+            .as_ref()
+            .map_or(0, |process| process.domain().koid())
+    }
+
+    /// Whether it sleeps, or is about to.
+    pub fn is_parked(&self) -> bool {
+        self.sleep.lock().parked
+    }
+
+    /// Whether it will never run again.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
     }
 
     /// The CPU that it lives on.

@@ -101,7 +101,7 @@ impl<S: Slots> Observer<S> {
     }
 
     /// The next record, or how many are missing before it; `None` while there is no further one.
-    pub fn next<const WORDS: usize>(&mut self) -> Option<Observed<WORDS>> {
+    pub fn observe<const WORDS: usize>(&mut self) -> Option<Observed<WORDS>> {
         let recorded = self.recorded();
         if recorded <= self.next {
             return None;

@@ -45,7 +45,7 @@ fn record(number: u64) -> [u64; WORDS] {
 
 /// Takes what there is and checks it; returns which record comes next.
 fn drain(observer: &mut Observer<Ring>, mut next: u64) -> u64 {
-    while let Some(observed) = observer.next::<WORDS>() {
+    while let Some(observed) = observer.observe::<WORDS>() {
         match observed {
             Observed::Lost(count) => next += count,
             Observed::Record(words) => {

@@ -7,7 +7,7 @@ use std::thread;
 
 use abi::trace::{COUNTS_OFFSET, MIN_SLOTS, SLOT_WORDS, SLOTS_OFFSET, len};
 use proptest::prelude::*;
-use ring::memory::trace::{CpuView, TracePages, TraceView, end, format};
+use ring::memory::trace::{CpuView, PagePointer, TracePages, TraceView, end, format};
 use ring::trace::{Observed, Observer, Recorder};
 
 const PAGE: usize = 4096;
@@ -45,13 +45,14 @@ impl Backing {
         unsafe { TraceView::from_raw(self.base(), self.pages.len() * PAGE) }.expect("formatted")
     }
 
-    fn recorder(&self, cpu: usize) -> Recorder<TracePages<Vec<NonNull<u8>>>> {
+    fn recorder(&self, cpu: usize) -> Recorder<TracePages<Vec<PagePointer>>> {
         assert!(cpu < self.cpus);
         let first = (SLOTS_OFFSET + cpu * self.slots as usize * 64) / PAGE;
         let pages = self.slots as usize * 64 / PAGE;
         // SAFETY: pages of the backing, which outlives what a test makes of it.
         unsafe {
-            let pages = (first..first + pages).map(|page| self.base().add(page * PAGE));
+            let pages =
+                (first..first + pages).map(|page| PagePointer(self.base().add(page * PAGE)));
             let count = self.base().add(COUNTS_OFFSET + cpu * 64).cast();
             Recorder::new(TracePages::from_raw(count, pages.collect()).expect("a power of two"))
         }
@@ -79,7 +80,7 @@ fn number(words: &Words) -> u64 {
 /// Reads everything that is there; returns how many were lost.
 fn drain(observer: &mut Observer<CpuView<'_>>, next: &mut u64) -> u64 {
     let mut missing = 0;
-    while let Some(observed) = observer.next() {
+    while let Some(observed) = observer.observe() {
         match observed {
             Observed::Record(words) => {
                 assert_eq!(number(&words), *next);
@@ -100,7 +101,7 @@ fn a_reader_that_keeps_up_reads_everything() {
     let backing = Backing::new(2, MIN_SLOTS);
     let mut recorder = backing.recorder(1);
     let view = backing.view();
-    let mut observer = view.observe(1).expect("CPU 1");
+    let mut observer = view.observer(1).expect("CPU 1");
     let mut next = 0;
     for number in 0..1000 {
         recorder.record(&record(number));
@@ -110,8 +111,11 @@ fn a_reader_that_keeps_up_reads_everything() {
         }
     }
     // The other CPU has a ring of its own.
-    assert_eq!(view.observe(0).expect("CPU 0").next::<SLOT_WORDS>(), None);
-    assert!(view.observe(2).is_none());
+    assert_eq!(
+        view.observer(0).expect("CPU 0").observe::<SLOT_WORDS>(),
+        None
+    );
+    assert!(view.observer(2).is_none());
 }
 
 #[test]
@@ -121,8 +125,8 @@ fn a_reader_that_is_lapped_is_told_how_many_it_missed() {
     let view = backing.view();
     let slots = u64::from(MIN_SLOTS);
     (0..slots + 10).for_each(|number| recorder.record(&record(number)));
-    let mut observer = view.observe(0).expect("CPU 0");
-    assert_eq!(observer.next::<SLOT_WORDS>(), Some(Observed::Lost(10)));
+    let mut observer = view.observer(0).expect("CPU 0");
+    assert_eq!(observer.observe::<SLOT_WORDS>(), Some(Observed::Lost(10)));
     let mut next = 10;
     assert_eq!(drain(&mut observer, &mut next), 0);
     assert_eq!((next, observer.behind()), (slots + 10, 0));
@@ -158,7 +162,7 @@ fn readers_beside_the_writer_read_whole_records_and_account_for_all() {
         for _ in 0..2 {
             scope.spawn(|| {
                 let view = backing.view();
-                let mut observer = view.observe(0).expect("CPU 0");
+                let mut observer = view.observer(0).expect("CPU 0");
                 let mut next = 0;
                 loop {
                     let last = done.load(Ordering::Acquire);
@@ -187,7 +191,7 @@ proptest! {
         let backing = Backing::new(1, MIN_SLOTS);
         let mut recorder = backing.recorder(0);
         let view = backing.view();
-        let mut observer = view.observe(0).expect("CPU 0");
+        let mut observer = view.observer(0).expect("CPU 0");
         let (mut recorded, mut next) = (0, 0);
         for (records, reads) in steps {
             (0..records).for_each(|number| recorder.record(&record(recorded + number)));
@@ -195,7 +199,7 @@ proptest! {
             prop_assert_eq!(recorder.recorded(), recorded);
             for _ in 0..reads {
                 let kept = recorded.saturating_sub(MIN_SLOTS.into());
-                match observer.next() {
+                match observer.observe() {
                     None => prop_assert_eq!(next, recorded),
                     Some(Observed::Lost(count)) => {
                         // Nothing is written meanwhile, so exactly what is not there is lost.

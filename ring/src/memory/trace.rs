@@ -27,6 +27,15 @@ unsafe fn words<'a>(slot: NonNull<u8>) -> &'a [AtomicU64] {
     unsafe { NonNull::slice_from_raw_parts(slot.cast(), SLOT_WORDS).as_ref() }
 }
 
+/// Where a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PagePointer(pub NonNull<u8>);
+
+// SAFETY: an address; whoever reaches memory by it answers for that.
+unsafe impl Send for PagePointer {}
+// SAFETY: as above.
+unsafe impl Sync for PagePointer {}
+
 /// The ring of one CPU for its writer: pages that need not follow one another.
 #[derive(Debug)]
 pub struct TracePages<Pages> {
@@ -37,7 +46,7 @@ pub struct TracePages<Pages> {
 // SAFETY: the memory belongs to no thread, and all accesses are atomic.
 unsafe impl<Pages: Send> Send for TracePages<Pages> {}
 
-impl<Pages: AsRef<[NonNull<u8>]>> TracePages<Pages> {
+impl<Pages: AsRef<[PagePointer]>> TracePages<Pages> {
     /// The ring whose count is at `count` and whose slots fill `pages`.
     ///
     /// # Errors
@@ -57,7 +66,7 @@ impl<Pages: AsRef<[NonNull<u8>]>> TracePages<Pages> {
     }
 }
 
-impl<Pages: AsRef<[NonNull<u8>]>> Slots for TracePages<Pages> {
+impl<Pages: AsRef<[PagePointer]>> Slots for TracePages<Pages> {
     fn count(&self) -> &AtomicU64 {
         // SAFETY: the contract of `from_raw`.
         unsafe { self.count.as_ref() }
@@ -72,7 +81,7 @@ impl<Pages: AsRef<[NonNull<u8>]>> Slots for TracePages<Pages> {
         let page = self.pages.as_ref()[(position / PAGE_SLOTS) as usize];
         let offset = (position % PAGE_SLOTS) as usize * SLOT_BYTES;
         // SAFETY: the slot lies in that page, which the contract of `from_raw` speaks for.
-        unsafe { words(page.add(offset)) }
+        unsafe { words(page.0.add(offset)) }
     }
 }
 
@@ -151,7 +160,7 @@ impl<'a> TraceView<'a> {
     }
 
     /// A reader of what one CPU did, from the beginning; `None` when there is no such CPU.
-    pub fn observe(&self, cpu: usize) -> Option<Observer<CpuView<'a>>> {
+    pub fn observer(&self, cpu: usize) -> Option<Observer<CpuView<'a>>> {
         if cpu >= self.cpus {
             return None;
         }
