@@ -146,6 +146,8 @@ pub enum Woken {
     TimedOut = 1,
     /// It has to end.
     Ending = 2,
+    /// It begins.
+    Started = 3,
 }
 
 /// Arguments of an event.

@@ -122,9 +122,13 @@ impl<P: Platform> Ipc<P> {
     /// Ends all waits at an object whose capability is not their process's any more: with `Revoked` if it
     /// was revoked, else with `Cancelled`. Called after the capabilities were taken away.
     pub(crate) fn complete_revoked_waits(&self, object: &Object<P>) {
-        let Some(events) = object.payload().events() else {
+        let payload = object.payload();
+        let Some(events) = payload.events() else {
             return;
         };
+        if let Payload::Notification(notification) = payload {
+            self.end_notification_waits(notification);
+        }
         self.wake_batches(|batch| {
             let mut state = events.state.lock();
             state.waiters.wake_unheld(batch);
@@ -188,6 +192,8 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn level_of(&self, payload: &Payload<P>) -> Level {
         match payload {
             Payload::Process(process) => self.platform().process_level(process),
+            Payload::Thread(task) => self.platform().task_level(task),
+            Payload::Notification(notification) => Level::of(notification.level()),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
@@ -201,6 +207,8 @@ impl<P: Platform> Payload<P> {
     pub(crate) fn events(&self) -> Option<&Events<P>> {
         match self {
             Payload::Process(process) => Some(P::process_events(process)),
+            Payload::Thread(task) => Some(P::task_events(task)),
+            Payload::Notification(notification) => Some(notification.events()),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
@@ -212,6 +220,8 @@ impl<P: Platform> Payload<P> {
     fn possible_events(&self) -> abi::Events {
         match self {
             Payload::Process(_) => abi::Events::ENDED | abi::Events::FAULTED,
+            Payload::Thread(_) => abi::Events::ENDED,
+            Payload::Notification(_) => abi::Events::SIGNALED,
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)

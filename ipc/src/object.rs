@@ -11,7 +11,7 @@ use ring_layout::End;
 use crate::lineage::Lineage;
 use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
-use crate::{Ipc, Node, Platform, Resource, Ring};
+use crate::{Ipc, Node, Notification, Platform, Resource, Ring};
 
 use abi::ring as ring_layout;
 
@@ -37,17 +37,23 @@ pub enum Payload<P: Platform> {
     Process(P::Process),
     /// Physical addresses that devices answer.
     Resource(Resource),
+    /// A thread.
+    Thread(P::Task),
+    /// Bits that are signalled and waited for.
+    Notification(Notification<P>),
 }
 
 impl<P: Platform> Payload<P> {
     /// What went through it.
     pub fn traffic(&self) -> Traffic {
         match self {
+            Payload::Notification(notification) => notification.traffic(),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
             | Payload::Process(_)
-            | Payload::Resource(_) => Traffic::NONE,
+            | Payload::Resource(_)
+            | Payload::Thread(_) => Traffic::NONE,
         }
     }
 }
@@ -81,6 +87,8 @@ impl<P: Platform> Object<P> {
             Payload::RingEnd(..) => ObjectKind::RingEnd,
             Payload::Process(_) => ObjectKind::Process,
             Payload::Resource(_) => ObjectKind::Resource,
+            Payload::Thread(_) => ObjectKind::Thread,
+            Payload::Notification(_) => ObjectKind::Notification,
         }
     }
 
@@ -95,7 +103,10 @@ impl<P: Platform> Object<P> {
         match &self.payload {
             Payload::Region(region) | Payload::Image(region, _) => Some(region),
             Payload::RingEnd(ring, _) => Some(ring.region()),
-            Payload::Process(_) | Payload::Resource(_) => None,
+            Payload::Process(_)
+            | Payload::Resource(_)
+            | Payload::Notification(_)
+            | Payload::Thread(_) => None,
         }
     }
 }
@@ -119,8 +130,11 @@ impl<P: Platform> Ipc<P> {
         };
         let koid = match &payload {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
-            Payload::RingEnd(..) | Payload::Resource(_) => self.memory.next_koid(),
+            Payload::RingEnd(..) | Payload::Resource(_) | Payload::Notification(_) => {
+                self.memory.next_koid()
+            }
             Payload::Process(process) => self.platform().domain_of(process),
+            Payload::Thread(task) => self.platform().task_koid(task),
         };
         let object = Arc::new(Object {
             koid,
@@ -166,7 +180,8 @@ impl<P: Platform> Ipc<P> {
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
-            Payload::Process(_) | Payload::Resource(_) => {}
+            Payload::Process(process) => self.platform().abandoned(process),
+            Payload::Resource(_) | Payload::Notification(_) | Payload::Thread(_) => {}
         }
     }
 }

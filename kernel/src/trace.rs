@@ -207,7 +207,7 @@ pub fn record(kind: EventKind, number: u8, arguments: [u64; abi::trace::ARGUMENT
 fn put(thread: &Thread, kind: EventKind, number: u8, arguments: [u64; abi::trace::ARGUMENTS]) {
     let event = Event {
         time_ns: clock::now_ns(),
-        thread: thread.number() as u32,
+        thread: thread.koid() as u32,
         kind: kind as u8,
         number,
         arguments,
@@ -236,7 +236,7 @@ fn introduce(thread: &Thread) {
         u64::from_le_bytes(word)
     };
     let process = process.domain().koid();
-    let arguments = [thread.number(), process, word(0), word(1), word(2), word(3)];
+    let arguments = [thread.koid(), process, word(0), word(1), word(2), word(3)];
     put(thread, EventKind::Thread, 0, arguments);
 }
 
@@ -252,7 +252,7 @@ pub fn switched(from: &Thread, to: &Thread) {
     } else {
         Left::Ready
     };
-    let arguments = [to.number(), from.number(), left as u64, 0, 0, 0];
+    let arguments = [to.koid(), from.koid(), left as u64, 0, 0, 0];
     put(from, EventKind::Switch, 0, arguments);
 }
 
@@ -260,6 +260,6 @@ pub fn switched(from: &Thread, to: &Thread) {
 #[cold]
 #[inline(never)]
 pub fn woke(thread: &Thread, why: Woken) {
-    let arguments = [thread.number(), thread.cpu() as u64, why as u64, 0, 0, 0];
+    let arguments = [thread.koid(), thread.cpu() as u64, why as u64, 0, 0, 0];
     record(EventKind::Wake, 0, arguments);
 }

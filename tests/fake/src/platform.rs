@@ -34,6 +34,7 @@ struct Sleep {
 struct SleepState {
     unparked: bool,
     ending: bool,
+    asleep: bool,
 }
 
 impl FakeTask {
@@ -43,6 +44,17 @@ impl FakeTask {
             static CURRENT: RefCell<FakeTask> = RefCell::default();
         }
         CURRENT.with_borrow(FakeTask::clone)
+    }
+
+    /// Waits until it sleeps, or has slept.
+    pub fn until_asleep(&self) {
+        let mut state = lock(&self.0.state);
+        while !state.asleep {
+            let waited = self.0.changed.wait_timeout(state, PATIENCE);
+            let (changed, result) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+            assert!(!result.timed_out(), "a task does not sleep");
+            state = changed;
+        }
     }
 
     /// Tells it to end: it sleeps no more.
@@ -127,6 +139,9 @@ impl Platform for FakeMachine {
             if deadline_ns != FOREVER {
                 return Parked::TimedOut;
             }
+            if !std::mem::replace(&mut state.asleep, true) {
+                task.0.changed.notify_all();
+            }
             let waited = task.0.changed.wait_timeout(state, PATIENCE);
             let (woken, result) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
             assert!(!result.timed_out(), "nobody wakes a task that sleeps");
@@ -136,6 +151,11 @@ impl Platform for FakeMachine {
 
     fn unpark(&self, task: &FakeTask) {
         task.unpark();
+    }
+
+    /// Where it is kept: no other task has that as long as this one exists.
+    fn task_koid(&self, task: &FakeTask) -> u64 {
+        Arc::as_ptr(&task.0) as u64
     }
 
     fn now_ns(&self) -> u64 {
