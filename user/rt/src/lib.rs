@@ -30,6 +30,7 @@ mod heap;
 mod interrupt;
 mod message;
 mod mutex;
+pub mod names;
 mod notification;
 mod owned;
 mod port;
