@@ -2,7 +2,7 @@
 
 use core::fmt::Debug;
 
-use mm::Machine;
+use mm::{Machine, Region};
 
 use crate::{Events, Level, WaitCell};
 
@@ -58,6 +58,10 @@ pub trait Platform: Machine + Sized {
     fn faults_of(&self, _: &Self::Process) -> u64 {
         0
     }
+
+    /// The memory of a region of kind [`Kernel`](abi::RegionKind::Kernel) is about to be returned: the
+    /// embedder writes nothing more into it from now on.
+    fn release_kernel_region(&self, _: &Region) {}
 
     /// The koid of the domain of a process.
     fn domain_of(&self, process: &Self::Process) -> u64;
