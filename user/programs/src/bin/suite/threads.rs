@@ -253,9 +253,15 @@ fn leave() -> ! {
     unreachable!("a thread that has ended goes on")
 }
 
-/// Sleeps until somebody ends it.
-extern "C" fn sleep_for_ever() -> ! {
-    let _ = rt::sleep_until(FOREVER);
+/// Uses no stack, so that any number may share one.
+#[cfg(target_os = "none")]
+#[unsafe(naked)]
+extern "C" fn spin_without_stack() -> ! {
+    core::arch::naked_asm!("2: pause", "jmp 2b")
+}
+
+#[cfg(not(target_os = "none"))]
+extern "C" fn spin_without_stack() -> ! {
     spin()
 }
 
@@ -393,14 +399,15 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
         "threads" => {
             let stack = map_all(region(4096), READ_WRITE) + 4096;
             let args = ThreadArgs {
-                entry: sleep_for_ever as *const () as u64,
+                entry: spin_without_stack as *const () as u64,
                 stack,
+                priority: 1,
                 ..ThreadArgs::default()
             };
             let pointer = UserPtr::new((&raw const args) as u64);
             let mut count = 0;
             let refusal = loop {
-                // SAFETY: they share a stack, but each sleeps for ever or ends with the process.
+                // SAFETY: the threads use no memory at all.
                 match unsafe { rt::sys::thread_spawn(pointer) } {
                     Ok(handle) => done!(rt::drop_handle(handle), "dropping {handle:?}"),
                     Err(error) => break error,
