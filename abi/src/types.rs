@@ -220,6 +220,8 @@ pub enum RegionKind {
     Device = 4,
     /// Zeroed memory in one piece.
     Contiguous = 5,
+    /// What the kernel writes and programs can only read: a trace, or the statistics.
+    Kernel = 6,
 }
 
 /// Facts about a region, from `region_info`.

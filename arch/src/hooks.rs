@@ -30,6 +30,12 @@ impl PageFault {
         self.error_code & 1 != 0
     }
 
+    /// What the CPU says of it (SDM 3A 4.7).
+    #[inline]
+    pub fn error_code(self) -> u64 {
+        self.error_code
+    }
+
     /// The access was a write.
     #[inline]
     pub fn is_write(self) -> bool {
@@ -124,7 +130,8 @@ pub(crate) static SYSCALL: AtomicPtr<()> = AtomicPtr::new(no_syscall as *mut ())
 /// The same of page faults.
 pub(crate) static PAGE_FAULT: AtomicPtr<()> = AtomicPtr::new(no_page_fault as *mut ());
 
-/// Installs the kernel's table, before interrupts are on and before there is a user program.
+/// Installs the kernel's table: first before interrupts are on and before there is a user program. Another may take its
+/// place at any time; each CPU calls it from its next entry on.
 pub fn install(hooks: &'static Hooks) {
     HOOKS.store((&raw const *hooks).cast_mut(), Ordering::Release);
     SYSCALL.store(hooks.syscall as *mut (), Ordering::Release);

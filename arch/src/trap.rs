@@ -24,13 +24,13 @@ const MACHINE_CHECK: u64 = 18;
 const LAST_EXCEPTION: u64 = 31;
 
 /// Vector of this CPU's timer.
-pub(crate) const TIMER: u8 = 0x40;
+pub const TIMER: u8 = 0x40;
 /// Vectors that devices are given.
 pub(crate) const DEVICES: RangeInclusive<u8> = 0x50..=0xef;
 /// Vector that makes a CPU look at its work before it returns to user mode, or wakes it from a halt.
 pub(crate) const RESCHEDULE: u8 = 0xf0;
 /// Vector that makes a CPU serve its shootdown inbox.
-pub(crate) const SHOOTDOWN: u8 = 0xf1;
+pub const SHOOTDOWN: u8 = 0xf1;
 /// Vector of interrupts that went away before they were taken.
 pub(crate) const SPURIOUS: u8 = 0xff;
 

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use abi::{Error, Mode, ObjectKind, Rights, cost};
+use abi::{Error, Mode, ObjectKind, RegionKind, Rights, cost};
 use mm::lock::{Lock, Rank};
 use mm::{Account, Mapping, Region};
 use ring_layout::End;
@@ -195,6 +195,9 @@ impl<P: Platform> Ipc<P> {
     fn destroy_payload(&self, payload: &Payload<P>) {
         match payload {
             Payload::Region(region) | Payload::Image(region, _) => {
+                if region.kind() == RegionKind::Kernel {
+                    self.platform().release_kernel_region(region);
+                }
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),

@@ -4,11 +4,9 @@ use alloc::sync::Arc;
 use core::fmt::Debug;
 
 use abi::Error;
-use mm::{CpuId, Machine};
+use mm::{CpuId, Machine, Region};
 
-use crate::{Interrupt, Line};
-
-use crate::{Events, Level, WaitCell};
+use crate::{Events, Interrupt, Level, Line, WaitCell};
 
 /// Why a parked task goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +78,10 @@ pub trait Platform: Machine + Sized {
 
     /// Takes a line back from its interrupt, and keeps it for as long as something may still come by it.
     fn release_line(&self, _line: Line) {}
+
+    /// The memory of a region of kind [`Kernel`](abi::RegionKind::Kernel) is about to be returned: the
+    /// embedder writes nothing more into it from now on.
+    fn release_kernel_region(&self, _: &Region) {}
 
     /// The koid of the domain of a process.
     fn domain_of(&self, process: &Self::Process) -> u64;

@@ -56,7 +56,11 @@ mod thread;
 #[cfg(target_os = "none")]
 mod timers;
 #[cfg(target_os = "none")]
+mod trace;
+#[cfg(target_os = "none")]
 mod user_memory;
+#[cfg(target_os = "none")]
+mod watch;
 
 /// The kernel is built for its own target; on the host there is nothing to run.
 #[cfg(not(target_os = "none"))]

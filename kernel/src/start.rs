@@ -21,7 +21,8 @@ pub const FIRST_HEAP: u64 = 512 << 10;
 
 static BOOT_INFO: Once<&'static BootInfo> = Once::new();
 
-static HOOKS: Hooks = Hooks {
+/// What the platform calls.
+pub const HOOKS: Hooks = Hooks {
     syscall: dispatch::syscall,
     page_fault: faults::page_fault,
     user_fault: faults::user_fault,
@@ -31,6 +32,9 @@ static HOOKS: Hooks = Hooks {
     before_user_return: sched::before_user_return,
     panic_stop: || {},
 };
+
+/// The same where the platform finds it, unless somebody [watches](crate::watch).
+pub static INSTALLED: Hooks = HOOKS;
 
 /// The entry from `boot`.
 #[unsafe(no_mangle)]
@@ -44,7 +48,7 @@ fn kernel_main(info: &'static BootInfo) -> ! {
 fn main() -> ! {
     let info = boot_info();
     selfcheck::run_if_asked(info);
-    hooks::install(&HOOKS);
+    hooks::install(&INSTALLED);
     let mut source = frames::allocate;
     heap::begin(FIRST_HEAP, &mut source).expect("no memory for the kernel heap");
     let missing = smp::start_all(info.trampoline, &mut source, start_cpu)

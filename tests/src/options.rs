@@ -17,6 +17,8 @@ const DEMO_SECONDS: u64 = 60;
 const OTHER_SECONDS: u64 = 600;
 /// The word that makes the kernel measure what no program can.
 pub const MEASURE: &str = "measure";
+/// Events of each CPU that a trace has room for, until they are written down.
+const TRACE_SLOTS: u32 = 32_768;
 /// The benchmark maps a region of 1 GiB whose pages are all present.
 const BENCH_MEMORY_MIB: u64 = 3072;
 const CPUS_MAX: i64 = 64;
@@ -114,6 +116,14 @@ pub struct Options {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["suite", "list", "bench", "gdb"])]
     pub screenshot: Option<PathBuf>,
 
+    /// Writes what every CPU and thread did to FILE, for ui.perfetto.dev or chrome://tracing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["suite", "list", "bench"])]
+    pub trace: Option<PathBuf>,
+
+    /// Prints every system call with its arguments and its answer
+    #[arg(long, conflicts_with_all = ["suite", "list", "bench"])]
+    pub strace: bool,
+
     /// Stops before the first instruction and waits for gdb; no time limit
     #[arg(long, conflicts_with = "timeout")]
     pub gdb: bool,
@@ -163,6 +173,16 @@ impl Job {
 }
 
 impl Options {
+    /// The arguments of `init` for a job: with a trace of it, if one is asked for.
+    pub fn arguments(&self, job: &Job) -> Vec<String> {
+        let mut words = job.arguments();
+        if self.trace.is_some() || self.strace {
+            // Behind its name.
+            words.splice(1..1, ["trace".to_owned(), TRACE_SLOTS.to_string()]);
+        }
+        words
+    }
+
     /// What the machine is to do.
     ///
     /// # Errors

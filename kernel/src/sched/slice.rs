@@ -2,12 +2,13 @@
 
 use core::sync::atomic::Ordering;
 
+use abi::trace::Woken;
 use arch::hooks::Origin;
 use arch::{apic, clock, cpu};
 use fastrand::Rng;
 use ipc::alarms::Key;
 
-use super::{Cpu, Queue, enqueue, table, take_parked, this};
+use super::{Cpu, Queue, enqueue, table, take_parked, tell, this};
 use crate::thread::{Thread, state};
 use crate::{stats, timers};
 
@@ -45,6 +46,7 @@ pub fn on_timer(_: Origin) {
     timers::expire(now, |thread, place| {
         *thread.alarm.lock() = Some(place);
         if take_parked(&thread, state::TIMED_OUT) {
+            tell(&thread, Woken::TimedOut);
             enqueue(&thread);
         }
     });

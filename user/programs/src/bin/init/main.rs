@@ -1,7 +1,7 @@
 //! The first program: starts the others and says how it went.
 //!
-//! Arguments: `demo`, `exec NAME ARG…`, `suite [--list | FILTER]` or `bench`. Handles: the initrd, and
-//! the resource of all devices.
+//! Arguments: `demo`, `exec NAME ARG…`, `suite [--list | FILTER]` or `bench`; before any of them,
+//! `trace SLOTS` has all of it traced. Handles: the initrd, and the resource of all devices.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -11,10 +11,12 @@ mod demo;
 mod display;
 mod edu;
 mod suite;
+mod tracing;
 
 use programs::archive::{self, Place};
 use programs::expect;
 use rt::{Env, FOREVER, Handle, Mapping, Mode, ProcessState, Region, Rights, Spawn};
+use tracing::Tracing;
 
 rt::entry!(run);
 
@@ -26,21 +28,37 @@ const FAULTED: u8 = 128;
 fn run(env: &Env) -> u8 {
     let initrd = Initrd::open(env.handle(0));
     let devices = env.handle(1);
-    let mut args = env.args().skip(1);
+    let mut args = env.args().skip(1).peekable();
+    if args.next_if_eq(&"trace").is_none() {
+        return perform(&initrd, devices, args);
+    }
+    let Some(slots) = args.next().and_then(|slots| slots.parse().ok()) else {
+        return usage();
+    };
+    let tracing = Tracing::begin(&initrd, devices, slots);
+    let status = perform(&initrd, devices, args);
+    tracing.end();
+    status
+}
+
+/// Does what the arguments say.
+fn perform(initrd: &Initrd, devices: Handle, mut args: impl Iterator<Item = &'static str>) -> u8 {
     match args.next() {
-        Some("demo") => demo::run(&initrd),
+        Some("demo") => demo::run(initrd),
         Some("exec") => match args.next() {
-            Some(name) => exec(&initrd, devices, name, args),
+            Some(name) => exec(initrd, devices, name, args),
             None => usage(),
         },
-        Some("suite") => suite::run(&initrd, devices, args.next()),
-        Some("bench") => bench(&initrd),
+        Some("suite") => suite::run(initrd, devices, args.next()),
+        Some("bench") => bench(initrd),
         _ => usage(),
     }
 }
 
 fn usage() -> u8 {
-    rt::println!("init: needs an argument: demo, exec NAME ARG..., suite [--list | FILTER], bench");
+    rt::println!(
+        "init: needs an argument: [trace SLOTS] demo, exec NAME ARG..., suite [--list | FILTER], bench"
+    );
     2
 }
 
