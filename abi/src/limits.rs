@@ -63,7 +63,8 @@ pub const STACK_SIZE: u64 = 1 << 20;
 /// Pins of one region, all capabilities together.
 pub const MAX_PINS: usize = 4096;
 
-/// Capabilities that may be derived below one, unless it says otherwise.
+/// Capabilities that may be derived below one that was handed over by Share, or half of what its giver
+/// has left if that is less.
 pub const DEFAULT_NODES: u32 = 64;
 
 /// Threads at most, over all processes.

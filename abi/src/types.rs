@@ -220,6 +220,8 @@ pub enum RegionKind {
     Device = 4,
     /// Zeroed memory in one piece.
     Contiguous = 5,
+    /// What the kernel writes and programs can only read: a trace, or the statistics.
+    Kernel = 6,
 }
 
 /// Facts about a region, from `region_info`.
@@ -299,8 +301,8 @@ pub struct DeriveArgs {
     pub badge: u64,
     /// When it dies with all below it; u64::MAX stands for never.
     pub deadline: u64,
-    /// Capabilities that may be derived below it, taken out of the parent's. 0 stands for
-    /// [`DEFAULT_NODES`](limits::DEFAULT_NODES), or half of what the parent has left if that is less. Without DUPLICATE it is none.
+    /// Capabilities that may be derived below it, which the parent gives up until it is gone; none
+    /// without DUPLICATE. 0: it shares those of its parent, as with `cap_derive`.
     pub max_nodes: u32,
     /// 0.
     pub reserved: u32,
@@ -479,6 +481,8 @@ pub struct SystemInfo {
     pub memory_nodes: [NodeFrames; limits::MAX_MEMORY_NODES],
     /// What is charged to all accounts together.
     pub charged: Resources,
+    /// Interrupts among those that nobody wanted: of devices whose interrupt had ended, or for no reason.
+    pub stray_interrupts: u64,
 }
 
-const_assert_eq!(size_of::<SystemInfo>(), 472);
+const_assert_eq!(size_of::<SystemInfo>(), 480);

@@ -57,7 +57,7 @@ impl<P: Platform> Ipc<P> {
             let child = Child {
                 rights,
                 holder: domain.koid(),
-                nodes: narrowing.nodes,
+                budget: narrowing.budget(),
                 limits: Some(limits),
                 timed,
             };
@@ -165,7 +165,7 @@ impl<P: Platform> Ipc<P> {
         let (descendants, nodes_left) = {
             let lineage = object.lineage.lock();
             node.check_held(domain.koid())?;
-            (lineage.count_descendants(&node), node.nodes_left.get())
+            (lineage.count_descendants(&node), lineage.nodes_left(&node))
         };
         let part = node.part();
         let (offset, len) = match object.payload() {

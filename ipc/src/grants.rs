@@ -327,17 +327,17 @@ impl<P: Platform> Ipc<P> {
     /// Has a grant end in time, unless it has ended already.
     fn list_grant(&self, deadline_ns: u64, number: u64, index: u32, generation: u32) {
         let ending = Ending::Grant(index, generation);
-        let first = self.timed.lock().add(deadline_ns, number, ending);
+        self.change_timed(|timed| timed.add(deadline_ns, number, ending));
         let pending = {
             let grants = self.grants.lock();
             let slot = grants.slots.get(index as usize);
             slot.is_some_and(|slot| slot.generation == generation && slot.grant.is_some())
         };
-        if !pending {
+        if pending {
+            self.expire_at(self.next_lapse());
+        } else {
             // Whoever took it may have looked before it was listed.
-            drop(self.timed.lock().remove(deadline_ns, number));
-        } else if first {
-            self.platform().lapse_at(deadline_ns);
+            self.unlist_grant(deadline_ns, number);
         }
     }
 
@@ -354,7 +354,7 @@ impl<P: Platform> Ipc<P> {
 
     fn unlist_grant(&self, deadline: u64, number: u64) {
         if deadline != FOREVER {
-            drop(self.timed.lock().remove(deadline, number));
+            drop(self.change_timed(|timed| timed.remove(deadline, number)));
         }
     }
 

@@ -20,11 +20,14 @@ extern crate alloc;
 
 pub mod alarms;
 mod authority;
+mod bell;
+mod binding;
 mod chunks;
 mod devices;
 mod domain;
 mod events;
 mod grants;
+mod interrupt;
 mod limits;
 mod lineage;
 mod node;
@@ -33,32 +36,41 @@ mod object;
 mod part;
 mod places;
 mod platform;
+mod port;
 mod regions;
 mod revoke;
 mod rings;
 mod statistics;
 mod sync;
 mod table;
+mod timer;
 mod transfer;
 mod wait;
 
+use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use abi::limits::MAX_CPUS;
 use mm::Memory;
 use mm::lock::{Lock, Rank};
+
+use timer::TimerQueue;
 
 pub use devices::Resource;
 pub use domain::Domain;
 pub use events::{Events, Level};
+pub use interrupt::{Interrupt, Line};
 pub use limits::Narrowing;
 pub use node::Node;
 pub use notification::Notification;
 pub use object::{ImageInfo, Object, Payload};
 pub use part::Part;
 pub use platform::{Moment, Parked, Platform};
+pub use port::Port;
 pub use rings::Ring;
 pub use statistics::Traffic;
 pub use table::Capability;
+pub use timer::{Timer, following_ns};
 pub use transfer::Offer;
 pub use wait::{Outcome, Ticket, WAIT_WORDS, WaitCell, Waiters};
 
@@ -67,7 +79,11 @@ pub struct Ipc<P: Platform> {
     memory: Memory<P>,
     grants: Lock<grants::Grants<P>>,
     timed: Lock<limits::Timed<P>>,
+    /// When the first of those ends.
+    lapse_ns: AtomicU64,
     objects: AtomicU64,
+    /// The timers of each CPU.
+    alarms: Box<[Lock<TimerQueue<P>>]>,
 }
 
 impl<P: Platform> Ipc<P> {
@@ -77,7 +93,11 @@ impl<P: Platform> Ipc<P> {
             memory: Memory::new(platform),
             grants: Lock::new(Rank::Grants, grants::Grants::new()),
             timed: Lock::new(Rank::Limits, limits::Timed::new()),
+            lapse_ns: AtomicU64::new(abi::FOREVER),
             objects: AtomicU64::new(0),
+            alarms: (0..MAX_CPUS)
+                .map(|_| Lock::new(Rank::Alarms, TimerQueue::new()))
+                .collect(),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Time: every look-up compares the deadline with the clock, so no call that begins after it finds
 //! the capability. What already rests on it (its mappings, tokens and waits, and everything below it)
-//! goes with [`Ipc::lapse`], which the embedder calls when the earliest deadline has come.
+//! goes when a CPU has its timers looked at, which it is asked to at the earliest deadline.
 //!
 //! One use: a call that looks a one-shot capability up claims it; when the call succeeds, it is
 //! dropped, and else free again ([`Ipc::settle`]). Lock rank: limits, above the lineage.
@@ -16,6 +16,7 @@ use abi::limits::NOTIFICATION_BITS;
 use abi::{DeriveArgs, DeriveFlags, Error, FOREVER, Handle, Rights};
 use mm::lock::{Lock, Rank};
 
+use crate::lineage::Budget;
 use crate::node::{Branch, NodeState};
 use crate::part::Part;
 use crate::platform::Moment;
@@ -48,7 +49,7 @@ impl Limits {
 #[derive(Clone, Copy, Debug)]
 pub struct Narrowing {
     pub(crate) rights: Rights,
-    pub(crate) nodes: u32,
+    nodes: u32,
     badge: u64,
     deadline: u64,
     offset: u64,
@@ -107,6 +108,14 @@ impl Narrowing {
         Ok((limits, rights))
     }
 
+    /// Out of what may be derived below the child.
+    pub(crate) fn budget(&self) -> Budget {
+        match self.nodes {
+            0 => Budget::Shared,
+            nodes => Budget::Own(nodes),
+        }
+    }
+
     /// Whether the child of `parent` ends at a time of its own.
     pub(crate) fn ends_before<P: Platform>(&self, parent: &Branch<P>) -> bool {
         let above = parent.limits().map_or(FOREVER, |limits| limits.deadline);
@@ -142,10 +151,9 @@ impl<P: Platform> Timed<P> {
         self.next_number - 1
     }
 
-    /// Lists an ending; true when it is the earliest.
-    pub(crate) fn add(&mut self, deadline: u64, number: u64, ending: Ending<P>) -> bool {
+    /// Lists an ending.
+    pub(crate) fn add(&mut self, deadline: u64, number: u64, ending: Ending<P>) {
         self.endings.insert((deadline, number), ending);
-        self.earliest() == deadline
     }
 
     pub(crate) fn remove(&mut self, deadline: u64, number: u64) -> Option<Ending<P>> {
@@ -274,16 +282,21 @@ impl<P: Platform> Ipc<P> {
         let Some(deadline) = node.limits().map(|limits| limits.deadline) else {
             return;
         };
-        let first = {
-            let mut timed = self.timed.lock();
-            timed.add(deadline, node.timed, Ending::Node(node.clone()))
-        };
-        if !node.is_live() {
+        self.change_timed(|timed| timed.add(deadline, node.timed, Ending::Node(node.clone())));
+        if node.is_live() {
+            self.expire_at(self.next_lapse());
+        } else {
             // Whoever killed it may have looked before it was listed.
             self.unlist_timed(node);
-        } else if first {
-            self.platform().lapse_at(deadline);
         }
+    }
+
+    /// Changes the list of what ends in time.
+    pub(crate) fn change_timed<R>(&self, change: impl FnOnce(&mut Timed<P>) -> R) -> R {
+        let mut timed = self.timed.lock();
+        let result = change(&mut timed);
+        self.lapse_ns.store(timed.earliest(), Ordering::Relaxed);
+        result
     }
 
     /// The number of what is to end at a time. `TimedOut`: that has passed.
@@ -302,33 +315,31 @@ impl<P: Platform> Ipc<P> {
         if branch.timed != 0
             && let Some(limits) = branch.limits()
         {
-            let ending = self.timed.lock().remove(limits.deadline, branch.timed);
-            drop(ending);
+            // What it keeps is let go after the lock.
+            drop(self.change_timed(|timed| timed.remove(limits.deadline, branch.timed)));
         }
     }
 
     /// Takes all off it that are dead.
     #[cold]
     pub(crate) fn unlist_dead(&self) {
-        self.timed.lock().retain_live();
+        self.change_timed(Timed::retain_live);
     }
 
-    /// When [`lapse`](Ipc::lapse) has something to do next, in ns of the monotonic clock; `FOREVER`
-    /// stands for never.
-    pub fn next_lapse(&self) -> u64 {
-        self.timed.lock().earliest()
+    /// When something ends in time next, in ns of the monotonic clock; `FOREVER` stands for never.
+    pub(crate) fn next_lapse(&self) -> u64 {
+        self.lapse_ns.load(Ordering::Relaxed)
     }
 
-    /// Ends what was to end until now: capabilities with all below them, as a revoke does, and grants
-    /// as a cancel does. With no lock held.
-    pub fn lapse(&self, now_ns: u64) {
-        loop {
-            // The lock is free again before anything else is done.
-            let due = self.timed.lock().take_due(now_ns);
-            match due {
-                Some(Ending::Node(node)) => {
-                    self.kill(&node);
-                }
+    /// Ends what was to end until now, but for those beyond `most`: capabilities with all below them,
+    /// as a revoke does, and grants as a cancel does. With no lock held.
+    pub fn lapse(&self, now_ns: u64, most: usize) {
+        for _ in 0..most {
+            if self.next_lapse() > now_ns {
+                return;
+            }
+            match self.change_timed(|timed| timed.take_due(now_ns)) {
+                Some(Ending::Node(node)) => self.kill(&node),
                 Some(Ending::Grant(index, generation)) => self.expire_grant(index, generation),
                 None => return,
             }

@@ -3,9 +3,10 @@
 //! Rights only shrink on the way down (I4), and revoking a node takes everything below it. A node
 //! stays in the tree while somebody holds it, a mapping was made under it, or it has children.
 //!
-//! Each node has a budget of nodes below it, taken out of that of its parent and given back when it
-//! leaves the tree (S18): whoever has derived enough is refused, and nobody else for it. The memory of
-//! the last node that left stays for the next. Lock rank: lineage.
+//! Nodes are derived out of a budget. A node that was handed to another process has one of its own, taken
+//! out of that above it and given back when it leaves the tree, so whoever has derived enough is refused, and
+//! nobody else for it (S18); what a process derives for itself shares the budget of what it came from. The
+//! memory of the last node that left stays for the next. Lock rank: lineage.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -17,6 +18,7 @@ use mm::{Account, RecordCharge};
 use crate::chunks::{BLOCK, Chunks};
 use crate::limits::Limits;
 use crate::node::{Birth, Branch, NONE, Node, NodeState, PENDING, Seat};
+use crate::object::PAYLOAD_BYTES;
 use crate::{Object, Platform};
 
 /// The place of the first node.
@@ -60,8 +62,7 @@ pub(crate) struct Child {
     /// At most what its parent allows.
     pub(crate) rights: Rights,
     pub(crate) holder: u64,
-    /// How many may be derived below it; 0 stands for as many as are usual.
-    pub(crate) nodes: u32,
+    pub(crate) budget: Budget,
     pub(crate) limits: Option<Arc<Limits>>,
     pub(crate) timed: u64,
 }
@@ -73,11 +74,22 @@ impl Child {
         Child {
             rights,
             holder,
-            nodes: 0,
+            budget: Budget::Shared,
             limits: parent.limits().cloned(),
             timed: 0,
         }
     }
+}
+
+/// Out of what may be derived below a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Budget {
+    /// Out of that of its parent.
+    Shared,
+    /// Out of so many, which its parent gives up.
+    Own(u32),
+    /// Out of as many as is usual, which its parent gives up.
+    Usual,
 }
 
 /// What reducing a node did.
@@ -159,13 +171,14 @@ impl<P: Platform> Lineage<P> {
             // Two places in a table or in the grants, as the vectors may be half empty.
             assert!((Node::<P>::RECORD + 2 * 32) as u64 <= cost::CAPABILITY);
             let places = BLOCK * size_of::<Slot<P>>();
-            assert!(
-                (size_of::<Object<P>>() + places + Node::<P>::RECORD + 64) as u64 <= cost::OBJECT
-            );
+            let object = size_of::<Object<P>>() + PAYLOAD_BYTES;
+            let spare = Node::<P>::RECORD;
+            assert!((object + places + spare + 64) as u64 <= cost::OBJECT);
         }
         let birth = Birth {
             rights,
             holder,
+            purse: ROOT,
             nodes: MAX_NODES as u32 - 1,
             limits: None,
             timed: 0,
@@ -190,28 +203,35 @@ impl<P: Platform> Lineage<P> {
         child: Child,
         payer: &Arc<Account>,
     ) -> Result<Node<P>, Error> {
-        let left = parent.nodes_left.get();
+        if self.free == NONE {
+            self.add_place()?;
+        }
+        let place = self.free as usize;
+        // Most are derived from one that has its own budget.
+        let purse = match parent.purse == parent.index {
+            true => parent,
+            false => self.node(parent.purse).ok_or(Error::Revoked)?,
+        };
+        let left = purse.nodes_left.get();
         let left = left.checked_sub(1).ok_or(Error::Limit)?;
         let rights = if mm::sabotaged!("derive_keeps_right") {
             parent.rights()
         } else {
             child.rights & parent.rights()
         };
-        // What nothing can be derived from needs none.
-        let nodes = match rights.contains(Rights::DUPLICATE) {
-            false => 0,
-            true => nodes_handed_down(child.nodes, left)?,
+        let nodes = match child.budget {
+            Budget::Shared => 0,
+            budget => nodes_handed_down(budget, rights, left)?,
         };
         let charge = payer.charge_record(cost::CAPABILITY)?;
-        let place = match self.free {
-            NONE => self.add_place()?,
-            place => place as usize,
-        };
         let index = place as u32 + 1;
+        let own = matches!(child.budget, Budget::Own(_) | Budget::Usual);
+        let place_purse = if own { index } else { parent.purse };
         let next = parent.first_child.get();
         let birth = Birth {
             rights,
             holder: child.holder,
+            purse: place_purse,
             nodes,
             limits: child.limits,
             timed: child.timed,
@@ -221,11 +241,12 @@ impl<P: Platform> Lineage<P> {
             parent: parent.index,
             next: next.unwrap_or(NONE),
         };
+        // Nothing fails from here on.
+        purse.nodes_left.set(left - nodes);
         let node = self.make(parent.object(), birth, seat, charge);
         if let Some(next) = next.and_then(|next| self.node(next)) {
             next.previous.set(Some(index));
         }
-        parent.nodes_left.set(left - nodes);
         parent.first_child.set(Some(index));
         let slot = &mut self.slots[place];
         slot.node = Some(node.clone());
@@ -252,11 +273,12 @@ impl<P: Platform> Lineage<P> {
         }
     }
 
-    /// One more empty place, which is not in the list of those.
+    /// One more empty place.
     #[cold]
-    fn add_place(&mut self) -> Result<usize, Error> {
+    fn add_place(&mut self) -> Result<(), Error> {
         self.slots.reserve(1)?;
-        Ok(self.slots.push(Slot::default()))
+        self.free = self.slots.push(Slot::default()) as u32;
+        Ok(())
     }
 
     /// Takes a node out of the tree if nothing keeps it, and then its parent likewise.
@@ -407,6 +429,12 @@ impl<P: Platform> Lineage<P> {
             .map_or(Rights::all(), |parent| parent.rights())
     }
 
+    /// How many may still be derived out of the budget of a node.
+    pub(crate) fn nodes_left(&self, branch: &Branch<P>) -> u32 {
+        self.node(branch.purse)
+            .map_or(0, |purse| purse.nodes_left.get())
+    }
+
     /// Whether a node other than this, and not below it if those are `spared`, gives access to the
     /// memory of the object.
     pub(crate) fn others_have_access(&self, branch: &Branch<P>, spared: bool) -> bool {
@@ -480,8 +508,15 @@ impl<P: Platform> Lineage<P> {
             next.previous.set(previous);
         }
         if let Some(parent) = self.node(node.parent) {
-            let left = parent.nodes_left.get();
-            parent.nodes_left.set(left + node.nodes_left.get() + 1);
+            let purse = match parent.purse == parent.index {
+                true => Some(parent),
+                false => self.node(parent.purse),
+            };
+            if let Some(purse) = purse {
+                // What a node that shares a budget has left is nothing.
+                let back = node.nodes_left.get() + 1;
+                purse.nodes_left.set(purse.nodes_left.get() + back);
+            }
             if previous.is_none() {
                 parent.first_child.set(next);
             }
@@ -501,15 +536,16 @@ impl<P: Platform> Lineage<P> {
     }
 }
 
-/// How many nodes a parent that has `left` hands down to a child that asks for so many. Who does not
-/// say gets what is usual, or less of a small budget, so that neither many children nor many levels use it
-/// up at once. `Limit`: the parent has not so many.
-#[inline(always)]
-fn nodes_handed_down(asked: u32, left: u32) -> Result<u32, Error> {
-    match asked {
-        0 => Ok(DEFAULT_NODES.min(left / 2)),
-        asked if asked <= left => Ok(asked),
-        _ => Err(Error::Limit),
+/// How many of `left` nodes a budget takes for one with these rights. `Limit`: more than there are.
+#[cold]
+fn nodes_handed_down(budget: Budget, rights: Rights, left: u32) -> Result<u32, Error> {
+    match budget {
+        // Nothing can be derived from it.
+        _ if !rights.contains(Rights::DUPLICATE) => Ok(0),
+        Budget::Own(asked) if asked > left => Err(Error::Limit),
+        Budget::Own(asked) => Ok(asked),
+        // Little is not given away at once.
+        _ => Ok(DEFAULT_NODES.min(left / 2)),
     }
 }
 

@@ -48,7 +48,9 @@ pub struct Branch<P: Platform> {
     pub(crate) first_child: Link,
     pub(crate) previous: Link,
     pub(crate) next: Link,
-    /// How many may still be derived below it; changes under the lineage lock (S18).
+    /// The node out of whose budget those below it are derived: itself, or one above it (S18).
+    pub(crate) purse: u32,
+    /// What is left of its own budget; nothing of a shared one. Changes under the lineage lock.
     pub(crate) nodes_left: Count,
     /// By what it is narrower than its rights say.
     limits: Option<Arc<Limits>>,
@@ -62,7 +64,8 @@ pub struct Branch<P: Platform> {
 pub(crate) struct Birth {
     pub(crate) rights: Rights,
     pub(crate) holder: u64,
-    /// How many may be derived below it.
+    /// The node with its budget, and what that is if it is this one.
+    pub(crate) purse: u32,
     pub(crate) nodes: u32,
     pub(crate) limits: Option<Arc<Limits>>,
     pub(crate) timed: u64,
@@ -112,6 +115,7 @@ impl<P: Platform> Node<P> {
             first_child: Link::new(NONE),
             previous: Link::new(NONE),
             next: Link::new(seat.next),
+            purse: birth.purse,
             nodes_left: Count::new(birth.nodes),
             limits: birth.limits,
             timed: birth.timed,
@@ -140,6 +144,7 @@ impl<P: Platform> Node<P> {
         branch.first_child = Link::new(NONE);
         branch.previous = Link::new(NONE);
         branch.next = Link::new(seat.next);
+        branch.purse = birth.purse;
         branch.nodes_left = Count::new(birth.nodes);
         branch.limits = birth.limits;
         branch.timed = birth.timed;

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use abi::{Error, Mode, ObjectKind, Rights, cost};
+use abi::{Error, Mode, ObjectKind, RegionKind, Rights, cost};
 use mm::lock::{Lock, Rank};
 use mm::{Account, Mapping, Region};
 use ring_layout::End;
@@ -11,7 +11,7 @@ use ring_layout::End;
 use crate::lineage::Lineage;
 use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
-use crate::{Ipc, Node, Notification, Platform, Resource, Ring};
+use crate::{Interrupt, Ipc, Node, Notification, Platform, Port, Resource, Ring, Timer};
 
 use abi::ring as ring_layout;
 
@@ -37,8 +37,16 @@ pub enum Payload<P: Platform> {
     Process(P::Process),
     /// Physical addresses that devices answer.
     Resource(Resource),
+    /// A thread.
+    Thread(P::Task),
     /// Bits that are signalled and waited for.
     Notification(Notification<P>),
+    /// What sets such bits at a time.
+    Timer(Arc<Timer<P>>),
+    /// What sets such bits when a device asks for it.
+    Interrupt(Arc<Interrupt<P>>),
+    /// Where a task waits for many objects.
+    Port(Arc<Port<P>>),
 }
 
 impl<P: Platform> Payload<P> {
@@ -46,14 +54,21 @@ impl<P: Platform> Payload<P> {
     pub fn traffic(&self) -> Traffic {
         match self {
             Payload::Notification(notification) => notification.traffic(),
+            Payload::Port(port) => port.traffic(),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
             | Payload::Process(_)
-            | Payload::Resource(_) => Traffic::NONE,
+            | Payload::Resource(_)
+            | Payload::Thread(_)
+            | Payload::Timer(_)
+            | Payload::Interrupt(_) => Traffic::NONE,
         }
     }
 }
+
+/// What an object may have of the heap beside its own record.
+pub(crate) const PAYLOAD_BYTES: usize = 512;
 
 /// Something that capabilities refer to, and the lineage of those capabilities. It lives until the
 /// last node is gone.
@@ -84,7 +99,11 @@ impl<P: Platform> Object<P> {
             Payload::RingEnd(..) => ObjectKind::RingEnd,
             Payload::Process(_) => ObjectKind::Process,
             Payload::Resource(_) => ObjectKind::Resource,
+            Payload::Thread(_) => ObjectKind::Thread,
             Payload::Notification(_) => ObjectKind::Notification,
+            Payload::Timer(_) => ObjectKind::Timer,
+            Payload::Interrupt(_) => ObjectKind::Interrupt,
+            Payload::Port(_) => ObjectKind::Port,
         }
     }
 
@@ -99,7 +118,13 @@ impl<P: Platform> Object<P> {
         match &self.payload {
             Payload::Region(region) | Payload::Image(region, _) => Some(region),
             Payload::RingEnd(ring, _) => Some(ring.region()),
-            Payload::Process(_) | Payload::Resource(_) | Payload::Notification(_) => None,
+            Payload::Process(_)
+            | Payload::Resource(_)
+            | Payload::Notification(_)
+            | Payload::Thread(_)
+            | Payload::Timer(_)
+            | Payload::Interrupt(_)
+            | Payload::Port(_) => None,
         }
     }
 }
@@ -123,10 +148,14 @@ impl<P: Platform> Ipc<P> {
         };
         let koid = match &payload {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
-            Payload::RingEnd(..) | Payload::Resource(_) | Payload::Notification(_) => {
-                self.memory.next_koid()
-            }
+            Payload::RingEnd(..)
+            | Payload::Resource(_)
+            | Payload::Notification(_)
+            | Payload::Timer(_)
+            | Payload::Interrupt(_)
+            | Payload::Port(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
+            Payload::Thread(task) => self.platform().task_koid(task),
         };
         let object = Arc::new(Object {
             koid,
@@ -174,10 +203,17 @@ impl<P: Platform> Ipc<P> {
     fn destroy_payload(&self, payload: &Payload<P>) {
         match payload {
             Payload::Region(region) | Payload::Image(region, _) => {
+                if region.kind() == RegionKind::Kernel {
+                    self.platform().release_kernel_region(region);
+                }
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
-            Payload::Process(_) | Payload::Resource(_) | Payload::Notification(_) => {}
+            Payload::Timer(timer) => self.end_timer(timer),
+            Payload::Interrupt(interrupt) => self.end_interrupt(interrupt),
+            Payload::Port(port) => self.close_port(port),
+            Payload::Process(process) => self.platform().abandoned(process),
+            Payload::Resource(_) | Payload::Notification(_) | Payload::Thread(_) => {}
         }
     }
 }

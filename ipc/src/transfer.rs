@@ -11,7 +11,7 @@ use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 
 use mm::{Account, Region};
 
-use crate::lineage::{Child, Extent};
+use crate::lineage::{Budget, Child, Extent};
 use crate::node::{NodeState, PENDING};
 use crate::table::Locked;
 use crate::{Domain, Ipc, Node, Payload, Platform};
@@ -119,7 +119,8 @@ impl<P: Platform> Ipc<P> {
             let node = sender.look_up(handle, None, needed)?.node;
             let mut lineage = node.object().lineage.lock();
             node.check_allowed(sender.koid(), needed)?;
-            let child = Child::like(&node, rights, PENDING);
+            let mut child = Child::like(&node, rights, PENDING);
+            child.budget = Budget::Usual;
             let derived = lineage.derive(&node, child, sender.account())?;
             return Ok(offer(derived, Source::Shared));
         }

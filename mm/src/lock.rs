@@ -36,23 +36,27 @@ pub enum Rank {
     Reserve = 9,
     /// The upper page tables of an address space.
     Tables = 10,
+    /// The schedule of a timer, or whether an interrupt has ended. Bits are set while it is held.
+    Timers = 11,
     /// The state of a channel, a notification or a ring end, and who waits there.
-    Queue = 11,
+    Queue = 12,
     /// Who wants to be told of what happens to an object.
-    Events = 12,
+    Events = 13,
     /// The packets of a port.
-    Ports = 13,
+    Ports = 14,
     /// The free frames that a CPU keeps. Above whatever allocates from the heap while it is held:
     /// the heap may grow.
-    Frames = 14,
+    Frames = 15,
     /// The free frames of a node.
-    Nodes = 15,
+    Nodes = 16,
+    /// The alarms of a CPU.
+    Alarms = 17,
     /// A run queue.
-    Scheduler = 16,
+    Scheduler = 18,
     /// What is charged for a capability. Nothing is taken above it.
-    Account = 17,
+    Account = 19,
     /// The place of a task among those who wait where it does. Nothing is taken above it.
-    Waits = 18,
+    Waits = 20,
 }
 
 /// Is told of locks in debug builds.

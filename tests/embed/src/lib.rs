@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use abi::FOREVER;
 use abi::limits::PAGE_SIZE;
-use ipc::{Events, Level, Parked, Platform, WaitCell};
+use ipc::{Events, Level, Moment, Parked, Platform, WaitCell};
 use mm::{
     Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameCache, FrameMeta, FramePool,
     FrameState, Frames, Mmu,
@@ -269,7 +269,22 @@ thread_local! {
 }
 
 /// The scheduler: a thread of the host is a task, and its token is the wakeup that is never lost.
+/// The clock, for whoever looks a handle up.
+#[derive(Clone, Copy, Debug)]
+pub struct Now(Instant);
+
+impl Moment for Now {
+    fn now_ns(&self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+
+    fn task(&self) -> u64 {
+        CURRENT.with(|task| Arc::as_ptr(task) as u64)
+    }
+}
+
 impl Platform for Machine {
+    type Moment = Now;
     type Task = Arc<Task>;
     type Process = Arc<Process>;
 
@@ -296,8 +311,17 @@ impl Platform for Machine {
         task.thread.unpark();
     }
 
+    /// Where it is kept: no other task has that as long as this one exists.
+    fn task_koid(&self, task: &Arc<Task>) -> u64 {
+        Arc::as_ptr(task) as u64
+    }
+
     fn now_ns(&self) -> u64 {
-        self.boot.elapsed().as_nanos() as u64
+        self.moment().now_ns()
+    }
+
+    fn moment(&self) -> Now {
+        Now(self.boot)
     }
 
     fn wait_cell(task: &Arc<Task>) -> &WaitCell<Machine> {

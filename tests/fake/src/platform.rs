@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use abi::FOREVER;
-use ipc::{Events, Ipc, Level, Moment, Parked, Platform, WaitCell};
+use abi::{Error, FOREVER};
+use ipc::{Events, Interrupt, Ipc, Level, Line, Moment, Parked, Platform, WaitCell};
 
 use crate::machine::lock;
 use crate::{Config, FakeMachine};
@@ -168,12 +168,33 @@ impl Platform for FakeMachine {
         task.unpark();
     }
 
+    /// Where it is kept: no other task has that as long as this one exists.
+    fn task_koid(&self, task: &FakeTask) -> u64 {
+        Arc::as_ptr(&task.0) as u64
+    }
+
     fn now_ns(&self) -> u64 {
         self.now_ns.load(Ordering::Relaxed)
     }
 
     fn moment(&self) -> FakeMoment {
         FakeMoment(self.now_ns.clone())
+    }
+
+    fn set_alarm(&self, cpu: usize, at_ns: u64) {
+        self.lines.set_alarm(cpu, at_ns);
+    }
+
+    fn reserve_line(&self) -> Result<Line, Error> {
+        self.lines.reserve()
+    }
+
+    fn connect_line(&self, interrupt: &Arc<Interrupt<FakeMachine>>) {
+        self.lines.connect(interrupt);
+    }
+
+    fn release_line(&self, line: Line) {
+        self.lines.release(line);
     }
 
     fn wait_cell(task: &FakeTask) -> &WaitCell<FakeMachine> {

@@ -166,7 +166,7 @@ impl Realm {
     pub fn wait_until(&self, now_ns: u64) {
         let clock = self.machine().now_ns();
         self.machine().advance_ns(now_ns - clock);
-        self.ipc.lapse(now_ns);
+        self.ipc.lapse(now_ns, usize::MAX);
     }
 
     pub fn revoke(&self, domain: usize, handle: Handle) -> Result<u64, Error> {
