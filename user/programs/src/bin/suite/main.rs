@@ -16,6 +16,7 @@ mod capabilities;
 mod devices;
 mod faults;
 mod images;
+mod interrupts;
 mod matrix;
 mod memory;
 mod objects;
@@ -24,6 +25,7 @@ mod quotas;
 mod rings;
 mod snapshots;
 mod system;
+mod timers;
 mod transfers;
 
 use programs::cases::CASES;
@@ -112,6 +114,7 @@ fn usage() -> u8 {
 fn child(role: &str, env: &Env) -> u8 {
     let roles = [
         system::child,
+        timers::child,
         faults::child,
         memory::child,
         capabilities::child,
