@@ -20,11 +20,14 @@ mod interrupts;
 mod matrix;
 mod memory;
 mod objects;
+mod priorities;
 mod processes;
 mod quotas;
 mod rings;
 mod snapshots;
+mod supervision;
 mod system;
+mod threads;
 mod timers;
 mod transfers;
 
@@ -123,6 +126,9 @@ fn child(role: &str, env: &Env) -> u8 {
         snapshots::child,
         rings::child,
         processes::child,
+        threads::child,
+        priorities::child,
+        supervision::child,
         quotas::child,
         objects::child,
     ];
