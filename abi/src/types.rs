@@ -481,6 +481,8 @@ pub struct SystemInfo {
     pub memory_nodes: [NodeFrames; limits::MAX_MEMORY_NODES],
     /// What is charged to all accounts together.
     pub charged: Resources,
+    /// Interrupts among those that nobody wanted: of devices whose interrupt had ended, or for no reason.
+    pub stray_interrupts: u64,
 }
 
-const_assert_eq!(size_of::<SystemInfo>(), 472);
+const_assert_eq!(size_of::<SystemInfo>(), 480);

@@ -90,6 +90,10 @@ pub struct Hooks {
     pub user_fault: fn(&UserFault) -> !,
     /// The one-shot timer of this CPU went off. Interrupts are off; no context switch.
     pub timer: fn(Origin),
+    /// An interrupt came at this vector, which is not the platform's own: of those in
+    /// [`apic::device_vectors`](crate::apic::device_vectors) when a device was told so, else for no reason.
+    /// Interrupts are off; no context switch, no access to user memory.
+    pub device: fn(u8),
     /// Somebody sent the shootdown IPI. Interrupts are off; no context switch, no access to user memory.
     pub shootdown: fn(),
     /// Work was requested for this CPU and it is about to return to user mode. Interrupts are off; it may turn them
@@ -104,6 +108,7 @@ static DEFAULT: Hooks = Hooks {
     page_fault: no_page_fault,
     user_fault: |fault| panic!("user fault without a kernel: {fault:?}"),
     timer: |_| {},
+    device: |_| {},
     shootdown: || {},
     before_user_return: || {},
     panic_stop: || {},

@@ -14,6 +14,8 @@ mod console;
 #[cfg(target_os = "none")]
 mod calls;
 #[cfg(target_os = "none")]
+mod deferred;
+#[cfg(target_os = "none")]
 mod devices;
 #[cfg(target_os = "none")]
 mod dispatch;
@@ -23,6 +25,8 @@ mod faults;
 mod heap;
 #[cfg(target_os = "none")]
 mod init;
+#[cfg(target_os = "none")]
+mod interrupts;
 #[cfg(target_os = "none")]
 mod irq_lock;
 #[cfg(target_os = "none")]

@@ -23,11 +23,12 @@ use arch::{clock, cpu};
 use fastrand::Rng;
 use ipc::Parked;
 
+use crate::deferred;
 use crate::irq_lock::IrqLock;
 use crate::thread::{Thread, state};
 use crate::trace;
 use levels::Levels;
-pub use slice::on_timer;
+pub use slice::{on_timer, rearm};
 pub use switch::{finish_switch, leave_space, set_tls};
 pub use table::{current, with_current};
 
@@ -103,7 +104,10 @@ pub fn run_idle() -> ! {
     loop {
         cpu::disable_interrupts();
         let nothing = cpu.queue.lock().ready.top().is_none();
-        if nothing {
+        if deferred::is_due() {
+            cpu::enable_interrupts();
+            deferred::run();
+        } else if nothing {
             cpu::enable_and_halt();
         } else {
             with_current(switch::run_next);
@@ -394,6 +398,11 @@ fn give_way(thread: &Thread, wanted: impl FnOnce(u8, u8) -> bool) -> bool {
 
 /// The hook before a return to user mode, when there was work.
 pub fn before_user_return() {
+    if deferred::is_due() {
+        cpu::enable_interrupts();
+        deferred::run();
+        cpu::disable_interrupts();
+    }
     if with_current(Thread::is_ending) {
         cpu::enable_interrupts();
         crate::process::leave_current();

@@ -9,8 +9,8 @@ use spin::Once;
 
 use crate::machine::ipc;
 use crate::{
-    devices, dispatch, faults, heap, init, measure, memory, random, ranks, sched, selfcheck, stats,
-    timers,
+    devices, dispatch, faults, heap, init, interrupts, measure, memory, random, ranks, sched,
+    selfcheck, stats, timers,
 };
 
 /// The word that asks for what only the kernel can measure.
@@ -27,6 +27,7 @@ pub const HOOKS: Hooks = Hooks {
     page_fault: faults::page_fault,
     user_fault: faults::user_fault,
     timer: sched::on_timer,
+    device: interrupts::on_device,
     shootdown: serve_shootdown,
     before_user_return: sched::before_user_return,
     panic_stop: || {},
@@ -76,6 +77,7 @@ fn main() -> ! {
         info.initrd.len() >> 10,
     );
     sched::prepare();
+    interrupts::prepare();
     CPUS_MAY_RUN.call_once(|| ());
     if let Err(error) = init::start(info) {
         panic!("no first process: {error}");

@@ -7,7 +7,7 @@ use clap::{ArgGroup, Parser};
 
 use crate::build::Profile;
 use crate::failure::Failure;
-use crate::machine::{Accelerator, Debugger, Display, InstructionCount, MIB, Machine};
+use crate::machine::{Accelerator, Debugger, Devices, Display, InstructionCount, MIB, Machine};
 use crate::program::ProgramFile;
 
 /// What `make run` reads when nobody names a file, relative to the repository.
@@ -107,6 +107,10 @@ pub struct Options {
     /// Gives the machine a display, and the program of --exec the resources of it
     #[arg(long)]
     pub display: bool,
+
+    /// Gives the machine QEMU's educational device, and the program of --exec its registers and its interrupt
+    #[arg(long)]
+    pub edu: bool,
 
     /// Saves what the display shows when the machine ends, as PNG; with --display of itself
     #[arg(long, value_name = "FILE", conflicts_with_all = ["suite", "list", "bench", "gdb"])]
@@ -275,6 +279,11 @@ impl Options {
                 Display::Bochs
             } else {
                 Display::None
+            },
+            devices: if self.edu {
+                Devices::Edu
+            } else {
+                Devices::None
             },
             monitor: None,
             trace: None,

@@ -50,6 +50,7 @@ pub fn on_timer(_: Origin) {
             enqueue(&thread);
         }
     });
+    timers::note_due(now);
     let mut queue = cpu.queue.lock();
     queue.armed_ns = u64::MAX;
     let over = now >= queue.slice_end_ns || queue.random.is_some();
@@ -65,6 +66,12 @@ pub fn on_timer(_: Origin) {
         cpu::pause();
     }
     arm(cpu, &mut queue, now);
+}
+
+/// Arms the timer of this CPU anew, if what [`timers`] has for it has become earlier.
+pub fn rearm() {
+    let cpu = this();
+    arm(cpu, &mut cpu.queue.lock(), clock::now_ns());
 }
 
 /// Whether somebody is ready who has as good a claim to the CPU as what runs there.

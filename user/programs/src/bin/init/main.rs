@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod demo;
 mod display;
+mod edu;
 mod suite;
 mod tracing;
 
@@ -96,7 +97,9 @@ impl Initrd {
 }
 
 /// Runs one program with its arguments; its status becomes init's. Where there is a display, the
-/// program gets it: the resources of the framebuffer and of the registers.
+/// program gets it: the resources of the framebuffer and of the registers. Where there is an
+/// educational device, the program gets that behind it: the resource of the registers, the
+/// notification that the interrupt signals, and the interrupt.
 fn exec<'a>(
     initrd: &Initrd,
     devices: Handle,
@@ -112,6 +115,21 @@ fn exec<'a>(
             .handle(display.framebuffer, Mode::Move, Rights::all())
             .handle(display.registers, Mode::Move, Rights::all()),
         None => spawn,
+    };
+    let edu = expect!(
+        edu::find(devices),
+        "init: looking for an educational device"
+    );
+    let (spawn, _signalled) = match edu {
+        Some(edu) => {
+            let spawn = spawn
+                .handle(edu.registers, Mode::Move, Rights::all())
+                .handle(edu.notification.handle(), Mode::Share, WAIT_AND_SEE)
+                .handle(edu.interrupt.into_handle(), Mode::Move, Rights::all());
+            // The interrupt sets bits as long as this process can.
+            (spawn, Some(edu.notification))
+        }
+        None => (spawn, None),
     };
     let process = expect!(spawn.start(), "init: starting `{name}`");
     let status = expect!(process.wait(FOREVER), "init: waiting for `{name}`");
@@ -129,5 +147,7 @@ fn bench(initrd: &Initrd) -> u8 {
     u8::from(status.state != ProcessState::Exited as u32 || status.status != 0)
 }
 
+/// What a driver may do with what its interrupt signals.
+const WAIT_AND_SEE: Rights = Rights::WAIT.union(Rights::INSPECT);
 /// What programs may do with the initrd.
 const READ_INITRD: Rights = Rights::READ.union(Rights::MAP).union(Rights::INSPECT);
