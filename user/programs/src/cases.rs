@@ -134,6 +134,12 @@ macro_rules! for_each_case {
             priorities::reaper "the least urgent process ends when it is killed, though its CPU is busy";
             priorities::ceilings "no thread is more urgent than its process may be, and no process than its parent";
 
+            supervision::resume "a thread that faults stops until its supervisor has it go on, there or elsewhere";
+            supervision::kill_stopped "a process whose thread has stopped can be killed";
+            supervision::watcher_gone "without a supervisor a fault ends the process, also when it goes later";
+            supervision::many_threads "each thread stops for itself";
+            supervision::fuse "a process ends after exactly so many entries into the kernel";
+
             quotas::tiny_regions "tiny regions end with the quota, and come back, as often as one likes";
             quotas::refusals "what the quota does not cover is Quota, and the process goes on";
             quotas::families "what a process and its children have together stays within its quota";

@@ -24,6 +24,7 @@ mod processes;
 mod quotas;
 mod rings;
 mod snapshots;
+mod supervision;
 mod system;
 mod threads;
 mod transfers;
@@ -124,6 +125,7 @@ fn child(role: &str, env: &Env) -> u8 {
         processes::child,
         threads::child,
         priorities::child,
+        supervision::child,
         quotas::child,
         objects::child,
     ];
