@@ -1,5 +1,7 @@
 //! The one table of system calls, and what is generated from it here.
 
+use core::fmt;
+
 use crate::{Argument, Error, Outcome, Rights};
 
 /// Passes every system call to the macro named by the first argument.
@@ -188,6 +190,8 @@ pub struct ArgumentInfo {
     pub ty: &'static str,
     /// Its type in C.
     pub c_type: &'static str,
+    /// Writes it for people.
+    pub show: fn(u64, &mut fmt::Formatter<'_>) -> fmt::Result,
 }
 
 /// One call, for documentation and tools.
@@ -201,6 +205,8 @@ pub struct SyscallInfo {
     pub arguments: &'static [ArgumentInfo],
     /// What it returns.
     pub result: &'static str,
+    /// Writes that for people, from `rax`.
+    pub show_result: fn(u64, &mut fmt::Formatter<'_>) -> fmt::Result,
     /// The rights that the capability in its first argument must have.
     pub rights: &'static [Rights],
     /// The errors of its own; any call can also be `Invalid` for an argument that can't be decoded.
@@ -240,8 +246,10 @@ macro_rules! describe {
                 name: stringify!($arg),
                 ty: stringify!($ty),
                 c_type: <$ty as Argument>::C_NAME,
+                show: <$ty as Argument>::show,
             }),*],
             result: <$ret as Outcome>::NAME,
+            show_result: <$ret as Outcome>::show,
             rights: &[$(Rights::$right),*],
             errors: &[$(Error::$error),*],
             doc: concat!($($doc),*),
