@@ -38,6 +38,7 @@ mod sync;
 mod table;
 mod transfer;
 mod wait;
+mod waiters;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -56,7 +57,8 @@ pub use rings::Ring;
 pub use statistics::Traffic;
 pub use table::Capability;
 pub use transfer::Offer;
-pub use wait::{Outcome, Ticket, WAIT_WORDS, WaitCell, Waiters};
+pub use wait::{Outcome, Ticket, WAIT_WORDS, WaitCell};
+pub use waiters::Waiters;
 
 /// The IPC of one machine.
 pub struct Ipc<P: Platform> {
