@@ -163,8 +163,6 @@ impl Process {
         self.release();
         ipc().memory().destroy_space(self.domain.space());
         self.status.call_once(|| *status);
-        let waiters = core::mem::take(&mut *self.waiters.lock());
-        waiters.iter().for_each(|waiter| sched::unpark(waiter));
         // Its level is read without a lock.
         fence(Ordering::SeqCst);
         ipc().fire(&self.events, Events::ENDED, 0);
