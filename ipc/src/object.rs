@@ -57,9 +57,9 @@ impl<P: Platform> Payload<P> {
             Payload::Timer(timer) => timer.traffic(),
             Payload::Interrupt(interrupt) => interrupt.traffic(),
             Payload::Port(port) => port.traffic(),
+            Payload::RingEnd(ring, end) => ring.traffic(*end),
             Payload::Region(_)
             | Payload::Image(..)
-            | Payload::RingEnd(..)
             | Payload::Process(_)
             | Payload::Resource(_)
             | Payload::Thread(_) => Traffic::NONE,
