@@ -91,7 +91,7 @@ fn run(env: &Env) -> u8 {
         let factorial = edu.factorial(number);
         println!("edu: {number}! = {factorial}, told by an interrupt");
     }
-    if edu.outlives_a_storm() && edu.is_silent_without_interrupt() {
+    if edu.outlives_a_storm() && edu.ends_with_its_interrupt() {
         0
     } else {
         BROKEN
@@ -143,7 +143,7 @@ impl Edu {
     }
 
     /// Has the device interrupt when nobody listens any more: the kernel counts that, and no bit is set.
-    fn is_silent_without_interrupt(self) -> bool {
+    fn ends_with_its_interrupt(self) -> bool {
         let strays = || expect!(rt::system_info(), "edu: counting strays").stray_interrupts;
         drop(self.interrupt);
         let before = strays();
