@@ -16,6 +16,7 @@ mod capabilities;
 mod devices;
 mod faults;
 mod images;
+mod interrupts;
 mod matrix;
 mod memory;
 mod objects;
@@ -24,8 +25,10 @@ mod processes;
 mod quotas;
 mod rings;
 mod snapshots;
+mod supervision;
 mod system;
 mod threads;
+mod timers;
 mod transfers;
 
 use programs::cases::CASES;
@@ -114,6 +117,7 @@ fn usage() -> u8 {
 fn child(role: &str, env: &Env) -> u8 {
     let roles = [
         system::child,
+        timers::child,
         faults::child,
         memory::child,
         capabilities::child,
@@ -124,6 +128,7 @@ fn child(role: &str, env: &Env) -> u8 {
         processes::child,
         threads::child,
         priorities::child,
+        supervision::child,
         quotas::child,
         objects::child,
     ];
