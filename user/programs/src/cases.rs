@@ -146,6 +146,21 @@ macro_rules! for_each_case {
             quotas::moves "whoever accepts a Move pays, and the token is good until it can";
             quotas::killed_anywhere "a process killed at any of a hundred moments leaves nothing behind";
 
+            timers::once "a timer sets its bits at its time, once";
+            timers::past "a time in the past is now";
+            timers::periodic "a periodic timer keeps its rhythm, and makes up once for what was missed";
+            timers::anew "a timer that is set anew forgets what was set before";
+            timers::dropped "a timer that is dropped, or that has nobody to tell, is silent";
+            timers::authority "a timer ends with the capability that it was made with";
+            timers::thousand "a thousand timers all go off";
+            timers::crowd "five hundred timers of 100 us leave half of the CPU";
+            timers::elsewhere "a timer of one CPU is set anew on another";
+            timers::refused "a timer without a right, a bit or a sensible period is refused";
+
+            interrupts::messages "every interrupt of a device has a message of its own";
+            interrupts::limit "a CPU has so many lines, and one that was given back rests";
+            interrupts::refused "an interrupt without a right or a bit is refused";
+
             images::truncated "a file that ends early is no program";
             images::header "a file for another machine, class or use is no program";
             images::segments "segments that overlap, leave the user half or are writable and executable are refused";

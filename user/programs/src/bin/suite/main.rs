@@ -16,6 +16,7 @@ mod capabilities;
 mod devices;
 mod faults;
 mod images;
+mod interrupts;
 mod matrix;
 mod memory;
 mod objects;
@@ -27,6 +28,7 @@ mod snapshots;
 mod supervision;
 mod system;
 mod threads;
+mod timers;
 mod transfers;
 
 use programs::cases::CASES;
@@ -115,6 +117,7 @@ fn usage() -> u8 {
 fn child(role: &str, env: &Env) -> u8 {
     let roles = [
         system::child,
+        timers::child,
         faults::child,
         memory::child,
         capabilities::child,
