@@ -2,7 +2,7 @@
 
 use programs::cases::CASES;
 use programs::expect;
-use rt::{Error, Handle, Mode, ProcessState, ProcessStatus, Resources, Rights, Spawn};
+use rt::{Error, Handle, Mode, ProcessState, ProcessStatus, Region, Resources, Rights, Spawn};
 
 use crate::{Given, Initrd, READ_INITRD, READ_STATISTICS};
 
@@ -37,6 +37,11 @@ pub fn run(initrd: &Initrd, given: Given, filter: Option<&str>) -> u8 {
     let first = expect!(first, "init: starting the suite");
     let _ = first.wait(rt::FOREVER);
     drop(first);
+    // So does the list of who has mapped the statistics.
+    let statistics = Region::from_handle(given.statistics);
+    let mapping = statistics.map(Rights::READ);
+    drop(expect!(mapping, "init: mapping the statistics"));
+    let _ = statistics.into_handle();
     // So do the tables of the kernel with their first tenants, and the tree of each object with the
     // first capability that is derived.
     let (via, end) = expect!(rt::ring(64, 16), "init: a ring");

@@ -53,7 +53,7 @@ pub fn live(case: &Case) {
     check!(last.switches > before.switches, "the switch");
     check!(last.timeouts > before.timeouts, "the end of the sleep");
     drop(mapping);
-    done!(rt::drop_handle(fresh.handle()), "giving it back");
+    done!(rt::drop_handle(fresh.into_handle()), "giving it back");
 }
 
 pub fn objects(_: &Case) {
@@ -89,7 +89,7 @@ pub fn objects(_: &Case) {
         done!(rt::drop_handle(handle), "giving it back");
     }
     drop(mapping);
-    done!(rt::drop_handle(region.handle()), "giving it back");
+    done!(rt::drop_handle(region.into_handle()), "giving it back");
 }
 
 pub fn read_only(case: &Case) {
@@ -108,9 +108,12 @@ pub fn read_only(case: &Case) {
     let more = unsafe { rt::sys::protect(mapping.address(), Rights::READ | Rights::WRITE) };
     check!(more.is_err(), "write access afterwards");
     drop(mapping);
-    done!(rt::drop_handle(trace.handle()), "giving the trace back");
+    done!(
+        rt::drop_handle(trace.into_handle()),
+        "giving the trace back"
+    );
     let plain = done!(Region::create(4096), "a region");
     check!(rt::Trace::open(&plain).is_err(), "a trace of zeros");
     check!(Statistics::open(&plain).is_err(), "statistics of zeros");
-    done!(rt::drop_handle(plain.handle()), "giving it back");
+    done!(rt::drop_handle(plain.into_handle()), "giving it back");
 }

@@ -41,7 +41,10 @@ fn events(trace: &Trace, cpu: usize) -> Vec<Event> {
 
 fn give_back(region: Region, trace: Trace) {
     drop(trace);
-    done!(rt::drop_handle(region.handle()), "giving the trace back");
+    done!(
+        rt::drop_handle(region.into_handle()),
+        "giving the trace back"
+    );
 }
 
 pub fn calls(case: &Case) {
@@ -171,7 +174,7 @@ pub fn refused(case: &Case) {
         Error::NotFound,
         "stopping again"
     );
-    for handle in [part, region.handle()] {
+    for handle in [part, region.into_handle()] {
         done!(rt::drop_handle(handle), "giving it back");
     }
 }
@@ -180,7 +183,7 @@ pub fn dropped(case: &Case) {
     for _ in 0..3 {
         let region = done!(rt::trace_start(case.devices, 256), "trace_start");
         nop();
-        done!(rt::drop_handle(region.handle()), "dropping the trace");
+        done!(rt::drop_handle(region.into_handle()), "dropping the trace");
         refused!(
             rt::trace_stop(case.devices),
             Error::NotFound,
