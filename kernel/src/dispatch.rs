@@ -14,14 +14,30 @@ use crate::{calls, heap, sched, stats};
 
 /// The hook of system calls.
 pub extern "C" fn syscall(frame: &mut SyscallFrame) {
-    stats::count_syscall();
     sched::with_current(|thread| {
         // Only threads of processes are in user mode.
         if let Some(process) = thread.process() {
             thread.count_syscall();
-            invoke(process, frame);
+            let number = usize::try_from(frame.number()).unwrap_or(usize::MAX);
+            let handler = HANDLERS.get(number).unwrap_or(&(unknown as Handler));
+            handler(process, frame);
         }
     });
+}
+
+/// What serves a call.
+type Handler = fn(&Arc<Process>, &mut SyscallFrame);
+
+/// Numbers up to that of the last call.
+const NUMBERS: usize = match abi::SYSCALLS.last() {
+    Some(last) => last.number as usize + 1,
+    None => 0,
+};
+
+/// No call has this number.
+fn unknown(_: &Arc<Process>, frame: &mut SyscallFrame) {
+    stats::count_unknown_call();
+    frame.set_result(abi::encode(Err(Error::Unsupported)));
 }
 
 macro_rules! invoke {
@@ -30,13 +46,12 @@ macro_rules! invoke {
         $number:literal $variant:ident $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty,
         rights [$($right:ident),*], errors [$($error:ident),*];
     )*) => {
-        #[inline(always)]
-        fn invoke(process: &Arc<Process>, frame: &mut SyscallFrame) {
-            match Syscall::from_number(frame.number()) {
-                $(Some(Syscall::$variant) => decode::$name(process, frame),)*
-                None => frame.set_result(abi::encode(Err(Error::Unsupported))),
-            }
-        }
+        /// What serves each number.
+        static HANDLERS: [Handler; NUMBERS] = {
+            let mut handlers = [unknown as Handler; NUMBERS];
+            $(handlers[$number] = decode::$name;)*
+            handlers
+        };
 
         /// A function for each call, so that each keeps only the registers that it needs.
         mod decode {
@@ -45,6 +60,7 @@ macro_rules! invoke {
 
             $(#[inline(never)]
             pub fn $name(process: &Arc<Process>, frame: &mut SyscallFrame) {
+                stats::count_call(Syscall::$variant);
                 let [$($arg,)* ..] = frame.arguments();
                 let handle = || {
                     if const { allocates(Syscall::$variant) } {
@@ -54,10 +70,10 @@ macro_rules! invoke {
                     calls::$name(process, $($arg),*)
                 };
                 let outcome = handle();
-                if const { begins_with_handle(&[$(<$ty as Argument>::IS_HANDLE),*]) }
-                    && let Err(error) = &outcome
-                {
-                    count_refusal(process, frame, *error);
+                if let Err(error) = &outcome {
+                    let by_handle =
+                        const { begins_with_handle(&[$(<$ty as Argument>::IS_HANDLE),*]) };
+                    count_refusal(by_handle.then_some(process), frame, *error);
                 }
                 answer::<$ret>(frame, outcome);
             })*
@@ -71,10 +87,12 @@ const fn begins_with_handle(arguments: &[bool]) -> bool {
     matches!(arguments, [true, ..])
 }
 
-/// Counts a refusal at the object that the call was on.
+/// Counts a refusal, and at the object that the call was on if its first argument named one in a process.
 #[cold]
 #[inline(never)]
-fn count_refusal(process: &Arc<Process>, frame: &SyscallFrame, error: Error) {
+fn count_refusal(process: Option<&Arc<Process>>, frame: &SyscallFrame, error: Error) {
+    stats::count_refusal(error);
+    let Some(process) = process else { return };
     let [handle, ..] = frame.arguments();
     ipc().count_refusal(process.domain(), Handle::from_bits(handle), error);
 }
@@ -97,7 +115,6 @@ const fn allocates(call: Syscall) -> bool {
     matches!(
         call,
         Syscall::ProcessSpawn
-            | Syscall::ProcessWait
             | Syscall::RegionCreate
             | Syscall::RegionSnapshot
             | Syscall::RegionPin
