@@ -228,6 +228,7 @@ macro_rules! describe {
 
         impl Syscall {
             /// The call of this number.
+            #[inline(always)]
             pub const fn from_number(number: u64) -> Option<Syscall> {
                 match number { $($number => Some(Syscall::$variant),)* _ => None }
             }

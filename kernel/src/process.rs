@@ -317,7 +317,6 @@ fn map_part(
 
 /// The first code of every thread of a process.
 extern "C" fn begin(_: usize) -> ! {
-    sched::finish_switch();
     arch::cpu::enable_interrupts();
     let Beginning {
         entry,
