@@ -167,6 +167,18 @@ macro_rules! for_each_case {
             timers::elsewhere "a timer of one CPU is set anew on another";
             timers::refused "a timer without a right, a bit or a sensible period is refused";
 
+            waiting::round_trips "two processes on two CPUs wake each other ten thousand times, and no signal is lost";
+            waiting::deadlines "a deadline of 0 never waits, one in the past never for long, and neither takes anything";
+            waiting::refused "signals of no bit, events of no object and waits without a right are refused";
+            waiting::cancel "a wait is cancelled by its own process and by nobody else";
+            waiting::revoked "whoever waits by what is revoked wakes up with Revoked";
+            waiting::dropped "a wait by a handle that is dropped is cancelled";
+            waiting::crowd "sixty threads wait at one notification, and each gets one of sixty bits";
+            waiting::killed "a process that is killed while it waits leaves neither waits nor bindings";
+            waiting::many_objects "a port tells of signals, and of the ends of rings, threads and processes";
+            waiting::port_modes "a binding tells as long as an event holds, or each time that it comes, or once";
+            waiting::port_refused "a port is bound to no port, to no more than its limit, and loses nothing that it can't deliver";
+
             interrupts::messages "every interrupt of a device has a message of its own";
             interrupts::limit "a CPU has so many lines, and one that was given back rests";
             interrupts::refused "an interrupt without a right or a bit is refused";

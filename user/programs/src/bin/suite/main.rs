@@ -32,6 +32,7 @@ mod threads;
 mod timers;
 mod trace;
 mod transfers;
+mod waiting;
 
 use programs::cases::CASES;
 use programs::for_each_case;
@@ -136,6 +137,7 @@ fn child(role: &str, env: &Env) -> u8 {
         supervision::child,
         quotas::child,
         objects::child,
+        waiting::child,
     ];
     let answer = roles.iter().find_map(|play| play(role, env));
     answer.unwrap_or_else(|| {
