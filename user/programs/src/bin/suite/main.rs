@@ -2,7 +2,7 @@
 //!
 //! Arguments: the name of a case, `--list`, `exit N`, or `child ROLE ARG…` for the processes that
 //! cases start. Handles of a case: the initrd, the image of this program, the resource of all
-//! devices.
+//! devices, the statistics.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -25,10 +25,12 @@ mod processes;
 mod quotas;
 mod rings;
 mod snapshots;
+mod statistics;
 mod supervision;
 mod system;
 mod threads;
 mod timers;
+mod trace;
 mod transfers;
 
 use programs::cases::CASES;
@@ -46,6 +48,8 @@ pub struct Case {
     pub image: Handle,
     /// The resource of all devices.
     pub devices: Handle,
+    /// The statistics.
+    pub statistics: Handle,
 }
 
 impl Case {
@@ -99,6 +103,7 @@ fn run(env: &Env) -> u8 {
                     initrd: env.handle(0),
                     image: env.handle(1),
                     devices: env.handle(2),
+                    statistics: env.handle(3),
                 });
                 0
             }
