@@ -17,6 +17,8 @@ pub trait Argument: Sized {
     const NAME: &'static str;
     /// Its C type.
     const C_NAME: &'static str;
+    /// Whether it is a [`Handle`].
+    const IS_HANDLE: bool = false;
 
     /// Reads it from a register.
     fn from_raw(raw: u64) -> Result<Self, Error>;
@@ -124,10 +126,11 @@ macro_rules! integer {
 integer!(u8 "uint8_t", u32 "uint32_t", u64 "uint64_t");
 
 macro_rules! number {
-    ($($ty:ident $c:literal),*) => {$(
+    ($($ty:ident $c:literal $is_handle:literal),*) => {$(
         impl Argument for $ty {
             const NAME: &'static str = stringify!($ty);
             const C_NAME: &'static str = $c;
+            const IS_HANDLE: bool = $is_handle;
 
             fn from_raw(raw: u64) -> Result<Self, Error> {
                 Ok($ty::from_bits(raw))
@@ -140,7 +143,7 @@ macro_rules! number {
     )*};
 }
 
-number!(Handle "handover_handle", Token "handover_token");
+number!(Handle "handover_handle" true, Token "handover_token" false);
 
 macro_rules! flags {
     ($($ty:ident),*) => {$(

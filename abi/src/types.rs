@@ -327,11 +327,13 @@ pub struct ObjectInfo {
     pub wakes: u64,
     /// Times that somebody slept here.
     pub waits: u64,
-    /// Faults: of the pages of a region, of the threads of a process.
+    /// Faults: of the pages of a region, if they were resolved; of the threads of a process, all.
     pub faults: u64,
-    /// Times that it was handed over, by the number of the [`Mode`].
+    /// Times that it was handed over, by the number of the [`Mode`]. By CopyOnWrite counts at the
+    /// source when the snapshot is made, and at the snapshot when it arrives.
     pub transfers: [u64; 3],
-    /// Calls on it that were refused, by the number of the [`Error`].
+    /// Calls on it that were refused, by the number of the [`Error`]: those whose first argument was a
+    /// handle of it. At most 4,294,967,295 of each are counted.
     pub refusals: [u64; 32],
 }
 

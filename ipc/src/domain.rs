@@ -220,6 +220,9 @@ impl<P: Platform> Ipc<P> {
         if killed.granted {
             self.drop_dead_grants();
         }
+        if killed.count > 0 && !mm::sabotaged!("revoke_skips_waiters") {
+            self.complete_revoked_waits(object);
+        }
         Ok(killed.count)
     }
 

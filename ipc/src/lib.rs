@@ -18,9 +18,11 @@
 
 extern crate alloc;
 
+pub mod alarms;
 mod chunks;
 mod devices;
 mod domain;
+mod events;
 mod grants;
 mod lineage;
 mod node;
@@ -28,8 +30,11 @@ mod object;
 mod platform;
 mod regions;
 mod rings;
+mod statistics;
+mod sync;
 mod table;
 mod transfer;
+mod wait;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,12 +43,15 @@ use mm::lock::{Lock, Rank};
 
 pub use devices::Resource;
 pub use domain::Domain;
+pub use events::{Events, Level};
 pub use node::Node;
 pub use object::{ImageInfo, Object, Payload};
 pub use platform::{Parked, Platform};
 pub use rings::Ring;
+pub use statistics::Traffic;
 pub use table::Capability;
 pub use transfer::Offer;
+pub use wait::{Outcome, Ticket, WAIT_WORDS, WaitCell, Waiters};
 
 /// The IPC of one machine.
 pub struct Ipc<P: Platform> {

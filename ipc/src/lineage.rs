@@ -71,6 +71,11 @@ impl<P: Platform> Lineage<P> {
         }
     }
 
+    /// How many nodes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.live
+    }
+
     /// The first node. What is charged is for the object too.
     pub(crate) fn add_root(
         &mut self,

@@ -3,13 +3,14 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use abi::{Error, ObjectKind, Rights, cost};
+use abi::{Error, Mode, ObjectKind, Rights, cost};
 use mm::lock::{Lock, Rank};
 use mm::{Account, Mapping, Region};
 use ring_layout::End;
 
 use crate::lineage::Lineage;
 use crate::node::Branch;
+use crate::statistics::{Tally, Traffic};
 use crate::{Ipc, Node, Platform, Resource, Ring};
 
 use abi::ring as ring_layout;
@@ -38,6 +39,19 @@ pub enum Payload<P: Platform> {
     Resource(Resource),
 }
 
+impl<P: Platform> Payload<P> {
+    /// What went through it.
+    pub fn traffic(&self) -> Traffic {
+        match self {
+            Payload::Region(_)
+            | Payload::Image(..)
+            | Payload::RingEnd(..)
+            | Payload::Process(_)
+            | Payload::Resource(_) => Traffic::NONE,
+        }
+    }
+}
+
 /// Something that capabilities refer to, and the lineage of those capabilities. It lives until the
 /// last node is gone.
 #[derive(Debug)]
@@ -45,6 +59,7 @@ pub struct Object<P: Platform> {
     koid: u64,
     payload: Payload<P>,
     pub(crate) lineage: Lock<Lineage<P>>,
+    pub(crate) tally: Tally,
 }
 
 impl<P: Platform> Object<P> {
@@ -67,6 +82,12 @@ impl<P: Platform> Object<P> {
             Payload::Process(_) => ObjectKind::Process,
             Payload::Resource(_) => ObjectKind::Resource,
         }
+    }
+
+    /// Counts that it was handed over.
+    pub(crate) fn count_transfer(&self, mode: Mode) {
+        let _lineage = self.lineage.lock();
+        self.tally.count_transfer(mode);
     }
 
     /// The region behind it that mappings are made of, if it has one.
@@ -105,6 +126,7 @@ impl<P: Platform> Ipc<P> {
             koid,
             payload,
             lineage: Lock::new(Rank::Lineage, Lineage::new()),
+            tally: Tally::new(),
         });
         self.objects.fetch_add(1, Ordering::Relaxed);
         let mut lineage = object.lineage.lock();

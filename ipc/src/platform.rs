@@ -4,6 +4,8 @@ use core::fmt::Debug;
 
 use mm::Machine;
 
+use crate::{Events, Level, WaitCell};
+
 /// Why a parked task goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parked {
@@ -17,7 +19,7 @@ pub enum Parked {
 
 /// Tasks, and references to processes.
 pub trait Platform: Machine + Sized {
-    /// Something that can wait.
+    /// Something that can wait: a reference to it, which keeps it in place.
     type Task: Clone + Send + Sync + 'static;
     /// A reference to a process of the embedder, as a capability holds it.
     type Process: Clone + Debug + Send + Sync + 'static;
@@ -33,6 +35,37 @@ pub trait Platform: Machine + Sized {
     /// Lets a task go on, or not sleep the next time.
     fn unpark(&self, task: &Self::Task);
 
+    /// [`unpark`](Platform::unpark) and then [`park`](Platform::park): where it can, the CPU goes over to
+    /// the other task at once.
+    fn unpark_and_park(&self, task: &Self::Task, deadline_ns: u64) -> Parked {
+        self.unpark(task);
+        self.park(deadline_ns)
+    }
+
+    /// The monotonic clock in ns.
+    fn now_ns(&self) -> u64;
+
+    /// What a task waits with. It is always the same.
+    fn wait_cell(task: &Self::Task) -> &WaitCell<Self>;
+
+    /// Faults that a process took, for [`ObjectInfo`](abi::ObjectInfo). Who does not count them says 0.
+    fn faults_of(&self, _: &Self::Process) -> u64 {
+        0
+    }
+
     /// The koid of the domain of a process.
     fn domain_of(&self, process: &Self::Process) -> u64;
+
+    /// Who waits for events of a process. It is always the same, whoever refers to the process.
+    fn process_events(process: &Self::Process) -> &Events<Self>;
+
+    /// Which events hold for a process: `ENDED`, and `FAULTED` with the number of a thread. Whoever changes
+    /// that tells by [`Ipc::fire`](crate::Ipc::fire) afterwards; called with no lock held.
+    fn process_level(&self, process: &Self::Process) -> Level;
+
+    /// Who waits for events of a task.
+    fn task_events(task: &Self::Task) -> &Events<Self>;
+
+    /// Which events hold for a task: `ENDED`.
+    fn task_level(&self, task: &Self::Task) -> Level;
 }

@@ -100,6 +100,9 @@ impl<P: Platform> Ipc<P> {
             let (snapshot, all) = self.snapshot_of(sender, handle, needed, 0, 0, overcommit)?;
             let payload = Payload::Region(snapshot);
             let node = self.create_object(sender.account(), payload, all & rights, PENDING)?;
+            if let Ok(source) = sender.look_up(handle, None, Rights::empty()) {
+                source.node.object().count_transfer(Mode::CopyOnWrite);
+            }
             return Ok(offer(node, Source::Copied));
         }
         let node = sender.look_up(handle, None, needed)?.node;
@@ -217,6 +220,7 @@ impl<P: Platform> Ipc<P> {
             }
             offer.node.set_holder(receiver.koid());
             offer.node.set_state(NodeState::Live);
+            offer.node.object().tally.count_transfer(offer.mode());
         }
         if let Payload::RingEnd(ring, end) = offer.node.object().payload() {
             ring.set_holder(*end, receiver.koid());

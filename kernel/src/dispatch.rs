@@ -8,6 +8,7 @@ use abi::*;
 use abi::{Argument, Error, Outcome, Syscall, for_each_syscall};
 use arch::syscall::SyscallFrame;
 
+use crate::machine::ipc;
 use crate::process::Process;
 use crate::{calls, heap, sched, stats};
 
@@ -52,13 +53,31 @@ macro_rules! invoke {
                     $(let $arg = <$ty as Argument>::from_raw($arg)?;)*
                     calls::$name(process, $($arg),*)
                 };
-                answer::<$ret>(frame, handle());
+                let outcome = handle();
+                if const { begins_with_handle(&[$(<$ty as Argument>::IS_HANDLE),*]) }
+                    && let Err(error) = &outcome
+                {
+                    count_refusal(process, frame, *error);
+                }
+                answer::<$ret>(frame, outcome);
             })*
         }
     };
 }
 
 for_each_syscall!(invoke);
+
+const fn begins_with_handle(arguments: &[bool]) -> bool {
+    matches!(arguments, [true, ..])
+}
+
+/// Counts a refusal at the object that the call was on.
+#[cold]
+#[inline(never)]
+fn count_refusal(process: &Arc<Process>, frame: &SyscallFrame, error: Error) {
+    let [handle, ..] = frame.arguments();
+    ipc().count_refusal(process.domain(), Handle::from_bits(handle), error);
+}
 
 /// Puts the outcome of a call where the program looks for it.
 #[inline(always)]

@@ -7,8 +7,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::Error;
 use arch::apic::{Ipi, send_ipi};
-use arch::{cpu, phys, tlb};
-use ipc::{Ipc, Parked, Platform};
+use arch::{clock, cpu, phys, tlb};
+use ipc::{Events, Ipc, Level, Parked, Platform, WaitCell};
 use mm::{
     Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FramePool, Frames, Mmu,
 };
@@ -197,7 +197,36 @@ impl Platform for Kernel {
         sched::unpark(task);
     }
 
+    fn now_ns(&self) -> u64 {
+        clock::now_ns()
+    }
+
+    #[inline(always)]
+    fn wait_cell(task: &Arc<Thread>) -> &WaitCell<Kernel> {
+        &task.wait
+    }
+
+    fn faults_of(&self, process: &Arc<Process>) -> u64 {
+        process.faults()
+    }
+
     fn domain_of(&self, process: &Arc<Process>) -> u64 {
         process.domain().koid()
+    }
+
+    fn process_events(process: &Arc<Process>) -> &Events<Kernel> {
+        process.events()
+    }
+
+    fn process_level(&self, process: &Arc<Process>) -> Level {
+        process.level()
+    }
+
+    fn task_events(task: &Arc<Thread>) -> &Events<Kernel> {
+        &task.events
+    }
+
+    fn task_level(&self, task: &Arc<Thread>) -> Level {
+        task.level()
     }
 }

@@ -50,6 +50,8 @@ mod stats;
 #[cfg(target_os = "none")]
 mod thread;
 #[cfg(target_os = "none")]
+mod timers;
+#[cfg(target_os = "none")]
 mod user_memory;
 
 /// The kernel is built for its own target; on the host there is nothing to run.

@@ -4,14 +4,14 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
 use abi::limits::{LEAF_SIZE, MAX_NAME, MAX_PROCESSES, PAGE_SIZE, STACK_SIZE};
 use abi::{
     Error, Handle, ProcessInfo, ProcessState, ProcessStatus, Resources, Rights, StartInfo, cost,
 };
 use arch::stack;
-use ipc::{Domain, ImageInfo, Parked};
+use ipc::{Domain, Events, ImageInfo, Level, Parked, alarms};
 use mm::lock::{Lock, Rank};
 use mm::{Account, Charge, MapRequest, Permit, Region};
 use spin::Once;
@@ -37,6 +37,8 @@ pub struct Process {
     /// From its end on.
     status: Once<ProcessStatus>,
     waiters: Lock<Vec<Arc<Thread>>>,
+    /// Who waits for its end, or for its faults.
+    events: Events<Kernel>,
     syscalls: AtomicU64,
     faults: AtomicU64,
     _place: Place,
@@ -46,6 +48,7 @@ pub struct Process {
 
 const _: () = {
     let records = size_of::<Process>() + size_of::<Thread>() + MAX_NAME as usize;
+    let records = records + alarms::Place::<Arc<Thread>>::BYTES;
     assert!(records as u64 + stack::STACK_SIZE + 1024 <= cost::PROCESS);
 };
 
@@ -114,6 +117,7 @@ impl Process {
             thread: Lock::new(Rank::Processes, None),
             status: Once::new(),
             waiters: Lock::new(Rank::Queue, Vec::new()),
+            events: Events::new(),
             syscalls: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             _place: place,
@@ -137,6 +141,19 @@ impl Process {
         &self.domain
     }
 
+    /// Who waits for its events.
+    pub fn events(&self) -> &Events<Kernel> {
+        &self.events
+    }
+
+    /// Which events hold for it.
+    pub fn level(&self) -> Level {
+        match self.status.is_completed() {
+            true => Level::of(abi::Events::ENDED),
+            false => Level::NONE,
+        }
+    }
+
     /// Its name, for people.
     pub fn name(&self) -> &str {
         &self.name
@@ -154,6 +171,11 @@ impl Process {
         self.faults.store(count + 1, Ordering::Relaxed);
     }
 
+    /// Faults that it took.
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
     /// Facts about it.
     pub fn info(&self) -> ProcessInfo {
         let state = match self.status.get() {
@@ -163,7 +185,7 @@ impl Process {
         ProcessInfo {
             koid: self.domain.koid(),
             syscalls: self.syscalls.load(Ordering::Relaxed),
-            faults: self.faults.load(Ordering::Relaxed),
+            faults: self.faults(),
             handles: self.domain.handle_count() as u64,
             mappings: self.domain.space().mapping_count() as u64,
             state,
@@ -337,9 +359,13 @@ pub fn end_current(status: ProcessStatus) -> ! {
         sched::leave_space();
         ipc().memory().destroy_space(process.domain.space());
         drop(process.thread.lock().take());
+        thread.set_ended();
         process.status.call_once(|| status);
         let waiters = core::mem::take(&mut *process.waiters.lock());
         waiters.iter().for_each(sched::unpark);
+        // Its level is read without a lock.
+        fence(Ordering::SeqCst);
+        ipc().fire(&process.events, abi::Events::ENDED, 0);
         crate::init::process_ended(process, &status);
     }
     sched::leave()

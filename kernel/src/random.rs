@@ -1,4 +1,4 @@
-//! Where mappings begin: different for each process, repeatable with a seed.
+//! What programs should not foresee, such as where mappings begin: repeatable with a seed.
 
 use abi::limits::{USER_END, USER_START};
 use fastrand::Rng;
@@ -12,6 +12,13 @@ const WINDOW: u64 = 1 << 30;
 /// Starts the generator.
 pub fn init(seed: u64) {
     GENERATOR.call_once(|| Mutex::new(Rng::with_seed(seed)));
+}
+
+/// Any number; 0 before the generator was started.
+pub fn word() -> u64 {
+    GENERATOR
+        .get()
+        .map_or(0, |generator| generator.lock().u64(..))
 }
 
 /// The base of the mappings of a new process: the beginning of a random GiB, above where programs

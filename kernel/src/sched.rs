@@ -8,7 +8,6 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use abi::limits::{MAX_CPUS, MAX_PROCESSES};
@@ -17,12 +16,14 @@ use arch::hooks::Origin;
 use arch::{clock, context, cpu};
 use fastrand::Rng;
 use ipc::Parked;
+use ipc::alarms::Key;
 use mm::{AddressSpace, Frame};
 
 use crate::irq_lock::IrqLock;
 use crate::machine::ipc;
 use crate::stats;
 use crate::thread::Thread;
+use crate::timers;
 
 /// How long a thread runs while others are ready, in ns.
 const SLICE_NS: u64 = 2_000_000;
@@ -30,11 +31,10 @@ const SLICE_NS: u64 = 2_000_000;
 /// What a seeded schedule arms the timer with, in counts of the APIC timer.
 const SEEDED_COUNTS: core::ops::Range<u32> = 200..3200;
 
-/// What is ready on a CPU, and what sleeps there until a time. Both have room for every thread that
-/// can exist, so that waking never allocates.
+/// What is ready on a CPU. There is room for every thread that can exist, so that waking never
+/// allocates.
 struct Queue {
     ready: VecDeque<Arc<Thread>>,
-    sleepers: Vec<Arc<Thread>>,
     current: Option<Arc<Thread>>,
     /// What ran before the switch; given up by what runs after it.
     previous: Option<Arc<Thread>>,
@@ -60,7 +60,6 @@ static CPUS: [Cpu; MAX_CPUS] = [const {
     Cpu {
         queue: IrqLock::new(Queue {
             ready: VecDeque::new(),
-            sleepers: Vec::new(),
             current: None,
             previous: None,
             idle: None,
@@ -93,7 +92,6 @@ pub fn run_idle() -> ! {
     {
         let mut queue = cpu.queue.lock();
         queue.ready.reserve(MAX_PROCESSES);
-        queue.sleepers.reserve(MAX_PROCESSES);
         queue.current = Some(idle.clone());
         queue.idle = Some(idle.clone());
     }
@@ -161,23 +159,29 @@ pub fn park(deadline_ns: u64) -> Parked {
             return Parked::TimedOut;
         }
         sleep.parked = true;
-        sleep.deadline_ns = deadline_ns;
     }
     cpu::without_interrupts(|| {
-        if deadline_ns != abi::FOREVER {
-            this().queue.lock().sleepers.push(thread.clone());
-        }
+        let alarm = arm_alarm(&thread, deadline_ns);
         // It may have been woken already; then it is in the queue, and the switch comes back.
         schedule();
-        if deadline_ns != abi::FOREVER {
-            let mut queue = this().queue.lock();
-            queue.sleepers.retain(|other| !Arc::ptr_eq(other, &thread));
+        if let Some(place) = alarm.and_then(timers::cancel) {
+            thread.sleep.lock().place = Some(place);
         }
     });
     if thread.is_ending() {
         return Parked::Ending;
     }
     thread.sleep.lock().reason
+}
+
+/// Has the alarm of a thread go off at a time, if that ever comes.
+fn arm_alarm(thread: &Arc<Thread>, deadline_ns: u64) -> Option<Key> {
+    if deadline_ns == abi::FOREVER {
+        return None;
+    }
+    let place = thread.sleep.lock().place.take();
+    let place = place.expect("a thread sleeps once at a time");
+    Some(timers::arm(thread, place, deadline_ns))
 }
 
 /// Wakes a thread, or spares it its next sleep.
@@ -251,21 +255,10 @@ pub fn on_timer(_: Origin) {
     stats::count_interrupt();
     let cpu = this();
     let now = clock::now_ns();
-    loop {
-        let due = {
-            let queue = cpu.queue.lock();
-            queue
-                .sleepers
-                .iter()
-                .find(|thread| {
-                    let sleep = thread.sleep.lock();
-                    sleep.parked && sleep.deadline_ns <= now
-                })
-                .cloned()
-        };
-        let Some(thread) = due else { break };
+    timers::expire(now, |thread, place| {
+        thread.sleep.lock().place = Some(place);
         wake(&thread, Parked::TimedOut);
-    }
+    });
     let mut queue = cpu.queue.lock();
     queue.armed_ns = u64::MAX;
     let over = now >= queue.slice_end_ns || queue.random.is_some();
@@ -307,11 +300,6 @@ fn arm(queue: &mut Queue, now: u64) {
         apic::arm_timer_counts(random.u32(SEEDED_COUNTS));
         return;
     }
-    let sleeping = queue.sleepers.iter().filter_map(|thread| {
-        let sleep = thread.sleep.lock();
-        sleep.parked.then_some(sleep.deadline_ns)
-    });
-    let sleep_end = sleeping.min().unwrap_or(u64::MAX);
     let slice_end = if crowded {
         if queue.slice_end_ns == u64::MAX {
             queue.slice_end_ns = now + SLICE_NS;
@@ -320,7 +308,7 @@ fn arm(queue: &mut Queue, now: u64) {
     } else {
         u64::MAX
     };
-    let next = slice_end.min(sleep_end);
+    let next = slice_end.min(timers::earliest_ns());
     if next < queue.armed_ns {
         queue.armed_ns = next;
         apic::arm_timer(next);

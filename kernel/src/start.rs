@@ -10,6 +10,7 @@ use spin::Once;
 use crate::machine::ipc;
 use crate::{
     devices, dispatch, faults, heap, init, measure, memory, random, ranks, sched, selfcheck, stats,
+    timers,
 };
 
 /// The word that asks for what only the kernel can measure.
@@ -59,6 +60,7 @@ fn main() -> ! {
     warn_of_unknown_words(info);
     let seed = seed(info);
     random::init(seed.unwrap_or_else(clock::rdtsc));
+    timers::seed();
     if let Some(seed) = seed {
         sched::seed(seed);
     }

@@ -10,9 +10,11 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use abi::Error;
 use arch::context::Context;
 use arch::stack::KernelStack;
-use ipc::Parked;
+use ipc::alarms::Place;
+use ipc::{Events, Level, Parked, WaitCell};
 
 use crate::irq_lock::IrqLock;
+use crate::machine::{Kernel, ipc};
 use crate::memory;
 use crate::process::Process;
 
@@ -23,8 +25,8 @@ pub struct Sleep {
     pub parked: bool,
     /// Somebody unparked it before it slept.
     pub token: bool,
-    /// When it wants to be woken at the latest.
-    pub deadline_ns: u64,
+    /// For its alarm, while that is not armed.
+    pub place: Option<Place<Arc<Thread>>>,
     /// Why it was woken.
     pub reason: Parked,
 }
@@ -39,7 +41,12 @@ pub struct Thread {
     /// The CPU that it lives on.
     cpu: usize,
     pub sleep: IrqLock<Sleep>,
+    /// What it waits with.
+    pub wait: WaitCell<Kernel>,
+    /// Who waits for its end.
+    pub events: Events<Kernel>,
     ending: AtomicBool,
+    ended: AtomicBool,
 }
 
 // SAFETY: the context is touched only by the CPU that the thread lives on, with interrupts off,
@@ -87,10 +94,13 @@ impl Thread {
             sleep: IrqLock::new(Sleep {
                 parked: false,
                 token: false,
-                deadline_ns: 0,
+                place: Some(Place::new()),
                 reason: Parked::Unparked,
             }),
+            wait: WaitCell::new(),
+            events: Events::new(),
             ending: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -117,6 +127,20 @@ impl Thread {
     /// Makes it end, once.
     pub fn set_ending(&self) {
         self.ending.store(true, Ordering::Release);
+    }
+
+    /// Says that it executes nothing of its program any more, and tells who waits for that.
+    pub fn set_ended(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        ipc().fire(&self.events, abi::Events::ENDED, 0);
+    }
+
+    /// Which events hold for it.
+    pub fn level(&self) -> Level {
+        match self.ended.load(Ordering::SeqCst) {
+            true => Level::of(abi::Events::ENDED),
+            false => Level::NONE,
+        }
     }
 }
 

@@ -76,7 +76,10 @@ impl<M: Machine> Memory<M> {
         } else {
             Need::Read
         };
-        let entry = self.resolve(region, mapping.view(), page, need, |entry| entry)?;
+        let entry = self.resolve(region, mapping.view(), page, need, |entry| {
+            region.count_fault();
+            entry
+        })?;
         if access.contains(Rights::EXECUTE) && entry.has(EntryFlags::NO_EXECUTE) {
             return Err(Error::Denied);
         }

@@ -46,6 +46,8 @@ pub enum Rank {
     Scheduler = 14,
     /// What is charged for a capability. Nothing is taken above it.
     Account = 15,
+    /// The place of a task among those who wait where it does. Nothing is taken above it.
+    Waits = 16,
 }
 
 /// Is told of locks in debug builds.
@@ -104,6 +106,9 @@ fn spin_for<T>(mutex: &spin::Mutex<T>) -> spin::MutexGuard<'_, T> {
 pub struct Lock<T> {
     rank: Rank,
     inner: spin::Mutex<T>,
+    /// What loom sees of it: made when it is first taken, in whichever execution that is.
+    #[cfg(loom)]
+    model: spin::Once<loom::sync::Mutex<()>>,
 }
 
 impl<T> Lock<T> {
@@ -112,6 +117,8 @@ impl<T> Lock<T> {
         Lock {
             rank,
             inner: spin::Mutex::new(value),
+            #[cfg(loom)]
+            model: spin::Once::new(),
         }
     }
 
@@ -122,15 +129,21 @@ impl<T> Lock<T> {
         {
             observer.acquire(self.rank);
         }
+        #[cfg(loom)]
+        let model = self.model().lock().expect("no model panics with a lock");
         Guard {
             rank: self.rank,
             inner: take(&self.inner),
+            #[cfg(loom)]
+            _model: model,
         }
     }
 
     /// Takes the lock if nobody holds it.
     #[inline]
     pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+        #[cfg(loom)]
+        let model = self.model().try_lock().ok()?;
         let inner = self.inner.try_lock()?;
         if cfg!(debug_assertions)
             && let Some(observer) = OBSERVER.get()
@@ -140,7 +153,14 @@ impl<T> Lock<T> {
         Some(Guard {
             rank: self.rank,
             inner,
+            #[cfg(loom)]
+            _model: model,
         })
+    }
+
+    #[cfg(loom)]
+    fn model(&self) -> &loom::sync::Mutex<()> {
+        self.model.call_once(|| loom::sync::Mutex::new(()))
     }
 
     /// The value, when nobody else can reach it.
@@ -159,6 +179,9 @@ impl<T: fmt::Debug> fmt::Debug for Lock<T> {
 pub struct Guard<'a, T> {
     rank: Rank,
     inner: spin::MutexGuard<'a, T>,
+    /// Given back after the value.
+    #[cfg(loom)]
+    _model: loom::sync::MutexGuard<'a, ()>,
 }
 
 impl<T> Deref for Guard<'_, T> {

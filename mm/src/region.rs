@@ -6,6 +6,8 @@
 mod create;
 mod state;
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use abi::{Error, RegionKind, Rights};
 
 use crate::charged::release_memory;
@@ -26,6 +28,8 @@ pub struct Region {
     pages: u64,
     node: Option<usize>,
     jit: bool,
+    /// Written under the lock of the state.
+    faults: AtomicU64,
     state: Lock<State>,
 }
 
@@ -63,6 +67,19 @@ impl Region {
     /// Whether nobody can write it any more, or ever could.
     pub fn is_sealed(&self) -> bool {
         self.state.lock().sealed
+    }
+
+    /// Faults of programs that were resolved by filling a page, copying it or giving write access back,
+    /// or turned out to be resolved.
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
+    /// Counts one. Only with the state locked, so nobody comes in between.
+    #[inline(always)]
+    pub(crate) fn count_fault(&self) {
+        let count = self.faults.load(Ordering::Relaxed);
+        self.faults.store(count + 1, Ordering::Relaxed);
     }
 
     /// Pages that are present, those that show the zero frame apart.

@@ -228,17 +228,13 @@ fn what_is_shared_is_paid_for_by_its_owner_also_after_its_end() {
     let parent = Account::below(realm.memory().account(), limits(10, 0, 0)).unwrap();
     let child = Account::below(&parent, Resources::NONE).unwrap();
     let owner = realm.ipc.create_domain(&child, BASE).unwrap();
-    let process = fake::FakeProcess {
-        domain: realm.domains[0].koid(),
-    };
+    let process = fake::FakeProcess::of(realm.domains[0].koid());
     let payload = ipc::Payload::Process(process);
     let via = realm
         .ipc
         .install_object(&owner, payload, Rights::PROCESS)
         .unwrap();
-    let payload = ipc::Payload::Process(fake::FakeProcess {
-        domain: owner.koid(),
-    });
+    let payload = ipc::Payload::Process(fake::FakeProcess::of(owner.koid()));
     let from = realm
         .ipc
         .install_object(&realm.domains[0], payload, Rights::PROCESS)

@@ -68,6 +68,11 @@ pub fn cap_reduce(_: &Arc<Process>, _: Handle, _: Rights) -> Result<(), Error> {
     Err(Error::Unsupported)
 }
 
-pub fn object_info(_: &Arc<Process>, _: Handle, _: UserPtr<ObjectInfo>) -> Result<(), Error> {
-    Err(Error::Unsupported)
+pub fn object_info(
+    process: &Arc<Process>,
+    handle: Handle,
+    info: UserPtr<ObjectInfo>,
+) -> Result<(), Error> {
+    let facts = ipc().object_info(process.domain(), handle)?;
+    user_memory::write(info, &facts)
 }

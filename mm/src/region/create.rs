@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::sync::atomic::AtomicU64;
 
 use abi::limits::{MAX_REGION, PAGE_SIZE};
 use abi::{Error, RegionKind, Resources};
@@ -206,6 +207,7 @@ impl<M: Machine> Memory<M> {
             pages: len.div_ceil(PAGE_SIZE),
             node,
             jit: false,
+            faults: AtomicU64::new(0),
             state: Lock::new(
                 Rank::Region,
                 State {

@@ -25,13 +25,13 @@
 //! What the heap must bear, and what is not guaranteed, is said at the head of `mm`. A kernel that
 //! can be preempted keeps a thread on its CPU while it is in any of these calls.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use abi::FOREVER;
 use abi::limits::PAGE_SIZE;
-use ipc::{Parked, Platform};
+use ipc::{Events, Level, Parked, Platform, WaitCell};
 use mm::{
     Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameCache, FrameMeta, FramePool,
     FrameState, Frames, Mmu,
@@ -236,14 +236,45 @@ impl Cpus for Machine {
     }
 }
 
+/// A thread of the host, and what it waits with.
+#[derive(Debug)]
+pub struct Task {
+    thread: Thread,
+    cell: WaitCell<Machine>,
+    events: Events<Machine>,
+}
+
+/// A process, as its handles refer to it.
+#[derive(Debug)]
+pub struct Process {
+    /// The koid of its domain.
+    pub domain: u64,
+    events: Events<Machine>,
+}
+
+impl Process {
+    /// The process with this domain.
+    pub fn of(domain: u64) -> Arc<Process> {
+        let events = Events::new();
+        Arc::new(Process { domain, events })
+    }
+}
+
+thread_local! {
+    static CURRENT: Arc<Task> = Arc::new(Task {
+        thread: std::thread::current(),
+        cell: WaitCell::new(),
+        events: Events::new(),
+    });
+}
+
 /// The scheduler: a thread of the host is a task, and its token is the wakeup that is never lost.
 impl Platform for Machine {
-    type Task = Thread;
-    /// Whatever leads to a process; here the koid of its domain.
-    type Process = u64;
+    type Task = Arc<Task>;
+    type Process = Arc<Process>;
 
-    fn current_task(&self) -> Thread {
-        std::thread::current()
+    fn current_task(&self) -> Arc<Task> {
+        CURRENT.with(Arc::clone)
     }
 
     fn park(&self, deadline_ns: u64) -> Parked {
@@ -251,20 +282,46 @@ impl Platform for Machine {
             std::thread::park();
             return Parked::Unparked;
         }
-        let left = Duration::from_nanos(deadline_ns).saturating_sub(self.boot.elapsed());
-        std::thread::park_timeout(left);
-        if self.boot.elapsed() < Duration::from_nanos(deadline_ns) {
+        std::thread::park_timeout(Duration::from_nanos(
+            deadline_ns.saturating_sub(self.now_ns()),
+        ));
+        if self.now_ns() < deadline_ns {
             Parked::Unparked
         } else {
             Parked::TimedOut
         }
     }
 
-    fn unpark(&self, task: &Thread) {
-        task.unpark();
+    fn unpark(&self, task: &Arc<Task>) {
+        task.thread.unpark();
     }
 
-    fn domain_of(&self, process: &u64) -> u64 {
-        *process
+    fn now_ns(&self) -> u64 {
+        self.boot.elapsed().as_nanos() as u64
+    }
+
+    fn wait_cell(task: &Arc<Task>) -> &WaitCell<Machine> {
+        &task.cell
+    }
+
+    fn domain_of(&self, process: &Arc<Process>) -> u64 {
+        process.domain
+    }
+
+    fn process_events(process: &Arc<Process>) -> &Events<Machine> {
+        &process.events
+    }
+
+    // In a kernel, whether it has ended, and whether a thread of it has stopped.
+    fn process_level(&self, _process: &Arc<Process>) -> Level {
+        Level::NONE
+    }
+
+    fn task_events(task: &Arc<Task>) -> &Events<Machine> {
+        &task.events
+    }
+
+    fn task_level(&self, _task: &Arc<Task>) -> Level {
+        Level::NONE
     }
 }

@@ -66,7 +66,7 @@ fn a_region_is_shared_mapped_used_and_revoked() {
     };
     let (alice, bob) = (create(&kernel), create(&kernel));
     let process = |kernel: &Kernel, holder, of: &Domain| {
-        let payload = Payload::Process(of.koid());
+        let payload = Payload::Process(embed::Process::of(of.koid()));
         let installed = kernel.ipc.install_object(holder, payload, Rights::PROCESS);
         installed.unwrap()
     };

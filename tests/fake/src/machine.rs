@@ -78,6 +78,8 @@ pub struct FakeMachine {
     pub(crate) masked: AtomicU64,
     handler: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub(crate) random: Mutex<fastrand::Rng>,
+    /// The monotonic clock.
+    pub(crate) now_ns: AtomicU64,
     /// Calls that take memory until one fails; negative for never.
     failing: AtomicI64,
     failed: AtomicBool,
@@ -140,6 +142,7 @@ impl FakeMachine {
             masked: AtomicU64::new(0),
             handler: OnceLock::new(),
             random: Mutex::new(fastrand::Rng::with_seed(config.seed)),
+            now_ns: AtomicU64::new(0),
             failing: AtomicI64::new(-1),
             failed: AtomicBool::new(false),
             no_runs: AtomicBool::new(false),
@@ -184,6 +187,11 @@ impl FakeMachine {
     /// stays.
     pub fn set_interrupt_handler(&self, handler: impl Fn() + Send + Sync + 'static) {
         let _ = self.handler.set(Box::new(handler));
+    }
+
+    /// Moves the monotonic clock on.
+    pub fn advance_ns(&self, by: u64) {
+        self.now_ns.fetch_add(by, Ordering::Relaxed);
     }
 
     /// How it was built.

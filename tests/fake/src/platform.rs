@@ -1,13 +1,15 @@
 //! What `ipc` asks besides: tasks, which are host threads, and references to processes.
 //!
-//! Time stands still: a deadline passes at once when nothing else lets a task go on.
+//! Time moves only when a test moves it, and a deadline passes at once when nothing else lets a task
+//! go on.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use abi::FOREVER;
-use ipc::{Ipc, Parked, Platform};
+use ipc::{Events, Ipc, Level, Parked, Platform, WaitCell};
 
 use crate::machine::lock;
 use crate::{Config, FakeMachine};
@@ -15,7 +17,7 @@ use crate::{Config, FakeMachine};
 /// How long a task may sleep for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A host thread that can sleep.
+/// A host thread that can sleep, or whatever a test lets wait without sleeping.
 #[derive(Clone, Debug, Default)]
 pub struct FakeTask(Arc<Sleep>);
 
@@ -23,6 +25,9 @@ pub struct FakeTask(Arc<Sleep>);
 struct Sleep {
     state: Mutex<SleepState>,
     changed: Condvar,
+    cell: WaitCell<FakeMachine>,
+    events: Events<FakeMachine>,
+    ended: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -46,17 +51,56 @@ impl FakeTask {
         self.0.changed.notify_all();
     }
 
+    /// Says that it has ended, and tells who waits for that.
+    pub fn set_ended(&self, ipc: &Ipc<FakeMachine>) {
+        self.0.ended.store(true, Ordering::SeqCst);
+        ipc.fire(&self.0.events, abi::Events::ENDED, 0);
+    }
+
     fn unpark(&self) {
         lock(&self.0.state).unparked = true;
         self.0.changed.notify_all();
     }
 }
 
-/// A process, which is nothing but a domain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FakeProcess {
-    /// The koid of the domain.
-    pub domain: u64,
+/// A process, which is a domain, whether it has ended, and whether a thread of it has stopped.
+#[derive(Clone, Debug)]
+pub struct FakeProcess(Arc<ProcessState>);
+
+#[derive(Debug)]
+struct ProcessState {
+    domain: u64,
+    events: Events<FakeMachine>,
+    ended: AtomicBool,
+    /// The number of the thread, or 0.
+    stopped: AtomicU64,
+}
+
+impl FakeProcess {
+    /// The process with this domain; there is one.
+    pub fn of(domain: u64) -> FakeProcess {
+        FakeProcess(Arc::new(ProcessState {
+            domain,
+            events: Events::new(),
+            ended: AtomicBool::new(false),
+            stopped: AtomicU64::new(0),
+        }))
+    }
+
+    /// Says that it has ended, and tells who waits for that.
+    pub fn set_ended(&self, ipc: &Ipc<FakeMachine>) {
+        self.0.ended.store(true, Ordering::SeqCst);
+        ipc.fire(&self.0.events, abi::Events::ENDED, 0);
+    }
+
+    /// Says that a thread of it has stopped at a fault, or with 0 that none has, and tells who waits
+    /// for that.
+    pub fn set_stopped(&self, ipc: &Ipc<FakeMachine>, thread: u64) {
+        self.0.stopped.store(thread, Ordering::SeqCst);
+        if thread != 0 {
+            ipc.fire(&self.0.events, abi::Events::FAULTED, thread);
+        }
+    }
 }
 
 impl Platform for FakeMachine {
@@ -94,8 +138,41 @@ impl Platform for FakeMachine {
         task.unpark();
     }
 
+    fn now_ns(&self) -> u64 {
+        self.now_ns.load(Ordering::Relaxed)
+    }
+
+    fn wait_cell(task: &FakeTask) -> &WaitCell<FakeMachine> {
+        &task.0.cell
+    }
+
     fn domain_of(&self, process: &FakeProcess) -> u64 {
-        process.domain
+        process.0.domain
+    }
+
+    fn process_events(process: &FakeProcess) -> &Events<FakeMachine> {
+        &process.0.events
+    }
+
+    fn process_level(&self, process: &FakeProcess) -> Level {
+        let stopped = process.0.stopped.load(Ordering::SeqCst);
+        let mut events = abi::Events::empty();
+        events.set(abi::Events::ENDED, process.0.ended.load(Ordering::SeqCst));
+        events.set(abi::Events::FAULTED, stopped != 0);
+        Level {
+            events,
+            value: stopped,
+        }
+    }
+
+    fn task_events(task: &FakeTask) -> &Events<FakeMachine> {
+        &task.0.events
+    }
+
+    fn task_level(&self, task: &FakeTask) -> Level {
+        let mut events = abi::Events::empty();
+        events.set(abi::Events::ENDED, task.0.ended.load(Ordering::SeqCst));
+        Level::of(events)
     }
 }
 

@@ -12,9 +12,7 @@ use crate::{CPUS, PROCESSES};
 impl Subject {
     /// A handle by which one process knows another.
     pub(crate) fn introduce(&self, place: usize, of: usize) -> Handle {
-        let process = FakeProcess {
-            domain: self.domains[of].koid(),
-        };
+        let process = FakeProcess::of(self.domains[of].koid());
         self.ipc
             .install_object(
                 &self.domains[place],

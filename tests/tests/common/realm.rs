@@ -15,6 +15,7 @@ pub type Domain = ipc::Domain<FakeMachine>;
 pub struct Realm {
     pub ipc: Arc<Ipc<FakeMachine>>,
     pub domains: Vec<Arc<Domain>>,
+    pub processes: Vec<FakeProcess>,
     /// `via[a][b]`: a handle of domain a that stands for the process of domain b.
     pub via: Vec<Vec<Handle>>,
     exited: Mutex<Vec<bool>>,
@@ -47,18 +48,22 @@ impl Realm {
         for (cpu, domain) in domains.iter().enumerate().take(config.cpus) {
             fake::enter(ipc.memory(), cpu, Some(domain.space()));
         }
-        let process = |holder: &Arc<Domain>, of: &Arc<Domain>| {
-            let process = FakeProcess { domain: of.koid() };
-            ipc.install_object(holder, Payload::Process(process), Rights::PROCESS)
+        let processes: Vec<_> = domains
+            .iter()
+            .map(|domain| FakeProcess::of(domain.koid()))
+            .collect();
+        let handle = |holder: &Arc<Domain>, of: &FakeProcess| {
+            ipc.install_object(holder, Payload::Process(of.clone()), Rights::PROCESS)
                 .unwrap()
         };
         let via = domains
             .iter()
-            .map(|a| domains.iter().map(|b| process(a, b)).collect())
+            .map(|a| processes.iter().map(|b| handle(a, b)).collect())
             .collect();
         Realm {
             ipc,
             domains,
+            processes,
             via,
             exited: Mutex::new(vec![false; count]),
         }

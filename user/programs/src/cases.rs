@@ -67,12 +67,15 @@ macro_rules! for_each_case {
             capabilities::derive "a derived capability has at most the rights asked for and those of its parent";
             capabilities::drop_and_reuse "a dropped handle is never valid again";
             capabilities::foreign "a handle of another process is worth nothing";
-            capabilities::missing_rights "every call without a right that it needs is Denied";
-            capabilities::wrong_kind "a handle of another kind than the call works on is WrongKind";
             capabilities::revoke_counts "revoke kills what was derived, at any depth, and counts it";
             capabilities::revoke_elsewhere "a process that reads on another CPU faults when its capability is revoked";
             capabilities::revoke_pending "a token of a revoked capability is worth nothing";
             capabilities::table_full "handles run out at the limit, and come back";
+
+            matrix::missing_rights "every call without a right that it needs is Denied, and with it is not";
+            matrix::missing_rights_in_messages "what carries capabilities refuses one without a right that its mode needs";
+            matrix::wrong_kind "a handle of another kind than an argument of a call is WrongKind";
+            matrix::dead_handles "every call refuses handles that were dropped, revoked or are in transit";
 
             devices::not_memory "memory and the kernel's own registers are no device";
             devices::bad_ranges "ranges and policies that make no sense are refused";

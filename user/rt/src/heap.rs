@@ -6,9 +6,8 @@ use core::ptr;
 use abi::limits::LEAF_SIZE;
 use abi::{CachePolicy, MapFlags, RegionFlags, Rights};
 use linked_list_allocator::Heap;
-use spin::Mutex;
 
-use crate::sys;
+use crate::{Mutex, sys};
 
 /// Where the heap is put if nothing is there: regions that follow one another make one heap.
 const HINT: u64 = 1 << 40;

@@ -1,4 +1,5 @@
-//! What a program for Handover links: start-up, system calls, a heap, regions, rings, processes.
+//! What a program for Handover links: start-up, system calls, a heap, regions, rings, channels, ports,
+//! notifications, timers, threads, processes.
 //!
 //! ```ignore
 //! #![no_std]
@@ -20,10 +21,18 @@
 
 extern crate alloc;
 
+mod capability;
+mod channel;
 mod device;
 mod env;
 #[cfg(all(feature = "heap", target_os = "none"))]
 mod heap;
+mod interrupt;
+mod message;
+mod mutex;
+mod notification;
+mod owned;
+mod port;
 mod print;
 mod process;
 mod region;
@@ -31,19 +40,34 @@ mod ring_end;
 #[cfg(target_os = "none")]
 mod start;
 pub mod sys;
+mod thread;
+mod timer;
 
 pub use abi::{
-    BindFlags, CachePolicy, DeriveFlags, Error, Events, FOREVER, FaultInfo, GrantFlags, Handle,
-    MapFlags, Mode, NodeFrames, ObjectInfo, PortPacket, ProcessInfo, ProcessState, ProcessStatus,
-    RegionFlags, RegionInfo, ResourceInfo, Resources, RevokeFlags, Rights, SnapshotFlags,
-    SpawnFlags, SystemInfo, ThreadInfo, Token, UserPtr, Words,
+    BindFlags, CachePolicy, CapInfo, ChannelInfo, DeriveFlags, Error, Events, FOREVER, FaultInfo,
+    GrantFlags, Handle, InterruptInfo, MapFlags, Mode, NodeFrames, ObjectInfo, ObjectKind,
+    PortPacket, ProcessInfo, ProcessState, ProcessStatus, RegionFlags, RegionInfo, ResourceInfo,
+    Resources, RevokeFlags, Rights, SnapshotFlags, SpawnFlags, SystemInfo, ThreadInfo, Token,
+    UserPtr, Words,
 };
+pub use capability::{
+    Derive, cap_info, derive, object_info, object_wait, reduce, revoke, revoke_all, same_object,
+};
+pub use channel::{ChannelEnd, ReceivedWords, channel};
 pub use device::{Registers, Word, resource_info, resource_part};
 pub use env::Env;
+pub use interrupt::Interrupt;
+pub use message::{Message, Received, Reply};
+pub use mutex::{Mutex, MutexGuard};
+pub use notification::Notification;
+pub use owned::Owned;
+pub use port::{Packets, Port, events_of};
 pub use print::write as print_fmt;
 pub use process::{Process, Spawn, image_from};
 pub use region::{Mapping, Region};
 pub use ring_end::{Receiver, RingWait, Sender, open_receiver, open_sender, ring, to_abi};
+pub use thread::{Thread, ThreadSpawn, set_priority, set_tls_base, sleep_until, yield_now};
+pub use timer::Timer;
 
 /// Nanoseconds of the monotonic clock.
 pub fn now_ns() -> u64 {

@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 
 use abi::{
-    Error, Handle, HandleTransfer, Mode, ProcessInfo, ProcessStatus, Resources, Rights, SpawnArgs,
-    SpawnFlags, UserPtr,
+    Error, FaultInfo, Handle, HandleTransfer, Mode, ProcessInfo, ProcessStatus, Resources, Rights,
+    SpawnArgs, SpawnFlags, UserPtr,
 };
 
+use crate::owned::owned;
 use crate::sys;
 
 /// Makes an image of an executable that lies in a region, `len` bytes from `offset` on. The handle
@@ -110,12 +111,9 @@ pub struct Process {
     handle: Handle,
 }
 
-impl Process {
-    /// The handle.
-    pub fn handle(&self) -> Handle {
-        self.handle
-    }
+owned!(Process, Process);
 
+impl Process {
     /// Waits until it has ended, or until a time, and tells how.
     pub fn wait(&self, deadline_ns: u64) -> Result<ProcessStatus, Error> {
         let mut status = ProcessStatus::default();
@@ -139,10 +137,27 @@ impl Process {
         unsafe { sys::process_info(self.handle, pointer) }?;
         Ok(info)
     }
-}
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = crate::drop_handle(self.handle);
+    /// Lets a thread go on that was stopped, by its number: where it stopped, or at `instruction` if
+    /// that is not 0. 0 stands for the first thread of a process that was spawned stopped. Needs MANAGE.
+    pub fn resume(&self, thread: u64, instruction: u64) -> Result<(), Error> {
+        // SAFETY: the call touches no memory of this process.
+        unsafe { sys::process_resume(self.handle, thread, instruction) }
+    }
+
+    /// Why a thread has stopped at a fault, by its number. `NotFound`: it has not. Needs INSPECT.
+    pub fn fault(&self, thread: u64) -> Result<FaultInfo, Error> {
+        let mut info = FaultInfo::default();
+        let pointer = UserPtr::new((&raw mut info) as u64);
+        // SAFETY: the pointer leads to `info`, which the kernel fills in during the call.
+        unsafe { sys::process_fault(self.handle, thread, pointer) }?;
+        Ok(info)
+    }
+
+    /// Has it end when its threads have entered the kernel so many times more; 0 takes that back. Needs
+    /// DESTROY.
+    pub fn set_fuse(&self, entries: u64) -> Result<(), Error> {
+        // SAFETY: the call touches no memory of this process.
+        unsafe { sys::process_fuse(self.handle, entries) }
     }
 }

@@ -5,6 +5,7 @@ use abi::{
     Rights, SnapshotFlags, Token, UserPtr,
 };
 
+use crate::owned::owned;
 use crate::sys;
 
 /// A capability of a region. Dropping it gives the handle back; mappings stay.
@@ -12,6 +13,8 @@ use crate::sys;
 pub struct Region {
     handle: Handle,
 }
+
+owned!(Region, Region);
 
 impl Region {
     /// A new region of `len` bytes of zeroed memory, filled at the first touch.
@@ -34,23 +37,6 @@ impl Region {
         // SAFETY: the call touches no memory.
         let handle = unsafe { sys::region_device(resource, address, len, policy) }?;
         Ok(Region { handle })
-    }
-
-    /// The region that a handle stands for, whose owner this becomes.
-    pub fn from_handle(handle: Handle) -> Region {
-        Region { handle }
-    }
-
-    /// The handle.
-    pub fn handle(&self) -> Handle {
-        self.handle
-    }
-
-    /// The handle, to be given back by the caller.
-    pub fn into_handle(self) -> Handle {
-        let handle = self.handle;
-        core::mem::forget(self);
-        handle
     }
 
     /// Maps all of it, anywhere. See [`sys::map`] for parts and places.
@@ -195,13 +181,6 @@ impl Region {
                 FOREVER,
             )
         }
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: mappings stay.
-        let _ = unsafe { sys::cap_drop(self.handle) };
     }
 }
 

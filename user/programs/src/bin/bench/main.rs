@@ -12,6 +12,7 @@ mod basic;
 mod growth;
 mod measure;
 mod memory;
+mod messages;
 mod partner;
 mod shootdown;
 mod snapshots;
@@ -35,6 +36,7 @@ fn run(env: &Env) -> u8 {
             if expect!(rt::system_info(), "bench: counters").cpus > 1 {
                 shootdown::measure(env);
             } else {
+                messages::measure(env.handle(1));
                 growth::run();
             }
             0

@@ -8,6 +8,7 @@ use rt::{
 };
 
 use crate::measure::{now, report, watched};
+use crate::messages;
 
 /// Round trips and starts of each figure.
 const ROUNDS: usize = 64;
@@ -149,7 +150,8 @@ fn wake_other_cpu(image: Handle) -> u64 {
     least
 }
 
-fn finish(partner: &Process) {
+/// Waits for a partner that has to end in order.
+pub fn finish(partner: &Process) {
     let status = expect!(partner.wait(FOREVER), "bench: waiting for a partner");
     if status.state != ProcessState::Exited as u32 || status.status != 0 {
         rt::println!("bench: a partner failed");
@@ -160,6 +162,9 @@ fn finish(partner: &Process) {
 /// The other process.
 pub fn run(env: &Env, what: &str) -> u8 {
     let begun = now();
+    if let Some(status) = messages::partner(env, what) {
+        return status;
+    }
     match what {
         "echo" => {
             let mut receiver = expect!(rt::open_receiver(env.handle(0)), "bench: a ring");

@@ -34,10 +34,11 @@ pub fn peek_u32(address: u64) -> u32 {
 }
 
 /// A number for a call and six arguments, as they are. The arguments name no memory that Rust
-/// knows of.
+/// knows of. Any call may be among them, also one that answers in the registers of its arguments.
 pub fn raw(number: u64, arguments: [u64; 6]) -> Result<u64, Error> {
     // SAFETY: the caller's arguments lead to nothing that Rust knows of.
-    abi::decode(unsafe { sys::raw(number, arguments) })
+    let (result, _) = unsafe { sys::raw_in_registers(number, arguments) };
+    abi::decode(result)
 }
 
 macro_rules! wrap {

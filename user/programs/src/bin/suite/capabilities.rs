@@ -1,13 +1,13 @@
 //! Capabilities: what they allow, what is derived from them, and how they die.
 
+use abi::ObjectKind;
 use abi::limits::MAX_HANDLES;
-use abi::{ObjectKind, SYSCALLS, SyscallInfo};
 use rt::{Env, Error, Handle, MapFlags, Mode, Rights};
 
 use crate::Case;
 use crate::calls::{
-    READ_WRITE, cap_derive, cap_drop, cap_info, cap_revoke, cap_same, map, map_all, peek, raw,
-    region, small_ring,
+    READ_WRITE, cap_derive, cap_drop, cap_info, cap_revoke, cap_same, map, map_all, peek, region,
+    small_ring,
 };
 use crate::check::succeeds;
 use crate::memory::{worker, worker_faults};
@@ -89,125 +89,6 @@ pub fn foreign(case: &Case) {
     let child = case.child("foreign").arg(&number);
     succeeds(&done!(child.start(), "starting a child"));
     done!(cap_info(last), "it is still there");
-}
-
-/// A handle with which a call needs rights, but without one of them.
-fn weakened(kind: ObjectKind, case: &Case, missing: Rights) -> Option<Handle> {
-    match kind {
-        ObjectKind::Region => {
-            let handle = done!(cap_derive(region(4096), !missing), "deriving");
-            Some(handle)
-        }
-        ObjectKind::Process => {
-            let child = done!(case.child("nothing").start(), "starting a child");
-            let handle = done!(cap_derive(child.handle(), !missing), "deriving");
-            succeeds(&child);
-            Some(handle)
-        }
-        ObjectKind::Resource => Some(done!(cap_derive(case.devices, !missing), "deriving")),
-        ObjectKind::Image => Some(done!(cap_derive(case.image, !missing), "deriving")),
-        ObjectKind::RingEnd => {
-            // Ends can't be derived: one is moved to this very process with less.
-            let (producer, consumer) = small_ring();
-            let (via, back) = small_ring();
-            let _ = consumer;
-            let token = rt::grant(producer, via, Mode::Move, !missing);
-            let token = done!(token, "moving an end");
-            Some(done!(rt::accept(token, back), "accepting an end"))
-        }
-        ObjectKind::Notification
-        | ObjectKind::Port
-        | ObjectKind::ChannelEnd
-        | ObjectKind::Reply
-        | ObjectKind::Timer
-        | ObjectKind::Interrupt
-        | ObjectKind::Thread => None,
-    }
-}
-
-/// What the first argument of a call is.
-fn kind_of(info: &SyscallInfo) -> Option<ObjectKind> {
-    if info.arguments.first()?.name == "resource" {
-        return Some(ObjectKind::Resource);
-    }
-    match info.name.split('_').next()? {
-        "process" => Some(ObjectKind::Process),
-        "ring" => Some(ObjectKind::RingEnd),
-        "region" | "image" | "map" | "cap" | "grant" => Some(ObjectKind::Region),
-        _ => None,
-    }
-}
-
-pub fn missing_rights(case: &Case) {
-    let scratch = map_all(region(4096), READ_WRITE);
-    for info in SYSCALLS.iter().filter(|info| info.name != "process_spawn") {
-        for &missing in info.rights {
-            let Some(kind) = kind_of(info) else {
-                check!(false, "nobody knows what {} works on", info.name);
-                return;
-            };
-            let Some(handle) = weakened(kind, case, missing) else {
-                continue;
-            };
-            let mut arguments = [handle.bits(), scratch, 0, 0, 0, 0];
-            match info.name {
-                "map" => arguments[1..5].copy_from_slice(&[0, 0, 0, 1]),
-                "cap_derive" | "image_create" => arguments[1] = 0,
-                "grant" => arguments[1..4].copy_from_slice(&[small_ring().0.bits(), 1, 0]),
-                "process_wait" => arguments[1..3].copy_from_slice(&[0, scratch]),
-                "ring_wait" => arguments[1] = 1,
-                _ => {}
-            }
-            refused!(
-                raw(info.number, arguments),
-                Error::Denied,
-                "{} without {missing:?}",
-                info.name
-            );
-        }
-    }
-    let image = done!(
-        cap_derive(case.image, !Rights::EXECUTE),
-        "deriving an image"
-    );
-    refused!(
-        rt::Spawn::new(image, "never").start(),
-        Error::Denied,
-        "spawning without EXECUTE"
-    );
-}
-
-pub fn wrong_kind(case: &Case) {
-    let scratch = map_all(region(4096), READ_WRITE);
-    let end = small_ring().0;
-    for info in SYSCALLS {
-        let on_memory = info.name.starts_with("region_") && info.name != "region_create"
-            || info.name.starts_with("resource_")
-            || matches!(info.name, "map" | "image_create");
-        let on_end = info.name.starts_with("ring_") && info.name != "ring_create";
-        let on_process = info.name.starts_with("process_") && info.name != "process_spawn";
-        let wrong = match (on_memory, on_end, on_process) {
-            (true, ..) => [end, case.image],
-            (_, true, _) => [case.initrd, case.image],
-            (_, _, true) => [case.initrd, end],
-            _ => continue,
-        };
-        for handle in wrong {
-            let mut arguments = [handle.bits(), scratch, 0, 0, 0, 0];
-            match info.name {
-                "map" => arguments[1..5].copy_from_slice(&[0, 0, 0, 1]),
-                "process_wait" => arguments[1..3].copy_from_slice(&[0, scratch]),
-                "ring_wait" => arguments[1] = 1,
-                _ => {}
-            }
-            refused!(
-                raw(info.number, arguments),
-                Error::WrongKind,
-                "{} of {handle:?}",
-                info.name
-            );
-        }
-    }
 }
 
 pub fn revoke_counts(_: &Case) {

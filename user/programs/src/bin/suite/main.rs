@@ -15,7 +15,9 @@ mod capabilities;
 mod devices;
 mod faults;
 mod images;
+mod matrix;
 mod memory;
+mod objects;
 mod processes;
 mod quotas;
 mod rings;
@@ -118,6 +120,7 @@ fn child(role: &str, env: &Env) -> u8 {
         rings::child,
         processes::child,
         quotas::child,
+        objects::child,
     ];
     let answer = roles.iter().find_map(|play| play(role, env));
     answer.unwrap_or_else(|| {

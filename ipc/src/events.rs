@@ -1,0 +1,221 @@
+//! Who wants to be told of what happens to an object.
+//!
+//! Nothing is remembered here of what has happened: whether an event holds is computed from the state
+//! of the object itself. Whoever waits enlists first and looks at the state afterwards; whoever
+//! changes the state changes it first and tells afterwards, outside of its lock. So nobody
+//! misses anything, and telling neither allocates nor fails.
+//!
+//! Lock rank: Events; nothing of the object is locked with it.
+
+use core::fmt;
+use core::sync::atomic::Ordering;
+
+use abi::{Error, Handle, Rights};
+use mm::lock::{Lock, Rank};
+
+use crate::sync::{AtomicU32, fence};
+use crate::wait::{Ticket, Waiters};
+use crate::{Domain, Ipc, Object, Payload, Platform};
+
+/// Those who wait for events of an object.
+pub struct Events<P: Platform> {
+    /// At least the events that somebody waits for, so that telling nobody is one look.
+    interest: AtomicU32,
+    state: Lock<State<P>>,
+}
+
+struct State<P: Platform> {
+    waiters: Waiters<P>,
+}
+
+impl<P: Platform> Events<P> {
+    /// Nobody.
+    pub fn new() -> Events<P> {
+        Events {
+            interest: AtomicU32::new(0),
+            state: Lock::new(
+                Rank::Events,
+                State {
+                    waiters: Waiters::new(),
+                },
+            ),
+        }
+    }
+
+    /// Notes under the lock that somebody waits for some events; who does looks at the level next.
+    fn add_interest(&self, wanted: abi::Events) {
+        self.interest.fetch_or(wanted.bits(), Ordering::Relaxed);
+        // SYNC(events.interest): of a state that is read without a lock.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Forgets under the lock what nobody waits for any more.
+    fn update_interest(&self, state: &State<P>) {
+        if state.waiters.is_empty() {
+            self.interest.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn withdraw(&self, ticket: &Ticket<P>) {
+        let mut state = self.state.lock();
+        state.waiters.withdraw(ticket);
+        self.update_interest(&state);
+    }
+}
+
+impl<P: Platform> Default for Events<P> {
+    fn default() -> Self {
+        Events::new()
+    }
+}
+
+impl<P: Platform> fmt::Debug for Events<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let interest = self.interest.load(Ordering::Relaxed);
+        f.debug_struct("Events")
+            .field("interest", &abi::Events::from_bits_truncate(interest))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which events hold for an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// The events.
+    pub events: abi::Events,
+    /// Of `FAULTED`: the number of the thread. Else 0.
+    pub value: u64,
+}
+
+impl Level {
+    /// Of an object for which no event holds.
+    pub const NONE: Level = Level::of(abi::Events::empty());
+
+    /// A level without a value.
+    pub const fn of(events: abi::Events) -> Level {
+        Level { events, value: 0 }
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// Tells everybody who waits for one of these events. The state of the object has changed before,
+    /// under a lock that its level is read under, or else with a full fence in between. Called
+    /// without that lock, or another of rank `Events` or above.
+    #[inline]
+    pub fn fire(&self, events: &Events<P>, happened: abi::Events, value: u64) {
+        // SYNC(events.interest): who enlisted before it looked at the level, whose lock came before
+        // ours, is seen here; who looked after us has seen the change.
+        if events.interest.load(Ordering::Relaxed) & happened.bits() != 0 {
+            self.tell(events, happened, value);
+        }
+    }
+
+    #[cold]
+    fn tell(&self, events: &Events<P>, happened: abi::Events, value: u64) {
+        self.wake_batches(|batch| {
+            let mut state = events.state.lock();
+            state.waiters.wake_matching(happened.bits(), value, batch);
+            events.update_interest(&state);
+        });
+    }
+
+    /// Ends all waits at an object whose capability is not their process's any more: with `Revoked` if it
+    /// was revoked, else with `Cancelled`. Called after the capabilities were taken away.
+    pub(crate) fn complete_revoked_waits(&self, object: &Object<P>) {
+        let Some(events) = object.payload().events() else {
+            return;
+        };
+        self.wake_batches(|batch| {
+            let mut state = events.state.lock();
+            state.waiters.wake_unheld(batch);
+            events.update_interest(&state);
+        });
+    }
+
+    /// Waits until one of the events holds for an object, and returns those that do.
+    ///
+    /// # Errors
+    /// `Invalid`: no event; `Unsupported`: one that such an object does not have; `WouldBlock`: the
+    /// deadline is 0; those of a look-up with WAIT and of [`sleep`](Ipc::sleep).
+    pub fn wait_object(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        wanted: abi::Events,
+        deadline_ns: u64,
+    ) -> Result<abi::Events, Error> {
+        let capability = domain.look_up(handle, None, Rights::WAIT)?;
+        let payload = capability.object().payload();
+        if wanted.is_empty() {
+            return Err(Error::Invalid);
+        }
+        let events = payload.events().ok_or(Error::Unsupported)?;
+        if !payload.possible_events().contains(wanted) {
+            return Err(Error::Unsupported);
+        }
+        let holding = || {
+            let level = self.level_of(payload).events & wanted;
+            (!level.is_empty()).then_some(level)
+        };
+        if let Some(level) = holding() {
+            return Ok(level);
+        }
+        if deadline_ns == 0 {
+            return Err(Error::WouldBlock);
+        }
+        let task = self.platform().current_task();
+        let ticket = {
+            let mut state = events.state.lock();
+            let ticket =
+                state
+                    .waiters
+                    .enlist_for(task, &capability.node, domain.koid(), wanted.bits())?;
+            events.add_interest(wanted);
+            ticket
+        };
+        if let Some(level) = holding() {
+            events.withdraw(&ticket);
+            return Ok(level);
+        }
+        if let Err(error) = self.sleep(&ticket, deadline_ns) {
+            events.withdraw(&ticket);
+            return Err(error);
+        }
+        Ok(abi::Events::from_bits_truncate(ticket.words()[0] as u32))
+    }
+
+    /// Which events hold for an object. Takes its lock of rank Queue, if it has one.
+    pub(crate) fn level_of(&self, payload: &Payload<P>) -> Level {
+        match payload {
+            Payload::Process(process) => self.platform().process_level(process),
+            Payload::Region(_)
+            | Payload::Image(..)
+            | Payload::RingEnd(..)
+            | Payload::Resource(_) => Level::NONE,
+        }
+    }
+}
+
+impl<P: Platform> Payload<P> {
+    /// Who waits for its events, if it can have any.
+    pub(crate) fn events(&self) -> Option<&Events<P>> {
+        match self {
+            Payload::Process(process) => Some(P::process_events(process)),
+            Payload::Region(_)
+            | Payload::Image(..)
+            | Payload::RingEnd(..)
+            | Payload::Resource(_) => None,
+        }
+    }
+
+    /// The events that it can have.
+    fn possible_events(&self) -> abi::Events {
+        match self {
+            Payload::Process(_) => abi::Events::ENDED | abi::Events::FAULTED,
+            Payload::Region(_)
+            | Payload::Image(..)
+            | Payload::RingEnd(..)
+            | Payload::Resource(_) => abi::Events::empty(),
+        }
+    }
+}

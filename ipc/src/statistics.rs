@@ -1,0 +1,138 @@
+//! What goes through objects, counted where it goes through.
+//!
+//! [`Traffic`] is part of what an object's own lock guards: plain numbers, so that counting costs an
+//! addition. A [`Tally`] is part of every object. Invariant: no count ever goes back.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use abi::{Error, Handle, Mode, ObjectInfo, Rights};
+
+use crate::{Domain, Ipc, Payload, Platform};
+
+/// What went through something that takes messages, or that somebody waits at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Messages sent, signals given, packets told.
+    pub messages: u64,
+    /// Bytes of those messages.
+    pub bytes: u64,
+    /// Waits that somebody else ended.
+    pub wakes: u64,
+    /// Times that somebody slept here.
+    pub waits: u64,
+}
+
+impl Traffic {
+    /// Nothing so far.
+    pub const NONE: Traffic = Traffic {
+        messages: 0,
+        bytes: 0,
+        wakes: 0,
+        waits: 0,
+    };
+
+    /// Counts a message of so many bytes, or a signal or packet of none.
+    #[inline(always)]
+    pub fn count_message(&mut self, bytes: u64) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+
+    /// Counts a wait that begins.
+    #[inline(always)]
+    pub fn count_wait(&mut self) {
+        self.waits += 1;
+    }
+
+    /// Counts a wait that somebody else ended.
+    #[inline(always)]
+    pub fn count_wake(&mut self) {
+        self.wakes += 1;
+    }
+}
+
+/// Kinds of refusal that are told apart.
+const ERRORS: usize = 32;
+
+const _: () = {
+    let mut index = 0;
+    while index < Error::ALL.len() {
+        assert!((Error::ALL[index] as usize) < ERRORS);
+        index += 1;
+    }
+};
+
+/// What is counted of every object.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    transfers: [AtomicU64; 3],
+    /// Each stops at its greatest number.
+    refusals: [AtomicU32; ERRORS],
+}
+
+impl Tally {
+    pub(crate) const fn new() -> Tally {
+        Tally {
+            transfers: [const { AtomicU64::new(0) }; 3],
+            refusals: [const { AtomicU32::new(0) }; ERRORS],
+        }
+    }
+
+    /// Counts that the object was handed over. Under the lineage lock, so nobody comes in between.
+    #[inline(always)]
+    pub(crate) fn count_transfer(&self, mode: Mode) {
+        let count = &self.transfers[mode as usize];
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    fn count_refusal(&self, error: Error) {
+        let count = &self.refusals[error as usize];
+        // Where it stops, trying again would change nothing.
+        let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            count.checked_add(1)
+        });
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// What has gone through an object since it was made; needs INSPECT. The counts go on meanwhile.
+    pub fn object_info(&self, domain: &Domain<P>, handle: Handle) -> Result<ObjectInfo, Error> {
+        let capability = domain.look_up(handle, None, Rights::INSPECT)?;
+        let object = capability.object();
+        let traffic = object.payload().traffic();
+        let faults = match object.payload() {
+            Payload::Process(process) => self.platform().faults_of(process),
+            _ => object.region().map_or(0, |region| region.faults()),
+        };
+        let capabilities = object.lineage.lock().len() as u32;
+        let tally = &object.tally;
+        Ok(ObjectInfo {
+            koid: object.koid(),
+            kind: object.kind() as u32,
+            capabilities,
+            messages: traffic.messages,
+            bytes: traffic.bytes,
+            wakes: traffic.wakes,
+            waits: traffic.waits,
+            faults,
+            transfers: tally.transfers.each_ref().map(load),
+            refusals: tally
+                .refusals
+                .each_ref()
+                .map(|count| count.load(Ordering::Relaxed).into()),
+        })
+    }
+
+    /// Counts that a call on what `handle` stands for was refused. What names nothing counts nothing.
+    /// For the embedder, where it answers a call, with no lock held.
+    #[cold]
+    pub fn count_refusal(&self, domain: &Domain<P>, handle: Handle, error: Error) {
+        if let Ok(node) = domain.table.lock().find(handle) {
+            node.object().tally.count_refusal(error);
+        }
+    }
+}
+
+fn load(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}

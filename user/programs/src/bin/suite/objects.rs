@@ -1,0 +1,155 @@
+//! One object of each kind, for the cases that look at every call.
+
+use abi::{
+    ChannelEnds, Handle, InterruptInfo, ObjectKind, RegionFlags, Rights, ThreadArgs, UserPtr,
+};
+use programs::archive;
+use rt::{CachePolicy, Env, Error, Mode, sys};
+
+use crate::Case;
+use crate::calls::{
+    READ_WRITE, cap_derive, cap_drop, image_create, map_all, region, region_info, small_ring, unmap,
+};
+use crate::check::{SOON_MS, succeeds};
+
+/// Every kind of object.
+pub fn kinds() -> impl Iterator<Item = ObjectKind> {
+    (0..=u8::MAX).filter_map(ObjectKind::from_code)
+}
+
+/// A capability of a new object with all rights that there are of its kind. Whatever could wait for a
+/// peer has none left, so that no call on it sleeps.
+pub fn object(case: &Case, kind: ObjectKind) -> Option<Handle> {
+    match made(case, kind) {
+        Err(Error::Unsupported) => None,
+        made => Some(done!(made, "an object: {kind:?}")),
+    }
+}
+
+fn made(case: &Case, kind: ObjectKind) -> Result<Handle, Error> {
+    match kind {
+        ObjectKind::Region => {
+            let (len, flags) = (4096, RegionFlags::EXECUTE);
+            // SAFETY: the call touches no memory.
+            unsafe { sys::region_create(len, flags, CachePolicy::WriteBack, u64::MAX) }
+        }
+        ObjectKind::Image => image(case),
+        ObjectKind::Resource => cap_derive(case.devices, Rights::all()),
+        ObjectKind::RingEnd => {
+            let (producer, consumer) = small_ring();
+            cap_drop(consumer)?;
+            Ok(producer)
+        }
+        ObjectKind::Process => {
+            let child = case.child("nothing").start()?;
+            let handle = cap_derive(child.handle(), Rights::all())?;
+            succeeds(&child);
+            Ok(handle)
+        }
+        // SAFETY: the call touches no memory.
+        ObjectKind::Notification => unsafe { sys::notify_create() },
+        // SAFETY: as above.
+        ObjectKind::Port => unsafe { sys::port_create() },
+        ObjectKind::ChannelEnd => {
+            let (first, second) = channel()?;
+            cap_drop(second)?;
+            Ok(first)
+        }
+        ObjectKind::Reply => {
+            let (here, there) = channel()?;
+            let caller = case.child("caller");
+            let caller = caller.handle(there, Mode::Move, Rights::all()).start()?;
+            // SAFETY: the call touches no memory.
+            let request = unsafe { sys::channel_serve_words(here, Handle::NONE, 0, 0, 0, 0) };
+            let _ = caller;
+            request.map(|request| request.reply)
+        }
+        ObjectKind::Timer => {
+            let notification = made(case, ObjectKind::Notification)?;
+            // SAFETY: as above.
+            unsafe { sys::timer_create(notification, 1) }
+        }
+        ObjectKind::Interrupt => {
+            let notification = made(case, ObjectKind::Notification)?;
+            let mut info = InterruptInfo::default();
+            let info = UserPtr::new((&raw mut info) as u64);
+            // SAFETY: the pointer leads to `info`.
+            unsafe { sys::interrupt_create(case.devices, notification, 1, info) }
+        }
+        ObjectKind::Thread => thread(),
+    }
+}
+
+/// A capability of a new object with all rights but one.
+pub fn weakened(case: &Case, kind: ObjectKind, missing: Rights) -> Option<Handle> {
+    let whole = object(case, kind)?;
+    if matches!(kind, ObjectKind::RingEnd | ObjectKind::Reply) {
+        // These can't be derived: it is moved to this very process with less.
+        let (via, back) = small_ring();
+        let token = rt::grant(whole, via, Mode::Move, !missing);
+        let token = done!(token, "moving a {kind:?}");
+        return Some(done!(rt::accept(token, back), "accepting a {kind:?}"));
+    }
+    Some(done!(cap_derive(whole, !missing), "deriving a {kind:?}"))
+}
+
+/// An image of a small program of the initrd.
+fn image(case: &Case) -> Result<Handle, Error> {
+    let initrd = map_all(case.initrd, Rights::READ);
+    let len = region_info(case.initrd)?.len as usize;
+    // SAFETY: nobody can write the initrd, and the mapping is there until the bytes are not used any more.
+    let bytes = unsafe { core::slice::from_raw_parts(initrd as *const u8, len) };
+    let place = archive::find(bytes, "consumer").ok_or(Error::NotFound)?;
+    unmap(initrd)?;
+    image_create(case.initrd, place.offset, place.len)
+}
+
+/// A channel: its two ends.
+pub fn channel() -> Result<(Handle, Handle), Error> {
+    let mut ends = ChannelEnds {
+        first: Handle::NONE,
+        second: Handle::NONE,
+    };
+    // SAFETY: the pointer leads to `ends`.
+    unsafe { sys::channel_create(4, UserPtr::new((&raw mut ends) as u64)) }?;
+    Ok((ends.first, ends.second))
+}
+
+/// An end of a channel whose other end is there.
+pub fn open_end() -> Option<Handle> {
+    Some(channel().ok()?.0)
+}
+
+/// A thread that ends at once.
+fn thread() -> Result<Handle, Error> {
+    const STACK: u64 = 16 << 10;
+    let base = map_all(region(STACK), READ_WRITE);
+    let args = ThreadArgs {
+        entry: end_thread as *const () as u64,
+        // As after a call.
+        stack: base + STACK - 8,
+        ..ThreadArgs::default()
+    };
+    // SAFETY: the pointer leads to `args`, and the thread has a stack of its own.
+    unsafe { sys::thread_spawn(UserPtr::new((&raw const args) as u64)) }
+}
+
+extern "C" fn end_thread() -> ! {
+    loop {
+        // SAFETY: it has nothing to drop.
+        let _ = unsafe { sys::thread_exit() };
+    }
+}
+
+/// The roles of children here.
+pub fn child(role: &str, env: &Env) -> Option<u8> {
+    match role {
+        "caller" => {
+            let until = rt::in_ms(SOON_MS);
+            // SAFETY: the call touches no memory.
+            let _ = unsafe { sys::channel_call_words(env.handle(0), 1, 2, 3, 4, until) };
+        }
+        _ => return None,
+    }
+    Some(0)
+}
