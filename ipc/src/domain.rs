@@ -264,7 +264,10 @@ impl<P: Platform> Ipc<P> {
         match via.object().payload() {
             Payload::RingEnd(ring, end) => Ok(ring.peer_of(*end)),
             Payload::Process(process) => Ok(Peer::Present(self.platform().domain_of(process))),
-            Payload::Region(_) | Payload::Image(..) | Payload::Resource(_) => Err(Error::WrongKind),
+            Payload::ChannelEnd(channel, side) => Ok(channel.peer_of(*side)),
+            Payload::Region(_) | Payload::Image(..) | Payload::Resource(_) | Payload::Reply(_) => {
+                Err(Error::WrongKind)
+            }
         }
     }
 }

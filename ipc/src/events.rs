@@ -122,6 +122,9 @@ impl<P: Platform> Ipc<P> {
     /// Ends all waits at an object whose capability is not their process's any more: with `Revoked` if it
     /// was revoked, else with `Cancelled`. Called after the capabilities were taken away.
     pub(crate) fn complete_revoked_waits(&self, object: &Object<P>) {
+        if let Payload::ChannelEnd(channel, side) = object.payload() {
+            self.end_unheld_channel_waits(channel, *side);
+        }
         let Some(events) = object.payload().events() else {
             return;
         };
@@ -188,10 +191,12 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn level_of(&self, payload: &Payload<P>) -> Level {
         match payload {
             Payload::Process(process) => self.platform().process_level(process),
+            Payload::ChannelEnd(channel, side) => channel.level(*side),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
-            | Payload::Resource(_) => Level::NONE,
+            | Payload::Resource(_)
+            | Payload::Reply(_) => Level::NONE,
         }
     }
 }
@@ -201,10 +206,12 @@ impl<P: Platform> Payload<P> {
     pub(crate) fn events(&self) -> Option<&Events<P>> {
         match self {
             Payload::Process(process) => Some(P::process_events(process)),
+            Payload::ChannelEnd(channel, side) => Some(channel.events(*side)),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
-            | Payload::Resource(_) => None,
+            | Payload::Resource(_)
+            | Payload::Reply(_) => None,
         }
     }
 
@@ -212,10 +219,14 @@ impl<P: Platform> Payload<P> {
     fn possible_events(&self) -> abi::Events {
         match self {
             Payload::Process(_) => abi::Events::ENDED | abi::Events::FAULTED,
+            Payload::ChannelEnd(..) => {
+                abi::Events::READABLE | abi::Events::WRITABLE | abi::Events::PEER_CLOSED
+            }
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
-            | Payload::Resource(_) => abi::Events::empty(),
+            | Payload::Resource(_)
+            | Payload::Reply(_) => abi::Events::empty(),
         }
     }
 }

@@ -19,6 +19,7 @@
 extern crate alloc;
 
 pub mod alarms;
+mod channel;
 mod chunks;
 mod devices;
 mod domain;
@@ -41,6 +42,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use mm::Memory;
 use mm::lock::{Lock, Rank};
 
+pub use channel::{
+    CallCell, Channel, ChannelLimits, ChannelSide, Fit, Outgoing, Passage, Preview, Received, Reply,
+};
 pub use devices::Resource;
 pub use domain::Domain;
 pub use events::{Events, Level};

@@ -12,7 +12,7 @@ use mm::{Account, Permit, RecordCharge};
 use crate::{Object, Platform};
 
 /// The holder of a node whose handle was dropped.
-const NOBODY: u64 = 0;
+pub(crate) const NOBODY: u64 = 0;
 /// The holder of a node that a token stands for.
 pub(crate) const PENDING: u64 = u64::MAX;
 
@@ -141,6 +141,11 @@ impl<P: Platform> Branch<P> {
     /// The object.
     pub fn object(&self) -> &Arc<Object<P>> {
         &self.object
+    }
+
+    /// What whoever receives through it is told; 0 if it has no badge.
+    pub fn badge(&self) -> u64 {
+        0
     }
 
     /// What it allows.

@@ -5,13 +5,13 @@ use core::sync::atomic::Ordering;
 
 use abi::{Error, Mode, ObjectKind, Rights, cost};
 use mm::lock::{Lock, Rank};
-use mm::{Account, Mapping, Region};
+use mm::{Account, Mapping, RecordCharge, Region};
 use ring_layout::End;
 
 use crate::lineage::Lineage;
 use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
-use crate::{Ipc, Node, Platform, Resource, Ring};
+use crate::{Channel, ChannelSide, Ipc, Node, Platform, Reply, Resource, Ring};
 
 use abi::ring as ring_layout;
 
@@ -37,17 +37,23 @@ pub enum Payload<P: Platform> {
     Process(P::Process),
     /// Physical addresses that devices answer.
     Resource(Resource),
+    /// One end of a channel.
+    ChannelEnd(Arc<Channel<P>>, ChannelSide),
+    /// The right to answer a call.
+    Reply(Arc<Reply<P>>),
 }
 
 impl<P: Platform> Payload<P> {
     /// What went through it.
     pub fn traffic(&self) -> Traffic {
         match self {
+            Payload::ChannelEnd(channel, side) => channel.traffic(*side),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
             | Payload::Process(_)
-            | Payload::Resource(_) => Traffic::NONE,
+            | Payload::Resource(_)
+            | Payload::Reply(_) => Traffic::NONE,
         }
     }
 }
@@ -81,6 +87,8 @@ impl<P: Platform> Object<P> {
             Payload::RingEnd(..) => ObjectKind::RingEnd,
             Payload::Process(_) => ObjectKind::Process,
             Payload::Resource(_) => ObjectKind::Resource,
+            Payload::ChannelEnd(..) => ObjectKind::ChannelEnd,
+            Payload::Reply(_) => ObjectKind::Reply,
         }
     }
 
@@ -95,7 +103,10 @@ impl<P: Platform> Object<P> {
         match &self.payload {
             Payload::Region(region) | Payload::Image(region, _) => Some(region),
             Payload::RingEnd(ring, _) => Some(ring.region()),
-            Payload::Process(_) | Payload::Resource(_) => None,
+            Payload::Process(_)
+            | Payload::Resource(_)
+            | Payload::ChannelEnd(..)
+            | Payload::Reply(_) => None,
         }
     }
 }
@@ -117,9 +128,23 @@ impl<P: Platform> Ipc<P> {
                 return Err(error);
             }
         };
+        Ok(self.new_object(payload, rights, holder, charge))
+    }
+
+    /// The same with a charge that was made for it.
+    pub(crate) fn new_object(
+        &self,
+        payload: Payload<P>,
+        rights: Rights,
+        holder: u64,
+        charge: RecordCharge,
+    ) -> Node<P> {
         let koid = match &payload {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
-            Payload::RingEnd(..) | Payload::Resource(_) => self.memory.next_koid(),
+            Payload::ChannelEnd(channel, side) => channel.koid(*side),
+            Payload::RingEnd(..) | Payload::Resource(_) | Payload::Reply(_) => {
+                self.memory.next_koid()
+            }
             Payload::Process(process) => self.platform().domain_of(process),
         };
         let object = Arc::new(Object {
@@ -130,7 +155,7 @@ impl<P: Platform> Ipc<P> {
         });
         self.objects.fetch_add(1, Ordering::Relaxed);
         let mut lineage = object.lineage.lock();
-        Ok(lineage.add_root(&object, rights, holder, charge))
+        lineage.add_root(&object, rights, holder, charge)
     }
 
     /// Says that a node may have lost what kept it: its holder, its last mapping, or its last
@@ -154,6 +179,11 @@ impl<P: Platform> Ipc<P> {
     /// Returns what an object without capabilities holds.
     pub(crate) fn destroy_object(&self, object: &Object<P>) {
         self.destroy_payload(&object.payload);
+        self.forget_object();
+    }
+
+    /// Counts an object no more whose payload is returned otherwise.
+    pub(crate) fn forget_object(&self) {
         self.objects.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -163,6 +193,8 @@ impl<P: Platform> Ipc<P> {
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
+            Payload::ChannelEnd(channel, side) => self.close_channel_end(channel, *side),
+            Payload::Reply(reply) => self.abandon_call(reply),
             Payload::Process(_) | Payload::Resource(_) => {}
         }
     }

@@ -78,6 +78,8 @@ pub(crate) struct Table<P: Platform> {
     free: u32,
     free_len: usize,
     live: usize,
+    /// Insertions that there is to be room for.
+    promised: usize,
 }
 
 impl<P: Platform> Table<P> {
@@ -87,6 +89,7 @@ impl<P: Platform> Table<P> {
             free: NONE,
             free_len: 0,
             live: 0,
+            promised: 0,
         }
     }
 
@@ -97,11 +100,33 @@ impl<P: Platform> Table<P> {
     /// Whether the next insertion takes a slot that is there.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.free_len > 0 && self.live < MAX_HANDLES
+        self.free_len > self.promised && self.live + self.promised < MAX_HANDLES
+    }
+
+    /// Keeps room for `count` insertions by [`insert_promised`](Table::insert_promised), also while the
+    /// table is not locked.
+    pub(crate) fn promise(&mut self, count: usize) -> Result<(), Error> {
+        if count != 1 || !self.has_room() {
+            self.prepare(count)?;
+        }
+        self.promised += count;
+        Ok(())
+    }
+
+    /// Gives that room up.
+    pub(crate) fn break_promise(&mut self, count: usize) {
+        self.promised -= count;
+    }
+
+    /// Puts a capability into room that was kept for it.
+    pub(crate) fn insert_promised(&mut self, node: Node<P>) -> Handle {
+        self.promised -= 1;
+        self.insert(node)
     }
 
     /// Makes sure that the next `count` insertions can't fail while the table stays locked.
     pub(crate) fn prepare(&mut self, count: usize) -> Result<(), Error> {
+        let count = self.promised + count;
         if self.live + count > MAX_HANDLES {
             return Err(Error::Limit);
         }

@@ -131,6 +131,15 @@ impl<P: Platform> WaitCell<P> {
                 .is_ok()
     }
 
+    /// The same with [`Outcome::Ready`] and words for the task, by the only one who may pass any.
+    #[inline]
+    pub(crate) fn complete_with(&self, words: [u64; WAIT_WORDS]) -> bool {
+        for (to, word) in self.words.iter().zip(words) {
+            to.store(word, Ordering::Relaxed);
+        }
+        self.complete(Outcome::Ready)
+    }
+
     /// How a wait ended, if it has. Asked by its own task.
     #[inline]
     fn outcome(&self) -> Option<Outcome> {
@@ -267,18 +276,24 @@ impl<P: Platform> Waiters<P> {
     pub fn wake_first_with(&mut self, words: [u64; WAIT_WORDS]) -> Option<P::Task> {
         self.wake_first_if(|cell| {
             // It is in this list, so nobody else passes it words.
-            for (to, word) in cell.words.iter().zip(words) {
-                to.store(word, Ordering::Relaxed);
-            }
-            cell.complete(Outcome::Ready)
+            cell.complete_with(words)
         })
     }
 
     #[inline(always)]
     fn wake_first_if(&mut self, complete: impl Fn(&WaitCell<P>) -> bool) -> Option<P::Task> {
+        self.wake_first_by(|task| complete(P::wait_cell(task)))
+    }
+
+    /// Ends the wait of the first in the list that `complete` can end.
+    #[inline(always)]
+    pub(crate) fn wake_first_by(
+        &mut self,
+        mut complete: impl FnMut(&P::Task) -> bool,
+    ) -> Option<P::Task> {
         while let Some(task) = self.first.clone() {
             self.unlink(&task);
-            if complete(P::wait_cell(&task)) {
+            if complete(&task) {
                 return Some(task);
             }
         }

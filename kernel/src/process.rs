@@ -356,6 +356,7 @@ pub fn end_current(status: ProcessStatus) -> ! {
         let thread = sched::current();
         let process = thread.process().expect("a process ends by its own thread");
         process.release();
+        ipc().end_task(&thread);
         sched::leave_space();
         ipc().memory().destroy_space(process.domain.space());
         drop(process.thread.lock().take());

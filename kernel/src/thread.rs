@@ -11,7 +11,7 @@ use abi::Error;
 use arch::context::Context;
 use arch::stack::KernelStack;
 use ipc::alarms::Place;
-use ipc::{Events, Level, Parked, WaitCell};
+use ipc::{CallCell, Events, Level, Parked, WaitCell};
 
 use crate::irq_lock::IrqLock;
 use crate::machine::{Kernel, ipc};
@@ -43,6 +43,8 @@ pub struct Thread {
     pub sleep: IrqLock<Sleep>,
     /// What it waits with.
     pub wait: WaitCell<Kernel>,
+    /// What it keeps for its calls.
+    pub calls: CallCell<Kernel>,
     /// Who waits for its end.
     pub events: Events<Kernel>,
     ending: AtomicBool,
@@ -98,6 +100,7 @@ impl Thread {
                 reason: Parked::Unparked,
             }),
             wait: WaitCell::new(),
+            calls: CallCell::new(),
             events: Events::new(),
             ending: AtomicBool::new(false),
             ended: AtomicBool::new(false),

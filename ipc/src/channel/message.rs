@@ -52,6 +52,17 @@ pub struct Preview<'a> {
     pub badge: u64,
 }
 
+impl<'a> Preview<'a> {
+    /// Of an answer.
+    pub(super) fn answer(bytes: &'a [u8], handles: usize) -> Preview<'a> {
+        Preview {
+            bytes,
+            handles,
+            badge: 0,
+        }
+    }
+}
+
 /// What came with a message that was received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Received {
@@ -65,6 +76,17 @@ pub struct Received {
     pub reply: Handle,
     /// The badge of the capability that it was sent with. Of an answer 0.
     pub badge: u64,
+}
+
+impl Received {
+    /// A message of so many bytes, and of what comes with it nothing yet.
+    pub(super) fn of(len: usize, badge: u64) -> Received {
+        Received {
+            len,
+            badge,
+            ..Received::default()
+        }
+    }
 }
 
 /// Offers of one message.

@@ -35,12 +35,11 @@ use self::queue::{BLOCK, Load, Packet, Queue};
 use crate::domain::Peer;
 use crate::events::{Events, Level};
 use crate::wait::{Outcome, Waiters};
-use crate::{Domain, Ipc, Node, Object, Payload, Platform};
+use crate::{Domain, Ipc, Node, Object, Payload, Platform, Traffic};
 
 pub use self::limit::{Limits as ChannelLimits, Passage};
 pub use self::message::{Outgoing, Preview, Received};
-pub use self::queue::WORDS_LEN;
-pub use self::reply::{CallCell, Reply};
+pub use self::reply::{CallCell, Fit, Reply};
 
 /// Which of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +96,8 @@ struct Inbox<P: Platform> {
     limited: Waiters<P>,
     /// Those at the other end who wait for an answer.
     callers: Waiters<P>,
+    /// What was sent to here, and who waited for it or for room.
+    traffic: Traffic,
 }
 
 impl<P: Platform> Inbox<P> {
@@ -144,7 +145,7 @@ impl<P: Platform> Channel<P> {
             abi::Events::WRITABLE,
             outbox.queue.has_room() && !outbox.closed,
         );
-        Level { events, value: 0 }
+        Level::of(events)
     }
 
     /// The domain at the other end of an end.
@@ -158,6 +159,11 @@ impl<P: Platform> Channel<P> {
 
     pub(crate) fn set_holder(&self, side: ChannelSide, domain: u64) {
         self.side(side).holder.store(domain, Ordering::Release);
+    }
+
+    /// What was sent to an end.
+    pub(crate) fn traffic(&self, side: ChannelSide) -> Traffic {
+        self.inbox(side).lock().traffic
     }
 
     fn side(&self, side: ChannelSide) -> &Side<P> {
@@ -197,11 +203,7 @@ impl<P: Platform> Ipc<P> {
     /// A channel whose ends `domain` has, each with room for `capacity` messages. The domain pays for
     /// all of it, wherever the ends go. `Invalid`: not 1 to [`MAX_CHANNEL_MESSAGES`]; `Quota`,
     /// `NoMemory`, `Limit`: nothing is left of it.
-    pub fn create_channel(
-        &self,
-        domain: &Domain<P>,
-        capacity: u32,
-    ) -> Result<ChannelEnds, Error> {
+    pub fn create_channel(&self, domain: &Domain<P>, capacity: u32) -> Result<ChannelEnds, Error> {
         const {
             assert!(size_of::<Channel<P>>() as u64 + 512 <= cost::CHANNEL);
             assert!(size_of::<Packet<P>>() as u64 <= cost::MESSAGE);
@@ -229,6 +231,7 @@ impl<P: Platform> Ipc<P> {
                         senders: Waiters::new(),
                         limited: Waiters::new(),
                         callers: Waiters::new(),
+                        traffic: Traffic::NONE,
                     },
                 ),
                 events: Events::new(),
@@ -364,14 +367,10 @@ impl<P: Platform> Ipc<P> {
 
     /// Takes back what a message carried that nobody receives. `closed` is told of the channel ends that
     /// this was the last to hold.
-    fn return_load(
-        &self,
-        load: Load<P>,
-        mut closed: impl FnMut(&Arc<Channel<P>>, ChannelSide),
-    ) {
+    fn return_load(&self, load: Load<P>, mut closed: impl FnMut(&Arc<Channel<P>>, ChannelSide)) {
         let mut end = |object: Arc<Object<P>>| match object.payload() {
             Payload::ChannelEnd(channel, side) => {
-                self.bury_object();
+                self.forget_object();
                 closed(channel, *side);
             }
             _ => self.destroy_object(&object),
@@ -381,7 +380,7 @@ impl<P: Platform> Ipc<P> {
                 end(object);
             }
         }
-        if let Some(object) = load.reply.and_then(|reply| self.unlink_lost(&reply)) {
+        if let Some(object) = load.reply.and_then(|reply| self.unlink(&reply)) {
             end(object);
         }
     }

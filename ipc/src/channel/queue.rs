@@ -90,9 +90,19 @@ pub(super) fn to_bytes(words: [u64; 4]) -> [u8; WORDS_LEN] {
     bytes
 }
 
+/// The four words that the bytes of a message are, if they are as many.
+#[inline]
+pub(super) fn to_words(bytes: &[u8]) -> Option<[u64; 4]> {
+    let bytes: &[u8; WORDS_LEN] = bytes.try_into().ok()?;
+    let (words, _) = bytes.as_chunks::<8>();
+    Some(core::array::from_fn(|index| {
+        u64::from_le_bytes(words[index])
+    }))
+}
+
 /// The messages in the order in which they were sent.
 pub(super) struct Queue<P: Platform> {
-    blocks: Vec<Box<[Packet<P>; BLOCK]>>,
+    blocks: Vec<Box<[Packet<P>]>>,
     capacity: usize,
     /// The place of the first.
     head: usize,
@@ -117,8 +127,7 @@ impl<P: Platform> Queue<P> {
                 .try_reserve_exact(BLOCK)
                 .map_err(|_| Error::NoMemory)?;
             block.resize_with(BLOCK, Packet::empty);
-            let block = block.into_boxed_slice().try_into();
-            blocks.push(block.map_err(|_| Error::NoMemory)?);
+            blocks.push(block.into_boxed_slice());
         }
         Ok(Queue {
             blocks,
@@ -197,7 +206,7 @@ impl<P: Platform> Queue<P> {
     pub(super) fn remove(&mut self, reply: &Node<P>) -> Option<Load<P>> {
         let found = (0..self.len).find(|&index| {
             let at = (self.head + index) % self.capacity;
-            let packet = self.place(at);
+            let packet = &self.blocks[at / BLOCK][at % BLOCK];
             packet.reply.as_ref().is_some_and(|other| other.is(reply))
         })?;
         let load = self.place((self.head + found) % self.capacity).unload();

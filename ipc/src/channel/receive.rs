@@ -4,7 +4,7 @@
 //! may fault. Then the receiver is charged, and only then is the message taken, if it is still the
 //! next one. So whatever fails leaves it where it is, and somebody else who waits is told.
 
-use abi::limits::{MAX_MESSAGE, MAX_MESSAGE_HANDLES};
+use abi::limits::MAX_MESSAGE;
 use abi::{Error, Handle, Rights};
 use mm::lock::Lock;
 
@@ -138,12 +138,7 @@ impl<P: Platform> Ipc<P> {
             (load, was_full, state.wake_sender())
         };
         self.tell_room(channel, side, was_full, woken);
-        let mut received = Received {
-            len: seen.len,
-            handles: [Handle::NONE; MAX_MESSAGE_HANDLES],
-            badge: seen.badge,
-            ..Received::default()
-        };
+        let mut received = Received::of(seen.len, seen.badge);
         if let Some(load) = load {
             self.deliver_load(receiver, load, bills, &mut received);
         }

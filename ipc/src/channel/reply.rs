@@ -17,8 +17,9 @@ use abi::{Error, ObjectKind, Rights, cost};
 use mm::RecordCharge;
 use mm::lock::{Guard, Lock, Rank};
 
+use super::message::Offers;
 use super::queue::{Packet, WORDS_LEN};
-use crate::wait::WAIT_WORDS;
+use crate::node::NOBODY;
 use crate::{Domain, Ipc, Node, Payload, Platform};
 
 /// What an answer may be.
@@ -48,14 +49,28 @@ impl Fit {
     }
 }
 
-/// What a caller finds in the last of the words that it is woken with.
+/// What a caller finds among the words that it is woken with.
 pub(super) mod answer {
+    /// Where it finds it.
+    pub const KIND: usize = 4;
     /// The answer is the first four.
     pub const WORDS: u64 = 0;
     /// The answer is in the record.
     pub const MESSAGE: u64 = 1;
     /// The answer did not fit.
     pub const MISFIT: u64 = 2;
+}
+
+/// An answer.
+pub(super) enum Answer<'a, P: Platform> {
+    Words([u64; 4]),
+    /// One that the caller does not take.
+    Misfit,
+    Message {
+        bytes: &'a [u8],
+        /// What is left in it stays with whoever answers.
+        offers: &'a mut Offers<P>,
+    },
 }
 
 /// What a right to reply refers to: the call that it answers.
@@ -194,8 +209,7 @@ impl<P: Platform> Ipc<P> {
         });
         // The right itself counts with its record, whoever has it.
         let nothing = domain.account().charge_record(0)?;
-        let right = self.new_object(Payload::Reply(reply), Rights::REPLY, nothing);
-        right.drop_holder();
+        let right = self.new_object(Payload::Reply(reply), Rights::REPLY, NOBODY, nothing);
         Ok(right)
     }
 
@@ -205,39 +219,34 @@ impl<P: Platform> Ipc<P> {
         P::call_cell(task).lock().spare = Some(right);
     }
 
-    /// Uses a right to reply up, which nobody holds any more: `write` gets the place for an answer that
-    /// is no four words. Returns who is to go on, after it has the words. `Cancelled`: the caller does
-    /// not wait any more, and the answer is given back.
-    pub(super) fn answer(
-        &self,
-        right: Node<P>,
-        words: [u64; WAIT_WORDS],
-        write: impl FnOnce(&mut Packet<P>),
-    ) -> Result<P::Task, Unanswered<P>> {
-        let Ok(reply) = record(&right).cloned() else {
-            return Err(Unanswered { packet: None });
-        };
+    /// Uses a right to reply up, which nobody holds any more, and returns who is to go on with the
+    /// answer. None: the caller does not wait any more, and whoever answers keeps what it offered.
+    pub(super) fn answer(&self, right: Node<P>, answer: Answer<'_, P>) -> Option<P::Task> {
+        let reply = record(&right).ok()?.clone();
         let mut call = reply.call.lock();
         let Some((task, _)) = call.caller.take() else {
             drop(call);
             self.lose(&right);
-            let mut packet = Packet::empty();
-            write(&mut packet);
-            return Err(Unanswered {
-                packet: Some(packet),
-            });
+            return None;
         };
-        write(&mut call.answer);
         // Before the caller can go on and call again.
         P::call_cell(&task).lock().spare = Some(right);
-        if P::wait_cell(&task).complete_with(words) {
-            return Ok(task);
-        }
-        let packet = core::mem::replace(&mut call.answer, Packet::empty());
-        drop(call);
-        Err(Unanswered {
-            packet: Some(packet),
-        })
+        let cell = P::wait_cell(&task);
+        let told = match answer {
+            Answer::Words([a, b, c, d]) => cell.complete_with([a, b, c, d, answer::WORDS, 0]),
+            Answer::Misfit => cell.complete_with([0, 0, 0, 0, answer::MISFIT, 0]),
+            Answer::Message { bytes, offers } => {
+                call.answer.set_bytes(bytes);
+                call.answer.offered = offers.iter().flatten().count();
+                call.answer.offers = core::mem::take(offers);
+                let told = cell.complete_with([0, 0, 0, 0, answer::MESSAGE, 0]);
+                if !told {
+                    *offers = core::mem::take(&mut call.answer.offers);
+                }
+                told
+            }
+        };
+        told.then_some(task)
     }
 
     /// Tells a caller that it will not be answered: the right to reply is gone.
@@ -277,9 +286,4 @@ impl<P: Platform> Ipc<P> {
         let capability = domain.look_up(reply, Some(ObjectKind::Reply), Rights::SEND)?;
         Ok(capability.node)
     }
-}
-
-/// An answer that nobody waits for.
-pub(super) struct Unanswered<P: Platform> {
-    pub(super) packet: Option<Packet<P>>,
 }

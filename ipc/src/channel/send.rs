@@ -10,9 +10,10 @@ use abi::{Error, Handle, Rights};
 use mm::lock::{Guard, Lock};
 
 use super::message::Offers;
-use super::queue::Packet;
+use super::queue::{Packet, to_words};
 use super::reply::Handed;
 use super::{EndOf, Inbox, Passage};
+use crate::node::PENDING;
 use crate::wait::{Outcome, Ticket};
 use crate::{Domain, Ipc, Node, Outgoing, Platform};
 
@@ -240,28 +241,29 @@ fn put<P: Platform>(
     reply: Option<&Node<P>>,
 ) -> (Option<P::Task>, bool) {
     if let Some(reply) = reply {
-        reply.set_holder(crate::node::PENDING);
+        reply.set_holder(PENDING);
     }
     let alone = state.queue.is_empty() && !state.servers.is_empty();
-    if alone && message.offers[0].is_none() {
-        if let Some(words) = super::queue::to_words(message.bytes) {
-            let woken = state.servers.wake_first_by(|task| {
-                let mut hand = P::call_cell(task).lock();
-                hand.handed = Some(Handed {
-                    words,
-                    badge: message.badge,
-                    reply: reply.cloned(),
-                });
-                let told = P::wait_cell(task).complete(Outcome::Ready);
-                if !told {
-                    hand.handed = None;
-                }
-                told
+    if alone
+        && message.offers[0].is_none()
+        && let Some(words) = to_words(message.bytes)
+    {
+        let woken = state.servers.wake_first_by(|task| {
+            let mut hand = P::call_cell(task).lock();
+            hand.handed = Some(Handed {
+                words,
+                badge: message.badge,
+                reply: reply.cloned(),
             });
-            if woken.is_some() {
-                state.traffic.count_wake();
-                return (woken, false);
+            let told = P::wait_cell(task).complete(Outcome::Ready);
+            if !told {
+                hand.handed = None;
             }
+            told
+        });
+        if woken.is_some() {
+            state.traffic.count_wake();
+            return (woken, false);
         }
     }
     let packet: &mut Packet<P> = state.queue.push();
