@@ -189,10 +189,11 @@ impl<P: Platform> Ipc<P> {
             };
             (emptied, shared)
         };
-        if let Payload::Region(region) = object.payload()
-            && shared
-        {
-            self.memory.unpin_all(region, &node.permit());
+        if shared {
+            match object.payload() {
+                Payload::Region(region) => self.memory.unpin_all(region, &node.permit()),
+                _ => self.complete_revoked_waits(object),
+            }
         }
         if is_end {
             self.clear_node(node);
@@ -265,9 +266,11 @@ impl<P: Platform> Ipc<P> {
             Payload::RingEnd(ring, end) => Ok(ring.peer_of(*end)),
             Payload::Process(process) => Ok(Peer::Present(self.platform().domain_of(process))),
             Payload::ChannelEnd(channel, side) => Ok(channel.peer_of(*side)),
-            Payload::Region(_) | Payload::Image(..) | Payload::Resource(_) | Payload::Reply(_) => {
-                Err(Error::WrongKind)
-            }
+            Payload::Region(_)
+            | Payload::Image(..)
+            | Payload::Resource(_)
+            | Payload::Notification(_)
+            | Payload::Reply(_) => Err(Error::WrongKind),
         }
     }
 }

@@ -122,12 +122,16 @@ impl<P: Platform> Ipc<P> {
     /// Ends all waits at an object whose capability is not their process's any more: with `Revoked` if it
     /// was revoked, else with `Cancelled`. Called after the capabilities were taken away.
     pub(crate) fn complete_revoked_waits(&self, object: &Object<P>) {
-        if let Payload::ChannelEnd(channel, side) = object.payload() {
-            self.end_unheld_channel_waits(channel, *side);
-        }
-        let Some(events) = object.payload().events() else {
+        let payload = object.payload();
+        let Some(events) = payload.events() else {
             return;
         };
+        if let Payload::ChannelEnd(channel, side) = payload {
+            self.end_channel_waits(channel, *side);
+        }
+        if let Payload::Notification(notification) = payload {
+            self.end_notification_waits(notification);
+        }
         self.wake_batches(|batch| {
             let mut state = events.state.lock();
             state.waiters.wake_unheld(batch);
@@ -192,6 +196,7 @@ impl<P: Platform> Ipc<P> {
         match payload {
             Payload::Process(process) => self.platform().process_level(process),
             Payload::ChannelEnd(channel, side) => channel.level(*side),
+            Payload::Notification(notification) => Level::of(notification.level()),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
@@ -207,6 +212,7 @@ impl<P: Platform> Payload<P> {
         match self {
             Payload::Process(process) => Some(P::process_events(process)),
             Payload::ChannelEnd(channel, side) => Some(channel.events(*side)),
+            Payload::Notification(notification) => Some(notification.events()),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
@@ -222,6 +228,7 @@ impl<P: Platform> Payload<P> {
             Payload::ChannelEnd(..) => {
                 abi::Events::READABLE | abi::Events::WRITABLE | abi::Events::PEER_CLOSED
             }
+            Payload::Notification(_) => abi::Events::SIGNALED,
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)

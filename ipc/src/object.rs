@@ -11,7 +11,7 @@ use ring_layout::End;
 use crate::lineage::Lineage;
 use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
-use crate::{Channel, ChannelSide, Ipc, Node, Platform, Reply, Resource, Ring};
+use crate::{Channel, ChannelSide, Ipc, Node, Notification, Platform, Reply, Resource, Ring};
 
 use abi::ring as ring_layout;
 
@@ -41,6 +41,8 @@ pub enum Payload<P: Platform> {
     ChannelEnd(Arc<Channel<P>>, ChannelSide),
     /// The right to answer a call.
     Reply(Arc<Reply<P>>),
+    /// Bits that are signalled and waited for.
+    Notification(Notification<P>),
 }
 
 impl<P: Platform> Payload<P> {
@@ -48,6 +50,7 @@ impl<P: Platform> Payload<P> {
     pub fn traffic(&self) -> Traffic {
         match self {
             Payload::ChannelEnd(channel, side) => channel.traffic(*side),
+            Payload::Notification(notification) => notification.traffic(),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
@@ -89,6 +92,7 @@ impl<P: Platform> Object<P> {
             Payload::Resource(_) => ObjectKind::Resource,
             Payload::ChannelEnd(..) => ObjectKind::ChannelEnd,
             Payload::Reply(_) => ObjectKind::Reply,
+            Payload::Notification(_) => ObjectKind::Notification,
         }
     }
 
@@ -105,6 +109,7 @@ impl<P: Platform> Object<P> {
             Payload::RingEnd(ring, _) => Some(ring.region()),
             Payload::Process(_)
             | Payload::Resource(_)
+            | Payload::Notification(_)
             | Payload::ChannelEnd(..)
             | Payload::Reply(_) => None,
         }
@@ -142,9 +147,10 @@ impl<P: Platform> Ipc<P> {
         let koid = match &payload {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
             Payload::ChannelEnd(channel, side) => channel.koid(*side),
-            Payload::RingEnd(..) | Payload::Resource(_) | Payload::Reply(_) => {
-                self.memory.next_koid()
-            }
+            Payload::RingEnd(..)
+            | Payload::Resource(_)
+            | Payload::Notification(_)
+            | Payload::Reply(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
         };
         let object = Arc::new(Object {
@@ -195,7 +201,7 @@ impl<P: Platform> Ipc<P> {
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
             Payload::ChannelEnd(channel, side) => self.close_channel_end(channel, *side),
             Payload::Reply(reply) => self.abandon_call(reply),
-            Payload::Process(_) | Payload::Resource(_) => {}
+            Payload::Process(_) | Payload::Resource(_) | Payload::Notification(_) => {}
         }
     }
 }

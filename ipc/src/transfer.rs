@@ -168,6 +168,9 @@ impl<P: Platform> Ipc<P> {
         if let Some(region) = node.object().region() {
             self.memory.detach(region, |permit| !permit.is_live());
         }
+        if node.is_shared() {
+            self.complete_revoked_waits(node.object());
+        }
     }
 
     /// Makes `receiver` pay for what it is about to be given. `Quota`: its account does not cover it,

@@ -133,7 +133,7 @@ impl<P: Platform> WaitCell<P> {
 
     /// The same with [`Outcome::Ready`] and words for the task, by the only one who may pass any.
     #[inline]
-    pub(crate) fn complete_with(&self, words: [u64; WAIT_WORDS]) -> bool {
+    pub(crate) fn complete_with<const N: usize>(&self, words: [u64; N]) -> bool {
         for (to, word) in self.words.iter().zip(words) {
             to.store(word, Ordering::Relaxed);
         }
@@ -271,9 +271,12 @@ impl<P: Platform> Waiters<P> {
         self.wake_first_if(|cell| cell.complete(outcome))
     }
 
-    /// The same with [`Outcome::Ready`] and words for it; they are its own if there is a task.
+    /// The same with [`Outcome::Ready`] and words for it, at most [`WAIT_WORDS`]; they are its own if
+    /// there is a task.
     #[must_use = "who was told is to be unparked"]
-    pub fn wake_first_with(&mut self, words: [u64; WAIT_WORDS]) -> Option<P::Task> {
+    #[inline]
+    pub fn wake_first_with<const N: usize>(&mut self, words: [u64; N]) -> Option<P::Task> {
+        const { assert!(N <= WAIT_WORDS) }
         self.wake_first_if(|cell| {
             // It is in this list, so nobody else passes it words.
             cell.complete_with(words)

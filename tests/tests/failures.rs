@@ -6,7 +6,7 @@ mod heap;
 
 use std::cell::RefCell;
 
-use model::{Frames, Injection, Program, Subject, Sweep, search, steps_to_run};
+use model::{Answer, Charges, Frames, Injection, Program, Subject, Sweep, search, steps_to_run};
 
 #[global_allocator]
 static HEAP: heap::Heap = heap::Heap;
@@ -19,7 +19,7 @@ impl Injection for Allocations {
         heap::fail_after(calls);
     }
 
-    fn disarm(&self, _: &Subject) -> bool {
+    fn disarm(&self, _: &Subject, _: Option<Answer>) -> bool {
         heap::stop_failing()
     }
 }
@@ -51,6 +51,27 @@ fn the_failure_of_any_allocation_that_may_fail_leaves_everything_as_it_was() {
         4,
         &Allocations,
         &["create", "derive", "map", "grant", "snapshot", "pin"],
+    );
+}
+
+#[test]
+fn a_quota_that_ends_anywhere_leaves_everything_as_it_was() {
+    sweep(
+        5,
+        &Charges::frames(),
+        &["create", "snapshot", "grant", "accept"],
+    );
+    sweep(
+        6,
+        &Charges::tables(),
+        &["create", "snapshot", "map", "accept"],
+    );
+    sweep(
+        7,
+        &Charges::bytes(),
+        &[
+            "create", "derive", "map", "grant", "snapshot", "pin", "accept",
+        ],
     );
 }
 

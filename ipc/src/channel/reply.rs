@@ -233,13 +233,13 @@ impl<P: Platform> Ipc<P> {
         P::call_cell(&task).lock().spare = Some(right);
         let cell = P::wait_cell(&task);
         let told = match answer {
-            Answer::Words([a, b, c, d]) => cell.complete_with([a, b, c, d, answer::WORDS, 0]),
-            Answer::Misfit => cell.complete_with([0, 0, 0, 0, answer::MISFIT, 0]),
+            Answer::Words([a, b, c, d]) => cell.complete_with([a, b, c, d, answer::WORDS]),
+            Answer::Misfit => cell.complete_with([0, 0, 0, 0, answer::MISFIT]),
             Answer::Message { bytes, offers } => {
                 call.answer.set_bytes(bytes);
                 call.answer.offered = offers.iter().flatten().count();
                 call.answer.offers = core::mem::take(offers);
-                let told = cell.complete_with([0, 0, 0, 0, answer::MESSAGE, 0]);
+                let told = cell.complete_with([0, 0, 0, 0, answer::MESSAGE]);
                 if !told {
                     *offers = core::mem::take(&mut call.answer.offers);
                 }

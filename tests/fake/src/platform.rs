@@ -35,6 +35,7 @@ struct Sleep {
 struct SleepState {
     unparked: bool,
     ending: bool,
+    asleep: bool,
 }
 
 impl FakeTask {
@@ -44,6 +45,17 @@ impl FakeTask {
             static CURRENT: RefCell<FakeTask> = RefCell::default();
         }
         CURRENT.with_borrow(FakeTask::clone)
+    }
+
+    /// Waits until it sleeps, or has slept.
+    pub fn until_asleep(&self) {
+        let mut state = lock(&self.0.state);
+        while !state.asleep {
+            let waited = self.0.changed.wait_timeout(state, PATIENCE);
+            let (changed, result) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+            assert!(!result.timed_out(), "a task does not sleep");
+            state = changed;
+        }
     }
 
     /// Tells it to end: it sleeps no more.
@@ -127,6 +139,9 @@ impl Platform for FakeMachine {
             }
             if deadline_ns != FOREVER {
                 return Parked::TimedOut;
+            }
+            if !std::mem::replace(&mut state.asleep, true) {
+                task.0.changed.notify_all();
             }
             let waited = task.0.changed.wait_timeout(state, PATIENCE);
             let (woken, result) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());

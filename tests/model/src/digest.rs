@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use abi::{CapInfo, Error, RegionInfo, Rights};
+use abi::{CapInfo, Error, RegionInfo, Resources, Rights};
 use mm::{Frame, FrameState, Frames};
 
 use crate::{PROCESSES, Run};
@@ -23,6 +23,9 @@ pub struct Digest {
     /// Objects, and handles and mappings of each process.
     objects: u64,
     handles: Vec<usize>,
+    /// What is charged to each, but for the tables of its space. Not sure while a mapping is left of
+    /// what was taken away: its space may find time for it in any call.
+    charged: Option<Vec<Resources>>,
     /// What each handle register stands for.
     known: Vec<Known>,
     /// The state, owners and bytes of every frame that a region has.
@@ -86,8 +89,23 @@ impl Run {
                 .iter()
                 .map(|d| d.handle_count())
                 .collect(),
+            charged: (!self.spec.mappings.iter().any(|mapping| mapping.dead))
+                .then(|| self.charged()),
             known,
             memory: memory.finish(),
         }
+    }
+
+    /// What is charged to each process that runs, but for the tables of its space.
+    fn charged(&self) -> Vec<Resources> {
+        let running = (0..PROCESSES).filter(|place| !self.subject.ended[*place]);
+        let charged = running.map(|place| {
+            let used = self.subject.domains[place].account().used();
+            Resources {
+                tables: used.tables - self.upper(place).tables.len() as u64,
+                ..used
+            }
+        });
+        charged.collect()
     }
 }

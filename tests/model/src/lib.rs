@@ -28,7 +28,7 @@ pub use run::{Outcome, Run};
 pub use step::{ParseError, Place, Program, Step};
 pub use strategy::program;
 pub use subject::{Answer, Subject, Value};
-pub use sweep::{Frames, Injection, Sweep};
+pub use sweep::{Charges, Frames, Injection, Sweep};
 
 /// Places for processes. Who has ended can be followed by another.
 pub const PROCESSES: usize = 3;

@@ -81,7 +81,7 @@ impl Run {
         let available = self.subject.machine().pool().available();
         injection.arm(&self.subject, calls);
         let performed = self.subject.perform(step);
-        let failed = injection.disarm(&self.subject);
+        let failed = injection.disarm(&self.subject, performed);
         let Some(answer) = performed else {
             return Outcome::Nothing;
         };
@@ -163,5 +163,8 @@ impl Run {
         let frames = self.spec.frames;
         assert_eq!((counts.free, counts.available), (frames, frames));
         assert!(self.spec.regions.iter().all(|region| region.gone));
+        self.subject.domains.clear();
+        let charged = self.subject.memory().account().used();
+        assert_eq!(charged, abi::Resources::NONE, "charged to nobody");
     }
 }

@@ -32,6 +32,13 @@ pub enum Value {
 /// What a step was answered.
 pub type Answer = Result<Value, Error>;
 
+/// What the account of each process covers.
+pub(crate) const QUOTA: Resources = Resources {
+    frames: 1 << 40,
+    tables: 1 << 40,
+    bytes: 1 << 40,
+};
+
 /// A machine with processes on it, and the registers that steps name.
 pub struct Subject {
     /// The IPC.
@@ -85,9 +92,9 @@ impl Subject {
         subject
     }
 
-    /// A domain with an account of its own, which has no limits.
+    /// A domain with an account of its own, whose limits no program meets.
     pub(crate) fn create_domain(&self) -> Result<Arc<Domain>, Error> {
-        let account = Account::below(self.memory().account(), Resources::NONE)?;
+        let account = Account::below(self.memory().account(), QUOTA)?;
         self.ipc.create_domain(&account, BASE)
     }
 

@@ -80,7 +80,7 @@ fn is_fallible() -> bool {
                 let mut found = false;
                 backtrace::resolve(*address as *mut _, |symbol| {
                     let name = symbol.name().map(|name| name.to_string());
-                    found |= name.is_some_and(|name| name.contains("::try_reserve"));
+                    found |= name.is_some_and(|name| name.contains("try_reserve"));
                 });
                 found
             })

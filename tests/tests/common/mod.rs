@@ -4,6 +4,7 @@
 pub mod devices;
 pub mod pool;
 pub mod realm;
+pub mod waiting;
 
 use std::sync::Arc;
 

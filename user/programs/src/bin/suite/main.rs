@@ -10,6 +10,7 @@ extern crate alloc;
 
 #[macro_use]
 mod check;
+mod arguments;
 mod calls;
 mod capabilities;
 mod devices;

@@ -1,0 +1,166 @@
+//! Notifications: bits that are set and waited for.
+//!
+//! A signal never waits. If somebody does, it gets the bits at once and wakes; if not, they stay until
+//! somebody takes them. Bits that are set twice before they are taken are set once.
+//!
+//! Invariants kept here (docs/INVARIANTS.md): I5, I10. Lock rank: Queue.
+
+use abi::limits::NOTIFICATION_BITS;
+use abi::{Error, Handle, ObjectKind, Rights};
+use mm::lock::{Lock, Rank};
+
+use crate::{Domain, Events, Ipc, Payload, Platform, Traffic, Waiters};
+
+/// A set of bits, and who waits for one of them.
+#[derive(Debug)]
+pub struct Notification<P: Platform> {
+    state: Lock<State<P>>,
+    events: Events<P>,
+}
+
+#[derive(Debug)]
+struct State<P: Platform> {
+    /// Never set while there is somebody to take them.
+    bits: u64,
+    waiters: Waiters<P>,
+    traffic: Traffic,
+}
+
+impl<P: Platform> Notification<P> {
+    /// One without bits.
+    pub(crate) fn new() -> Notification<P> {
+        Notification {
+            state: Lock::new(
+                Rank::Queue,
+                State {
+                    bits: 0,
+                    waiters: Waiters::new(),
+                    traffic: Traffic::NONE,
+                },
+            ),
+            events: Events::new(),
+        }
+    }
+
+    pub(crate) fn events(&self) -> &Events<P> {
+        &self.events
+    }
+
+    /// Which events hold.
+    pub(crate) fn level(&self) -> abi::Events {
+        match self.state.lock().bits {
+            0 => abi::Events::empty(),
+            _ => abi::Events::SIGNALED,
+        }
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.state.lock().traffic
+    }
+}
+
+impl<P: Platform> State<P> {
+    /// Sets bits, or gives them to the first who waits, who is then to be unparked.
+    #[inline(always)]
+    fn set(&mut self, bits: u64) -> Option<P::Task> {
+        self.traffic.count_message(0);
+        let woken = if self.waiters.is_empty() {
+            None
+        } else {
+            self.waiters.wake_first_with([self.bits | bits])
+        };
+        match woken {
+            Some(_) => {
+                self.bits = 0;
+                self.traffic.count_wake();
+            }
+            None => self.bits |= bits,
+        }
+        woken
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// A notification, of which `domain` gets the first capability. Errors as of
+    /// [`install_object`](Ipc::install_object).
+    pub fn create_notification(&self, domain: &Domain<P>) -> Result<Handle, Error> {
+        let payload = Payload::Notification(Notification::new());
+        self.install_object(domain, payload, Rights::NOTIFICATION)
+    }
+
+    /// Sets bits of a notification and wakes who waits, with SIGNAL.
+    ///
+    /// # Errors
+    /// `Invalid`: no bit, one beyond the 63 that there are, or any through a capability with a badge,
+    /// which are the badge's; those of a look-up.
+    pub fn signal(&self, domain: &Domain<P>, handle: Handle, bits: u64) -> Result<(), Error> {
+        let capability = domain.look_up(handle, Some(ObjectKind::Notification), Rights::SIGNAL)?;
+        let Payload::Notification(notification) = capability.object().payload() else {
+            return Err(Error::WrongKind);
+        };
+        if bits == 0 || bits & !NOTIFICATION_BITS != 0 {
+            return Err(Error::Invalid);
+        }
+        let woken = {
+            let mut state = notification.state.lock();
+            // A revoke that has returned has had this lock after it marked its nodes.
+            capability.node.check_held(domain.koid())?;
+            state.set(bits)
+        };
+        self.signalled(notification, woken);
+        Ok(())
+    }
+
+    /// Sets bits of a notification, from within the kernel. With no lock of rank Queue or above.
+    pub fn set_bits(&self, notification: &Notification<P>, bits: u64) {
+        let woken = notification.state.lock().set(bits);
+        self.signalled(notification, woken);
+    }
+
+    #[inline(always)]
+    fn signalled(&self, notification: &Notification<P>, woken: Option<P::Task>) {
+        match woken {
+            Some(task) => self.platform().unpark(&task),
+            None => self.fire(&notification.events, abi::Events::SIGNALED, 0),
+        }
+    }
+
+    /// Waits until a bit of a notification is set, and takes all that are; with WAIT.
+    ///
+    /// # Errors
+    /// `WouldBlock`: none is, and the deadline is 0; those of a look-up and of [`sleep`](Ipc::sleep).
+    pub fn wait_notification(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        deadline_ns: u64,
+    ) -> Result<u64, Error> {
+        let capability = domain.look_up(handle, Some(ObjectKind::Notification), Rights::WAIT)?;
+        let Payload::Notification(notification) = capability.object().payload() else {
+            return Err(Error::WrongKind);
+        };
+        let ticket = {
+            let mut state = notification.state.lock();
+            if state.bits != 0 {
+                capability.node.check_held(domain.koid())?;
+                return Ok(core::mem::take(&mut state.bits));
+            }
+            if deadline_ns == 0 {
+                return Err(Error::WouldBlock);
+            }
+            state.traffic.count_wait();
+            let task = self.platform().current_task();
+            let waiters = &mut state.waiters;
+            waiters.enlist(task, &capability.node, domain.koid())?
+        };
+        self.sleep_in(&ticket, deadline_ns, &notification.state, |state| {
+            &mut state.waiters
+        })?;
+        Ok(ticket.words()[0])
+    }
+
+    /// Ends the waits at a notification whose capability is not their process's any more.
+    pub(crate) fn end_notification_waits(&self, notification: &Notification<P>) {
+        self.end_unheld_waits(&notification.state, |state| &mut state.waiters);
+    }
+}
