@@ -39,3 +39,7 @@ pub const REPLY: u64 = 2048;
 
 /// A process: its record, its thread and its kernel stack. It counts until nobody has a handle of it.
 pub const PROCESS: u64 = 32 << 10;
+
+/// A thread besides the first of its process: its record and its kernel stack, besides [`OBJECT`]. It
+/// counts until it has ended and nobody has a handle of it.
+pub const THREAD: u64 = 24 << 10;

@@ -6,6 +6,9 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use x86_64::VirtAddr;
+use x86_64::registers::model_specific::FsBase;
+
 use crate::layout::{USER_END, USER_START, is_user_range};
 use crate::segments::{USER_CODE, USER_DATA};
 use crate::{cpu, trap};
@@ -13,6 +16,9 @@ use crate::{cpu, trap};
 /// The user memory is not there, or its rights do not allow the access, or it is no user memory at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault;
+
+/// The size of the lower half.
+const USER_ADDRESSES: u64 = 1 << 47;
 
 /// Whether `stac` and `clac` exist; elsewhere they are invalid instructions.
 static SMAP: AtomicBool = AtomicBool::new(false);
@@ -51,6 +57,14 @@ pub fn enter(rip: u64, rsp: u64, arg0: u64, arg1: u64) -> ! {
             options(noreturn),
         )
     }
+}
+
+/// Sets the base of the FS segment for what runs in user mode next. The kernel has no use of it.
+///
+/// Only bits that a user address can have are taken.
+#[inline]
+pub fn set_fs_base(base: u64) {
+    FsBase::write(VirtAddr::new_truncate(base & (USER_ADDRESSES - 1)));
 }
 
 /// Copies `dst.len()` bytes from user address `src`. On a fault a part of `dst` may have been written.

@@ -270,7 +270,8 @@ impl<P: Platform> Ipc<P> {
             | Payload::Image(..)
             | Payload::Resource(_)
             | Payload::Notification(_)
-            | Payload::Reply(_) => Err(Error::WrongKind),
+            | Payload::Reply(_)
+            | Payload::Thread(_) => Err(Error::WrongKind),
         }
     }
 }

@@ -196,6 +196,7 @@ impl<P: Platform> Ipc<P> {
         match payload {
             Payload::Process(process) => self.platform().process_level(process),
             Payload::ChannelEnd(channel, side) => channel.level(*side),
+            Payload::Thread(task) => self.platform().task_level(task),
             Payload::Notification(notification) => Level::of(notification.level()),
             Payload::Region(_)
             | Payload::Image(..)
@@ -212,6 +213,7 @@ impl<P: Platform> Payload<P> {
         match self {
             Payload::Process(process) => Some(P::process_events(process)),
             Payload::ChannelEnd(channel, side) => Some(channel.events(*side)),
+            Payload::Thread(task) => Some(P::task_events(task)),
             Payload::Notification(notification) => Some(notification.events()),
             Payload::Region(_)
             | Payload::Image(..)
@@ -228,6 +230,7 @@ impl<P: Platform> Payload<P> {
             Payload::ChannelEnd(..) => {
                 abi::Events::READABLE | abi::Events::WRITABLE | abi::Events::PEER_CLOSED
             }
+            Payload::Thread(_) => abi::Events::ENDED,
             Payload::Notification(_) => abi::Events::SIGNALED,
             Payload::Region(_)
             | Payload::Image(..)

@@ -41,6 +41,8 @@ pub enum Payload<P: Platform> {
     ChannelEnd(Arc<Channel<P>>, ChannelSide),
     /// The right to answer a call.
     Reply(Arc<Reply<P>>),
+    /// A thread.
+    Thread(P::Task),
     /// Bits that are signalled and waited for.
     Notification(Notification<P>),
 }
@@ -56,7 +58,8 @@ impl<P: Platform> Payload<P> {
             | Payload::RingEnd(..)
             | Payload::Process(_)
             | Payload::Resource(_)
-            | Payload::Reply(_) => Traffic::NONE,
+            | Payload::Reply(_)
+            | Payload::Thread(_) => Traffic::NONE,
         }
     }
 }
@@ -92,6 +95,7 @@ impl<P: Platform> Object<P> {
             Payload::Resource(_) => ObjectKind::Resource,
             Payload::ChannelEnd(..) => ObjectKind::ChannelEnd,
             Payload::Reply(_) => ObjectKind::Reply,
+            Payload::Thread(_) => ObjectKind::Thread,
             Payload::Notification(_) => ObjectKind::Notification,
         }
     }
@@ -111,7 +115,8 @@ impl<P: Platform> Object<P> {
             | Payload::Resource(_)
             | Payload::Notification(_)
             | Payload::ChannelEnd(..)
-            | Payload::Reply(_) => None,
+            | Payload::Reply(_)
+            | Payload::Thread(_) => None,
         }
     }
 }
@@ -152,6 +157,7 @@ impl<P: Platform> Ipc<P> {
             | Payload::Notification(_)
             | Payload::Reply(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
+            Payload::Thread(task) => self.platform().task_koid(task),
         };
         let object = Arc::new(Object {
             koid,
@@ -201,7 +207,8 @@ impl<P: Platform> Ipc<P> {
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
             Payload::ChannelEnd(channel, side) => self.close_channel_end(channel, *side),
             Payload::Reply(reply) => self.abandon_call(reply),
-            Payload::Process(_) | Payload::Resource(_) | Payload::Notification(_) => {}
+            Payload::Process(process) => self.platform().abandoned(process),
+            Payload::Resource(_) | Payload::Notification(_) | Payload::Thread(_) => {}
         }
     }
 }

@@ -20,7 +20,7 @@ pub enum Parked {
 /// Tasks, and references to processes.
 pub trait Platform: Machine + Sized {
     /// Something that can wait: a reference to it, which keeps it in place.
-    type Task: Clone + Send + Sync + 'static;
+    type Task: Clone + Debug + Send + Sync + 'static;
     /// A reference to a process of the embedder, as a capability holds it.
     type Process: Clone + Debug + Send + Sync + 'static;
 
@@ -41,6 +41,12 @@ pub trait Platform: Machine + Sized {
         self.unpark(task);
         self.park(deadline_ns)
     }
+
+    /// The number of a task, never used twice.
+    fn task_koid(&self, task: &Self::Task) -> u64;
+
+    /// Nobody has a capability of a process any more: what waits for one of them waits in vain.
+    fn abandoned(&self, _process: &Self::Process) {}
 
     /// The monotonic clock in ns.
     fn now_ns(&self) -> u64;

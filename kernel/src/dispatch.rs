@@ -18,7 +18,7 @@ pub extern "C" fn syscall(frame: &mut SyscallFrame) {
     sched::with_current(|thread| {
         // Only threads of processes are in user mode.
         if let Some(process) = thread.process() {
-            process.count_syscall();
+            thread.count_syscall();
             invoke(process, frame);
         }
     });

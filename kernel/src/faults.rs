@@ -25,7 +25,7 @@ pub extern "C" fn page_fault(fault: PageFault) -> Resolution {
     };
     let resolved = sched::with_current(|thread| {
         thread.process().is_some_and(|process| {
-            process.count_fault();
+            thread.count_fault();
             let space = process.domain().space();
             ipc().memory().fault(space, fault.address, access).is_ok()
         })

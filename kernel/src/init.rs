@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 
-use abi::limits::MAX_ARGS;
+use abi::limits::{MAX_ARGS, MAX_PRIORITY};
 use abi::{Error, ProcessState, ProcessStatus, Resources, Rights};
 use arch::exit::{ExitCode, exit};
 use boot::BootInfo;
@@ -16,8 +16,8 @@ use spin::Once;
 use tar_no_std::TarArchiveRef;
 
 use crate::machine::ipc;
-use crate::process::Process;
-use crate::{devices, loader, sched};
+use crate::process::{Limits, Process};
+use crate::{devices, loader};
 
 /// The program that is started first.
 const INIT: &str = "init";
@@ -92,8 +92,11 @@ pub fn start(info: &BootInfo) -> Result<(), StartError> {
         .memory()
         .create_initrd_region(&account, first, info.initrd.len())?;
     let (image, image_info) = loader::load(&account, &initrd, offset, program.len() as u64)?;
-    let cpu = sched::place(u64::MAX).ok_or(Error::Invalid)?;
-    let process = Process::create(&account, String::from(INIT), &image, image_info, cpu)?;
+    let limits = Limits {
+        priority: MAX_PRIORITY as u8,
+        cpus: u64::MAX,
+    };
+    let process = Process::create(&account, String::from(INIT), &image, image_info, limits)?;
     ipc().memory().destroy_region(&image);
     let handle = ipc().install_object(process.domain(), Payload::Region(initrd), INITRD_RIGHTS)?;
     let resource = ipc().create_resource(process.domain(), devices::everything()?)?;

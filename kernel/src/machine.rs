@@ -197,6 +197,18 @@ impl Platform for Kernel {
         sched::unpark(task);
     }
 
+    fn unpark_and_park(&self, task: &Arc<Thread>, deadline_ns: u64) -> Parked {
+        sched::unpark_and_park(task, deadline_ns)
+    }
+
+    fn task_koid(&self, task: &Arc<Thread>) -> u64 {
+        task.koid()
+    }
+
+    fn abandoned(&self, process: &Arc<Process>) {
+        process.abandon();
+    }
+
     fn now_ns(&self) -> u64 {
         clock::now_ns()
     }
@@ -236,6 +248,6 @@ impl Platform for Kernel {
     }
 
     fn task_level(&self, task: &Arc<Thread>) -> Level {
-        task.level()
+        task.event_level()
     }
 }

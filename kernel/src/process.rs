@@ -1,10 +1,12 @@
-//! Processes: a domain, a thread, an image and a stack; how they begin and how they end.
+//! Processes: a domain, threads, an image and a stack; how they begin and how they end.
+
+mod threads;
 
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use abi::limits::{LEAF_SIZE, MAX_NAME, MAX_PROCESSES, PAGE_SIZE, STACK_SIZE};
 use abi::{
@@ -17,8 +19,18 @@ use mm::{Account, Charge, MapRequest, Permit, Region};
 use spin::Once;
 
 use crate::machine::{Kernel, ipc};
-use crate::thread::Thread;
+use crate::thread::{Beginning, Thread, Wanted};
 use crate::{random, sched};
+use threads::Threads;
+pub use threads::{end_current, leave_current};
+
+/// What is asked of a new process.
+pub struct Limits {
+    /// How urgent its threads may be; its first one is.
+    pub priority: u8,
+    /// The CPUs that its threads may run on.
+    pub cpus: u64,
+}
 
 /// A process.
 pub struct Process {
@@ -28,19 +40,19 @@ pub struct Process {
     stack: Arc<Region>,
     image_info: ImageInfo,
     stack_va: u64,
+    limits: Limits,
+    /// The first instruction.
+    start_entry: AtomicU64,
     /// The address of the [`StartInfo`].
     start_info: AtomicU64,
     /// The first stack pointer.
     start_stack: AtomicU64,
-    /// Until it ends.
-    thread: Lock<Option<Arc<Thread>>>,
+    threads: Lock<Threads>,
     /// From its end on.
     status: Once<ProcessStatus>,
     waiters: Lock<Vec<Arc<Thread>>>,
     /// Who waits for its end, or for its faults.
     events: Events<Kernel>,
-    syscalls: AtomicU64,
-    faults: AtomicU64,
     _place: Place,
     /// Of its record, its thread and its kernel stack.
     _charge: Charge,
@@ -50,6 +62,8 @@ const _: () = {
     let records = size_of::<Process>() + size_of::<Thread>() + MAX_NAME as usize;
     let records = records + alarms::Place::<Arc<Thread>>::BYTES;
     assert!(records as u64 + stack::STACK_SIZE + 1024 <= cost::PROCESS);
+    let thread = size_of::<Thread>() + alarms::Place::<Arc<Thread>>::BYTES;
+    assert!(thread as u64 + stack::STACK_SIZE + 1024 <= cost::THREAD);
 };
 
 /// One of the processes that may exist.
@@ -88,8 +102,9 @@ impl Process {
         name: String,
         image: &Region,
         image_info: ImageInfo,
-        cpu: usize,
+        limits: Limits,
     ) -> Result<Arc<Process>, Error> {
+        let cpu = sched::place(limits.cpus).ok_or(Error::Invalid)?;
         let place = Place::take()?;
         let charge = account.charge(Resources::bytes(cost::PROCESS))?;
         let memory = ipc().memory();
@@ -112,23 +127,28 @@ impl Process {
             stack,
             image_info,
             stack_va: mapped.unwrap_or(0),
+            limits,
+            start_entry: AtomicU64::new(image_info.entry),
             start_info: AtomicU64::new(0),
             start_stack: AtomicU64::new(0),
-            thread: Lock::new(Rank::Processes, None),
+            threads: Lock::new(Rank::Processes, Threads::default()),
             status: Once::new(),
             waiters: Lock::new(Rank::Queue, Vec::new()),
             events: Events::new(),
-            syscalls: AtomicU64::new(0),
-            faults: AtomicU64::new(0),
             _place: place,
             _charge: charge,
         });
-        let thread = mapped.and_then(|_| Thread::new(process.clone(), cpu, begin));
+        let wanted = Wanted {
+            cpu,
+            priority: process.limits.priority,
+            tls: 0,
+            charge: None,
+        };
+        let thread = mapped
+            .and_then(|_| Thread::new(process.clone(), wanted, begin, None))
+            .and_then(|thread| process.threads.lock().add(thread));
         match thread {
-            Ok(thread) => {
-                *process.thread.lock() = Some(thread);
-                Ok(process)
-            }
+            Ok(()) => Ok(process),
             Err(error) => {
                 process.discard();
                 Err(error)
@@ -159,21 +179,20 @@ impl Process {
         &self.name
     }
 
-    /// Counts a system call. Only its own thread does.
-    pub fn count_syscall(&self) {
-        let count = self.syscalls.load(Ordering::Relaxed);
-        self.syscalls.store(count + 1, Ordering::Relaxed);
+    /// What its threads are held to.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
-    /// Counts a fault. Only its own thread does.
-    pub fn count_fault(&self) {
-        let count = self.faults.load(Ordering::Relaxed);
-        self.faults.store(count + 1, Ordering::Relaxed);
+    /// How it has ended, if it has.
+    pub fn status(&self) -> Option<&ProcessStatus> {
+        self.status.get()
     }
 
     /// Faults that it took.
     pub fn faults(&self) -> u64 {
-        self.faults.load(Ordering::Relaxed)
+        let [_, faults] = self.threads.lock().counts();
+        faults
     }
 
     /// Facts about it.
@@ -182,18 +201,18 @@ impl Process {
             Some(status) => status.state,
             None => ProcessState::Running as u32,
         };
+        let (cpu, [syscalls, faults]) = {
+            let threads = self.threads.lock();
+            (threads.cpu(), threads.counts())
+        };
         ProcessInfo {
             koid: self.domain.koid(),
-            syscalls: self.syscalls.load(Ordering::Relaxed),
-            faults: self.faults(),
+            syscalls,
+            faults,
             handles: self.domain.handle_count() as u64,
             mappings: self.domain.space().mapping_count() as u64,
             state,
-            cpu: self
-                .thread
-                .lock()
-                .as_ref()
-                .map_or(0, |thread| thread.cpu() as u32),
+            cpu,
             used: self.domain.account().used(),
             quota: self.domain.account().quota(),
         }
@@ -231,23 +250,18 @@ impl Process {
 
     /// Lets it run.
     pub fn start(&self) {
-        if let Some(thread) = &*self.thread.lock() {
-            sched::start(thread);
-        }
+        let first = self.threads.lock().first();
+        first.iter().for_each(sched::start);
     }
 
-    /// Returns what a process holds that never ran.
+    /// Returns what a process holds that never ran. One that somebody killed meanwhile has been
+    /// started for that, and returns it itself.
     pub fn discard(&self) {
-        self.release();
-        ipc().memory().destroy_space(self.domain.space());
-        drop(self.thread.lock().take());
-    }
-
-    /// Ends it, wherever it is. Nothing happens when it has ended.
-    pub fn kill(&self) {
-        let thread = self.thread.lock().clone();
-        if let Some(thread) = thread {
-            sched::end(&thread);
+        let first = self.threads.lock().first();
+        if first.as_ref().is_none_or(|first| sched::disown(first)) {
+            self.release();
+            ipc().memory().destroy_space(self.domain.space());
+            self.threads.lock().clear();
         }
     }
 
@@ -280,7 +294,16 @@ impl Process {
         }
     }
 
-    /// Returns everything but the page tables and the thread.
+    /// How its first thread begins.
+    fn beginning(&self) -> Beginning {
+        Beginning {
+            entry: self.start_entry.load(Ordering::Relaxed),
+            stack: self.start_stack.load(Ordering::Relaxed),
+            argument: self.start_info.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns everything but the page tables and the threads.
     fn release(&self) {
         ipc().clear_domain(&self.domain);
         ipc().memory().destroy_region(&self.image);
@@ -327,47 +350,17 @@ fn map_part(
 extern "C" fn begin(_: usize) -> ! {
     sched::finish_switch();
     arch::cpu::enable_interrupts();
-    let (entry, stack, info) = sched::with_current(|thread| {
-        let process = thread
-            .process()
-            .expect("only threads of processes begin here");
-        let info = process.start_info.load(Ordering::Relaxed);
-        (
-            process.image_info.entry,
-            process.start_stack.load(Ordering::Relaxed),
-            info,
-        )
+    let Beginning {
+        entry,
+        stack,
+        argument,
+    } = sched::with_current(|thread| {
+        let process = thread.process();
+        thread.beginning().unwrap_or_else(|| {
+            process
+                .expect("only threads of processes begin here")
+                .beginning()
+        })
     });
-    arch::user::enter(entry, stack, info, 0)
-}
-
-/// Ends the current process, which was killed.
-pub fn end_killed() -> ! {
-    end_current(ProcessStatus {
-        state: ProcessState::Killed as u32,
-        ..ProcessStatus::default()
-    })
-}
-
-/// Ends the current process: returns everything that it held, tells everybody, and never comes
-/// back.
-pub fn end_current(status: ProcessStatus) -> ! {
-    {
-        let thread = sched::current();
-        let process = thread.process().expect("a process ends by its own thread");
-        process.release();
-        ipc().end_task(&thread);
-        sched::leave_space();
-        ipc().memory().destroy_space(process.domain.space());
-        drop(process.thread.lock().take());
-        thread.set_ended();
-        process.status.call_once(|| status);
-        let waiters = core::mem::take(&mut *process.waiters.lock());
-        waiters.iter().for_each(sched::unpark);
-        // Its level is read without a lock.
-        fence(Ordering::SeqCst);
-        ipc().fire(&process.events, abi::Events::ENDED, 0);
-        crate::init::process_ended(process, &status);
-    }
-    sched::leave()
+    arch::user::enter(entry, stack, argument, 0)
 }

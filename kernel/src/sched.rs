@@ -1,78 +1,78 @@
-//! The scheduler: a run queue for each CPU, round robin, preemptive in user mode only.
+//! The scheduler: 31 levels of urgency, a fair share inside a level, preemptive in user mode only.
 //!
 //! A thread lives on the CPU that it was started on. So a thread is only ever switched to by the
-//! CPU that switched away from it, and waking one is a push to a queue. A CPU with nothing to do
-//! leaves every address space and halts. Lock rank: scheduler, the highest.
+//! CPU that switched away from it, and waking one is a change of its state and a push to a list.
+//! A CPU with nothing to do leaves every address space and halts. A thread that has to end competes
+//! at the highest level: no priority keeps it from returning what it holds.
+//!
+//! From its start until the switch away from it for good a thread is kept by a reference in
+//! [`table`]; lists and queues name it by its slot there. Lock rank: scheduler, the highest.
 
-#![allow(unsafe_code)] // The switch, and the reference to the thread that runs.
+mod levels;
+mod slice;
+mod switch;
+mod table;
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
-use abi::limits::{MAX_CPUS, MAX_PROCESSES};
+use abi::limits::{MAX_CPUS, MAX_PRIORITY, MAX_THREADS};
 use arch::apic::{self, Ipi};
-use arch::hooks::Origin;
-use arch::{clock, context, cpu};
+use arch::{clock, cpu};
 use fastrand::Rng;
 use ipc::Parked;
-use ipc::alarms::Key;
-use mm::{AddressSpace, Frame};
 
 use crate::irq_lock::IrqLock;
-use crate::machine::ipc;
-use crate::stats;
-use crate::thread::Thread;
-use crate::timers;
+use crate::thread::{Thread, state};
+use levels::Levels;
+pub use slice::on_timer;
+pub use switch::{finish_switch, leave_space, set_tls};
+pub use table::{current, with_current};
 
-/// How long a thread runs while others are ready, in ns.
-const SLICE_NS: u64 = 2_000_000;
-
-/// What a seeded schedule arms the timer with, in counts of the APIC timer.
-const SEEDED_COUNTS: core::ops::Range<u32> = 200..3200;
+/// Where threads compete that have to end.
+const TOP: u8 = MAX_PRIORITY as u8;
 
 /// What is ready on a CPU. There is room for every thread that can exist, so that waking never
 /// allocates.
 struct Queue {
-    ready: VecDeque<Arc<Thread>>,
-    current: Option<Arc<Thread>>,
-    /// What ran before the switch; given up by what runs after it.
-    previous: Option<Arc<Thread>>,
-    idle: Option<Arc<Thread>>,
-    /// The address space that is loaded, if it is not the kernel's own.
-    space: Option<Arc<AddressSpace>>,
+    ready: Levels,
     /// When the timer goes off; `u64::MAX` while it is not armed.
     armed_ns: u64,
-    /// When the slice of the current thread ends.
+    /// When the slice of the thread that runs ends; `u64::MAX` while nobody waits for that.
     slice_end_ns: u64,
     /// Only of a seeded schedule.
     random: Option<Rng>,
 }
 
+#[repr(align(64))]
 struct Cpu {
     queue: IrqLock<Queue>,
+    /// What the thread that runs competes at. Falls only under the lock of the queue.
+    level: AtomicU8,
+    /// The slice of the thread that runs is over.
+    preempt: AtomicBool,
     /// Threads that live here.
     load: AtomicUsize,
-    preempt: AtomicBool,
 }
 
 static CPUS: [Cpu; MAX_CPUS] = [const {
     Cpu {
         queue: IrqLock::new(Queue {
-            ready: VecDeque::new(),
-            current: None,
-            previous: None,
-            idle: None,
-            space: None,
+            ready: Levels::new(),
             armed_ns: u64::MAX,
             slice_end_ns: u64::MAX,
             random: None,
         }),
-        load: AtomicUsize::new(0),
+        level: AtomicU8::new(0),
         preempt: AtomicBool::new(false),
+        load: AtomicUsize::new(0),
     }
 }; MAX_CPUS];
 
+/// Schedules are pseudo-random.
+static SEEDED: AtomicBool = AtomicBool::new(false);
+
+#[inline(always)]
 fn this() -> &'static Cpu {
     &CPUS[cpu::current()]
 }
@@ -83,51 +83,31 @@ pub fn seed(seed: u64) {
     for cpu in &CPUS {
         cpu.queue.lock().random = Some(root.fork());
     }
+    SEEDED.store(true, Ordering::Relaxed);
+}
+
+/// Makes what every CPU needs for its threads, before the first one starts.
+pub fn prepare() {
+    for (index, cpu) in CPUS[..cpu::count()].iter().enumerate() {
+        cpu.queue.lock().ready.make_room(MAX_THREADS);
+        table::set_idle(index, Thread::idle(index));
+    }
 }
 
 /// Turns what runs on this CPU into its idle loop. With interrupts off.
 pub fn run_idle() -> ! {
-    let idle = Thread::idle(cpu::current());
     let cpu = this();
-    {
-        let mut queue = cpu.queue.lock();
-        queue.ready.reserve(MAX_PROCESSES);
-        queue.current = Some(idle.clone());
-        queue.idle = Some(idle.clone());
-    }
-    set_current(&idle);
-    // SAFETY: it is what runs here, and the queue keeps it in place for ever.
-    unsafe { context::set_current(idle.context()) };
+    table::adopt_idle();
     loop {
         cpu::disable_interrupts();
-        let nothing = cpu.queue.lock().ready.is_empty();
+        let nothing = cpu.queue.lock().ready.top().is_none();
         if nothing {
             cpu::enable_and_halt();
         } else {
-            schedule();
+            with_current(switch::run_next);
         }
         cpu::enable_interrupts();
     }
-}
-
-/// The thread that runs.
-pub fn current() -> Arc<Thread> {
-    let thread = this().queue.lock().current.clone();
-    thread.expect("every CPU runs something from its idle loop on")
-}
-
-/// Calls `f` with the thread that runs, without counting a reference.
-#[inline(always)]
-pub fn with_current<R>(f: impl FnOnce(&Thread) -> R) -> R {
-    let thread = cpu::kernel_word().cast::<Thread>();
-    // SAFETY: `set_current` put it there. The queue of the thread's CPU holds a reference while it
-    // runs, and it runs: this is its own code.
-    f(unsafe { &*thread })
-}
-
-/// The kernel's word of a CPU is what runs there, alive for as long as it does.
-fn set_current(thread: &Arc<Thread>) {
-    cpu::set_kernel_word(Arc::as_ptr(thread).cast_mut().cast());
 }
 
 /// The CPU of a set on which the fewest threads live; `None` if none of them is online.
@@ -138,241 +118,285 @@ pub fn place(cpus: u64) -> Option<usize> {
         .min_by_key(|&cpu| CPUS[cpu].load.load(Ordering::Relaxed))
 }
 
-/// Lets a new thread run.
+/// Lets a thread run, if it was never started.
 pub fn start(thread: &Arc<Thread>) {
-    CPUS[thread.cpu()].load.fetch_add(1, Ordering::Relaxed);
-    enqueue(thread.clone());
+    let before = thread.state.fetch_and(!state::NEW, Ordering::AcqRel);
+    if before & state::NEW != 0 {
+        CPUS[thread.cpu()].load.fetch_add(1, Ordering::Relaxed);
+        table::keep(thread);
+        enqueue(thread);
+    }
+}
+
+/// Sees to it that a thread never starts. False: it has.
+pub fn disown(thread: &Thread) -> bool {
+    thread.state.fetch_and(!state::NEW, Ordering::AcqRel) & state::NEW != 0
 }
 
 /// Sleeps until the current thread is unparked, or until a time, or until it has to end.
 pub fn park(deadline_ns: u64) -> Parked {
-    let thread = current();
-    {
-        let mut sleep = thread.sleep.lock();
-        if thread.is_ending() {
-            return Parked::Ending;
+    with_current(|thread| {
+        if let Some(reason) = refuse_to_park(thread, deadline_ns) {
+            return reason;
         }
-        if core::mem::take(&mut sleep.token) {
-            return Parked::Unparked;
-        }
-        if deadline_ns <= clock::now_ns() {
-            return Parked::TimedOut;
-        }
-        sleep.parked = true;
-    }
-    cpu::without_interrupts(|| {
-        let alarm = arm_alarm(&thread, deadline_ns);
-        // It may have been woken already; then it is in the queue, and the switch comes back.
-        schedule();
-        if let Some(place) = alarm.and_then(timers::cancel) {
-            thread.sleep.lock().place = Some(place);
-        }
-    });
-    if thread.is_ending() {
-        return Parked::Ending;
-    }
-    thread.sleep.lock().reason
+        cpu::without_interrupts(|| {
+            // It may have been unparked since.
+            if try_park(thread) {
+                sleep(thread, deadline_ns, || switch::run_next(thread));
+            }
+        });
+        woken(thread)
+    })
 }
 
-/// Has the alarm of a thread go off at a time, if that ever comes.
-fn arm_alarm(thread: &Arc<Thread>, deadline_ns: u64) -> Option<Key> {
-    if deadline_ns == abi::FOREVER {
+/// Wakes a thread and sleeps, as [`unpark`] and [`park`] do one after the other. A sleeper of this
+/// CPU that is at least as urgent goes on at once, in the rest of the caller's slice.
+pub fn unpark_and_park(other: &Arc<Thread>, deadline_ns: u64) -> Parked {
+    with_current(|thread| {
+        if let Some(reason) = refuse_to_park(thread, deadline_ns) {
+            unpark(other);
+            return reason;
+        }
+        let direct = other.cpu() == thread.cpu()
+            && !SEEDED.load(Ordering::Relaxed)
+            && other.level.load(Ordering::Relaxed) >= thread.level.load(Ordering::Relaxed);
+        if !direct {
+            unpark(other);
+            return park(deadline_ns);
+        }
+        cpu::without_interrupts(|| {
+            if !take_parked(other, 0) {
+                // Somebody else woke it, and it is in a list.
+                if try_park(thread) {
+                    sleep(thread, deadline_ns, || switch::run_next(thread));
+                }
+            } else if try_park(thread) {
+                sleep(thread, deadline_ns, || switch::run(thread, other));
+            } else {
+                enqueue(other);
+            }
+        });
+        woken(thread)
+    })
+}
+
+/// Why a thread does not sleep at all, before it has begun to.
+#[inline(always)]
+fn refuse_to_park(thread: &Thread, deadline_ns: u64) -> Option<Parked> {
+    let now = thread.state.load(Ordering::Acquire);
+    if now & state::ENDING != 0 {
+        return Some(Parked::Ending);
+    }
+    if now & state::TOKEN != 0 {
         return None;
     }
-    let place = thread.sleep.lock().place.take();
-    let place = place.expect("a thread sleeps once at a time");
-    Some(timers::arm(thread, place, deadline_ns))
+    let late = deadline_ns != abi::FOREVER && deadline_ns <= clock::now_ns();
+    late.then_some(Parked::TimedOut)
+}
+
+/// From now on whoever unparks the thread has to make it ready. False: it is not to sleep.
+#[inline(always)]
+fn try_park(thread: &Thread) -> bool {
+    thread
+        .state
+        .compare_exchange(0, state::PARKED, Ordering::AcqRel, Ordering::Relaxed)
+        .is_ok()
+}
+
+/// Goes to sleep by `switch`, which comes back when the thread was woken.
+#[inline(always)]
+fn sleep(thread: &Thread, deadline_ns: u64, switch: impl FnOnce()) {
+    if deadline_ns == abi::FOREVER {
+        return switch();
+    }
+    let alarm = slice::arm_alarm(thread, deadline_ns);
+    switch();
+    slice::cancel_alarm(thread, alarm);
+}
+
+/// Why a thread goes on that slept, or wanted to. Uses up the token and the time-out.
+#[inline(always)]
+fn woken(thread: &Thread) -> Parked {
+    let now = thread.state.load(Ordering::Acquire);
+    if now == 0 {
+        return Parked::Unparked;
+    }
+    if now & state::ENDING != 0 {
+        return Parked::Ending;
+    }
+    let before = thread.state.fetch_and(!state::TIMED_OUT, Ordering::AcqRel);
+    if before & state::TIMED_OUT != 0 {
+        // A token that came meanwhile is for the next time.
+        return Parked::TimedOut;
+    }
+    thread.state.fetch_and(!state::TOKEN, Ordering::AcqRel);
+    Parked::Unparked
 }
 
 /// Wakes a thread, or spares it its next sleep.
-pub fn unpark(thread: &Arc<Thread>) {
-    wake(thread, Parked::Unparked);
-}
-
-fn wake(thread: &Arc<Thread>, reason: Parked) {
-    {
-        let mut sleep = thread.sleep.lock();
-        if !sleep.parked {
-            sleep.token |= reason == Parked::Unparked;
-            return;
+#[inline]
+pub fn unpark(thread: &Thread) {
+    let mut now = thread.state.load(Ordering::Relaxed);
+    loop {
+        let next = match now & state::PARKED {
+            0 => now | state::TOKEN,
+            _ => now & !state::PARKED,
+        };
+        match exchange(&thread.state, now, next) {
+            Ok(()) => break,
+            Err(changed) => now = changed,
         }
-        sleep.parked = false;
-        sleep.reason = reason;
     }
-    enqueue(thread.clone());
+    if now & state::PARKED != 0 {
+        enqueue(thread);
+    }
 }
 
-/// Makes a thread end as soon as it leaves the kernel, or sleeps in it.
+/// Takes the state PARKED from a thread, and gives it others; false: it has none. Whoever got it has
+/// to make the thread run.
+#[inline(always)]
+fn take_parked(thread: &Thread, others: u32) -> bool {
+    let mut now = thread.state.load(Ordering::Relaxed);
+    while now & state::PARKED != 0 {
+        match exchange(&thread.state, now, now & !state::PARKED | others) {
+            Ok(()) => return true,
+            Err(changed) => now = changed,
+        }
+    }
+    false
+}
+
+#[inline(always)]
+fn exchange(word: &AtomicU32, from: u32, to: u32) -> Result<(), u32> {
+    word.compare_exchange_weak(from, to, Ordering::AcqRel, Ordering::Relaxed)
+        .map(drop)
+}
+
+/// Makes a thread end as soon as it leaves the kernel, or sleeps in it. Until it has ended, nothing
+/// is more urgent.
 pub fn end(thread: &Arc<Thread>) {
-    thread.set_ending();
-    wake(thread, Parked::Ending);
-    // If it is running its program, it has to come in.
-    apic::send_ipi(1 << thread.cpu(), Ipi::Reschedule);
+    thread.state.fetch_or(state::ENDING, Ordering::AcqRel);
+    if !mm::sabotaged!("reaper_not_boosted") {
+        change_level(thread, TOP);
+    }
+    start(thread);
+    if take_parked(thread, 0) {
+        enqueue(thread);
+    }
+    look_again(thread.cpu());
 }
 
-fn enqueue(thread: Arc<Thread>) {
+/// Sets what a thread competes at, unless it has to end.
+pub fn set_level(thread: &Thread, level: u8) {
+    if !thread.is_ending() {
+        change_level(thread, level);
+        look_again(thread.cpu());
+    }
+    // It may have been ended in between.
+    if thread.is_ending() {
+        change_level(thread, TOP);
+    }
+}
+
+fn change_level(thread: &Thread, level: u8) {
+    let mut queue = CPUS[thread.cpu()].queue.lock();
+    thread.level.store(level, Ordering::Relaxed);
+    if let Some(slot) = thread.slot()
+        && queue.ready.remove(slot)
+    {
+        queue.ready.push_back(slot, level);
+    }
+}
+
+/// Has a CPU compare what runs there with what is ready, and see whether it has to end.
+fn look_again(home: usize) {
+    if home == cpu::current() {
+        cpu::request_user_return_work();
+    } else {
+        apic::send_ipi(1 << home, Ipi::Reschedule);
+    }
+}
+
+/// Puts a thread behind the others of its level.
+fn enqueue(thread: &Thread) {
+    let Some(slot) = thread.slot() else { return };
     let home = thread.cpu();
     let cpu = &CPUS[home];
     let mut queue = cpu.queue.lock();
-    queue.ready.push_back(thread);
-    if home == cpu::current() {
-        arm(&mut queue, clock::now_ns());
+    let level = thread.level.load(Ordering::Relaxed);
+    queue.ready.push_back(slot, level);
+    // A direct switch meanwhile can only have raised it.
+    let running = cpu.level.load(Ordering::Relaxed);
+    let unlimited = level == running && queue.slice_end_ns == u64::MAX;
+    if level <= running && !unlimited {
+        return;
+    }
+    if home == cpu::current() && unlimited {
+        slice::arm(cpu, &mut queue, clock::now_ns());
     } else {
-        // Whatever runs there has no slice yet, or nothing runs: it has to look at its timer.
-        let unlimited = queue.slice_end_ns == u64::MAX;
-        let idle = match (&queue.current, &queue.idle) {
-            (Some(current), Some(idle)) => Arc::ptr_eq(current, idle),
-            _ => false,
-        };
         drop(queue);
-        if idle || unlimited {
-            apic::send_ipi(1 << home, Ipi::Reschedule);
-        }
+        look_again(home);
     }
 }
 
-/// Lets the others that are ready on this CPU run first.
+/// Lets the others that are ready on this CPU, and at least as urgent, run first.
 pub fn yield_now() {
     cpu::without_interrupts(|| {
-        let here = this();
-        let thread = current();
-        {
-            let mut queue = here.queue.lock();
-            if queue.ready.is_empty() {
+        with_current(|thread| {
+            if give_way(thread, |top, level| top >= level) {
+                switch::run_next(thread);
+            } else {
                 // Whoever yields waits for somebody, who may be on another CPU.
-                drop(queue);
                 cpu::pause();
-                return;
             }
-            queue.ready.push_back(thread);
-        }
-        schedule();
+        });
     });
 }
 
-/// The hook of the timer.
-pub fn on_timer(_: Origin) {
-    stats::count_interrupt();
+/// Puts the current thread into its list if it is to give way to the most urgent ready one.
+fn give_way(thread: &Thread, wanted: impl FnOnce(u8, u8) -> bool) -> bool {
     let cpu = this();
-    let now = clock::now_ns();
-    timers::expire(now, |thread, place| {
-        thread.sleep.lock().place = Some(place);
-        wake(&thread, Parked::TimedOut);
-    });
     let mut queue = cpu.queue.lock();
-    queue.armed_ns = u64::MAX;
-    let over = now >= queue.slice_end_ns || queue.random.is_some();
-    if over && !queue.ready.is_empty() {
-        cpu.preempt.store(true, Ordering::Relaxed);
-        cpu::request_user_return_work();
-        // The thread may be deep in the kernel and go on for long: ring once a slice and no more,
-        // or it would do nothing but take interrupts.
-        queue.slice_end_ns = now + SLICE_NS;
+    let level = thread.level.load(Ordering::Relaxed);
+    cpu.level.store(level, Ordering::Relaxed);
+    let (Some(slot), Some(top)) = (thread.slot(), queue.ready.top()) else {
+        return false;
+    };
+    if !wanted(top, level) {
+        if top == level {
+            slice::arm(cpu, &mut queue, clock::now_ns());
+        }
+        return false;
     }
-    // Under single-threaded emulation a pause lets another CPU run.
-    if queue.random.as_mut().is_some_and(Rng::bool) {
-        cpu::pause();
+    if top > level && slice::keep_rest(thread, &queue) {
+        queue.ready.push_front(slot, level);
+    } else {
+        queue.ready.push_back(slot, level);
     }
-    arm(&mut queue, now);
+    true
 }
 
 /// The hook before a return to user mode, when there was work.
 pub fn before_user_return() {
-    let ending = with_current(Thread::is_ending);
-    if ending {
-        cpu::enable_interrupts();
-        crate::process::end_killed();
-    }
-    let cpu = this();
-    if cpu.preempt.swap(false, Ordering::Relaxed) {
-        yield_now();
-    } else {
-        // Somebody became ready here while the slice had no end.
-        arm(&mut cpu.queue.lock(), clock::now_ns());
-    }
-}
-
-/// Arms the timer for what comes first: the end of a slice or the end of a sleep.
-fn arm(queue: &mut Queue, now: u64) {
-    let crowded = !queue.ready.is_empty();
-    if crowded && let Some(random) = &mut queue.random {
-        queue.armed_ns = now;
-        apic::arm_timer_counts(random.u32(SEEDED_COUNTS));
-        return;
-    }
-    let slice_end = if crowded {
-        if queue.slice_end_ns == u64::MAX {
-            queue.slice_end_ns = now + SLICE_NS;
-        }
-        queue.slice_end_ns
-    } else {
-        u64::MAX
-    };
-    let next = slice_end.min(timers::earliest_ns());
-    if next < queue.armed_ns {
-        queue.armed_ns = next;
-        apic::arm_timer(next);
-    }
-}
-
-/// Runs what is ready next; comes back when the thread that called it is switched to again. The
-/// caller has put that thread where somebody finds it. With interrupts off.
-fn schedule() {
-    let cpu = this();
-    let mut queue = cpu.queue.lock();
-    let next = queue.ready.pop_front().or_else(|| queue.idle.clone());
-    let (Some(next), Some(current)) = (next, queue.current.clone()) else {
-        return;
-    };
-    queue.slice_end_ns = u64::MAX;
-    arm(&mut queue, clock::now_ns());
-    if Arc::ptr_eq(&next, &current) {
-        return;
-    }
-    let (from, to) = (current.context(), next.context());
-    let entered = next
-        .process()
-        .map(|process| process.domain().space().clone());
-    let left = core::mem::replace(&mut queue.space, entered.clone());
-    set_current(&next);
-    queue.current = Some(next);
-    queue.previous = Some(current);
-    drop(queue);
-    switch_space(left, entered.as_ref());
-    drop(entered);
-    // SAFETY: interrupts are off; `from` runs here, `to` lives on this CPU and was made or switched
-    // away from here. The queue holds both.
-    unsafe { context::switch(from, to) };
-    finish_switch();
-}
-
-fn switch_space(left: Option<Arc<AddressSpace>>, entered: Option<&Arc<AddressSpace>>) {
-    let root = Frame::containing(arch::paging::kernel_root());
-    let entered = entered.map(|space| &**space);
-    ipc().memory().switch_space(left.as_deref(), entered, root);
-}
-
-/// Makes this CPU leave the address space of the current thread, which ends.
-pub fn leave_space() {
-    cpu::without_interrupts(|| {
-        let left = this().queue.lock().space.take();
-        switch_space(left, None);
-    });
-}
-
-/// What whoever was switched to does first.
-pub fn finish_switch() {
-    let previous = this().queue.lock().previous.take();
-    drop(previous);
     if with_current(Thread::is_ending) {
-        cpu::request_user_return_work();
+        cpu::enable_interrupts();
+        crate::process::leave_current();
     }
+    let over = this().preempt.swap(false, Ordering::Relaxed);
+    with_current(|thread| {
+        if give_way(thread, |top, level| top > level || over && top == level) {
+            switch::run_next(thread);
+        }
+    });
 }
 
 /// Leaves the CPU for good. The thread was taken out of everything, and its space is not loaded.
 pub fn leave() -> ! {
     cpu::disable_interrupts();
     this().load.fetch_sub(1, Ordering::Relaxed);
-    schedule();
+    with_current(|thread| {
+        table::give_up(thread);
+        switch::run_next(thread);
+    });
     unreachable!("a thread that left was switched to");
 }

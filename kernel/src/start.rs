@@ -71,6 +71,7 @@ fn main() -> ! {
         ipc().platform().pool().available() >> 8,
         info.initrd.len() >> 10,
     );
+    sched::prepare();
     CPUS_MAY_RUN.call_once(|| ());
     if let Err(error) = init::start(info) {
         panic!("no first process: {error}");

@@ -5,131 +5,218 @@
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use abi::Error;
+use abi::limits::MAX_THREADS;
+use abi::{Error, ProcessState, ThreadInfo};
 use arch::context::Context;
 use arch::stack::KernelStack;
-use ipc::alarms::Place;
-use ipc::{CallCell, Events, Level, Parked, WaitCell};
+use ipc::alarms;
+use ipc::{CallCell, Events, Level, WaitCell};
+use mm::{AddressSpace, Charge};
 
 use crate::irq_lock::IrqLock;
 use crate::machine::{Kernel, ipc};
 use crate::memory;
 use crate::process::Process;
 
-/// Whether a thread sleeps, and what ends its sleep.
-#[derive(Debug)]
-pub struct Sleep {
-    /// It sleeps, or is about to.
-    pub parked: bool,
-    /// Somebody unparked it before it slept.
-    pub token: bool,
-    /// For its alarm, while that is not armed.
-    pub place: Option<Place<Arc<Thread>>>,
-    /// Why it was woken.
-    pub reason: Parked,
+/// How a thread stands with the scheduler: bits of its state.
+pub mod state {
+    /// Somebody unparked it while it did not sleep: it does not sleep the next time.
+    pub const TOKEN: u32 = 1 << 0;
+    /// It sleeps, or is about to: whoever takes this bit away makes it ready.
+    pub const PARKED: u32 = 1 << 1;
+    /// It has to end.
+    pub const ENDING: u32 = 1 << 2;
+    /// A time ended its last sleep.
+    pub const TIMED_OUT: u32 = 1 << 3;
+    /// It was never started.
+    pub const NEW: u32 = 1 << 4;
+}
+
+/// How a thread begins in its program.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning {
+    /// Its first instruction.
+    pub entry: u64,
+    /// Its stack pointer.
+    pub stack: u64,
+    /// What it finds in `rdi`.
+    pub argument: u64,
+}
+
+/// What is asked of a new thread.
+pub struct Wanted {
+    /// The CPU that it will live on.
+    pub cpu: usize,
+    /// How urgent it is.
+    pub priority: u8,
+    /// The base of its FS segment.
+    pub tls: u64,
+    /// What pays for it, unless its process does.
+    pub charge: Option<Charge>,
 }
 
 /// Something that a CPU executes.
 pub struct Thread {
-    context: UnsafeCell<Context>,
-    /// Missing for the idle thread of a CPU, which runs on its boot stack.
-    _stack: Option<KernelStack>,
-    /// Missing for the idle thread.
-    process: Option<Arc<Process>>,
-    /// The CPU that it lives on.
-    cpu: usize,
-    pub sleep: IrqLock<Sleep>,
+    /// [`state`]; changed by whoever it concerns with compare-and-swap.
+    pub(crate) state: AtomicU32,
+    /// What it competes at; changes under the lock of its CPU's queue.
+    pub(crate) level: AtomicU8,
+    /// What it is to have of its slice when it goes on, in ns; 0 for all. By its own CPU.
+    pub(crate) slice_left_ns: AtomicU64,
+    /// The space that is loaded while it runs; null for none. By its own CPU.
+    pub(crate) space: AtomicPtr<AddressSpace>,
+    /// The base of its FS segment. By its own CPU.
+    pub(crate) tls: AtomicU64,
     /// What it waits with.
     pub wait: WaitCell<Kernel>,
     /// What it keeps for its calls.
     pub calls: CallCell<Kernel>,
+    /// For its alarm, while that is not armed.
+    pub(crate) alarm: IrqLock<Option<alarms::Place<Arc<Thread>>>>,
     /// Who waits for its end.
     pub events: Events<Kernel>,
-    ending: AtomicBool,
+    /// The CPU that it lives on.
+    cpu: usize,
+    /// Missing for the idle thread.
+    process: Option<Arc<Process>>,
+    syscalls: AtomicU64,
+    faults: AtomicU64,
+    /// What its creator or its process asked for.
+    priority: AtomicU8,
     ended: AtomicBool,
+    koid: u64,
+    place: Option<Place>,
+    /// Missing for the first thread of a process, of which the process knows it.
+    beginning: Option<Beginning>,
+    context: UnsafeCell<Context>,
+    /// Missing for the idle thread of a CPU, which runs on its boot stack.
+    _stack: Option<KernelStack>,
+    _charge: Option<Charge>,
 }
 
 // SAFETY: the context is touched only by the CPU that the thread lives on, with interrupts off,
-// in a switch.
+// in a switch. Everything else is atomic, or does not change.
 unsafe impl Send for Thread {}
-// SAFETY: as above; everything else is atomic or locked.
+// SAFETY: as above.
 unsafe impl Sync for Thread {}
 
 impl Thread {
-    /// A thread of a process that will begin at `entry` with its own address as the argument.
+    /// A thread of a process that will begin at `entry` in the kernel when it is started. `Limit`:
+    /// there are too many.
     pub fn new(
         process: Arc<Process>,
-        cpu: usize,
+        wanted: Wanted,
         entry: extern "C" fn(usize) -> !,
+        beginning: Option<Beginning>,
     ) -> Result<Arc<Thread>, Error> {
+        let place = Place::take().ok_or(Error::Limit)?;
         let stack = KernelStack::allocate(&mut memory::stack_frame).map_err(|_| Error::NoMemory)?;
-        let top = stack.top();
         // SAFETY: the stack is this thread's for as long as the thread exists.
-        let context = unsafe { Context::new(top, entry, 0) };
-        Ok(Arc::new(Thread::build(
-            context,
-            Some(stack),
-            Some(process),
-            cpu,
-        )))
+        let context = unsafe { Context::new(stack.top(), entry, 0) };
+        let space = Arc::as_ptr(process.domain().space()).cast_mut();
+        Ok(Arc::new(Thread {
+            state: AtomicU32::new(state::NEW),
+            level: AtomicU8::new(wanted.priority),
+            slice_left_ns: AtomicU64::new(0),
+            space: AtomicPtr::new(space),
+            tls: AtomicU64::new(wanted.tls),
+            wait: WaitCell::new(),
+            calls: CallCell::new(),
+            alarm: IrqLock::new(Some(alarms::Place::new())),
+            events: Events::new(),
+            cpu: wanted.cpu,
+            process: Some(process),
+            syscalls: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
+            priority: AtomicU8::new(wanted.priority),
+            ended: AtomicBool::new(false),
+            koid: ipc().memory().next_koid(),
+            place: Some(place),
+            beginning,
+            context: UnsafeCell::new(context),
+            _stack: Some(stack),
+            _charge: wanted.charge,
+        }))
     }
 
     /// The thread that a CPU runs when it has nothing to do: what runs there now. It never goes to
     /// user mode, so nothing enters the kernel on its stack from there.
     pub fn idle(cpu: usize) -> Arc<Thread> {
-        Arc::new(Thread::build(Context::adopt(0), None, None, cpu))
-    }
-
-    fn build(
-        context: Context,
-        stack: Option<KernelStack>,
-        process: Option<Arc<Process>>,
-        cpu: usize,
-    ) -> Thread {
-        Thread {
-            context: UnsafeCell::new(context),
-            _stack: stack,
-            process,
-            cpu,
-            sleep: IrqLock::new(Sleep {
-                parked: false,
-                token: false,
-                place: Some(Place::new()),
-                reason: Parked::Unparked,
-            }),
+        Arc::new(Thread {
+            state: AtomicU32::new(0),
+            level: AtomicU8::new(0),
+            slice_left_ns: AtomicU64::new(0),
+            space: AtomicPtr::default(),
+            tls: AtomicU64::new(0),
             wait: WaitCell::new(),
             calls: CallCell::new(),
+            alarm: IrqLock::new(None),
             events: Events::new(),
-            ending: AtomicBool::new(false),
+            cpu,
+            process: None,
+            syscalls: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
+            priority: AtomicU8::new(0),
             ended: AtomicBool::new(false),
-        }
+            koid: 0,
+            place: None,
+            beginning: None,
+            context: UnsafeCell::new(Context::adopt(0)),
+            _stack: None,
+            _charge: None,
+        })
     }
 
     /// For the switch.
+    #[inline(always)]
     pub fn context(&self) -> *mut Context {
         self.context.get()
     }
 
     /// The process; the idle thread has none.
+    #[inline(always)]
     pub fn process(&self) -> Option<&Arc<Process>> {
         self.process.as_ref()
     }
 
     /// The CPU that it lives on.
+    #[inline(always)]
     pub fn cpu(&self) -> usize {
         self.cpu
     }
 
-    /// Whether it has to end before it executes another instruction of its program.
-    pub fn is_ending(&self) -> bool {
-        self.ending.load(Ordering::Acquire)
+    /// Its number, never used twice.
+    pub fn koid(&self) -> u64 {
+        self.koid
     }
 
-    /// Makes it end, once.
-    pub fn set_ending(&self) {
-        self.ending.store(true, Ordering::Release);
+    /// How it begins in its program, if its process does not say so.
+    pub fn beginning(&self) -> Option<Beginning> {
+        self.beginning
+    }
+
+    /// Its place among all threads; the idle thread has none.
+    #[inline(always)]
+    pub fn slot(&self) -> Option<u16> {
+        self.place.as_ref().map(|place| place.0)
+    }
+
+    /// Whether it has to end before it executes another instruction of its program.
+    #[inline(always)]
+    pub fn is_ending(&self) -> bool {
+        self.state.load(Ordering::Acquire) & state::ENDING != 0
+    }
+
+    /// How urgent it is asked to be.
+    pub fn priority(&self) -> u8 {
+        self.priority.load(Ordering::Relaxed)
+    }
+
+    /// Notes what it is asked to be; [`sched::set_level`](crate::sched::set_level) makes it so.
+    pub fn set_priority(&self, priority: u8) {
+        self.priority.store(priority, Ordering::Relaxed);
     }
 
     /// Says that it executes nothing of its program any more, and tells who waits for that.
@@ -139,10 +226,52 @@ impl Thread {
     }
 
     /// Which events hold for it.
-    pub fn level(&self) -> Level {
+    pub fn event_level(&self) -> Level {
         match self.ended.load(Ordering::SeqCst) {
             true => Level::of(abi::Events::ENDED),
             false => Level::NONE,
+        }
+    }
+
+    /// Counts a system call. Only the thread itself does.
+    #[inline(always)]
+    pub fn count_syscall(&self) {
+        let count = self.syscalls.load(Ordering::Relaxed);
+        self.syscalls
+            .store(count.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Counts a fault. Only the thread itself does.
+    #[inline(always)]
+    pub fn count_fault(&self) {
+        let count = self.faults.load(Ordering::Relaxed);
+        self.faults.store(count.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// System calls and faults so far.
+    pub fn counts(&self) -> [u64; 2] {
+        [&self.syscalls, &self.faults].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Facts about it.
+    pub fn info(&self) -> ThreadInfo {
+        let [syscalls, faults] = self.counts();
+        let process = self.process();
+        let status = process.and_then(|process| process.status());
+        let state = match status {
+            Some(status) => status.state,
+            None if self.ended.load(Ordering::Acquire) => ProcessState::Exited as u32,
+            None => ProcessState::Running as u32,
+        };
+        ThreadInfo {
+            koid: self.koid,
+            process: process.map_or(0, |process| process.domain().koid()),
+            syscalls,
+            faults,
+            state,
+            cpu: self.cpu as u32,
+            priority: self.priority().into(),
+            reserved: 0,
         }
     }
 }
@@ -150,7 +279,37 @@ impl Thread {
 impl fmt::Debug for Thread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Thread")
+            .field("koid", &self.koid)
             .field("cpu", &self.cpu)
             .finish_non_exhaustive()
+    }
+}
+
+/// The slot of one of the threads that may exist.
+#[derive(Debug)]
+struct Place(u16);
+
+/// A bit for each slot that is taken.
+static PLACES: [AtomicU64; MAX_THREADS / 64] = [const { AtomicU64::new(0) }; MAX_THREADS / 64];
+
+impl Place {
+    fn take() -> Option<Place> {
+        for (index, word) in PLACES.iter().enumerate() {
+            let taken = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                (taken != u64::MAX).then(|| taken | 1 << taken.trailing_ones())
+            });
+            if let Ok(before) = taken {
+                let slot = index as u32 * 64 + before.trailing_ones();
+                return Some(Place(slot as u16));
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let (word, bit) = (usize::from(self.0) / 64, self.0 % 64);
+        PLACES[word].fetch_and(!(1 << bit), Ordering::Relaxed);
     }
 }

@@ -4,17 +4,17 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::limits::{MAX_ARGS, MAX_NAME, MAX_SPAWN_HANDLES};
+use abi::limits::{DEFAULT_PRIORITY, MAX_ARGS, MAX_NAME, MAX_PRIORITY, MAX_SPAWN_HANDLES};
 use abi::{
     Error, GrantFlags, Handle, HandleTransfer, Mode, ObjectKind, ProcessInfo, ProcessStatus,
-    Resources, Rights, SpawnArgs, UserPtr,
+    Resources, Rights, SpawnArgs, SpawnFlags, UserPtr,
 };
 use ipc::{Domain, Offer, Payload};
 use mm::Account;
 
 use crate::machine::{Kernel, ipc};
-use crate::process::Process;
-use crate::{sched, user_memory};
+use crate::process::{Limits, Process};
+use crate::user_memory;
 
 /// What a spawn was asked for, copied in and bounded.
 struct Request {
@@ -22,12 +22,13 @@ struct Request {
     name: String,
     args: Vec<u8>,
     transfers: Vec<HandleTransfer>,
-    cpu: usize,
+    limits: Limits,
     quota: Resources,
+    flags: SpawnFlags,
 }
 
 impl Request {
-    fn read(from: UserPtr<SpawnArgs>) -> Result<Request, Error> {
+    fn read(from: UserPtr<SpawnArgs>, ceiling: u8) -> Result<Request, Error> {
         let args = user_memory::read(from)?;
         if args.name_len > MAX_NAME || args.args_len > MAX_ARGS {
             return Err(Error::TooLarge);
@@ -35,6 +36,13 @@ impl Request {
         if args.handles_len > MAX_SPAWN_HANDLES {
             return Err(Error::TooLarge);
         }
+        let flags = SpawnFlags::from_bits(args.flags).ok_or(Error::Invalid)?;
+        let priority = match args.priority {
+            0 => DEFAULT_PRIORITY.min(ceiling.into()),
+            1..=MAX_PRIORITY if args.priority <= ceiling.into() => args.priority,
+            1..=MAX_PRIORITY => return Err(Error::Denied),
+            _ => return Err(Error::Invalid),
+        };
         let name = user_memory::read_bytes(args.name, args.name_len)?;
         let cpus = if args.cpus == 0 { u64::MAX } else { args.cpus };
         Ok(Request {
@@ -42,28 +50,37 @@ impl Request {
             name: printable(name)?,
             args: user_memory::read_bytes(args.args, args.args_len)?,
             transfers: user_memory::read_array(args.handles, args.handles_len as usize)?,
-            cpu: sched::place(cpus).ok_or(Error::Invalid)?,
+            limits: Limits {
+                priority: priority as u8,
+                cpus,
+            },
             quota: args.quota,
+            flags,
         })
     }
 }
 
 pub fn process_spawn(process: &Arc<Process>, args: UserPtr<SpawnArgs>) -> Result<Handle, Error> {
-    let request = Request::read(args)?;
+    let request = Request::read(args, process.limits().priority)?;
     let parent = process.domain();
     let image = parent.look_up(request.image, Some(ObjectKind::Image), Rights::EXECUTE)?;
     let Payload::Image(region, image_info) = image.object().payload() else {
         return Err(Error::WrongKind);
     };
     let account = Account::below(parent.account(), request.quota)?;
-    let child = Process::create(&account, request.name, region, *image_info, request.cpu)?;
+    let stopped = request.flags.contains(SpawnFlags::STOPPED);
+    let child = Process::create(&account, request.name, region, *image_info, request.limits)?;
     let handle = ipc()
         .install_object(parent, Payload::Process(child.clone()), Rights::PROCESS)
         .inspect_err(|_| child.discard())?;
     let handed_over = hand_over(parent, &child, &request.transfers, &request.args);
     match handed_over {
         Ok(()) => {
-            child.start();
+            if stopped {
+                child.hold();
+            } else {
+                child.start();
+            }
             Ok(handle)
         }
         Err(error) => {
@@ -133,7 +150,11 @@ fn printable(name: Vec<u8>) -> Result<String, Error> {
 }
 
 /// The process that a handle stands for.
-fn find(process: &Arc<Process>, handle: Handle, rights: Rights) -> Result<Arc<Process>, Error> {
+pub(super) fn find(
+    process: &Arc<Process>,
+    handle: Handle,
+    rights: Rights,
+) -> Result<Arc<Process>, Error> {
     let capability = process
         .domain()
         .look_up(handle, Some(ObjectKind::Process), rights)?;

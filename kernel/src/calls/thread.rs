@@ -2,16 +2,59 @@
 
 use alloc::sync::Arc;
 
-use abi::{Error, FaultInfo, Handle, ThreadArgs, ThreadInfo, UserPtr};
+use abi::limits::{MAX_PRIORITY, USER_END, USER_START};
+use abi::{Error, FaultInfo, Handle, ObjectKind, Rights, ThreadArgs, ThreadInfo, UserPtr};
+use ipc::Payload;
 
-use crate::process::Process;
+use super::process::find as find_process;
+use crate::process::{self, Process};
+use crate::thread::{Beginning, Thread, Wanted};
+use crate::{sched, user_memory};
 
-pub fn thread_tls(_: &Arc<Process>, _: u64) -> Result<(), Error> {
-    Err(Error::Unsupported)
+/// The thread that a handle stands for.
+fn find(process: &Arc<Process>, handle: Handle, rights: Rights) -> Result<Arc<Thread>, Error> {
+    let capability = process
+        .domain()
+        .look_up(handle, Some(ObjectKind::Thread), rights)?;
+    match capability.object().payload() {
+        Payload::Thread(thread) => Ok(thread.clone()),
+        _ => Err(Error::WrongKind),
+    }
 }
 
-pub fn process_resume(_: &Arc<Process>, _: Handle, _: u64, _: u64) -> Result<(), Error> {
-    Err(Error::Unsupported)
+/// A base that no program could load is `Range`.
+fn check_tls(base: u64) -> Result<u64, Error> {
+    match base {
+        ..=USER_END => Ok(base),
+        _ => Err(Error::Range),
+    }
+}
+
+/// How urgent a thread of `process` is to be, if it may.
+fn check_priority(process: &Process, priority: u32) -> Result<u8, Error> {
+    match priority {
+        0 | MAX_PRIORITY.. if priority != MAX_PRIORITY => Err(Error::Invalid),
+        _ if priority > process.limits().priority.into() => Err(Error::Denied),
+        _ => Ok(priority as u8),
+    }
+}
+
+pub fn thread_tls(_: &Arc<Process>, base: u64) -> Result<(), Error> {
+    sched::set_tls(check_tls(base)?);
+    Ok(())
+}
+
+pub fn process_resume(
+    process: &Arc<Process>,
+    handle: Handle,
+    thread: u64,
+    instruction: u64,
+) -> Result<(), Error> {
+    let stopped = find_process(process, handle, Rights::MANAGE)?;
+    if instruction != 0 && !(USER_START..USER_END).contains(&instruction) {
+        return Err(Error::Range);
+    }
+    stopped.resume(thread, instruction)
 }
 
 pub fn process_fault(
@@ -27,18 +70,63 @@ pub fn process_fuse(_: &Arc<Process>, _: Handle, _: u64) -> Result<(), Error> {
     Err(Error::Unsupported)
 }
 
-pub fn thread_spawn(_: &Arc<Process>, _: UserPtr<ThreadArgs>) -> Result<Handle, Error> {
-    Err(Error::Unsupported)
+pub fn thread_spawn(process: &Arc<Process>, args: UserPtr<ThreadArgs>) -> Result<Handle, Error> {
+    let args = user_memory::read(args)?;
+    if args.reserved != 0 {
+        return Err(Error::Invalid);
+    }
+    let runs = (USER_START..USER_END).contains(&args.entry);
+    if !runs || !(USER_START..=USER_END).contains(&args.stack) {
+        return Err(Error::Range);
+    }
+    let tls = check_tls(args.tls)?;
+    let priority = match args.priority {
+        0 => sched::with_current(Thread::priority),
+        priority => check_priority(process, priority)?,
+    };
+    let allowed = process.limits().cpus;
+    let cpus = match args.cpus {
+        0 => allowed,
+        cpus => cpus & allowed,
+    };
+    let wanted = Wanted {
+        cpu: sched::place(cpus).ok_or(Error::Invalid)?,
+        priority,
+        tls,
+        charge: None,
+    };
+    let beginning = Beginning {
+        entry: args.entry,
+        stack: args.stack,
+        argument: args.argument,
+    };
+    process.spawn_thread(wanted, beginning)
 }
 
 pub fn thread_exit(_: &Arc<Process>) -> Result<(), Error> {
-    Err(Error::Unsupported)
+    process::leave_current()
 }
 
-pub fn thread_info(_: &Arc<Process>, _: Handle, _: UserPtr<ThreadInfo>) -> Result<(), Error> {
-    Err(Error::Unsupported)
+pub fn thread_info(
+    process: &Arc<Process>,
+    handle: Handle,
+    info: UserPtr<ThreadInfo>,
+) -> Result<(), Error> {
+    let facts = find(process, handle, Rights::INSPECT)?.info();
+    user_memory::write(info, &facts)
 }
 
-pub fn thread_priority(_: &Arc<Process>, _: Handle, _: u32) -> Result<(), Error> {
-    Err(Error::Unsupported)
+pub fn thread_priority(process: &Arc<Process>, handle: Handle, priority: u32) -> Result<(), Error> {
+    let set = |thread: &Thread, limits: &Process| {
+        let priority = check_priority(limits, priority)?;
+        thread.set_priority(priority);
+        sched::set_level(thread, priority);
+        Ok(())
+    };
+    if handle == Handle::NONE {
+        return sched::with_current(|thread| set(thread, process));
+    }
+    let thread = find(process, handle, Rights::MANAGE)?;
+    let owner = thread.process().ok_or(Error::WrongKind)?;
+    set(&thread, owner)
 }

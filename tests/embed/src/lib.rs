@@ -298,6 +298,11 @@ impl Platform for Machine {
         task.thread.unpark();
     }
 
+    /// Where it is kept: no other task has that as long as this one exists.
+    fn task_koid(&self, task: &Arc<Task>) -> u64 {
+        Arc::as_ptr(task) as u64
+    }
+
     fn now_ns(&self) -> u64 {
         self.boot.elapsed().as_nanos() as u64
     }

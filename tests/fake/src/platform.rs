@@ -154,6 +154,11 @@ impl Platform for FakeMachine {
         task.unpark();
     }
 
+    /// Where it is kept: no other task has that as long as this one exists.
+    fn task_koid(&self, task: &FakeTask) -> u64 {
+        Arc::as_ptr(&task.0) as u64
+    }
+
     fn now_ns(&self) -> u64 {
         self.now_ns.load(Ordering::Relaxed)
     }

@@ -1,0 +1,123 @@
+//! Slices of time, and sleeps that end at a time: what a CPU's timer is for.
+
+use core::sync::atomic::Ordering;
+
+use arch::hooks::Origin;
+use arch::{apic, clock, cpu};
+use fastrand::Rng;
+use ipc::alarms::Key;
+
+use super::{Cpu, Queue, enqueue, table, take_parked, this};
+use crate::thread::{Thread, state};
+use crate::{stats, timers};
+
+/// How long a thread runs while others of its level are ready, in ns.
+const SLICE_NS: u64 = 2_000_000;
+
+/// What a seeded schedule arms the timer with, in counts of the APIC timer.
+const SEEDED_COUNTS: core::ops::Range<u32> = 200..3200;
+
+/// Has the current thread, which is parked, woken at a time. With interrupts off.
+pub fn arm_alarm(thread: &Thread, deadline_ns: u64) -> Key {
+    let place = thread.alarm.lock().take();
+    let place = place.expect("a thread sleeps once at a time");
+    let key = timers::arm(&table::current(), place, deadline_ns);
+    let mut queue = this().queue.lock();
+    if deadline_ns < queue.armed_ns {
+        queue.armed_ns = deadline_ns;
+        apic::arm_timer(deadline_ns);
+    }
+    key
+}
+
+/// Takes that back, if the time has not come. With interrupts off.
+pub fn cancel_alarm(thread: &Thread, alarm: Key) {
+    if let Some(place) = timers::cancel(alarm) {
+        *thread.alarm.lock() = Some(place);
+    }
+}
+
+/// The hook of the timer.
+pub fn on_timer(_: Origin) {
+    stats::count_interrupt();
+    let cpu = this();
+    let now = clock::now_ns();
+    timers::expire(now, |thread, place| {
+        *thread.alarm.lock() = Some(place);
+        if take_parked(&thread, state::TIMED_OUT) {
+            enqueue(&thread);
+        }
+    });
+    let mut queue = cpu.queue.lock();
+    queue.armed_ns = u64::MAX;
+    let over = now >= queue.slice_end_ns || queue.random.is_some();
+    if over && is_crowded(cpu, &queue) {
+        cpu.preempt.store(true, Ordering::Relaxed);
+        cpu::request_user_return_work();
+        // The thread may be deep in the kernel and go on for long: ring once a slice and no more,
+        // or it would do nothing but take interrupts.
+        queue.slice_end_ns = now + SLICE_NS;
+    }
+    // Under single-threaded emulation a pause lets another CPU run.
+    if queue.random.as_mut().is_some_and(Rng::bool) {
+        cpu::pause();
+    }
+    arm(cpu, &mut queue, now);
+}
+
+/// Whether somebody is ready who has as good a claim to the CPU as what runs there.
+fn is_crowded(cpu: &Cpu, queue: &Queue) -> bool {
+    let top = queue.ready.top();
+    top.is_some_and(|top| top >= cpu.level.load(Ordering::Relaxed))
+}
+
+/// Arms the timer for what comes first: the end of a slice or the end of a sleep.
+pub fn arm(cpu: &Cpu, queue: &mut Queue, now: u64) {
+    let crowded = is_crowded(cpu, queue);
+    if crowded && let Some(random) = &mut queue.random {
+        queue.armed_ns = now;
+        apic::arm_timer_counts(random.u32(SEEDED_COUNTS));
+        return;
+    }
+    if crowded && queue.slice_end_ns == u64::MAX {
+        queue.slice_end_ns = now + SLICE_NS;
+    }
+    let slice_end = if crowded {
+        queue.slice_end_ns
+    } else {
+        u64::MAX
+    };
+    let next = slice_end.min(timers::earliest_ns());
+    if next < queue.armed_ns {
+        queue.armed_ns = next;
+        apic::arm_timer(next);
+    }
+}
+
+/// Begins the slice of a thread that is about to run.
+#[inline(always)]
+pub fn begin(cpu: &Cpu, queue: &mut Queue, thread: &Thread) {
+    queue.slice_end_ns = u64::MAX;
+    // What it had left counts only while it is preempted.
+    let left = thread.slice_left_ns.load(Ordering::Relaxed);
+    if left != 0 {
+        thread.slice_left_ns.store(0, Ordering::Relaxed);
+    }
+    if is_crowded(cpu, queue) {
+        let now = clock::now_ns();
+        queue.slice_end_ns = now + if left == 0 { SLICE_NS } else { left };
+        arm(cpu, queue, now);
+    }
+}
+
+/// Notes what a thread has left of its slice, which somebody more urgent interrupts; false: nothing.
+pub fn keep_rest(thread: &Thread, queue: &Queue) -> bool {
+    let left = match queue.slice_end_ns {
+        u64::MAX => SLICE_NS,
+        end => end.saturating_sub(clock::now_ns()),
+    };
+    thread
+        .slice_left_ns
+        .store(left.min(SLICE_NS), Ordering::Relaxed);
+    left > 0
+}

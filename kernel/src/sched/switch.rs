@@ -1,0 +1,97 @@
+//! The switch: from the thread that runs to the one that is to.
+
+#![allow(unsafe_code)] // The switch of stacks, and the space of a thread behind a pointer.
+
+use core::ptr;
+use core::sync::atomic::Ordering;
+
+use arch::{context, cpu, user};
+use mm::{AddressSpace, Frame};
+
+use super::{slice, table, this, with_current};
+use crate::machine::ipc;
+use crate::thread::Thread;
+
+/// Runs what is ready next; comes back when `from`, the current thread, is switched to again. The
+/// caller has put it where somebody finds it. With interrupts off.
+pub fn run_next(from: &Thread) {
+    let cpu = this();
+    let to = {
+        let mut queue = cpu.queue.lock();
+        let to = match queue.ready.pop() {
+            Some(slot) => table::at(slot),
+            None => table::idle(from.cpu()),
+        };
+        cpu.level
+            .store(to.level.load(Ordering::Relaxed), Ordering::Relaxed);
+        slice::begin(cpu, &mut queue, to);
+        to
+    };
+    if !ptr::eq(from, to) {
+        switch(from, to);
+    }
+}
+
+/// Runs a thread of this CPU that was asleep and is at least as urgent as `from`, the current one,
+/// in the rest of its slice. With interrupts off.
+#[inline(always)]
+pub fn run(from: &Thread, to: &Thread) {
+    // It does not fall, so nobody who compares with the old value is forgotten.
+    this()
+        .level
+        .store(to.level.load(Ordering::Relaxed), Ordering::Relaxed);
+    switch(from, to);
+}
+
+#[inline(always)]
+fn switch(from: &Thread, to: &Thread) {
+    let left = from.space.load(Ordering::Relaxed);
+    let entered = to.space.load(Ordering::Relaxed);
+    if left != entered {
+        switch_space(left, entered);
+    }
+    let bases = from.tls.load(Ordering::Relaxed) | to.tls.load(Ordering::Relaxed);
+    // A program can make its base 0 with a selector, and nothing else: where both are 0, it is.
+    if bases != 0 && !mm::sabotaged!("tls_not_switched") {
+        user::set_fs_base(to.tls.load(Ordering::Relaxed));
+    }
+    cpu::set_kernel_word(ptr::from_ref(to).cast_mut().cast());
+    // SAFETY: interrupts are off; `from` runs here, `to` lives on this CPU and was made or switched
+    // away from here. The table keeps both.
+    unsafe { context::switch(from.context(), to.context()) };
+    finish_switch();
+}
+
+#[inline(always)]
+fn switch_space(left: *mut AddressSpace, entered: *mut AddressSpace) {
+    let root = Frame::containing(arch::paging::kernel_root());
+    // SAFETY: the space of a process that a thread has not left yet; the thread holds the process,
+    // and the table holds the thread.
+    let (left, entered) = unsafe { (left.as_ref(), entered.as_ref()) };
+    ipc().memory().switch_space(left, entered, root);
+}
+
+/// Makes this CPU leave the address space of the current thread, which ends.
+pub fn leave_space() {
+    cpu::without_interrupts(|| {
+        let left = with_current(|thread| thread.space.swap(ptr::null_mut(), Ordering::Relaxed));
+        switch_space(left, ptr::null_mut());
+    });
+}
+
+/// What whoever was switched to does first.
+#[inline(always)]
+pub fn finish_switch() {
+    table::drop_departed();
+    if with_current(Thread::is_ending) {
+        cpu::request_user_return_work();
+    }
+}
+
+/// Sets the base of the FS segment of the current thread, a user address.
+pub fn set_tls(base: u64) {
+    cpu::without_interrupts(|| {
+        with_current(|thread| thread.tls.store(base, Ordering::Relaxed));
+        user::set_fs_base(base);
+    });
+}

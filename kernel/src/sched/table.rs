@@ -1,0 +1,103 @@
+//! The threads that were started, by their slots, and the one that runs on each CPU.
+
+#![allow(unsafe_code)] // References that the table keeps, without counting each use.
+
+use alloc::sync::Arc;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use abi::limits::{MAX_CPUS, MAX_THREADS};
+use arch::{context, cpu};
+
+use crate::thread::Thread;
+
+/// What `Arc::into_raw` gave for each thread that was started and has not left; else null.
+static STARTED: [AtomicPtr<Thread>; MAX_THREADS] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; MAX_THREADS];
+
+/// The idle thread of each CPU.
+static IDLE: [AtomicPtr<Thread>; MAX_CPUS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_CPUS];
+
+/// What left each CPU for good, until the thread that runs after it has dropped it.
+static DEPARTED: [AtomicPtr<Thread>; MAX_CPUS] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; MAX_CPUS];
+
+/// Keeps a thread from its start on.
+pub fn keep(thread: &Arc<Thread>) {
+    if let Some(slot) = thread.slot() {
+        let kept = Arc::into_raw(thread.clone()).cast_mut();
+        STARTED[usize::from(slot)].store(kept, Ordering::Release);
+    }
+}
+
+/// The thread of a slot that is in a list or a queue of this CPU.
+#[inline(always)]
+pub fn at(slot: u16) -> &'static Thread {
+    let thread = STARTED[usize::from(slot)].load(Ordering::Acquire);
+    debug_assert!(!thread.is_null(), "slot {slot} is empty");
+    // SAFETY: a thread is in lists between its start and its leaving, and the table keeps it for
+    // that long. Whoever uses the reference longer is the thread itself, or holds one of its own.
+    unsafe { &*thread }
+}
+
+/// The idle thread of a CPU.
+#[inline(always)]
+pub fn idle(cpu: usize) -> &'static Thread {
+    // SAFETY: `set_idle` put it there before the CPUs were let run, for ever.
+    unsafe { &*IDLE[cpu].load(Ordering::Acquire) }
+}
+
+/// Sets the idle thread of a CPU, once.
+pub fn set_idle(cpu: usize, idle: Arc<Thread>) {
+    IDLE[cpu].store(Arc::into_raw(idle).cast_mut(), Ordering::Release);
+}
+
+/// Makes the idle thread of this CPU what runs here. With interrupts off.
+pub fn adopt_idle() {
+    let idle = idle(cpu::current());
+    cpu::set_kernel_word(ptr::from_ref(idle).cast_mut().cast());
+    // SAFETY: it is what runs here, and it stays for ever.
+    unsafe { context::set_current(idle.context()) };
+}
+
+/// The current thread leaves for good: the next one here drops it, since a CPU still runs on its
+/// stack. With interrupts off.
+pub fn give_up(thread: &Thread) {
+    if let Some(slot) = thread.slot() {
+        let kept = STARTED[usize::from(slot)].swap(ptr::null_mut(), Ordering::AcqRel);
+        DEPARTED[cpu::current()].store(kept, Ordering::Relaxed);
+    }
+}
+
+/// Drops what left this CPU before the thread that runs now. With interrupts off.
+#[inline(always)]
+pub fn drop_departed() {
+    let departed = &DEPARTED[cpu::current()];
+    let thread = departed.load(Ordering::Relaxed);
+    if !thread.is_null() {
+        departed.store(ptr::null_mut(), Ordering::Relaxed);
+        // SAFETY: `give_up` took it out of the table, and it runs nowhere any more.
+        drop(unsafe { Arc::from_raw(thread) });
+    }
+}
+
+/// The thread that runs.
+pub fn current() -> Arc<Thread> {
+    with_current(|thread| {
+        let thread = ptr::from_ref(thread);
+        // SAFETY: a thread that runs is kept by the table, or is idle for ever; both as an `Arc`.
+        unsafe {
+            Arc::increment_strong_count(thread);
+            Arc::from_raw(thread)
+        }
+    })
+}
+
+/// Calls `f` with the thread that runs, without counting a reference.
+#[inline(always)]
+pub fn with_current<R>(f: impl FnOnce(&Thread) -> R) -> R {
+    let thread = cpu::kernel_word().cast::<Thread>();
+    // SAFETY: the switch put it there. The table keeps a thread while it runs, and it runs: this is
+    // its own code.
+    f(unsafe { &*thread })
+}
