@@ -183,7 +183,8 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         task: &P::Task,
     ) -> Result<Node<P>, Error> {
-        match P::call_cell(task).lock().spare.take() {
+        let spare = P::call_cell(task).lock().spare.take();
+        match spare {
             Some(right) => Ok(right),
             None => self.make_right_to_reply(domain),
         }
