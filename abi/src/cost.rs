@@ -18,11 +18,17 @@ pub const LEAF_TABLE: u64 = 16;
 /// Each page of a ring.
 pub const RING_PAGE: u64 = 8;
 
+/// Each page that the kernel writes of a trace.
+pub const TRACE_PAGE: u64 = 16;
+
 /// A mapping, until its addresses can be used again.
 pub const MAPPING: u64 = 384;
 
 /// A pin, besides the capability that it belongs to.
 pub const PIN: u64 = 16;
+
+/// A binding of a port. Whoever made it pays.
+pub const BINDING: u64 = 256;
 
 /// An address space, besides its page tables.
 pub const SPACE: u64 = 512;

@@ -270,8 +270,11 @@ impl<P: Platform> Ipc<P> {
             | Payload::Image(..)
             | Payload::Resource(_)
             | Payload::Notification(_)
-            | Payload::Reply(_)
-            | Payload::Thread(_) => Err(Error::WrongKind),
+            | Payload::Thread(_)
+            | Payload::Timer(_)
+            | Payload::Interrupt(_)
+            | Payload::Port(_)
+            | Payload::Reply(_) => Err(Error::WrongKind),
         }
     }
 }

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use abi::{Error, Mode, ObjectKind, Rights, cost};
+use abi::{Error, Mode, ObjectKind, RegionKind, Rights, cost};
 use mm::lock::{Lock, Rank};
 use mm::{Account, Mapping, RecordCharge, Region};
 use ring_layout::End;
@@ -11,7 +11,10 @@ use ring_layout::End;
 use crate::lineage::Lineage;
 use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
-use crate::{Channel, ChannelSide, Ipc, Node, Notification, Platform, Reply, Resource, Ring};
+use crate::{
+    Channel, ChannelSide, Interrupt, Ipc, Node, Notification, Platform, Port, Reply, Resource,
+    Ring, Timer,
+};
 
 use abi::ring as ring_layout;
 
@@ -45,6 +48,12 @@ pub enum Payload<P: Platform> {
     Thread(P::Task),
     /// Bits that are signalled and waited for.
     Notification(Notification<P>),
+    /// What sets such bits at a time.
+    Timer(Arc<Timer<P>>),
+    /// What sets such bits when a device asks for it.
+    Interrupt(Arc<Interrupt<P>>),
+    /// Where a task waits for many objects.
+    Port(Arc<Port<P>>),
 }
 
 impl<P: Platform> Payload<P> {
@@ -53,16 +62,22 @@ impl<P: Platform> Payload<P> {
         match self {
             Payload::ChannelEnd(channel, side) => channel.traffic(*side),
             Payload::Notification(notification) => notification.traffic(),
+            Payload::Port(port) => port.traffic(),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
             | Payload::Process(_)
             | Payload::Resource(_)
-            | Payload::Reply(_)
-            | Payload::Thread(_) => Traffic::NONE,
+            | Payload::Thread(_)
+            | Payload::Timer(_)
+            | Payload::Interrupt(_)
+            | Payload::Reply(_) => Traffic::NONE,
         }
     }
 }
+
+/// What an object may have of the heap beside its own record.
+pub(crate) const PAYLOAD_BYTES: usize = 512;
 
 /// Something that capabilities refer to, and the lineage of those capabilities. It lives until the
 /// last node is gone.
@@ -97,6 +112,9 @@ impl<P: Platform> Object<P> {
             Payload::Reply(_) => ObjectKind::Reply,
             Payload::Thread(_) => ObjectKind::Thread,
             Payload::Notification(_) => ObjectKind::Notification,
+            Payload::Timer(_) => ObjectKind::Timer,
+            Payload::Interrupt(_) => ObjectKind::Interrupt,
+            Payload::Port(_) => ObjectKind::Port,
         }
     }
 
@@ -114,9 +132,12 @@ impl<P: Platform> Object<P> {
             Payload::Process(_)
             | Payload::Resource(_)
             | Payload::Notification(_)
+            | Payload::Thread(_)
+            | Payload::Timer(_)
+            | Payload::Interrupt(_)
+            | Payload::Port(_)
             | Payload::ChannelEnd(..)
-            | Payload::Reply(_)
-            | Payload::Thread(_) => None,
+            | Payload::Reply(_) => None,
         }
     }
 }
@@ -155,6 +176,9 @@ impl<P: Platform> Ipc<P> {
             Payload::RingEnd(..)
             | Payload::Resource(_)
             | Payload::Notification(_)
+            | Payload::Timer(_)
+            | Payload::Interrupt(_)
+            | Payload::Port(_)
             | Payload::Reply(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
             Payload::Thread(task) => self.platform().task_koid(task),
@@ -202,11 +226,17 @@ impl<P: Platform> Ipc<P> {
     fn destroy_payload(&self, payload: &Payload<P>) {
         match payload {
             Payload::Region(region) | Payload::Image(region, _) => {
+                if region.kind() == RegionKind::Kernel {
+                    self.platform().release_kernel_region(region);
+                }
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
             Payload::ChannelEnd(channel, side) => self.close_channel_end(channel, *side),
             Payload::Reply(reply) => self.abandon_call(reply),
+            Payload::Timer(timer) => self.end_timer(timer),
+            Payload::Interrupt(interrupt) => self.end_interrupt(interrupt),
+            Payload::Port(port) => self.close_port(port),
             Payload::Process(process) => self.platform().abandoned(process),
             Payload::Resource(_) | Payload::Notification(_) | Payload::Thread(_) => {}
         }

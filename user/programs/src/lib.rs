@@ -1,15 +1,20 @@
-//! What the programs share: the files in the initrd, and the messages of the demonstration, and
-//! the picture of `draw`.
+//! What the programs share: the files in the initrd, the messages of the demonstrations, what the name
+//! service knows, when a supervisor tries again, the picture of `draw`, and the PCI buses.
 
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 extern crate alloc;
 
 pub mod archive;
 pub mod cases;
 pub mod demo;
+pub mod fault;
+pub mod names;
+pub mod pci;
 pub mod picture;
+pub mod store;
+pub mod supervision;
 
 /// Ends the program with a line that says why, unless all is well.
 #[macro_export]

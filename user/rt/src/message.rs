@@ -162,6 +162,12 @@ impl Received {
         Some(T::from_handle(core::mem::replace(handle, Handle::NONE)))
     }
 
+    /// Takes the capability at a place out, whatever it is of; `NONE` if there is none.
+    pub fn take_handle(&mut self, index: usize) -> Handle {
+        let handle = self.handles[..self.count].get_mut(index);
+        handle.map_or(Handle::NONE, core::mem::take)
+    }
+
     /// The badge of the capability that it was sent with; 0 if that had none.
     pub fn badge(&self) -> u64 {
         self.badge

@@ -20,11 +20,13 @@ mod images;
 mod matrix;
 mod memory;
 mod objects;
+mod priorities;
 mod processes;
 mod quotas;
 mod rings;
 mod snapshots;
 mod system;
+mod threads;
 mod transfers;
 
 use programs::cases::CASES;
@@ -122,6 +124,8 @@ fn child(role: &str, env: &Env) -> u8 {
         snapshots::child,
         rings::child,
         processes::child,
+        threads::child,
+        priorities::child,
         quotas::child,
         objects::child,
     ];

@@ -1,0 +1,165 @@
+//! A service dies again and again, and its clients go on: `store` under a supervisor, four threads that
+//! put numbers into it, and one that has it fault and panic meanwhile.
+//!
+//! Handles: the initrd, and a session with the name service.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+use alloc::vec::Vec;
+
+use programs::store::{self, KEYS, Request};
+use programs::{archive, expect};
+use rt::names::Names;
+use rt::{
+    ChannelEnd, Env, Error, FOREVER, Handle, Mode, Process, ProcessState, Region, Rights, Spawn,
+    Thread, println,
+};
+
+rt::entry!(run);
+
+/// The name of the service.
+const STORE: &str = "store";
+/// Threads that are its clients, and numbers that each of them puts.
+const WRITERS: u64 = 4;
+const EACH: u64 = KEYS / WRITERS;
+/// What the store is made to do between, and after how many numbers of the first writer.
+const ENDS: [(u64, Request); 3] = [
+    (EACH / 4, Request::Fault),
+    (EACH / 2, Request::Panic),
+    (EACH * 3 / 4, Request::Fault),
+];
+/// What the supervisor may do with the image and the region of the store, to give it on.
+const IMAGE: Rights = Rights::EXECUTE
+    .union(Rights::GRANT)
+    .union(Rights::DUPLICATE);
+const VALUES: Rights = Rights::READ
+    .union(Rights::WRITE)
+    .union(Rights::MAP)
+    .union(Rights::INSPECT)
+    .union(Rights::GRANT)
+    .union(Rights::DUPLICATE);
+
+fn run(env: &Env) -> u8 {
+    let names = Names::from_handle(env.handle(1));
+    let supervisor = start_supervisor(env.handle(0), &names);
+    let writers: Vec<Thread<Client>> = (0..WRITERS)
+        .map(|writer| {
+            let client = expect!(Client::new(&names), "services: a session");
+            let thread = Thread::spawn(move || write_all(client, writer));
+            expect!(thread, "services: a thread")
+        })
+        .collect();
+    let (mut calls, mut reconnects) = (0, 0);
+    for writer in writers {
+        let client = expect!(writer.join(), "services: waiting for a thread");
+        calls += client.calls;
+        reconnects += client.reconnects;
+    }
+    let mut reader = expect!(Client::new(&names), "services: a session");
+    let lost = (0..KEYS).filter(|&key| reader.ask(Request::Get { key }) != expected(key));
+    let lost = lost.count();
+    reader.ask(Request::Finish);
+    let ended = expect!(supervisor.wait(FOREVER), "services: waiting");
+    let in_order = ended.state == ProcessState::Exited as u32 && ended.status == 0;
+    println!(
+        "#services values={KEYS} lost={lost} calls={calls} reconnects={reconnects} ends={}",
+        ENDS.len()
+    );
+    u8::from(lost > 0 || !in_order || reconnects < ENDS.len() as u64)
+}
+
+/// Starts the supervisor of the store, whose values are kept by a region that is the supervisor's.
+fn start_supervisor(initrd: Handle, names: &Names) -> Process {
+    let initrd = Region::from_handle(initrd);
+    let view = expect!(initrd.map(Rights::READ), "services: mapping the initrd");
+    // SAFETY: nobody can write the initrd, and the mapping is there until the end.
+    let files = unsafe { view.as_slice(view.len() as usize) };
+    let image = |name: &str| {
+        let place = archive::find(files, name).ok_or(Error::NotFound);
+        let place = expect!(place, "services: the program `{name}`");
+        let image = rt::image_from(initrd.handle(), place.offset, place.len);
+        expect!(image, "services: the program `{name}`")
+    };
+    let values = expect!(Region::create(KEYS * 8), "services: a region");
+    let session = expect!(names.attach(FOREVER), "services: a session");
+    let spawn = Spawn::new(image("supervisor"), "supervisor")
+        .arg(STORE)
+        .handle(session.into_handle(), Mode::Move, Rights::all())
+        .handle(image("store"), Mode::Share, IMAGE)
+        .handle(values.handle(), Mode::Share, VALUES);
+    expect!(spawn.start(), "services: starting the supervisor")
+}
+
+/// A number that depends on the key alone.
+const fn expected(key: u64) -> u64 {
+    key * key + 1
+}
+
+/// Puts every number of a writer. The first writer has the store end on the way.
+fn write_all(mut client: Client, writer: u64) -> Client {
+    for number in 0..EACH {
+        if let Some((_, end)) = ENDS.iter().find(|end| writer == 0 && end.0 == number) {
+            client.send(*end);
+        }
+        let key = writer * EACH + number;
+        let value = expected(key);
+        if client.ask(Request::Put { key, value }) != value {
+            println!("services: {key} was answered with something else");
+            rt::exit(1);
+        }
+    }
+    client
+}
+
+/// A client of the store, who connects again when the store is gone.
+struct Client {
+    names: Names,
+    store: Option<ChannelEnd>,
+    calls: u64,
+    reconnects: u64,
+}
+
+impl Client {
+    fn new(names: &Names) -> Result<Client, Error> {
+        Ok(Client {
+            names: Names::new(names.attach(FOREVER)?),
+            store: None,
+            calls: 0,
+            reconnects: 0,
+        })
+    }
+
+    fn store(&mut self) -> &ChannelEnd {
+        let names = &self.names;
+        self.store
+            .get_or_insert_with(|| expect!(names.connect(STORE, FOREVER), "services: connecting"))
+    }
+
+    /// Asks once; `None` when the store was gone.
+    fn send(&mut self, request: Request) -> Option<u64> {
+        self.calls += 1;
+        match self.store().call_words(request.encode(), FOREVER) {
+            Ok(words) => Some(expect!(store::value(words), "services: {request:?}")),
+            Err(Error::PeerClosed) => {
+                self.store = None;
+                self.reconnects += 1;
+                None
+            }
+            Err(error) => {
+                println!("services: asking the store: {error}");
+                rt::exit(1)
+            }
+        }
+    }
+
+    /// Asks until there is an answer: what was asked twice is as good as once.
+    fn ask(&mut self, request: Request) -> u64 {
+        loop {
+            if let Some(value) = self.send(request) {
+                return value;
+            }
+        }
+    }
+}

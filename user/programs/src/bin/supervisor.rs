@@ -1,0 +1,125 @@
+//! Keeps a service running: starts it, waits for its end or its fault, and starts it again.
+//!
+//! Arguments: the name of the service, and what it is started with. Handles: a session with the name
+//! service, the image of the service, and what the service gets besides. The service finds the end at
+//! which its clients arrive as its first handle, and the rest behind it.
+//!
+//! The name is registered by the supervisor, with a channel whose receiving end it keeps: as long as it
+//! runs, clients are introduced, also between two lives of the service, and wait there for the next one.
+//! It ends when the service exits with status 0, or after too many restarts.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+use programs::supervision::{Next, RESTARTS, Restarts};
+use programs::{expect, fault};
+use rt::names::Names;
+use rt::{
+    ChannelEnd, Env, Error, Events, FOREVER, Handle, Mode, Port, Process, ProcessState,
+    ProcessStatus, Rights, Spawn, channel, events_of, println,
+};
+
+rt::entry!(run);
+
+/// Clients that can wait for the service.
+const BACKLOG: u32 = 64;
+/// What the service may do at the end where its clients arrive.
+const LISTEN: Rights = Rights::RECEIVE.union(Rights::WAIT).union(Rights::INSPECT);
+
+/// What every life of the service begins with.
+struct Service<'a> {
+    name: &'a str,
+    env: &'a Env,
+    image: Handle,
+    listener: ChannelEnd,
+    port: Port,
+}
+
+fn run(env: &Env) -> u8 {
+    let Some(name) = env.args().nth(1) else {
+        println!("supervisor: needs the name of a service");
+        return 2;
+    };
+    let (listener, end) = expect!(channel(BACKLOG), "supervisor: a channel");
+    let names = Names::from_handle(env.handle(0));
+    let registered = names.register_end(name, end, FOREVER);
+    expect!(registered, "supervisor: registering `{name}`");
+    let service = Service {
+        name,
+        env,
+        image: env.handle(1),
+        listener,
+        port: expect!(Port::create(), "supervisor: a port"),
+    };
+    let mut restarts = Restarts::new();
+    for life in 1.. {
+        let begun = rt::now_ns();
+        let status = expect!(service.live(life), "supervisor: `{name}`");
+        if status.state == ProcessState::Exited as u32 && status.status == 0 {
+            return 0;
+        }
+        if status.state == ProcessState::Exited as u32 {
+            println!("supervisor: {name}: ended with status {}", status.status);
+        }
+        match restarts.ended(rt::now_ns() - begun) {
+            Next::Restart { pause, count } => {
+                let ms = pause / 1_000_000;
+                println!("supervisor: {name}: again in {ms} ms ({count} of {RESTARTS})");
+                let slept = rt::sleep_until(rt::now_ns() + pause);
+                expect!(slept, "supervisor: waiting");
+            }
+            Next::GiveUp => {
+                println!("supervisor: {name}: given up");
+                return 1;
+            }
+        }
+    }
+    0
+}
+
+impl Service<'_> {
+    /// One life of the service, from its start to its end.
+    fn live(&self, life: u64) -> Result<ProcessStatus, Error> {
+        let process = self.start()?;
+        // Before its first instruction, so that no fault is missed.
+        let events = Events::ENDED | Events::FAULTED;
+        self.port.bind(process.handle(), events, life)?;
+        process.resume(0, 0)?;
+        loop {
+            let packet = self.port.next(FOREVER)?;
+            if events_of(&packet).contains(Events::FAULTED) {
+                self.report_fault(&process, packet.value);
+                process.kill()?;
+            }
+            match process.wait(0) {
+                Err(Error::WouldBlock) => {}
+                ended => return ended,
+            }
+        }
+    }
+
+    fn start(&self) -> Result<Process, Error> {
+        let args = self.env.args().skip(2);
+        let own = Spawn::new(self.image, self.name)
+            .handle(self.listener.handle(), Mode::Share, LISTEN)
+            .stopped();
+        let rest = self.env.handles().iter().skip(2);
+        let spawn = args.fold(own, Spawn::arg);
+        rest.fold(spawn, |spawn, &handle| {
+            spawn.handle(handle, Mode::Share, Rights::all())
+        })
+        .start()
+    }
+
+    fn report_fault(&self, process: &Process, thread: u64) {
+        // It may have been killed by somebody else meanwhile.
+        if let Ok(info) = process.fault(thread) {
+            println!(
+                "supervisor: {}: thread {thread} stopped by {}; killed",
+                self.name,
+                fault::Described(&info)
+            );
+        }
+    }
+}
