@@ -1,5 +1,7 @@
 //! The one table of system calls, and what is generated from it here.
 
+use core::fmt;
+
 use crate::{Argument, Error, Outcome, Rights};
 
 /// Passes every system call to the macro named by the first argument.
@@ -35,7 +37,7 @@ macro_rules! for_each_syscall {
             /// Starts a new process from an image, under a name of printable ASCII, with exactly the listed handles (in this order) and nothing else. All or nothing: when it fails, every handle is still the caller's. `Overlap`: one handle listed twice by Move. The process gets an account below the caller's, with the quota given; `Limit` is also more than 31 such accounts in a row.
             10 ProcessSpawn process_spawn(args: UserPtr<SpawnArgs>) -> Handle, rights [EXECUTE], errors [Fault, Invalid, BadHandle, WrongKind, Denied, InTransit, Shared, Pinned, Revoked, Overlap, Unsupported, TooLarge, Quota, NoMemory, Limit];
             /// Waits until a process has ended and tells how. Any number of waiters get the answer, each as often as it asks.
-            11 ProcessWait process_wait(process: Handle, deadline: u64, status: UserPtr<ProcessStatus>) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, WouldBlock, TimedOut, Interrupted, NoMemory];
+            11 ProcessWait process_wait(process: Handle, deadline: u64, status: UserPtr<ProcessStatus>) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, WouldBlock, TimedOut, Cancelled, Interrupted];
             /// Ends a process as if it had called exit, wherever it is. Killing one that has ended is no error.
             12 ProcessKill process_kill(process: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells facts about a process.
@@ -110,7 +112,7 @@ macro_rules! for_each_syscall {
             /// Maps the view of one end: what this side owns is writable, the rest is not. Returns the address of its header page.
             61 RingMap ring_map(end: Handle) -> u64, rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Exists, Revoked, Quota, NoMemory, Limit];
             /// Sleeps until the peer has moved its index past `seen`, has ended, or has called wake. The index is read again under the lock that a wake takes, so that none is lost.
-            62 RingWait ring_wait(end: Handle, seen: u32, deadline: u64) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Busy, WouldBlock, TimedOut, Interrupted];
+            62 RingWait ring_wait(end: Handle, seen: u32, deadline: u64) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Busy, WouldBlock, TimedOut, Cancelled, Interrupted];
             /// Wakes the peer if it sleeps.
             63 RingWake ring_wake(end: Handle) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells the geometry of a ring.
@@ -139,22 +141,22 @@ macro_rules! for_each_syscall {
 
             /// Makes a notification: 63 bits that are signalled and waited for.
             80 NotifyCreate notify_create() -> Handle, rights [], errors [Quota, NoMemory, Limit];
-            /// Sets bits of a notification and wakes whoever waits; never waits itself. A capability with a badge sets the bits of the badge, and `bits` has to be 0.
+            /// Sets bits of a notification, of which somebody who waits gets all that are set; never waits itself. A capability with a badge sets the bits of the badge, and `bits` has to be 0; without one it has to be a bit or more.
             81 Signal signal(notification: Handle, bits: u64) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid];
             /// Waits until a bit of a notification is set, and takes all that are. A deadline of 0 polls.
-            82 NotifyWait notify_wait(notification: Handle, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, WouldBlock, TimedOut, Cancelled, Interrupted, NoMemory];
+            82 NotifyWait notify_wait(notification: Handle, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, WouldBlock, TimedOut, Cancelled, Interrupted];
             /// Waits until one of the events holds for an object, and returns those that do.
-            83 ObjectWait object_wait(object: Handle, events: Events, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, Denied, InTransit, Revoked, Invalid, Unsupported, WouldBlock, TimedOut, Cancelled, Interrupted, NoMemory];
-            /// Ends the wait of a thread of this process, which gets `Cancelled`. `NotFound`: it does not wait.
+            83 ObjectWait object_wait(object: Handle, events: Events, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, Denied, InTransit, Revoked, Invalid, Unsupported, WouldBlock, TimedOut, Cancelled, Interrupted];
+            /// Ends the wait of a thread, which gets `Cancelled`. `Denied`: it is another process's; `NotFound`: it does not wait.
             84 WaitCancel wait_cancel(thread: Handle) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
             /// Makes a port, at which a thread can wait for many objects at once.
             85 PortCreate port_create() -> Handle, rights [], errors [Quota, NoMemory, Limit];
-            /// Has a port told of events of an object under a key; needs WAIT on the object. The packet is there from now on, so telling can't fail. `Exists`: the key is taken. `Unsupported`: a port, or an event that such an object does not have.
+            /// Has a port told of events of an object under a key; needs WAIT on the object. The packet is there from now on, so telling can't fail; what holds already is told at once. The binding ends with the port, and with the capability of the object that it was made by. `Exists`: the key is taken. `Unsupported`: a port, or an event that such an object does not have.
             86 PortBind port_bind(port: Handle, object: Handle, events: Events, flags: BindFlags, key: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Exists, Unsupported, Quota, NoMemory, Limit];
             /// Takes a binding back, with its packet if that was not taken. `NotFound`: no such key.
             87 PortUnbind port_unbind(port: Handle, key: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
             /// Waits until a bound object has something to tell, and fills in up to `len` packets (at most 64); returns how many.
-            88 PortWait port_wait(port: Handle, packets: UserPtr<PortPacket>, len: u64, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Fault, WouldBlock, TimedOut, Cancelled, Interrupted, NoMemory];
+            88 PortWait port_wait(port: Handle, packets: UserPtr<PortPacket>, len: u64, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Fault, WouldBlock, TimedOut, Cancelled, Interrupted];
 
             /// Tells which physical addresses a resource covers.
             90 ResourceInfo resource_info(resource: Handle, info: UserPtr<ResourceInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
@@ -162,9 +164,9 @@ macro_rules! for_each_syscall {
             91 ResourcePart resource_part(resource: Handle, address: u64, len: u64) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Align, Range, Quota, NoMemory, Limit];
             /// Makes a region of physical addresses within a resource, in whole pages, which a device answers and not memory. It has all its pages at once, can be mapped, shared and moved like any region and be neither sealed nor copied; the kernel reads and writes none of it. `Range`: not within the resource, or more than this machine can address. `Overlap`: memory, or registers that the kernel drives itself. `Exists`: a live region has some of it under another policy.
             92 RegionDevice region_device(resource: Handle, address: u64, len: u64, policy: CachePolicy) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Align, Range, Overlap, Exists, TooLarge, Unsupported, Quota, NoMemory, Limit];
-            /// Has bits of a notification set at every message-signalled interrupt that a device sends to the address and with the data filled in; needs SIGNAL on the notification.
+            /// Has bits of a notification set at every message-signalled interrupt that a device sends to the address and with the data filled in; needs SIGNAL on the notification, and lasts as long as this process has that capability of it. `Limit`: this CPU has no line left.
             93 InterruptCreate interrupt_create(resource: Handle, notification: Handle, bits: u64, info: UserPtr<InterruptInfo>) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, Invalid, Quota, NoMemory, Limit];
-            /// Makes a timer that sets bits of a notification; needs SIGNAL on it.
+            /// Makes a timer that sets bits of a notification, as long as this process has this capability of it.
             94 TimerCreate timer_create(notification: Handle, bits: u64) -> Handle, rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Quota, NoMemory, Limit];
             /// Has a timer go off at a time, and then every `period` ns unless that is 0; u64::MAX stops it. A time in the past is now. `Range`: a period below 100 us.
             95 TimerSet timer_set(timer: Handle, deadline: u64, period: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range];
@@ -188,6 +190,8 @@ pub struct ArgumentInfo {
     pub ty: &'static str,
     /// Its type in C.
     pub c_type: &'static str,
+    /// Writes it for people.
+    pub show: fn(u64, &mut fmt::Formatter<'_>) -> fmt::Result,
 }
 
 /// One call, for documentation and tools.
@@ -201,6 +205,8 @@ pub struct SyscallInfo {
     pub arguments: &'static [ArgumentInfo],
     /// What it returns.
     pub result: &'static str,
+    /// Writes that for people, from `rax`.
+    pub show_result: fn(u64, &mut fmt::Formatter<'_>) -> fmt::Result,
     /// The rights that the capability in its first argument must have.
     pub rights: &'static [Rights],
     /// The errors of its own; any call can also be `Invalid` for an argument that can't be decoded.
@@ -240,8 +246,10 @@ macro_rules! describe {
                 name: stringify!($arg),
                 ty: stringify!($ty),
                 c_type: <$ty as Argument>::C_NAME,
+                show: <$ty as Argument>::show,
             }),*],
             result: <$ret as Outcome>::NAME,
+            show_result: <$ret as Outcome>::show,
             rights: &[$(Rights::$right),*],
             errors: &[$(Error::$error),*],
             doc: concat!($($doc),*),

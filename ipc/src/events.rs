@@ -16,9 +16,10 @@ use abi::{Error, Handle, Rights};
 use mm::lock::{Lock, Rank};
 
 use crate::binding::Binding;
+use crate::rings::possible_ring_events;
 use crate::sync::{AtomicU32, fence};
-use crate::wait::{Ticket, Waiters};
-use crate::{Domain, Ipc, Object, Payload, Platform};
+use crate::wait::Ticket;
+use crate::{Domain, Ipc, Object, Payload, Platform, Waiters};
 
 /// What the list of bindings keeps room for, however few it has.
 const FEW: usize = 16;
@@ -209,6 +210,7 @@ impl<P: Platform> Ipc<P> {
             Payload::Notification(notification) => self.end_notification_waits(notification),
             Payload::Port(port) => self.end_port_waits(port),
             Payload::ChannelEnd(channel, side) => self.end_channel_waits(channel, *side),
+            Payload::RingEnd(ring, end) => self.end_ring_waits(ring, *end),
             _ => {}
         }
         let Some(events) = payload.events() else {
@@ -263,7 +265,9 @@ impl<P: Platform> Ipc<P> {
             events.add_interest(wanted);
             ticket
         };
-        if let Some(level) = holding() {
+        if let Some(level) = holding()
+            && !mm::sabotaged!("event_before_enlisting_missed")
+        {
             events.withdraw(&ticket);
             return Ok(level);
         }
@@ -281,6 +285,7 @@ impl<P: Platform> Ipc<P> {
             Payload::ChannelEnd(channel, side) => channel.level(*side),
             Payload::Thread(task) => self.platform().task_level(task),
             Payload::Notification(notification) => Level::of(notification.level()),
+            Payload::RingEnd(ring, end) => Level::of(self.ring_level(ring, *end)),
             _ => Level::NONE,
         }
     }
@@ -294,6 +299,7 @@ impl<P: Platform> Payload<P> {
             Payload::ChannelEnd(channel, side) => Some(channel.events(*side)),
             Payload::Thread(task) => Some(P::task_events(task)),
             Payload::Notification(notification) => Some(notification.events()),
+            Payload::RingEnd(ring, end) => Some(ring.events(*end)),
             _ => None,
         }
     }
@@ -307,6 +313,7 @@ impl<P: Platform> Payload<P> {
             }
             Payload::Thread(_) => abi::Events::ENDED,
             Payload::Notification(_) => abi::Events::SIGNALED,
+            Payload::RingEnd(_, end) => possible_ring_events(*end),
             _ => abi::Events::empty(),
         }
     }

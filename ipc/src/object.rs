@@ -63,9 +63,9 @@ impl<P: Platform> Payload<P> {
             Payload::ChannelEnd(channel, side) => channel.traffic(*side),
             Payload::Notification(notification) => notification.traffic(),
             Payload::Port(port) => port.traffic(),
+            Payload::RingEnd(ring, end) => ring.traffic(*end),
             Payload::Region(_)
             | Payload::Image(..)
-            | Payload::RingEnd(..)
             | Payload::Process(_)
             | Payload::Resource(_)
             | Payload::Thread(_)

@@ -18,7 +18,7 @@ use mm::{AddressSpace, Charge};
 use crate::irq_lock::IrqLock;
 use crate::machine::{Kernel, ipc};
 use crate::memory;
-use crate::process::Process;
+use crate::process::{Process, Stop};
 
 /// How a thread stands with the scheduler: bits of its state.
 pub mod state {
@@ -77,6 +77,8 @@ pub struct Thread {
     pub(crate) alarm: IrqLock<Option<alarms::Place<Arc<Thread>>>>,
     /// Who waits for its end.
     pub events: Events<Kernel>,
+    /// The fault that it has stopped at.
+    pub(crate) stop: IrqLock<Option<Stop>>,
     /// The CPU that it lives on.
     cpu: usize,
     /// Missing for the idle thread.
@@ -128,6 +130,7 @@ impl Thread {
             calls: CallCell::new(),
             alarm: IrqLock::new(Some(alarms::Place::new())),
             events: Events::new(),
+            stop: IrqLock::new(None),
             cpu: wanted.cpu,
             process: Some(process),
             syscalls: AtomicU64::new(0),
@@ -157,6 +160,7 @@ impl Thread {
             calls: CallCell::new(),
             alarm: IrqLock::new(None),
             events: Events::new(),
+            stop: IrqLock::new(None),
             cpu,
             process: None,
             syscalls: AtomicU64::new(0),

@@ -166,14 +166,16 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         let right = self.look_up_reply(sender, reply)?;
         message.check()?;
+        let mut offers = self.begin_all(sender, message.transfers, None)?;
         let fits = record(&right)?.fits(message.bytes.len(), message.transfers.len());
         if fits != Ok(true) {
+            self.withdraw_all(&mut offers);
             let right = self.use_up(sender, reply)?;
             let told = self.answer(right, Answer::Misfit).ok_or(Error::Cancelled)?;
             self.platform().unpark(&told);
             return Err(Error::TooLarge);
         }
-        let mut offers = self.begin_all(sender, message.transfers, None)?;
+        self.clear_all(&offers);
         let right = match self.use_up(sender, reply) {
             Ok(right) => right,
             Err(error) => {

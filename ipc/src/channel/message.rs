@@ -111,11 +111,14 @@ impl<P: Platform> Ipc<P> {
                 }
             }
         }
-        // Nothing is unmapped before all is known to be allowed.
+        Ok(offers)
+    }
+
+    /// Takes away from the sender what was begun, after all is known to be allowed.
+    pub(super) fn clear_all(&self, offers: &Offers<P>) {
         for offer in offers.iter().flatten() {
             self.clear(offer);
         }
-        Ok(offers)
     }
 
     fn begin_one(

@@ -34,7 +34,8 @@ use self::limit::Limits;
 use self::queue::{BLOCK, Load, Packet, Queue};
 use crate::domain::Peer;
 use crate::events::{Events, Level};
-use crate::wait::{Outcome, Waiters};
+use crate::wait::Outcome;
+use crate::waiters::Waiters;
 use crate::{Domain, Ipc, Node, Object, Payload, Platform, Traffic};
 
 pub use self::limit::{Limits as ChannelLimits, Passage};

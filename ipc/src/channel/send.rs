@@ -79,6 +79,9 @@ impl<P: Platform> Ipc<P> {
             state.queue.promise();
             drop(state);
             let begun = self.begin_all(sender, message.transfers, Some(channel));
+            if let Ok(offers) = &begun {
+                self.clear_all(offers);
+            }
             state = inbox.lock();
             state.queue.break_promise();
             let offers = match begun {

@@ -17,6 +17,7 @@ mod channels;
 mod devices;
 mod faults;
 mod images;
+mod interrupts;
 mod matrix;
 mod memory;
 mod objects;
@@ -25,8 +26,10 @@ mod processes;
 mod quotas;
 mod rings;
 mod snapshots;
+mod supervision;
 mod system;
 mod threads;
+mod timers;
 mod transfers;
 
 use programs::cases::CASES;
@@ -115,6 +118,7 @@ fn usage() -> u8 {
 fn child(role: &str, env: &Env) -> u8 {
     let roles = [
         system::child,
+        timers::child,
         faults::child,
         memory::child,
         capabilities::child,
@@ -126,6 +130,7 @@ fn child(role: &str, env: &Env) -> u8 {
         processes::child,
         threads::child,
         priorities::child,
+        supervision::child,
         quotas::child,
         objects::child,
     ];
