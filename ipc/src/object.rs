@@ -62,6 +62,8 @@ impl<P: Platform> Payload<P> {
         match self {
             Payload::ChannelEnd(channel, side) => channel.traffic(*side),
             Payload::Notification(notification) => notification.traffic(),
+            Payload::Timer(timer) => timer.traffic(),
+            Payload::Interrupt(interrupt) => interrupt.traffic(),
             Payload::Port(port) => port.traffic(),
             Payload::RingEnd(ring, end) => ring.traffic(*end),
             Payload::Region(_)
@@ -69,8 +71,6 @@ impl<P: Platform> Payload<P> {
             | Payload::Process(_)
             | Payload::Resource(_)
             | Payload::Thread(_)
-            | Payload::Timer(_)
-            | Payload::Interrupt(_)
             | Payload::Reply(_) => Traffic::NONE,
         }
     }
