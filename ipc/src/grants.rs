@@ -259,6 +259,11 @@ impl<P: Platform> Ipc<P> {
         domain.with_node(via, None, rights, |via| match via.object().payload() {
             Payload::RingEnd(ring, end) => Ok(of(ring.peer_of(*end))),
             Payload::Process(process) => Ok(of(Peer::Present(self.platform().domain_of(process)))),
+            Payload::ChannelEnd(channel, side) => Ok(Way {
+                peer: channel.peer_of(*side),
+                here: channel.koid(*side),
+                there: channel.koid(side.peer()),
+            }),
             _ => Err(Error::WrongKind),
         })
     }

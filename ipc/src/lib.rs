@@ -22,6 +22,7 @@ pub mod alarms;
 mod authority;
 mod bell;
 mod binding;
+mod channel;
 mod chunks;
 mod devices;
 mod domain;
@@ -55,6 +56,9 @@ use abi::limits::MAX_CPUS;
 use mm::Memory;
 use mm::lock::{Lock, Rank};
 
+pub use channel::{
+    CallCell, Channel, ChannelLimits, ChannelSide, Fit, Outgoing, Passage, Preview, Received, Reply,
+};
 use timer::TimerQueue;
 
 pub use devices::Resource;

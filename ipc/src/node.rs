@@ -21,8 +21,8 @@ use crate::part::Part;
 use crate::{Object, Platform};
 
 pub(crate) use links::{Count, Link};
-use standing::{NOBODY, Standing};
-pub(crate) use standing::{NodeState, PENDING};
+use standing::Standing;
+pub(crate) use standing::{NOBODY, NodeState, PENDING};
 
 /// Where [`Branch::authority`] has the kind of the object, above the rights.
 const KIND_SHIFT: u32 = 24;

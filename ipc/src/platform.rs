@@ -6,7 +6,7 @@ use core::fmt::Debug;
 use abi::Error;
 use mm::{CpuId, Machine, Region};
 
-use crate::{Events, Interrupt, Level, Line, WaitCell};
+use crate::{CallCell, Events, Interrupt, Level, Line, WaitCell};
 
 /// Why a parked task goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,16 @@ pub trait Platform: Machine + Sized {
 
     /// What a task waits with. It is always the same.
     fn wait_cell(task: &Self::Task) -> &WaitCell<Self>;
+
+    /// What a task keeps for its calls. It is always the same. When the task ends, it is for
+    /// [`Ipc::end_task`](crate::Ipc::end_task) to return it.
+    fn call_cell(task: &Self::Task) -> &CallCell<Self>;
+
+    /// Makes sure that the next small allocations don't fail, where a call did not know before that
+    /// it would allocate. `NoMemory`.
+    fn ensure_memory(&self) -> Result<(), abi::Error> {
+        Ok(())
+    }
 
     /// Faults that a process took, for [`ObjectInfo`](abi::ObjectInfo). Who does not count them says 0.
     fn faults_of(&self, _: &Self::Process) -> u64 {

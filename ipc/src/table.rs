@@ -127,7 +127,6 @@ impl<P: Platform> Locked<'_, P> {
 
     /// Keeps room for `count` insertions by [`insert_promised`](Locked::insert_promised), also while the
     /// table is not locked.
-    #[allow(dead_code)]
     pub(crate) fn promise(&mut self, count: usize) -> Result<(), Error> {
         if count != 1 || !self.has_room() {
             self.prepare(count)?;
@@ -137,13 +136,11 @@ impl<P: Platform> Locked<'_, P> {
     }
 
     /// Gives that room up.
-    #[allow(dead_code)]
     pub(crate) fn break_promise(&mut self, count: usize) {
         self.state.promised -= count;
     }
 
     /// Puts a capability into room that was kept for it.
-    #[allow(dead_code)]
     pub(crate) fn insert_promised(&mut self, node: Node<P>) -> Handle {
         self.state.promised -= 1;
         self.insert(node)

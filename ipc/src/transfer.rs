@@ -14,7 +14,7 @@ use mm::{Account, Region};
 use crate::lineage::{Budget, Child, Extent};
 use crate::node::{NodeState, PENDING};
 use crate::table::Locked;
-use crate::{Domain, Ipc, Node, Payload, Platform};
+use crate::{Domain, Ipc, Node, Object, Payload, Platform};
 
 /// A capability on its way to another domain. It is delivered or withdrawn, never just dropped.
 #[must_use = "an offer is delivered or withdrawn"]
@@ -241,8 +241,12 @@ impl<P: Platform> Ipc<P> {
             offer.node.set_state(NodeState::Live);
             offer.node.object().tally.count_transfer(offer.mode());
         }
-        if let Payload::RingEnd(ring, end) = offer.node.object().payload() {
-            ring.set_holder(*end, receiver.koid());
+        match offer.node.object().payload() {
+            Payload::RingEnd(ring, end) => ring.set_holder(*end, receiver.koid()),
+            Payload::ChannelEnd(channel, side) if offer.node.is_root() => {
+                channel.set_holder(*side, receiver.koid());
+            }
+            _ => {}
         }
         let handle = table.insert(offer.node);
         drop(table);
@@ -291,8 +295,16 @@ impl<P: Platform> Ipc<P> {
     /// Takes an offer back: what was moved is the sender's again under its old handle if the
     /// sender still has it, else nobody's.
     pub fn withdraw(&self, offer: Offer<P>) {
+        if let Some(object) = self.take_back(offer) {
+            self.destroy_object(&object);
+        }
+    }
+
+    /// The same, but for destroying the object if that was its last capability: that is the caller's.
+    #[must_use = "an object without capabilities is to be destroyed"]
+    pub(crate) fn take_back(&self, offer: Offer<P>) -> Option<Arc<Object<P>>> {
         match offer.source {
-            Source::Shared | Source::Copied => self.lose(&offer.node),
+            Source::Shared | Source::Copied => self.unlink(&offer.node),
             Source::Moved { handle, rights } => {
                 let table = offer.sender.table.lock();
                 let kept = table.holds(handle, &offer.node);
@@ -306,23 +318,34 @@ impl<P: Platform> Ipc<P> {
                     }
                 }
                 drop(table);
-                if !kept {
-                    self.lose(&offer.node);
-                }
+                if kept { None } else { self.unlink(&offer.node) }
             }
         }
     }
 
     /// What becomes of a node that is in nobody's table.
-    fn lose(&self, node: &Node<P>) {
-        {
-            let _lineage = node.object().lineage.lock();
+    pub(crate) fn lose(&self, node: &Node<P>) {
+        if let Some(object) = self.unlink(node) {
+            self.destroy_object(&object);
+        }
+    }
+
+    /// Takes a node that is in nobody's table out of its tree, and returns the object if that was its
+    /// last.
+    pub(crate) fn unlink(&self, node: &Node<P>) -> Option<Arc<Object<P>>> {
+        let object = node.object();
+        let released = {
+            let mut lineage = object.lineage.lock();
             if node.state() == NodeState::Dead {
-                return;
+                return None;
             }
             node.drop_holder();
+            lineage.release(node)
+        };
+        if released.timed || node.timed != 0 {
+            self.unlist_dead();
         }
-        self.release(node);
+        released.emptied.then(|| object.clone())
     }
 }
 

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use abi::FOREVER;
 use abi::limits::PAGE_SIZE;
-use ipc::{Events, Level, Moment, Parked, Platform, WaitCell};
+use ipc::{CallCell, Events, Level, Moment, Parked, Platform, WaitCell};
 use mm::{
     Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameCache, FrameMeta, FramePool,
     FrameState, Frames, Mmu,
@@ -241,6 +241,7 @@ impl Cpus for Machine {
 pub struct Task {
     thread: Thread,
     cell: WaitCell<Machine>,
+    calls: CallCell<Machine>,
     events: Events<Machine>,
 }
 
@@ -264,6 +265,7 @@ thread_local! {
     static CURRENT: Arc<Task> = Arc::new(Task {
         thread: std::thread::current(),
         cell: WaitCell::new(),
+        calls: CallCell::new(),
         events: Events::new(),
     });
 }
@@ -326,6 +328,10 @@ impl Platform for Machine {
 
     fn wait_cell(task: &Arc<Task>) -> &WaitCell<Machine> {
         &task.cell
+    }
+
+    fn call_cell(task: &Arc<Task>) -> &CallCell<Machine> {
+        &task.calls
     }
 
     fn domain_of(&self, process: &Arc<Process>) -> u64 {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use abi::{Error, FOREVER};
-use ipc::{Events, Interrupt, Ipc, Level, Line, Moment, Parked, Platform, WaitCell};
+use ipc::{CallCell, Events, Interrupt, Ipc, Level, Line, Moment, Parked, Platform, WaitCell};
 
 use crate::machine::lock;
 use crate::{Config, FakeMachine};
@@ -26,6 +26,7 @@ struct Sleep {
     state: Mutex<SleepState>,
     changed: Condvar,
     cell: WaitCell<FakeMachine>,
+    calls: CallCell<FakeMachine>,
     events: Events<FakeMachine>,
     ended: AtomicBool,
 }
@@ -199,6 +200,10 @@ impl Platform for FakeMachine {
 
     fn wait_cell(task: &FakeTask) -> &WaitCell<FakeMachine> {
         &task.0.cell
+    }
+
+    fn call_cell(task: &FakeTask) -> &CallCell<FakeMachine> {
+        &task.0.calls
     }
 
     fn domain_of(&self, process: &FakeProcess) -> u64 {

@@ -286,6 +286,7 @@ impl Realm {
         for domain in 0..self.domains.len() {
             self.exit(domain);
         }
+        self.ipc.end_task(&fake::FakeTask::current());
         assert_eq!(self.ipc.object_count(), 0, "objects");
         fake::audit(self.memory(), &[], &[]);
         let counts = fake::counts(self.memory());
