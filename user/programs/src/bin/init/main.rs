@@ -9,8 +9,10 @@ extern crate alloc;
 
 mod demo;
 mod display;
+mod names;
 mod suite;
 
+use crate::names::NameService;
 use programs::archive::{self, Place};
 use programs::expect;
 use rt::{Env, FOREVER, Handle, Mapping, Mode, ProcessState, Region, Rights, Spawn};
@@ -77,8 +79,8 @@ impl Initrd {
     }
 }
 
-/// Runs one program with its arguments; its status becomes init's. Where there is a display, the
-/// program gets it: the resources of the framebuffer and of the registers.
+/// Runs one program with its arguments; its status becomes init's. It gets the initrd, a session with the
+/// name service, and where there is a display, the resources of the framebuffer and of the registers.
 fn exec<'a>(
     initrd: &Initrd,
     devices: Handle,
@@ -86,8 +88,11 @@ fn exec<'a>(
     args: impl Iterator<Item = &'a str>,
 ) -> u8 {
     let image = initrd.image(name);
+    let names = NameService::start(initrd);
     let spawn = args.fold(Spawn::new(image, name), Spawn::arg);
-    let spawn = spawn.handle(initrd.region.handle(), Mode::Share, READ_INITRD);
+    let spawn = spawn
+        .handle(initrd.region.handle(), Mode::Share, READ_INITRD)
+        .handle(names.session().into_handle(), Mode::Move, Rights::all());
     let display = expect!(display::find(devices), "init: looking for a display");
     let spawn = match display {
         Some(display) => spawn

@@ -22,6 +22,7 @@ mod objects;
 mod processes;
 mod quotas;
 mod rings;
+mod services;
 mod snapshots;
 mod system;
 mod transfers;
@@ -121,6 +122,7 @@ fn child(role: &str, env: &Env) -> u8 {
         rings::child,
         processes::child,
         quotas::child,
+        services::child,
         objects::child,
     ];
     let answer = roles.iter().find_map(|play| play(role, env));
