@@ -24,6 +24,9 @@ pub const MAPPING: u64 = 384;
 /// A pin, besides the capability that it belongs to.
 pub const PIN: u64 = 16;
 
+/// A binding of a port. Whoever made it pays.
+pub const BINDING: u64 = 256;
+
 /// An address space, besides its page tables.
 pub const SPACE: u64 = 512;
 

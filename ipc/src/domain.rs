@@ -269,6 +269,7 @@ impl<P: Platform> Ipc<P> {
             | Payload::Image(..)
             | Payload::Resource(_)
             | Payload::Notification(_)
+            | Payload::Port(_)
             | Payload::Thread(_) => Err(Error::WrongKind),
         }
     }

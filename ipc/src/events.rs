@@ -5,17 +5,23 @@
 //! changes the state changes it first and tells afterwards, outside of its lock. So nobody
 //! misses anything, and telling neither allocates nor fails.
 //!
-//! Lock rank: Events; nothing of the object is locked with it.
+//! Lock rank: Events. Nothing of the object is locked with it; the ports that are told are.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::Ordering;
 
 use abi::{Error, Handle, Rights};
 use mm::lock::{Lock, Rank};
 
+use crate::binding::Binding;
 use crate::sync::{AtomicU32, fence};
 use crate::wait::{Ticket, Waiters};
 use crate::{Domain, Ipc, Object, Payload, Platform};
+
+/// What the list of bindings keeps room for, however few it has.
+const FEW: usize = 16;
 
 /// Those who wait for events of an object.
 pub struct Events<P: Platform> {
@@ -26,6 +32,8 @@ pub struct Events<P: Platform> {
 
 struct State<P: Platform> {
     waiters: Waiters<P>,
+    /// Each knows its place.
+    bindings: Vec<Arc<Binding<P>>>,
 }
 
 impl<P: Platform> Events<P> {
@@ -37,6 +45,7 @@ impl<P: Platform> Events<P> {
                 Rank::Events,
                 State {
                     waiters: Waiters::new(),
+                    bindings: Vec::new(),
                 },
             ),
         }
@@ -52,8 +61,68 @@ impl<P: Platform> Events<P> {
     /// Forgets under the lock what nobody waits for any more.
     fn update_interest(&self, state: &State<P>) {
         if state.waiters.is_empty() {
-            self.interest.store(0, Ordering::Relaxed);
+            let bindings = state.bindings.iter();
+            let wanted = bindings.fold(0, |wanted, binding| wanted | binding.events().bits());
+            self.interest.store(wanted, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a port is told of one of some events.
+    pub fn is_watched(&self, wanted: abi::Events) -> bool {
+        let interest = self.interest.load(Ordering::Relaxed);
+        if interest & wanted.bits() == 0 {
+            return false;
+        }
+        let state = self.state.lock();
+        let mut bindings = state.bindings.iter();
+        bindings.any(|binding| binding.events().intersects(wanted) && binding.is_held())
+    }
+
+    /// Has a binding told, unless its port has let it go. `NoMemory`, or why its capability is not there
+    /// any more.
+    pub(crate) fn watch(&self, binding: &Arc<Binding<P>>) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        // A revoke marks its nodes first and looks through the list afterwards.
+        binding.check_held()?;
+        if !binding.is_bound() {
+            return Ok(());
+        }
+        let room = state.bindings.try_reserve(1);
+        room.map_err(|_| Error::NoMemory)?;
+        binding.set_place(Some(state.bindings.len()));
+        state.bindings.push(binding.clone());
+        self.add_interest(binding.events());
+        Ok(())
+    }
+
+    /// Has a binding told no more, if it was.
+    pub(crate) fn unwatch(&self, binding: &Binding<P>) {
+        let mut state = self.state.lock();
+        if let Some(at) = binding.place() {
+            self.remove(&mut state, at);
+        }
+    }
+
+    /// The same of a binding from a place on whose capability is not its process's any more.
+    pub(crate) fn unwatch_unheld(&self, from: &mut usize) -> Option<Arc<Binding<P>>> {
+        let mut state = self.state.lock();
+        let mut behind = state.bindings.iter().skip(*from);
+        *from += behind.position(|binding| !binding.is_held())?;
+        Some(self.remove(&mut state, *from))
+    }
+
+    fn remove(&self, state: &mut State<P>, at: usize) -> Arc<Binding<P>> {
+        let binding = state.bindings.swap_remove(at);
+        binding.set_place(None);
+        if let Some(moved) = state.bindings.get(at) {
+            moved.set_place(Some(at));
+        }
+        let count = state.bindings.len();
+        if state.bindings.capacity() > FEW.max(4 * count) {
+            mm::shrink_to(&mut state.bindings, 2 * count);
+        }
+        self.update_interest(state);
+        binding
     }
 
     fn withdraw(&self, ticket: &Ticket<P>) {
@@ -112,6 +181,18 @@ impl<P: Platform> Ipc<P> {
 
     #[cold]
     fn tell(&self, events: &Events<P>, happened: abi::Events, value: u64) {
+        let level = Level {
+            events: happened,
+            value,
+        };
+        {
+            let state = events.state.lock();
+            for binding in &state.bindings {
+                if binding.events().intersects(happened) && binding.is_held() {
+                    self.tell_port(binding, level);
+                }
+            }
+        }
         self.wake_batches(|batch| {
             let mut state = events.state.lock();
             state.waiters.wake_matching(happened.bits(), value, batch);
@@ -119,21 +200,25 @@ impl<P: Platform> Ipc<P> {
         });
     }
 
-    /// Ends all waits at an object whose capability is not their process's any more: with `Revoked` if it
-    /// was revoked, else with `Cancelled`. Called after the capabilities were taken away.
+    /// Ends all waits at an object, and all bindings of it, whose capability is not their process's any
+    /// more: waits with `Revoked` if it was revoked, else with `Cancelled`. Called after the capabilities
+    /// were taken away, with no lock of rank Queue or above.
     pub(crate) fn complete_revoked_waits(&self, object: &Object<P>) {
         let payload = object.payload();
+        match payload {
+            Payload::Notification(notification) => self.end_notification_waits(notification),
+            Payload::Port(port) => self.end_port_waits(port),
+            _ => {}
+        }
         let Some(events) = payload.events() else {
             return;
         };
-        if let Payload::Notification(notification) = payload {
-            self.end_notification_waits(notification);
-        }
         self.wake_batches(|batch| {
             let mut state = events.state.lock();
             state.waiters.wake_unheld(batch);
             events.update_interest(&state);
         });
+        self.end_unheld_bindings(events);
     }
 
     /// Waits until one of the events holds for an object, and returns those that do.
@@ -194,10 +279,7 @@ impl<P: Platform> Ipc<P> {
             Payload::Process(process) => self.platform().process_level(process),
             Payload::Thread(task) => self.platform().task_level(task),
             Payload::Notification(notification) => Level::of(notification.level()),
-            Payload::Region(_)
-            | Payload::Image(..)
-            | Payload::RingEnd(..)
-            | Payload::Resource(_) => Level::NONE,
+            _ => Level::NONE,
         }
     }
 }
@@ -209,23 +291,17 @@ impl<P: Platform> Payload<P> {
             Payload::Process(process) => Some(P::process_events(process)),
             Payload::Thread(task) => Some(P::task_events(task)),
             Payload::Notification(notification) => Some(notification.events()),
-            Payload::Region(_)
-            | Payload::Image(..)
-            | Payload::RingEnd(..)
-            | Payload::Resource(_) => None,
+            _ => None,
         }
     }
 
     /// The events that it can have.
-    fn possible_events(&self) -> abi::Events {
+    pub(crate) fn possible_events(&self) -> abi::Events {
         match self {
             Payload::Process(_) => abi::Events::ENDED | abi::Events::FAULTED,
             Payload::Thread(_) => abi::Events::ENDED,
             Payload::Notification(_) => abi::Events::SIGNALED,
-            Payload::Region(_)
-            | Payload::Image(..)
-            | Payload::RingEnd(..)
-            | Payload::Resource(_) => abi::Events::empty(),
+            _ => abi::Events::empty(),
         }
     }
 }

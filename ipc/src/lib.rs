@@ -19,6 +19,7 @@
 extern crate alloc;
 
 pub mod alarms;
+mod binding;
 mod chunks;
 mod devices;
 mod domain;
@@ -29,6 +30,7 @@ mod node;
 mod notification;
 mod object;
 mod platform;
+mod port;
 mod regions;
 mod rings;
 mod statistics;
@@ -49,6 +51,7 @@ pub use node::Node;
 pub use notification::Notification;
 pub use object::{ImageInfo, Object, Payload};
 pub use platform::{Parked, Platform};
+pub use port::Port;
 pub use rings::Ring;
 pub use statistics::Traffic;
 pub use table::Capability;

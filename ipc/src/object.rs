@@ -11,7 +11,7 @@ use ring_layout::End;
 use crate::lineage::Lineage;
 use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
-use crate::{Ipc, Node, Notification, Platform, Resource, Ring};
+use crate::{Ipc, Node, Notification, Platform, Port, Resource, Ring};
 
 use abi::ring as ring_layout;
 
@@ -41,6 +41,8 @@ pub enum Payload<P: Platform> {
     Thread(P::Task),
     /// Bits that are signalled and waited for.
     Notification(Notification<P>),
+    /// Where a task waits for many objects.
+    Port(Arc<Port<P>>),
 }
 
 impl<P: Platform> Payload<P> {
@@ -48,6 +50,7 @@ impl<P: Platform> Payload<P> {
     pub fn traffic(&self) -> Traffic {
         match self {
             Payload::Notification(notification) => notification.traffic(),
+            Payload::Port(port) => port.traffic(),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::RingEnd(..)
@@ -89,6 +92,7 @@ impl<P: Platform> Object<P> {
             Payload::Resource(_) => ObjectKind::Resource,
             Payload::Thread(_) => ObjectKind::Thread,
             Payload::Notification(_) => ObjectKind::Notification,
+            Payload::Port(_) => ObjectKind::Port,
         }
     }
 
@@ -106,6 +110,7 @@ impl<P: Platform> Object<P> {
             Payload::Process(_)
             | Payload::Resource(_)
             | Payload::Notification(_)
+            | Payload::Port(_)
             | Payload::Thread(_) => None,
         }
     }
@@ -130,9 +135,10 @@ impl<P: Platform> Ipc<P> {
         };
         let koid = match &payload {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
-            Payload::RingEnd(..) | Payload::Resource(_) | Payload::Notification(_) => {
-                self.memory.next_koid()
-            }
+            Payload::RingEnd(..)
+            | Payload::Resource(_)
+            | Payload::Notification(_)
+            | Payload::Port(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
             Payload::Thread(task) => self.platform().task_koid(task),
         };
@@ -177,6 +183,7 @@ impl<P: Platform> Ipc<P> {
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
+            Payload::Port(port) => self.close_port(port),
             Payload::Process(process) => self.platform().abandoned(process),
             Payload::Resource(_) | Payload::Notification(_) | Payload::Thread(_) => {}
         }

@@ -69,6 +69,9 @@ pub trait Platform: Machine + Sized {
     /// that tells by [`Ipc::fire`](crate::Ipc::fire) afterwards; called with no lock held.
     fn process_level(&self, process: &Self::Process) -> Level;
 
+    /// A port that was told of faults of a process is told no more. Called with no lock held.
+    fn watcher_left(&self, _: &Self::Process) {}
+
     /// Who waits for events of a task.
     fn task_events(task: &Self::Task) -> &Events<Self>;
 

@@ -2,10 +2,13 @@
 
 use alloc::sync::Arc;
 
-use abi::{BindFlags, Error, Events, Handle, PortPacket, UserPtr};
+use abi::limits::MAX_PACKETS;
+use abi::{BindFlags, Error, Events, Handle, ObjectKind, PortPacket, Rights, UserPtr};
+use ipc::Payload;
 
 use crate::machine::ipc;
 use crate::process::Process;
+use crate::user_memory;
 
 pub fn notify_create(process: &Arc<Process>) -> Result<Handle, Error> {
     ipc().create_notification(process.domain())
@@ -33,35 +36,55 @@ pub fn object_wait(
     Ok(held.bits().into())
 }
 
-pub fn wait_cancel(_: &Arc<Process>, _: Handle) -> Result<(), Error> {
-    Err(Error::Unsupported)
+pub fn wait_cancel(process: &Arc<Process>, thread: Handle) -> Result<(), Error> {
+    let kind = Some(ObjectKind::Thread);
+    let capability = process.domain().look_up(thread, kind, Rights::MANAGE)?;
+    let Payload::Thread(thread) = capability.object().payload() else {
+        return Err(Error::WrongKind);
+    };
+    // Whoever has it from another process may learn when it ends, and not how it goes on.
+    if thread
+        .process()
+        .is_none_or(|own| !Arc::ptr_eq(own, process))
+    {
+        return Err(Error::Denied);
+    }
+    ipc().cancel_wait(thread)
 }
 
-pub fn port_create(_: &Arc<Process>) -> Result<Handle, Error> {
-    Err(Error::Unsupported)
+pub fn port_create(process: &Arc<Process>) -> Result<Handle, Error> {
+    ipc().create_port(process.domain())
 }
 
 pub fn port_bind(
-    _: &Arc<Process>,
-    _: Handle,
-    _: Handle,
-    _: Events,
-    _: BindFlags,
-    _: u64,
+    process: &Arc<Process>,
+    port: Handle,
+    object: Handle,
+    events: Events,
+    flags: BindFlags,
+    key: u64,
 ) -> Result<(), Error> {
-    Err(Error::Unsupported)
+    ipc().bind_port(process.domain(), port, object, events, flags, key)
 }
 
-pub fn port_unbind(_: &Arc<Process>, _: Handle, _: u64) -> Result<(), Error> {
-    Err(Error::Unsupported)
+pub fn port_unbind(process: &Arc<Process>, port: Handle, key: u64) -> Result<(), Error> {
+    ipc().unbind_port(process.domain(), port, key)
 }
 
 pub fn port_wait(
-    _: &Arc<Process>,
-    _: Handle,
-    _: UserPtr<PortPacket>,
-    _: u64,
-    _: u64,
+    process: &Arc<Process>,
+    port: Handle,
+    packets: UserPtr<PortPacket>,
+    len: u64,
+    deadline: u64,
 ) -> Result<u64, Error> {
-    Err(Error::Unsupported)
+    let most = len.min(MAX_PACKETS) as usize;
+    let delivered = ipc().wait_port(process.domain(), port, most, deadline, |at, told| {
+        told.iter().zip(at..).try_for_each(|(packet, at)| {
+            let offset = (at * size_of::<PortPacket>()) as u64;
+            let place = packets.address().checked_add(offset).ok_or(Error::Fault)?;
+            user_memory::write(UserPtr::new(place), packet)
+        })
+    })?;
+    Ok(delivered as u64)
 }

@@ -1,0 +1,259 @@
+//! Bindings: an object that a port is told of, and the packet by which it is told.
+//!
+//! The packet is part of the binding, so making a binding can fail and telling can't. A binding is in
+//! two lists, of its port and of the events of its object, and keeps neither alive: it goes with its
+//! port, and with the capability of the object that it was made by. Whoever takes one out says so under
+//! the lock of the port first and then takes it out of the list of the object; so who puts it there looks
+//! whether it is bound still.
+//!
+//! Lock ranks: Events, then Ports; never the other way round.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use abi::{BindFlags, Error, Handle, ObjectKind, PortPacket, Rights, cost};
+use mm::RecordCharge;
+
+use crate::{Domain, Events, Ipc, Level, Node, Object, Payload, Platform, Port};
+
+/// The place of a binding that is not in the list of its object.
+const NOWHERE: u32 = u32::MAX;
+
+/// What a port is told of.
+pub(crate) struct Binding<P: Platform> {
+    port: Arc<Port<P>>,
+    pub(crate) key: u64,
+    events: abi::Events,
+    flags: BindFlags,
+    /// By which the object is watched, and the domain that it was looked up in.
+    node: Node<P>,
+    holder: u64,
+    /// Where it is in the list of its object; under the lock of that.
+    place: AtomicU32,
+    /// Everything from here on changes under the lock of the port.
+    bound: AtomicBool,
+    status: AtomicU8,
+    happened: AtomicU32,
+    count: AtomicU32,
+    value: AtomicU64,
+    _charge: RecordCharge,
+}
+
+/// Where the packet of a binding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Status {
+    /// There is nothing to tell.
+    Idle = 0,
+    /// Among those that are to be taken.
+    Queued = 1,
+    /// Somebody is taking it.
+    Taken = 2,
+}
+
+impl<P: Platform> Binding<P> {
+    /// The object.
+    pub(crate) fn object(&self) -> &Arc<Object<P>> {
+        self.node.object()
+    }
+
+    /// The events that it is for.
+    pub(crate) fn events(&self) -> abi::Events {
+        self.events
+    }
+
+    pub(crate) fn is_once(&self) -> bool {
+        self.flags.contains(BindFlags::ONCE)
+    }
+
+    /// Where it is in the list of its object.
+    pub(crate) fn place(&self) -> Option<usize> {
+        match self.place.load(Ordering::Relaxed) {
+            NOWHERE => None,
+            place => Some(place as usize),
+        }
+    }
+
+    pub(crate) fn set_place(&self, place: Option<usize>) {
+        let place = place.map_or(NOWHERE, |place| place as u32);
+        self.place.store(place, Ordering::Relaxed);
+    }
+
+    /// Whether the capability that it was made by is still there, or why not.
+    pub(crate) fn check_held(&self) -> Result<(), Error> {
+        self.node.check_held(self.holder)
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.check_held().is_ok()
+    }
+
+    pub(crate) fn is_bound(&self) -> bool {
+        self.bound.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        match self.status.load(Ordering::Relaxed) {
+            0 => Status::Idle,
+            1 => Status::Queued,
+            _ => Status::Taken,
+        }
+    }
+
+    pub(crate) fn set_status(&self, status: Status) {
+        self.status.store(status as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_unbound(&self) {
+        self.bound.store(false, Ordering::Relaxed);
+    }
+
+    /// Adds to its packet.
+    pub(crate) fn add(&self, happened: abi::Events, count: u32, value: u64) {
+        let happened = happened.bits() | self.happened.load(Ordering::Relaxed);
+        self.happened.store(happened, Ordering::Relaxed);
+        let count = count.saturating_add(self.count.load(Ordering::Relaxed));
+        self.count.store(count, Ordering::Relaxed);
+        self.value.store(value, Ordering::Relaxed);
+    }
+
+    /// Whether something has been added to its packet.
+    pub(crate) fn has_news(&self) -> bool {
+        self.happened.load(Ordering::Relaxed) != 0
+    }
+
+    /// What has been added, after which its packet is empty.
+    pub(crate) fn take(&self) -> PortPacket {
+        PortPacket {
+            key: self.key,
+            value: self.value.swap(0, Ordering::Relaxed),
+            events: self.happened.swap(0, Ordering::Relaxed),
+            count: self.count.swap(0, Ordering::Relaxed),
+        }
+    }
+
+    /// Whether it is told again as long as an event holds.
+    pub(crate) fn is_level(&self) -> bool {
+        !self.flags.contains(BindFlags::EDGE)
+    }
+}
+
+impl<P: Platform> fmt::Debug for Binding<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Binding")
+            .field("key", &self.key)
+            .field("object", &self.object().koid())
+            .field("events", &self.events)
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// Has a port told of events of an object under a key: with MANAGE on the port and WAIT on the object.
+    /// `domain` pays for it. If one of the events holds already, it is told.
+    ///
+    /// # Errors
+    /// `Invalid`: no event; `Unsupported`: a port, or an event that such an object does not have;
+    /// `Exists`: the key is taken; `Limit`: the port has [`MAX_BINDINGS`](abi::limits::MAX_BINDINGS);
+    /// `Quota`, `NoMemory`; those of a look-up.
+    pub fn bind_port(
+        &self,
+        domain: &Domain<P>,
+        port: Handle,
+        object: Handle,
+        events: abi::Events,
+        flags: BindFlags,
+        key: u64,
+    ) -> Result<(), Error> {
+        const {
+            // With its places in three lists, each at most four times as long as needed.
+            assert!((size_of::<Binding<P>>() + 16 + 3 * 4 * 8) as u64 <= cost::BINDING);
+        }
+        let port = domain.look_up(port, Some(ObjectKind::Port), Rights::MANAGE)?;
+        let Payload::Port(port) = port.object().payload() else {
+            return Err(Error::WrongKind);
+        };
+        let watched = domain.look_up(object, None, Rights::WAIT)?;
+        if events.is_empty() {
+            return Err(Error::Invalid);
+        }
+        let payload = watched.object().payload();
+        let source = payload.events().ok_or(Error::Unsupported)?;
+        if !payload.possible_events().contains(events) {
+            return Err(Error::Unsupported);
+        }
+        let binding = Arc::new(Binding {
+            port: port.clone(),
+            key,
+            events,
+            flags,
+            node: watched.node.clone(),
+            holder: domain.koid(),
+            place: AtomicU32::new(NOWHERE),
+            bound: AtomicBool::new(true),
+            status: AtomicU8::new(Status::Idle as u8),
+            happened: AtomicU32::new(0),
+            count: AtomicU32::new(0),
+            value: AtomicU64::new(0),
+            _charge: domain.account().charge_record(cost::BINDING)?,
+        });
+        port.insert(&binding)?;
+        if let Err(error) = source.watch(&binding) {
+            port.remove(&binding);
+            return Err(error);
+        }
+        let level = self.level_of(payload);
+        if level.events.intersects(events) {
+            self.tell_port(&binding, level);
+        }
+        Ok(())
+    }
+
+    /// Takes a binding back, with its packet if that was not taken; with MANAGE. `NotFound`: no such key;
+    /// those of a look-up.
+    pub fn unbind_port(&self, domain: &Domain<P>, port: Handle, key: u64) -> Result<(), Error> {
+        let port = domain.look_up(port, Some(ObjectKind::Port), Rights::MANAGE)?;
+        let Payload::Port(port) = port.object().payload() else {
+            return Err(Error::WrongKind);
+        };
+        let binding = port.remove_key(key).ok_or(Error::NotFound)?;
+        self.unwatch(&binding);
+        Ok(())
+    }
+
+    /// Adds to the packet of a binding, and wakes somebody for it.
+    pub(crate) fn tell_port(&self, binding: &Arc<Binding<P>>, level: Level) {
+        let happened = level.events & binding.events;
+        if let Some(task) = binding.port.tell(binding, happened, level.value) {
+            self.platform().unpark(&task);
+        }
+    }
+
+    /// Takes a binding that its port does not have any more out of the list of its object.
+    pub(crate) fn unwatch(&self, binding: &Arc<Binding<P>>) {
+        let payload = binding.object().payload();
+        if let Some(events) = payload.events() {
+            events.unwatch(binding);
+        }
+        self.watcher_left(binding);
+    }
+
+    fn watcher_left(&self, binding: &Binding<P>) {
+        if let Payload::Process(process) = binding.object().payload()
+            && binding.events.contains(abi::Events::FAULTED)
+        {
+            self.platform().watcher_left(process);
+        }
+    }
+
+    /// Ends the bindings of an object whose capability is not their process's any more.
+    pub(crate) fn end_unheld_bindings(&self, events: &Events<P>) {
+        let mut from = 0;
+        while let Some(binding) = events.unwatch_unheld(&mut from) {
+            binding.port.remove(&binding);
+            self.watcher_left(&binding);
+        }
+    }
+}
