@@ -97,6 +97,18 @@ pub fn names(case: &Case) {
     refused!(other.register(ECHO, soon()), Error::Exists, "twice");
     refused!(other.withdraw(ECHO, soon()), Error::NotFound, "another's");
 
+    // With both ends of a channel it would keep them for ever.
+    let (first, second) = done!(channel(1), "a channel");
+    done!(names.register_end("one", first, soon()), "one end");
+    refused!(
+        names.register_end("two", second, soon()),
+        Error::Invalid,
+        "both"
+    );
+    eventually("the name of a closed end to go", || {
+        other.look_up("one", soon()).err() == Some(Error::NotFound)
+    });
+
     let client = done!(other.look_up(ECHO, soon()), "looking up");
     let served = done!(listener.accept(soon()), "the client");
     done!(client.send_words([1, 2, 3, 4], soon()), "to the service");
