@@ -18,6 +18,9 @@ pub const LEAF_TABLE: u64 = 16;
 /// Each page of a ring.
 pub const RING_PAGE: u64 = 8;
 
+/// Each page that the kernel writes of a trace.
+pub const TRACE_PAGE: u64 = 16;
+
 /// A mapping, until its addresses can be used again.
 pub const MAPPING: u64 = 384;
 

@@ -30,6 +30,7 @@ mod rights;
 pub mod ring;
 mod table;
 mod thread;
+pub mod trace;
 mod types;
 
 pub use argument::{Argument, Outcome, UserPtr};

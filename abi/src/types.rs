@@ -220,6 +220,8 @@ pub enum RegionKind {
     Device = 4,
     /// Zeroed memory in one piece.
     Contiguous = 5,
+    /// What the kernel writes and programs can only read: a trace, or the statistics.
+    Kernel = 6,
 }
 
 /// Facts about a region, from `region_info`.
@@ -479,6 +481,8 @@ pub struct SystemInfo {
     pub memory_nodes: [NodeFrames; limits::MAX_MEMORY_NODES],
     /// What is charged to all accounts together.
     pub charged: Resources,
+    /// Interrupts among those that nobody wanted: of devices whose interrupt had ended, or for no reason.
+    pub stray_interrupts: u64,
 }
 
-const_assert_eq!(size_of::<SystemInfo>(), 472);
+const_assert_eq!(size_of::<SystemInfo>(), 480);

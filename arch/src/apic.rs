@@ -1,5 +1,7 @@
-//! The local APIC of each CPU, in xAPIC mode (SDM 3A, chapter 10): timer, interprocessor interrupts.
+//! The local APIC of each CPU, in xAPIC mode (SDM 3A, chapter 10): timer, interprocessor interrupts, and
+//! what devices have to write to interrupt a CPU.
 
+use core::ops::RangeInclusive;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -8,7 +10,7 @@ use x86_64::instructions::port::Port;
 use x86_64::registers::model_specific::{ApicBase, ApicBaseFlags};
 
 use crate::paging::FrameSource;
-use crate::trap::{RESCHEDULE, SHOOTDOWN, SPURIOUS, TIMER};
+use crate::trap::{DEVICES, RESCHEDULE, SHOOTDOWN, SPURIOUS, TIMER};
 use crate::{acpi, clock, cpu, layout, paging, per_cpu};
 
 /// The registers are the first device page.
@@ -20,6 +22,8 @@ const END_OF_INTERRUPT: u64 = 0xb0;
 const LOGICAL_DESTINATION: u64 = 0xd0;
 const DESTINATION_FORMAT: u64 = 0xe0;
 const SPURIOUS_VECTOR: u64 = 0xf0;
+/// The first of eight registers, 32 vectors each: interrupts that the CPU has not taken yet.
+const REQUESTED: u64 = 0x200;
 const ERROR_STATUS: u64 = 0x280;
 const COMMAND_LOW: u64 = 0x300;
 const COMMAND_HIGH: u64 = 0x310;
@@ -123,6 +127,35 @@ pub fn arm_timer_counts(counts: u32) {
 /// Disarms this CPU's timer. An interrupt that is already pending still comes.
 pub fn disarm_timer() {
     write(INITIAL_COUNT, 0);
+}
+
+/// Where a message-signalled interrupt goes, and what it says (SDM 3A, 11.11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The address that the device writes to.
+    pub address: u64,
+    /// The word that it writes.
+    pub data: u32,
+}
+
+/// The vectors that devices can be given, on each CPU.
+pub fn device_vectors() -> RangeInclusive<u8> {
+    DEVICES
+}
+
+/// What a device has to write to interrupt a CPU at a vector: fixed, edge-triggered, to this CPU alone.
+pub fn message(cpu: usize, vector: u8) -> Message {
+    const WINDOW: u64 = 0xfee0_0000;
+    Message {
+        address: WINDOW | u64::from(cpu::apic_id(cpu)) << 12,
+        data: vector.into(),
+    }
+}
+
+/// Whether an interrupt at this vector has arrived at this CPU, which has not taken it yet.
+pub fn is_requested(vector: u8) -> bool {
+    let register = REQUESTED + u64::from(vector / 32) * 0x10;
+    read(register) & 1 << (vector % 32) != 0
 }
 
 /// Sends `ipi` to the CPUs of `set` (bit by number). They take it some time after this returns.

@@ -30,6 +30,12 @@ impl PageFault {
         self.error_code & 1 != 0
     }
 
+    /// What the CPU says of it (SDM 3A 4.7).
+    #[inline]
+    pub fn error_code(self) -> u64 {
+        self.error_code
+    }
+
     /// The access was a write.
     #[inline]
     pub fn is_write(self) -> bool {
@@ -84,6 +90,10 @@ pub struct Hooks {
     pub user_fault: fn(&UserFault) -> !,
     /// The one-shot timer of this CPU went off. Interrupts are off; no context switch.
     pub timer: fn(Origin),
+    /// An interrupt came at this vector, which is not the platform's own: of those in
+    /// [`apic::device_vectors`](crate::apic::device_vectors) when a device was told so, else for no reason.
+    /// Interrupts are off; no context switch, no access to user memory.
+    pub device: fn(u8),
     /// Somebody sent the shootdown IPI. Interrupts are off; no context switch, no access to user memory.
     pub shootdown: fn(),
     /// Work was requested for this CPU and it is about to return to user mode. Interrupts are off; it may turn them
@@ -98,6 +108,7 @@ static DEFAULT: Hooks = Hooks {
     page_fault: no_page_fault,
     user_fault: |fault| panic!("user fault without a kernel: {fault:?}"),
     timer: |_| {},
+    device: |_| {},
     shootdown: || {},
     before_user_return: || {},
     panic_stop: || {},
@@ -119,7 +130,8 @@ pub(crate) static SYSCALL: AtomicPtr<()> = AtomicPtr::new(no_syscall as *mut ())
 /// The same of page faults.
 pub(crate) static PAGE_FAULT: AtomicPtr<()> = AtomicPtr::new(no_page_fault as *mut ());
 
-/// Installs the kernel's table, before interrupts are on and before there is a user program.
+/// Installs the kernel's table: first before interrupts are on and before there is a user program. Another may take its
+/// place at any time; each CPU calls it from its next entry on.
 pub fn install(hooks: &'static Hooks) {
     HOOKS.store((&raw const *hooks).cast_mut(), Ordering::Release);
     SYSCALL.store(hooks.syscall as *mut (), Ordering::Release);

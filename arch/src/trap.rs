@@ -1,6 +1,7 @@
 //! Exceptions and interrupts: the table, the entry stubs, and who handles what (SDM 3A, chapter 6).
 
 use core::arch::global_asm;
+use core::ops::RangeInclusive;
 use core::sync::atomic::Ordering;
 
 use spin::Once;
@@ -23,11 +24,13 @@ const MACHINE_CHECK: u64 = 18;
 const LAST_EXCEPTION: u64 = 31;
 
 /// Vector of this CPU's timer.
-pub(crate) const TIMER: u8 = 0x40;
+pub const TIMER: u8 = 0x40;
+/// Vectors that devices are given.
+pub(crate) const DEVICES: RangeInclusive<u8> = 0x50..=0xef;
 /// Vector that makes a CPU look at its work before it returns to user mode, or wakes it from a halt.
 pub(crate) const RESCHEDULE: u8 = 0xf0;
 /// Vector that makes a CPU serve its shootdown inbox.
-pub(crate) const SHOOTDOWN: u8 = 0xf1;
+pub const SHOOTDOWN: u8 = 0xf1;
 /// Vector of interrupts that went away before they were taken.
 pub(crate) const SPURIOUS: u8 = 0xff;
 
@@ -195,26 +198,10 @@ shootdown_stub:
     testb $3, 8(%rsp)
     jz 1f
     swapgs
-1:  pushq %rax
-    pushq %rcx
-    pushq %rdx
-    pushq %rsi
-    pushq %rdi
-    pushq %r8
-    pushq %r9
-    pushq %r10
-    pushq %r11
+1:  push_scratch
     cld
     callq {shootdown}
-    popq %r11
-    popq %r10
-    popq %r9
-    popq %r8
-    popq %rdi
-    popq %rsi
-    popq %rdx
-    popq %rcx
-    popq %rax
+    pop_scratch
     testb $3, 8(%rsp)
     jz 2f
     swapgs
@@ -316,15 +303,19 @@ extern "C" fn dispatch(frame: &mut TrapFrame) {
             apic::end_of_interrupt();
             cpu::request_user_return_work();
         }
-        SPURIOUS_VECTOR => {}
         NMI => {
             panic::stop_if_panicking();
             panic::trapped(frame, 0);
         }
         DEVICE_NOT_AVAILABLE if frame.origin() == Origin::User && extended_state::first_use() => {}
         ..=LAST_EXCEPTION => exception(frame, 0),
-        // The legacy controllers are masked and no other source is set up.
-        _ => panic::trapped(frame, 0),
+        // Of a device, or nobody's: a device that is told a wrong message can send any.
+        vector => {
+            if vector != SPURIOUS_VECTOR {
+                apic::end_of_interrupt();
+            }
+            (hooks().device)(vector as u8);
+        }
     }
     if frame.origin() == Origin::User {
         before_user_return();

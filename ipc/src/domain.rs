@@ -269,8 +269,10 @@ impl<P: Platform> Ipc<P> {
             | Payload::Image(..)
             | Payload::Resource(_)
             | Payload::Notification(_)
-            | Payload::Port(_)
-            | Payload::Thread(_) => Err(Error::WrongKind),
+            | Payload::Thread(_)
+            | Payload::Timer(_)
+            | Payload::Interrupt(_)
+            | Payload::Port(_) => Err(Error::WrongKind),
         }
     }
 }

@@ -19,12 +19,14 @@
 extern crate alloc;
 
 pub mod alarms;
+mod bell;
 mod binding;
 mod chunks;
 mod devices;
 mod domain;
 mod events;
 mod grants;
+mod interrupt;
 mod lineage;
 mod node;
 mod notification;
@@ -36,17 +38,23 @@ mod rings;
 mod statistics;
 mod sync;
 mod table;
+mod timer;
 mod transfer;
 mod wait;
 
+use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use abi::limits::MAX_CPUS;
 use mm::Memory;
 use mm::lock::{Lock, Rank};
+
+use timer::TimerQueue;
 
 pub use devices::Resource;
 pub use domain::Domain;
 pub use events::{Events, Level};
+pub use interrupt::{Interrupt, Line};
 pub use node::Node;
 pub use notification::Notification;
 pub use object::{ImageInfo, Object, Payload};
@@ -55,6 +63,7 @@ pub use port::Port;
 pub use rings::Ring;
 pub use statistics::Traffic;
 pub use table::Capability;
+pub use timer::{Timer, following_ns};
 pub use transfer::Offer;
 pub use wait::{Outcome, Ticket, WAIT_WORDS, WaitCell, Waiters};
 
@@ -63,6 +72,8 @@ pub struct Ipc<P: Platform> {
     memory: Memory<P>,
     grants: Lock<grants::Grants<P>>,
     objects: AtomicU64,
+    /// The timers of each CPU.
+    alarms: Box<[Lock<TimerQueue<P>>]>,
 }
 
 impl<P: Platform> Ipc<P> {
@@ -72,6 +83,9 @@ impl<P: Platform> Ipc<P> {
             memory: Memory::new(platform),
             grants: Lock::new(Rank::Grants, grants::Grants::new()),
             objects: AtomicU64::new(0),
+            alarms: (0..MAX_CPUS)
+                .map(|_| Lock::new(Rank::Alarms, TimerQueue::new()))
+                .collect(),
         }
     }
 

@@ -12,6 +12,7 @@ use mm::{Account, RecordCharge};
 
 use crate::chunks::{BLOCK, Chunks};
 use crate::node::{Branch, NONE, Node, NodeState, PENDING};
+use crate::object::PAYLOAD_BYTES;
 use crate::{Object, Platform};
 
 /// The place of the first node.
@@ -88,7 +89,8 @@ impl<P: Platform> Lineage<P> {
             // Two places in a table or in the grants, as the vectors may be half empty.
             assert!((Node::<P>::RECORD + 2 * 32) as u64 <= cost::CAPABILITY);
             let places = BLOCK * size_of::<Slot<P>>();
-            assert!((size_of::<Object<P>>() + places + 64) as u64 <= cost::OBJECT);
+            let object = size_of::<Object<P>>() + PAYLOAD_BYTES;
+            assert!((object + places + 64) as u64 <= cost::OBJECT);
         }
         let node = Node::new(object, rights, holder, ROOT, NONE, None, charge);
         self.root = Some(node.clone());

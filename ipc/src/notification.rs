@@ -9,7 +9,7 @@ use abi::limits::NOTIFICATION_BITS;
 use abi::{Error, Handle, ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
 
-use crate::{Domain, Events, Ipc, Payload, Platform, Traffic, Waiters};
+use crate::{Capability, Domain, Events, Ipc, Node, Payload, Platform, Traffic, Waiters};
 
 /// A set of bits, and who waits for one of them.
 #[derive(Debug)]
@@ -80,6 +80,17 @@ impl<P: Platform> State<P> {
     }
 }
 
+impl<P: Platform> Capability<P> {
+    /// The bits that a signal through it sets which asks for `bits`; `Invalid`: none, or one beyond the 63.
+    #[inline(always)]
+    pub(crate) fn signal_bits(&self, bits: u64) -> Result<u64, Error> {
+        if bits == 0 || bits & !NOTIFICATION_BITS != 0 {
+            return Err(Error::Invalid);
+        }
+        Ok(bits)
+    }
+}
+
 impl<P: Platform> Ipc<P> {
     /// A notification, of which `domain` gets the first capability. Errors as of
     /// [`install_object`](Ipc::install_object).
@@ -98,13 +109,27 @@ impl<P: Platform> Ipc<P> {
         let Payload::Notification(notification) = capability.object().payload() else {
             return Err(Error::WrongKind);
         };
-        if bits == 0 || bits & !NOTIFICATION_BITS != 0 {
-            return Err(Error::Invalid);
-        }
+        let bits = capability.signal_bits(bits)?;
+        self.signal_as(notification, &capability.node, domain.koid(), bits)
+    }
+
+    /// Sets bits in the name of a domain that has a capability of the notification. With no lock of rank
+    /// Queue or above.
+    ///
+    /// # Errors
+    /// Why it does not have it any more.
+    #[inline(always)]
+    pub(crate) fn signal_as(
+        &self,
+        notification: &Notification<P>,
+        node: &Node<P>,
+        holder: u64,
+        bits: u64,
+    ) -> Result<(), Error> {
         let woken = {
             let mut state = notification.state.lock();
             // A revoke that has returned has had this lock after it marked its nodes.
-            capability.node.check_held(domain.koid())?;
+            node.check_held(holder)?;
             state.set(bits)
         };
         self.signalled(notification, woken);

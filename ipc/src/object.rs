@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use abi::{Error, Mode, ObjectKind, Rights, cost};
+use abi::{Error, Mode, ObjectKind, RegionKind, Rights, cost};
 use mm::lock::{Lock, Rank};
 use mm::{Account, Mapping, Region};
 use ring_layout::End;
@@ -11,7 +11,7 @@ use ring_layout::End;
 use crate::lineage::Lineage;
 use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
-use crate::{Ipc, Node, Notification, Platform, Port, Resource, Ring};
+use crate::{Interrupt, Ipc, Node, Notification, Platform, Port, Resource, Ring, Timer};
 
 use abi::ring as ring_layout;
 
@@ -41,6 +41,10 @@ pub enum Payload<P: Platform> {
     Thread(P::Task),
     /// Bits that are signalled and waited for.
     Notification(Notification<P>),
+    /// What sets such bits at a time.
+    Timer(Arc<Timer<P>>),
+    /// What sets such bits when a device asks for it.
+    Interrupt(Arc<Interrupt<P>>),
     /// Where a task waits for many objects.
     Port(Arc<Port<P>>),
 }
@@ -56,10 +60,15 @@ impl<P: Platform> Payload<P> {
             | Payload::RingEnd(..)
             | Payload::Process(_)
             | Payload::Resource(_)
-            | Payload::Thread(_) => Traffic::NONE,
+            | Payload::Thread(_)
+            | Payload::Timer(_)
+            | Payload::Interrupt(_) => Traffic::NONE,
         }
     }
 }
+
+/// What an object may have of the heap beside its own record.
+pub(crate) const PAYLOAD_BYTES: usize = 512;
 
 /// Something that capabilities refer to, and the lineage of those capabilities. It lives until the
 /// last node is gone.
@@ -92,6 +101,8 @@ impl<P: Platform> Object<P> {
             Payload::Resource(_) => ObjectKind::Resource,
             Payload::Thread(_) => ObjectKind::Thread,
             Payload::Notification(_) => ObjectKind::Notification,
+            Payload::Timer(_) => ObjectKind::Timer,
+            Payload::Interrupt(_) => ObjectKind::Interrupt,
             Payload::Port(_) => ObjectKind::Port,
         }
     }
@@ -110,8 +121,10 @@ impl<P: Platform> Object<P> {
             Payload::Process(_)
             | Payload::Resource(_)
             | Payload::Notification(_)
-            | Payload::Port(_)
-            | Payload::Thread(_) => None,
+            | Payload::Thread(_)
+            | Payload::Timer(_)
+            | Payload::Interrupt(_)
+            | Payload::Port(_) => None,
         }
     }
 }
@@ -138,6 +151,8 @@ impl<P: Platform> Ipc<P> {
             Payload::RingEnd(..)
             | Payload::Resource(_)
             | Payload::Notification(_)
+            | Payload::Timer(_)
+            | Payload::Interrupt(_)
             | Payload::Port(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
             Payload::Thread(task) => self.platform().task_koid(task),
@@ -180,9 +195,14 @@ impl<P: Platform> Ipc<P> {
     fn destroy_payload(&self, payload: &Payload<P>) {
         match payload {
             Payload::Region(region) | Payload::Image(region, _) => {
+                if region.kind() == RegionKind::Kernel {
+                    self.platform().release_kernel_region(region);
+                }
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
+            Payload::Timer(timer) => self.end_timer(timer),
+            Payload::Interrupt(interrupt) => self.end_interrupt(interrupt),
             Payload::Port(port) => self.close_port(port),
             Payload::Process(process) => self.platform().abandoned(process),
             Payload::Resource(_) | Payload::Notification(_) | Payload::Thread(_) => {}

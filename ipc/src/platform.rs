@@ -1,10 +1,12 @@
 //! What `ipc` needs of a kernel besides memory.
 
+use alloc::sync::Arc;
 use core::fmt::Debug;
 
-use mm::Machine;
+use abi::Error;
+use mm::{CpuId, Machine, Region};
 
-use crate::{Events, Level, WaitCell};
+use crate::{Events, Interrupt, Level, Line, WaitCell};
 
 /// Why a parked task goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,28 @@ pub trait Platform: Machine + Sized {
     fn faults_of(&self, _: &Self::Process) -> u64 {
         0
     }
+
+    /// Has [`Ipc::expire_timers`](crate::Ipc::expire_timers) called on a CPU from a time of the
+    /// monotonic clock in ns on, instead of the time before; `u64::MAX` is never. Called on that CPU,
+    /// with locks held and with interrupts as they are. Who does not listen calls it now and then.
+    fn set_alarm(&self, _cpu: CpuId, _at_ns: u64) {}
+
+    /// A line of this CPU by which nothing comes that was meant for somebody else. `Limit`: there is none,
+    /// or the machine has no such lines.
+    fn reserve_line(&self) -> Result<Line, Error> {
+        Err(Error::Limit)
+    }
+
+    /// Has [`Ipc::interrupted`](crate::Ipc::interrupted) called soon after something came by the line
+    /// of an interrupt, which was reserved for it.
+    fn connect_line(&self, _interrupt: &Arc<Interrupt<Self>>) {}
+
+    /// Takes a line back from its interrupt, and keeps it for as long as something may still come by it.
+    fn release_line(&self, _line: Line) {}
+
+    /// The memory of a region of kind [`Kernel`](abi::RegionKind::Kernel) is about to be returned: the
+    /// embedder writes nothing more into it from now on.
+    fn release_kernel_region(&self, _: &Region) {}
 
     /// The koid of the domain of a process.
     fn domain_of(&self, process: &Self::Process) -> u64;

@@ -6,18 +6,20 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::Error;
+use abi::trace::EventKind;
 use arch::apic::{Ipi, send_ipi};
 use arch::{clock, cpu, phys, tlb};
-use ipc::{Events, Ipc, Level, Parked, Platform, WaitCell};
+use ipc::{Events, Interrupt, Ipc, Level, Line, Parked, Platform, WaitCell};
 use mm::{
     Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FramePool, Frames, Mmu,
+    Region,
 };
 use spin::Once;
 use static_assertions::const_assert;
 
 use crate::process::Process;
 use crate::thread::Thread;
-use crate::{devices, sched};
+use crate::{devices, interrupts, sched, timers, trace};
 
 // What the contract lets programs map lies within what the platform copies from and to.
 const_assert!(abi::limits::USER_START >= arch::layout::USER_START);
@@ -173,6 +175,9 @@ impl Cpus for Kernel {
     }
 
     fn kick(&self, cpus: CpuSet) {
+        if trace::is_on() {
+            trace::record(EventKind::Shootdown, 0, [cpus.0, 0, 0, 0, 0, 0]);
+        }
         send_ipi(cpus.0, Ipi::Shootdown);
     }
 
@@ -220,6 +225,26 @@ impl Platform for Kernel {
 
     fn faults_of(&self, process: &Arc<Process>) -> u64 {
         process.faults()
+    }
+
+    fn set_alarm(&self, cpu: CpuId, at_ns: u64) {
+        timers::set_timer(cpu, at_ns);
+    }
+
+    fn reserve_line(&self) -> Result<Line, Error> {
+        interrupts::reserve()
+    }
+
+    fn connect_line(&self, interrupt: &Arc<Interrupt<Kernel>>) {
+        interrupts::connect(interrupt);
+    }
+
+    fn release_line(&self, line: Line) {
+        interrupts::release(line);
+    }
+
+    fn release_kernel_region(&self, region: &Region) {
+        trace::forget(region);
     }
 
     fn domain_of(&self, process: &Arc<Process>) -> u64 {

@@ -14,6 +14,8 @@ mod console;
 #[cfg(target_os = "none")]
 mod calls;
 #[cfg(target_os = "none")]
+mod deferred;
+#[cfg(target_os = "none")]
 mod devices;
 #[cfg(target_os = "none")]
 mod dispatch;
@@ -23,6 +25,8 @@ mod faults;
 mod heap;
 #[cfg(target_os = "none")]
 mod init;
+#[cfg(target_os = "none")]
+mod interrupts;
 #[cfg(target_os = "none")]
 mod irq_lock;
 #[cfg(target_os = "none")]
@@ -52,7 +56,11 @@ mod thread;
 #[cfg(target_os = "none")]
 mod timers;
 #[cfg(target_os = "none")]
+mod trace;
+#[cfg(target_os = "none")]
 mod user_memory;
+#[cfg(target_os = "none")]
+mod watch;
 
 /// The kernel is built for its own target; on the host there is nothing to run.
 #[cfg(not(target_os = "none"))]

@@ -17,15 +17,18 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use abi::limits::{MAX_CPUS, MAX_PRIORITY, MAX_THREADS};
+use abi::trace::Woken;
 use arch::apic::{self, Ipi};
 use arch::{clock, cpu};
 use fastrand::Rng;
 use ipc::Parked;
 
+use crate::deferred;
 use crate::irq_lock::IrqLock;
 use crate::thread::{Thread, state};
+use crate::trace;
 use levels::Levels;
-pub use slice::on_timer;
+pub use slice::{on_timer, rearm};
 pub use switch::{finish_switch, leave_space, set_tls};
 pub use table::{current, with_current};
 
@@ -101,7 +104,10 @@ pub fn run_idle() -> ! {
     loop {
         cpu::disable_interrupts();
         let nothing = cpu.queue.lock().ready.top().is_none();
-        if nothing {
+        if deferred::is_due() {
+            cpu::enable_interrupts();
+            deferred::run();
+        } else if nothing {
             cpu::enable_and_halt();
         } else {
             with_current(switch::run_next);
@@ -122,6 +128,7 @@ pub fn place(cpus: u64) -> Option<usize> {
 pub fn start(thread: &Arc<Thread>) {
     let before = thread.state.fetch_and(!state::NEW, Ordering::AcqRel);
     if before & state::NEW != 0 {
+        tell(thread, Woken::Started);
         CPUS[thread.cpu()].load.fetch_add(1, Ordering::Relaxed);
         table::keep(thread);
         enqueue(thread);
@@ -170,10 +177,13 @@ pub fn unpark_and_park(other: &Arc<Thread>, deadline_ns: u64) -> Parked {
                 if try_park(thread) {
                     sleep(thread, deadline_ns, || switch::run_next(thread));
                 }
-            } else if try_park(thread) {
-                sleep(thread, deadline_ns, || switch::run(thread, other));
             } else {
-                enqueue(other);
+                tell(other, Woken::Unparked);
+                if try_park(thread) {
+                    sleep(thread, deadline_ns, || switch::run(thread, other));
+                } else {
+                    enqueue(other);
+                }
             }
         });
         woken(thread)
@@ -248,7 +258,16 @@ pub fn unpark(thread: &Thread) {
         }
     }
     if now & state::PARKED != 0 {
+        tell(thread, Woken::Unparked);
         enqueue(thread);
+    }
+}
+
+/// Tells the trace, if one is taken, that a thread is about to be made ready.
+#[inline(always)]
+fn tell(thread: &Thread, why: Woken) {
+    if trace::is_on() {
+        trace::woke(thread, why);
     }
 }
 
@@ -281,6 +300,7 @@ pub fn end(thread: &Arc<Thread>) {
     }
     start(thread);
     if take_parked(thread, 0) {
+        tell(thread, Woken::Ending);
         enqueue(thread);
     }
     look_again(thread.cpu());
@@ -378,6 +398,11 @@ fn give_way(thread: &Thread, wanted: impl FnOnce(u8, u8) -> bool) -> bool {
 
 /// The hook before a return to user mode, when there was work.
 pub fn before_user_return() {
+    if deferred::is_due() {
+        cpu::enable_interrupts();
+        deferred::run();
+        cpu::disable_interrupts();
+    }
     if with_current(Thread::is_ending) {
         cpu::enable_interrupts();
         crate::process::leave_current();

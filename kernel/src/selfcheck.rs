@@ -132,6 +132,7 @@ static HOOKS: Hooks = Hooks {
     page_fault,
     user_fault,
     timer,
+    device: |_| {},
     shootdown: count_shootdown,
     before_user_return: || {},
     panic_stop: || {},

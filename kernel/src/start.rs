@@ -9,8 +9,8 @@ use spin::Once;
 
 use crate::machine::ipc;
 use crate::{
-    devices, dispatch, faults, heap, init, measure, memory, random, ranks, sched, selfcheck, stats,
-    timers,
+    devices, dispatch, faults, heap, init, interrupts, measure, memory, random, ranks, sched,
+    selfcheck, stats, timers,
 };
 
 /// The word that asks for what only the kernel can measure.
@@ -21,15 +21,20 @@ pub const FIRST_HEAP: u64 = 512 << 10;
 
 static BOOT_INFO: Once<&'static BootInfo> = Once::new();
 
-static HOOKS: Hooks = Hooks {
+/// What the platform calls.
+pub const HOOKS: Hooks = Hooks {
     syscall: dispatch::syscall,
     page_fault: faults::page_fault,
     user_fault: faults::user_fault,
     timer: sched::on_timer,
+    device: interrupts::on_device,
     shootdown: serve_shootdown,
     before_user_return: sched::before_user_return,
     panic_stop: || {},
 };
+
+/// The same where the platform finds it, unless somebody [watches](crate::watch).
+pub static INSTALLED: Hooks = HOOKS;
 
 /// The entry from `boot`.
 #[unsafe(no_mangle)]
@@ -43,7 +48,7 @@ fn kernel_main(info: &'static BootInfo) -> ! {
 fn main() -> ! {
     let info = boot_info();
     selfcheck::run_if_asked(info);
-    hooks::install(&HOOKS);
+    hooks::install(&INSTALLED);
     let mut source = frames::allocate;
     heap::begin(FIRST_HEAP, &mut source).expect("no memory for the kernel heap");
     let missing = smp::start_all(info.trampoline, &mut source, start_cpu)
@@ -72,6 +77,7 @@ fn main() -> ! {
         info.initrd.len() >> 10,
     );
     sched::prepare();
+    interrupts::prepare();
     CPUS_MAY_RUN.call_once(|| ());
     if let Err(error) = init::start(info) {
         panic!("no first process: {error}");

@@ -92,6 +92,8 @@ pub struct Thread {
     /// Missing for the idle thread of a CPU, which runs on its boot stack.
     _stack: Option<KernelStack>,
     _charge: Option<Charge>,
+    /// The trace that it told its name last.
+    pub introduced: AtomicU32,
 }
 
 // SAFETY: the context is touched only by the CPU that the thread lives on, with interrupts off,
@@ -135,6 +137,7 @@ impl Thread {
             context: UnsafeCell::new(context),
             _stack: Some(stack),
             _charge: wanted.charge,
+            introduced: AtomicU32::new(0),
         }))
     }
 
@@ -162,6 +165,7 @@ impl Thread {
             context: UnsafeCell::new(Context::adopt(0)),
             _stack: None,
             _charge: None,
+            introduced: AtomicU32::new(0),
         })
     }
 
@@ -203,6 +207,16 @@ impl Thread {
     #[inline(always)]
     pub fn is_ending(&self) -> bool {
         self.state.load(Ordering::Acquire) & state::ENDING != 0
+    }
+
+    /// Whether it sleeps, or is about to.
+    pub fn is_parked(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & state::PARKED != 0
+    }
+
+    /// Whether it executes nothing of its program any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
     }
 
     /// How urgent it is asked to be.

@@ -1,30 +1,44 @@
-//! What is to happen on a CPU at a time: sleepers wake up.
+//! What is to happen on a CPU at a time: sleepers wake up, and timers of programs go off.
 //!
 //! A thread sleeps on its own CPU, so each CPU has a queue of its own. Arming takes no memory: a
 //! thread brings the place of its alarm along. The queues are locked with interrupts off, above
 //! everything but the run queues and the sleep of a thread, which are taken without them.
+//!
+//! Timers have queues of theirs, in `ipc`, of which only the first time is known here. They go off outside of the
+//! interrupt handler, and with pauses as long as that took, so that however many there are, at least
+//! half of the CPU is left to programs.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::limits::MAX_CPUS;
-use arch::cpu;
+use arch::{clock, cpu};
 use ipc::alarms::{Alarms, Key, Place};
 
 use crate::irq_lock::IrqLock;
-use crate::random;
+use crate::machine::ipc;
 use crate::thread::Thread;
+use crate::{deferred, random, sched};
 
 struct Cpu {
     sleepers: IrqLock<Alarms<Arc<Thread>>>,
     /// When the first of them goes off.
     earliest_ns: AtomicU64,
+    /// When the first timer does, unless it is due.
+    timer_ns: AtomicU64,
+    /// No timer goes off before.
+    pause_end_ns: AtomicU64,
 }
+
+/// The most timers that go off at once.
+const MOST_TIMERS: usize = 64;
 
 static CPUS: [Cpu; MAX_CPUS] = [const {
     Cpu {
         sleepers: IrqLock::new(Alarms::new()),
         earliest_ns: AtomicU64::new(u64::MAX),
+        timer_ns: AtomicU64::new(u64::MAX),
+        pause_end_ns: AtomicU64::new(0),
     }
 }; MAX_CPUS];
 
@@ -47,13 +61,48 @@ pub fn seed() {
     for cpu in &CPUS {
         cpu.sleepers.lock().seed(random::word());
     }
+    ipc().seed_timers(random::word);
 }
 
 /// When something is to happen on this CPU next; `u64::MAX` when nothing is. Whoever has armed
 /// something sees to it that the timer is.
 #[inline]
 pub fn earliest_ns() -> u64 {
-    this().earliest_ns.load(Ordering::Relaxed)
+    let cpu = this();
+    let timer_ns = cpu.timer_ns.load(Ordering::Relaxed);
+    timer_ns.min(cpu.earliest_ns.load(Ordering::Relaxed))
+}
+
+/// Has the timers of this CPU looked at from a time on, instead of the time before.
+pub fn set_timer(cpu: usize, at_ns: u64) {
+    // Threads stay where they are while they are in the kernel.
+    debug_assert_eq!(cpu, cpu::current());
+    let cpu = &CPUS[cpu];
+    let pause_end_ns = cpu.pause_end_ns.load(Ordering::Relaxed);
+    cpu.timer_ns
+        .store(at_ns.max(pause_end_ns), Ordering::Relaxed);
+    sched::rearm();
+}
+
+/// Has timers go off soon, if their time has come. With interrupts off.
+pub fn note_due(now_ns: u64) {
+    let timer_ns = &this().timer_ns;
+    if timer_ns.load(Ordering::Relaxed) <= now_ns {
+        timer_ns.store(u64::MAX, Ordering::Relaxed);
+        deferred::request();
+    }
+}
+
+/// Has every timer go off whose time has come, as far as that is not too many.
+pub fn expire_due() {
+    let cpu = cpu::current();
+    let begin_ns = clock::now_ns();
+    ipc().expire_timers(cpu, MOST_TIMERS);
+    let now_ns = clock::now_ns();
+    let pause_end_ns = now_ns + (now_ns - begin_ns);
+    let cpu = &CPUS[cpu];
+    cpu.pause_end_ns.store(pause_end_ns, Ordering::Relaxed);
+    cpu.timer_ns.fetch_max(pause_end_ns, Ordering::Relaxed);
 }
 
 /// Has a thread of this CPU woken at a time.
@@ -69,7 +118,7 @@ pub fn cancel(key: Key) -> Option<Place<Arc<Thread>>> {
 
 /// Hands over every thread of this CPU whose time has come, and its place. With interrupts off.
 pub fn expire(now_ns: u64, mut wake: impl FnMut(Arc<Thread>, Place<Arc<Thread>>)) {
-    while earliest_ns() <= now_ns {
+    while this().earliest_ns.load(Ordering::Relaxed) <= now_ns {
         match this().with_sleepers(|sleepers| sleepers.pop_due(now_ns)) {
             Some((place, thread)) => wake(thread, place),
             None => break,

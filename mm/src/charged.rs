@@ -22,6 +22,7 @@ const _: () = {
 pub(crate) fn worst_case(kind: RegionKind, tables: u64, frames: u64) -> Resources {
     let pages = match kind {
         RegionKind::Ring => frames * cost::RING_PAGE,
+        RegionKind::Kernel => frames * cost::TRACE_PAGE,
         _ => 0,
     };
     Resources {

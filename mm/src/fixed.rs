@@ -1,4 +1,5 @@
-//! Regions whose frames are fixed (rule S3): rings, contiguous memory, and the initrd.
+//! Regions whose frames are fixed (rule S3): rings, contiguous memory, what the kernel tells, and the
+//! initrd.
 //!
 //! Their tables are built once and never shared, cloned or retargeted; what a page allows is a
 //! constant of the view.
@@ -36,24 +37,7 @@ impl<M: Machine> Memory<M> {
         let len = pages.checked_mul(PAGE_SIZE).ok_or(Error::TooLarge)?;
         pages_for(len)?;
         let mut region = self.build(account, RegionKind::Ring, len, 2, frames, None)?;
-        if region
-            .state_mut()
-            .fixed
-            .try_reserve_exact(frames as usize)
-            .is_err()
-        {
-            self.destroy_region(&region);
-            return Err(Error::NoMemory);
-        }
-        for _ in 0..frames {
-            let Some(frame) = self.take_page(None) else {
-                self.destroy_region(&region);
-                return Err(Error::NoMemory);
-            };
-            let state = region.state_mut();
-            state.reserve.take(1);
-            state.fixed.push(frame);
-        }
+        self.fix_frames(&mut region, frames)?;
         let state = region.state_mut();
         for page in 0..pages {
             let frame = match page {
@@ -72,6 +56,47 @@ impl<M: Machine> Memory<M> {
             }
         }
         Ok(Arc::new(region))
+    }
+
+    /// A region of `pages` pages that the kernel writes (see [`Region::fixed_frame`]) and every mapping can
+    /// only read.
+    ///
+    /// `TooLarge`, `Quota`, `NoMemory`: as for [`create_region`](Memory::create_region).
+    pub fn create_kernel_region(
+        &self,
+        account: &Arc<Account>,
+        pages: u64,
+    ) -> Result<Arc<Region>, Error> {
+        let len = pages.checked_mul(PAGE_SIZE).ok_or(Error::TooLarge)?;
+        pages_for(len)?;
+        let mut region = self.build(account, RegionKind::Kernel, len, 1, pages, None)?;
+        self.fix_frames(&mut region, pages)?;
+        let state = region.state_mut();
+        for page in 0..pages {
+            let flags = EntryFlags::USER_PRESENT | EntryFlags::NO_EXECUTE;
+            let frame = state.fixed[page as usize];
+            self.store_page(state, 0, page, Entry::new(frame, flags));
+        }
+        Ok(Arc::new(region))
+    }
+
+    /// Gives a new region its frames, which were promised to it. It is gone when this fails.
+    fn fix_frames(&self, region: &mut Region, frames: u64) -> Result<(), Error> {
+        let room = region.state_mut().fixed.try_reserve_exact(frames as usize);
+        if room.is_err() {
+            self.destroy_region(region);
+            return Err(Error::NoMemory);
+        }
+        for _ in 0..frames {
+            let Some(frame) = self.take_page(None) else {
+                self.destroy_region(region);
+                return Err(Error::NoMemory);
+            };
+            let state = region.state_mut();
+            state.reserve.take(1);
+            state.fixed.push(frame);
+        }
+        Ok(())
     }
 
     /// A region of `len` bytes of zeroed memory whose frames follow one another, for devices that read

@@ -31,23 +31,27 @@ pub enum Rank {
     Reserve = 7,
     /// The upper page tables of an address space.
     Tables = 8,
+    /// The schedule of a timer, or whether an interrupt has ended. Bits are set while it is held.
+    Timers = 9,
     /// The state of a channel, a notification or a ring end, and who waits there.
-    Queue = 9,
+    Queue = 10,
     /// Who wants to be told of what happens to an object.
-    Events = 10,
+    Events = 11,
     /// The packets of a port.
-    Ports = 11,
+    Ports = 12,
     /// The free frames that a CPU keeps. Above whatever allocates from the heap while it is held:
     /// the heap may grow.
-    Frames = 12,
+    Frames = 13,
     /// The free frames of a node.
-    Nodes = 13,
+    Nodes = 14,
+    /// The alarms of a CPU.
+    Alarms = 15,
     /// A run queue.
-    Scheduler = 14,
+    Scheduler = 16,
     /// What is charged for a capability. Nothing is taken above it.
-    Account = 15,
+    Account = 17,
     /// The place of a task among those who wait where it does. Nothing is taken above it.
-    Waits = 16,
+    Waits = 18,
 }
 
 /// Is told of locks in debug builds.

@@ -134,7 +134,7 @@ impl Region {
         self.state.lock().mappings.len()
     }
 
-    /// The frames of a ring: H, P, C, then the data. They stay where they are until the region is
+    /// The frames of a ring: H, P, C, then the data; or of what the kernel writes. They stay where they are until the region is
     /// destroyed.
     pub fn fixed_frame(&self, index: usize) -> Option<Frame> {
         self.state.lock().fixed.get(index).copied()

@@ -57,6 +57,7 @@ pub mod memory;
 pub mod memory;
 pub mod slot;
 mod sync;
+pub mod trace;
 mod wait;
 mod words;
 

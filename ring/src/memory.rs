@@ -17,6 +17,8 @@ use crate::Error;
 use crate::sync::{AtomicU32, AtomicU64, PeerWord};
 use crate::words::copy_out;
 
+pub mod trace;
+
 /// A view and the private copy of its geometry.
 ///
 /// Invariant: `base` is page-aligned, the bytes from `base` to the end of the first copy of the data are mapped and

@@ -50,6 +50,8 @@ pub struct Machine {
     pub kernel_words: Vec<String>,
     /// What it shows pictures on.
     pub display: Display,
+    /// Which devices it has besides.
+    pub devices: Devices,
     /// The socket of QEMU's monitor. With one, the machine stops at its end until the monitor says
     /// go; see [`crate::screen`].
     pub monitor: Option<PathBuf>,
@@ -68,6 +70,15 @@ pub enum Display {
     None,
     /// QEMU's `bochs-display`: a framebuffer on the PCI bus.
     Bochs,
+}
+
+/// What a machine has for drivers to try themselves on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Devices {
+    /// Nothing.
+    None,
+    /// QEMU's `edu`: registers and an interrupt on the PCI bus.
+    Edu,
 }
 
 /// Whether a machine waits for a debugger.
@@ -91,6 +102,7 @@ impl Default for Machine {
             seed: None,
             kernel_words: Vec::new(),
             display: Display::None,
+            devices: Devices::None,
             monitor: None,
             trace: None,
             debugger: Debugger::None,
@@ -148,6 +160,9 @@ impl Machine {
         push(&["-vga", "none"]);
         if self.display == Display::Bochs {
             push(&["-device", "bochs-display"]);
+        }
+        if self.devices == Devices::Edu {
+            push(&["-device", "edu"]);
         }
         if let Some(socket) = &self.monitor {
             let socket = format!("unix:{},server=on,wait=on", socket.display());

@@ -7,7 +7,7 @@ use clap::{ArgGroup, Parser};
 
 use crate::build::Profile;
 use crate::failure::Failure;
-use crate::machine::{Accelerator, Debugger, Display, InstructionCount, MIB, Machine};
+use crate::machine::{Accelerator, Debugger, Devices, Display, InstructionCount, MIB, Machine};
 use crate::program::ProgramFile;
 
 /// What `make run` reads when nobody names a file, relative to the repository.
@@ -17,6 +17,8 @@ const DEMO_SECONDS: u64 = 60;
 const OTHER_SECONDS: u64 = 600;
 /// The word that makes the kernel measure what no program can.
 pub const MEASURE: &str = "measure";
+/// Events of each CPU that a trace has room for, until they are written down.
+const TRACE_SLOTS: u32 = 32_768;
 /// The benchmark maps a region of 1 GiB whose pages are all present.
 const BENCH_MEMORY_MIB: u64 = 3072;
 const CPUS_MAX: i64 = 64;
@@ -106,9 +108,21 @@ pub struct Options {
     #[arg(long)]
     pub display: bool,
 
+    /// Gives the machine QEMU's educational device, and the program of --exec its registers and its interrupt
+    #[arg(long)]
+    pub edu: bool,
+
     /// Saves what the display shows when the machine ends, as PNG; with --display of itself
     #[arg(long, value_name = "FILE", conflicts_with_all = ["suite", "list", "bench", "gdb"])]
     pub screenshot: Option<PathBuf>,
+
+    /// Writes what every CPU and thread did to FILE, for ui.perfetto.dev or chrome://tracing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["suite", "list", "bench"])]
+    pub trace: Option<PathBuf>,
+
+    /// Prints every system call with its arguments and its answer
+    #[arg(long, conflicts_with_all = ["suite", "list", "bench"])]
+    pub strace: bool,
 
     /// Stops before the first instruction and waits for gdb; no time limit
     #[arg(long, conflicts_with = "timeout")]
@@ -159,6 +173,16 @@ impl Job {
 }
 
 impl Options {
+    /// The arguments of `init` for a job: with a trace of it, if one is asked for.
+    pub fn arguments(&self, job: &Job) -> Vec<String> {
+        let mut words = job.arguments();
+        if self.trace.is_some() || self.strace {
+            // Behind its name.
+            words.splice(1..1, ["trace".to_owned(), TRACE_SLOTS.to_string()]);
+        }
+        words
+    }
+
     /// What the machine is to do.
     ///
     /// # Errors
@@ -255,6 +279,11 @@ impl Options {
                 Display::Bochs
             } else {
                 Display::None
+            },
+            devices: if self.edu {
+                Devices::Edu
+            } else {
+                Devices::None
             },
             monitor: None,
             trace: None,

@@ -157,7 +157,7 @@ impl Prepared<'_> {
             machine,
             programs: &self.programs,
             input: &self.input,
-            arguments: &job.arguments(),
+            arguments: &self.options.arguments(job),
         };
         if machine.debugger == Debugger::Waits {
             let kernel = self.guest.kernel.display();

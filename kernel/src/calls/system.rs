@@ -8,7 +8,7 @@ use arch::{acpi, clock, cpu, serial};
 
 use crate::machine::ipc;
 use crate::process::{self, Process};
-use crate::{heap, memory, sched, stats, user_memory};
+use crate::{heap, interrupts, memory, sched, stats, user_memory};
 
 pub fn nop(_: &Arc<Process>) -> Result<(), Error> {
     Ok(())
@@ -87,6 +87,7 @@ pub fn system_info(_: &Arc<Process>, info: UserPtr<SystemInfo>) -> Result<(), Er
                 given_unasked: node.given_unasked,
             }),
             charged: ipc().memory().account().used(),
+            stray_interrupts: interrupts::strays(),
         },
     )
 }

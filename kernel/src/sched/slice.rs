@@ -2,12 +2,13 @@
 
 use core::sync::atomic::Ordering;
 
+use abi::trace::Woken;
 use arch::hooks::Origin;
 use arch::{apic, clock, cpu};
 use fastrand::Rng;
 use ipc::alarms::Key;
 
-use super::{Cpu, Queue, enqueue, table, take_parked, this};
+use super::{Cpu, Queue, enqueue, table, take_parked, tell, this};
 use crate::thread::{Thread, state};
 use crate::{stats, timers};
 
@@ -45,9 +46,11 @@ pub fn on_timer(_: Origin) {
     timers::expire(now, |thread, place| {
         *thread.alarm.lock() = Some(place);
         if take_parked(&thread, state::TIMED_OUT) {
+            tell(&thread, Woken::TimedOut);
             enqueue(&thread);
         }
     });
+    timers::note_due(now);
     let mut queue = cpu.queue.lock();
     queue.armed_ns = u64::MAX;
     let over = now >= queue.slice_end_ns || queue.random.is_some();
@@ -63,6 +66,12 @@ pub fn on_timer(_: Origin) {
         cpu::pause();
     }
     arm(cpu, &mut queue, now);
+}
+
+/// Arms the timer of this CPU anew, if what [`timers`] has for it has become earlier.
+pub fn rearm() {
+    let cpu = this();
+    arm(cpu, &mut cpu.queue.lock(), clock::now_ns());
 }
 
 /// Whether somebody is ready who has as good a claim to the CPU as what runs there.

@@ -24,6 +24,7 @@ static HOOKS: Hooks = Hooks {
     page_fault: no_page_fault,
     user_fault: super::user_fault,
     timer: |_| {},
+    device: |_| {},
     shootdown: || ipc().memory().serve(),
     before_user_return: || {},
     panic_stop: || {},

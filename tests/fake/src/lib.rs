@@ -18,6 +18,7 @@ mod arena;
 mod audit;
 mod cpu;
 mod interrupts;
+mod lines;
 mod machine;
 mod platform;
 mod program;

@@ -9,6 +9,7 @@ use mm::{
 };
 
 use crate::arena::Arena;
+use crate::lines::Lines;
 use crate::tlb::{Access, PageFault, Tlb, walk};
 use crate::{Memory, on_cpu, ranks};
 
@@ -80,6 +81,7 @@ pub struct FakeMachine {
     pub(crate) random: Mutex<fastrand::Rng>,
     /// The monotonic clock.
     pub(crate) now_ns: AtomicU64,
+    pub(crate) lines: Lines,
     /// Calls that take memory until one fails; negative for never.
     failing: AtomicI64,
     failed: AtomicBool,
@@ -143,6 +145,7 @@ impl FakeMachine {
             handler: OnceLock::new(),
             random: Mutex::new(fastrand::Rng::with_seed(config.seed)),
             now_ns: AtomicU64::new(0),
+            lines: Lines::new(config.cpus),
             failing: AtomicI64::new(-1),
             failed: AtomicBool::new(false),
             no_runs: AtomicBool::new(false),

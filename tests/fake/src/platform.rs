@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use abi::FOREVER;
-use ipc::{Events, Ipc, Level, Parked, Platform, WaitCell};
+use abi::{Error, FOREVER};
+use ipc::{Events, Interrupt, Ipc, Level, Line, Parked, Platform, WaitCell};
 
 use crate::machine::lock;
 use crate::{Config, FakeMachine};
@@ -160,6 +160,22 @@ impl Platform for FakeMachine {
 
     fn now_ns(&self) -> u64 {
         self.now_ns.load(Ordering::Relaxed)
+    }
+
+    fn set_alarm(&self, cpu: usize, at_ns: u64) {
+        self.lines.set_alarm(cpu, at_ns);
+    }
+
+    fn reserve_line(&self) -> Result<Line, Error> {
+        self.lines.reserve()
+    }
+
+    fn connect_line(&self, interrupt: &Arc<Interrupt<FakeMachine>>) {
+        self.lines.connect(interrupt);
+    }
+
+    fn release_line(&self, line: Line) {
+        self.lines.release(line);
     }
 
     fn wait_cell(task: &FakeTask) -> &WaitCell<FakeMachine> {

@@ -118,6 +118,22 @@ macro_rules! for_each_case {
             processes::separate_images "two instances of a program share no variable";
             processes::vector_state "SSE registers survive switches between processes";
 
+            threads::shared_memory "two threads on two CPUs see what the other writes";
+            threads::unmap_elsewhere "what one thread unmapped, another on its CPU can't read";
+            threads::come_and_go "a hundred threads run and leave nothing behind";
+            threads::exit_everywhere "a process ends with all its threads, wherever they are";
+            threads::last_one "a process ends with its last thread, whichever that is";
+            threads::local_storage "each thread finds its own base of FS, whatever others do to theirs";
+            threads::bad_arguments "threads that begin nowhere, on no CPU or with reserved fields are refused";
+            threads::too_many "threads run out at the limit, and end with their process";
+            threads::facts "a thread tells its calls, its CPU and how it ended";
+            threads::stopped "a process that was spawned stopped runs when it is resumed, or ends";
+
+            priorities::urgent_first "a more urgent thread runs as soon as it wakes up";
+            priorities::fair_share "threads of one priority share their CPU fairly";
+            priorities::reaper "the least urgent process ends when it is killed, though its CPU is busy";
+            priorities::ceilings "no thread is more urgent than its process may be, and no process than its parent";
+
             quotas::tiny_regions "tiny regions end with the quota, and come back, as often as one likes";
             quotas::refusals "what the quota does not cover is Quota, and the process goes on";
             quotas::families "what a process and its children have together stays within its quota";

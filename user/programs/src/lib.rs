@@ -1,8 +1,8 @@
 //! What the programs share: the files in the initrd, the messages of the demonstrations, what the name
-//! service knows, when a supervisor tries again, and the picture of `draw`.
+//! service knows, when a supervisor tries again, the picture of `draw`, and the PCI buses.
 
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 extern crate alloc;
 
@@ -11,6 +11,7 @@ pub mod cases;
 pub mod demo;
 pub mod fault;
 pub mod names;
+pub mod pci;
 pub mod picture;
 pub mod store;
 pub mod supervision;

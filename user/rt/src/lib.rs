@@ -43,6 +43,7 @@ mod start;
 pub mod sys;
 mod thread;
 mod timer;
+mod trace;
 
 pub use abi::{
     BindFlags, CachePolicy, CapInfo, ChannelInfo, DeriveFlags, Error, Events, FOREVER, FaultInfo,
@@ -69,6 +70,7 @@ pub use region::{Mapping, Region};
 pub use ring_end::{Receiver, RingWait, Sender, open_receiver, open_sender, ring, to_abi};
 pub use thread::{Thread, ThreadSpawn, set_priority, set_tls_base, sleep_until, yield_now};
 pub use timer::Timer;
+pub use trace::{Trace, TraceEvents, Traced, trace_start, trace_stop};
 
 /// Nanoseconds of the monotonic clock.
 pub fn now_ns() -> u64 {

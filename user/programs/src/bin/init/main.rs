@@ -1,7 +1,7 @@
 //! The first program: starts the others and says how it went.
 //!
-//! Arguments: `demo`, `exec NAME ARG…`, `suite [--list | FILTER]` or `bench`. Handles: the initrd, and
-//! the resource of all devices.
+//! Arguments: `demo`, `exec NAME ARG…`, `suite [--list | FILTER]` or `bench`; before any of them,
+//! `trace SLOTS` has all of it traced. Handles: the initrd, and the resource of all devices.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -9,13 +9,16 @@ extern crate alloc;
 
 mod demo;
 mod display;
+mod edu;
 mod names;
 mod suite;
+mod tracing;
 
 use crate::names::NameService;
 use programs::archive::{self, Place};
 use programs::expect;
 use rt::{Env, FOREVER, Handle, Mapping, Mode, ProcessState, Region, Rights, Spawn};
+use tracing::Tracing;
 
 rt::entry!(run);
 
@@ -27,21 +30,37 @@ const FAULTED: u8 = 128;
 fn run(env: &Env) -> u8 {
     let initrd = Initrd::open(env.handle(0));
     let devices = env.handle(1);
-    let mut args = env.args().skip(1);
+    let mut args = env.args().skip(1).peekable();
+    if args.next_if_eq(&"trace").is_none() {
+        return perform(&initrd, devices, args);
+    }
+    let Some(slots) = args.next().and_then(|slots| slots.parse().ok()) else {
+        return usage();
+    };
+    let tracing = Tracing::begin(&initrd, devices, slots);
+    let status = perform(&initrd, devices, args);
+    tracing.end();
+    status
+}
+
+/// Does what the arguments say.
+fn perform(initrd: &Initrd, devices: Handle, mut args: impl Iterator<Item = &'static str>) -> u8 {
     match args.next() {
-        Some("demo") => demo::run(&initrd),
+        Some("demo") => demo::run(initrd),
         Some("exec") => match args.next() {
-            Some(name) => exec(&initrd, devices, name, args),
+            Some(name) => exec(initrd, devices, name, args),
             None => usage(),
         },
-        Some("suite") => suite::run(&initrd, devices, args.next()),
-        Some("bench") => bench(&initrd),
+        Some("suite") => suite::run(initrd, devices, args.next()),
+        Some("bench") => bench(initrd),
         _ => usage(),
     }
 }
 
 fn usage() -> u8 {
-    rt::println!("init: needs an argument: demo, exec NAME ARG..., suite [--list | FILTER], bench");
+    rt::println!(
+        "init: needs an argument: [trace SLOTS] demo, exec NAME ARG..., suite [--list | FILTER], bench"
+    );
     2
 }
 
@@ -79,8 +98,10 @@ impl Initrd {
     }
 }
 
-/// Runs one program with its arguments; its status becomes init's. It gets the initrd, a session with the
-/// name service, and where there is a display, the resources of the framebuffer and of the registers.
+/// Runs one program with its arguments; its status becomes init's. It gets the initrd and a session with
+/// the name service. Where there is a display, it gets that behind it: the resources of the framebuffer
+/// and of the registers. Where there is an educational device, the program gets that behind it: the
+/// resource of the registers, the notification that the interrupt signals, and the interrupt.
 fn exec<'a>(
     initrd: &Initrd,
     devices: Handle,
@@ -100,6 +121,21 @@ fn exec<'a>(
             .handle(display.registers, Mode::Move, Rights::all()),
         None => spawn,
     };
+    let edu = expect!(
+        edu::find(devices),
+        "init: looking for an educational device"
+    );
+    let (spawn, _signalled) = match edu {
+        Some(edu) => {
+            let spawn = spawn
+                .handle(edu.registers, Mode::Move, Rights::all())
+                .handle(edu.notification.handle(), Mode::Share, WAIT_AND_SEE)
+                .handle(edu.interrupt.into_handle(), Mode::Move, Rights::all());
+            // The interrupt sets bits as long as this process can.
+            (spawn, Some(edu.notification))
+        }
+        None => (spawn, None),
+    };
     let process = expect!(spawn.start(), "init: starting `{name}`");
     let status = expect!(process.wait(FOREVER), "init: waiting for `{name}`");
     match status.state {
@@ -116,5 +152,7 @@ fn bench(initrd: &Initrd) -> u8 {
     u8::from(status.state != ProcessState::Exited as u32 || status.status != 0)
 }
 
+/// What a driver may do with what its interrupt signals.
+const WAIT_AND_SEE: Rights = Rights::WAIT.union(Rights::INSPECT);
 /// What programs may do with the initrd.
 const READ_INITRD: Rights = Rights::READ.union(Rights::MAP).union(Rights::INSPECT);

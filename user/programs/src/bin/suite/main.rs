@@ -19,12 +19,14 @@ mod images;
 mod matrix;
 mod memory;
 mod objects;
+mod priorities;
 mod processes;
 mod quotas;
 mod rings;
 mod services;
 mod snapshots;
 mod system;
+mod threads;
 mod transfers;
 
 use programs::cases::CASES;
@@ -121,6 +123,8 @@ fn child(role: &str, env: &Env) -> u8 {
         snapshots::child,
         rings::child,
         processes::child,
+        threads::child,
+        priorities::child,
         quotas::child,
         services::child,
         objects::child,

@@ -1,0 +1,59 @@
+//! Bells: what sets bits of a notification by itself, in the name of who made it.
+//!
+//! A bell is as good as the capability that it was made with, in the hands of its maker: when that was
+//! revoked, dropped or moved away, or its maker has ended, the bell sets nothing any more. It keeps the
+//! notification in memory and nothing else.
+
+use core::fmt;
+
+use abi::{Error, Handle, ObjectKind, Rights};
+
+use crate::{Domain, Ipc, Node, Payload, Platform};
+
+/// Bits of a notification, and who sets them.
+pub(crate) struct Bell<P: Platform> {
+    node: Node<P>,
+    maker: u64,
+    bits: u64,
+}
+
+impl<P: Platform> Bell<P> {
+    /// A bell of a domain; it needs SIGNAL. `Invalid`: what a signal would refuse.
+    pub(crate) fn new(
+        domain: &Domain<P>,
+        notification: Handle,
+        bits: u64,
+    ) -> Result<Bell<P>, Error> {
+        let kind = Some(ObjectKind::Notification);
+        let capability = domain.look_up(notification, kind, Rights::SIGNAL)?;
+        Ok(Bell {
+            bits: capability.signal_bits(bits)?,
+            node: capability.node,
+            maker: domain.koid(),
+        })
+    }
+}
+
+impl<P: Platform> fmt::Debug for Bell<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bell")
+            .field("node", &self.node)
+            .field("bits", &self.bits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// Sets the bits. Neither allocates nor waits.
+    ///
+    /// # Errors
+    /// Why its maker does not have the capability any more.
+    pub(crate) fn ring(&self, bell: &Bell<P>) -> Result<(), Error> {
+        match bell.node.object().payload() {
+            Payload::Notification(notification) => {
+                self.signal_as(notification, &bell.node, bell.maker, bell.bits)
+            }
+            _ => Err(Error::WrongKind),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Interrupts of devices: bits of a notification that are set when a device asks for it.
+//!
+//! A device interrupts by writing a word to an address (a message-signalled interrupt, PCI Local Bus
+//! Specification 3.0, 6.8). The embedder has lines for that, each with its address and word,
+//! and tells when one was written to. However often that is, all that follows is bits that are set already.
+//!
+//! Lock ranks: Timers, as for a timer, then those of a notification.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use abi::{Error, Handle, InterruptInfo, Rights};
+use mm::CpuId;
+use mm::lock::{Lock, Rank};
+
+use crate::bell::Bell;
+use crate::object::PAYLOAD_BYTES;
+use crate::{Domain, Ipc, Payload, Platform};
+
+/// A way by which a device interrupts a CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The CPU.
+    pub cpu: CpuId,
+    /// Which of its lines.
+    pub number: u8,
+    /// What the device has to write, and where.
+    pub message: InterruptInfo,
+}
+
+/// Sets bits of a notification when a device interrupts.
+pub struct Interrupt<P: Platform> {
+    line: Line,
+    /// Until it ends.
+    bell: Lock<Option<Bell<P>>>,
+}
+
+impl<P: Platform> Interrupt<P> {
+    /// Its line.
+    pub fn line(&self) -> Line {
+        self.line
+    }
+}
+
+impl<P: Platform> fmt::Debug for Interrupt<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupt")
+            .field("line", &self.line)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// Has bits of a notification set at each message that a device sends, in the name of the domain and as
+    /// long as that has this capability of it. Needs MANAGE on some resource: who may program no device has no
+    /// use for a line. Returns what the device has to write.
+    ///
+    /// # Errors
+    /// Those of a look-up of the resource, and of the notification with SIGNAL; `Invalid`: as for a
+    /// signal; `Limit`: the CPU has no line left; `Quota`, `NoMemory`.
+    pub fn create_interrupt(
+        &self,
+        domain: &Domain<P>,
+        resource: Handle,
+        notification: Handle,
+        bits: u64,
+    ) -> Result<(Handle, InterruptInfo), Error> {
+        self.resource_of(domain, resource, Rights::MANAGE)?;
+        let bell = Bell::new(domain, notification, bits)?;
+        let line = self.platform().reserve_line()?;
+        let interrupt = Arc::new(Interrupt {
+            line,
+            bell: Lock::new(Rank::Timers, Some(bell)),
+        });
+        const {
+            assert!(size_of::<Interrupt<P>>() + 16 <= PAYLOAD_BYTES);
+        }
+        self.platform().connect_line(&interrupt);
+        let payload = Payload::Interrupt(interrupt);
+        let handle = self.install_object(domain, payload, Rights::INTERRUPT)?;
+        Ok((handle, line.message))
+    }
+
+    /// Says that a device has written to the line of an interrupt, once or many times. For the
+    /// embedder, not in an interrupt handler.
+    pub fn interrupted(&self, interrupt: &Interrupt<P>) {
+        let mut bell = interrupt.bell.lock();
+        let rung = bell.as_ref().map(|bell| self.ring(bell));
+        let dead = if let Some(Err(_)) = rung {
+            bell.take()
+        } else {
+            None
+        };
+        drop(bell);
+        drop(dead);
+    }
+
+    /// No bit is set any more when this returns, and the line is given back.
+    pub(crate) fn end_interrupt(&self, interrupt: &Interrupt<P>) {
+        let bell = interrupt.bell.lock().take();
+        drop(bell);
+        self.platform().release_line(interrupt.line);
+    }
+}

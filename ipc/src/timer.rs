@@ -1,0 +1,196 @@
+//! Timers: bits of a notification that are set at a time, once or again and again.
+//!
+//! The truth about a timer is its schedule, under its own lock. Each CPU has a queue of
+//! [alarms](crate::alarms), which say when a timer is to be looked at: one that comes too early finds
+//! nothing to do. So a queue is locked for a few steps only, and setting a timer, its expiry on another CPU and its
+//! end race for the lock of the timer alone. Bits are set under it: when a timer was stopped, set
+//! anew or dropped, none comes any more.
+//!
+//! A periodic timer goes off at its first deadline and at multiples of its period from there. What was
+//! missed is made up for by one expiry.
+//!
+//! Lock ranks: Timers, then those of a notification; Alarms above both.
+
+use alloc::sync::Arc;
+
+use abi::limits::MIN_TIMER_PERIOD;
+use abi::{Error, Handle, ObjectKind, Rights};
+use mm::CpuId;
+use mm::lock::{Lock, Rank};
+
+use crate::alarms::{Alarms, Key, Place};
+use crate::bell::Bell;
+use crate::object::PAYLOAD_BYTES;
+use crate::{Domain, Ipc, Payload, Platform};
+
+/// The time that never comes.
+const NEVER: u64 = u64::MAX;
+
+/// The timers of a CPU, by their times.
+pub(crate) type TimerQueue<P> = Alarms<Arc<Timer<P>>>;
+
+/// Sets bits of a notification at a time.
+pub struct Timer<P: Platform> {
+    bell: Bell<P>,
+    schedule: Lock<Schedule<P>>,
+}
+
+struct Schedule<P: Platform> {
+    /// When it goes off next.
+    next_ns: u64,
+    /// 0: once.
+    period_ns: u64,
+    /// Where its alarm is armed.
+    armed: Option<(CpuId, Key)>,
+    /// For its alarm. Neither here nor armed while somebody takes it out of a queue, who looks at
+    /// the schedule next.
+    place: Option<Place<Arc<Timer<P>>>>,
+}
+
+impl<P: Platform> Timer<P> {
+    fn new(bell: Bell<P>) -> Timer<P> {
+        const {
+            let place = Place::<Arc<Timer<P>>>::BYTES;
+            assert!(size_of::<Timer<P>>() + place + 32 <= PAYLOAD_BYTES);
+        }
+        Timer {
+            bell,
+            schedule: Lock::new(
+                Rank::Timers,
+                Schedule {
+                    next_ns: NEVER,
+                    period_ns: 0,
+                    armed: None,
+                    place: Some(Place::new()),
+                },
+            ),
+        }
+    }
+}
+
+impl<P: Platform> core::fmt::Debug for Timer<P> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Timer")
+            .field("bell", &self.bell)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The first time after `now_ns` at which a timer goes off that went off at `at_ns`.
+pub fn following_ns(at_ns: u64, period_ns: u64, now_ns: u64) -> u64 {
+    let Some(missed) = now_ns.saturating_sub(at_ns).checked_div(period_ns) else {
+        return NEVER;
+    };
+    let periods = missed.saturating_add(1);
+    at_ns.saturating_add(period_ns.saturating_mul(periods))
+}
+
+impl<P: Platform> Ipc<P> {
+    /// A timer that sets bits of a notification, in the name of the domain and as long as that has
+    /// this capability of it. It is not set.
+    ///
+    /// # Errors
+    /// Those of a look-up with SIGNAL; `Invalid`: as for a signal; `Quota`, `NoMemory`, `Limit`.
+    pub fn create_timer(
+        &self,
+        domain: &Domain<P>,
+        notification: Handle,
+        bits: u64,
+    ) -> Result<Handle, Error> {
+        let timer = Timer::new(Bell::new(domain, notification, bits)?);
+        self.install_object(domain, Payload::Timer(Arc::new(timer)), Rights::TIMER)
+    }
+
+    /// Has a timer go off at a time, and every `period_ns` after it unless that is 0, instead of
+    /// what was set before; `u64::MAX` stops it. A time that has come is now.
+    ///
+    /// # Errors
+    /// Those of a look-up with MANAGE; `Range`: the period is below [`MIN_TIMER_PERIOD`].
+    pub fn set_timer(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        deadline_ns: u64,
+        period_ns: u64,
+    ) -> Result<(), Error> {
+        let capability = domain.look_up(handle, Some(ObjectKind::Timer), Rights::MANAGE)?;
+        let Payload::Timer(timer) = capability.object().payload() else {
+            return Err(Error::WrongKind);
+        };
+        if (1..MIN_TIMER_PERIOD).contains(&period_ns) {
+            return Err(Error::Range);
+        }
+        let mut schedule = timer.schedule.lock();
+        self.disarm(&mut schedule);
+        schedule.next_ns = deadline_ns;
+        schedule.period_ns = period_ns;
+        self.go_on(timer, &mut schedule);
+        Ok(())
+    }
+
+    /// Stops a timer for good.
+    pub(crate) fn end_timer(&self, timer: &Timer<P>) {
+        if mm::sabotaged!("timer_fires_after_drop") {
+            return;
+        }
+        let mut schedule = timer.schedule.lock();
+        schedule.next_ns = NEVER;
+        self.disarm(&mut schedule);
+    }
+
+    /// Makes unpredictable what the times of timers do to the queues; see [`Alarms::seed`].
+    pub fn seed_timers(&self, mut seed: impl FnMut() -> u64) {
+        for alarms in self.alarms.iter() {
+            alarms.lock().seed(seed());
+        }
+    }
+
+    /// Has every timer of a CPU go off whose time has come, but for those beyond `most`. For the
+    /// embedder, not in an interrupt handler. What comes next is told by
+    /// [`Platform::set_alarm`] again.
+    pub fn expire_timers(&self, cpu: CpuId, most: usize) {
+        let now_ns = self.platform().now_ns();
+        for _ in 0..most {
+            let due = self.alarms[cpu].lock().pop_due(now_ns);
+            let Some((place, timer)) = due else { break };
+            let mut schedule = timer.schedule.lock();
+            schedule.armed = None;
+            schedule.place = Some(place);
+            self.go_on(&timer, &mut schedule);
+        }
+        let alarms = self.alarms[cpu].lock();
+        self.platform().set_alarm(cpu, alarms.earliest_ns());
+    }
+
+    /// Has a timer go off if its time has come, and arms it for the next.
+    fn go_on(&self, timer: &Arc<Timer<P>>, schedule: &mut Schedule<P>) {
+        let now_ns = self.platform().now_ns();
+        if schedule.next_ns <= now_ns {
+            schedule.next_ns = match self.ring(&timer.bell) {
+                Ok(()) => following_ns(schedule.next_ns, schedule.period_ns, now_ns),
+                Err(_) => NEVER,
+            };
+        }
+        if schedule.next_ns == NEVER {
+            return;
+        }
+        if let Some(place) = schedule.place.take() {
+            let cpu = self.platform().current();
+            let mut alarms = self.alarms[cpu].lock();
+            let key = alarms.arm(place, schedule.next_ns, timer.clone());
+            schedule.armed = Some((cpu, key));
+            if alarms.earliest_ns() == schedule.next_ns {
+                self.platform().set_alarm(cpu, schedule.next_ns);
+            }
+        }
+    }
+
+    fn disarm(&self, schedule: &mut Schedule<P>) {
+        if let Some((cpu, key)) = schedule.armed.take() {
+            let taken = self.alarms[cpu].lock().cancel(key);
+            if let Some((place, _)) = taken {
+                schedule.place = Some(place);
+            }
+        }
+    }
+}

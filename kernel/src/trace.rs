@@ -1,0 +1,265 @@
+//! The trace: what each CPU does, recorded in a ring of its own that nobody waits for.
+//!
+//! While no trace is taken, system calls and faults pay nothing, since their hooks are others
+//! ([`watch`]), and switches and wakes look at one byte. The ring of a CPU is locked with interrupts
+//! off by that CPU alone, but for the moment when the trace ends.
+//!
+//! Invariant: what is recorded into is a live region (S4). Ending a trace takes the rings away from
+//! all CPUs first, and the region of a trace ends it before its frames go.
+
+#![allow(unsafe_code)] // The pages of the trace are reached by the direct map.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use abi::limits::{MAX_CPUS, PAGE_SIZE};
+use abi::trace::{
+    COUNTS_OFFSET, Event, EventKind, LINE_BYTES, Left, MAX_SLOTS, MIN_SLOTS, SLOT_BYTES,
+    SLOTS_OFFSET, Woken, len,
+};
+use abi::{Error, Handle, Rights};
+use arch::{clock, cpu, phys};
+use mm::Region;
+use ring::memory::trace::{PagePointer, TracePages, end, format};
+use ring::trace::Recorder;
+
+use crate::irq_lock::IrqLock;
+use crate::machine::ipc;
+use crate::process::Process;
+use crate::thread::Thread;
+use crate::{sched, watch};
+
+/// What whoever starts a trace may do with it.
+const RIGHTS: Rights = Rights::READ
+    .union(Rights::MAP)
+    .union(Rights::GRANT)
+    .union(Rights::MOVE)
+    .union(Rights::DUPLICATE)
+    .union(Rights::REVOKE)
+    .union(Rights::INSPECT);
+
+type Ring = Recorder<TracePages<Vec<PagePointer>>>;
+
+/// What each CPU records into.
+static RINGS: [IrqLock<Option<Ring>>; MAX_CPUS] = [const { IrqLock::new(None) }; MAX_CPUS];
+
+/// Whether there is anything to record into.
+static ON: AtomicBool = AtomicBool::new(false);
+
+/// Which trace it is: a thread tells its name once in each.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// The trace that is being taken.
+enum Taken {
+    Nothing,
+    /// Its region is being made.
+    Soon,
+    /// Into the region of this number, whose first page is there.
+    Into(u64, PagePointer),
+}
+
+static TAKEN: IrqLock<Taken> = IrqLock::new(Taken::Nothing);
+
+/// Whether a trace is being taken.
+#[inline(always)]
+pub fn is_on() -> bool {
+    ON.load(Ordering::Relaxed)
+}
+
+/// Begins a trace of `slots` events for each CPU, which the process pays for.
+///
+/// `Invalid`: not a power of two, or too few or too many; `Exists`: there is one; `Quota`, `NoMemory`,
+/// `Limit`.
+pub fn start(process: &Arc<Process>, slots: u32) -> Result<Handle, Error> {
+    if !slots.is_power_of_two() || !(MIN_SLOTS..=MAX_SLOTS).contains(&slots) {
+        return Err(Error::Invalid);
+    }
+    {
+        let mut taken = TAKEN.lock();
+        if !matches!(*taken, Taken::Nothing) {
+            return Err(Error::Exists);
+        }
+        *taken = Taken::Soon;
+    }
+    let domain = process.domain();
+    let bytes = len(cpu::count(), slots) as u64;
+    let region = ipc()
+        .memory()
+        .create_kernel_region(domain.account(), bytes.div_ceil(PAGE_SIZE))
+        .inspect_err(|_| *TAKEN.lock() = Taken::Nothing)?;
+    if let Err(error) = lay_out(&region, slots) {
+        *TAKEN.lock() = Taken::Nothing;
+        ipc().memory().destroy_region(&region);
+        return Err(error);
+    }
+    // From here on the end of the region ends the trace.
+    NUMBER.fetch_add(1, Ordering::Relaxed);
+    watch::begin();
+    ON.store(true, Ordering::Release);
+    ipc().install_region(domain, region, RIGHTS)
+}
+
+/// Ends the trace. `NotFound`: none is being taken.
+pub fn stop() -> Result<(), Error> {
+    let taken = core::mem::replace(&mut *TAKEN.lock(), Taken::Nothing);
+    match taken {
+        Taken::Into(_, header) => {
+            finish(header);
+            Ok(())
+        }
+        other => {
+            *TAKEN.lock() = other;
+            Err(Error::NotFound)
+        }
+    }
+}
+
+/// Ends the trace if it goes into this region, whose memory is about to be returned.
+pub fn forget(region: &Region) {
+    let header = {
+        let mut taken = TAKEN.lock();
+        match *taken {
+            Taken::Into(koid, header) if koid == region.koid() => {
+                *taken = Taken::Nothing;
+                header
+            }
+            _ => return,
+        }
+    };
+    finish(header);
+}
+
+/// Takes the rings away from the CPUs, and says so in the trace.
+fn finish(header: PagePointer) {
+    ON.store(false, Ordering::Release);
+    watch::end();
+    for ring in &RINGS {
+        let ring = ring.lock().take();
+        drop(ring);
+    }
+    // SAFETY: the region is still there: `forget` comes before its end.
+    unsafe { end(header.0) };
+}
+
+/// Gives each CPU its ring in a new region, and writes its header.
+fn lay_out(region: &Region, slots: u32) -> Result<(), Error> {
+    let page = |index: usize| {
+        let frame = region.fixed_frame(index).ok_or(Error::NoMemory)?;
+        NonNull::new(phys::to_virtual(frame.address()))
+            .map(PagePointer)
+            .ok_or(Error::NoMemory)
+    };
+    let ring_pages = slots as usize * SLOT_BYTES / PAGE_SIZE as usize;
+    let counts = page(COUNTS_OFFSET / PAGE_SIZE as usize)?;
+    let header = page(0)?;
+    let cpus = cpu::count();
+    let mut rings = Vec::new();
+    rings.try_reserve_exact(cpus).map_err(|_| Error::NoMemory)?;
+    for cpu in 0..cpus {
+        let mut pages = Vec::new();
+        pages
+            .try_reserve_exact(ring_pages)
+            .map_err(|_| Error::NoMemory)?;
+        let first = SLOTS_OFFSET / PAGE_SIZE as usize + cpu * ring_pages;
+        for index in first..first + ring_pages {
+            pages.push(page(index)?);
+        }
+        // SAFETY: frames of the region, in the direct map; the region keeps them until `forget`, and
+        // programs can only read them.
+        let pages = unsafe {
+            TracePages::from_raw(counts.0.byte_add(cpu * LINE_BYTES).cast(), pages)
+                .map_err(|_| Error::Invalid)?
+        };
+        rings.push(Recorder::new(pages));
+    }
+    // SAFETY: a zeroed page of the region that nobody has mapped yet.
+    unsafe { format(header.0, cpus as u32, slots, clock::now_ns()) };
+    for (place, ring) in RINGS.iter().zip(rings) {
+        *place.lock() = Some(ring);
+    }
+    *TAKEN.lock() = Taken::Into(region.koid(), header);
+    Ok(())
+}
+
+/// The number of the object that a handle of the current process names, or 0.
+pub fn koid_of(handle: u64) -> u64 {
+    let handle = Handle::from_bits(handle);
+    sched::with_current(|thread| {
+        let process = thread.process()?;
+        let capability = process.domain().look_up(handle, None, Rights::empty());
+        capability.ok().map(|capability| capability.object().koid())
+    })
+    .unwrap_or(0)
+}
+
+/// Records what this CPU does.
+pub fn record(kind: EventKind, number: u8, arguments: [u64; abi::trace::ARGUMENTS]) {
+    sched::with_current(|thread| {
+        cpu::without_interrupts(|| {
+            introduce(thread);
+            put(thread, kind, number, arguments);
+        });
+    });
+}
+
+fn put(thread: &Thread, kind: EventKind, number: u8, arguments: [u64; abi::trace::ARGUMENTS]) {
+    let event = Event {
+        time_ns: clock::now_ns(),
+        thread: thread.koid() as u32,
+        kind: kind as u8,
+        number,
+        arguments,
+    };
+    if let Some(ring) = RINGS[cpu::current()].lock().as_mut() {
+        ring.record(&event.encode());
+    }
+}
+
+/// Records who a thread is, once in each trace.
+fn introduce(thread: &Thread) {
+    let trace = NUMBER.load(Ordering::Relaxed);
+    let Some(process) = thread.process() else {
+        return;
+    };
+    if thread.introduced.swap(trace, Ordering::Relaxed) == trace {
+        return;
+    }
+    let mut name = [0; 32];
+    let bytes = process.name().as_bytes();
+    let count = bytes.len().min(name.len());
+    name[..count].copy_from_slice(&bytes[..count]);
+    let word = |index: usize| {
+        let mut word = [0; 8];
+        word.copy_from_slice(&name[8 * index..8 * index + 8]);
+        u64::from_le_bytes(word)
+    };
+    let process = process.domain().koid();
+    let arguments = [thread.koid(), process, word(0), word(1), word(2), word(3)];
+    put(thread, EventKind::Thread, 0, arguments);
+}
+
+/// Records that this CPU goes on with another thread. With interrupts off, before it does.
+#[cold]
+#[inline(never)]
+pub fn switched(from: &Thread, to: &Thread) {
+    introduce(to);
+    let left = if from.has_ended() {
+        Left::Ended
+    } else if from.is_parked() {
+        Left::Asleep
+    } else {
+        Left::Ready
+    };
+    let arguments = [to.koid(), from.koid(), left as u64, 0, 0, 0];
+    put(from, EventKind::Switch, 0, arguments);
+}
+
+/// Records that a thread that slept can go on.
+#[cold]
+#[inline(never)]
+pub fn woke(thread: &Thread, why: Woken) {
+    let arguments = [thread.koid(), thread.cpu() as u64, why as u64, 0, 0, 0];
+    record(EventKind::Wake, 0, arguments);
+}

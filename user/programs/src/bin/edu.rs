@@ -1,0 +1,134 @@
+//! A driver for QEMU's educational device (QEMU, docs/specs/edu.txt), in user mode: it maps the registers, has the
+//! device compute factorials, and sleeps until the device interrupts.
+//!
+//! Arguments: the numbers, 10 without any. Handles, the last three: the resource of the registers, the
+//! notification that the interrupt signals, the interrupt.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+use alloc::vec::Vec;
+
+use programs::expect;
+use rt::{CachePolicy, Env, FOREVER, Interrupt, Notification, Registers, println};
+
+rt::entry!(run);
+
+/// This machine has no such device.
+const NO_DEVICE: u8 = 1;
+/// The device does not do what its specification says.
+const BROKEN: u8 = 2;
+
+/// Its registers, 32 bits each.
+const IDENTIFICATION: u64 = 0x00;
+const LIVENESS: u64 = 0x04;
+const FACTORIAL: u64 = 0x08;
+const STATUS: u64 = 0x20;
+const INTERRUPT_STATUS: u64 = 0x24;
+const INTERRUPT_RAISE: u64 = 0x60;
+const INTERRUPT_ACKNOWLEDGE: u64 = 0x64;
+
+/// Of the status: it computes; it is to interrupt when it has done.
+const COMPUTING: u32 = 0x01;
+const INTERRUPT_WHEN_DONE: u32 = 0x80;
+/// Of the interrupt status: a factorial is there.
+const DONE: u32 = 0x01;
+/// One that it raises because it is told to.
+const RAISED: u32 = 0x100;
+/// How often it is told to, without anybody waiting.
+const STORM: u32 = 1000;
+
+/// The device and what it interrupts by.
+struct Edu {
+    registers: Registers,
+    notification: Notification,
+    _interrupt: Interrupt,
+}
+
+fn run(env: &Env) -> u8 {
+    let numbers: Vec<u32> = env
+        .args()
+        .skip(1)
+        .filter_map(|arg| arg.parse().ok())
+        .collect();
+    let [.., resource, notification, interrupt] = *env.handles() else {
+        println!("edu: this machine has no such device; --edu gives it one");
+        return NO_DEVICE;
+    };
+    let info = expect!(
+        rt::resource_info(resource),
+        "edu: looking for the registers"
+    );
+    let registers = Registers::create(resource, info.address, info.len, CachePolicy::Uncached);
+    let edu = Edu {
+        registers: expect!(registers, "edu: mapping the registers"),
+        notification: Notification::from_handle(notification),
+        _interrupt: Interrupt::from_handle(interrupt),
+    };
+    let version: u32 = edu.registers.read(IDENTIFICATION);
+    edu.registers.write(LIVENESS, 0x1234_5678_u32);
+    if version & 0xffff != 0xed || edu.registers.read::<u32>(LIVENESS) != !0x1234_5678 {
+        println!("edu: the device answers {version:#x}, as none that is alive does");
+        return BROKEN;
+    }
+    println!(
+        "edu: version {}.{}, alive",
+        version >> 24,
+        version >> 16 & 0xff
+    );
+    let numbers = if numbers.is_empty() {
+        &[10][..]
+    } else {
+        &numbers
+    };
+    for &number in numbers {
+        let factorial = edu.factorial(number);
+        println!("edu: {number}! = {factorial}, told by an interrupt");
+    }
+    if !edu.outlives_a_storm() {
+        return BROKEN;
+    }
+    0
+}
+
+impl Edu {
+    /// Sleeps until the device has interrupted, and returns why.
+    fn interrupted(&self) -> u32 {
+        loop {
+            expect!(
+                self.notification.wait(FOREVER),
+                "edu: waiting for the interrupt"
+            );
+            let reasons: u32 = self.registers.read(INTERRUPT_STATUS);
+            self.registers.write(INTERRUPT_ACKNOWLEDGE, reasons);
+            // Bits of one that was seen with another before come without a reason.
+            if reasons != 0 {
+                return reasons;
+            }
+        }
+    }
+
+    /// Has the device compute a factorial, of which it knows 32 bits.
+    fn factorial(&self, number: u32) -> u32 {
+        self.registers.write(STATUS, INTERRUPT_WHEN_DONE);
+        self.registers.write(FACTORIAL, number);
+        while self.interrupted() & DONE == 0 {}
+        if self.registers.read::<u32>(STATUS) & COMPUTING != 0 {
+            println!("edu: the device interrupted before it was done");
+            rt::exit(BROKEN);
+        }
+        self.registers.read(FACTORIAL)
+    }
+
+    /// Has the device interrupt many times: one bit is set, and one wait takes them all.
+    fn outlives_a_storm(&self) -> bool {
+        for _ in 0..STORM {
+            self.registers.write(INTERRUPT_RAISE, RAISED);
+        }
+        let reasons = self.interrupted();
+        let left = expect!(self.notification.poll(), "edu: looking for more interrupts");
+        println!("edu: {STORM} interrupts while nobody waited set one bit");
+        reasons == RAISED && left == 0
+    }
+}

@@ -1,0 +1,109 @@
+//! How urgent threads are: who runs when not all can.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use abi::ProcessState;
+use abi::limits::MAX_PRIORITY;
+use rt::{Env, Error, ThreadSpawn};
+
+use crate::Case;
+use crate::check::{succeeds, wait};
+use crate::threads::{HERE, join, spawn};
+
+pub fn urgent_first(case: &Case) {
+    let spinner = case.child("spin").cpus(HERE).priority(8);
+    let spinner = done!(spinner.start(), "a child");
+    // Each time it wakes up, the spinner is in its way, and gives way at once.
+    let late = join(spawn(HERE, || {
+        let mut late = 0;
+        for _ in 0..10 {
+            let at = rt::in_ms(1);
+            done!(rt::sleep_until(at), "sleeping");
+            late = late.max(rt::now_ns() - at);
+        }
+        late
+    }));
+    check!(late < 1_000_000, "a thread woke up {late} ns late");
+    refused!(spinner.wait(0), Error::WouldBlock, "the spinner");
+    done!(spinner.kill(), "killing");
+    let _ = wait(&spinner);
+}
+
+pub fn fair_share(_: &Case) {
+    static TURNS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+    static OVER: AtomicBool = AtomicBool::new(false);
+    let threads = [0, 1, 2].map(|index| {
+        spawn(HERE, move || {
+            while !OVER.load(Ordering::Relaxed) {
+                TURNS[index].fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    done!(rt::sleep_until(rt::in_ms(60)), "sleeping");
+    OVER.store(true, Ordering::Relaxed);
+    threads.into_iter().for_each(join);
+    let turns = TURNS.each_ref().map(|turns| turns.load(Ordering::Relaxed));
+    let least = turns.iter().min().copied().unwrap_or(0);
+    let most = turns.iter().max().copied().unwrap_or(0);
+    check!(most < 3 * least, "shares of {turns:?}");
+}
+
+pub fn reaper(case: &Case) {
+    let low = case.child("spin").cpus(HERE).priority(1);
+    let low = done!(low.start(), "a child");
+    let hog = case.child("spin").cpus(HERE).priority(9);
+    let hog = done!(hog.start(), "a child");
+    // Whoever kills has to run itself.
+    done!(low.kill(), "killing");
+    same!(
+        wait(&low).state,
+        ProcessState::Killed as u32,
+        "how it ended"
+    );
+    refused!(hog.wait(0), Error::WouldBlock, "the hog");
+    done!(hog.kill(), "killing");
+    let _ = wait(&hog);
+}
+
+pub fn ceilings(case: &Case) {
+    let mine = done!(spawn(0, || ()).info(), "thread_info").priority;
+    for priority in [MAX_PRIORITY + 1, u32::MAX] {
+        let child = case.child("nothing").priority(priority);
+        refused!(child.start(), Error::Invalid, "no such priority");
+        refused!(
+            rt::set_priority(priority),
+            Error::Invalid,
+            "no such priority"
+        );
+        let thread = ThreadSpawn::new().priority(priority);
+        refused!(thread.start(|| ()), Error::Invalid, "no such priority");
+    }
+    refused!(rt::set_priority(0), Error::Invalid, "no such priority");
+    let above = mine + 1;
+    refused!(rt::set_priority(above), Error::Denied, "more urgent");
+    let child = case.child("nothing").priority(above);
+    refused!(child.start(), Error::Denied, "a more urgent child");
+    let thread = ThreadSpawn::new().priority(above);
+    refused!(thread.start(|| ()), Error::Denied, "a more urgent thread");
+    let child = case.child("ceiling").arg("5").priority(5);
+    succeeds(&done!(child.start(), "a child"));
+}
+
+/// The roles of children here.
+pub fn child(role: &str, env: &Env) -> Option<u8> {
+    match role {
+        "ceiling" => {
+            let priority = crate::number(env, 0) as u32;
+            same!(
+                done!(spawn(0, || ()).info(), "thread_info").priority,
+                priority,
+                "what it begins with"
+            );
+            done!(rt::set_priority(1), "less");
+            done!(rt::set_priority(priority), "all that it may");
+            refused!(rt::set_priority(priority + 1), Error::Denied, "more");
+        }
+        _ => return None,
+    }
+    Some(0)
+}

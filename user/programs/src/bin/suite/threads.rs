@@ -1,0 +1,428 @@
+//! Threads: several in a process, and how they end.
+
+use alloc::vec::Vec;
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use abi::limits::{MAX_THREADS, USER_END};
+use abi::{ProcessState, ThreadArgs, UserPtr};
+use rt::{Env, Error, FOREVER, Mode, Rights, Thread, ThreadSpawn};
+
+use crate::Case;
+use crate::calls::{READ_WRITE, map_all, peek, poke, region, ring_wait, small_ring, yield_now};
+use crate::check::{SOON_MS, cpus, eventually, exits, faults_at, other_cpu, succeeds, wait};
+
+/// The CPU that everything of a case competes for.
+pub const HERE: u64 = 1;
+
+pub fn spawn<T: Send + 'static>(cpus: u64, body: impl FnOnce() -> T + Send + 'static) -> Thread<T> {
+    done!(ThreadSpawn::new().cpus(cpus).start(body), "a thread")
+}
+
+pub fn join<T: Send + 'static>(thread: Thread<T>) -> T {
+    done!(thread.wait(rt::in_ms(SOON_MS)), "waiting for a thread");
+    done!(thread.join(), "what a thread returned")
+}
+
+fn spin() -> ! {
+    loop {
+        spin_loop();
+    }
+}
+
+/// A case stays on one CPU; its children may use all.
+pub fn shared_memory(case: &Case) {
+    succeeds(&done!(case.child("share").start(), "a child"));
+}
+
+fn share() {
+    let page = map_all(region(4096), READ_WRITE);
+    let there = spawn(other_cpu(), move || {
+        while peek(page) != 1 {
+            yield_now();
+        }
+        poke(page + 8, 7);
+        7
+    });
+    poke(page, 1);
+    same!(join(there), 7, "what the other thread returned");
+    same!(peek(page + 8), 7, "what it wrote");
+}
+
+pub fn unmap_elsewhere(case: &Case) {
+    for turn in 0..8 {
+        let board = region(4096);
+        let seen = map_all(board, READ_WRITE);
+        let child = case
+            .child("unmapped")
+            .handle(board, Mode::Share, READ_WRITE | Rights::MAP);
+        let child = done!(child.start(), "a child");
+        let ended = wait(&child);
+        same!(
+            ended.state,
+            ProcessState::Faulted as u32,
+            "how it ended in turn {turn} (status {})",
+            ended.status
+        );
+        faults_at(&child, peek(seen));
+    }
+}
+
+pub fn come_and_go(_: &Case) {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = || COUNT.fetch_add(1, Ordering::Relaxed);
+    for _ in 0..10 {
+        let threads: Vec<_> = (0..10).map(|_| spawn(0, count)).collect();
+        let mut numbers: Vec<_> = threads.into_iter().map(join).collect();
+        numbers.sort_unstable();
+        check!(
+            numbers.windows(2).all(|pair| pair[0] < pair[1]),
+            "each counted once"
+        );
+    }
+    same!(COUNT.load(Ordering::Relaxed), 100, "threads that have run");
+}
+
+/// Of processes that have a thread on every CPU, asleep in different ways or running.
+pub fn exit_everywhere(case: &Case) {
+    for (how, status) in [("exit", 5), ("exit-thread", 6)] {
+        exits(
+            &done!(case.child("crowd").arg(how).start(), "a child"),
+            status,
+        );
+    }
+    let faulty = done!(case.child("crowd").arg("fault").start(), "a child");
+    faults_at(&faulty, 16);
+    let killed = done!(case.child("crowd").arg("stay").start(), "a child");
+    refused!(killed.wait(rt::in_ms(5)), Error::TimedOut, "it stays");
+    done!(killed.kill(), "killing");
+    same!(
+        wait(&killed).state,
+        ProcessState::Killed as u32,
+        "how it ended"
+    );
+}
+
+pub fn last_one(case: &Case) {
+    succeeds(&done!(case.child("leave").arg("first").start(), "a child"));
+    succeeds(&done!(case.child("leave").arg("alone").start(), "a child"));
+}
+
+/// The word at the base of the FS segment, as compilers read a thread-local variable.
+#[cfg(target_os = "none")]
+fn word_of_fs() -> u64 {
+    let word;
+    // SAFETY: the caller has set the base to a word of its own.
+    unsafe { core::arch::asm!("mov {}, fs:[0]", out(reg) word, options(nostack, readonly)) };
+    word
+}
+
+#[cfg(not(target_os = "none"))]
+fn word_of_fs() -> u64 {
+    0
+}
+
+/// Makes the base of FS 0 without asking the kernel.
+#[cfg(target_os = "none")]
+fn forget_fs() {
+    // SAFETY: nothing here uses FS, and the selector is that of user data.
+    unsafe { core::arch::asm!("mov fs, {0:x}", in(reg) 0x1b_u64, options(nostack)) };
+}
+
+#[cfg(not(target_os = "none"))]
+fn forget_fs() {}
+
+pub fn local_storage(_: &Case) {
+    let base_of = |word: &'static AtomicU64| word.as_ptr() as u64;
+    static WORDS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+    let threads: Vec<_> = (0..4)
+        .map(|index| {
+            let word = &WORDS[index];
+            word.store(100 + index as u64, Ordering::Relaxed);
+            let spawn = ThreadSpawn::new().cpus(HERE).tls(base_of(word));
+            let body = move || {
+                for turn in 0..200 {
+                    same!(word_of_fs(), 100 + index as u64, "the word in turn {turn}");
+                    if index == 3 {
+                        // What it does to itself, it does to nobody else.
+                        forget_fs();
+                        yield_now();
+                        let base = base_of(word);
+                        // SAFETY: nothing but this test uses the segment.
+                        done!(unsafe { rt::set_tls_base(base) }, "setting the base");
+                    } else {
+                        yield_now();
+                    }
+                }
+            };
+            done!(spawn.start(body), "a thread")
+        })
+        .collect();
+    threads.into_iter().for_each(join);
+    // SAFETY: nothing here uses the segment.
+    let set = |base| unsafe { rt::set_tls_base(base) };
+    refused!(set(USER_END + 1), Error::Range, "a base beyond");
+    refused!(set(u64::MAX), Error::Range, "a base that is not canonical");
+    done!(set(0), "no base");
+}
+
+pub fn bad_arguments(_: &Case) {
+    let stack = map_all(region(4096), READ_WRITE) + 4096;
+    let entry = exit_at_once as *const () as u64;
+    let good = ThreadArgs {
+        entry,
+        stack,
+        ..ThreadArgs::default()
+    };
+    let begin = |args: ThreadArgs| {
+        let pointer = UserPtr::new((&raw const args) as u64);
+        // SAFETY: each either begins where a thread may, or is refused.
+        unsafe { rt::sys::thread_spawn(pointer) }
+    };
+    for (bad, error) in [
+        (ThreadArgs { entry: 0, ..good }, Error::Range),
+        (
+            ThreadArgs {
+                entry: u64::MAX,
+                ..good
+            },
+            Error::Range,
+        ),
+        (
+            ThreadArgs {
+                entry: 1 << 47,
+                ..good
+            },
+            Error::Range,
+        ),
+        (ThreadArgs { stack: 0, ..good }, Error::Range),
+        (
+            ThreadArgs {
+                stack: USER_END + 8,
+                ..good
+            },
+            Error::Range,
+        ),
+        (
+            ThreadArgs {
+                tls: 1 << 63,
+                ..good
+            },
+            Error::Range,
+        ),
+        (
+            ThreadArgs {
+                cpus: 1 << 63,
+                ..good
+            },
+            Error::Invalid,
+        ),
+        (
+            ThreadArgs {
+                priority: 32,
+                ..good
+            },
+            Error::Invalid,
+        ),
+        (
+            ThreadArgs {
+                reserved: 1,
+                ..good
+            },
+            Error::Invalid,
+        ),
+    ] {
+        refused!(begin(bad), error, "{bad:?}");
+    }
+    // SAFETY: the kernel reads nothing there.
+    let nowhere = unsafe { rt::sys::thread_spawn(UserPtr::new(8)) };
+    refused!(nowhere, Error::Fault, "no arguments");
+    let handle = done!(begin(good), "a good one");
+    let ended = rt::object_wait(handle, abi::Events::ENDED, rt::in_ms(SOON_MS));
+    done!(ended, "its end");
+    done!(rt::drop_handle(handle), "dropping");
+}
+
+extern "C" fn exit_at_once() -> ! {
+    leave()
+}
+
+fn leave() -> ! {
+    // SAFETY: whoever calls it has nothing on its stack that anybody needs.
+    let _ = unsafe { rt::sys::thread_exit() };
+    unreachable!("a thread that has ended goes on")
+}
+
+/// Uses no stack, so that any number may share one.
+#[cfg(target_os = "none")]
+#[unsafe(naked)]
+extern "C" fn spin_without_stack() -> ! {
+    core::arch::naked_asm!("2: pause", "jmp 2b")
+}
+
+#[cfg(not(target_os = "none"))]
+extern "C" fn spin_without_stack() -> ! {
+    spin()
+}
+
+pub fn too_many(case: &Case) {
+    for _ in 0..2 {
+        succeeds(&done!(case.child("threads").start(), "a child"));
+    }
+}
+
+pub fn facts(case: &Case) {
+    succeeds(&done!(case.child("facts").start(), "a child"));
+}
+
+fn tell_facts() {
+    let before = done!(rt::system_info(), "system_info").processes;
+    let thread = spawn(other_cpu(), || {
+        for _ in 0..50 {
+            // SAFETY: the call touches no memory.
+            done!(unsafe { rt::sys::nop() }, "nothing");
+        }
+    });
+    done!(thread.wait(rt::in_ms(SOON_MS)), "its end");
+    let info = done!(thread.info(), "thread_info");
+    same!(info.state, ProcessState::Exited as u32, "its state");
+    check!(info.syscalls >= 50, "it made {} calls", info.syscalls);
+    same!(1 << info.cpu, other_cpu(), "its CPU");
+    check!(info.koid != info.process, "one number for two");
+    same!(
+        done!(rt::system_info(), "system_info").processes,
+        before,
+        "processes"
+    );
+}
+
+pub fn stopped(case: &Case) {
+    let board = region(4096);
+    let page = map_all(board, READ_WRITE);
+    let child = || {
+        case.child("mark")
+            .handle(board, Mode::Share, READ_WRITE | Rights::MAP)
+            .stopped()
+    };
+    let first = done!(child().start(), "a child");
+    refused!(first.wait(rt::in_ms(5)), Error::TimedOut, "it has stopped");
+    same!(peek(page), 0, "it has not begun");
+    refused!(first.resume(77, 0), Error::NotFound, "another thread");
+    refused!(first.resume(0, 1 << 47), Error::Range, "nowhere");
+    done!(first.resume(0, 0), "resuming");
+    refused!(first.resume(0, 0), Error::NotFound, "resuming again");
+    succeeds(&first);
+    same!(peek(page), 1, "it has run");
+    let elsewhere = done!(child().start(), "a child");
+    done!(elsewhere.resume(0, 0x20_0000), "resuming elsewhere");
+    faults_at(&elsewhere, 0x20_0000);
+    let killed = done!(child().start(), "a child");
+    done!(killed.kill(), "killing");
+    same!(
+        wait(&killed).state,
+        ProcessState::Killed as u32,
+        "how it ended"
+    );
+    // Nobody could ever start it; what it holds comes back.
+    drop(done!(child().start(), "a child"));
+    same!(peek(page), 1, "only one has run");
+}
+
+/// The roles of children here.
+pub fn child(role: &str, env: &Env) -> Option<u8> {
+    match role {
+        "share" => share(),
+        "facts" => tell_facts(),
+        "unmapped" => {
+            static UNMAPPED: AtomicBool = AtomicBool::new(false);
+            static READING: AtomicBool = AtomicBool::new(false);
+            let seen = map_all(env.handle(0), READ_WRITE);
+            let page = map_all(region(4096), READ_WRITE);
+            poke(seen, page);
+            spawn(other_cpu(), move || {
+                loop {
+                    let unmapped = UNMAPPED.load(Ordering::SeqCst);
+                    peek(page);
+                    if unmapped {
+                        rt::exit(9);
+                    }
+                    READING.store(true, Ordering::SeqCst);
+                    if cpus() == 1 {
+                        yield_now();
+                    }
+                }
+            });
+            eventually("the other thread to read", || {
+                READING.load(Ordering::SeqCst)
+            });
+            // SAFETY: the other thread is meant to fault.
+            done!(unsafe { rt::sys::unmap(page) }, "unmapping");
+            UNMAPPED.store(true, Ordering::SeqCst);
+            spin()
+        }
+        "crowd" => {
+            let how = env.args().nth(3).unwrap_or("stay");
+            for index in 0..cpus() {
+                spawn(1 << index, || spin());
+                spawn(1 << index, || rt::sleep_until(FOREVER));
+            }
+            let (_peer, end) = small_ring();
+            spawn(0, move || ring_wait(end, 1, FOREVER));
+            let thread = spawn(0, || rt::sleep_until(FOREVER));
+            let handle = thread.handle();
+            spawn(0, move || {
+                rt::object_wait(handle, abi::Events::ENDED, FOREVER)
+            });
+            done!(rt::sleep_until(rt::in_ms(4)), "sleeping");
+            match how {
+                "exit" => return Some(5),
+                "exit-thread" => {
+                    spawn(other_cpu(), || rt::exit(6));
+                }
+                "fault" => {
+                    spawn(other_cpu(), || peek(16));
+                }
+                _ => {}
+            }
+            spin()
+        }
+        "leave" => {
+            if env.args().nth(3) == Some("first") {
+                spawn(other_cpu(), || {
+                    done!(rt::sleep_until(rt::in_ms(5)), "sleeping");
+                    // The first thread is long gone.
+                    leave()
+                });
+            }
+            leave()
+        }
+        "threads" => {
+            let stack = map_all(region(4096), READ_WRITE) + 4096;
+            let args = ThreadArgs {
+                entry: spin_without_stack as *const () as u64,
+                stack,
+                priority: 1,
+                ..ThreadArgs::default()
+            };
+            let pointer = UserPtr::new((&raw const args) as u64);
+            let mut count = 0;
+            let refusal = loop {
+                // SAFETY: the threads use no memory at all.
+                match unsafe { rt::sys::thread_spawn(pointer) } {
+                    Ok(handle) => done!(rt::drop_handle(handle), "dropping {handle:?}"),
+                    Err(error) => break error,
+                }
+                count += 1;
+                check!(count <= MAX_THREADS, "there is no limit");
+            };
+            check!(
+                matches!(refusal, Error::Limit | Error::NoMemory),
+                "the last answer: {refusal}"
+            );
+            check!(count > 16, "{count} threads are few");
+        }
+        "mark" => poke(map_all(env.handle(0), READ_WRITE), 1),
+        _ => return None,
+    }
+    Some(0)
+}
