@@ -167,7 +167,7 @@ impl Names {
     fn introduce(&mut self, name: Name, client: ChannelEnd) -> Answer {
         let (key, end) = self.known.find(name).ok_or(Refusal::NotFound)?;
         let mut buffer = [0; MAX_REQUEST];
-        let mut message = Message::new(encode_introduction(name, &mut buffer)).give(client);
+        let mut message = Message::new(encode_introduction(name, &mut buffer)).pass(client);
         match end.send(&mut message, 0) {
             Ok(()) => Ok(0),
             Err(Error::PeerClosed) => {

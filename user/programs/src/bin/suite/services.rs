@@ -125,8 +125,12 @@ pub fn names(case: &Case) {
     );
     done!(client.send_words([0; 4], soon()), "who is connected stays");
 
-    // An end where nobody receives, and a session that ends, take their names along.
-    drop(done!(names.register(ECHO, soon()), "registering"));
+    // An end where nobody receives, and a session that ends, take their names along, and who has not
+    // been accepted hears of it.
+    let listener = done!(names.register(ECHO, soon()), "registering");
+    let client = done!(other.look_up(ECHO, soon()), "looking up");
+    drop(listener);
+    refused!(client.receive(soon()), Error::PeerClosed, "nobody took it");
     let listener = done!(other.register(ECHO, soon()), "the end is closed");
     drop(other);
     eventually("the name to go", || {
