@@ -24,6 +24,11 @@ pub trait Argument: Sized {
     fn from_raw(raw: u64) -> Result<Self, Error>;
     /// Puts it into a register.
     fn into_raw(self) -> u64;
+
+    /// Writes what a register holds for people: `region#3.1`, `READ|MAP`, and what means nothing as a number.
+    fn show(raw: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{raw:#x}")
+    }
 }
 
 /// The address of a `T` in the caller's memory. Nothing is known of it: the kernel copies with
@@ -87,6 +92,10 @@ impl Argument for () {
     fn into_raw(self) -> u64 {
         0
     }
+
+    fn show(_: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("0")
+    }
 }
 
 impl Argument for bool {
@@ -104,7 +113,17 @@ impl Argument for bool {
     fn into_raw(self) -> u64 {
         self as u64
     }
+
+    fn show(raw: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Self::from_raw(raw) {
+            Ok(value) => write!(f, "{value}"),
+            Err(_) => write!(f, "{raw:#x}"),
+        }
+    }
 }
+
+/// From here on an integer is shown in hexadecimal.
+const LARGE: u64 = 1 << 40;
 
 macro_rules! integer {
     ($($ty:ident $c:literal),*) => {$(
@@ -118,6 +137,14 @@ macro_rules! integer {
 
             fn into_raw(self) -> u64 {
                 self as u64
+            }
+
+            fn show(raw: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match raw {
+                    u64::MAX => f.write_str("max"),
+                    LARGE.. => write!(f, "{raw:#x}"),
+                    _ => write!(f, "{raw}"),
+                }
             }
         }
     )*};
@@ -139,6 +166,10 @@ macro_rules! number {
             fn into_raw(self) -> u64 {
                 self.bits()
             }
+
+            fn show(raw: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", $ty::from_bits(raw))
+            }
         }
     )*};
 }
@@ -158,6 +189,20 @@ macro_rules! flags {
 
             fn into_raw(self) -> u64 {
                 self.bits() as u64
+            }
+
+            fn show(raw: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let Ok(flags) = Self::from_raw(raw) else {
+                    return write!(f, "{raw:#x}");
+                };
+                if flags.is_empty() {
+                    return f.write_str("0");
+                }
+                let names = flags.iter_names().enumerate();
+                for (index, (name, _)) in names {
+                    write!(f, "{}{name}", if index > 0 { "|" } else { "" })?;
+                }
+                Ok(())
             }
         }
     )*};
@@ -185,6 +230,13 @@ impl Argument for Mode {
     fn into_raw(self) -> u64 {
         self as u64
     }
+
+    fn show(raw: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Self::from_raw(raw) {
+            Ok(mode) => write!(f, "{mode:?}"),
+            Err(_) => write!(f, "{raw:#x}"),
+        }
+    }
 }
 
 /// What a call returns: one value in `rax`, or, as [`Words`], several registers besides.
@@ -198,6 +250,8 @@ pub trait Outcome: Sized {
     fn from_registers(rax: u64, further: [u64; 6]) -> Result<Self, Error>;
     /// Puts it into `rax` and those six.
     fn into_registers(self) -> (u64, [u64; 6]);
+    /// Writes it for people, from what is in `rax`.
+    fn show(rax: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
 impl<T: Argument> Outcome for T {
@@ -210,6 +264,10 @@ impl<T: Argument> Outcome for T {
 
     fn into_registers(self) -> (u64, [u64; 6]) {
         (self.into_raw(), [0; 6])
+    }
+
+    fn show(rax: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        <T as Argument>::show(rax, f)
     }
 }
 
@@ -232,5 +290,9 @@ impl Outcome for Words {
             0,
             [first, second, third, fourth, self.reply.bits(), self.badge],
         )
+    }
+
+    fn show(_: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::NAME)
     }
 }

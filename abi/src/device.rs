@@ -1,5 +1,7 @@
 //! Device memory: which physical addresses a capability covers, and how CPUs cache them.
 
+use core::fmt;
+
 use static_assertions::const_assert_eq;
 
 use crate::{Argument, Error};
@@ -52,6 +54,13 @@ impl Argument for CachePolicy {
 
     fn into_raw(self) -> u64 {
         self as u64
+    }
+
+    fn show(raw: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Self::from_raw(raw) {
+            Ok(policy) => write!(f, "{policy:?}"),
+            Err(_) => write!(f, "{raw:#x}"),
+        }
     }
 }
 

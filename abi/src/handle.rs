@@ -1,5 +1,7 @@
 //! Handles and tokens: the two numbers that stand for authority.
 
+use core::fmt;
+
 use static_assertions::const_assert;
 
 use crate::Mode;
@@ -55,6 +57,25 @@ impl ObjectKind {
     }
 }
 
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ObjectKind::Region => "region",
+            ObjectKind::Image => "image",
+            ObjectKind::RingEnd => "ring-end",
+            ObjectKind::Process => "process",
+            ObjectKind::Resource => "resource",
+            ObjectKind::Notification => "notification",
+            ObjectKind::Port => "port",
+            ObjectKind::ChannelEnd => "channel-end",
+            ObjectKind::Reply => "reply",
+            ObjectKind::Timer => "timer",
+            ObjectKind::Interrupt => "interrupt",
+            ObjectKind::Thread => "thread",
+        })
+    }
+}
+
 // A kind must fit the four bits of a token.
 const_assert!((ObjectKind::Thread as u8) < 16);
 
@@ -103,6 +124,17 @@ impl Handle {
     }
 }
 
+/// `kind#index.generation`, `none`, or a number that is no handle.
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind() {
+            Some(kind) => write!(f, "{kind}#{}.{}", self.index(), self.generation()),
+            None if self.0 == 0 => f.write_str("none"),
+            None => write!(f, "{:#x}", self.0),
+        }
+    }
+}
+
 /// What a grant returns: `index:24 | generation:32 | kind:4 | mode:4`, least significant field
 /// first.
 ///
@@ -141,6 +173,13 @@ impl Token {
     /// Which tenant of the slot.
     pub const fn generation(self) -> u32 {
         (self.0 >> 24) as u32
+    }
+}
+
+/// `token#index.generation`.
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "token#{}.{}", self.index(), self.generation())
     }
 }
 

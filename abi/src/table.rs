@@ -1,5 +1,7 @@
 //! The one table of system calls, and what is generated from it here.
 
+use core::fmt;
+
 use crate::{Argument, Error, Outcome, Rights};
 
 /// Passes every system call to the macro named by the first argument.
@@ -162,9 +164,9 @@ macro_rules! for_each_syscall {
             91 ResourcePart resource_part(resource: Handle, address: u64, len: u64) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Align, Range, Quota, NoMemory, Limit];
             /// Makes a region of physical addresses within a resource, in whole pages, which a device answers and not memory. It has all its pages at once, can be mapped, shared and moved like any region and be neither sealed nor copied; the kernel reads and writes none of it. `Range`: not within the resource, or more than this machine can address. `Overlap`: memory, or registers that the kernel drives itself. `Exists`: a live region has some of it under another policy.
             92 RegionDevice region_device(resource: Handle, address: u64, len: u64, policy: CachePolicy) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Align, Range, Overlap, Exists, TooLarge, Unsupported, Quota, NoMemory, Limit];
-            /// Has bits of a notification set at every message-signalled interrupt that a device sends to the address and with the data filled in; needs SIGNAL on the notification.
+            /// Has bits of a notification set at every message-signalled interrupt that a device sends to the address and with the data filled in; needs SIGNAL on the notification, and lasts as long as this process has that capability of it. `Limit`: this CPU has no line left.
             93 InterruptCreate interrupt_create(resource: Handle, notification: Handle, bits: u64, info: UserPtr<InterruptInfo>) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, Invalid, Quota, NoMemory, Limit];
-            /// Makes a timer that sets bits of a notification; needs SIGNAL on it.
+            /// Makes a timer that sets bits of a notification, as long as this process has this capability of it.
             94 TimerCreate timer_create(notification: Handle, bits: u64) -> Handle, rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Quota, NoMemory, Limit];
             /// Has a timer go off at a time, and then every `period` ns unless that is 0; u64::MAX stops it. A time in the past is now. `Range`: a period below 100 us.
             95 TimerSet timer_set(timer: Handle, deadline: u64, period: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range];
@@ -188,6 +190,8 @@ pub struct ArgumentInfo {
     pub ty: &'static str,
     /// Its type in C.
     pub c_type: &'static str,
+    /// Writes it for people.
+    pub show: fn(u64, &mut fmt::Formatter<'_>) -> fmt::Result,
 }
 
 /// One call, for documentation and tools.
@@ -201,6 +205,8 @@ pub struct SyscallInfo {
     pub arguments: &'static [ArgumentInfo],
     /// What it returns.
     pub result: &'static str,
+    /// Writes that for people, from `rax`.
+    pub show_result: fn(u64, &mut fmt::Formatter<'_>) -> fmt::Result,
     /// The rights that the capability in its first argument must have.
     pub rights: &'static [Rights],
     /// The errors of its own; any call can also be `Invalid` for an argument that can't be decoded.
@@ -240,8 +246,10 @@ macro_rules! describe {
                 name: stringify!($arg),
                 ty: stringify!($ty),
                 c_type: <$ty as Argument>::C_NAME,
+                show: <$ty as Argument>::show,
             }),*],
             result: <$ret as Outcome>::NAME,
+            show_result: <$ret as Outcome>::show,
             rights: &[$(Rights::$right),*],
             errors: &[$(Error::$error),*],
             doc: concat!($($doc),*),

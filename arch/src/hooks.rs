@@ -70,10 +70,11 @@ pub enum Resolution {
 }
 
 /// An exception that a user program caused.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct UserFault<'a> {
-    /// The program's registers.
-    pub frame: &'a TrapFrame,
+    /// The program's registers: it goes on with them if the hook returns. Of what the CPU loads from them
+    /// only `rip` may be changed, to a user address.
+    pub frame: &'a mut TrapFrame,
     /// The address of a page fault, else 0.
     pub address: u64,
 }
@@ -86,8 +87,9 @@ pub struct Hooks {
     /// A page fault in user mode, or in a user copy. Interrupts are on, unless the copy ran with them off; it may
     /// switch contexts if they are.
     pub page_fault: extern "C" fn(PageFault) -> Resolution,
-    /// A user program did what it may not. Interrupts are on. Never goes back to it.
-    pub user_fault: fn(&UserFault) -> !,
+    /// A user program did what it may not. Interrupts are on; it may switch contexts. If it returns, the program
+    /// goes on.
+    pub user_fault: fn(&mut UserFault<'_>),
     /// The one-shot timer of this CPU went off. Interrupts are off; no context switch.
     pub timer: fn(Origin),
     /// An interrupt came at this vector, which is not the platform's own: of those in

@@ -113,7 +113,7 @@ syscall_entry:
     jmp 1b
 3:  movq %rsp, %rdi
     callq {bad_return}
-    ud2
+    jmp 1b
 "#,
     user_stack = const per_cpu::USER_STACK,
     kernel_stack = const per_cpu::KERNEL_STACK,
@@ -144,11 +144,11 @@ pub(crate) fn init() {
     );
 }
 
-/// The program would return to an address that no program can have: its fault.
-extern "C" fn bad_return(frame: &SyscallFrame) -> ! {
+/// The program would return to an address that no program can have: its fault. Interrupts are off, before and after.
+extern "C" fn bad_return(frame: &mut SyscallFrame) {
     const GENERAL_PROTECTION: u64 = 13;
     cpu::enable_interrupts();
-    let registers = TrapFrame {
+    let mut registers = TrapFrame {
         vector: GENERAL_PROTECTION,
         rip: frame.rip,
         cs: u64::from(USER_CODE),
@@ -163,8 +163,10 @@ extern "C" fn bad_return(frame: &SyscallFrame) -> ! {
         r9: frame.r9,
         ..TrapFrame::default()
     };
-    (hooks().user_fault)(&UserFault {
-        frame: &registers,
+    (hooks().user_fault)(&mut UserFault {
+        frame: &mut registers,
         address: 0,
-    })
+    });
+    cpu::disable_interrupts();
+    frame.rip = registers.rip;
 }

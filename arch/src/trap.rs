@@ -330,13 +330,14 @@ extern "C" fn shootdown() {
 }
 
 /// An exception that nobody resolved.
-fn exception(frame: &TrapFrame, address: u64) {
+fn exception(frame: &mut TrapFrame, address: u64) {
     let is_abort = frame.vector == DOUBLE_FAULT || frame.vector == MACHINE_CHECK;
     if frame.origin() == Origin::Kernel || is_abort {
         panic::trapped(frame, address);
     }
     cpu::enable_interrupts();
-    (hooks().user_fault)(&UserFault { frame, address })
+    (hooks().user_fault)(&mut UserFault { frame, address });
+    cpu::disable_interrupts();
 }
 
 /// One that the kernel's copies took, or that the hook did not resolve for a program.

@@ -97,8 +97,10 @@ impl<P: Platform> Ipc<P> {
 
     /// No bit is set any more when this returns, and the line is given back.
     pub(crate) fn end_interrupt(&self, interrupt: &Interrupt<P>) {
-        let bell = interrupt.bell.lock().take();
-        drop(bell);
+        if !mm::sabotaged!("interrupt_outlives_its_object") {
+            let bell = interrupt.bell.lock().take();
+            drop(bell);
+        }
         self.platform().release_line(interrupt.line);
     }
 }

@@ -1,10 +1,11 @@
 //! What programs do wrong, and what they may touch that is not there yet.
 
-use abi::{ProcessState, ProcessStatus, Rights};
+use abi::Rights;
 use arch::hooks::{PageFault, Resolution, UserFault};
 
 use crate::machine::ipc;
-use crate::{process, sched, stats};
+use crate::process::Stop;
+use crate::{fuse, process, sched, stats};
 
 /// The vector of a page fault (Intel SDM volume 3, table 6-1).
 const PAGE_FAULT: u64 = 14;
@@ -37,39 +38,54 @@ pub extern "C" fn page_fault(fault: PageFault) -> Resolution {
     }
 }
 
-/// The hook of everything else that a program can't do: says why and ends it.
-pub fn user_fault(fault: &UserFault) -> ! {
-    let frame = fault.frame;
-    sched::with_current(|thread| {
-        let name = thread.process().map_or("?", |process| process.name());
-        if frame.vector == PAGE_FAULT {
-            let access = match frame.error_code {
-                code if code & FETCH != 0 => "execute",
-                code if code & WRITE != 0 => "write",
-                _ => "read",
-            };
-            let why = match frame.error_code & PRESENT {
-                0 => "nothing is mapped there",
-                _ => "not allowed there",
-            };
-            println!(
-                "{name}: page fault: {access} at {:#x}, {why}; instruction at {:#x}; killed",
-                fault.address, frame.rip
-            );
-        } else {
-            println!(
-                "{name}: {}; instruction at {:#x}; killed",
-                frame.name(),
-                frame.rip
-            );
+/// The hook of everything else that a program can't do. Where a port is told of faults of the process,
+/// the thread stops until somebody has it go on; else this says why and ends the process.
+pub fn user_fault(fault: &mut UserFault<'_>) {
+    if fault.frame.vector != PAGE_FAULT {
+        // A page fault came by its own hook.
+        fuse::burn();
+    }
+    let thread = sched::current();
+    let process = thread.process().expect("programs are of processes");
+    let stop = Stop::new(&thread, fault);
+    match process.stop_at(&thread, stop) {
+        Some(0) => {}
+        Some(instruction) => fault.frame.rip = instruction,
+        None => {
+            if thread.is_ending() {
+                drop(thread);
+                process::leave_current();
+            }
+            report(process.name(), fault);
+            let status = stop.status();
+            // This code never comes back to drop them.
+            drop(thread);
+            process::end_current(status)
         }
-    });
-    process::end_current(ProcessStatus {
-        state: ProcessState::Faulted as u32,
-        status: 0,
-        vector: frame.vector as u32,
-        error_code: frame.error_code as u32,
-        address: fault.address,
-        instruction: frame.rip,
-    })
+    }
+}
+
+fn report(name: &str, fault: &UserFault<'_>) {
+    let frame = &*fault.frame;
+    if frame.vector != PAGE_FAULT {
+        println!(
+            "{name}: {}; instruction at {:#x}; killed",
+            frame.name(),
+            frame.rip
+        );
+        return;
+    }
+    let access = match frame.error_code {
+        code if code & FETCH != 0 => "execute",
+        code if code & WRITE != 0 => "write",
+        _ => "read",
+    };
+    let why = match frame.error_code & PRESENT {
+        0 => "nothing is mapped there",
+        _ => "not allowed there",
+    };
+    println!(
+        "{name}: page fault: {access} at {:#x}, {why}; instruction at {:#x}; killed",
+        fault.address, frame.rip
+    );
 }

@@ -210,6 +210,10 @@ impl Platform for Kernel {
         task.koid()
     }
 
+    fn watcher_left(&self, process: &Arc<Process>) {
+        process.watcher_left();
+    }
+
     fn abandoned(&self, process: &Arc<Process>) {
         process.abandon();
     }
@@ -256,7 +260,7 @@ impl Platform for Kernel {
     }
 
     fn process_level(&self, process: &Arc<Process>) -> Level {
-        process.level()
+        process.event_level()
     }
 
     fn task_events(task: &Arc<Thread>) -> &Events<Kernel> {

@@ -22,6 +22,8 @@ mod dispatch;
 #[cfg(target_os = "none")]
 mod faults;
 #[cfg(target_os = "none")]
+mod fuse;
+#[cfg(target_os = "none")]
 mod heap;
 #[cfg(target_os = "none")]
 mod init;

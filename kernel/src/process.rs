@@ -1,5 +1,6 @@
 //! Processes: a domain, threads, an image and a stack; how they begin and how they end.
 
+mod stops;
 mod threads;
 
 use alloc::string::String;
@@ -13,7 +14,7 @@ use abi::{
     Error, Handle, ProcessInfo, ProcessState, ProcessStatus, Resources, Rights, StartInfo, cost,
 };
 use arch::stack;
-use ipc::{Domain, Events, ImageInfo, Level, Parked, alarms};
+use ipc::{Domain, Events, ImageInfo, Parked, alarms};
 use mm::lock::{Lock, Rank};
 use mm::{Account, Charge, MapRequest, Permit, Region};
 use spin::Once;
@@ -21,6 +22,7 @@ use spin::Once;
 use crate::machine::{Kernel, ipc};
 use crate::thread::{Beginning, Thread, Wanted};
 use crate::{random, sched};
+pub use stops::Stop;
 use threads::Threads;
 pub use threads::{end_current, leave_current};
 
@@ -51,6 +53,8 @@ pub struct Process {
     /// From its end on.
     status: Once<ProcessStatus>,
     waiters: Lock<Vec<Arc<Thread>>>,
+    /// How often its threads may still enter the kernel; 0 without a limit.
+    pub(crate) fuse: AtomicU64,
     /// Who waits for its end, or for its faults.
     events: Events<Kernel>,
     _place: Place,
@@ -134,6 +138,7 @@ impl Process {
             threads: Lock::new(Rank::Processes, Threads::default()),
             status: Once::new(),
             waiters: Lock::new(Rank::Queue, Vec::new()),
+            fuse: AtomicU64::new(0),
             events: Events::new(),
             _place: place,
             _charge: charge,
@@ -164,14 +169,6 @@ impl Process {
     /// Who waits for its events.
     pub fn events(&self) -> &Events<Kernel> {
         &self.events
-    }
-
-    /// Which events hold for it.
-    pub fn level(&self) -> Level {
-        match self.status.is_completed() {
-            true => Level::of(abi::Events::ENDED),
-            false => Level::NONE,
-        }
     }
 
     /// Its name, for people.

@@ -106,7 +106,7 @@ extern "C" fn page_fault(fault: PageFault) -> Resolution {
     Resolution::Resolved
 }
 
-fn user_fault(fault: &UserFault) -> ! {
+fn user_fault(fault: &mut UserFault<'_>) {
     FAULTED_AT.store(fault.address, Ordering::Relaxed);
     leave_program();
     unreachable!("a faulted program ran again");

@@ -18,7 +18,7 @@ use mm::{AddressSpace, Charge};
 use crate::irq_lock::IrqLock;
 use crate::machine::{Kernel, ipc};
 use crate::memory;
-use crate::process::Process;
+use crate::process::{Process, Stop};
 
 /// How a thread stands with the scheduler: bits of its state.
 pub mod state {
@@ -75,6 +75,8 @@ pub struct Thread {
     pub(crate) alarm: IrqLock<Option<alarms::Place<Arc<Thread>>>>,
     /// Who waits for its end.
     pub events: Events<Kernel>,
+    /// The fault that it has stopped at.
+    pub(crate) stop: IrqLock<Option<Stop>>,
     /// The CPU that it lives on.
     cpu: usize,
     /// Missing for the idle thread.
@@ -125,6 +127,7 @@ impl Thread {
             wait: WaitCell::new(),
             alarm: IrqLock::new(Some(alarms::Place::new())),
             events: Events::new(),
+            stop: IrqLock::new(None),
             cpu: wanted.cpu,
             process: Some(process),
             syscalls: AtomicU64::new(0),
@@ -153,6 +156,7 @@ impl Thread {
             wait: WaitCell::new(),
             alarm: IrqLock::new(None),
             events: Events::new(),
+            stop: IrqLock::new(None),
             cpu,
             process: None,
             syscalls: AtomicU64::new(0),

@@ -26,7 +26,7 @@ struct Cpu {
     earliest_ns: AtomicU64,
     /// When the first timer does, unless it is due.
     timer_ns: AtomicU64,
-    /// No timer goes off before.
+    /// No timer goes off before: never, while some do.
     pause_end_ns: AtomicU64,
 }
 
@@ -43,6 +43,13 @@ static CPUS: [Cpu; MAX_CPUS] = [const {
 }; MAX_CPUS];
 
 impl Cpu {
+    /// When timers are to be looked at.
+    #[inline]
+    fn next_timers_ns(&self) -> u64 {
+        let pause_end_ns = self.pause_end_ns.load(Ordering::Relaxed);
+        self.timer_ns.load(Ordering::Relaxed).max(pause_end_ns)
+    }
+
     fn with_sleepers<R>(&self, f: impl FnOnce(&mut Alarms<Arc<Thread>>) -> R) -> R {
         let mut sleepers = self.sleepers.lock();
         let result = f(&mut sleepers);
@@ -69,8 +76,8 @@ pub fn seed() {
 #[inline]
 pub fn earliest_ns() -> u64 {
     let cpu = this();
-    let timer_ns = cpu.timer_ns.load(Ordering::Relaxed);
-    timer_ns.min(cpu.earliest_ns.load(Ordering::Relaxed))
+    let sleepers_ns = cpu.earliest_ns.load(Ordering::Relaxed);
+    sleepers_ns.min(cpu.next_timers_ns())
 }
 
 /// Has the timers of this CPU looked at from a time on, instead of the time before.
@@ -78,31 +85,36 @@ pub fn set_timer(cpu: usize, at_ns: u64) {
     // Threads stay where they are while they are in the kernel.
     debug_assert_eq!(cpu, cpu::current());
     let cpu = &CPUS[cpu];
-    let pause_end_ns = cpu.pause_end_ns.load(Ordering::Relaxed);
-    cpu.timer_ns
-        .store(at_ns.max(pause_end_ns), Ordering::Relaxed);
-    sched::rearm();
+    cpu.timer_ns.store(at_ns, Ordering::Relaxed);
+    // At the end of an expiry that is done for all.
+    if cpu.next_timers_ns() != u64::MAX {
+        sched::rearm();
+    }
 }
 
 /// Has timers go off soon, if their time has come. With interrupts off.
 pub fn note_due(now_ns: u64) {
-    let timer_ns = &this().timer_ns;
-    if timer_ns.load(Ordering::Relaxed) <= now_ns {
-        timer_ns.store(u64::MAX, Ordering::Relaxed);
+    let cpu = this();
+    if cpu.next_timers_ns() <= now_ns {
+        cpu.timer_ns.store(u64::MAX, Ordering::Relaxed);
         deferred::request();
     }
 }
 
 /// Has every timer go off whose time has come, as far as that is not too many.
 pub fn expire_due() {
-    let cpu = cpu::current();
+    let cpu = this();
+    // What was noted has been looked at, or somebody has told a time since, which will be noted.
+    if cpu.timer_ns.load(Ordering::Relaxed) != u64::MAX {
+        return;
+    }
+    let pause_end_ns = &cpu.pause_end_ns;
     let begin_ns = clock::now_ns();
-    ipc().expire_timers(cpu, MOST_TIMERS);
+    pause_end_ns.store(u64::MAX, Ordering::Relaxed);
+    ipc().expire_timers(cpu::current(), MOST_TIMERS);
     let now_ns = clock::now_ns();
-    let pause_end_ns = now_ns + (now_ns - begin_ns);
-    let cpu = &CPUS[cpu];
-    cpu.pause_end_ns.store(pause_end_ns, Ordering::Relaxed);
-    cpu.timer_ns.fetch_max(pause_end_ns, Ordering::Relaxed);
+    pause_end_ns.store(now_ns + (now_ns - begin_ns), Ordering::Relaxed);
+    sched::rearm();
 }
 
 /// Has a thread of this CPU woken at a time.

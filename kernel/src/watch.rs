@@ -9,7 +9,7 @@ use arch::{clock, trap};
 
 use crate::irq_lock::IrqLock;
 use crate::start::{HOOKS, INSTALLED};
-use crate::{dispatch, faults, trace};
+use crate::{dispatch, faults, fuse, trace};
 
 static WATCHED: Hooks = Hooks {
     syscall,
@@ -42,6 +42,7 @@ pub fn end() {
 
 /// A system call, watched.
 extern "C" fn syscall(frame: &mut SyscallFrame) {
+    fuse::burn();
     if !trace::is_on() {
         return dispatch::syscall(frame);
     }
@@ -82,6 +83,7 @@ extern "C" fn syscall(frame: &mut SyscallFrame) {
 
 /// A page fault, watched.
 extern "C" fn page_fault(fault: PageFault) -> Resolution {
+    fuse::burn();
     if !trace::is_on() {
         return faults::page_fault(fault);
     }

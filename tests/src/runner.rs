@@ -17,8 +17,10 @@ use crate::plot;
 use crate::program::ProgramFile;
 use crate::qemu::{Qemu, Run};
 use crate::screen::Screen;
+use crate::strace::Strace;
 use crate::suite;
 use crate::symbolise::Symboliser;
+use crate::timeline::Sink;
 use crate::trace::Tracer;
 
 /// The largest input; the initrd must lie in low memory beside everything else.
@@ -147,6 +149,9 @@ impl Prepared<'_> {
     ) -> Result<Run, Failure> {
         let screen = self.options.screenshot.as_deref().map(Screen::save_to);
         let screen = screen.transpose()?;
+        let timeline = self.options.trace.as_deref().map(Sink::create);
+        let timeline = timeline.transpose()?;
+        let mut strace = self.options.strace.then(Strace::default);
         let machine = &Machine {
             monitor: screen.as_ref().map(Screen::socket),
             ..machine.clone()
@@ -174,6 +179,13 @@ impl Prepared<'_> {
             }
         };
         let run = boot.run(announce, &mut |line| {
+            if let Some(said) = strace.as_mut().and_then(|strace| strace.feed(line)) {
+                if let Some(text) = said {
+                    progress.finish();
+                    say(&text);
+                }
+                return;
+            }
             if line.starts_with("  at 0x") {
                 let names = symboliser.get_or_init(|| Symboliser::new(&self.guest.kernel));
                 return say(&names.line(line).unwrap_or_else(|| line.to_owned()));
@@ -186,6 +198,10 @@ impl Prepared<'_> {
                 say(line);
             }
         })?;
+        if let Some(timeline) = timeline {
+            let lines = run.transcript.lines().iter().map(String::as_str);
+            say(&timeline.finish(lines)?);
+        }
         if let Some(screen) = screen {
             // A machine that was stopped at its time limit has no last screen, and says so itself.
             let saved = screen.finish();

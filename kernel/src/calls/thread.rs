@@ -9,7 +9,7 @@ use ipc::Payload;
 use super::process::find as find_process;
 use crate::process::{self, Process};
 use crate::thread::{Beginning, Thread, Wanted};
-use crate::{sched, user_memory};
+use crate::{fuse, sched, user_memory};
 
 /// The thread that a handle stands for.
 fn find(process: &Arc<Process>, handle: Handle, rights: Rights) -> Result<Arc<Thread>, Error> {
@@ -58,16 +58,18 @@ pub fn process_resume(
 }
 
 pub fn process_fault(
-    _: &Arc<Process>,
-    _: Handle,
-    _: u64,
-    _: UserPtr<FaultInfo>,
+    process: &Arc<Process>,
+    handle: Handle,
+    thread: u64,
+    info: UserPtr<FaultInfo>,
 ) -> Result<(), Error> {
-    Err(Error::Unsupported)
+    let fault = find_process(process, handle, Rights::INSPECT)?.fault(thread)?;
+    user_memory::write(info, &fault)
 }
 
-pub fn process_fuse(_: &Arc<Process>, _: Handle, _: u64) -> Result<(), Error> {
-    Err(Error::Unsupported)
+pub fn process_fuse(process: &Arc<Process>, handle: Handle, entries: u64) -> Result<(), Error> {
+    fuse::set(&*find_process(process, handle, Rights::DESTROY)?, entries);
+    Ok(())
 }
 
 pub fn thread_spawn(process: &Arc<Process>, args: UserPtr<ThreadArgs>) -> Result<Handle, Error> {

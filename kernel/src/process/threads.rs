@@ -12,8 +12,8 @@ use ipc::Payload;
 
 use super::{Process, begin};
 use crate::machine::ipc;
-use crate::sched;
 use crate::thread::{Beginning, Thread, Wanted};
+use crate::{fuse, sched};
 
 /// What a process knows of its threads.
 #[derive(Debug, Default)]
@@ -61,6 +61,32 @@ impl Threads {
         let add = |sum: [u64; 2], [calls, faults]: [u64; 2]| [sum[0] + calls, sum[1] + faults];
         let counts = self.list.iter().map(|thread| thread.counts());
         counts.fold(self.gone, add)
+    }
+
+    /// Those that have not left, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Thread>> {
+        self.list.iter()
+    }
+
+    /// Keeps the first one from starting before it is released. True: nobody could release it.
+    pub fn hold(&mut self) -> bool {
+        self.held = true;
+        self.abandoned
+    }
+
+    /// Takes that back for a thread; false: it is not held.
+    pub fn release(&mut self, thread: &Arc<Thread>) -> bool {
+        let is_first = self
+            .list
+            .first()
+            .is_some_and(|first| Arc::ptr_eq(first, thread));
+        is_first && core::mem::take(&mut self.held)
+    }
+
+    /// Nobody has a capability of the process any more. True: one would have to release a thread.
+    pub fn abandon(&mut self) -> bool {
+        self.abandoned = true;
+        self.held
     }
 
     /// Takes one out that leaves. With the last one it tells how the process has ended.
@@ -115,54 +141,12 @@ impl Process {
         }
     }
 
-    /// Keeps its first thread from starting before it is resumed.
-    pub fn hold(&self) {
-        let abandoned = {
-            let mut threads = self.threads.lock();
-            threads.held = true;
-            threads.abandoned
-        };
-        if abandoned {
-            self.kill();
-        }
-    }
-
-    /// Starts a thread that has stopped, at `instruction` unless that is 0; a `thread` of 0 stands for
-    /// the first one. `NotFound`: no such thread has stopped.
-    pub fn resume(&self, thread: u64, instruction: u64) -> Result<(), Error> {
-        let first = {
-            let mut threads = self.threads.lock();
-            let first = threads.first().ok_or(Error::NotFound)?;
-            let is_named = thread == 0 || thread == first.koid();
-            if !is_named || !core::mem::take(&mut threads.held) {
-                return Err(Error::NotFound);
-            }
-            first
-        };
-        if instruction != 0 {
-            self.start_entry.store(instruction, Ordering::Relaxed);
-        }
-        sched::start(&first);
-        Ok(())
-    }
-
-    /// Nobody has a capability of it any more. Ends it if it would wait for one of them in vain.
-    pub fn abandon(&self) {
-        let held = {
-            let mut threads = self.threads.lock();
-            threads.abandoned = true;
-            threads.held
-        };
-        if held {
-            self.kill();
-        }
-    }
-
     /// Returns everything, and tells everybody, when the last thread has left.
     fn finish(self: &Arc<Process>, status: &ProcessStatus) {
         self.release();
         ipc().memory().destroy_space(self.domain.space());
         self.status.call_once(|| *status);
+        fuse::clear(self);
         let waiters = core::mem::take(&mut *self.waiters.lock());
         waiters.iter().for_each(|waiter| sched::unpark(waiter));
         // Its level is read without a lock.

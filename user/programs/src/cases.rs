@@ -134,6 +134,12 @@ macro_rules! for_each_case {
             priorities::reaper "the least urgent process ends when it is killed, though its CPU is busy";
             priorities::ceilings "no thread is more urgent than its process may be, and no process than its parent";
 
+            supervision::resume "a thread that faults stops until its supervisor has it go on, there or elsewhere";
+            supervision::kill_stopped "a process whose thread has stopped can be killed";
+            supervision::watcher_gone "without a supervisor a fault ends the process, also when it goes later";
+            supervision::many_threads "each thread stops for itself";
+            supervision::fuse "a process ends after exactly so many entries into the kernel";
+
             quotas::tiny_regions "tiny regions end with the quota, and come back, as often as one likes";
             quotas::refusals "what the quota does not cover is Quota, and the process goes on";
             quotas::families "what a process and its children have together stays within its quota";
@@ -146,6 +152,20 @@ macro_rules! for_each_case {
             services::many_clients "fifty clients find a service and are answered";
             services::supervised "a service that faults or fails is started again, and then no more";
             services::hostile "whatever a client sends to the name service, it and the others go on";
+            timers::once "a timer sets its bits at its time, once";
+            timers::past "a time in the past is now";
+            timers::periodic "a periodic timer keeps its rhythm, and makes up once for what was missed";
+            timers::anew "a timer that is set anew forgets what was set before";
+            timers::dropped "a timer that is dropped, or that has nobody to tell, is silent";
+            timers::authority "a timer ends with the capability that it was made with";
+            timers::thousand "a thousand timers all go off";
+            timers::crowd "five hundred timers of 100 us leave half of the CPU";
+            timers::elsewhere "a timer of one CPU is set anew on another";
+            timers::refused "a timer without a right, a bit or a sensible period is refused";
+
+            interrupts::messages "every interrupt of a device has a message of its own";
+            interrupts::limit "a CPU has so many lines, and one that was given back rests";
+            interrupts::refused "an interrupt without a right or a bit is refused";
 
             images::truncated "a file that ends early is no program";
             images::header "a file for another machine, class or use is no program";

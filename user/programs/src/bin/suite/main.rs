@@ -16,6 +16,7 @@ mod capabilities;
 mod devices;
 mod faults;
 mod images;
+mod interrupts;
 mod matrix;
 mod memory;
 mod objects;
@@ -25,8 +26,10 @@ mod quotas;
 mod rings;
 mod services;
 mod snapshots;
+mod supervision;
 mod system;
 mod threads;
+mod timers;
 mod transfers;
 
 use programs::cases::CASES;
@@ -115,6 +118,7 @@ fn usage() -> u8 {
 fn child(role: &str, env: &Env) -> u8 {
     let roles = [
         system::child,
+        timers::child,
         faults::child,
         memory::child,
         capabilities::child,
@@ -125,6 +129,7 @@ fn child(role: &str, env: &Env) -> u8 {
         processes::child,
         threads::child,
         priorities::child,
+        supervision::child,
         quotas::child,
         services::child,
         objects::child,
