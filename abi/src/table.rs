@@ -37,7 +37,7 @@ macro_rules! for_each_syscall {
             /// Starts a new process from an image, under a name of printable ASCII, with exactly the listed handles (in this order) and nothing else. All or nothing: when it fails, every handle is still the caller's. `Overlap`: one handle listed twice by Move. The process gets an account below the caller's, with the quota given; `Limit` is also more than 31 such accounts in a row.
             10 ProcessSpawn process_spawn(args: UserPtr<SpawnArgs>) -> Handle, rights [EXECUTE], errors [Fault, Invalid, BadHandle, WrongKind, Denied, InTransit, Shared, Pinned, Revoked, Overlap, Unsupported, TooLarge, Quota, NoMemory, Limit];
             /// Waits until a process has ended and tells how. Any number of waiters get the answer, each as often as it asks.
-            11 ProcessWait process_wait(process: Handle, deadline: u64, status: UserPtr<ProcessStatus>) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, WouldBlock, TimedOut, Interrupted, NoMemory];
+            11 ProcessWait process_wait(process: Handle, deadline: u64, status: UserPtr<ProcessStatus>) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, WouldBlock, TimedOut, Cancelled, Interrupted];
             /// Ends a process as if it had called exit, wherever it is. Killing one that has ended is no error.
             12 ProcessKill process_kill(process: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells facts about a process.
@@ -112,7 +112,7 @@ macro_rules! for_each_syscall {
             /// Maps the view of one end: what this side owns is writable, the rest is not. Returns the address of its header page.
             61 RingMap ring_map(end: Handle) -> u64, rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Exists, Revoked, Quota, NoMemory, Limit];
             /// Sleeps until the peer has moved its index past `seen`, has ended, or has called wake. The index is read again under the lock that a wake takes, so that none is lost.
-            62 RingWait ring_wait(end: Handle, seen: u32, deadline: u64) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Busy, WouldBlock, TimedOut, Interrupted];
+            62 RingWait ring_wait(end: Handle, seen: u32, deadline: u64) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Busy, WouldBlock, TimedOut, Cancelled, Interrupted];
             /// Wakes the peer if it sleeps.
             63 RingWake ring_wake(end: Handle) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells the geometry of a ring.
@@ -141,22 +141,22 @@ macro_rules! for_each_syscall {
 
             /// Makes a notification: 63 bits that are signalled and waited for.
             80 NotifyCreate notify_create() -> Handle, rights [], errors [Quota, NoMemory, Limit];
-            /// Sets bits of a notification and wakes whoever waits; never waits itself. A capability with a badge sets the bits of the badge, and `bits` has to be 0.
+            /// Sets bits of a notification, of which somebody who waits gets all that are set; never waits itself. A capability with a badge sets the bits of the badge, and `bits` has to be 0; without one it has to be a bit or more.
             81 Signal signal(notification: Handle, bits: u64) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid];
             /// Waits until a bit of a notification is set, and takes all that are. A deadline of 0 polls.
-            82 NotifyWait notify_wait(notification: Handle, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, WouldBlock, TimedOut, Cancelled, Interrupted, NoMemory];
+            82 NotifyWait notify_wait(notification: Handle, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, WouldBlock, TimedOut, Cancelled, Interrupted];
             /// Waits until one of the events holds for an object, and returns those that do.
-            83 ObjectWait object_wait(object: Handle, events: Events, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, Denied, InTransit, Revoked, Invalid, Unsupported, WouldBlock, TimedOut, Cancelled, Interrupted, NoMemory];
-            /// Ends the wait of a thread of this process, which gets `Cancelled`. `NotFound`: it does not wait.
+            83 ObjectWait object_wait(object: Handle, events: Events, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, Denied, InTransit, Revoked, Invalid, Unsupported, WouldBlock, TimedOut, Cancelled, Interrupted];
+            /// Ends the wait of a thread, which gets `Cancelled`. `Denied`: it is another process's; `NotFound`: it does not wait.
             84 WaitCancel wait_cancel(thread: Handle) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
             /// Makes a port, at which a thread can wait for many objects at once.
             85 PortCreate port_create() -> Handle, rights [], errors [Quota, NoMemory, Limit];
-            /// Has a port told of events of an object under a key; needs WAIT on the object. The packet is there from now on, so telling can't fail. `Exists`: the key is taken. `Unsupported`: a port, or an event that such an object does not have.
+            /// Has a port told of events of an object under a key; needs WAIT on the object. The packet is there from now on, so telling can't fail; what holds already is told at once. The binding ends with the port, and with the capability of the object that it was made by. `Exists`: the key is taken. `Unsupported`: a port, or an event that such an object does not have.
             86 PortBind port_bind(port: Handle, object: Handle, events: Events, flags: BindFlags, key: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Exists, Unsupported, Quota, NoMemory, Limit];
             /// Takes a binding back, with its packet if that was not taken. `NotFound`: no such key.
             87 PortUnbind port_unbind(port: Handle, key: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
             /// Waits until a bound object has something to tell, and fills in up to `len` packets (at most 64); returns how many.
-            88 PortWait port_wait(port: Handle, packets: UserPtr<PortPacket>, len: u64, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Fault, WouldBlock, TimedOut, Cancelled, Interrupted, NoMemory];
+            88 PortWait port_wait(port: Handle, packets: UserPtr<PortPacket>, len: u64, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Fault, WouldBlock, TimedOut, Cancelled, Interrupted];
 
             /// Tells which physical addresses a resource covers.
             90 ResourceInfo resource_info(resource: Handle, info: UserPtr<ResourceInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];

@@ -84,6 +84,17 @@ impl<P: Platform> Ipc<P> {
         Ok(domain)
     }
 
+    /// A domain for a model, over a space of the model.
+    #[cfg(loom)]
+    pub fn model_domain(&self, space: AddressSpace) -> Domain<P> {
+        Domain {
+            koid: space.koid(),
+            space: Arc::new(space),
+            table: Lock::new(Rank::Capabilities, Table::new()),
+            pending_grants: AtomicU32::new(0),
+        }
+    }
+
     /// Returns all that a domain holds: its mappings, its handles, and what was granted to it and
     /// not accepted. Its space is then empty, and to be destroyed when no CPU has it loaded.
     pub fn clear_domain(&self, domain: &Domain<P>) {

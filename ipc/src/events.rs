@@ -16,9 +16,10 @@ use abi::{Error, Handle, Rights};
 use mm::lock::{Lock, Rank};
 
 use crate::binding::Binding;
+use crate::rings::possible_ring_events;
 use crate::sync::{AtomicU32, fence};
-use crate::wait::{Ticket, Waiters};
-use crate::{Domain, Ipc, Object, Payload, Platform};
+use crate::wait::Ticket;
+use crate::{Domain, Ipc, Object, Payload, Platform, Waiters};
 
 /// What the list of bindings keeps room for, however few it has.
 const FEW: usize = 16;
@@ -208,6 +209,7 @@ impl<P: Platform> Ipc<P> {
         match payload {
             Payload::Notification(notification) => self.end_notification_waits(notification),
             Payload::Port(port) => self.end_port_waits(port),
+            Payload::RingEnd(ring, end) => self.end_ring_waits(ring, *end),
             _ => {}
         }
         let Some(events) = payload.events() else {
@@ -262,7 +264,9 @@ impl<P: Platform> Ipc<P> {
             events.add_interest(wanted);
             ticket
         };
-        if let Some(level) = holding() {
+        if let Some(level) = holding()
+            && !mm::sabotaged!("event_before_enlisting_missed")
+        {
             events.withdraw(&ticket);
             return Ok(level);
         }
@@ -279,6 +283,7 @@ impl<P: Platform> Ipc<P> {
             Payload::Process(process) => self.platform().process_level(process),
             Payload::Thread(task) => self.platform().task_level(task),
             Payload::Notification(notification) => Level::of(notification.level()),
+            Payload::RingEnd(ring, end) => Level::of(self.ring_level(ring, *end)),
             _ => Level::NONE,
         }
     }
@@ -291,6 +296,7 @@ impl<P: Platform> Payload<P> {
             Payload::Process(process) => Some(P::process_events(process)),
             Payload::Thread(task) => Some(P::task_events(task)),
             Payload::Notification(notification) => Some(notification.events()),
+            Payload::RingEnd(ring, end) => Some(ring.events(*end)),
             _ => None,
         }
     }
@@ -301,6 +307,7 @@ impl<P: Platform> Payload<P> {
             Payload::Process(_) => abi::Events::ENDED | abi::Events::FAULTED,
             Payload::Thread(_) => abi::Events::ENDED,
             Payload::Notification(_) => abi::Events::SIGNALED,
+            Payload::RingEnd(_, end) => possible_ring_events(*end),
             _ => abi::Events::empty(),
         }
     }

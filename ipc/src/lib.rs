@@ -41,6 +41,7 @@ mod table;
 mod timer;
 mod transfer;
 mod wait;
+mod waiters;
 
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +66,8 @@ pub use statistics::Traffic;
 pub use table::Capability;
 pub use timer::{Timer, following_ns};
 pub use transfer::Offer;
-pub use wait::{Outcome, Ticket, WAIT_WORDS, WaitCell, Waiters};
+pub use wait::{Outcome, Ticket, WAIT_WORDS, WaitCell};
+pub use waiters::Waiters;
 
 /// The IPC of one machine.
 pub struct Ipc<P: Platform> {

@@ -55,9 +55,9 @@ impl<P: Platform> Payload<P> {
         match self {
             Payload::Notification(notification) => notification.traffic(),
             Payload::Port(port) => port.traffic(),
+            Payload::RingEnd(ring, end) => ring.traffic(*end),
             Payload::Region(_)
             | Payload::Image(..)
-            | Payload::RingEnd(..)
             | Payload::Process(_)
             | Payload::Resource(_)
             | Payload::Thread(_)

@@ -50,9 +50,7 @@ impl<P: Platform> State<P> {
     /// Queues the packet of a binding, and wakes somebody for it.
     fn queue(&mut self, binding: &Arc<Binding<P>>) -> Option<P::Task> {
         binding.set_status(Status::Queued);
-        if !mm::sabotaged!("port_packet_lost") || binding.is_level() {
-            self.ready.push_back(binding.clone());
-        }
+        self.ready.push_back(binding.clone());
         self.wake()
     }
 
@@ -368,7 +366,8 @@ impl<P: Platform> Ipc<P> {
             }
             binding.set_status(Status::Idle);
             let goes_on = at < told && binding.is_level();
-            if goes_on || binding.has_news() {
+            let has_news = binding.has_news() && !mm::sabotaged!("port_packet_lost");
+            if goes_on || has_news {
                 let woken = state.queue(binding);
                 drop(state);
                 woken.iter().for_each(|task| self.platform().unpark(task));

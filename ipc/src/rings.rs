@@ -9,12 +9,12 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use abi::ring::{End, EndState, Form, Geometry, Header, IndexPage};
-use abi::{Error, Handle, ObjectKind, Rights};
+use abi::{Error, Events, Handle, ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
 use mm::{Frame, MapRequest, Region};
 
 use crate::domain::Peer;
-use crate::{Domain, Ipc, Parked, Payload, Platform};
+use crate::{Domain, Ipc, Outcome, Payload, Platform, Traffic, Waiters};
 
 /// Pages before the data.
 const CONTROL_PAGES: usize = 3;
@@ -38,8 +38,16 @@ pub struct Ring<P: Platform> {
 struct Side<P: Platform> {
     /// The domain that has it, or had it last.
     holder: AtomicU64,
-    sleeper: Lock<Option<P::Task>>,
+    state: Lock<SideState<P>>,
+    events: crate::Events<P>,
+    /// Changes under the lock of its state.
     closed: AtomicBool,
+}
+
+struct SideState<P: Platform> {
+    /// One at most that has not been told.
+    waiters: Waiters<P>,
+    traffic: Traffic,
 }
 
 impl<P: Platform> Ring<P> {
@@ -69,6 +77,16 @@ impl<P: Platform> Ring<P> {
 
     pub(crate) fn set_holder(&self, end: End, domain: u64) {
         self.side(end).holder.store(domain, Ordering::Release);
+    }
+
+    /// Who waits for events of an end.
+    pub(crate) fn events(&self, end: End) -> &crate::Events<P> {
+        &self.side(end).events
+    }
+
+    /// What went through an end.
+    pub(crate) fn traffic(&self, end: End) -> Traffic {
+        self.side(end).state.lock().traffic
     }
 
     fn side(&self, end: End) -> &Side<P> {
@@ -169,7 +187,14 @@ impl<P: Platform> Ipc<P> {
         }
         let side = || Side {
             holder: AtomicU64::new(domain.koid()),
-            sleeper: Lock::new(Rank::Queue, None),
+            state: Lock::new(
+                Rank::Queue,
+                SideState {
+                    waiters: Waiters::new(),
+                    traffic: Traffic::NONE,
+                },
+            ),
+            events: crate::Events::new(),
             closed: AtomicBool::new(false),
         };
         Ok(Ring {
@@ -227,8 +252,11 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Sleeps until the peer's index has reached `seen`, the peer is not open any more, or it has
-    /// called wake. `WouldBlock`: the deadline is 0; `TimedOut`; `Interrupted`: the task has to
-    /// end; `Busy`: somebody sleeps at this end.
+    /// called wake; with WAIT.
+    ///
+    /// # Errors
+    /// `WouldBlock`: the deadline is 0; `Busy`: somebody sleeps at this end; those of a look-up and of
+    /// [`sleep`](Ipc::sleep).
     pub fn wait_ring(
         &self,
         domain: &Domain<P>,
@@ -236,33 +264,35 @@ impl<P: Platform> Ipc<P> {
         seen: u32,
         deadline_ns: u64,
     ) -> Result<(), Error> {
-        let (ring, end) = self.ring_end(domain, handle, Rights::WAIT)?;
-        if self.wait_is_over(&ring, end, seen) {
-            return Ok(());
-        }
-        if deadline_ns == 0 {
-            return Err(Error::WouldBlock);
-        }
-        let side = ring.side(end);
-        {
-            let mut sleeper = side.sleeper.lock();
-            if sleeper.is_some() {
-                return Err(Error::Busy);
-            }
+        let capability = domain.look_up(handle, Some(ObjectKind::RingEnd), Rights::WAIT)?;
+        let Payload::RingEnd(ring, end) = capability.object().payload() else {
+            return Err(Error::WrongKind);
+        };
+        let side = ring.side(*end);
+        let ticket = {
+            let mut state = side.state.lock();
+            // While the capability is there and the lock is held, the end is open and its pages are in
+            // place.
+            capability.node.check_held(domain.koid())?;
             // SYNC(ring.sleep): under the lock that a wake takes; a peer that published before
             // this look is seen here, one that publishes after it finds a sleeper.
-            if self.wait_is_over(&ring, end, seen) {
+            if self.wait_is_over(ring, *end, seen) {
                 return Ok(());
             }
-            *sleeper = Some(self.platform().current_task());
-        }
-        let parked = self.platform().park(deadline_ns);
-        side.sleeper.lock().take();
-        match parked {
-            Parked::Unparked => Ok(()),
-            Parked::TimedOut => Err(Error::TimedOut),
-            Parked::Ending => Err(Error::Interrupted),
-        }
+            if deadline_ns == 0 {
+                return Err(Error::WouldBlock);
+            }
+            if !state.waiters.is_empty() {
+                return Err(Error::Busy);
+            }
+            state.traffic.count_wait();
+            let task = self.platform().current_task();
+            let waiters = &mut state.waiters;
+            waiters.enlist(task, &capability.node, domain.koid())?
+        };
+        self.sleep_in(&ticket, deadline_ns, &side.state, |state| {
+            &mut state.waiters
+        })
     }
 
     /// Wakes whoever sleeps at the other end.
@@ -274,23 +304,65 @@ impl<P: Platform> Ipc<P> {
 
     /// Tells the peer that an end is gone, and returns the ring's memory with the second.
     pub(crate) fn close_end(&self, ring: &Ring<P>, end: End) {
+        {
+            let _state = ring.side(end).state.lock();
+            ring.side(end).closed.store(true, Ordering::Release);
+        }
         self.platform().store_u32(
             ring.control[0],
             Header::state_offset(end),
             EndState::Closed as u32,
         );
-        ring.side(end).closed.store(true, Ordering::Release);
         self.wake_end(ring, end.peer());
+        let peer = ring.events(end.peer());
+        self.fire(peer, Events::PEER_CLOSED, 0);
         if ring.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.memory.destroy_region(&ring.region);
         }
     }
 
     fn wake_end(&self, ring: &Ring<P>, end: End) {
-        let sleeper = ring.side(end).sleeper.lock().take();
-        if let Some(task) = sleeper {
+        let side = ring.side(end);
+        let woken = {
+            let mut state = side.state.lock();
+            state.traffic.count_message(0);
+            let woken = state.waiters.wake_first(Outcome::Ready);
+            if woken.is_some() {
+                state.traffic.count_wake();
+            }
+            woken
+        };
+        if let Some(task) = woken {
             self.platform().unpark(&task);
         }
+        self.fire(&side.events, Events::READABLE | Events::WRITABLE, 0);
+    }
+
+    /// Ends the waits at an end whose capability is not their process's any more.
+    pub(crate) fn end_ring_waits(&self, ring: &Ring<P>, end: End) {
+        self.end_unheld_waits(&ring.side(end).state, |state| &mut state.waiters);
+    }
+
+    /// Which events hold for an end, by what both sides have told of their indices.
+    pub(crate) fn ring_level(&self, ring: &Ring<P>, end: End) -> Events {
+        let side = ring.side(end);
+        let _state = side.state.lock();
+        if side.closed.load(Ordering::Acquire) {
+            return Events::empty();
+        }
+        let index = |end| {
+            let page = ring.index_page(end);
+            self.platform().load_u32(page, offset_of!(IndexPage, index))
+        };
+        let used = index(End::Producer).wrapping_sub(index(End::Consumer));
+        let mut events = Events::empty();
+        match end {
+            End::Producer => events.set(Events::WRITABLE, used < ring.geometry.capacity),
+            End::Consumer => events.set(Events::READABLE, used != 0),
+        }
+        let gone = ring.side(end.peer()).closed.load(Ordering::Acquire);
+        events.set(Events::PEER_CLOSED, gone);
+        events
     }
 
     /// Whether whoever waits at `end` for its peer's index to reach `seen` need not sleep.
@@ -300,5 +372,13 @@ impl<P: Platform> Ipc<P> {
         let index = machine.load_u32(ring.index_page(end.peer()), offset_of!(IndexPage, index));
         let state = EndState::from_raw(state).unwrap_or(EndState::Poisoned);
         ring::index::wait_is_over(state, index, seen)
+    }
+}
+
+/// The events that an end can have.
+pub(crate) fn possible_ring_events(end: End) -> Events {
+    match end {
+        End::Producer => Events::WRITABLE | Events::PEER_CLOSED,
+        End::Consumer => Events::READABLE | Events::PEER_CLOSED,
     }
 }

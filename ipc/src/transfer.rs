@@ -39,10 +39,11 @@ enum Source {
     Copied,
 }
 
-/// Who paid for what a receiver pays for now.
+/// The accounts that paid before the receiver's took over, so that they can be made to pay again.
 pub(crate) struct Bill {
+    /// For the capability.
     node: Arc<Account>,
-    /// A region goes with its first capability, and so does its charge.
+    /// For the memory of the region, if it goes along: with its first capability.
     region: Option<Arc<Account>>,
 }
 

@@ -1,25 +1,21 @@
-//! Waiting: each task has one cell, in which whatever it waits for is completed exactly once, and a
-//! place in the list of those who wait at the same object.
+//! Waiting: each task has one cell, in which whatever it waits for is completed exactly once.
 //!
 //! A wait begins under the lock of what the task waits for: it looks whether there is something to
-//! wait for, and enlists if so. Whoever has something for a waiter takes it off the list under the
-//! same lock. A wake, a time-out, a cancel, a revoke and the end of the task race for the cell, and
-//! the first one counts. The list is made of the cells themselves, so that a wait neither allocates
-//! nor fails, however many there are, and leaves from the middle in constant time.
+//! wait for, and enters the [list](crate::waiters) if so. Whoever has something for a waiter takes it off the
+//! list under the same lock. A wake, a time-out, a cancel, a revoke and the end of the task race for the
+//! cell, and the first one counts.
 //!
-//! Invariants kept here (docs/INVARIANTS.md): I5 (S19: revoke marks nodes and then looks through the
-//! lists; whoever enlists looks at its node under the lock of the list), I10. Lock rank: Waits, above
-//! that of the list.
+//! Invariants kept here (docs/INVARIANTS.md): I5, I9. Lock rank: Waits.
 
 use core::fmt;
-use core::mem;
 use core::sync::atomic::Ordering;
 
 use abi::Error;
 use mm::lock::{Lock, Rank};
 
 use crate::sync::AtomicU64;
-use crate::{Ipc, Node, Parked, Platform};
+use crate::waiters::{Batch, Place};
+use crate::{Ipc, Parked, Platform, Waiters};
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,29 +72,8 @@ pub struct WaitCell<P: Platform> {
     /// `number of the wait << CODE_BITS | code`.
     state: AtomicU64,
     /// Written by who wakes it, under the lock of the list that it is in.
-    words: [AtomicU64; WAIT_WORDS],
-    place: Lock<Place<P>>,
-}
-
-/// Where a task is in a list. Changes under the lock of that list.
-struct Place<P: Platform> {
-    /// Through which capability it waits, while it is in a list.
-    authority: Option<(Node<P>, u64)>,
-    /// Which of several things it waits for.
-    mask: u32,
-    previous: Option<P::Task>,
-    next: Option<P::Task>,
-}
-
-impl<P: Platform> Default for Place<P> {
-    fn default() -> Self {
-        Place {
-            authority: None,
-            mask: 0,
-            previous: None,
-            next: None,
-        }
-    }
+    pub(crate) words: [AtomicU64; WAIT_WORDS],
+    pub(crate) place: Lock<Place<P>>,
 }
 
 impl<P: Platform> WaitCell<P> {
@@ -112,7 +87,7 @@ impl<P: Platform> WaitCell<P> {
     }
 
     /// Begins the next wait, by its own task, and returns its number.
-    fn begin(&self) -> u64 {
+    pub(crate) fn begin(&self) -> u64 {
         let number = (self.state.load(Ordering::Relaxed) >> CODE_BITS) + 1;
         self.state.store(number << CODE_BITS, Ordering::Relaxed);
         number
@@ -122,7 +97,11 @@ impl<P: Platform> WaitCell<P> {
     #[inline]
     pub(crate) fn complete(&self, outcome: Outcome) -> bool {
         let state = self.state.load(Ordering::Relaxed);
-        let ended = state | outcome as u64;
+        let ended = state & !CODE | outcome as u64;
+        if mm::sabotaged!("wait_completed_twice") {
+            self.state.store(ended, Ordering::Release);
+            return true;
+        }
         state & CODE == 0
             // SYNC(wait.complete): the words are there for whoever sees the outcome.
             && self
@@ -156,7 +135,7 @@ impl<P: Platform> fmt::Debug for WaitCell<P> {
 /// A wait that has begun: to be slept on by its task, and then withdrawn from its list.
 #[must_use = "a wait that has begun is slept on"]
 pub struct Ticket<P: Platform> {
-    task: P::Task,
+    pub(crate) task: P::Task,
 }
 
 impl<P: Platform> Ticket<P> {
@@ -170,222 +149,6 @@ impl<P: Platform> Ticket<P> {
 impl<P: Platform> fmt::Debug for Ticket<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         P::wait_cell(&self.task).fmt(f)
-    }
-}
-
-/// Those who wait at an object, the first to come first. It is part of what the lock of the object
-/// protects.
-pub struct Waiters<P: Platform> {
-    first: Option<P::Task>,
-    last: Option<P::Task>,
-}
-
-impl<P: Platform> Waiters<P> {
-    /// Nobody.
-    pub const fn new() -> Waiters<P> {
-        Waiters {
-            first: None,
-            last: None,
-        }
-    }
-
-    /// Whether nobody is in the list. Those in it may have been told already.
-    pub fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    /// Begins a wait of the current task, `task`, through a capability of a domain. The capability
-    /// is kept by the caller until the wait is withdrawn.
-    ///
-    /// # Errors
-    /// Why `holder` does not have the capability any more: `Revoked`, `BadHandle`, `InTransit`.
-    pub fn enlist(
-        &mut self,
-        task: P::Task,
-        node: &Node<P>,
-        holder: u64,
-    ) -> Result<Ticket<P>, Error> {
-        self.enlist_for(task, node, holder, u32::MAX)
-    }
-
-    /// The same for some of several things.
-    pub(crate) fn enlist_for(
-        &mut self,
-        task: P::Task,
-        node: &Node<P>,
-        holder: u64,
-        mask: u32,
-    ) -> Result<Ticket<P>, Error> {
-        // A revoke marks its nodes first and looks through the list afterwards.
-        if !mm::sabotaged!("enlist_does_not_recheck") {
-            node.check_held(holder)?;
-        }
-        let cell = P::wait_cell(&task);
-        cell.begin();
-        let previous = self.last.replace(task.clone());
-        match &previous {
-            Some(previous) => P::wait_cell(previous).place.lock().next = Some(task.clone()),
-            None => self.first = Some(task.clone()),
-        }
-        let place = Place {
-            authority: Some((node.clone(), holder)),
-            mask,
-            previous,
-            next: None,
-        };
-        let before = mem::replace(&mut *cell.place.lock(), place);
-        debug_assert!(before.authority.is_none(), "a task waits at one place");
-        Ok(Ticket { task })
-    }
-
-    /// Takes a task out of the list, if it is in it.
-    fn unlink(&mut self, task: &P::Task) -> bool {
-        let place = mem::take(&mut *P::wait_cell(task).place.lock());
-        if place.authority.is_none() {
-            return false;
-        }
-        match &place.previous {
-            Some(previous) => P::wait_cell(previous).place.lock().next = place.next.clone(),
-            None => self.first = place.next.clone(),
-        }
-        match &place.next {
-            Some(next) => P::wait_cell(next).place.lock().previous = place.previous,
-            None => self.last = place.previous,
-        }
-        true
-    }
-
-    /// Ends the wait of the first in the list that is not told already. The caller unparks it, best
-    /// after unlocking.
-    #[must_use = "who was told is to be unparked"]
-    pub fn wake_first(&mut self, outcome: Outcome) -> Option<P::Task> {
-        self.wake_first_if(|cell| cell.complete(outcome))
-    }
-
-    /// The same with [`Outcome::Ready`] and words for it, at most [`WAIT_WORDS`]; they are its own if
-    /// there is a task.
-    #[must_use = "who was told is to be unparked"]
-    #[inline]
-    pub fn wake_first_with<const N: usize>(&mut self, words: [u64; N]) -> Option<P::Task> {
-        const { assert!(N <= WAIT_WORDS) }
-        self.wake_first_if(|cell| {
-            // It is in this list, so nobody else passes it words.
-            for (to, word) in cell.words.iter().zip(words) {
-                to.store(word, Ordering::Relaxed);
-            }
-            cell.complete(Outcome::Ready)
-        })
-    }
-
-    #[inline(always)]
-    fn wake_first_if(&mut self, complete: impl Fn(&WaitCell<P>) -> bool) -> Option<P::Task> {
-        while let Some(task) = self.first.clone() {
-            self.unlink(&task);
-            if complete(P::wait_cell(&task)) {
-                return Some(task);
-            }
-        }
-        None
-    }
-
-    /// Ends the waits of all in the list that wait for some of a mask, as far as `batch` has room:
-    /// with that part of the mask as their first word and `value` as the second. Returns how many.
-    pub(crate) fn wake_matching(&mut self, mask: u32, value: u64, batch: &mut Batch<P>) {
-        self.wake_some(batch, |cell, place| {
-            let matching = place.mask & mask;
-            if matching == 0 {
-                return Fate::Stays;
-            }
-            cell.words[0].store(matching.into(), Ordering::Relaxed);
-            cell.words[1].store(value, Ordering::Relaxed);
-            Fate::Ends(Outcome::Ready)
-        });
-    }
-
-    /// Ends the waits of those in the list whose capability is not their process's any more, as far
-    /// as `batch` has room.
-    pub(crate) fn wake_unheld(&mut self, batch: &mut Batch<P>) {
-        self.wake_some(batch, |_, place| match &place.authority {
-            Some((node, holder)) => match node.check_held(*holder) {
-                Ok(()) => Fate::Stays,
-                Err(Error::Revoked) => Fate::Ends(Outcome::Revoked),
-                Err(_) => Fate::Ends(Outcome::Cancelled),
-            },
-            None => Fate::Stays,
-        });
-    }
-
-    fn wake_some(&mut self, batch: &mut Batch<P>, fate: impl Fn(&WaitCell<P>, &Place<P>) -> Fate) {
-        let mut next = self.first.clone();
-        while let Some(task) = next
-            && !batch.is_full()
-        {
-            let cell = P::wait_cell(&task);
-            let fate = {
-                let place = cell.place.lock();
-                next = place.next.clone();
-                fate(cell, &place)
-            };
-            if let Fate::Ends(outcome) = fate {
-                self.unlink(&task);
-                if cell.complete(outcome) {
-                    batch.push(task);
-                }
-            }
-        }
-    }
-
-    /// Takes a wait off the list, if it is still there. It ends, if it has not.
-    pub fn withdraw(&mut self, ticket: &Ticket<P>) {
-        self.unlink(&ticket.task);
-        P::wait_cell(&ticket.task).complete(Outcome::Cancelled);
-    }
-}
-
-impl<P: Platform> Default for Waiters<P> {
-    fn default() -> Self {
-        Waiters::new()
-    }
-}
-
-impl<P: Platform> fmt::Debug for Waiters<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiters")
-            .field("empty", &self.is_empty())
-            .finish()
-    }
-}
-
-/// What becomes of a wait.
-enum Fate {
-    Stays,
-    Ends(Outcome),
-}
-
-/// Tasks of a batch.
-const BATCH: usize = 16;
-
-/// Tasks that are unparked together, after unlocking.
-pub(crate) struct Batch<P: Platform> {
-    tasks: [Option<P::Task>; BATCH],
-    len: usize,
-}
-
-impl<P: Platform> Batch<P> {
-    fn new() -> Batch<P> {
-        Batch {
-            tasks: [const { None }; BATCH],
-            len: 0,
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.len == BATCH
-    }
-
-    fn push(&mut self, task: P::Task) {
-        self.tasks[self.len] = Some(task);
-        self.len += 1;
     }
 }
 
@@ -471,7 +234,7 @@ impl<P: Platform> Ipc<P> {
             let mut batch = Batch::new();
             wake(&mut batch);
             let was_full = batch.is_full();
-            for task in batch.tasks.iter().flatten() {
+            for task in batch.iter() {
                 self.platform().unpark(task);
             }
             if !was_full {

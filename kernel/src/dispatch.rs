@@ -97,7 +97,6 @@ const fn allocates(call: Syscall) -> bool {
     matches!(
         call,
         Syscall::ProcessSpawn
-            | Syscall::ProcessWait
             | Syscall::RegionCreate
             | Syscall::RegionSnapshot
             | Syscall::RegionPin

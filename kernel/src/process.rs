@@ -5,7 +5,6 @@ mod threads;
 
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -14,7 +13,7 @@ use abi::{
     Error, Handle, ProcessInfo, ProcessState, ProcessStatus, Resources, Rights, StartInfo, cost,
 };
 use arch::stack;
-use ipc::{Domain, Events, ImageInfo, Parked, alarms};
+use ipc::{Domain, Events, ImageInfo, alarms};
 use mm::lock::{Lock, Rank};
 use mm::{Account, Charge, MapRequest, Permit, Region};
 use spin::Once;
@@ -52,7 +51,6 @@ pub struct Process {
     threads: Lock<Threads>,
     /// From its end on.
     status: Once<ProcessStatus>,
-    waiters: Lock<Vec<Arc<Thread>>>,
     /// How often its threads may still enter the kernel; 0 without a limit.
     pub(crate) fuse: AtomicU64,
     /// Who waits for its end, or for its faults.
@@ -137,7 +135,6 @@ impl Process {
             start_stack: AtomicU64::new(0),
             threads: Lock::new(Rank::Processes, Threads::default()),
             status: Once::new(),
-            waiters: Lock::new(Rank::Queue, Vec::new()),
             fuse: AtomicU64::new(0),
             events: Events::new(),
             _place: place,
@@ -262,33 +259,9 @@ impl Process {
         }
     }
 
-    /// Waits until it has ended and tells how.
-    pub fn wait(&self, deadline_ns: u64) -> Result<ProcessStatus, Error> {
-        loop {
-            if let Some(status) = self.status.get() {
-                return Ok(*status);
-            }
-            if deadline_ns == 0 {
-                return Err(Error::WouldBlock);
-            }
-            let me = sched::current();
-            {
-                let mut waiters = self.waiters.lock();
-                // The status is set before the waiters are woken under this lock.
-                if self.status.is_completed() {
-                    continue;
-                }
-                waiters.try_reserve(1).map_err(|_| Error::NoMemory)?;
-                waiters.push(me.clone());
-            }
-            let parked = sched::park(deadline_ns);
-            self.waiters.lock().retain(|other| !Arc::ptr_eq(other, &me));
-            match parked {
-                Parked::Unparked => {}
-                Parked::TimedOut => return Err(Error::TimedOut),
-                Parked::Ending => return Err(Error::Interrupted),
-            }
-        }
+    /// How it ended, if it has.
+    pub fn ended(&self) -> Option<ProcessStatus> {
+        self.status.get().copied()
     }
 
     /// How its first thread begins.

@@ -115,10 +115,16 @@ fn named_tests(document: &str) -> (usize, Vec<String>) {
             && file.starts_with(|c: char| c.is_ascii_lowercase())
         {
             (file, test) == ("file", "test")
-                || ["tests/tests", "ring/tests", "mm/tests", "tests/embed/tests"]
-                    .map(|directory| root.join(directory).join(format!("{file}.rs")))
-                    .iter()
-                    .any(|path| path.is_file() && has_test(&read(path), test))
+                || [
+                    "tests/tests",
+                    "ring/tests",
+                    "mm/tests",
+                    "ipc/tests",
+                    "tests/embed/tests",
+                ]
+                .map(|directory| root.join(directory).join(format!("{file}.rs")))
+                .iter()
+                .any(|path| path.is_file() && has_test(&read(path), test))
         } else if let Some((group, case)) = name.split_once('.')
             && is_word(group)
             && is_word(case)

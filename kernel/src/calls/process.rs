@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use abi::limits::{DEFAULT_PRIORITY, MAX_ARGS, MAX_NAME, MAX_PRIORITY, MAX_SPAWN_HANDLES};
 use abi::{
-    Error, GrantFlags, Handle, HandleTransfer, Mode, ObjectKind, ProcessInfo, ProcessStatus,
-    Resources, Rights, SpawnArgs, SpawnFlags, UserPtr,
+    Error, Events, GrantFlags, Handle, HandleTransfer, Mode, ObjectKind, ProcessInfo,
+    ProcessStatus, Resources, Rights, SpawnArgs, SpawnFlags, UserPtr,
 };
 use ipc::{Domain, Offer, Payload};
 use mm::Account;
@@ -170,9 +170,14 @@ pub fn process_wait(
     deadline: u64,
     status: UserPtr<ProcessStatus>,
 ) -> Result<(), Error> {
-    let ended = find(process, handle, Rights::WAIT)?.wait(deadline)?;
-    // The authority may have been revoked meanwhile.
-    find(process, handle, Rights::WAIT)?;
+    let target = find(process, handle, Rights::WAIT)?;
+    let ended = match target.ended() {
+        Some(ended) => ended,
+        None => {
+            ipc().wait_object(process.domain(), handle, Events::ENDED, deadline)?;
+            target.ended().ok_or(Error::WouldBlock)?
+        }
+    };
     user_memory::write(status, &ended)
 }
 

@@ -147,8 +147,6 @@ impl Process {
         ipc().memory().destroy_space(self.domain.space());
         self.status.call_once(|| *status);
         fuse::clear(self);
-        let waiters = core::mem::take(&mut *self.waiters.lock());
-        waiters.iter().for_each(|waiter| sched::unpark(waiter));
         // Its level is read without a lock.
         fence(Ordering::SeqCst);
         ipc().fire(&self.events, Events::ENDED, 0);

@@ -1,0 +1,253 @@
+//! A machine for loom that has tasks and nothing else. What waits for ever waits for a wakeup, so one
+//! that is lost is a deadlock, which loom finds; any other deadline may pass whenever a task looks.
+
+use std::sync::Arc;
+
+use abi::{Handle, Rights};
+use ipc::{Events, Level, Parked, Platform, WaitCell};
+use loom::thread::Thread;
+use mm::{AddressSpace, Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, Frames, Mmu};
+
+pub type Ipc = ipc::Ipc<Machine>;
+pub type Domain = ipc::Domain<Machine>;
+
+pub struct Machine;
+
+/// A thread of the model.
+#[derive(Debug)]
+pub struct Task {
+    thread: Thread,
+    cell: WaitCell<Machine>,
+    events: Events<Machine>,
+}
+
+impl Task {
+    fn new() -> Arc<Task> {
+        Arc::new(Task {
+            thread: loom::thread::current(),
+            cell: WaitCell::new(),
+            events: Events::new(),
+        })
+    }
+}
+
+loom::thread_local! {
+    static CURRENT: Arc<Task> = Task::new();
+}
+
+/// The task of this thread.
+pub fn current() -> Arc<Task> {
+    CURRENT.with(Arc::clone)
+}
+
+/// Explores what threads do, with so many preemptions.
+pub fn explore(preemptions: usize, test: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(test);
+}
+
+/// Starts a thread of a process.
+pub fn spawn<T: 'static>(
+    realm: &Arc<Realm>,
+    work: impl FnOnce(&Realm) -> T + 'static,
+) -> loom::thread::JoinHandle<T> {
+    let realm = realm.clone();
+    loom::thread::spawn(move || work(&realm))
+}
+
+/// One process with a notification and a capability below its first one.
+pub struct Realm {
+    pub ipc: Ipc,
+    pub domain: Domain,
+    pub notification: Handle,
+    pub below: Handle,
+}
+
+impl Realm {
+    pub fn new() -> Arc<Realm> {
+        let ipc = Ipc::new(Machine);
+        let domain = ipc.model_domain(AddressSpace::model(1, Frame::from_number(1)));
+        let notification = ipc.create_notification(&domain).unwrap();
+        let below = ipc.derive(&domain, notification, Rights::all()).unwrap();
+        Arc::new(Realm {
+            ipc,
+            domain,
+            notification,
+            below,
+        })
+    }
+
+    pub fn signal(&self, bits: u64) {
+        self.ipc
+            .signal(&self.domain, self.notification, bits)
+            .unwrap();
+    }
+
+    /// The bits that nobody has taken.
+    pub fn rest(&self) -> u64 {
+        self.ipc
+            .wait_notification(&self.domain, self.notification, 0)
+            .unwrap_or(0)
+    }
+}
+
+impl Platform for Machine {
+    type Task = Arc<Task>;
+    type Process = u64;
+
+    fn current_task(&self) -> Arc<Task> {
+        current()
+    }
+
+    fn park(&self, deadline_ns: u64) -> Parked {
+        if deadline_ns != abi::FOREVER {
+            return Parked::TimedOut;
+        }
+        loom::thread::park();
+        Parked::Unparked
+    }
+
+    fn unpark(&self, task: &Arc<Task>) {
+        task.thread.unpark();
+    }
+
+    fn task_koid(&self, _: &Arc<Task>) -> u64 {
+        0
+    }
+
+    fn now_ns(&self) -> u64 {
+        0
+    }
+
+    fn wait_cell(task: &Arc<Task>) -> &WaitCell<Machine> {
+        &task.cell
+    }
+
+    fn domain_of(&self, process: &u64) -> u64 {
+        *process
+    }
+
+    fn process_events(_: &u64) -> &Events<Machine> {
+        unreachable!("the model has no processes")
+    }
+
+    fn process_level(&self, _: &u64) -> Level {
+        Level::NONE
+    }
+
+    fn task_events(task: &Arc<Task>) -> &Events<Machine> {
+        &task.events
+    }
+
+    fn task_level(&self, _: &Arc<Task>) -> Level {
+        Level::NONE
+    }
+}
+
+impl Mmu for Machine {
+    fn load_root(&self, _: Frame) {
+        unreachable!("the model has no memory")
+    }
+
+    fn flush_page(&self, _: u64) {
+        unreachable!("the model has no memory")
+    }
+
+    fn flush_all(&self) {
+        unreachable!("the model has no memory")
+    }
+
+    fn load(&self, _: Frame, _: usize) -> Entry {
+        unreachable!("the model has no memory")
+    }
+
+    fn store(&self, _: Frame, _: usize, _: Entry) {
+        unreachable!("the model has no memory")
+    }
+
+    fn compare_exchange(&self, _: Frame, _: usize, _: Entry, _: Entry) -> bool {
+        unreachable!("the model has no memory")
+    }
+
+    fn clear_writable(&self, _: Frame, _: usize) {
+        unreachable!("the model has no memory")
+    }
+
+    fn init_root(&self, _: Frame) {
+        unreachable!("the model has no memory")
+    }
+}
+
+impl Cpus for Machine {
+    fn current(&self) -> CpuId {
+        0
+    }
+
+    fn kick(&self, _: CpuSet) {
+        unreachable!("the model has no memory")
+    }
+
+    fn relax(&self) {
+        loom::thread::yield_now();
+    }
+}
+
+impl Frames for Machine {
+    fn allocate(&self, _: Option<usize>, _: Budget) -> Option<Frame> {
+        unreachable!("the model has no memory")
+    }
+
+    fn free(&self, _: Frame, _: Budget) {
+        unreachable!("the model has no memory")
+    }
+
+    fn allocate_run(&self, _: u32, _: Option<usize>, _: Budget) -> Option<Frame> {
+        unreachable!("the model has no memory")
+    }
+
+    fn free_run(&self, _: Frame, _: u32, _: Budget) {
+        unreachable!("the model has no memory")
+    }
+
+    /// Asked for as memory begins.
+    fn zero_frame(&self) -> Frame {
+        Frame::from_number(3)
+    }
+
+    fn reserve(&self, _: u64) -> bool {
+        unreachable!("the model has no memory")
+    }
+
+    fn unreserve(&self, _: u64) {
+        unreachable!("the model has no memory")
+    }
+
+    fn meta(&self, _: Frame) -> &FrameMeta {
+        unreachable!("the model has no memory")
+    }
+
+    fn zero(&self, _: Frame) {
+        unreachable!("the model has no memory")
+    }
+
+    fn copy(&self, _: Frame, _: Frame) {
+        unreachable!("the model has no memory")
+    }
+
+    fn read(&self, _: Frame, _: usize, _: &mut [u8]) {
+        unreachable!("the model has no memory")
+    }
+
+    fn write(&self, _: Frame, _: usize, _: &[u8]) {
+        unreachable!("the model has no memory")
+    }
+
+    fn load_u32(&self, _: Frame, _: usize) -> u32 {
+        unreachable!("the model has no memory")
+    }
+
+    fn store_u32(&self, _: Frame, _: usize, _: u32) {
+        unreachable!("the model has no memory")
+    }
+}
