@@ -8,7 +8,7 @@ use handover_tests::build::{self, Profile};
 use handover_tests::machine::Machine;
 use handover_tests::options::Job;
 use handover_tests::program::ProgramFile;
-use handover_tests::qemu::Qemu;
+use handover_tests::qemu::{Qemu, Run};
 
 const TARGET: &str = "x86_64-unknown-none";
 
@@ -78,27 +78,53 @@ fn the_programs_of_the_document_build_and_print_what_it_says() {
             (file, bytes)
         })
         .into();
-    let guest = build::guest(Profile::Guest).expect("the guest builds");
-    let qemu = Qemu::find().expect("QEMU is there");
     // Each line, and how it begins in the document.
     for (words, says, status) in [
         ("hello Ada", "hello, Ada, at 0x", 3),
         ("greeter + guest Ada", "hello, Ada, client 1", 0),
         ("guest Ada + greeter + guest Ada", "hello, Ada, client ", 0),
     ] {
-        let words = words.split(' ').map(str::to_owned).collect();
-        let boot = Boot {
-            qemu: &qemu,
-            guest: &guest,
-            machine: &Machine::default(),
-            programs: &programs,
-            input: b"",
-            arguments: &Job::Exec(words).arguments(),
-        };
-        let run = boot.run(|_| {}, &mut |_| {}).expect("QEMU starts");
+        let run = boot(Profile::Guest, 2, &programs, words);
         let said = run.transcript.lines().join("\n");
         assert_eq!(run.exit_status().ok(), Some(status), "{said}");
         assert!(said.contains(says), "{said}");
         assert!(document.contains(says), "the document does not say {says}");
+    }
+}
+
+fn boot(profile: Profile, cpus: u32, programs: &[(ProgramFile, Vec<u8>)], words: &str) -> Run {
+    let guest = build::guest(profile).expect("the guest builds");
+    let qemu = Qemu::find().expect("QEMU is there");
+    let machine = Machine {
+        cpus,
+        ..Machine::default()
+    };
+    let words = words.split(' ').map(str::to_owned).collect();
+    let boot = Boot {
+        qemu: &qemu,
+        guest: &guest,
+        machine: &machine,
+        programs,
+        input: b"",
+        arguments: &Job::Exec(words).arguments(),
+    };
+    boot.run(|_| {}, &mut |_| {}).expect("QEMU starts")
+}
+
+#[test]
+fn a_service_that_dies_is_started_again_and_its_clients_lose_nothing() {
+    for cpus in [1, 2, 4] {
+        let run = boot(Profile::GuestChecked, cpus, &[], "services");
+        let said = run.transcript.lines().join("\n");
+        assert_eq!(run.exit_status().ok(), Some(0), "{said}");
+        for expected in [
+            "store: begins with 0 values",
+            "stopped by a page fault, read at 0x10",
+            "ended with status 101",
+            "again in 40 ms (3 of 5)",
+            "services: 256 values, 0 lost",
+        ] {
+            assert!(said.contains(expected), "{expected} is missing:\n{said}");
+        }
     }
 }
