@@ -15,7 +15,7 @@ use mm::lock::{Lock, Rank};
 
 use crate::bell::Bell;
 use crate::object::PAYLOAD_BYTES;
-use crate::{Domain, Ipc, Payload, Platform};
+use crate::{Domain, Ipc, Payload, Platform, Traffic};
 
 /// A way by which a device interrupts a CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +31,24 @@ pub struct Line {
 /// Sets bits of a notification when a device interrupts.
 pub struct Interrupt<P: Platform> {
     line: Line,
+    state: Lock<State<P>>,
+}
+
+struct State<P: Platform> {
     /// Until it ends.
-    bell: Lock<Option<Bell<P>>>,
+    bell: Option<Bell<P>>,
+    traffic: Traffic,
 }
 
 impl<P: Platform> Interrupt<P> {
     /// Its line.
     pub fn line(&self) -> Line {
         self.line
+    }
+
+    /// How often it has been told.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.state.lock().traffic
     }
 }
 
@@ -70,7 +80,13 @@ impl<P: Platform> Ipc<P> {
         let line = self.platform().reserve_line()?;
         let interrupt = Arc::new(Interrupt {
             line,
-            bell: Lock::new(Rank::Timers, Some(bell)),
+            state: Lock::new(
+                Rank::Timers,
+                State {
+                    bell: Some(bell),
+                    traffic: Traffic::NONE,
+                },
+            ),
         });
         const {
             assert!(size_of::<Interrupt<P>>() + 16 <= PAYLOAD_BYTES);
@@ -84,21 +100,21 @@ impl<P: Platform> Ipc<P> {
     /// Says that a device has written to the line of an interrupt, once or many times. For the
     /// embedder, not in an interrupt handler.
     pub fn interrupted(&self, interrupt: &Interrupt<P>) {
-        let mut bell = interrupt.bell.lock();
-        let rung = bell.as_ref().map(|bell| self.ring(bell));
-        let dead = if let Some(Err(_)) = rung {
-            bell.take()
-        } else {
-            None
+        let mut state = interrupt.state.lock();
+        let rung = state.bell.as_ref().map(|bell| self.ring(bell));
+        let dead = match rung {
+            Some(Err(_)) => state.bell.take(),
+            _ => None,
         };
-        drop(bell);
+        state.traffic.count_message(0);
+        drop(state);
         drop(dead);
     }
 
     /// No bit is set any more when this returns, and the line is given back.
     pub(crate) fn end_interrupt(&self, interrupt: &Interrupt<P>) {
         if !mm::sabotaged!("interrupt_outlives_its_object") {
-            let bell = interrupt.bell.lock().take();
+            let bell = interrupt.state.lock().bell.take();
             drop(bell);
         }
         self.platform().release_line(interrupt.line);

@@ -54,15 +54,15 @@ impl<P: Platform> Payload<P> {
     pub fn traffic(&self) -> Traffic {
         match self {
             Payload::Notification(notification) => notification.traffic(),
+            Payload::Timer(timer) => timer.traffic(),
+            Payload::Interrupt(interrupt) => interrupt.traffic(),
             Payload::Port(port) => port.traffic(),
             Payload::RingEnd(ring, end) => ring.traffic(*end),
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::Process(_)
             | Payload::Resource(_)
-            | Payload::Thread(_)
-            | Payload::Timer(_)
-            | Payload::Interrupt(_) => Traffic::NONE,
+            | Payload::Thread(_) => Traffic::NONE,
         }
     }
 }

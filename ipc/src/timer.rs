@@ -21,7 +21,7 @@ use mm::lock::{Lock, Rank};
 use crate::alarms::{Alarms, Key, Place};
 use crate::bell::Bell;
 use crate::object::PAYLOAD_BYTES;
-use crate::{Domain, Ipc, Payload, Platform};
+use crate::{Domain, Ipc, Payload, Platform, Traffic};
 
 /// The time that never comes.
 const NEVER: u64 = u64::MAX;
@@ -42,6 +42,7 @@ struct Schedule<P: Platform> {
     period_ns: u64,
     /// Where its alarm is armed.
     armed: Option<(CpuId, Key)>,
+    traffic: Traffic,
     /// For its alarm. Neither here nor armed while somebody takes it out of a queue, who looks at
     /// the schedule next.
     place: Option<Place<Arc<Timer<P>>>>,
@@ -61,10 +62,16 @@ impl<P: Platform> Timer<P> {
                     next_ns: NEVER,
                     period_ns: 0,
                     armed: None,
+                    traffic: Traffic::NONE,
                     place: Some(Place::new()),
                 },
             ),
         }
+    }
+
+    /// How often it has gone off.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.schedule.lock().traffic
     }
 }
 
@@ -166,6 +173,7 @@ impl<P: Platform> Ipc<P> {
     fn go_on(&self, timer: &Arc<Timer<P>>, schedule: &mut Schedule<P>) {
         let now_ns = self.platform().now_ns();
         if schedule.next_ns <= now_ns {
+            schedule.traffic.count_message(0);
             schedule.next_ns = match self.ring(&timer.bell) {
                 Ok(()) => following_ns(schedule.next_ns, schedule.period_ns, now_ns),
                 Err(_) => NEVER,

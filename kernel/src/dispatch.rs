@@ -19,9 +19,25 @@ pub extern "C" fn syscall(frame: &mut SyscallFrame) {
         // Only threads of processes are in user mode.
         if let Some(process) = thread.process() {
             thread.count_syscall();
-            invoke(process, frame);
+            let number = usize::try_from(frame.number()).unwrap_or(usize::MAX);
+            let handler = HANDLERS.get(number).unwrap_or(&(unknown as Handler));
+            handler(process, frame);
         }
     });
+}
+
+/// What serves a call.
+type Handler = fn(&Arc<Process>, &mut SyscallFrame);
+
+/// Numbers up to that of the last call.
+const NUMBERS: usize = match abi::SYSCALLS.last() {
+    Some(last) => last.number as usize + 1,
+    None => 0,
+};
+
+/// No call has this number.
+fn unknown(_: &Arc<Process>, frame: &mut SyscallFrame) {
+    frame.set_result(abi::encode(Err(Error::Unsupported)));
 }
 
 macro_rules! invoke {
@@ -30,13 +46,12 @@ macro_rules! invoke {
         $number:literal $variant:ident $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty,
         rights [$($right:ident),*], errors [$($error:ident),*];
     )*) => {
-        #[inline(always)]
-        fn invoke(process: &Arc<Process>, frame: &mut SyscallFrame) {
-            match Syscall::from_number(frame.number()) {
-                $(Some(Syscall::$variant) => decode::$name(process, frame),)*
-                None => frame.set_result(abi::encode(Err(Error::Unsupported))),
-            }
-        }
+        /// What serves each number.
+        static HANDLERS: [Handler; NUMBERS] = {
+            let mut handlers = [unknown as Handler; NUMBERS];
+            $(handlers[$number] = decode::$name;)*
+            handlers
+        };
 
         /// A function for each call, so that each keeps only the registers that it needs.
         mod decode {

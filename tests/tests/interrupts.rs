@@ -76,11 +76,14 @@ fn a_device_sets_the_bits_of_its_interrupt_and_of_no_other() {
 #[test]
 fn a_storm_of_interrupts_sets_bits_and_nothing_else() {
     let driver = Driver::new();
-    let (_, line) = driver.create(4).unwrap();
+    let (handle, line) = driver.create(4).unwrap();
     let before = driver.realm.counts();
     assert!((0..10_000).all(|_| driver.write(line)));
     assert_eq!(driver.realm.counts(), before);
     assert_eq!((driver.bits(), driver.bits()), (4, 0));
+    let domain = &driver.realm.domains[0];
+    let info = driver.realm.ipc.object_info(domain, handle).unwrap();
+    assert_eq!(info.messages, 10_000);
     driver.realm.finish();
 }
 
