@@ -2,12 +2,14 @@
 
 mod hostile;
 
+use alloc::sync::Arc;
+
 use programs::archive;
 use programs::supervision::RESTARTS;
 use rt::names::{Listener, Names, Service};
 use rt::{
-    ChannelEnd, Env, Error, FOREVER, Handle, Mode, Notification, Process, Region, Rights, Spawn,
-    Thread, channel,
+    ChannelEnd, Env, Error, FOREVER, Handle, Mode, Mutex, Notification, Process, Region, Rights,
+    Spawn, Thread, ThreadSpawn, channel,
 };
 
 pub use hostile::hostile;
@@ -242,6 +244,31 @@ pub fn supervised(case: &Case) {
         town.names.look_up(ECHO, soon()).err() == Some(Error::NotFound)
     });
     town.stop();
+}
+
+pub fn lock(_: &Case) {
+    static LOCK: Mutex<u64> = Mutex::new(0);
+    let bell = Arc::new(done!(Notification::create(), "a notification"));
+    let held = bell.clone();
+    let holder = ThreadSpawn::new().cpus(1).priority(3).start(move || {
+        let mut value = LOCK.lock();
+        done!(held.signal(1), "signalling");
+        let limit = rt::in_ms(5);
+        while rt::now_ns() < limit {
+            core::hint::spin_loop();
+        }
+        *value += 1;
+    });
+    let holder = done!(holder, "a thread");
+    done!(bell.wait(soon()), "waiting for the holder");
+    let urgent = [(); 3].map(|()| {
+        let thread = ThreadSpawn::new().cpus(1).priority(9);
+        done!(thread.start(|| *LOCK.lock() += 1), "a thread")
+    });
+    for thread in urgent.into_iter().chain([holder]) {
+        done!(thread.wait(soon()), "waiting for a thread");
+    }
+    same!(*LOCK.lock(), 4, "what was counted");
 }
 
 /// Asks the echo once.
