@@ -28,6 +28,7 @@ mod message;
 pub mod render;
 mod rights;
 pub mod ring;
+pub mod statistics;
 mod table;
 mod thread;
 pub mod trace;

@@ -119,10 +119,17 @@ pub fn early_stack() -> (u64, u64) {
     (bottom, bottom + EARLY_STACK_SIZE as u64)
 }
 
+/// Where the image's addresses begin.
+const BASE: u64 = 0xffff_ffff_8000_0000;
+
+/// The physical address of something in the image.
+pub fn address_in_image(address: u64) -> u64 {
+    address - BASE
+}
+
 /// The frames that the image occupies, with its zeroed data.
 pub(crate) fn image() -> PhysicalRange {
-    const BASE: u64 = 0xffff_ffff_8000_0000;
     let start = &raw const __image_start as u64;
     let end = &raw const __image_end as u64;
-    PhysicalRange::new(start - BASE, end - BASE)
+    PhysicalRange::new(address_in_image(start), address_in_image(end))
 }

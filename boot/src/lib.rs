@@ -19,4 +19,4 @@ pub mod pvh;
 pub mod trampoline;
 
 #[cfg(target_os = "none")]
-pub use entry::early_stack;
+pub use entry::{address_in_image, early_stack};

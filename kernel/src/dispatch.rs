@@ -14,7 +14,6 @@ use crate::{calls, heap, sched, stats};
 
 /// The hook of system calls.
 pub extern "C" fn syscall(frame: &mut SyscallFrame) {
-    stats::count_syscall();
     sched::with_current(|thread| {
         // Only threads of processes are in user mode.
         if let Some(process) = thread.process() {
@@ -37,6 +36,7 @@ const NUMBERS: usize = match abi::SYSCALLS.last() {
 
 /// No call has this number.
 fn unknown(_: &Arc<Process>, frame: &mut SyscallFrame) {
+    stats::count_unknown_call();
     frame.set_result(abi::encode(Err(Error::Unsupported)));
 }
 
@@ -60,6 +60,7 @@ macro_rules! invoke {
 
             $(#[inline(never)]
             pub fn $name(process: &Arc<Process>, frame: &mut SyscallFrame) {
+                stats::count_call(Syscall::$variant);
                 let [$($arg,)* ..] = frame.arguments();
                 let handle = || {
                     if const { allocates(Syscall::$variant) } {
@@ -69,10 +70,10 @@ macro_rules! invoke {
                     calls::$name(process, $($arg),*)
                 };
                 let outcome = handle();
-                if const { begins_with_handle(&[$(<$ty as Argument>::IS_HANDLE),*]) }
-                    && let Err(error) = &outcome
-                {
-                    count_refusal(process, frame, *error);
+                if let Err(error) = &outcome {
+                    let by_handle =
+                        const { begins_with_handle(&[$(<$ty as Argument>::IS_HANDLE),*]) };
+                    count_refusal(by_handle.then_some(process), frame, *error);
                 }
                 answer::<$ret>(frame, outcome);
             })*
@@ -86,10 +87,12 @@ const fn begins_with_handle(arguments: &[bool]) -> bool {
     matches!(arguments, [true, ..])
 }
 
-/// Counts a refusal at the object that the call was on.
+/// Counts a refusal, and at the object that the call was on if its first argument named one in a process.
 #[cold]
 #[inline(never)]
-fn count_refusal(process: &Arc<Process>, frame: &SyscallFrame, error: Error) {
+fn count_refusal(process: Option<&Arc<Process>>, frame: &SyscallFrame, error: Error) {
+    stats::count_refusal(error);
+    let Some(process) = process else { return };
     let [handle, ..] = frame.arguments();
     ipc().count_refusal(process.domain(), Handle::from_bits(handle), error);
 }

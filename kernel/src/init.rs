@@ -17,7 +17,7 @@ use tar_no_std::TarArchiveRef;
 
 use crate::machine::ipc;
 use crate::process::{Limits, Process};
-use crate::{devices, loader};
+use crate::{devices, loader, stats};
 
 /// The program that is started first.
 const INIT: &str = "init";
@@ -64,8 +64,8 @@ impl From<Error> for StartError {
     }
 }
 
-/// Starts the first process, with two handles: the initrd as a region, and the resource of all
-/// devices.
+/// Starts the first process, with three handles: the initrd as a region, the resource of all devices,
+/// and the statistics as a region.
 pub fn start(info: &BootInfo) -> Result<(), StartError> {
     if info.initrd.is_empty() {
         return Err(StartError::NoArchive);
@@ -100,7 +100,8 @@ pub fn start(info: &BootInfo) -> Result<(), StartError> {
     ipc().memory().destroy_region(&image);
     let handle = ipc().install_object(process.domain(), Payload::Region(initrd), INITRD_RIGHTS)?;
     let resource = ipc().create_resource(process.domain(), devices::everything()?)?;
-    process.write_start(args, &[handle, resource])?;
+    let statistics = stats::install(&account, process.domain())?;
+    process.write_start(args, &[handle, resource, statistics])?;
     KOID.call_once(|| process.domain().koid());
     process.start();
     Ok(())

@@ -19,7 +19,7 @@ use static_assertions::const_assert;
 
 use crate::process::Process;
 use crate::thread::Thread;
-use crate::{devices, interrupts, sched, timers, trace};
+use crate::{devices, interrupts, sched, stats, timers, trace};
 
 // What the contract lets programs map lies within what the platform copies from and to.
 const_assert!(abi::limits::USER_START >= arch::layout::USER_START);
@@ -175,6 +175,7 @@ impl Cpus for Kernel {
     }
 
     fn kick(&self, cpus: CpuSet) {
+        stats::count_shootdown();
         if trace::is_on() {
             trace::record(EventKind::Shootdown, 0, [cpus.0, 0, 0, 0, 0, 0]);
         }

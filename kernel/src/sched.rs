@@ -26,7 +26,7 @@ use ipc::Parked;
 use crate::deferred;
 use crate::irq_lock::IrqLock;
 use crate::thread::{Thread, state};
-use crate::trace;
+use crate::{stats, trace};
 use levels::Levels;
 pub use slice::{on_timer, rearm};
 pub use switch::{finish_switch, leave_space, set_tls};
@@ -263,9 +263,14 @@ pub fn unpark(thread: &Thread) {
     }
 }
 
-/// Tells the trace, if one is taken, that a thread is about to be made ready.
+/// Counts that a thread is about to be made ready, and tells the trace, if one is taken.
 #[inline(always)]
 fn tell(thread: &Thread, why: Woken) {
+    match why {
+        Woken::TimedOut => stats::count_timeout(),
+        Woken::Unparked | Woken::Ending => stats::count_wake(),
+        Woken::Started => {}
+    }
     if trace::is_on() {
         trace::woke(thread, why);
     }

@@ -1,24 +1,97 @@
-//! Counters of the whole system, kept by each CPU for itself.
+//! Counters of the whole system, kept by each CPU for itself, in pages of their own that programs may
+//! map to read ([`abi::statistics`] has their layout).
 
+use alloc::sync::Arc;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use abi::limits::MAX_CPUS;
+use abi::limits::{MAX_CPUS, PAGE_SIZE};
+use abi::statistics::{CALLS, CPUS_OFFSET, CpuStatistics, Header, LEN, MAGIC};
+use abi::{Error, Handle, Rights, Syscall};
+use arch::cpu;
+use ipc::Domain;
+use mm::{Account, Frame};
+use static_assertions::const_assert_eq;
 
-/// Its own cache line for each CPU.
-#[repr(align(64))]
+use crate::machine::{Kernel, ipc};
+
+/// What init may do with the statistics.
+const RIGHTS: Rights = Rights::READ
+    .union(Rights::MAP)
+    .union(Rights::GRANT)
+    .union(Rights::DUPLICATE)
+    .union(Rights::REVOKE)
+    .union(Rights::INSPECT);
+
+/// The place of the numbers that are no calls.
+const UNKNOWN: usize = CALLS - 1;
+
+/// As [`CpuStatistics`].
+#[repr(C, align(64))]
 struct Counters {
-    syscalls: AtomicU64,
+    calls: [AtomicU64; CALLS],
+    refusals: [AtomicU64; 32],
     faults: AtomicU64,
     interrupts: AtomicU64,
+    switches: AtomicU64,
+    wakes: AtomicU64,
+    timeouts: AtomicU64,
+    shootdowns: AtomicU64,
+    reserved: [AtomicU64; 90],
 }
 
-static COUNTERS: [Counters; MAX_CPUS] = [const {
-    Counters {
-        syscalls: AtomicU64::new(0),
-        faults: AtomicU64::new(0),
-        interrupts: AtomicU64::new(0),
+const_assert_eq!(size_of::<Counters>(), size_of::<CpuStatistics>());
+const_assert_eq!(
+    offset_of!(Counters, refusals),
+    offset_of!(CpuStatistics, refusals)
+);
+const_assert_eq!(
+    offset_of!(Counters, shootdowns),
+    offset_of!(CpuStatistics, shootdowns)
+);
+
+/// Whole pages of the image, and nothing else in them: whoever maps them sees only this.
+#[repr(C, align(4096))]
+struct Pages {
+    header: [AtomicU64; PAGE_SIZE as usize / 8],
+    cpus: [Counters; MAX_CPUS],
+}
+
+const_assert_eq!(size_of::<Pages>(), LEN);
+const_assert_eq!(offset_of!(Pages, cpus), CPUS_OFFSET);
+
+static PAGES: Pages = Pages {
+    header: [const { AtomicU64::new(0) }; PAGE_SIZE as usize / 8],
+    cpus: [const {
+        Counters {
+            calls: [const { AtomicU64::new(0) }; CALLS],
+            refusals: [const { AtomicU64::new(0) }; 32],
+            faults: AtomicU64::new(0),
+            interrupts: AtomicU64::new(0),
+            switches: AtomicU64::new(0),
+            wakes: AtomicU64::new(0),
+            timeouts: AtomicU64::new(0),
+            shootdowns: AtomicU64::new(0),
+            reserved: [const { AtomicU64::new(0) }; 90],
+        }
+    }; MAX_CPUS],
+};
+
+/// The statistics as a region of a domain.
+pub fn install(account: &Arc<Account>, domain: &Domain<Kernel>) -> Result<Handle, Error> {
+    let head = [
+        (offset_of!(Header, cpus), cpu::count() as u64),
+        (offset_of!(Header, stride), size_of::<Counters>() as u64),
+        (offset_of!(Header, magic), MAGIC),
+    ];
+    for (offset, value) in head {
+        PAGES.header[offset / 8].store(value, Ordering::Release);
     }
-}; MAX_CPUS];
+    let first = Frame::containing(boot::address_in_image(&raw const PAGES as u64));
+    let pages = LEN as u64 / PAGE_SIZE;
+    let region = ipc().memory().create_image_view(account, first, pages)?;
+    ipc().install_region(domain, region, RIGHTS)
+}
 
 /// What all CPUs together have counted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,16 +100,18 @@ pub struct Totals {
     pub syscalls: u64,
     /// Faults of programs.
     pub faults: u64,
-    /// Timer interrupts and shootdown requests.
+    /// Interrupts.
     pub interrupts: u64,
 }
 
 /// Adds the counters up. They move on meanwhile.
 pub fn totals() -> Totals {
-    COUNTERS.iter().fold(Totals::default(), |sum, cpu| Totals {
-        syscalls: sum.syscalls + cpu.syscalls.load(Ordering::Relaxed),
-        faults: sum.faults + cpu.faults.load(Ordering::Relaxed),
-        interrupts: sum.interrupts + cpu.interrupts.load(Ordering::Relaxed),
+    let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let running = &PAGES.cpus[..cpu::count()];
+    running.iter().fold(Totals::default(), |sum, cpu| Totals {
+        syscalls: sum.syscalls + cpu.calls.iter().map(load).sum::<u64>(),
+        faults: sum.faults + load(&cpu.faults),
+        interrupts: sum.interrupts + load(&cpu.interrupts),
     })
 }
 
@@ -44,14 +119,25 @@ pub fn totals() -> Totals {
 /// interrupt handlers do: nobody comes in between.
 #[inline(always)]
 fn count(counter: impl Fn(&Counters) -> &AtomicU64) {
-    let counter = counter(&COUNTERS[arch::cpu::current()]);
+    let counter = counter(&PAGES.cpus[cpu::current()]);
     let count = counter.load(Ordering::Relaxed);
     counter.store(count.wrapping_add(1), Ordering::Relaxed);
 }
 
 /// Counts a system call.
-pub fn count_syscall() {
-    count(|cpu| &cpu.syscalls);
+#[inline(always)]
+pub fn count_call(call: Syscall) {
+    count(|cpu| &cpu.calls[call as usize]);
+}
+
+/// Counts a number that is no call.
+pub fn count_unknown_call() {
+    count(|cpu| &cpu.calls[UNKNOWN]);
+}
+
+/// Counts a refusal.
+pub fn count_refusal(error: Error) {
+    count(|cpu| &cpu.refusals[error as usize]);
 }
 
 /// Counts a fault of a program.
@@ -62,4 +148,27 @@ pub fn count_fault() {
 /// Counts an interrupt.
 pub fn count_interrupt() {
     count(|cpu| &cpu.interrupts);
+}
+
+/// Counts a switch. With interrupts off.
+#[inline(always)]
+pub fn count_switch() {
+    count(|cpu| &cpu.switches);
+}
+
+/// Counts that a thread made a sleeper ready.
+#[inline(always)]
+pub fn count_wake() {
+    count(|cpu| &cpu.wakes);
+}
+
+/// Counts that the timer made a sleeper ready.
+#[inline(always)]
+pub fn count_timeout() {
+    count(|cpu| &cpu.timeouts);
+}
+
+/// Counts a request to other CPUs to forget.
+pub fn count_shootdown() {
+    count(|cpu| &cpu.shootdowns);
 }

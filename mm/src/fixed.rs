@@ -150,6 +150,32 @@ impl<M: Machine> Memory<M> {
         Some(first)
     }
 
+    /// A region over `pages` frames of the kernel's own data, beginning with `first`, that no mapping can
+    /// write. The frames are never freed, and not charged.
+    pub fn create_image_view(
+        &self,
+        account: &Arc<Account>,
+        first: Frame,
+        pages: u64,
+    ) -> Result<Arc<Region>, Error> {
+        let len = pages.checked_mul(PAGE_SIZE).ok_or(Error::TooLarge)?;
+        let mut region = self.build(account, RegionKind::Kernel, len, 1, 0, None)?;
+        self.show_frames(&mut region, first);
+        Ok(Arc::new(region))
+    }
+
+    /// Has a new region show frames that follow one another, to be read.
+    fn show_frames(&self, region: &mut Region, first: Frame) {
+        let pages = region.pages();
+        let state = region.state_mut();
+        for page in 0..pages {
+            state.leaf_mut((page / LEAF_PAGES) as usize).present += 1;
+            let frame = Frame::from_number(first.number() + page);
+            let flags = EntryFlags::USER_PRESENT | EntryFlags::NO_EXECUTE;
+            self.store_page(state, 0, page, Entry::new(frame, flags));
+        }
+    }
+
     /// A region over the frames that boot put the initrd into, beginning with `first`: `len` bytes
     /// that nobody can write. The frames are never freed, and not charged.
     pub fn create_initrd_region(
@@ -158,16 +184,10 @@ impl<M: Machine> Memory<M> {
         first: Frame,
         len: u64,
     ) -> Result<Arc<Region>, Error> {
-        let pages = pages_for(len)?;
+        pages_for(len)?;
         let mut region = self.build(account, RegionKind::Initrd, len, 1, 0, None)?;
-        let state = region.state_mut();
-        state.sealed = true;
-        for page in 0..pages {
-            state.leaf_mut((page / LEAF_PAGES) as usize).present += 1;
-            let frame = Frame::from_number(first.number() + page);
-            let flags = EntryFlags::USER_PRESENT | EntryFlags::NO_EXECUTE;
-            self.store_page(state, 0, page, Entry::new(frame, flags));
-        }
+        region.state_mut().sealed = true;
+        self.show_frames(&mut region, first);
         Ok(Arc::new(region))
     }
 }

@@ -11,7 +11,7 @@ use mm::{AddressSpace, Frame};
 use super::{slice, table, this, with_current};
 use crate::machine::ipc;
 use crate::thread::Thread;
-use crate::trace;
+use crate::{stats, trace};
 
 /// Runs what is ready next; comes back when `from`, the current thread, is switched to again. The
 /// caller has put it where somebody finds it. With interrupts off.
@@ -46,6 +46,7 @@ pub fn run(from: &Thread, to: &Thread) {
 
 #[inline(always)]
 fn switch(from: &Thread, to: &Thread) {
+    stats::count_switch();
     if trace::is_on() {
         trace::switched(from, to);
     }

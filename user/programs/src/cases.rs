@@ -77,6 +77,16 @@ macro_rules! for_each_case {
             matrix::wrong_kind "a handle of another kind than an argument of a call is WrongKind";
             matrix::dead_handles "every call refuses handles that were dropped, revoked or are in transit";
 
+            statistics::live "the pages of the statistics count every call and every refusal at once";
+            statistics::objects "an object counts its faults, how it was handed over and why calls were refused";
+            statistics::read_only "whoever may read the statistics or a trace can't write them";
+
+            trace::calls "a trace has every call of a process in order, with arguments and answer";
+            trace::waits "a trace tells who ended a wait, and when its thread went on";
+            trace::lapped "what came too fast for the rings of a trace is counted";
+            trace::refused "a trace takes all devices, a possible size, and that there is no other";
+            trace::dropped "a trace ends with its last capability";
+
             devices::not_memory "memory and the kernel's own registers are no device";
             devices::bad_ranges "ranges and policies that make no sense are refused";
             devices::one_policy "pages of a device have one cache policy as long as a region has them";

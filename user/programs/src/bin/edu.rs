@@ -1,7 +1,7 @@
 //! A driver for QEMU's educational device (QEMU, docs/specs/edu.txt), in user mode: it maps the registers, has the
 //! device compute factorials, and sleeps until the device interrupts.
 //!
-//! Arguments: the numbers, 10 without any. Handles, the last three: the resource of the registers, the
+//! Arguments: the numbers, 10 without any. Handles, before the last one: the resource of the registers, the
 //! notification that the interrupt signals, the interrupt.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -11,7 +11,7 @@ extern crate alloc;
 use alloc::vec::Vec;
 
 use programs::expect;
-use rt::{CachePolicy, Env, FOREVER, Interrupt, Notification, Registers};
+use rt::{CachePolicy, Env, FOREVER, Interrupt, Notification, ObjectKind, Registers};
 use rt::{in_ms, now_ns, println};
 
 rt::entry!(run);
@@ -57,10 +57,12 @@ fn run(env: &Env) -> u8 {
         .skip(1)
         .filter_map(|arg| arg.parse().ok())
         .collect();
-    let [.., resource, notification, interrupt] = *env.handles() else {
-        println!("edu: this machine has no such device; --edu gives it one");
-        return NO_DEVICE;
+    let [.., resource, notification, interrupt, _] = *env.handles() else {
+        return no_device();
     };
+    if interrupt.kind() != Some(ObjectKind::Interrupt) {
+        return no_device();
+    }
     let info = expect!(
         rt::resource_info(resource),
         "edu: looking for the registers"
@@ -96,6 +98,11 @@ fn run(env: &Env) -> u8 {
     } else {
         BROKEN
     }
+}
+
+fn no_device() -> u8 {
+    println!("edu: this machine has no such device; --edu gives it one");
+    NO_DEVICE
 }
 
 impl Edu {

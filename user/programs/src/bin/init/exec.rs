@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 
 use programs::expect;
-use rt::{FOREVER, Handle, Mode, Process, ProcessState, Rights, Spawn};
+use rt::{FOREVER, Mode, Process, ProcessState, Rights, Spawn};
 
 use crate::names::NameService;
-use crate::{Initrd, READ_INITRD, display, edu};
+use crate::{Given, Initrd, READ_INITRD, READ_STATISTICS, display, edu};
 
 /// The program ended by a fault or was killed: this and the number of the exception.
 const FAULTED: u8 = 128;
@@ -21,12 +21,9 @@ const WAIT_AND_SEE: Rights = Rights::WAIT.union(Rights::INSPECT);
 /// Each gets the initrd and a session with the name service. The last one gets the devices too. Where
 /// there is a display: the resources of the framebuffer and of the registers. Behind them, where there is
 /// an educational device: the resource of the registers, the notification that the interrupt signals,
-/// and the interrupt.
-pub fn run<'a>(
-    initrd: &Initrd,
-    devices: Handle,
-    args: impl Iterator<Item = &'a str>,
-) -> Option<u8> {
+/// and the interrupt. Last comes the region of the statistics.
+pub fn run<'a>(initrd: &Initrd, given: Given, args: impl Iterator<Item = &'a str>) -> Option<u8> {
+    let devices = given.devices;
     let words = Vec::from_iter(args);
     let commands = Vec::from_iter(words.split(|word| *word == AND));
     if commands.iter().any(|command| command.is_empty()) {
@@ -60,6 +57,7 @@ pub fn run<'a>(
         }
         None => (spawn, None),
     };
+    let spawn = spawn.handle(given.statistics, Mode::Share, READ_STATISTICS);
     let process = start(spawn, last);
     let status = expect!(process.wait(FOREVER), "init: waiting for `{}`", last[0]);
     Some(match status.state {

@@ -1,7 +1,7 @@
 //! The first program: starts the others and says how it went.
 //!
 //! Arguments: `demo`, `exec NAME ARG…`, `suite [--list | FILTER]` or `bench`; before any of them,
-//! `trace SLOTS` has all of it traced. Handles: the initrd, and the resource of all devices.
+//! `trace SLOTS` has all of it traced. Handles: the initrd, the resource of all devices, and the statistics.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -27,26 +27,29 @@ const NOT_FOUND: u8 = 127;
 
 fn run(env: &Env) -> u8 {
     let initrd = Initrd::open(env.handle(0));
-    let devices = env.handle(1);
+    let given = Given {
+        devices: env.handle(1),
+        statistics: env.handle(2),
+    };
     let mut args = env.args().skip(1).peekable();
     if args.next_if_eq(&"trace").is_none() {
-        return perform(&initrd, devices, args);
+        return perform(&initrd, given, args);
     }
     let Some(slots) = args.next().and_then(|slots| slots.parse().ok()) else {
         return usage();
     };
-    let tracing = Tracing::begin(&initrd, devices, slots);
-    let status = perform(&initrd, devices, args);
+    let tracing = Tracing::begin(&initrd, given.devices, slots);
+    let status = perform(&initrd, given, args);
     tracing.end();
     status
 }
 
 /// Does what the arguments say.
-fn perform(initrd: &Initrd, devices: Handle, mut args: impl Iterator<Item = &'static str>) -> u8 {
+fn perform(initrd: &Initrd, given: Given, mut args: impl Iterator<Item = &'static str>) -> u8 {
     match args.next() {
         Some("demo") => demo::run(initrd),
-        Some("exec") => exec::run(initrd, devices, args).unwrap_or_else(usage),
-        Some("suite") => suite::run(initrd, devices, args.next()),
+        Some("exec") => exec::run(initrd, given, args).unwrap_or_else(usage),
+        Some("suite") => suite::run(initrd, given, args.next()),
         Some("bench") => bench(initrd),
         _ => usage(),
     }
@@ -57,6 +60,15 @@ fn usage() -> u8 {
         "init: needs an argument: [trace SLOTS] demo, exec NAME ARG... [+ NAME ARG...], suite [--list | FILTER], bench"
     );
     2
+}
+
+/// What the kernel gave besides the files.
+#[derive(Clone, Copy)]
+struct Given {
+    /// The resource of all devices.
+    devices: Handle,
+    /// The region of the statistics.
+    statistics: Handle,
 }
 
 /// The files that the machine was booted with.
@@ -101,5 +113,7 @@ fn bench(initrd: &Initrd) -> u8 {
     u8::from(status.state != ProcessState::Exited as u32 || status.status != 0)
 }
 
+/// What programs may do with the statistics.
+const READ_STATISTICS: Rights = READ_INITRD;
 /// What programs may do with the initrd.
 const READ_INITRD: Rights = Rights::READ.union(Rights::MAP).union(Rights::INSPECT);

@@ -2,9 +2,9 @@
 
 use programs::cases::CASES;
 use programs::expect;
-use rt::{Error, Handle, Mode, ProcessState, ProcessStatus, Resources, Rights, Spawn};
+use rt::{Error, Handle, Mode, ProcessState, ProcessStatus, Region, Resources, Rights, Spawn};
 
-use crate::{Initrd, READ_INITRD};
+use crate::{Given, Initrd, READ_INITRD, READ_STATISTICS};
 
 /// How long a case may take, in ms of the guest's clock.
 const LIMIT_MS: u64 = 20_000;
@@ -20,7 +20,7 @@ const IMAGE_RIGHTS: Rights = Rights::EXECUTE
     .union(Rights::INSPECT);
 
 /// Runs every case whose name contains one of the filters, which commas separate, or lists all.
-pub fn run(initrd: &Initrd, devices: Handle, filter: Option<&str>) -> u8 {
+pub fn run(initrd: &Initrd, given: Given, filter: Option<&str>) -> u8 {
     if filter == Some("--list") {
         for (id, sentence) in CASES {
             rt::println!("#case {id} status=listed {sentence}");
@@ -30,10 +30,18 @@ pub fn run(initrd: &Initrd, devices: Handle, filter: Option<&str>) -> u8 {
     let image = initrd.image("suite");
     // The heap of this process grows with its first process, which no case is to blame for.
     let first = spawn(initrd, image, "suite", Some("exit"));
-    let first = first.handle(devices, Mode::Share, Rights::all()).start();
+    let first = first
+        .handle(given.devices, Mode::Share, Rights::all())
+        .handle(given.statistics, Mode::Share, READ_STATISTICS)
+        .start();
     let first = expect!(first, "init: starting the suite");
     let _ = first.wait(rt::FOREVER);
     drop(first);
+    // So does the list of who has mapped the statistics.
+    let statistics = Region::from_handle(given.statistics);
+    let mapping = statistics.map(Rights::READ);
+    drop(expect!(mapping, "init: mapping the statistics"));
+    let _ = statistics.into_handle();
     // So do the tables of the kernel with their first tenants, and the tree of each object with the
     // first capability that is derived.
     let (via, end) = expect!(rt::ring(64, 16), "init: a ring");
@@ -47,7 +55,7 @@ pub fn run(initrd: &Initrd, devices: Handle, filter: Option<&str>) -> u8 {
         if !filter.is_none_or(named) {
             continue;
         }
-        let status = run_case(initrd, image, devices, id);
+        let status = run_case(initrd, image, given, id);
         rt::println!("#case {id} status={status} {sentence}");
         if status == "ok" {
             passed += 1;
@@ -68,10 +76,12 @@ pub fn spawn<'a>(initrd: &Initrd, image: Handle, name: &'a str, arg: Option<&str
         .cpus(1 << 0)
 }
 
-fn run_case(initrd: &Initrd, image: Handle, devices: Handle, id: &str) -> &'static str {
+fn run_case(initrd: &Initrd, image: Handle, given: Given, id: &str) -> &'static str {
     let before = Held::now();
     let case = spawn(initrd, image, "suite", Some(id));
-    let case = case.handle(devices, Mode::Share, Rights::all());
+    let case = case
+        .handle(given.devices, Mode::Share, Rights::all())
+        .handle(given.statistics, Mode::Share, READ_STATISTICS);
     let process = expect!(case.start(), "init: starting `{id}`");
     let outcome = match process.wait(rt::in_ms(LIMIT_MS)) {
         Ok(status) => judge(&status),

@@ -25,7 +25,7 @@ impl Tracing {
         let tracer = Spawn::new(image, "tracer").handle(trace.handle(), Mode::Share, READ_TRACE);
         let tracer = expect!(tracer.start(), "init: starting the tracer");
         // The tracer's share keeps it.
-        let _ = rt::drop_handle(trace.handle());
+        drop(trace);
         Tracing { devices, tracer }
     }
 

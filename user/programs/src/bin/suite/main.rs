@@ -2,7 +2,7 @@
 //!
 //! Arguments: the name of a case, `--list`, `exit N`, or `child ROLE ARG…` for the processes that
 //! cases start. Handles of a case: the initrd, the image of this program, the resource of all
-//! devices.
+//! devices, the statistics.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -26,10 +26,12 @@ mod quotas;
 mod rings;
 mod services;
 mod snapshots;
+mod statistics;
 mod supervision;
 mod system;
 mod threads;
 mod timers;
+mod trace;
 mod transfers;
 
 use programs::cases::CASES;
@@ -47,6 +49,8 @@ pub struct Case {
     pub image: Handle,
     /// The resource of all devices.
     pub devices: Handle,
+    /// The statistics.
+    pub statistics: Handle,
 }
 
 impl Case {
@@ -100,6 +104,7 @@ fn run(env: &Env) -> u8 {
                     initrd: env.handle(0),
                     image: env.handle(1),
                     devices: env.handle(2),
+                    statistics: env.handle(3),
                 });
                 0
             }

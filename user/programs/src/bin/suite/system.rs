@@ -270,6 +270,7 @@ fn random_calls(seed: u64, env: &Env) {
         initrd: env.handle(0),
         image: env.handle(1),
         devices: Handle::NONE,
+        statistics: Handle::NONE,
     });
     let mut random = Rng::with_seed(seed);
     let calls: alloc::vec::Vec<_> = callable().collect();

@@ -1,0 +1,126 @@
+//! The memory of the statistics: a region of pages that the kernel counts in and programs can only read.
+//!
+//! | offset | contents |
+//! |---|---|
+//! | 0 | [`Header`] |
+//! | 4,096 | [`CpuStatistics`] of each CPU in turn |
+//!
+//! Every count is of what has happened since boot, never goes back, and is there the moment that it
+//! happened. Each CPU counts for itself; whoever reads adds up, and others go on meanwhile.
+
+use core::mem::offset_of;
+
+use static_assertions::const_assert_eq;
+
+use crate::limits::{MAX_CPUS, PAGE_SIZE};
+
+/// First word of the header: "HOSTATS1" in memory.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"HOSTATS1");
+
+/// Calls that are told apart; the last place counts the numbers that are none.
+pub const CALLS: usize = 128;
+
+/// Offset of the first CPU's counts.
+pub const CPUS_OFFSET: usize = PAGE_SIZE as usize;
+
+/// Bytes of the whole.
+pub const LEN: usize = CPUS_OFFSET + MAX_CPUS * size_of::<CpuStatistics>();
+
+const_assert_eq!(LEN % PAGE_SIZE as usize, 0);
+
+/// The first page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// CPUs that run: so many of those that follow count.
+    pub cpus: u64,
+    /// Bytes of [`CpuStatistics`].
+    pub stride: u64,
+}
+
+const_assert_eq!(size_of::<Header>(), 24);
+
+/// What one CPU has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct CpuStatistics {
+    /// System calls that began, by their number.
+    pub calls: [u64; CALLS],
+    /// System calls that were refused, by the number of the [`Error`](crate::Error).
+    pub refusals: [u64; 32],
+    /// Page faults of programs.
+    pub faults: u64,
+    /// Interrupts: of the timer, of devices, and requests of other CPUs to forget translations.
+    pub interrupts: u64,
+    /// Times that it went over to another thread.
+    pub switches: u64,
+    /// Sleeping threads that its threads made ready.
+    pub wakes: u64,
+    /// Sleeping threads whose deadline came.
+    pub timeouts: u64,
+    /// Times that it asked other CPUs to forget translations.
+    pub shootdowns: u64,
+    /// 0.
+    pub reserved: [u64; 90],
+}
+
+const_assert_eq!(size_of::<CpuStatistics>(), 2048);
+const_assert_eq!(offset_of!(CpuStatistics, refusals), 1024);
+const_assert_eq!(offset_of!(CpuStatistics, faults), 1280);
+const_assert_eq!(offset_of!(CpuStatistics, shootdowns), 1320);
+
+impl CpuStatistics {
+    /// Words of it.
+    pub const WORDS: usize = size_of::<CpuStatistics>() / 8;
+
+    /// The counts in so many words.
+    pub fn from_words(words: &[u64; CpuStatistics::WORDS]) -> CpuStatistics {
+        let word = |offset: usize| words[offset / 8];
+        let run = |offset: usize, index: usize| words[offset / 8 + index];
+        CpuStatistics {
+            calls: core::array::from_fn(|index| run(offset_of!(CpuStatistics, calls), index)),
+            refusals: core::array::from_fn(|index| run(offset_of!(CpuStatistics, refusals), index)),
+            faults: word(offset_of!(CpuStatistics, faults)),
+            interrupts: word(offset_of!(CpuStatistics, interrupts)),
+            switches: word(offset_of!(CpuStatistics, switches)),
+            wakes: word(offset_of!(CpuStatistics, wakes)),
+            timeouts: word(offset_of!(CpuStatistics, timeouts)),
+            shootdowns: word(offset_of!(CpuStatistics, shootdowns)),
+            reserved: core::array::from_fn(|index| run(offset_of!(CpuStatistics, reserved), index)),
+        }
+    }
+
+    /// All system calls.
+    pub fn syscalls(&self) -> u64 {
+        self.calls.iter().sum()
+    }
+
+    /// All refusals.
+    pub fn refused(&self) -> u64 {
+        self.refusals.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Error, SYSCALLS};
+
+    #[test]
+    fn every_call_and_every_error_has_a_place() {
+        let unknown = CALLS as u64 - 1;
+        assert!(SYSCALLS.iter().all(|call| call.number < unknown));
+        assert!(Error::ALL.iter().all(|&error| (error as usize) < 32));
+    }
+
+    #[test]
+    fn each_word_is_where_the_layout_says() {
+        let words = core::array::from_fn(|index| index as u64);
+        let counts = CpuStatistics::from_words(&words);
+        assert_eq!((counts.calls[127], counts.refusals[0]), (127, 128));
+        assert_eq!((counts.faults, counts.shootdowns), (160, 165));
+        assert_eq!(counts.reserved[89], 255);
+    }
+}

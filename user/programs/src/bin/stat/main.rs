@@ -1,0 +1,143 @@
+//! Prints what the system has counted, a row for each CPU, and which calls were made.
+//!
+//! Arguments: `[INTERVAL [COUNT]]`: after the counts since boot, those of COUNT intervals (1) of so
+//! many milliseconds. Handle: the region of the statistics, its last.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+
+use abi::SYSCALLS;
+use abi::statistics::CpuStatistics;
+use programs::expect;
+use rt::{Env, Error, Handle, Region, Statistics};
+
+rt::entry!(run);
+
+/// The heads of the columns behind that of the CPU, each as wide as its numbers.
+const HEADS: [&str; 8] = [
+    "calls",
+    "refused",
+    "faults",
+    "interrupts",
+    "switches",
+    "wakes",
+    "timeouts",
+    "shootdowns",
+];
+/// The narrowest a column is.
+const WIDTH: usize = 8;
+/// Calls in a line of those that were made most.
+const CALLS: usize = 12;
+
+fn run(env: &Env) -> u8 {
+    let mut arguments = env.args().skip(1);
+    let mut number = |or: u64| match arguments.next() {
+        Some(word) => word.parse().map_err(|_| Error::Invalid),
+        None => Ok(or),
+    };
+    let interval_ms: u64 = expect!(number(0), "stat: INTERVAL is a number of milliseconds");
+    let count: u64 = expect!(number(1), "stat: COUNT is a number");
+    let handle = env.handles().last().copied().unwrap_or(Handle::NONE);
+    let region = Region::from_handle(handle);
+    let statistics = expect!(Statistics::open(&region), "stat: opening the statistics");
+
+    let mut before = counts(&statistics);
+    rt::println!("since boot");
+    show(&before);
+    for _ in 0..if interval_ms == 0 { 0 } else { count } {
+        let pause = rt::sleep_until(rt::in_ms(interval_ms));
+        expect!(pause, "stat: waiting for the end of the interval");
+        let now = counts(&statistics);
+        let during: Vec<Counts> = now.iter().zip(&before).map(|(a, b)| a.since(b)).collect();
+        rt::println!("in {interval_ms} ms");
+        show(&during);
+        before = now;
+    }
+    0
+}
+
+/// What one CPU counted.
+struct Counts {
+    columns: [u64; HEADS.len()],
+    calls: Vec<u64>,
+}
+
+impl Counts {
+    fn of(cpu: &CpuStatistics) -> Counts {
+        Counts {
+            columns: [
+                cpu.syscalls(),
+                cpu.refused(),
+                cpu.faults,
+                cpu.interrupts,
+                cpu.switches,
+                cpu.wakes,
+                cpu.timeouts,
+                cpu.shootdowns,
+            ],
+            calls: cpu.calls.to_vec(),
+        }
+    }
+
+    fn since(&self, before: &Counts) -> Counts {
+        let calls = self.calls.iter().zip(&before.calls);
+        Counts {
+            columns: core::array::from_fn(|index| self.columns[index] - before.columns[index]),
+            calls: calls.map(|(now, before)| now - before).collect(),
+        }
+    }
+}
+
+fn counts(statistics: &Statistics) -> Vec<Counts> {
+    (0..statistics.cpus())
+        .filter_map(|cpu| statistics.cpu(cpu))
+        .map(|cpu| Counts::of(&cpu))
+        .collect()
+}
+
+fn show(cpus: &[Counts]) {
+    let widths = HEADS.map(|head| head.len().max(WIDTH));
+    let line = |first: &str, cells: &dyn Fn(usize) -> String| {
+        let mut line = String::from(first);
+        for (index, width) in widths.iter().enumerate() {
+            // Writing to a string does not fail.
+            let _ = write!(line, "  {:>width$}", cells(index));
+        }
+        rt::println!("{line}");
+    };
+    line("cpu", &|index| HEADS[index].into());
+    for (number, cpu) in cpus.iter().enumerate() {
+        let mut first = String::new();
+        let _ = write!(first, "{number:>3}");
+        line(&first, &|index| text(cpu.columns[index]));
+    }
+    line("all", &|index| {
+        text(cpus.iter().map(|cpu| cpu.columns[index]).sum())
+    });
+    show_calls(cpus);
+}
+
+fn text(number: u64) -> String {
+    let mut text = String::new();
+    let _ = write!(text, "{number}");
+    text
+}
+
+/// The calls that were made most.
+fn show_calls(cpus: &[Counts]) {
+    let sum = |number: usize| cpus.iter().filter_map(|cpu| cpu.calls.get(number)).sum();
+    let mut made: Vec<(u64, &str)> = SYSCALLS
+        .iter()
+        .map(|call| (sum(call.number as usize), call.name))
+        .filter(|&(count, _)| count > 0)
+        .collect();
+    made.sort_unstable_by(|a, b| b.cmp(a));
+    for (count, name) in made.iter().take(CALLS) {
+        rt::println!("{count:>13}  {name}");
+    }
+}

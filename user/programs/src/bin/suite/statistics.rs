@@ -1,0 +1,119 @@
+//! What is counted, of the system and of each object.
+
+use abi::Syscall;
+use abi::statistics::CpuStatistics;
+use rt::{Error, Handle, Mode, Region, Rights, Statistics};
+
+use crate::Case;
+
+/// What the CPU of the cases has counted.
+fn here(statistics: &Statistics) -> CpuStatistics {
+    done!(statistics.cpu(0).ok_or(Error::Invalid), "CPU 0")
+}
+
+fn nop() {
+    // SAFETY: the call touches no memory.
+    done!(unsafe { rt::sys::nop() }, "nop");
+}
+
+pub fn live(case: &Case) {
+    let region = Region::from_handle(case.statistics);
+    let statistics = done!(Statistics::open(&region), "opening the statistics");
+    same!(statistics.cpus(), crate::check::cpus() as usize, "CPUs");
+    check!(statistics.cpu(statistics.cpus()).is_none(), "one too many");
+    let before = here(&statistics);
+    (0..10).for_each(|_| nop());
+    for _ in 0..3 {
+        refused!(rt::drop_handle(Handle::NONE), Error::BadHandle, "no handle");
+    }
+    let after = here(&statistics);
+    let calls = |call: Syscall| after.calls[call as usize] - before.calls[call as usize];
+    same!(calls(Syscall::Nop), 10, "null calls");
+    same!(calls(Syscall::CapDrop), 3, "drops");
+    let error = Error::BadHandle as usize;
+    same!(
+        after.refusals[error] - before.refusals[error],
+        3,
+        "refusals"
+    );
+    let all = after.syscalls() - before.syscalls();
+    same!(all, 13, "calls of this CPU meanwhile");
+    let info = done!(rt::system_info(), "system_info");
+    check!(info.syscalls >= after.syscalls(), "the sum is of this, too");
+    // A new page is a fault, and sleeping a switch.
+    let fresh = done!(Region::create(4096), "a region");
+    let mut mapping = done!(fresh.map(Rights::READ | Rights::WRITE), "mapping it");
+    // SAFETY: nobody else has it.
+    if let Some(bytes) = unsafe { mapping.as_mut_slice(1) } {
+        bytes[0] = 1;
+    }
+    done!(rt::sleep_until(rt::in_ms(1)), "sleeping");
+    let last = here(&statistics);
+    check!(last.faults > before.faults, "the fault");
+    check!(last.switches > before.switches, "the switch");
+    check!(last.timeouts > before.timeouts, "the end of the sleep");
+    drop(mapping);
+    done!(rt::drop_handle(fresh.into_handle()), "giving it back");
+}
+
+pub fn objects(_: &Case) {
+    let region = done!(Region::create(4 * 4096), "a region");
+    let mut mapping = done!(region.map(Rights::READ | Rights::WRITE), "mapping it");
+    // SAFETY: nobody else has it.
+    if let Some(bytes) = unsafe { mapping.as_mut_slice(3 * 4096) } {
+        for page in bytes.chunks_mut(4096) {
+            page[0] = 1;
+        }
+    }
+    let (via, end) = done!(rt::ring(64, 16), "a ring");
+    let share = rt::grant(region.handle(), via, Mode::Share, Rights::INSPECT);
+    let share = done!(
+        share.and_then(|token| rt::accept(token, end)),
+        "handing over"
+    );
+    let copy = region.copy(via, Rights::all(), rt::SnapshotFlags::empty());
+    let copy = done!(copy.and_then(|token| rt::accept(token, end)), "copying");
+    refused!(
+        rt::grant(share, via, Mode::Share, Rights::all()),
+        Error::Denied,
+        "without GRANT"
+    );
+    let info = done!(rt::object_info(share), "object_info");
+    same!(info.faults, 3, "faults");
+    same!(info.transfers, [0, 1, 1], "how it was handed over");
+    same!(info.refusals[Error::Denied as usize], 1, "refusals");
+    same!(info.capabilities, 2, "capabilities");
+    let info = done!(rt::object_info(copy), "object_info of the copy");
+    same!(info.transfers, [0, 0, 1], "how the copy came");
+    for handle in [share, copy, via, end] {
+        done!(rt::drop_handle(handle), "giving it back");
+    }
+    drop(mapping);
+    done!(rt::drop_handle(region.into_handle()), "giving it back");
+}
+
+pub fn read_only(case: &Case) {
+    let trace = done!(rt::trace_start(case.devices, 64), "a trace");
+    let statistics = Region::from_handle(case.statistics);
+    for region in [&trace, &statistics] {
+        let write = region.map(Rights::READ | Rights::WRITE);
+        refused!(write.map(drop), Error::Denied, "mapping for writing");
+        let flags = rt::SnapshotFlags::empty();
+        check!(region.snapshot(flags).is_err(), "a snapshot");
+        // SAFETY: it is refused.
+        check!(unsafe { region.seal() }.is_err(), "sealing");
+    }
+    let mapping = done!(trace.map(Rights::READ), "mapping the trace");
+    // SAFETY: the call changes no memory.
+    let more = unsafe { rt::sys::protect(mapping.address(), Rights::READ | Rights::WRITE) };
+    check!(more.is_err(), "write access afterwards");
+    drop(mapping);
+    done!(
+        rt::drop_handle(trace.into_handle()),
+        "giving the trace back"
+    );
+    let plain = done!(Region::create(4096), "a region");
+    check!(rt::Trace::open(&plain).is_err(), "a trace of zeros");
+    check!(Statistics::open(&plain).is_err(), "statistics of zeros");
+    done!(rt::drop_handle(plain.into_handle()), "giving it back");
+}

@@ -1,0 +1,194 @@
+//! Traces: what they tell, and who may take one.
+
+use alloc::vec::Vec;
+
+use abi::Syscall;
+use abi::limits::PAGE_SIZE;
+use abi::trace::{Event, EventKind, Left, MAX_SLOTS, MIN_SLOTS, Woken};
+use rt::{Error, Region, Trace, Traced};
+
+use crate::Case;
+use crate::check::succeeds;
+
+fn nop() {
+    // SAFETY: the call touches no memory.
+    done!(unsafe { rt::sys::nop() }, "nop");
+}
+
+/// Takes a trace of what is done.
+fn traced(case: &Case, slots: u32, work: impl FnOnce()) -> (Region, Trace) {
+    let region = done!(rt::trace_start(case.devices, slots), "trace_start");
+    let trace = done!(Trace::open(&region), "opening the trace");
+    check!(!trace.has_ended(), "it has only begun");
+    work();
+    done!(rt::trace_stop(case.devices), "trace_stop");
+    check!(trace.has_ended(), "it has ended");
+    (region, trace)
+}
+
+/// What a CPU did, if nothing of it is lost.
+fn events(trace: &Trace, cpu: usize) -> Vec<Event> {
+    let events = done!(trace.events(cpu).ok_or(Error::Invalid), "a CPU");
+    let only = |traced| match traced {
+        Traced::Event(event) => Some(event),
+        Traced::Lost(count) => {
+            check!(false, "{count} events are lost");
+            None
+        }
+    };
+    events.filter_map(only).collect()
+}
+
+fn give_back(region: Region, trace: Trace) {
+    drop(trace);
+    done!(
+        rt::drop_handle(region.into_handle()),
+        "giving the trace back"
+    );
+}
+
+pub fn calls(case: &Case) {
+    let (region, trace) = traced(case, 256, || {
+        nop();
+        refused!(
+            rt::drop_handle(rt::Handle::from_bits(77)),
+            Error::BadHandle,
+            "no handle"
+        );
+        nop();
+    });
+    let events = events(&trace, 0);
+    check!(
+        events.is_sorted_by_key(|event| event.time_ns),
+        "the time never goes back"
+    );
+    let first = done!(events.first().ok_or(Error::Empty), "an event");
+    same!(first.kind, EventKind::Thread as u8, "who it is comes first");
+    let thread = first.arguments[0] as u32;
+    let of_calls = |kind: EventKind| {
+        events
+            .iter()
+            .filter(move |event| event.kind == kind as u8 && event.thread == thread)
+    };
+    let wanted = [
+        Syscall::Nop as u8,
+        Syscall::CapDrop as u8,
+        Syscall::Nop as u8,
+    ];
+    let interesting = |event: &&Event| wanted.contains(&event.number);
+    let entered: Vec<u8> = of_calls(EventKind::Enter)
+        .filter(interesting)
+        .map(|event| event.number)
+        .collect();
+    same!(entered[..], wanted[..], "calls");
+    let dropped = of_calls(EventKind::Enter).find(|event| event.number == wanted[1]);
+    same!(dropped.map(|event| event.arguments[0]), Some(77), "handle");
+    let answers: Vec<_> = of_calls(EventKind::Leave)
+        .filter(interesting)
+        .map(|event| abi::decode(event.arguments[0]))
+        .collect();
+    same!(
+        answers[..],
+        [Ok(0), Err(Error::BadHandle), Ok(0)],
+        "answers"
+    );
+    give_back(region, trace);
+}
+
+pub fn waits(case: &Case) {
+    let (region, trace) = traced(case, 1024, || {
+        // On this CPU, so it runs when this process waits.
+        let child = case.child("exit").arg("0").cpus(1 << 0);
+        let child = done!(child.start(), "a child");
+        succeeds(&child);
+    });
+    let events = events(&trace, 0);
+    let me = done!(events.first().ok_or(Error::Empty), "an event").arguments[0];
+    let slept = events.iter().position(|event| {
+        event.kind == EventKind::Switch as u8
+            && event.arguments[1] == me
+            && event.arguments[2] == Left::Asleep as u64
+    });
+    let slept = done!(slept.ok_or(Error::NotFound), "the switch away");
+    let after = &events[slept..];
+    let woken = after.iter().find(|event| {
+        event.kind == EventKind::Wake as u8
+            && event.arguments[0] == me
+            && event.arguments[2] == Woken::Unparked as u64
+    });
+    let woken = done!(woken.ok_or(Error::NotFound), "the wake");
+    check!(
+        woken.thread != 0 && u64::from(woken.thread) != me,
+        "woken by thread {}",
+        woken.thread
+    );
+    let back = after
+        .iter()
+        .any(|event| event.kind == EventKind::Switch as u8 && event.arguments[0] == me);
+    check!(back, "the switch back");
+    give_back(region, trace);
+}
+
+pub fn lapped(case: &Case) {
+    const CALLS: u64 = 500;
+    let (region, trace) = traced(case, MIN_SLOTS, || (0..CALLS).for_each(|_| nop()));
+    let (mut lost, mut read) = (0, 0);
+    for traced in done!(trace.events(0).ok_or(Error::Invalid), "CPU 0") {
+        match traced {
+            Traced::Lost(count) => lost += count,
+            Traced::Event(_) => read += 1,
+        }
+    }
+    check!(
+        read <= u64::from(MIN_SLOTS),
+        "{read} events in {MIN_SLOTS} slots"
+    );
+    check!(lost + read > 2 * CALLS, "{lost} lost and {read} read");
+    give_back(region, trace);
+}
+
+pub fn refused(case: &Case) {
+    for slots in [0, 1, MIN_SLOTS / 2, MIN_SLOTS + 1, 2 * MAX_SLOTS, u32::MAX] {
+        refused!(
+            rt::trace_start(case.devices, slots),
+            Error::Invalid,
+            "{slots} slots"
+        );
+    }
+    let part = done!(
+        rt::resource_part(case.devices, 0xfe00_0000, PAGE_SIZE),
+        "a part of the devices"
+    );
+    refused!(rt::trace_start(part, 64), Error::Denied, "by a part");
+    refused!(rt::trace_stop(part), Error::Denied, "stopping by a part");
+    refused!(
+        rt::trace_stop(case.devices),
+        Error::NotFound,
+        "stopping none"
+    );
+    let region = done!(rt::trace_start(case.devices, 64), "trace_start");
+    refused!(rt::trace_start(case.devices, 64), Error::Exists, "a second");
+    done!(rt::trace_stop(case.devices), "trace_stop");
+    refused!(
+        rt::trace_stop(case.devices),
+        Error::NotFound,
+        "stopping again"
+    );
+    for handle in [part, region.into_handle()] {
+        done!(rt::drop_handle(handle), "giving it back");
+    }
+}
+
+pub fn dropped(case: &Case) {
+    for _ in 0..3 {
+        let region = done!(rt::trace_start(case.devices, 256), "trace_start");
+        nop();
+        done!(rt::drop_handle(region.into_handle()), "dropping the trace");
+        refused!(
+            rt::trace_stop(case.devices),
+            Error::NotFound,
+            "it has ended"
+        );
+        nop();
+    }
+}
