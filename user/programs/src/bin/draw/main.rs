@@ -15,7 +15,9 @@ use core::ops::Range;
 
 use programs::picture::{HEIGHT, WIDTH, pixel};
 use programs::{archive, expect};
-use rt::{Env, FOREVER, Handle, Mode, Process, ProcessState, Region, Registers, Rights, Spawn};
+use rt::{
+    Env, FOREVER, Handle, Mode, ObjectKind, Process, ProcessState, Region, Registers, Rights, Spawn,
+};
 use rt::{Token, println};
 
 rt::entry!(run);
@@ -32,7 +34,7 @@ fn run(env: &Env) -> u8 {
         return draw_what_is_given(env.handle(0));
     }
     let (framebuffer, registers) = (env.handle(2), env.handle(3));
-    if framebuffer == Handle::NONE {
+    if framebuffer.kind() != Some(ObjectKind::Resource) {
         println!("draw: this machine has no display; --display gives it one");
         return NO_DISPLAY;
     }
