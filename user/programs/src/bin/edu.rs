@@ -1,7 +1,7 @@
 //! A driver for QEMU's educational device (QEMU, docs/specs/edu.txt), in user mode: it maps the registers, has the
 //! device compute factorials, and sleeps until the device interrupts.
 //!
-//! Arguments: the numbers, 10 without any. Handles, before the last one: the resource of the registers, the
+//! Arguments: the numbers, 10 without any. Handles, the last three: the resource of the registers, the
 //! notification that the interrupt signals, the interrupt.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -57,7 +57,7 @@ fn run(env: &Env) -> u8 {
         .skip(1)
         .filter_map(|arg| arg.parse().ok())
         .collect();
-    let [.., resource, notification, interrupt, _] = *env.handles() else {
+    let [.., resource, notification, interrupt] = *env.handles() else {
         return no_device();
     };
     if interrupt.kind() != Some(ObjectKind::Interrupt) {

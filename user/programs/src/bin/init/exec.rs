@@ -18,10 +18,10 @@ const WAIT_AND_SEE: Rights = Rights::WAIT.union(Rights::INSPECT);
 /// Starts programs, each with its arguments, which `+` separates. The machine runs until the last one
 /// has ended; its status becomes init's. `None`: a program has no name.
 ///
-/// Each gets the initrd and a session with the name service. The last one gets the devices too. Where
+/// Each gets the initrd, a session with the name service, and the statistics. The last one gets the devices too. Where
 /// there is a display: the resources of the framebuffer and of the registers. Behind them, where there is
 /// an educational device: the resource of the registers, the notification that the interrupt signals,
-/// and the interrupt. Last comes the region of the statistics.
+/// and the interrupt.
 pub fn run<'a>(initrd: &Initrd, given: Given, args: impl Iterator<Item = &'a str>) -> Option<u8> {
     let devices = given.devices;
     let words = Vec::from_iter(args);
@@ -32,9 +32,9 @@ pub fn run<'a>(initrd: &Initrd, given: Given, args: impl Iterator<Item = &'a str
     let names = NameService::start(initrd);
     let (last, others) = commands.split_last()?;
     for command in others {
-        start(program(initrd, &names, command), command);
+        start(program(initrd, given, &names, command), command);
     }
-    let spawn = program(initrd, &names, last);
+    let spawn = program(initrd, given, &names, last);
     let display = expect!(display::find(devices), "init: looking for a display");
     let spawn = match display {
         Some(display) => spawn
@@ -57,7 +57,6 @@ pub fn run<'a>(initrd: &Initrd, given: Given, args: impl Iterator<Item = &'a str
         }
         None => (spawn, None),
     };
-    let spawn = spawn.handle(given.statistics, Mode::Share, READ_STATISTICS);
     let process = start(spawn, last);
     let status = expect!(process.wait(FOREVER), "init: waiting for `{}`", last[0]);
     Some(match status.state {
@@ -66,13 +65,19 @@ pub fn run<'a>(initrd: &Initrd, given: Given, args: impl Iterator<Item = &'a str
     })
 }
 
-/// A program with its arguments, the initrd and a session.
-fn program<'a>(initrd: &Initrd, names: &NameService, command: &[&'a str]) -> Spawn<'a> {
+/// A program with its arguments and what all get.
+fn program<'a>(
+    initrd: &Initrd,
+    given: Given,
+    names: &NameService,
+    command: &[&'a str],
+) -> Spawn<'a> {
     let spawn = Spawn::new(initrd.image(command[0]), command[0]);
     let args = command[1..].iter();
     args.fold(spawn, |spawn, arg| spawn.arg(arg))
         .handle(initrd.region.handle(), Mode::Share, READ_INITRD)
         .handle(names.session().into_handle(), Mode::Move, Rights::all())
+        .handle(given.statistics, Mode::Share, READ_STATISTICS)
 }
 
 fn start(spawn: Spawn<'_>, command: &[&str]) -> Process {
