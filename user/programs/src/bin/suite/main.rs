@@ -13,6 +13,7 @@ mod check;
 mod arguments;
 mod calls;
 mod capabilities;
+mod channels;
 mod devices;
 mod faults;
 mod images;
@@ -127,6 +128,7 @@ fn child(role: &str, env: &Env) -> u8 {
         faults::child,
         memory::child,
         capabilities::child,
+        channels::child_role,
         devices::child,
         transfers::child,
         snapshots::child,
