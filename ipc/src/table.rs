@@ -54,6 +54,7 @@ impl<P: Platform> Table<P> {
     /// An empty table. `payer` pays for what it grows by.
     pub(crate) fn new(payer: &Arc<Account>) -> Table<P> {
         const {
+            // A lock of loom is larger.
             assert!(cfg!(loom) || Places::<Node<P>>::BLOCK_BYTES as u64 <= cost::HANDLES);
             assert!((size_of::<Table<P>>() + 256) as u64 + cost::HANDLES <= cost::SPACE - 512);
         }
