@@ -311,7 +311,6 @@ fn map_part(
             offset: 0,
             len: 0,
             access,
-            limit: access,
         },
     )
 }

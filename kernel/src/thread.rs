@@ -8,17 +8,19 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use abi::limits::MAX_THREADS;
+use abi::trace::EventKind;
 use abi::{Error, ProcessState, ThreadInfo};
 use arch::context::Context;
 use arch::stack::KernelStack;
 use ipc::alarms;
-use ipc::{Events, Level, WaitCell};
+use ipc::{CallCell, Events, Level, WaitCell};
 use mm::{AddressSpace, Charge};
 
 use crate::irq_lock::IrqLock;
 use crate::machine::{Kernel, ipc};
 use crate::memory;
 use crate::process::{Process, Stop};
+use crate::trace;
 
 /// How a thread stands with the scheduler: bits of its state.
 pub mod state {
@@ -71,6 +73,8 @@ pub struct Thread {
     pub(crate) tls: AtomicU64,
     /// What it waits with.
     pub wait: WaitCell<Kernel>,
+    /// What it keeps for its calls.
+    pub calls: CallCell<Kernel>,
     /// For its alarm, while that is not armed.
     pub(crate) alarm: IrqLock<Option<alarms::Place<Arc<Thread>>>>,
     /// Who waits for its end.
@@ -125,6 +129,7 @@ impl Thread {
             space: AtomicPtr::new(space),
             tls: AtomicU64::new(wanted.tls),
             wait: WaitCell::new(),
+            calls: CallCell::new(),
             alarm: IrqLock::new(Some(alarms::Place::new())),
             events: Events::new(),
             stop: IrqLock::new(None),
@@ -154,6 +159,7 @@ impl Thread {
             space: AtomicPtr::default(),
             tls: AtomicU64::new(0),
             wait: WaitCell::new(),
+            calls: CallCell::new(),
             alarm: IrqLock::new(None),
             events: Events::new(),
             stop: IrqLock::new(None),
@@ -236,6 +242,9 @@ impl Thread {
     /// Says that it executes nothing of its program any more, and tells who waits for that.
     pub fn set_ended(&self) {
         self.ended.store(true, Ordering::SeqCst);
+        if trace::is_on() {
+            trace::record(EventKind::End, 0, [self.koid, 0, 0, 0, 0, 0]);
+        }
         ipc().fire(&self.events, abi::Events::ENDED, 0);
     }
 

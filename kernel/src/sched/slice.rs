@@ -26,11 +26,7 @@ pub fn arm_alarm(thread: &Thread, deadline_ns: u64) -> Key {
     let place = thread.alarm.lock().take();
     let place = place.expect("a thread sleeps once at a time");
     let key = timers::arm(&table::current(), place, deadline_ns);
-    let mut queue = this().queue.lock();
-    if deadline_ns < queue.armed_ns {
-        queue.armed_ns = deadline_ns;
-        apic::arm_timer(deadline_ns);
-    }
+    rearm();
     key
 }
 
@@ -72,10 +68,15 @@ pub fn on_timer(_: Origin) {
     arm(cpu, &mut queue, now);
 }
 
-/// Arms the timer of this CPU anew, if what [`timers`] has for it has become earlier.
+/// Arms the timer of this CPU anew, if what [`timers`] has for it comes earlier than what it is armed
+/// for. In a seeded schedule it goes off soon anyway.
 pub fn rearm() {
-    let cpu = this();
-    arm(cpu, &mut cpu.queue.lock(), clock::now_ns());
+    let mut queue = this().queue.lock();
+    let next = timers::earliest_ns();
+    if next < queue.armed_ns {
+        queue.armed_ns = next;
+        apic::arm_timer(next);
+    }
 }
 
 /// Whether somebody is ready who has as good a claim to the CPU as what runs there.

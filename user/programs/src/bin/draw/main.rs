@@ -2,7 +2,7 @@
 //! framebuffer and draws the left half; the second is given the region by Share and draws the
 //! right half.
 //!
-//! Handles: the initrd, the resource of the framebuffer, that of the registers; or for the second
+//! Handles: the initrd, the statistics, the resource of the framebuffer, that of the registers; or for the second
 //! process, with the argument `half`, the receiving end of a ring.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -31,7 +31,7 @@ fn run(env: &Env) -> u8 {
     if env.args().nth(1) == Some("half") {
         return draw_what_is_given(env.handle(0));
     }
-    let (framebuffer, registers) = (env.handle(1), env.handle(2));
+    let (framebuffer, registers) = (env.handle(2), env.handle(3));
     if framebuffer == Handle::NONE {
         println!("draw: this machine has no display; --display gives it one");
         return NO_DISPLAY;

@@ -108,7 +108,7 @@ impl Initrd {
     }
 }
 
-/// Runs one program with its arguments; its status becomes init's. Where there is a display, the
+/// Runs one program with its arguments, the initrd and the statistics; its status becomes init's. Where there is a display, the
 /// program gets it: the resources of the framebuffer and of the registers. Where there is an
 /// educational device, the program gets that behind it: the resource of the registers, the
 /// notification that the interrupt signals, and the interrupt.
@@ -116,7 +116,9 @@ fn exec<'a>(initrd: &Initrd, given: Given, name: &str, args: impl Iterator<Item 
     let devices = given.devices;
     let image = initrd.image(name);
     let spawn = args.fold(Spawn::new(image, name), Spawn::arg);
-    let spawn = spawn.handle(initrd.region.handle(), Mode::Share, READ_INITRD);
+    let spawn = spawn
+        .handle(initrd.region.handle(), Mode::Share, READ_INITRD)
+        .handle(given.statistics, Mode::Share, READ_STATISTICS);
     let display = expect!(display::find(devices), "init: looking for a display");
     let spawn = match display {
         Some(display) => spawn
@@ -139,7 +141,6 @@ fn exec<'a>(initrd: &Initrd, given: Given, name: &str, args: impl Iterator<Item 
         }
         None => (spawn, None),
     };
-    let spawn = spawn.handle(given.statistics, Mode::Share, READ_STATISTICS);
     let process = expect!(spawn.start(), "init: starting `{name}`");
     let status = expect!(process.wait(FOREVER), "init: waiting for `{name}`");
     match status.state {
