@@ -57,7 +57,8 @@ fn run(env: &Env) -> u8 {
         .skip(1)
         .filter_map(|arg| arg.parse().ok())
         .collect();
-    let [.., resource, notification, interrupt] = *env.handles() else {
+    // Every program of --exec has two, and those of a display come before these.
+    let [_, _, .., resource, notification, interrupt] = *env.handles() else {
         println!("edu: this machine has no such device; --edu gives it one");
         return NO_DEVICE;
     };
