@@ -25,6 +25,7 @@ mod priorities;
 mod processes;
 mod quotas;
 mod rings;
+mod services;
 mod snapshots;
 mod statistics;
 mod supervision;
@@ -138,6 +139,7 @@ fn child(role: &str, env: &Env) -> u8 {
         priorities::child,
         supervision::child,
         quotas::child,
+        services::child,
         objects::child,
         waiting::child,
     ];
