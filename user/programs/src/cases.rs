@@ -171,6 +171,9 @@ macro_rules! for_each_case {
             interrupts::limit "a CPU has so many lines, and one that was given back rests";
             interrupts::refused "an interrupt without a right or a bit is refused";
 
+            fuses::with_threads "a process with threads that ends at any entry into the kernel leaves nothing behind";
+            fuses::at_a_ring "either end of a ring can end at any entry, and the other notices";
+
             images::truncated "a file that ends early is no program";
             images::header "a file for another machine, class or use is no program";
             images::segments "segments that overlap, leave the user half or are writable and executable are refused";

@@ -4,7 +4,7 @@ use abi::{
     ChannelEnds, Handle, InterruptInfo, ObjectKind, RegionFlags, Rights, ThreadArgs, UserPtr,
 };
 use programs::archive;
-use rt::{CachePolicy, Env, Error, Mode, sys};
+use rt::{CachePolicy, ChannelEnd, Env, Error, Message, Mode, sys};
 
 use crate::Case;
 use crate::calls::{
@@ -33,7 +33,7 @@ fn made(case: &Case, kind: ObjectKind) -> Result<Handle, Error> {
             // SAFETY: the call touches no memory.
             unsafe { sys::region_create(len, flags, CachePolicy::WriteBack, u64::MAX) }
         }
-        ObjectKind::Image => image(case),
+        ObjectKind::Image => image_of(case.initrd, "consumer"),
         ObjectKind::Resource => cap_derive(case.devices, Rights::all()),
         ObjectKind::RingEnd => {
             let (producer, consumer) = small_ring();
@@ -93,15 +93,15 @@ pub fn weakened(case: &Case, kind: ObjectKind, missing: Rights) -> Option<Handle
     Some(done!(cap_derive(whole, !missing), "deriving a {kind:?}"))
 }
 
-/// An image of a small program of the initrd.
-fn image(case: &Case) -> Result<Handle, Error> {
-    let initrd = map_all(case.initrd, Rights::READ);
-    let len = region_info(case.initrd)?.len as usize;
+/// An image of a program of the initrd.
+pub fn image_of(initrd: Handle, name: &str) -> Result<Handle, Error> {
+    let start = map_all(initrd, Rights::READ);
+    let len = region_info(initrd)?.len as usize;
     // SAFETY: nobody can write the initrd, and the mapping is there until the bytes are not used any more.
-    let bytes = unsafe { core::slice::from_raw_parts(initrd as *const u8, len) };
-    let place = archive::find(bytes, "consumer").ok_or(Error::NotFound)?;
-    unmap(initrd)?;
-    image_create(case.initrd, place.offset, place.len)
+    let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, len) };
+    let place = archive::find(bytes, name).ok_or(Error::NotFound)?;
+    unmap(start)?;
+    image_create(initrd, place.offset, place.len)
 }
 
 /// A channel: its two ends.
@@ -145,9 +145,9 @@ extern "C" fn end_thread() -> ! {
 pub fn child(role: &str, env: &Env) -> Option<u8> {
     match role {
         "caller" => {
-            let until = rt::in_ms(SOON_MS);
-            // SAFETY: the call touches no memory.
-            let _ = unsafe { sys::channel_call_words(env.handle(0), 1, 2, 3, 4, until) };
+            let end = ChannelEnd::from_handle(env.handle(0));
+            // Four words are as good as these bytes, and any answer is taken.
+            let _ = end.call(&mut Message::new(&[0; 32]), rt::in_ms(SOON_MS));
         }
         _ => return None,
     }
