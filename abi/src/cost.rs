@@ -30,8 +30,21 @@ pub const PIN: u64 = 16;
 /// A binding of a port. Whoever made it pays.
 pub const BINDING: u64 = 256;
 
-/// An address space, besides its page tables.
-pub const SPACE: u64 = 512;
+/// An address space, besides its page tables, and the first places of a table of handles.
+pub const SPACE: u64 = 4096;
+
+/// Each further 64 places of a table of handles. They stay until the process ends.
+pub const HANDLES: u64 = 2048;
+
+/// A channel, besides the two [`OBJECT`]s that are its ends.
+pub const CHANNEL: u64 = 2048;
+
+/// Each place for a message at an end of a channel. They are made in fours.
+pub const MESSAGE: u64 = 512;
+
+/// What a thread keeps for calls, from its first one until it ends. A call that was given up leaves one
+/// behind, which counts until whoever received it lets it go.
+pub const REPLY: u64 = 2048;
 
 /// A process: its record, its thread and its kernel stack. It counts until nobody has a handle of it.
 pub const PROCESS: u64 = 32 << 10;

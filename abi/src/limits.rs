@@ -30,7 +30,7 @@ pub const MAX_DEVICE_REGIONS: usize = 1024;
 pub const MAX_HANDLES: usize = 4096;
 
 /// Capabilities of one object at most, over all processes.
-pub const MAX_NODES: usize = 4096;
+pub const MAX_NODES: usize = 16_384;
 
 /// Grants that one process may have pending.
 pub const MAX_GRANTS: usize = 256;
@@ -63,7 +63,8 @@ pub const STACK_SIZE: u64 = 1 << 20;
 /// Pins of one region, all capabilities together.
 pub const MAX_PINS: usize = 4096;
 
-/// Capabilities that may be derived below one, unless it says otherwise.
+/// Capabilities that may be derived below one that was handed over by Share, or half of what its giver
+/// has left if that is less.
 pub const DEFAULT_NODES: u32 = 64;
 
 /// Threads at most, over all processes.

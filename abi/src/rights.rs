@@ -71,6 +71,7 @@ impl Rights {
     /// What both ends of a ring have. DUPLICATE is never among them: two holders of one end
     /// would break its single-producer, single-consumer rule.
     const RING_END: Rights = Rights::MAP
+        .union(Rights::REVOKE)
         .union(Rights::GRANT)
         .union(Rights::MOVE)
         .union(Rights::SIGNAL)
@@ -205,8 +206,8 @@ bitflags! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[repr(transparent)]
     pub struct DeriveFlags: u32 {
-        /// The first call that succeeds with it uses it up. It can be moved, but neither derived
-        /// nor shared.
+        /// The first call on its object that succeeds uses it up; while one is at it, others are
+        /// `Busy`. It can be moved, told about and dropped, but neither derived nor shared.
         const ONE_SHOT = 1 << 0;
     }
 }

@@ -93,16 +93,16 @@ macro_rules! for_each_syscall {
             43 CapInfo cap_info(handle: Handle, info: UserPtr<CapInfo>) -> (), rights [], errors [BadHandle, InTransit, Revoked, Fault];
             /// Tells whether two handles name one object.
             44 CapSame cap_same(a: Handle, b: Handle) -> bool, rights [], errors [BadHandle, InTransit, Revoked];
-            /// Makes a capability below the given one with narrower authority: a part of a region, a budget of capabilities, a badge, one use, an end in time. What the parent is limited to, limits the child too.
-            45 CapDeriveWith cap_derive_with(handle: Handle, args: UserPtr<DeriveArgs>) -> Handle, rights [DUPLICATE], errors [BadHandle, Denied, InTransit, Revoked, Fault, Invalid, Range, Align, Exists, Unsupported, Quota, NoMemory, Limit];
+            /// Makes a capability below the given one with narrower authority: a part of a region, a budget of capabilities, a badge, one use, an end in time. What the parent is limited to, limits the child too; offsets that are passed with a capability of a part count from where the part begins. `TimedOut`: the deadline has passed.
+            45 CapDeriveWith cap_derive_with(handle: Handle, args: UserPtr<DeriveArgs>) -> Handle, rights [DUPLICATE], errors [BadHandle, Denied, InTransit, Revoked, Fault, Invalid, Range, Align, Exists, TimedOut, Unsupported, Quota, NoMemory, Limit];
             /// Takes rights away from a capability in place, and from everything below it; mappings that allow more are gone when it returns.
             46 CapReduce cap_reduce(handle: Handle, rights: Rights) -> (), rights [], errors [BadHandle, InTransit, Revoked];
             /// Tells what has gone through an object since it was made.
             47 ObjectInfo object_info(handle: Handle, info: UserPtr<ObjectInfo>) -> (), rights [INSPECT], errors [BadHandle, Denied, InTransit, Revoked, Fault];
 
-            /// Offers an object to the process at the other end of `via` (a ring end, a channel end, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE, with CopyOnWrite also READ and DUPLICATE: the receiver gets a snapshot, which it may also write. After Move the caller can't reach the object any more when this returns. After `deadline` the token is worth nothing. `Shared`: another capability gives access to what is to be moved, or one derived from it has more rights than would be granted.
-            50 Grant grant(handle: Handle, via: Handle, mode: Mode, rights: Rights, flags: GrantFlags, deadline: u64) -> Token, rights [GRANT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Shared, Pinned, Invalid, PeerClosed, Unsupported, Quota, NoMemory, Limit];
-            /// Takes what the process at the other end of `via` offered to this one. Works once. From then on this process pays for the capability, and with the first capability of a region or image for its memory; after `Quota` and `NoMemory` the token is still good. Any token that is not for this process, not from there, used up, expired or withdrawn is `NotFound`.
+            /// Offers an object to the process at the other end of `via` (a ring end, a channel end, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE, with CopyOnWrite also READ and DUPLICATE: the receiver gets a snapshot, which it may also write. After Move the caller can't reach the object any more when this returns. After `deadline` the token is worth nothing, and what was moved comes back; `TimedOut`: it has passed. `Shared`: another capability gives access to what is to be moved, or one derived from it has more rights than would be granted.
+            50 Grant grant(handle: Handle, via: Handle, mode: Mode, rights: Rights, flags: GrantFlags, deadline: u64) -> Token, rights [GRANT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Shared, Pinned, Busy, Invalid, PeerClosed, TimedOut, Unsupported, Quota, NoMemory, Limit];
+            /// Takes what the process at the other end of `via` offered to this one. Works once. From then on this process pays for the capability, and with the first capability of a region or image for its memory; after `Quota` and `NoMemory` the token is still good. Any token that is not for this process, not from there, used up, expired, withdrawn or revoked is `NotFound`.
             51 Accept accept(token: Token, via: Handle) -> Handle, rights [], errors [BadHandle, WrongKind, InTransit, NotFound, Revoked, Quota, NoMemory, Limit];
             /// Withdraws a grant that was not accepted yet; what was moved comes back under its old handle.
             52 Cancel cancel(token: Token) -> (), rights [], errors [NotFound];
@@ -228,6 +228,7 @@ macro_rules! describe {
 
         impl Syscall {
             /// The call of this number.
+            #[inline(always)]
             pub const fn from_number(number: u64) -> Option<Syscall> {
                 match number { $($number => Some(Syscall::$variant),)* _ => None }
             }

@@ -301,8 +301,8 @@ pub struct DeriveArgs {
     pub badge: u64,
     /// When it dies with all below it; u64::MAX stands for never.
     pub deadline: u64,
-    /// Capabilities that may be derived below it, taken out of the parent's; 0 stands for
-    /// [`DEFAULT_NODES`](limits::DEFAULT_NODES) or what the parent has left.
+    /// Capabilities that may be derived below it, which the parent gives up until it is gone; none
+    /// without DUPLICATE. 0: it shares those of its parent, as with `cap_derive`.
     pub max_nodes: u32,
     /// 0.
     pub reserved: u32,

@@ -1,14 +1,13 @@
 //! Kernel contexts: what a thread is when it does not run.
 
-use core::arch::naked_asm;
-use core::sync::atomic::Ordering;
+use core::arch::{asm, naked_asm};
 
-use crate::extended_state::ExtendedState;
-use crate::{cpu, per_cpu, segments};
+use crate::extended_state::{self, ExtendedState};
+use crate::{cpu, per_cpu};
 
 /// A thread's stack pointer and extended registers.
 ///
-/// The callee-saved registers are on its stack. It must not move in memory while it runs.
+/// The other registers are on its stack. It must not move in memory while it runs.
 #[repr(C)]
 pub struct Context {
     stack_pointer: u64,
@@ -23,20 +22,18 @@ impl Context {
     /// # Safety
     /// `stack_top` is the top of a kernel stack that is this context's alone for as long as it can run.
     pub unsafe fn new(stack_top: u64, entry: extern "C" fn(usize) -> !, argument: usize) -> Self {
-        // What `switch_stacks` pops: r15, r14, r13, r12, rbx, rbp, return address; and a 0 that ends backtraces.
-        let initial: [u64; 8] = [
-            0,
-            0,
-            argument as u64,
-            entry as usize as u64,
-            0,
-            0,
+        // What `switch` pops, what `start` pops, and zeros that end backtraces and align the stack.
+        let initial: [u64; 6] = [
             start as *const () as u64,
+            entry as usize as u64,
+            argument as u64,
+            0,
+            0,
             0,
         ];
         let stack_pointer = stack_top - size_of_val(&initial) as u64;
         // SAFETY: the stack is mapped, at least this large, and nobody else's.
-        unsafe { (stack_pointer as *mut [u64; 8]).write(initial) };
+        unsafe { (stack_pointer as *mut [u64; 6]).write(initial) };
         Self {
             stack_pointer,
             stack_top,
@@ -62,14 +59,32 @@ impl Context {
 /// Interrupts are off. `from` is what runs on this CPU; `to` runs nowhere and was made by [`Context::new`] or was
 /// switched away from. Both stay in place while they are in use. Another CPU may switch to `from` only after this
 /// switch is done, which is so when `to` runs: the code there has to publish it.
-#[inline]
+#[inline(always)]
 pub unsafe fn switch(from: *mut Context, to: *mut Context) {
     debug_assert!(!cpu::interrupts_enabled());
-    // SAFETY: the caller vouches for both contexts; only this CPU uses them now.
+    // SAFETY: the caller vouches for both contexts; only this CPU uses them now. What is not pushed here, the
+    // compiler takes to be lost.
     unsafe {
-        (*from).extended.save();
-        activate(&mut *to);
-        switch_stacks(&raw mut (*from).stack_pointer, (*to).stack_pointer);
+        extended_state::exchange(&mut (*from).extended, &(*to).extended);
+        per_cpu::set_context(to, (*to).stack_top);
+        asm!(
+            "push rbp",
+            "push rbx",
+            "lea rax, [rip + 2f]",
+            "push rax",
+            "mov [rdi], rsp",
+            "mov rsp, rsi",
+            "pop rax",
+            "jmp rax",
+            "2:",
+            "pop rbx",
+            "pop rbp",
+            inout("rdi") &raw mut (*from).stack_pointer => _,
+            inout("rsi") (*to).stack_pointer => _,
+            out("rax") _, out("rcx") _, out("rdx") _,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+        );
     }
 }
 
@@ -79,43 +94,13 @@ pub unsafe fn switch(from: *mut Context, to: *mut Context) {
 /// It is what runs here, and it stays in place. Interrupts are off.
 pub unsafe fn set_current(context: *mut Context) {
     // SAFETY: the caller vouches for it.
-    activate(unsafe { &mut *context });
+    let running = unsafe { &*context };
+    running.extended.restore();
+    per_cpu::set_context(context, running.stack_top);
 }
 
-#[inline]
-fn activate(context: &mut Context) {
-    let cpu = per_cpu::this();
-    context.extended.restore();
-    cpu.kernel_stack.store(context.stack_top, Ordering::Relaxed);
-    segments::set_kernel_stack(context.stack_top);
-    cpu.context.store(context, Ordering::Relaxed);
-}
-
-/// # Safety
-/// `load` was stored by this function, or prepared by `Context::new`.
-#[unsafe(naked)]
-unsafe extern "C" fn switch_stacks(save: *mut u64, load: u64) {
-    naked_asm!(
-        "push rbp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "mov [rdi], rsp",
-        "mov rsp, rsi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "ret",
-    )
-}
-
-/// The first code of a new context: `r12` holds the entry, `r13` its argument.
+/// The first code of a new context: the entry and its argument are on its stack.
 #[unsafe(naked)]
 unsafe extern "C" fn start() {
-    naked_asm!("mov rdi, r13", "xor ebp, ebp", "jmp r12")
+    naked_asm!("pop rax", "pop rdi", "xor ebp, ebp", "jmp rax")
 }

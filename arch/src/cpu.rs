@@ -88,7 +88,7 @@ pub fn kernel_word() -> *mut () {
 /// Sets the word of this CPU.
 #[inline]
 pub fn set_kernel_word(word: *mut ()) {
-    per_cpu::this().kernel_word.store(word, Ordering::Relaxed);
+    per_cpu::set_kernel_word(word);
 }
 
 /// How many bits a physical address has; entries of page tables have reserved bits above them.

@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 
 use x86_64::registers::control::{Cr0, Cr0Flags};
 
-use crate::per_cpu::this;
+use crate::per_cpu::{is_task_switched, this};
 
 /// The registers of one thread.
 #[repr(C, align(16))]
@@ -34,8 +34,7 @@ impl ExtendedState {
     }
 
     /// Takes the registers of the thread that leaves this CPU.
-    #[inline]
-    pub(crate) fn save(&mut self) {
+    fn save(&mut self) {
         if self.used {
             // SAFETY: the area is 512 bytes, aligned to 16; TS is clear, because a user of the registers runs.
             unsafe {
@@ -59,6 +58,16 @@ impl ExtendedState {
     }
 }
 
+/// Takes the registers of the thread that leaves this CPU, and gives them to the one that comes.
+#[inline(always)]
+pub(crate) fn exchange(from: &mut ExtendedState, to: &ExtendedState) {
+    // A thread that never used them runs with the trap set, as the next one that never did has to.
+    if from.used | to.used {
+        from.save();
+        to.restore();
+    }
+}
+
 /// The running thread uses the registers for the first time. False: there is no thread.
 pub(crate) fn first_use() -> bool {
     let context = this().context.load(Ordering::Relaxed);
@@ -75,10 +84,9 @@ pub(crate) fn first_use() -> bool {
 /// Writes CR0 only when it changes.
 #[inline]
 fn set_trap(on: bool) {
-    let cached = &this().task_switched;
-    if cached.load(Ordering::Relaxed) != on {
+    if is_task_switched() != on {
         // SAFETY: TS only decides whether the registers may be used, which the kernel never does.
         unsafe { Cr0::update(|flags| flags.set(Cr0Flags::TASK_SWITCHED, on)) };
-        cached.store(on, Ordering::Relaxed);
+        this().task_switched.store(on, Ordering::Relaxed);
     }
 }

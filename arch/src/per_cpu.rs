@@ -107,6 +107,59 @@ pub(crate) fn kernel_word() -> *mut () {
     word
 }
 
+/// Sets the kernel's word of this CPU.
+#[inline(always)]
+pub(crate) fn set_kernel_word(word: *mut ()) {
+    // SAFETY: as in `index`; the word is written by its own CPU only.
+    unsafe {
+        asm!(
+            "mov gs:[{}], {}",
+            const offset_of!(PerCpu, kernel_word),
+            in(reg) word,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// What CR0.TS of this CPU holds.
+#[inline(always)]
+pub(crate) fn is_task_switched() -> bool {
+    let value: u8;
+    // SAFETY: as in `index`; the byte is a `bool`.
+    unsafe {
+        asm!(
+            "mov {}, gs:[{}]",
+            out(reg_byte) value,
+            const offset_of!(PerCpu, task_switched),
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+    value != 0
+}
+
+/// Makes a context the one that runs here, whose kernel stack ends at `stack_top`: where system calls
+/// and interrupts from user mode arrive.
+#[inline(always)]
+pub(crate) fn set_context(context: *mut Context, stack_top: u64) {
+    const STACK_OF_RING_0: usize =
+        offset_of!(PerCpu, tss) + offset_of!(TaskStateSegment, privilege_stack_table);
+    // SAFETY: as in `index`; the block and the task state segment in it are written by their own CPU only,
+    // which reads the stack from there when it enters the kernel and not before.
+    unsafe {
+        asm!(
+            "mov gs:[{context}], {0}",
+            "mov gs:[{kernel_stack}], {1}",
+            "mov gs:[{ring_0}], {1}",
+            in(reg) context,
+            in(reg) stack_top,
+            context = const offset_of!(PerCpu, context),
+            kernel_stack = const KERNEL_STACK,
+            ring_0 = const STACK_OF_RING_0,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
 /// The block of this CPU.
 #[inline]
 pub(crate) fn this() -> &'static PerCpu {

@@ -62,13 +62,3 @@ pub(crate) unsafe fn load() {
         load_tss(SegmentSelector(TSS));
     }
 }
-
-/// Sets the stack on which interrupts from user mode arrive on this CPU.
-#[inline]
-pub(crate) fn set_kernel_stack(top: u64) {
-    let tss = per_cpu::this().tss.get();
-    // SAFETY: the segment is written by its own CPU only; the field may be unaligned, hence the raw write.
-    unsafe {
-        (&raw mut (*tss).privilege_stack_table[0]).write_unaligned(VirtAddr::new_truncate(top))
-    };
-}

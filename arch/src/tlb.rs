@@ -4,9 +4,7 @@
 
 use core::arch::asm;
 
-use x86_64::PhysAddr;
-use x86_64::registers::control::{Cr3, Cr3Flags};
-use x86_64::structures::paging::PhysFrame;
+use x86_64::registers::control::Cr3;
 
 /// Drops what this CPU cached for the page of `address`, and all its paging-structure caches.
 #[inline]
@@ -28,9 +26,8 @@ pub fn flush_all() {
 /// `root` is the frame of a top-level table with the kernel's upper half, and stays one while it is loaded here.
 #[inline]
 pub unsafe fn load_root(root: u64) {
-    let frame = PhysFrame::containing_address(PhysAddr::new_truncate(root));
     // SAFETY: the kernel's half is the same under the new root, so this code, its stack and data stay where they are.
-    unsafe { Cr3::write(frame, Cr3Flags::empty()) };
+    unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
 }
 
 /// The root that this CPU uses.

@@ -13,7 +13,7 @@ const FEW: usize = 4;
 /// Elements of a block.
 pub(crate) const BLOCK: usize = 64;
 
-/// A vector of blocks. [`pop`](Chunks::pop) keeps the blocks, [`truncate`](Chunks::truncate) does not.
+/// A vector of blocks.
 pub(crate) struct Chunks<T> {
     /// What is behind the last element is a default.
     blocks: Vec<Box<[T; BLOCK]>>,
@@ -81,13 +81,6 @@ impl<T: Default> Chunks<T> {
         index
     }
 
-    /// Takes the last element out.
-    pub(crate) fn pop(&mut self) -> Option<T> {
-        self.len = self.len.checked_sub(1)?;
-        let last = &mut self.blocks[self.len / BLOCK][self.len % BLOCK];
-        Some(core::mem::take(last))
-    }
-
     /// Keeps the first `blocks` blocks at most, and gives the memory of the others back.
     pub(crate) fn truncate(&mut self, blocks: usize) {
         self.blocks.truncate(blocks);
@@ -140,19 +133,5 @@ mod tests {
         assert_eq!((chunks.get(BLOCK), chunks.blocks.len()), (Some(&7), 2));
         chunks.truncate(3);
         assert_eq!(chunks.len(), BLOCK + 1);
-    }
-
-    #[test]
-    fn what_is_popped_makes_room_for_what_is_pushed() {
-        let mut chunks = Chunks::new();
-        chunks.reserve(2 * BLOCK).expect("the host has memory");
-        (0..BLOCK + 1).for_each(|number| {
-            chunks.push(number);
-        });
-        assert_eq!((chunks.pop(), chunks.pop()), (Some(BLOCK), Some(BLOCK - 1)));
-        assert_eq!(chunks.len(), BLOCK - 1);
-        assert_eq!(chunks.push(7), BLOCK - 1);
-        while chunks.pop().is_some() {}
-        assert_eq!(chunks.len(), 0);
     }
 }

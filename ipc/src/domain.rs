@@ -1,12 +1,12 @@
-//! Domains: what a process is to this crate, and the capability calls that need nothing else.
+//! Domains: what a process is to this crate, and how its handles are looked up.
 
 use alloc::sync::Arc;
 use core::sync::atomic::AtomicU32;
 
-use abi::{CapInfo, Error, Handle, ObjectKind, Rights};
-use mm::lock::{Lock, Rank};
+use abi::{Error, Handle, ObjectKind, Rights};
 use mm::{Account, AddressSpace};
 
+use crate::limits::Claims;
 use crate::table::Table;
 use crate::{Capability, Ipc, Node, Payload, Platform};
 
@@ -22,9 +22,11 @@ pub(crate) enum Peer {
 pub struct Domain<P: Platform> {
     koid: u64,
     space: Arc<AddressSpace>,
-    pub(crate) table: Lock<Table<P>>,
+    pub(crate) table: Table<P>,
     /// Grants that it made and that are pending.
     pub(crate) pending_grants: AtomicU32,
+    pub(crate) moment: P::Moment,
+    pub(crate) claims: Claims,
 }
 
 impl<P: Platform> Domain<P> {
@@ -48,20 +50,77 @@ impl<P: Platform> Domain<P> {
         self.table.lock().len()
     }
 
-    /// Finds what a handle stands for.
+    /// Finds what a handle stands for, to use it. A one-shot capability is the current task's from then
+    /// on, until its call is [settled](Ipc::settle).
     ///
     /// `BadHandle`: nothing in this domain; `WrongKind`; `InTransit`; `Revoked`; `Denied`: it lacks
-    /// one of `rights`. The answer is true at this moment only: whatever is made of it checks
-    /// again under its own lock.
+    /// one of `rights`; `Busy`: it is for one use, and another call is at it. The answer is true at
+    /// this moment only: whatever is made of it checks again under its own lock.
     pub fn look_up(
         &self,
         handle: Handle,
         kind: Option<ObjectKind>,
         rights: Rights,
     ) -> Result<Capability<P>, Error> {
-        let table = self.table.lock();
-        let node = table.look_up(self.koid, handle, kind, rights)?;
-        Ok(Capability { node: node.clone() })
+        self.with_node(handle, kind, rights, |node| {
+            Ok(Capability { node: node.clone() })
+        })
+    }
+
+    /// The same without counting a reference: calls `f` with what a handle stands for, while it stays
+    /// in its place and other threads wait for it. `f` takes no lock of a rank up to that of places, looks
+    /// nothing else up and does not sleep.
+    #[inline(always)]
+    pub fn with_node<R>(
+        &self,
+        handle: Handle,
+        kind: Option<ObjectKind>,
+        rights: Rights,
+        f: impl FnOnce(&Node<P>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        self.table.with(handle, |node| {
+            if !node.is_plainly(self.koid, kind, rights) {
+                self.check(node, kind, rights)?;
+                self.claim(handle, node)?;
+            }
+            f(node)
+        })
+    }
+
+    /// Finds what a handle stands for, to do something with the capability and not with the object:
+    /// one for one use stays as it is.
+    pub(crate) fn examine(&self, handle: Handle, rights: Rights) -> Result<Capability<P>, Error> {
+        self.table.with(handle, |node| {
+            self.check_usable(node, None, rights)?;
+            Ok(Capability { node: node.clone() })
+        })
+    }
+
+    /// Whether a node may be used so at this moment.
+    #[inline(always)]
+    pub(crate) fn check_usable(
+        &self,
+        node: &Node<P>,
+        kind: Option<ObjectKind>,
+        rights: Rights,
+    ) -> Result<(), Error> {
+        match node.is_plainly(self.koid, kind, rights) {
+            true => Ok(()),
+            false => self.check(node, kind, rights),
+        }
+    }
+
+    #[cold]
+    fn check(&self, node: &Node<P>, kind: Option<ObjectKind>, rights: Rights) -> Result<(), Error> {
+        node.check_held(self.koid)?;
+        self.check_time(node)?;
+        if kind.is_some_and(|kind| kind != node.object().kind()) {
+            return Err(Error::WrongKind);
+        }
+        if !node.rights().contains(rights) && !mm::sabotaged!("right_not_checked") {
+            return Err(Error::Denied);
+        }
+        Ok(())
     }
 }
 
@@ -76,9 +135,11 @@ impl<P: Platform> Ipc<P> {
         let space = self.memory.create_space(account, base)?;
         let domain = Arc::new(Domain {
             koid: space.koid(),
+            table: Table::new(account),
             space,
-            table: Lock::new(Rank::Capabilities, Table::new()),
             pending_grants: AtomicU32::new(0),
+            moment: self.platform().moment(),
+            claims: Claims::new(),
         });
         self.grants.lock().add_receiver(domain.koid);
         Ok(domain)
@@ -140,150 +201,5 @@ impl<P: Platform> Ipc<P> {
             self.release(&node);
         }
         installed
-    }
-
-    /// Makes a capability below another with at most `rights`, for which the domain pays.
-    pub fn derive(
-        &self,
-        domain: &Domain<P>,
-        handle: Handle,
-        rights: Rights,
-    ) -> Result<Handle, Error> {
-        let mut table = domain.table.lock();
-        if !table.has_room() {
-            // What is wrong with the handle comes before what is wrong with the table.
-            table.look_up(domain.koid, handle, None, Rights::DUPLICATE)?;
-            table.prepare(1)?;
-        }
-        let source = table.find(handle)?;
-        let node = {
-            let mut lineage = source.object().lineage.lock();
-            source.check_allowed(domain.koid, Rights::DUPLICATE)?;
-            lineage.derive(source, rights, domain.koid, domain.account())?
-        };
-        Ok(table.insert(node))
-    }
-
-    /// Gives a capability back. Its mappings stay, but for the view of a ring end, which is closed.
-    #[inline(always)]
-    pub fn drop_capability(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
-        let node =
-            domain
-                .table
-                .lock()
-                .remove_if(handle, |node| match node.check_held(domain.koid) {
-                    Err(Error::Revoked) => Ok(()),
-                    held => held,
-                })?;
-        self.forget(domain, &node);
-        Ok(())
-    }
-
-    /// What becomes of a node that its holder gave up.
-    #[inline(always)]
-    fn forget(&self, domain: &Domain<P>, node: &Node<P>) {
-        let object = node.object();
-        let is_end = matches!(object.payload(), Payload::RingEnd(..));
-        let (emptied, shared) = {
-            let mut lineage = object.lineage.lock();
-            // Before its tree may let it go.
-            let shared = node.is_shared();
-            let emptied = match node.check_held(domain.koid) {
-                Ok(()) if !is_end => lineage.give_up(node),
-                Ok(()) | Err(Error::Revoked) => {
-                    node.drop_holder();
-                    node.forbid_mappings();
-                    false
-                }
-                // What was moved away belongs to its token or its new holder.
-                Err(_) => return,
-            };
-            (emptied, shared)
-        };
-        if shared {
-            match object.payload() {
-                Payload::Region(region) => self.memory.unpin_all(region, &node.permit()),
-                _ => self.complete_revoked_waits(object),
-            }
-        }
-        if is_end {
-            self.clear_node(node);
-            self.release(node);
-        } else if emptied {
-            self.destroy_object(object);
-        }
-    }
-
-    /// Kills everything derived from a capability, and returns how many capabilities that were.
-    /// No CPU can reach memory through any of them when it returns (I5).
-    pub fn revoke(&self, domain: &Domain<P>, handle: Handle) -> Result<u64, Error> {
-        let capability = domain.look_up(handle, None, Rights::REVOKE)?;
-        let object = capability.object();
-        let killed = {
-            let mut lineage = object.lineage.lock();
-            capability.node.check_held(domain.koid)?;
-            lineage.kill_descendants(&capability.node)
-        };
-        if killed.count > 0
-            && let Some(region) = object.region()
-        {
-            self.memory.detach(region, |permit| !permit.is_live());
-        }
-        if killed.granted {
-            self.drop_dead_grants();
-        }
-        if killed.count > 0 && !mm::sabotaged!("revoke_skips_waiters") {
-            self.complete_revoked_waits(object);
-        }
-        Ok(killed.count)
-    }
-
-    /// Facts about a capability.
-    pub fn capability_info(&self, domain: &Domain<P>, handle: Handle) -> Result<CapInfo, Error> {
-        let capability = domain.look_up(handle, None, Rights::empty())?;
-        let object = capability.object();
-        let descendants = {
-            let lineage = object.lineage.lock();
-            capability.node.check_held(domain.koid)?;
-            lineage.count_descendants(&capability.node)
-        };
-        Ok(CapInfo {
-            koid: object.koid(),
-            rights: capability.node.rights().bits(),
-            kind: object.kind() as u32,
-            descendants,
-            ..CapInfo::default()
-        })
-    }
-
-    /// Whether two handles name one object.
-    pub fn same_object(&self, domain: &Domain<P>, a: Handle, b: Handle) -> Result<bool, Error> {
-        let a = domain.look_up(a, None, Rights::empty())?;
-        let b = domain.look_up(b, None, Rights::empty())?;
-        Ok(Arc::ptr_eq(a.object(), b.object()))
-    }
-
-    /// The domain at the other end of what `via` names: a ring end, or a process. It needs `rights`:
-    /// GRANT to offer something, none to take what was offered.
-    pub(crate) fn peer_of(
-        &self,
-        domain: &Domain<P>,
-        via: Handle,
-        rights: Rights,
-    ) -> Result<Peer, Error> {
-        let table = domain.table.lock();
-        let via = table.look_up(domain.koid, via, None, rights)?;
-        match via.object().payload() {
-            Payload::RingEnd(ring, end) => Ok(ring.peer_of(*end)),
-            Payload::Process(process) => Ok(Peer::Present(self.platform().domain_of(process))),
-            Payload::Region(_)
-            | Payload::Image(..)
-            | Payload::Resource(_)
-            | Payload::Notification(_)
-            | Payload::Thread(_)
-            | Payload::Timer(_)
-            | Payload::Interrupt(_)
-            | Payload::Port(_) => Err(Error::WrongKind),
-        }
     }
 }

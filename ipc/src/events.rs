@@ -209,6 +209,7 @@ impl<P: Platform> Ipc<P> {
         match payload {
             Payload::Notification(notification) => self.end_notification_waits(notification),
             Payload::Port(port) => self.end_port_waits(port),
+            Payload::ChannelEnd(channel, side) => self.end_channel_waits(channel, *side),
             Payload::RingEnd(ring, end) => self.end_ring_waits(ring, *end),
             _ => {}
         }
@@ -281,6 +282,7 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn level_of(&self, payload: &Payload<P>) -> Level {
         match payload {
             Payload::Process(process) => self.platform().process_level(process),
+            Payload::ChannelEnd(channel, side) => channel.level(*side),
             Payload::Thread(task) => self.platform().task_level(task),
             Payload::Notification(notification) => Level::of(notification.level()),
             Payload::RingEnd(ring, end) => Level::of(self.ring_level(ring, *end)),
@@ -294,6 +296,7 @@ impl<P: Platform> Payload<P> {
     pub(crate) fn events(&self) -> Option<&Events<P>> {
         match self {
             Payload::Process(process) => Some(P::process_events(process)),
+            Payload::ChannelEnd(channel, side) => Some(channel.events(*side)),
             Payload::Thread(task) => Some(P::task_events(task)),
             Payload::Notification(notification) => Some(notification.events()),
             Payload::RingEnd(ring, end) => Some(ring.events(*end)),
@@ -305,6 +308,9 @@ impl<P: Platform> Payload<P> {
     pub(crate) fn possible_events(&self) -> abi::Events {
         match self {
             Payload::Process(_) => abi::Events::ENDED | abi::Events::FAULTED,
+            Payload::ChannelEnd(..) => {
+                abi::Events::READABLE | abi::Events::WRITABLE | abi::Events::PEER_CLOSED
+            }
             Payload::Thread(_) => abi::Events::ENDED,
             Payload::Notification(_) => abi::Events::SIGNALED,
             Payload::RingEnd(_, end) => possible_ring_events(*end),

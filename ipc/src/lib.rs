@@ -10,8 +10,8 @@
 //! Like `mm`, it knows neither privileged instructions nor the scheduler: an embedder provides
 //! [`Platform`].
 //!
-//! Invariants kept here (docs/INVARIANTS.md): I4, I5, I6, I9, I13. Lock ranks: capability table,
-//! grants, lineage, then those of `mm`, then the queue of a ring end.
+//! Invariants kept here (docs/INVARIANTS.md): I4, I5, I6, I9, I13. Lock ranks: capability table and
+//! its places, grants, lineage, limits, then those of `mm`, then the queue of a ring end.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -19,21 +19,27 @@
 extern crate alloc;
 
 pub mod alarms;
+mod authority;
 mod bell;
 mod binding;
+mod channel;
 mod chunks;
 mod devices;
 mod domain;
 mod events;
 mod grants;
 mod interrupt;
+mod limits;
 mod lineage;
 mod node;
 mod notification;
 mod object;
+mod part;
+mod places;
 mod platform;
 mod port;
 mod regions;
+mod revoke;
 mod rings;
 mod statistics;
 mod sync;
@@ -50,16 +56,21 @@ use abi::limits::MAX_CPUS;
 use mm::Memory;
 use mm::lock::{Lock, Rank};
 
+pub use channel::{
+    CallCell, Channel, ChannelLimits, ChannelSide, Fit, Outgoing, Passage, Preview, Received, Reply,
+};
 use timer::TimerQueue;
 
 pub use devices::Resource;
 pub use domain::Domain;
 pub use events::{Events, Level};
 pub use interrupt::{Interrupt, Line};
+pub use limits::Narrowing;
 pub use node::Node;
 pub use notification::Notification;
 pub use object::{ImageInfo, Object, Payload};
-pub use platform::{Parked, Platform};
+pub use part::Part;
+pub use platform::{Moment, Parked, Platform};
 pub use port::Port;
 pub use rings::Ring;
 pub use statistics::Traffic;
@@ -73,6 +84,9 @@ pub use waiters::Waiters;
 pub struct Ipc<P: Platform> {
     memory: Memory<P>,
     grants: Lock<grants::Grants<P>>,
+    timed: Lock<limits::Timed<P>>,
+    /// When the first of those ends.
+    lapse_ns: AtomicU64,
     objects: AtomicU64,
     /// The timers of each CPU.
     alarms: Box<[Lock<TimerQueue<P>>]>,
@@ -84,6 +98,8 @@ impl<P: Platform> Ipc<P> {
         Ipc {
             memory: Memory::new(platform),
             grants: Lock::new(Rank::Grants, grants::Grants::new()),
+            timed: Lock::new(Rank::Limits, limits::Timed::new()),
+            lapse_ns: AtomicU64::new(abi::FOREVER),
             objects: AtomicU64::new(0),
             alarms: (0..MAX_CPUS)
                 .map(|_| Lock::new(Rank::Alarms, TimerQueue::new()))

@@ -2,16 +2,22 @@
 //!
 //! Rights only shrink on the way down (I4), and revoking a node takes everything below it. A node
 //! stays in the tree while somebody holds it, a mapping was made under it, or it has children.
+//!
+//! Nodes are derived out of a budget. A node that was handed to another process has one of its own, taken
+//! out of that above it and given back when it leaves the tree, so whoever has derived enough is refused, and
+//! nobody else for it (S18); what a process derives for itself shares the budget of what it came from. The
+//! memory of the last node that left stays for the next. Lock rank: lineage.
 
 use alloc::sync::Arc;
 use core::fmt;
 
-use abi::limits::MAX_NODES;
+use abi::limits::{DEFAULT_NODES, MAX_NODES};
 use abi::{Error, Rights, cost};
 use mm::{Account, RecordCharge};
 
 use crate::chunks::{BLOCK, Chunks};
-use crate::node::{Branch, NONE, Node, NodeState, PENDING};
+use crate::limits::Limits;
+use crate::node::{Birth, Branch, NONE, Node, NodeState, PENDING, Seat};
 use crate::object::PAYLOAD_BYTES;
 use crate::{Object, Platform};
 
@@ -25,14 +31,83 @@ pub(crate) struct Killed {
     pub(crate) count: u64,
     /// Whether a grant of one of them may be pending.
     pub(crate) granted: bool,
+    /// Whether one of them is listed as ending in time.
+    pub(crate) timed: bool,
+    /// Whether nothing is left of the tree.
+    pub(crate) emptied: bool,
+    /// Whether somebody else is still taking away what rests on nodes that it has killed.
+    pub(crate) joined: bool,
 }
 
 impl Killed {
     fn add<P: Platform>(&mut self, node: &Node<P>) {
         self.count += 1;
         self.granted |= node.holder() == PENDING || node.state() == NodeState::InTransit;
+        self.timed |= node.timed != 0;
         node.set_state(NodeState::Dead);
     }
+}
+
+/// How much of a tree is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What is below a node.
+    Below,
+    /// The node too.
+    Itself,
+}
+
+/// What a node is asked to be.
+pub(crate) struct Child {
+    /// At most what its parent allows.
+    pub(crate) rights: Rights,
+    pub(crate) holder: u64,
+    pub(crate) budget: Budget,
+    pub(crate) limits: Option<Arc<Limits>>,
+    pub(crate) timed: u64,
+}
+
+impl Child {
+    /// One that is limited as `parent` is.
+    #[inline(always)]
+    pub(crate) fn like<P: Platform>(parent: &Branch<P>, rights: Rights, holder: u64) -> Child {
+        Child {
+            rights,
+            holder,
+            budget: Budget::Shared,
+            limits: parent.limits().cloned(),
+            timed: 0,
+        }
+    }
+}
+
+/// Out of what may be derived below a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Budget {
+    /// Out of that of its parent.
+    Shared,
+    /// Out of so many, which its parent gives up.
+    Own(u32),
+    /// Out of as many as is usual, which its parent gives up.
+    Usual,
+}
+
+/// What reducing a node did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reduced {
+    /// Somebody has less than before.
+    pub(crate) changed: bool,
+    /// Somebody else is still taking away what rests on nodes that it has killed or reduced.
+    pub(crate) joined: bool,
+}
+
+/// What releasing a node did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Released {
+    /// That was the last node.
+    pub(crate) emptied: bool,
+    /// Nodes above it left too, and one of them is listed as ending in time.
+    pub(crate) timed: bool,
 }
 
 /// A place in the arena.
@@ -60,6 +135,11 @@ pub(crate) struct Lineage<P: Platform> {
     /// The first empty place among the slots.
     free: u32,
     live: usize,
+    /// Those who have killed or reduced nodes and not yet taken away what rests on that.
+    burials: u32,
+    /// The memory of a node that has left, which the object pays for. It is the one reference from
+    /// the object back to itself, and goes with the last node.
+    spare: Option<Node<P>>,
 }
 
 impl<P: Platform> Lineage<P> {
@@ -69,6 +149,8 @@ impl<P: Platform> Lineage<P> {
             slots: Chunks::new(),
             free: NONE,
             live: 0,
+            burials: 0,
+            spare: None,
         }
     }
 
@@ -90,37 +172,78 @@ impl<P: Platform> Lineage<P> {
             assert!((Node::<P>::RECORD + 2 * 32) as u64 <= cost::CAPABILITY);
             let places = BLOCK * size_of::<Slot<P>>();
             let object = size_of::<Object<P>>() + PAYLOAD_BYTES;
-            assert!((object + places + 64) as u64 <= cost::OBJECT);
+            let spare = Node::<P>::RECORD;
+            assert!((object + places + spare + 64) as u64 <= cost::OBJECT);
         }
-        let node = Node::new(object, rights, holder, ROOT, NONE, None, charge);
+        let birth = Birth {
+            rights,
+            holder,
+            purse: ROOT,
+            nodes: MAX_NODES as u32 - 1,
+            limits: None,
+            timed: 0,
+        };
+        let seat = Seat {
+            index: ROOT,
+            parent: NONE,
+            next: NONE,
+        };
+        let node = Node::new(object, birth, seat, charge);
         self.root = Some(node.clone());
         self.live += 1;
         node
     }
 
     /// A node below `parent`, which is live, with at most its rights; `payer` pays for it. `Limit`:
-    /// the object has [`MAX_NODES`]; `Quota`.
+    /// the parent has derived as many as it may, or has not so many to hand down; `Quota`.
     #[inline(always)]
     pub(crate) fn derive(
         &mut self,
         parent: &Branch<P>,
-        rights: Rights,
-        holder: u64,
+        child: Child,
         payer: &Arc<Account>,
     ) -> Result<Node<P>, Error> {
-        if self.live >= MAX_NODES {
-            return Err(Error::Limit);
+        if self.free == NONE {
+            self.add_place()?;
         }
-        let charge = payer.charge_record(cost::CAPABILITY)?;
-        let place = match self.free {
-            NONE => self.add_place()?,
-            place => place as usize,
+        let place = self.free as usize;
+        // Most are derived from one that has its own budget.
+        let purse = match parent.purse == parent.index {
+            true => parent,
+            false => self.node(parent.purse).ok_or(Error::Revoked)?,
         };
+        let left = purse.nodes_left.get();
+        let left = left.checked_sub(1).ok_or(Error::Limit)?;
+        let rights = if mm::sabotaged!("derive_keeps_right") {
+            parent.rights()
+        } else {
+            child.rights & parent.rights()
+        };
+        let nodes = match child.budget {
+            Budget::Shared => 0,
+            budget => nodes_handed_down(budget, rights, left)?,
+        };
+        let charge = payer.charge_record(cost::CAPABILITY)?;
         let index = place as u32 + 1;
+        let own = matches!(child.budget, Budget::Own(_) | Budget::Usual);
+        let place_purse = if own { index } else { parent.purse };
         let next = parent.first_child.get();
-        let rights = rights & parent.rights();
-        let object = parent.object();
-        let node = Node::new(object, rights, holder, index, parent.index, next, charge);
+        let birth = Birth {
+            rights,
+            holder: child.holder,
+            purse: place_purse,
+            nodes,
+            limits: child.limits,
+            timed: child.timed,
+        };
+        let seat = Seat {
+            index,
+            parent: parent.index,
+            next: next.unwrap_or(NONE),
+        };
+        // Nothing fails from here on.
+        purse.nodes_left.set(left - nodes);
+        let node = self.make(parent.object(), birth, seat, charge);
         if let Some(next) = next.and_then(|next| self.node(next)) {
             next.previous.set(Some(index));
         }
@@ -132,79 +255,120 @@ impl<P: Platform> Lineage<P> {
         Ok(node)
     }
 
-    /// One more empty place, which is not in the list of those.
-    #[cold]
-    fn add_place(&mut self) -> Result<usize, Error> {
-        self.slots.reserve(1)?;
-        Ok(self.slots.push(Slot::default()))
+    /// A node in the memory that is spare, if it is.
+    #[inline(always)]
+    fn make(
+        &mut self,
+        object: &Arc<Object<P>>,
+        birth: Birth,
+        seat: Seat,
+        charge: RecordCharge,
+    ) -> Node<P> {
+        let Some(mut spare) = self.spare.take() else {
+            return Node::new(object, birth, seat, charge);
+        };
+        match spare.renew(birth, seat, charge) {
+            Ok(()) => spare,
+            Err((birth, charge)) => Node::new(object, birth, seat, charge),
+        }
     }
 
-    /// Takes a node out of the tree if nothing keeps it, and then its parent likewise. True when
-    /// that emptied the tree.
-    pub(crate) fn release(&mut self, branch: &Branch<P>) -> bool {
+    /// One more empty place.
+    #[cold]
+    fn add_place(&mut self) -> Result<(), Error> {
+        self.slots.reserve(1)?;
+        self.free = self.slots.push(Slot::default()) as u32;
+        Ok(())
+    }
+
+    /// Takes a node out of the tree if nothing keeps it, and then its parent likewise.
+    pub(crate) fn release(&mut self, branch: &Branch<P>) -> Released {
         if branch.state() == NodeState::Dead {
-            return false;
+            return Released::default();
         }
         match self.node(branch.index).cloned() {
-            Some(node) => self.release_node(&node),
-            None => false,
+            Some(node) if !node.is_kept() => self.release_unkept(&node),
+            _ => Released::default(),
         }
     }
 
-    /// The same of a live node, or one in transit.
+    /// The same of a live node, or one in transit, that nothing keeps.
     #[inline(always)]
-    pub(crate) fn release_node(&mut self, node: &Node<P>) -> bool {
-        if node.is_kept() {
-            return false;
-        }
-        self.release_unkept(node)
-    }
-
-    /// The same of a node that nothing keeps.
-    #[inline(always)]
-    fn release_unkept(&mut self, node: &Node<P>) -> bool {
+    fn release_unkept(&mut self, node: &Node<P>) -> Released {
         // So that whoever releases it once more finds nothing to do.
         node.set_state(NodeState::Dead);
-        match self.unlink(node.index) {
-            Some(parent) if parent.is_kept() => false,
-            Some(parent) => {
-                let index = parent.index;
-                self.release_from(index)
-            }
-            None => self.live == 0,
+        self.leave(node.index);
+        match self.node(node.parent) {
+            Some(parent) if parent.is_kept() => Released::default(),
+            Some(_) => self.release_from(node.parent),
+            None => self.released(false),
         }
     }
 
-    /// Says that nobody holds a live node any more. True when that emptied the tree.
+    /// Says that nobody holds a live node any more.
     #[inline(always)]
-    pub(crate) fn give_up(&mut self, node: &Node<P>) -> bool {
+    pub(crate) fn give_up(&mut self, node: &Node<P>) -> Released {
         node.drop_holder();
         if node.mappings() > 0 || node.first_child.get().is_some() {
-            return false;
+            return Released::default();
         }
         self.release_unkept(node)
     }
 
     /// The same of the node at a place, and of those above it.
     #[cold]
-    fn release_from(&mut self, index: u32) -> bool {
-        let mut next = Some(index);
-        while let Some(index) = next {
-            let Some(node) = self.node(index).filter(|node| !node.is_kept()) else {
-                return false;
-            };
+    fn release_from(&mut self, mut index: u32) -> Released {
+        let mut timed = false;
+        while let Some(node) = self.node(index) {
+            if node.is_kept() {
+                break;
+            }
             node.set_state(NodeState::Dead);
-            next = self.unlink(index).map(|parent| parent.index);
+            timed |= node.timed != 0;
+            let parent = node.parent;
+            self.leave(index);
+            index = parent;
+        }
+        self.released(timed)
+    }
+
+    fn released(&mut self, timed: bool) -> Released {
+        Released {
+            emptied: self.is_emptied(),
+            timed,
+        }
+    }
+
+    /// Whether no node is left. Then nothing else is left of the tree either.
+    fn is_emptied(&mut self) -> bool {
+        if self.live == 0 {
+            self.spare = None;
         }
         self.live == 0
     }
 
-    /// Marks every node below `branch` dead and takes it out of the tree. Mappings under them are
-    /// then to be detached.
-    pub(crate) fn kill_descendants(&mut self, branch: &Branch<P>) -> Killed {
-        let mut killed = Killed::default();
+    /// Takes a node out of the tree, and keeps its memory for the next one.
+    #[inline(always)]
+    fn leave(&mut self, index: u32) {
+        if let Some(node) = self.unlink(index)
+            && node.retire()
+        {
+            self.spare = Some(node);
+        }
+    }
+
+    /// Marks every node below `branch`, and itself if asked to, dead and takes it out of the tree.
+    /// Mappings under them are then to be detached.
+    pub(crate) fn kill(&mut self, branch: &Branch<P>, extent: Extent) -> Killed {
+        let mut killed = Killed {
+            joined: self.burials > 0,
+            ..Killed::default()
+        };
         while let Some(mut leaf) = branch.first_child.get() {
             while let Some(child) = self.node(leaf).and_then(|node| node.first_child.get()) {
+                if mm::sabotaged!("revoke_skips_one_level") {
+                    break;
+                }
                 leaf = child;
             }
             if let Some(node) = self.node(leaf) {
@@ -212,18 +376,63 @@ impl<P: Platform> Lineage<P> {
             }
             self.unlink(leaf);
         }
+        if extent == Extent::Itself
+            && branch.state() != NodeState::Dead
+            && let Some(node) = self.node(branch.index)
+        {
+            killed.add(node);
+            let parent = node.parent;
+            self.unlink(branch.index);
+            let above = self.release_from(parent);
+            (killed.emptied, killed.timed) = (above.emptied, killed.timed | above.timed);
+        }
+        self.burials += u32::from(killed.count > 0);
         killed
     }
 
     /// Marks every node dead and empties the tree; it kills none when it was empty.
     pub(crate) fn kill_all(&mut self) -> Killed {
-        let Some(root) = self.root.clone() else {
-            return Killed::default();
+        match self.root.clone() {
+            Some(root) => self.kill(&root, Extent::Itself),
+            None => Killed::default(),
+        }
+    }
+
+    /// Takes rights away from a node and from everything below it. Mappings that allow more are then
+    /// to be restricted.
+    pub(crate) fn reduce(&mut self, node: &Node<P>, rights: Rights) -> Reduced {
+        let mut changed = false;
+        let mut narrow = |node: &Node<P>| {
+            let before = node.rights();
+            if !rights.contains(before) {
+                node.set_rights(before & rights);
+                changed = true;
+            }
         };
-        let mut killed = self.kill_descendants(&root);
-        killed.add(&root);
-        self.unlink(ROOT);
-        killed
+        narrow(node);
+        if !mm::sabotaged!("reduce_skips_what_is_below") {
+            self.descendants(node).for_each(narrow);
+        }
+        let joined = self.burials > 0;
+        self.burials += u32::from(changed);
+        Reduced { changed, joined }
+    }
+
+    /// Says that what rests on killed or reduced nodes is gone.
+    pub(crate) fn end_burial(&mut self) {
+        self.burials -= 1;
+    }
+
+    /// What the node above one allows.
+    pub(crate) fn rights_above(&self, branch: &Branch<P>) -> Rights {
+        self.node(branch.parent)
+            .map_or(Rights::all(), |parent| parent.rights())
+    }
+
+    /// How many may still be derived out of the budget of a node.
+    pub(crate) fn nodes_left(&self, branch: &Branch<P>) -> u32 {
+        self.node(branch.purse)
+            .map_or(0, |purse| purse.nodes_left.get())
     }
 
     /// Whether a node other than this, and not below it if those are `spared`, gives access to the
@@ -280,9 +489,9 @@ impl<P: Platform> Lineage<P> {
         core::iter::successors(after(branch), move |node| after(node))
     }
 
-    /// Takes a node without children out of the tree and returns its parent.
+    /// Takes a node without children out of the tree, and gives back what its parent had handed down.
     #[inline(always)]
-    fn unlink(&mut self, index: u32) -> Option<&Node<P>> {
+    fn unlink(&mut self, index: u32) -> Option<Node<P>> {
         let node = match index.checked_sub(1) {
             None => self.root.take()?,
             Some(place) => {
@@ -298,17 +507,24 @@ impl<P: Platform> Lineage<P> {
         if let Some(next) = next.and_then(|next| self.node(next)) {
             next.previous.set(previous);
         }
-        let parent = self.node(node.parent);
-        match (previous, parent) {
-            (None, Some(parent)) => parent.first_child.set(next),
-            (None, None) => {}
-            (Some(previous), _) => {
-                if let Some(previous) = self.node(previous) {
-                    previous.next.set(next);
-                }
+        if let Some(parent) = self.node(node.parent) {
+            let purse = match parent.purse == parent.index {
+                true => Some(parent),
+                false => self.node(parent.purse),
+            };
+            if let Some(purse) = purse {
+                // What a node that shares a budget has left is nothing.
+                let back = node.nodes_left.get() + 1;
+                purse.nodes_left.set(purse.nodes_left.get() + back);
+            }
+            if previous.is_none() {
+                parent.first_child.set(next);
             }
         }
-        parent
+        if let Some(previous) = previous.and_then(|previous| self.node(previous)) {
+            previous.next.set(next);
+        }
+        Some(node)
     }
 
     #[inline(always)]
@@ -317,6 +533,19 @@ impl<P: Platform> Lineage<P> {
             return self.root.as_ref();
         };
         self.slots.get(place as usize)?.node.as_ref()
+    }
+}
+
+/// How many of `left` nodes a budget takes for one with these rights. `Limit`: more than there are.
+#[cold]
+fn nodes_handed_down(budget: Budget, rights: Rights, left: u32) -> Result<u32, Error> {
+    match budget {
+        // Nothing can be derived from it.
+        _ if !rights.contains(Rights::DUPLICATE) => Ok(0),
+        Budget::Own(asked) if asked > left => Err(Error::Limit),
+        Budget::Own(asked) => Ok(asked),
+        // Little is not given away at once.
+        _ => Ok(DEFAULT_NODES.min(left / 2)),
     }
 }
 

@@ -1,34 +1,36 @@
 //! Nodes: capabilities as their objects know them. Each is at once the permit of its mappings.
+//!
+//! How a node stands is one word, and what it allows another, so that using a capability which is
+//! limited neither in time nor to one use takes two comparisons. Both change under the lineage lock;
+//! only that a call uses a one-shot capability is noted without it.
+
+mod links;
+mod standing;
 
 use alloc::sync::Arc;
 use core::fmt;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
-use abi::{Error, Rights};
+use abi::{Error, ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
 use mm::{Account, Permit, RecordCharge};
 
+use crate::limits::Limits;
+use crate::part::Part;
 use crate::{Object, Platform};
 
-/// The holder of a node whose handle was dropped.
-const NOBODY: u64 = 0;
-/// The holder of a node that a token stands for.
-pub(crate) const PENDING: u64 = u64::MAX;
+pub(crate) use links::{Count, Link};
+use standing::Standing;
+pub(crate) use standing::{NOBODY, NodeState, PENDING};
 
-/// How a node stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum NodeState {
-    Live = 0,
-    /// Moved, and not accepted yet.
-    InTransit = 1,
-    /// Revoked.
-    Dead = 2,
-}
+/// Where [`Branch::authority`] has the kind of the object, above the rights.
+const KIND_SHIFT: u32 = 24;
+const _: () = assert!(Rights::all().bits() < 1 << KIND_SHIFT);
 
 /// No neighbour.
 pub(crate) const NONE: u32 = u32::MAX;
+
 /// One capability in the lineage of its object: the permit of its mappings and what else is known of
 /// it, in one allocation.
 pub struct Node<P: Platform>(Arc<Permit<Branch<P>>>);
@@ -36,18 +38,46 @@ pub struct Node<P: Platform>(Arc<Permit<Branch<P>>>);
 /// A capability and its place in the tree.
 pub struct Branch<P: Platform> {
     object: Arc<Object<P>>,
-    rights: AtomicU32,
-    state: AtomicU8,
-    /// The koid of the domain that has the handle, or one of the constants above.
-    holder: AtomicU64,
+    /// Who has it, and how it stands.
+    standing: Standing,
+    /// What it allows, and the kind of the object.
+    authority: AtomicU32,
     /// Its place in the arena of its tree.
     pub(crate) index: u32,
     pub(crate) parent: u32,
     pub(crate) first_child: Link,
     pub(crate) previous: Link,
     pub(crate) next: Link,
-    /// Of its record; the first pays for the object's too.
-    charge: Lock<RecordCharge>,
+    /// The node out of whose budget those below it are derived: itself, or one above it (S18).
+    pub(crate) purse: u32,
+    /// What is left of its own budget; nothing of a shared one. Changes under the lineage lock.
+    pub(crate) nodes_left: Count,
+    /// By what it is narrower than its rights say.
+    limits: Option<Arc<Limits>>,
+    /// Its number among those that end in time; 0 if it ends with one above it, or never.
+    pub(crate) timed: u64,
+    /// Of its record; the first pays for the object's too. Nothing once it is gone.
+    charge: Lock<Option<RecordCharge>>,
+}
+
+/// What a new node is to be.
+pub(crate) struct Birth {
+    pub(crate) rights: Rights,
+    pub(crate) holder: u64,
+    /// The node with its budget, and what that is if it is this one.
+    pub(crate) purse: u32,
+    pub(crate) nodes: u32,
+    pub(crate) limits: Option<Arc<Limits>>,
+    pub(crate) timed: u64,
+}
+
+/// Where a new node is in its tree.
+#[derive(Clone, Copy)]
+pub(crate) struct Seat {
+    pub(crate) index: u32,
+    pub(crate) parent: u32,
+    /// Its younger sibling.
+    pub(crate) next: u32,
 }
 
 impl<P: Platform> Clone for Node<P> {
@@ -65,32 +95,72 @@ impl<P: Platform> Deref for Node<P> {
 }
 
 impl<P: Platform> Node<P> {
-    /// Bytes that it takes, with the counts in front of it.
-    pub(crate) const RECORD: usize = size_of::<Permit<Branch<P>>>() + 16;
+    /// Bytes that it takes at most, with its limits and the counts in front of both.
+    pub(crate) const RECORD: usize = size_of::<Permit<Branch<P>>>() + 16 + size_of::<Limits>() + 16;
 
-    /// A live node that nothing is below, at a place of its tree. `next` is its younger sibling.
-    #[inline(always)]
+    /// A live node that nothing is below, at a place of its tree.
     pub(crate) fn new(
         object: &Arc<Object<P>>,
-        rights: Rights,
-        holder: u64,
-        index: u32,
-        parent: u32,
-        next: Option<u32>,
+        birth: Birth,
+        seat: Seat,
         charge: RecordCharge,
     ) -> Node<P> {
-        Node(Arc::new(Permit::of(Branch {
+        let access = mappable(object.kind(), birth.rights);
+        let branch = Branch {
             object: object.clone(),
-            rights: AtomicU32::new(rights.bits()),
-            state: AtomicU8::new(NodeState::Live as u8),
-            holder: AtomicU64::new(holder),
-            index,
-            parent,
-            first_child: Link(AtomicU32::new(NONE)),
-            previous: Link(AtomicU32::new(NONE)),
-            next: Link(AtomicU32::new(next.unwrap_or(NONE))),
-            charge: Lock::new(Rank::Account, charge),
-        })))
+            standing: Standing::new(birth.holder, limited(birth.limits.as_ref())),
+            authority: AtomicU32::new(authority(Some(object.kind()), birth.rights)),
+            index: seat.index,
+            parent: seat.parent,
+            first_child: Link::new(NONE),
+            previous: Link::new(NONE),
+            next: Link::new(seat.next),
+            purse: birth.purse,
+            nodes_left: Count::new(birth.nodes),
+            limits: birth.limits,
+            timed: birth.timed,
+            charge: Lock::new(Rank::Account, Some(charge)),
+        };
+        Node(Arc::new(Permit::of(branch, access)))
+    }
+
+    /// The same in the memory of a node of the same object that has [retired](Node::retire). Gives
+    /// everything back while somebody still refers to that one.
+    #[inline(always)]
+    pub(crate) fn renew(
+        &mut self,
+        birth: Birth,
+        seat: Seat,
+        charge: RecordCharge,
+    ) -> Result<(), (Birth, RecordCharge)> {
+        let Some(permit) = Arc::get_mut(&mut self.0) else {
+            return Err((birth, charge));
+        };
+        let kind = permit.authority().object.kind();
+        let branch = permit.renew(mappable(kind, birth.rights));
+        branch.standing = Standing::new(birth.holder, limited(birth.limits.as_ref()));
+        *branch.authority.get_mut() = authority(Some(kind), birth.rights);
+        (branch.index, branch.parent) = (seat.index, seat.parent);
+        branch.first_child = Link::new(NONE);
+        branch.previous = Link::new(NONE);
+        branch.next = Link::new(seat.next);
+        branch.purse = birth.purse;
+        branch.nodes_left = Count::new(birth.nodes);
+        branch.limits = birth.limits;
+        branch.timed = birth.timed;
+        *branch.charge.get_mut() = Some(charge);
+        Ok(())
+    }
+
+    /// Charges nobody any more for a node that is out of its tree, whose memory stays for another.
+    /// False for one that has more than that.
+    #[inline(always)]
+    pub(crate) fn retire(&self) -> bool {
+        if self.limits.is_some() {
+            return false;
+        }
+        drop(self.charge.lock().take());
+        true
     }
 
     /// The authority of its mappings.
@@ -114,10 +184,19 @@ impl<P: Platform> Node<P> {
     }
 
     /// Changes the state; under the lineage lock. Mappings can be made only under a live node.
+    #[inline(always)]
     pub(crate) fn set_state(&self, state: NodeState) {
         self.0.set_live(state == NodeState::Live);
-        // SYNC(node.state)
-        self.state.store(state as u8, Ordering::Release);
+        self.standing.set_state(state);
+    }
+
+    /// Changes what it allows; under the lineage lock. Mappings that allow more are for
+    /// [`restrict`](mm::Memory::restrict).
+    pub(crate) fn set_rights(&self, rights: Rights) {
+        let kind = self.authority.load(Ordering::Relaxed) >> KIND_SHIFT << KIND_SHIFT;
+        self.authority
+            .store(kind | rights.bits(), Ordering::Relaxed);
+        self.0.set_access(mappable(self.object.kind(), rights));
     }
 
     /// Lets no mapping be made under it, while it stays as it is.
@@ -145,11 +224,33 @@ impl<P: Platform> Branch<P> {
 
     /// What it allows.
     pub fn rights(&self) -> Rights {
-        Rights::from_bits_truncate(self.rights.load(Ordering::Relaxed))
+        Rights::from_bits_truncate(self.authority.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn set_rights(&self, rights: Rights) {
-        self.rights.store(rights.bits(), Ordering::Relaxed);
+    /// What whoever receives through it is told; 0 if it has no badge.
+    #[inline(always)]
+    pub fn badge(&self) -> u64 {
+        self.limits.as_ref().map_or(0, |limits| limits.badge)
+    }
+
+    /// The part of a region that it covers.
+    #[inline(always)]
+    pub fn part(&self) -> Part {
+        self.limits
+            .as_ref()
+            .map_or(Part::WHOLE, |limits| limits.part)
+    }
+
+    /// By what it is narrower than its rights say.
+    pub(crate) fn limits(&self) -> Option<&Arc<Limits>> {
+        self.limits.as_ref()
+    }
+
+    /// Whether it is usable at this moment; see [`Domain::look_up`](crate::Domain::look_up). For
+    /// whoever enlists to wait by it: under the lock of the list, since a revoke marks nodes first.
+    #[inline(always)]
+    pub fn is_live(&self) -> bool {
+        self.standing.is_live()
     }
 
     /// Whether it is the first of its object, which whoever has it pays for.
@@ -159,46 +260,84 @@ impl<P: Platform> Branch<P> {
 
     /// Makes another account pay for it; see [`RecordCharge::hand_over`].
     pub(crate) fn hand_over_charge(&self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
-        self.charge.lock().hand_over(payer)
+        match &mut *self.charge.lock() {
+            Some(charge) => charge.hand_over(payer),
+            // It is gone, and so is what it cost.
+            None => Ok(payer.clone()),
+        }
     }
 
     /// Undoes that; see [`RecordCharge::hand_back`].
     pub(crate) fn hand_back_charge(&self, payer: &Arc<Account>, to: Arc<Account>) {
-        self.charge.lock().hand_back(payer, to);
+        if let Some(charge) = &mut *self.charge.lock() {
+            charge.hand_back(payer, to);
+        }
     }
 
     /// Charges whoever pays for it with more bytes.
     pub(crate) fn extend_charge(&self, more: u64) -> Result<(), Error> {
-        self.charge.lock().extend(more)
-    }
-
-    pub(crate) fn release_charge(&self, part: u64) {
-        self.charge.lock().release(part);
-    }
-
-    pub(crate) fn state(&self) -> NodeState {
-        // SYNC(node.state)
-        match self.state.load(Ordering::Acquire) {
-            0 => NodeState::Live,
-            1 => NodeState::InTransit,
-            _ => NodeState::Dead,
+        match &mut *self.charge.lock() {
+            Some(charge) => charge.extend(more),
+            None => Err(Error::Revoked),
         }
     }
 
+    pub(crate) fn release_charge(&self, part: u64) {
+        if let Some(charge) = &mut *self.charge.lock() {
+            charge.release(part);
+        }
+    }
+
+    pub(crate) fn state(&self) -> NodeState {
+        self.standing.state()
+    }
+
     pub(crate) fn holder(&self) -> u64 {
-        self.holder.load(Ordering::Acquire)
+        self.standing.holder()
     }
 
+    #[inline(always)]
     pub(crate) fn set_holder(&self, holder: u64) {
-        self.holder.store(holder, Ordering::Release);
+        self.standing.set_holder(holder);
     }
 
+    #[inline(always)]
     pub(crate) fn drop_holder(&self) {
         self.set_holder(NOBODY);
     }
 
+    /// Whether `domain` may use it so, now and later, without looking any further.
+    #[inline(always)]
+    pub(crate) fn is_plainly(&self, domain: u64, kind: Option<ObjectKind>, rights: Rights) -> bool {
+        let wanted = authority(kind, rights);
+        let asked = authority_mask(kind) | rights.bits();
+        self.standing.is_plainly(domain) && self.authority.load(Ordering::Relaxed) & asked == wanted
+    }
+
+    /// Notes that a call uses a one-shot capability. `Busy`: another does.
+    pub(crate) fn claim(&self, domain: u64) -> Result<(), Error> {
+        self.standing.claim(domain)
+    }
+
+    /// Takes that note back.
+    pub(crate) fn unclaim(&self) {
+        self.standing.unclaim();
+    }
+
+    /// Whether a call is using it.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.standing.is_claimed()
+    }
+
+    /// Whether `domain` still has it, which is sure only under the lineage lock: since a handle was
+    /// looked up, somebody may have moved or revoked the node, and its place may be another's.
+    #[inline(always)]
+    pub(crate) fn check_held(&self, domain: u64) -> Result<(), Error> {
+        self.standing.check_held(domain)
+    }
+
     /// Whether `domain` has it and it allows all of `rights`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn check_allowed(&self, domain: u64, rights: Rights) -> Result<(), Error> {
         self.check_held(domain)?;
         if !self.rights().contains(rights) && !mm::sabotaged!("right_not_checked") {
@@ -206,42 +345,31 @@ impl<P: Platform> Branch<P> {
         }
         Ok(())
     }
+}
 
-    /// Whether `domain` still has it, which is sure only under the lineage lock: since a handle was
-    /// looked up, somebody may have moved or revoked the node, and its place may be another's.
-    pub(crate) fn check_held(&self, domain: u64) -> Result<(), Error> {
-        if self.holder() == domain && self.state.load(Ordering::Acquire) == NodeState::Live as u8 {
-            return Ok(());
-        }
-        Err(self.why_not_held(domain))
-    }
-
-    #[cold]
-    fn why_not_held(&self, domain: u64) -> Error {
-        match self.state() {
-            // A handle that was moved away may still be in its slot for a moment.
-            _ if self.holder() != domain => Error::BadHandle,
-            // It may have changed a moment ago, when nobody has locked the tree.
-            NodeState::Live | NodeState::InTransit => Error::InTransit,
-            NodeState::Dead => Error::Revoked,
-        }
+/// What mappings under a capability may allow: its own rights. Both ends of a ring read and write,
+/// whatever their rights, as far as each page lets them.
+#[inline(always)]
+fn mappable(kind: ObjectKind, rights: Rights) -> Rights {
+    match kind {
+        ObjectKind::RingEnd => Rights::ACCESS,
+        _ => rights,
     }
 }
 
-/// The place of a neighbour, or none. Changes under the lineage lock.
-pub(crate) struct Link(AtomicU32);
+#[inline(always)]
+fn limited(limits: Option<&Arc<Limits>>) -> bool {
+    limits.is_some_and(|limits| limits.end())
+}
 
-impl Link {
-    pub(crate) fn get(&self) -> Option<u32> {
-        match self.0.load(Ordering::Relaxed) {
-            NONE => None,
-            index => Some(index),
-        }
-    }
+#[inline(always)]
+fn authority(kind: Option<ObjectKind>, rights: Rights) -> u32 {
+    kind.map_or(0, |kind| (kind as u32) << KIND_SHIFT) | rights.bits()
+}
 
-    pub(crate) fn set(&self, index: Option<u32>) {
-        self.0.store(index.unwrap_or(NONE), Ordering::Relaxed);
-    }
+#[inline(always)]
+fn authority_mask(kind: Option<ObjectKind>) -> u32 {
+    kind.map_or(0, |_| u32::MAX << KIND_SHIFT)
 }
 
 impl<P: Platform> fmt::Debug for Node<P> {

@@ -5,13 +5,16 @@ use core::sync::atomic::Ordering;
 
 use abi::{Error, Mode, ObjectKind, RegionKind, Rights, cost};
 use mm::lock::{Lock, Rank};
-use mm::{Account, Mapping, Region};
+use mm::{Account, Mapping, RecordCharge, Region};
 use ring_layout::End;
 
 use crate::lineage::Lineage;
 use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
-use crate::{Interrupt, Ipc, Node, Notification, Platform, Port, Resource, Ring, Timer};
+use crate::{
+    Channel, ChannelSide, Interrupt, Ipc, Node, Notification, Platform, Port, Reply, Resource,
+    Ring, Timer,
+};
 
 use abi::ring as ring_layout;
 
@@ -37,6 +40,10 @@ pub enum Payload<P: Platform> {
     Process(P::Process),
     /// Physical addresses that devices answer.
     Resource(Resource),
+    /// One end of a channel.
+    ChannelEnd(Arc<Channel<P>>, ChannelSide),
+    /// The right to answer a call.
+    Reply(Arc<Reply<P>>),
     /// A thread.
     Thread(P::Task),
     /// Bits that are signalled and waited for.
@@ -53,6 +60,7 @@ impl<P: Platform> Payload<P> {
     /// What went through it.
     pub fn traffic(&self) -> Traffic {
         match self {
+            Payload::ChannelEnd(channel, side) => channel.traffic(*side),
             Payload::Notification(notification) => notification.traffic(),
             Payload::Timer(timer) => timer.traffic(),
             Payload::Interrupt(interrupt) => interrupt.traffic(),
@@ -62,7 +70,8 @@ impl<P: Platform> Payload<P> {
             | Payload::Image(..)
             | Payload::Process(_)
             | Payload::Resource(_)
-            | Payload::Thread(_) => Traffic::NONE,
+            | Payload::Thread(_)
+            | Payload::Reply(_) => Traffic::NONE,
         }
     }
 }
@@ -99,6 +108,8 @@ impl<P: Platform> Object<P> {
             Payload::RingEnd(..) => ObjectKind::RingEnd,
             Payload::Process(_) => ObjectKind::Process,
             Payload::Resource(_) => ObjectKind::Resource,
+            Payload::ChannelEnd(..) => ObjectKind::ChannelEnd,
+            Payload::Reply(_) => ObjectKind::Reply,
             Payload::Thread(_) => ObjectKind::Thread,
             Payload::Notification(_) => ObjectKind::Notification,
             Payload::Timer(_) => ObjectKind::Timer,
@@ -124,7 +135,9 @@ impl<P: Platform> Object<P> {
             | Payload::Thread(_)
             | Payload::Timer(_)
             | Payload::Interrupt(_)
-            | Payload::Port(_) => None,
+            | Payload::Port(_)
+            | Payload::ChannelEnd(..)
+            | Payload::Reply(_) => None,
         }
     }
 }
@@ -146,14 +159,27 @@ impl<P: Platform> Ipc<P> {
                 return Err(error);
             }
         };
+        Ok(self.new_object(payload, rights, holder, charge))
+    }
+
+    /// The same with a charge that was made for it.
+    pub(crate) fn new_object(
+        &self,
+        payload: Payload<P>,
+        rights: Rights,
+        holder: u64,
+        charge: RecordCharge,
+    ) -> Node<P> {
         let koid = match &payload {
             Payload::Region(region) | Payload::Image(region, _) => region.koid(),
+            Payload::ChannelEnd(channel, side) => channel.koid(*side),
             Payload::RingEnd(..)
             | Payload::Resource(_)
             | Payload::Notification(_)
             | Payload::Timer(_)
             | Payload::Interrupt(_)
-            | Payload::Port(_) => self.memory.next_koid(),
+            | Payload::Port(_)
+            | Payload::Reply(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
             Payload::Thread(task) => self.platform().task_koid(task),
         };
@@ -165,15 +191,18 @@ impl<P: Platform> Ipc<P> {
         });
         self.objects.fetch_add(1, Ordering::Relaxed);
         let mut lineage = object.lineage.lock();
-        Ok(lineage.add_root(&object, rights, holder, charge))
+        lineage.add_root(&object, rights, holder, charge)
     }
 
     /// Says that a node may have lost what kept it: its holder, its last mapping, or its last
     /// child. Takes it out of its tree if so, and the object along with its last node.
     pub(crate) fn release(&self, branch: &Branch<P>) {
         let object = branch.object();
-        let empty = object.lineage.lock().release(branch);
-        if empty {
+        let released = object.lineage.lock().release(branch);
+        if released.timed || branch.timed != 0 {
+            self.unlist_dead();
+        }
+        if released.emptied {
             self.destroy_object(object);
         }
     }
@@ -189,6 +218,11 @@ impl<P: Platform> Ipc<P> {
     /// Returns what an object without capabilities holds.
     pub(crate) fn destroy_object(&self, object: &Object<P>) {
         self.destroy_payload(&object.payload);
+        self.forget_object();
+    }
+
+    /// Counts an object no more whose payload is returned otherwise.
+    pub(crate) fn forget_object(&self) {
         self.objects.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -201,6 +235,8 @@ impl<P: Platform> Ipc<P> {
                 self.memory.destroy_region(region);
             }
             Payload::RingEnd(ring, end) => self.close_end(ring, *end),
+            Payload::ChannelEnd(channel, side) => self.close_channel_end(channel, *side),
+            Payload::Reply(reply) => self.abandon_call(reply),
             Payload::Timer(timer) => self.end_timer(timer),
             Payload::Interrupt(interrupt) => self.end_interrupt(interrupt),
             Payload::Port(port) => self.close_port(port),

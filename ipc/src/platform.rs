@@ -6,7 +6,7 @@ use core::fmt::Debug;
 use abi::Error;
 use mm::{CpuId, Machine, Region};
 
-use crate::{Events, Interrupt, Level, Line, WaitCell};
+use crate::{CallCell, Events, Interrupt, Level, Line, WaitCell};
 
 /// Why a parked task goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +19,21 @@ pub enum Parked {
     Ending,
 }
 
+/// What a look-up of a limited capability has to know of the moment, wherever it is made.
+pub trait Moment: Clone + Send + Sync + 'static {
+    /// The monotonic clock in ns.
+    fn now_ns(&self) -> u64;
+
+    /// A number of the current task, which no other task has while it exists.
+    fn task(&self) -> u64;
+}
+
 /// Tasks, and references to processes.
 pub trait Platform: Machine + Sized {
     /// Something that can wait: a reference to it, which keeps it in place.
     type Task: Clone + Debug + Send + Sync + 'static;
+    /// The clock, and which task this is.
+    type Moment: Moment;
     /// A reference to a process of the embedder, as a capability holds it.
     type Process: Clone + Debug + Send + Sync + 'static;
 
@@ -53,8 +64,21 @@ pub trait Platform: Machine + Sized {
     /// The monotonic clock in ns.
     fn now_ns(&self) -> u64;
 
+    /// The clock, and which task this is, for whoever has nothing else of the platform.
+    fn moment(&self) -> Self::Moment;
+
     /// What a task waits with. It is always the same.
     fn wait_cell(task: &Self::Task) -> &WaitCell<Self>;
+
+    /// What a task keeps for its calls. It is always the same. When the task ends, it is for
+    /// [`Ipc::end_task`](crate::Ipc::end_task) to return it.
+    fn call_cell(task: &Self::Task) -> &CallCell<Self>;
+
+    /// Makes sure that the next small allocations don't fail, where a call did not know before that
+    /// it would allocate. `NoMemory`.
+    fn ensure_memory(&self) -> Result<(), abi::Error> {
+        Ok(())
+    }
 
     /// Faults that a process took, for [`ObjectInfo`](abi::ObjectInfo). Who does not count them says 0.
     fn faults_of(&self, _: &Self::Process) -> u64 {

@@ -88,9 +88,10 @@ impl<P: Platform> Ipc<P> {
         let needed = needed | Rights::READ | Rights::DUPLICATE;
         let (capability, region) = self.region(domain, handle, needed)?;
         let node = capability.node;
+        let (offset, len) = node.part().locate(&region, offset, len)?;
         // Nobody revokes or moves it between the check and the instant of the snapshot.
         let _lineage = node.object().lineage.lock();
-        node.check_held(domain.koid())?;
+        node.check_allowed(domain.koid(), needed)?;
         let snapshot = self
             .memory
             .snapshot(domain.account(), &region, offset, len, overcommit)?;
@@ -105,7 +106,8 @@ impl<P: Platform> Ipc<P> {
         offset: u64,
         len: u64,
     ) -> Result<(), Error> {
-        let (_, region) = self.region(domain, handle, Rights::WRITE)?;
+        let (capability, region) = self.region(domain, handle, Rights::WRITE)?;
+        let (offset, len) = capability.node.part().locate(&region, offset, len)?;
         self.memory.commit(&region, offset, len)
     }
 
@@ -117,7 +119,8 @@ impl<P: Platform> Ipc<P> {
         offset: u64,
         len: u64,
     ) -> Result<(), Error> {
-        let (_, region) = self.region(domain, handle, Rights::WRITE)?;
+        let (capability, region) = self.region(domain, handle, Rights::WRITE)?;
+        let (offset, len) = capability.node.part().locate(&region, offset, len)?;
         self.memory.decommit(&region, offset, len)
     }
 
@@ -126,8 +129,10 @@ impl<P: Platform> Ipc<P> {
     pub fn pin_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::MAP)?;
         let node = &capability.node;
+        let (offset, len) = node.part().locate(&region, 0, 0)?;
         node.extend_charge(cost::PIN)?;
-        let pinned = self.memory.pin(&region, &node.permit()).and_then(|()| {
+        let pinned = self.memory.pin(&region, &node.permit(), offset, len);
+        let pinned = pinned.and_then(|()| {
             // Who dropped it meanwhile has not seen this pin.
             let held = {
                 let _lineage = node.object().lineage.lock();
@@ -170,6 +175,21 @@ impl<P: Platform> Ipc<P> {
             .ok_or(Error::WrongKind)?
             .clone();
         Ok((capability, region))
+    }
+
+    /// The region that a handle stands for, and where `len` bytes from `offset` of what the capability
+    /// covers are in it; a length of 0 stays 0 if that is the rest of the region. `Range`.
+    pub fn part_of_region(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        rights: Rights,
+        offset: u64,
+        len: u64,
+    ) -> Result<(Arc<Region>, u64, u64), Error> {
+        let (capability, region) = self.region(domain, handle, rights)?;
+        let (offset, len) = capability.node.part().locate(&region, offset, len)?;
+        Ok((region, offset, len))
     }
 
     /// The region that a handle stands for.
@@ -221,15 +241,11 @@ impl<P: Platform> Ipc<P> {
         }
         let object = capability.object();
         let killed = object.lineage.lock().kill_all();
-        if killed.count > 0 {
-            self.destroy_object(object);
-        } else {
+        if killed.count == 0 {
             // Somebody else is at it; both return when nothing can reach the memory any more.
             self.memory.destroy_region(&region);
         }
-        if killed.granted {
-            self.drop_dead_grants();
-        }
+        self.bury(object, killed);
         let _ = domain.table.lock().remove(handle);
         Ok(())
     }
@@ -248,26 +264,26 @@ impl<P: Platform> Ipc<P> {
         flags: MapFlags,
     ) -> Result<u64, Error> {
         check_access(access)?;
-        // The table keeps the region and the node in place.
-        let table = domain.table.lock();
         let kind = Some(ObjectKind::Region);
-        let node = table.look_up(domain.koid(), handle, kind, Rights::MAP | access)?;
-        let region = node.object().region().ok_or(Error::WrongKind)?;
-        self.memory.map(
-            domain.space(),
-            MapRequest {
-                region,
-                permit: node.permit(),
-                view: 0,
-                hint,
-                fixed: flags.contains(MapFlags::FIXED),
-                guard: flags.contains(MapFlags::GUARD),
-                offset,
-                len,
-                access,
-                limit: node.rights() & Rights::ACCESS,
-            },
-        )
+        // Meanwhile the region and the node stay in place.
+        domain.with_node(handle, kind, Rights::MAP | access, |node| {
+            let region = node.object().region().ok_or(Error::WrongKind)?;
+            let (offset, len) = node.part().locate(region, offset, len)?;
+            self.memory.map(
+                domain.space(),
+                MapRequest {
+                    region,
+                    permit: node.permit(),
+                    view: 0,
+                    hint,
+                    fixed: flags.contains(MapFlags::FIXED),
+                    guard: flags.contains(MapFlags::GUARD),
+                    offset,
+                    len,
+                    access,
+                },
+            )
+        })
     }
 
     /// Removes the mapping that begins at an address.

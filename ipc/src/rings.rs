@@ -246,7 +246,6 @@ impl<P: Platform> Ipc<P> {
                 offset: 0,
                 len: 0,
                 access,
-                limit: access,
             },
         )
     }
@@ -304,15 +303,17 @@ impl<P: Platform> Ipc<P> {
 
     /// Tells the peer that an end is gone, and returns the ring's memory with the second.
     pub(crate) fn close_end(&self, ring: &Ring<P>, end: End) {
+        self.end_ring(ring, end, EndState::Closed);
+    }
+
+    /// The same of an end that was closed or revoked, as its `state` tells the peer.
+    pub(crate) fn end_ring(&self, ring: &Ring<P>, end: End, state: EndState) {
         {
             let _state = ring.side(end).state.lock();
             ring.side(end).closed.store(true, Ordering::Release);
         }
-        self.platform().store_u32(
-            ring.control[0],
-            Header::state_offset(end),
-            EndState::Closed as u32,
-        );
+        self.platform()
+            .store_u32(ring.control[0], Header::state_offset(end), state as u32);
         self.wake_end(ring, end.peer());
         let peer = ring.events(end.peer());
         self.fire(peer, Events::PEER_CLOSED, 0);

@@ -127,9 +127,10 @@ impl<P: Platform> Ipc<P> {
     /// For the embedder, where it answers a call, with no lock held.
     #[cold]
     pub fn count_refusal(&self, domain: &Domain<P>, handle: Handle, error: Error) {
-        if let Ok(node) = domain.table.lock().find(handle) {
+        let _ = domain.table.with(handle, |node| {
             node.object().tally.count_refusal(error);
-        }
+            Ok(())
+        });
     }
 }
 

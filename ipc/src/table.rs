@@ -1,11 +1,17 @@
 //! The capability table of one process: what its handles stand for.
+//!
+//! Looking a handle up takes the lock of its place alone (see [`places`](crate::places)); letting
+//! capabilities in and out takes the table's. What is charged for a table grows with its places, which
+//! stay until the process ends. Lock ranks: capability table, then places.
 
 use alloc::sync::Arc;
 
 use abi::limits::MAX_HANDLES;
-use abi::{Error, Handle, ObjectKind, Rights};
+use abi::{Error, Handle, cost};
+use mm::lock::{Guard, Lock, Rank};
+use mm::{Account, RecordCharge};
 
-use crate::chunks::Chunks;
+use crate::places::{BLOCK, NONE, Places};
 use crate::{Node, Object, Platform};
 
 /// What a handle stands for, at the moment of looking it up.
@@ -22,112 +28,174 @@ impl<P: Platform> Capability<P> {
     }
 }
 
-struct Slot<P: Platform> {
-    /// The handle of its tenant, or nothing.
-    name: u64,
-    node: Option<Node<P>>,
-    /// Of the tenant it has, or of the next.
-    generation: u32,
-    /// The next empty slot that can be used, while this is one.
-    next_free: u32,
-}
-
-impl<P: Platform> Default for Slot<P> {
-    fn default() -> Self {
-        Slot {
-            name: 0,
-            node: None,
-            // So that no handle is 0.
-            generation: 1,
-            next_free: NONE,
-        }
-    }
-}
-
-/// No slot.
-const NONE: u32 = u32::MAX;
-
-impl<P: Platform> Slot<P> {
-    /// What it has, if that is what the handle was made for.
-    #[inline]
-    fn names(&self, handle: Handle) -> Option<&Node<P>> {
-        self.node.as_ref().filter(|_| self.name == handle.bits())
-    }
-
-    fn move_in(&mut self, index: u32, node: Node<P>) -> Handle {
-        let handle = Handle::new(index, self.generation, node.object().kind());
-        self.name = handle.bits();
-        self.node = Some(node);
-        handle
-    }
-}
-
-/// The generation of a slot's next tenant; `None` when the slot is used up and has to be retired.
-pub(crate) fn next_generation(generation: u32) -> Option<u32> {
-    if mm::sabotaged!("generation_not_bumped") {
-        return Some(generation);
-    }
-    generation.checked_add(1)
-}
-
-/// Handles and what they stand for. A slot is used again under the next generation; one whose
+/// Handles and what they stand for. A place is used again under the next generation; one whose
 /// generations are used up is retired, so a handle is never valid twice.
 pub(crate) struct Table<P: Platform> {
-    slots: Chunks<Slot<P>>,
-    /// The first empty slot that can be used, and how many there are.
+    places: Places<Node<P>>,
+    state: Lock<State>,
+}
+
+/// Which places are taken.
+struct State {
+    /// The first empty place that can be used, and how many there are.
     free: u32,
     free_len: usize,
     live: usize,
+    /// Insertions that there is to be room for.
+    promised: usize,
+    blocks: usize,
+    /// Where to look for the next capability of a process that ends.
+    next: u32,
+    /// Of all blocks but the first, which a process is charged with from its beginning.
+    charge: RecordCharge,
 }
 
 impl<P: Platform> Table<P> {
-    pub(crate) const fn new() -> Table<P> {
+    /// An empty table. `payer` pays for what it grows by.
+    pub(crate) fn new(payer: &Arc<Account>) -> Table<P> {
+        const {
+            assert!(Places::<Node<P>>::BLOCK_BYTES as u64 <= cost::HANDLES);
+            assert!((size_of::<Table<P>>() + 256) as u64 + cost::HANDLES <= cost::SPACE - 512);
+        }
         Table {
-            slots: Chunks::new(),
-            free: NONE,
-            free_len: 0,
-            live: 0,
+            places: Places::new(),
+            state: Lock::new(
+                Rank::Capabilities,
+                State {
+                    free: NONE,
+                    free_len: 0,
+                    live: 0,
+                    blocks: 0,
+                    promised: 0,
+                    next: 0,
+                    charge: payer.charge_nothing(),
+                },
+            ),
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.live
+    /// Locks it, so that nothing moves in or out.
+    #[inline(always)]
+    pub(crate) fn lock(&self) -> Locked<'_, P> {
+        Locked {
+            places: &self.places,
+            state: self.state.lock(),
+        }
     }
 
-    /// Whether the next insertion takes a slot that is there.
+    /// Calls `f` with what a handle stands for, however it stands, while it stays there. `f` takes no
+    /// lock of a rank below places.
+    #[inline(always)]
+    pub(crate) fn with<R>(
+        &self,
+        handle: Handle,
+        f: impl FnOnce(&Node<P>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        with(&self.places, handle, f)
+    }
+}
+
+#[inline(always)]
+fn with<P: Platform, R>(
+    places: &Places<Node<P>>,
+    handle: Handle,
+    f: impl FnOnce(&Node<P>) -> Result<R, Error>,
+) -> Result<R, Error> {
+    let place = places.at(handle.index()).ok_or(Error::BadHandle)?;
+    let tenant = place.tenant().lock();
+    f(tenant.named(handle)?)
+}
+
+/// A table that is locked.
+pub(crate) struct Locked<'a, P: Platform> {
+    places: &'a Places<Node<P>>,
+    state: Guard<'a, State>,
+}
+
+impl<P: Platform> Locked<'_, P> {
+    /// How many handles there are.
+    pub(crate) fn len(&self) -> usize {
+        self.state.live
+    }
+
+    /// Whether the next insertion takes a place that is there.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.free_len > 0 && self.live < MAX_HANDLES
+        let state = &*self.state;
+        state.free_len > state.promised && state.live + state.promised < MAX_HANDLES
+    }
+
+    /// Keeps room for `count` insertions by [`insert_promised`](Locked::insert_promised), also while the
+    /// table is not locked.
+    pub(crate) fn promise(&mut self, count: usize) -> Result<(), Error> {
+        if count != 1 || !self.has_room() {
+            self.prepare(count)?;
+        }
+        self.state.promised += count;
+        Ok(())
+    }
+
+    /// Gives that room up.
+    pub(crate) fn break_promise(&mut self, count: usize) {
+        self.state.promised -= count;
+    }
+
+    /// Puts a capability into room that was kept for it.
+    pub(crate) fn insert_promised(&mut self, node: Node<P>) -> Handle {
+        self.state.promised -= 1;
+        self.insert(node)
     }
 
     /// Makes sure that the next `count` insertions can't fail while the table stays locked.
     pub(crate) fn prepare(&mut self, count: usize) -> Result<(), Error> {
-        if self.live + count > MAX_HANDLES {
+        let count = self.state.promised + count;
+        if self.state.live + count > MAX_HANDLES {
             return Err(Error::Limit);
         }
-        match count.saturating_sub(self.free_len) {
-            0 => Ok(()),
-            missing => self.slots.reserve(missing),
+        while self.state.free_len < count {
+            self.grow()?;
         }
-    }
-
-    /// Puts a capability in, after [`prepare`](Table::prepare).
-    #[inline(always)]
-    pub(crate) fn insert(&mut self, node: Node<P>) -> Handle {
-        self.live += 1;
-        let index = self.free;
-        if let Some(slot) = self.slots.get_mut(index as usize) {
-            self.free = slot.next_free;
-            self.free_len -= 1;
-            return slot.move_in(index, node);
-        }
-        self.append(node)
+        Ok(())
     }
 
     #[cold]
-    fn append(&mut self, node: Node<P>) -> Handle {
-        let index = self.slots.push(Slot::default());
-        self.slots[index].move_in(index as u32, node)
+    fn grow(&mut self) -> Result<(), Error> {
+        let paid = if self.state.blocks == 0 {
+            0
+        } else {
+            cost::HANDLES
+        };
+        self.state.charge.extend(paid)?;
+        let first = self
+            .places
+            .grow(self.state.blocks)
+            .inspect_err(|_| self.state.charge.release(paid))?;
+        // The new ones come before those that are free already.
+        let last = first + BLOCK as u32 - 1;
+        if let Some(place) = self.places.at(last) {
+            place.set_next_free(self.state.free);
+        }
+        self.state.free = first;
+        self.state.free_len += BLOCK;
+        self.state.blocks += 1;
+        Ok(())
+    }
+
+    /// Puts a capability in, after [`prepare`](Locked::prepare). Without that, the capability is gone and the
+    /// handle is none.
+    #[inline(always)]
+    pub(crate) fn insert(&mut self, node: Node<P>) -> Handle {
+        let index = self.state.free;
+        let Some(place) = self.places.at(index).filter(|_| index != NONE) else {
+            debug_assert!(false, "an insertion that was not prepared");
+            return Handle::NONE;
+        };
+        let kind = node.object().kind();
+        let (handle, next_free) = place.move_in(index, kind, node);
+        self.state.free = next_free;
+        self.state.free_len -= 1;
+        self.state.live += 1;
+        handle
     }
 
     /// Takes a capability out; its handle is never valid again.
@@ -136,84 +204,50 @@ impl<P: Platform> Table<P> {
     }
 
     /// Takes a capability out if `wanted`. `BadHandle`: there is none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove_if(
         &mut self,
         handle: Handle,
         wanted: impl FnOnce(&Node<P>) -> Result<(), Error>,
     ) -> Result<Node<P>, Error> {
-        let slot = self.slots.get_mut(handle.index() as usize);
-        let slot = slot.ok_or(Error::BadHandle)?;
-        wanted(slot.names(handle).ok_or(Error::BadHandle)?)?;
-        let node = slot.node.take().ok_or(Error::BadHandle)?;
-        self.live -= 1;
-        if let Some(next) = next_generation(slot.generation) {
-            slot.generation = next;
-            slot.next_free = self.free;
-            self.free = handle.index();
-            self.free_len += 1;
+        let index = handle.index();
+        let place = self.places.at(index).ok_or(Error::BadHandle)?;
+        let (node, usable) = place.move_out(handle, self.state.free, wanted)?;
+        self.state.live -= 1;
+        if usable {
+            self.state.free = index;
+            self.state.free_len += 1;
         }
         Ok(node)
     }
 
     /// Takes any capability out. For a process that ends.
     pub(crate) fn pop(&mut self) -> Option<Node<P>> {
-        while let Some(mut slot) = self.slots.pop() {
-            if let Some(node) = slot.node.take() {
-                self.live -= 1;
+        let end = (self.state.blocks * BLOCK) as u32;
+        while self.state.next < end {
+            let place = self.places.at(self.state.next);
+            self.state.next += 1;
+            if let Some(node) = place.and_then(|place| place.clear()) {
+                self.state.live -= 1;
                 return Some(node);
             }
         }
-        self.free = NONE;
-        self.free_len = 0;
+        self.state.next = 0;
         None
     }
 
     /// Whether a handle stands for this very node.
     pub(crate) fn holds(&self, handle: Handle, node: &Node<P>) -> bool {
-        self.get(handle).is_some_and(|held| held.is(node))
+        self.with(handle, |held| Ok(held.is(node))) == Ok(true)
     }
 
-    #[inline]
-    fn get(&self, handle: Handle) -> Option<&Node<P>> {
-        self.slots.get(handle.index() as usize)?.names(handle)
-    }
-
-    /// What a handle stands for, however it stands.
-    #[inline]
-    pub(crate) fn find(&self, handle: Handle) -> Result<&Node<P>, Error> {
-        self.get(handle).ok_or(Error::BadHandle)
-    }
-
-    /// Finds what a handle of `domain` stands for and checks that it may be used so.
-    #[inline]
-    pub(crate) fn look_up(
+    /// As [`Table::with`].
+    #[inline(always)]
+    pub(crate) fn with<R>(
         &self,
-        domain: u64,
         handle: Handle,
-        kind: Option<ObjectKind>,
-        rights: Rights,
-    ) -> Result<&Node<P>, Error> {
-        let node = self.get(handle).ok_or(Error::BadHandle)?;
-        node.check_held(domain)?;
-        if kind.is_some_and(|kind| kind != node.object().kind()) {
-            return Err(Error::WrongKind);
-        }
-        if !node.rights().contains(rights) && !mm::sabotaged!("right_not_checked") {
-            return Err(Error::Denied);
-        }
-        Ok(node)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::next_generation;
-
-    #[test]
-    fn a_slot_whose_generations_are_used_up_is_retired() {
-        assert_eq!(next_generation(1), Some(2));
-        assert_eq!(next_generation(u32::MAX - 1), Some(u32::MAX));
-        assert_eq!(next_generation(u32::MAX), None);
+        f: impl FnOnce(&Node<P>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        with(self.places, handle, f)
     }
 }

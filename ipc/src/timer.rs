@@ -154,9 +154,10 @@ impl<P: Platform> Ipc<P> {
 
     /// Has every timer of a CPU go off whose time has come, but for those beyond `most`. For the
     /// embedder, not in an interrupt handler. What comes next is told by
-    /// [`Platform::set_alarm`] again.
+    /// [`Platform::set_alarm`] again. Capabilities and grants whose time has come end as well.
     pub fn expire_timers(&self, cpu: CpuId, most: usize) {
         let now_ns = self.platform().now_ns();
+        self.lapse(now_ns, most);
         for _ in 0..most {
             let due = self.alarms[cpu].lock().pop_due(now_ns);
             let Some((place, timer)) = due else { break };
@@ -166,7 +167,16 @@ impl<P: Platform> Ipc<P> {
             self.go_on(&timer, &mut schedule);
         }
         let alarms = self.alarms[cpu].lock();
-        self.platform().set_alarm(cpu, alarms.earliest_ns());
+        let next_ns = alarms.earliest_ns().min(self.next_lapse());
+        self.platform().set_alarm(cpu, next_ns);
+    }
+
+    /// Has [`expire_timers`](Ipc::expire_timers) called on this CPU at a time, if not before.
+    pub(crate) fn expire_at(&self, at_ns: u64) {
+        let cpu = self.platform().current();
+        let alarms = self.alarms[cpu].lock();
+        let next_ns = alarms.earliest_ns().min(at_ns);
+        self.platform().set_alarm(cpu, next_ns);
     }
 
     /// Has a timer go off if its time has come, and arms it for the next.
@@ -188,7 +198,8 @@ impl<P: Platform> Ipc<P> {
             let key = alarms.arm(place, schedule.next_ns, timer.clone());
             schedule.armed = Some((cpu, key));
             if alarms.earliest_ns() == schedule.next_ns {
-                self.platform().set_alarm(cpu, schedule.next_ns);
+                let next_ns = schedule.next_ns.min(self.next_lapse());
+                self.platform().set_alarm(cpu, next_ns);
             }
         }
     }

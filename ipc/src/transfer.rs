@@ -9,12 +9,12 @@ use alloc::vec::Vec;
 
 use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 
-use mm::lock::Guard;
 use mm::{Account, Region};
 
+use crate::lineage::{Budget, Child, Extent};
 use crate::node::{NodeState, PENDING};
-use crate::table::Table;
-use crate::{Domain, Ipc, Node, Payload, Platform};
+use crate::table::Locked;
+use crate::{Domain, Ipc, Node, Object, Payload, Platform};
 
 /// A capability on its way to another domain. It is delivered or withdrawn, never just dropped.
 #[must_use = "an offer is delivered or withdrawn"]
@@ -54,6 +54,16 @@ impl<P: Platform> Offer<P> {
             Source::Shared => Mode::Share,
             Source::Moved { .. } => Mode::Move,
             Source::Copied => Mode::CopyOnWrite,
+        }
+    }
+
+    /// Another for the same, which no mechanism makes.
+    #[cfg(sabotage)]
+    pub(crate) fn again(&self) -> Offer<P> {
+        Offer {
+            node: self.node.clone(),
+            sender: self.sender.clone(),
+            source: Source::Shared,
         }
     }
 
@@ -101,19 +111,22 @@ impl<P: Platform> Ipc<P> {
             let (snapshot, all) = self.snapshot_of(sender, handle, needed, 0, 0, overcommit)?;
             let payload = Payload::Region(snapshot);
             let node = self.create_object(sender.account(), payload, all & rights, PENDING)?;
-            if let Ok(source) = sender.look_up(handle, None, Rights::empty()) {
+            if let Ok(source) = sender.examine(handle, Rights::empty()) {
                 source.node.object().count_transfer(Mode::CopyOnWrite);
             }
             return Ok(offer(node, Source::Copied));
         }
-        let node = sender.look_up(handle, None, needed)?.node;
         if mode == Mode::Share {
+            let node = sender.look_up(handle, None, needed)?.node;
             let mut lineage = node.object().lineage.lock();
-            node.check_held(sender.koid())?;
-            let derived = lineage.derive(&node, rights, PENDING, sender.account())?;
+            node.check_allowed(sender.koid(), needed)?;
+            let mut child = Child::like(&node, rights, PENDING);
+            child.budget = Budget::Usual;
+            let derived = lineage.derive(&node, child, sender.account())?;
             return Ok(offer(derived, Source::Shared));
         }
-        let rights = self.begin_move(sender, &node, rights, flags)?;
+        let node = sender.examine(handle, needed)?.node;
+        let rights = self.begin_move(sender, &node, needed, rights, flags)?;
         Ok(offer(node, Source::Moved { handle, rights }))
     }
 
@@ -123,13 +136,17 @@ impl<P: Platform> Ipc<P> {
         &self,
         sender: &Domain<P>,
         node: &Node<P>,
+        needed: Rights,
         rights: Rights,
         flags: GrantFlags,
     ) -> Result<Rights, Error> {
         let revokes = flags.contains(GrantFlags::REVOKE_OTHERS);
         let object = node.object();
         let mut lineage = object.lineage.lock();
-        node.check_held(sender.koid())?;
+        node.check_allowed(sender.koid(), needed)?;
+        if node.is_claimed() {
+            return Err(Error::Busy);
+        }
         let exclusive = object.kind() == ObjectKind::Region;
         if exclusive && lineage.others_have_access(node, revokes) {
             return Err(Error::Shared);
@@ -148,11 +165,9 @@ impl<P: Platform> Ipc<P> {
         }
         node.set_rights(after);
         if revokes {
-            lineage.kill_descendants(node);
-        }
-        drop(lineage);
-        if revokes {
-            self.drop_dead_grants();
+            let killed = lineage.kill(node, Extent::Below);
+            drop(lineage);
+            self.bury(object, killed);
         }
         Ok(before)
     }
@@ -208,7 +223,7 @@ impl<P: Platform> Ipc<P> {
         offer: Offer<P>,
         bill: Bill,
         receiver: &Domain<P>,
-        mut table: Guard<'_, Table<P>>,
+        mut table: Locked<'_, P>,
     ) -> Result<Handle, Error> {
         let to_itself = offer.sender.koid() == receiver.koid();
         if let Source::Moved { handle, .. } = offer.source
@@ -226,8 +241,12 @@ impl<P: Platform> Ipc<P> {
             offer.node.set_state(NodeState::Live);
             offer.node.object().tally.count_transfer(offer.mode());
         }
-        if let Payload::RingEnd(ring, end) = offer.node.object().payload() {
-            ring.set_holder(*end, receiver.koid());
+        match offer.node.object().payload() {
+            Payload::RingEnd(ring, end) => ring.set_holder(*end, receiver.koid()),
+            Payload::ChannelEnd(channel, side) if offer.node.is_root() => {
+                channel.set_holder(*side, receiver.koid());
+            }
+            _ => {}
         }
         let handle = table.insert(offer.node);
         drop(table);
@@ -276,36 +295,57 @@ impl<P: Platform> Ipc<P> {
     /// Takes an offer back: what was moved is the sender's again under its old handle if the
     /// sender still has it, else nobody's.
     pub fn withdraw(&self, offer: Offer<P>) {
+        if let Some(object) = self.take_back(offer) {
+            self.destroy_object(&object);
+        }
+    }
+
+    /// The same, but for destroying the object if that was its last capability: that is the caller's.
+    #[must_use = "an object without capabilities is to be destroyed"]
+    pub(crate) fn take_back(&self, offer: Offer<P>) -> Option<Arc<Object<P>>> {
         match offer.source {
-            Source::Shared | Source::Copied => self.lose(&offer.node),
+            Source::Shared | Source::Copied => self.unlink(&offer.node),
             Source::Moved { handle, rights } => {
                 let table = offer.sender.table.lock();
                 let kept = table.holds(handle, &offer.node);
                 if kept {
-                    let _lineage = offer.node.object().lineage.lock();
+                    let lineage = offer.node.object().lineage.lock();
                     if offer.node.state() == NodeState::InTransit {
-                        offer.node.set_rights(rights);
+                        // Those above may have been reduced meanwhile.
+                        let above = lineage.rights_above(&offer.node);
+                        offer.node.set_rights(rights & above);
                         offer.node.set_state(NodeState::Live);
                     }
                 }
                 drop(table);
-                if !kept {
-                    self.lose(&offer.node);
-                }
+                if kept { None } else { self.unlink(&offer.node) }
             }
         }
     }
 
     /// What becomes of a node that is in nobody's table.
-    fn lose(&self, node: &Node<P>) {
-        {
-            let _lineage = node.object().lineage.lock();
+    pub(crate) fn lose(&self, node: &Node<P>) {
+        if let Some(object) = self.unlink(node) {
+            self.destroy_object(&object);
+        }
+    }
+
+    /// Takes a node that is in nobody's table out of its tree, and returns the object if that was its
+    /// last.
+    pub(crate) fn unlink(&self, node: &Node<P>) -> Option<Arc<Object<P>>> {
+        let object = node.object();
+        let released = {
+            let mut lineage = object.lineage.lock();
             if node.state() == NodeState::Dead {
-                return;
+                return None;
             }
             node.drop_holder();
+            lineage.release(node)
+        };
+        if released.timed || node.timed != 0 {
+            self.unlist_dead();
         }
-        self.release(node);
+        released.emptied.then(|| object.clone())
     }
 }
 

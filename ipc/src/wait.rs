@@ -110,6 +110,15 @@ impl<P: Platform> WaitCell<P> {
                 .is_ok()
     }
 
+    /// The same with [`Outcome::Ready`] and words for the task, by the only one who may pass any.
+    #[inline]
+    pub(crate) fn complete_with<const N: usize>(&self, words: [u64; N]) -> bool {
+        for (to, word) in self.words.iter().zip(words) {
+            to.store(word, Ordering::Relaxed);
+        }
+        self.complete(Outcome::Ready)
+    }
+
     /// How a wait ended, if it has. Asked by its own task.
     #[inline]
     fn outcome(&self) -> Option<Outcome> {

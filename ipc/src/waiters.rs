@@ -135,18 +135,24 @@ impl<P: Platform> Waiters<P> {
         const { assert!(N <= WAIT_WORDS) }
         self.wake_first_if(|cell| {
             // It is in this list, so nobody else passes it words.
-            for (to, word) in cell.words.iter().zip(words) {
-                to.store(word, Ordering::Relaxed);
-            }
-            cell.complete(Outcome::Ready)
+            cell.complete_with(words)
         })
     }
 
     #[inline(always)]
     fn wake_first_if(&mut self, complete: impl Fn(&WaitCell<P>) -> bool) -> Option<P::Task> {
+        self.wake_first_by(|task| complete(P::wait_cell(task)))
+    }
+
+    /// Ends the wait of the first in the list that `complete` can end.
+    #[inline(always)]
+    pub(crate) fn wake_first_by(
+        &mut self,
+        mut complete: impl FnMut(&P::Task) -> bool,
+    ) -> Option<P::Task> {
         while let Some(task) = self.first.clone() {
             self.unlink(&task);
-            if complete(P::wait_cell(&task)) {
+            if complete(&task) {
                 return Some(task);
             }
         }

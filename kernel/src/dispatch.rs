@@ -70,6 +70,11 @@ macro_rules! invoke {
                     calls::$name(process, $($arg),*)
                 };
                 let outcome = handle();
+                if const { looks_up(Syscall::$variant, &[$(<$ty as Argument>::IS_HANDLE),*]) }
+                    && process.domain().has_claims()
+                {
+                    ipc().settle(process.domain(), outcome.is_ok());
+                }
                 if let Err(error) = &outcome {
                     let by_handle =
                         const { begins_with_handle(&[$(<$ty as Argument>::IS_HANDLE),*]) };
@@ -82,6 +87,18 @@ macro_rules! invoke {
 }
 
 for_each_syscall!(invoke);
+
+/// Whether a call looks a handle up, which may be for one use.
+const fn looks_up(call: Syscall, arguments: &[bool]) -> bool {
+    let mut index = 0;
+    while index < arguments.len() {
+        if arguments[index] {
+            return true;
+        }
+        index += 1;
+    }
+    matches!(call, Syscall::ProcessSpawn)
+}
 
 const fn begins_with_handle(arguments: &[bool]) -> bool {
     matches!(arguments, [true, ..])

@@ -25,6 +25,15 @@ impl<T> IrqLock<T> {
     }
 }
 
+impl<T> IrqLock<T> {
+    /// The same with interrupts off already, which they are until after the lock is given back.
+    #[inline(always)]
+    pub fn lock_off(&self) -> spin::MutexGuard<'_, T> {
+        debug_assert!(!arch::cpu::interrupts_enabled());
+        mm::lock::take(&self.0)
+    }
+}
+
 /// Holds a lock; gives it back before it lets interrupts in again.
 pub struct IrqGuard<'a, T> {
     // Dropped in this order.

@@ -9,7 +9,7 @@ use abi::Error;
 use abi::trace::EventKind;
 use arch::apic::{Ipi, send_ipi};
 use arch::{clock, cpu, phys, tlb};
-use ipc::{Events, Interrupt, Ipc, Level, Line, Parked, Platform, WaitCell};
+use ipc::{CallCell, Events, Interrupt, Ipc, Level, Line, Moment, Parked, Platform, WaitCell};
 use mm::{
     Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FramePool, Frames, Mmu,
     Region,
@@ -19,7 +19,7 @@ use static_assertions::const_assert;
 
 use crate::process::Process;
 use crate::thread::Thread;
-use crate::{devices, interrupts, sched, stats, timers, trace};
+use crate::{devices, heap, interrupts, sched, stats, timers, trace};
 
 // What the contract lets programs map lies within what the platform copies from and to.
 const_assert!(abi::limits::USER_START >= arch::layout::USER_START);
@@ -187,7 +187,22 @@ impl Cpus for Kernel {
     }
 }
 
+/// The clock and the current thread, which any code of the kernel can ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Here;
+
+impl Moment for Here {
+    fn now_ns(&self) -> u64 {
+        clock::now_ns()
+    }
+
+    fn task(&self) -> u64 {
+        cpu::kernel_word() as u64
+    }
+}
+
 impl Platform for Kernel {
+    type Moment = Here;
     type Task = Arc<Thread>;
     type Process = Arc<Process>;
 
@@ -223,9 +238,23 @@ impl Platform for Kernel {
         clock::now_ns()
     }
 
+    #[inline]
+    fn moment(&self) -> Here {
+        Here
+    }
+
     #[inline(always)]
     fn wait_cell(task: &Arc<Thread>) -> &WaitCell<Kernel> {
         &task.wait
+    }
+
+    #[inline(always)]
+    fn call_cell(task: &Arc<Thread>) -> &CallCell<Kernel> {
+        &task.calls
+    }
+
+    fn ensure_memory(&self) -> Result<(), Error> {
+        heap::ensure().map_err(|_| Error::NoMemory)
     }
 
     fn faults_of(&self, process: &Arc<Process>) -> u64 {

@@ -311,14 +311,12 @@ fn map_part(
             offset: 0,
             len: 0,
             access,
-            limit: access,
         },
     )
 }
 
 /// The first code of every thread of a process.
 extern "C" fn begin(_: usize) -> ! {
-    sched::finish_switch();
     arch::cpu::enable_interrupts();
     let Beginning {
         entry,

@@ -29,7 +29,7 @@ use crate::thread::{Thread, state};
 use crate::{stats, trace};
 use levels::Levels;
 pub use slice::{on_timer, rearm};
-pub use switch::{finish_switch, leave_space, set_tls};
+pub use switch::{leave_space, set_tls};
 pub use table::{current, with_current};
 
 /// Where threads compete that have to end.
@@ -41,6 +41,8 @@ struct Queue {
     ready: Levels,
     /// When the timer goes off; `u64::MAX` while it is not armed.
     armed_ns: u64,
+    /// It goes off for the end of a slice, so within one slice.
+    ticking: bool,
     /// When the slice of the thread that runs ends; `u64::MAX` while nobody waits for that.
     slice_end_ns: u64,
     /// Only of a seeded schedule.
@@ -63,6 +65,7 @@ static CPUS: [Cpu; MAX_CPUS] = [const {
         queue: IrqLock::new(Queue {
             ready: Levels::new(),
             armed_ns: u64::MAX,
+            ticking: false,
             slice_end_ns: u64::MAX,
             random: None,
         }),
@@ -103,6 +106,7 @@ pub fn run_idle() -> ! {
     table::adopt_idle();
     loop {
         cpu::disable_interrupts();
+        table::drop_departed();
         let nothing = cpu.queue.lock().ready.top().is_none();
         if deferred::is_due() {
             cpu::enable_interrupts();
@@ -140,68 +144,74 @@ pub fn disown(thread: &Thread) -> bool {
     thread.state.fetch_and(!state::NEW, Ordering::AcqRel) & state::NEW != 0
 }
 
-/// Sleeps until the current thread is unparked, or until a time, or until it has to end.
+/// Sleeps until the current thread is unparked, or until a time, or until it has to end. With
+/// interrupts on.
+#[inline]
 pub fn park(deadline_ns: u64) -> Parked {
+    if deadline_ns != abi::FOREVER {
+        return park_until(deadline_ns);
+    }
     with_current(|thread| {
-        if let Some(reason) = refuse_to_park(thread, deadline_ns) {
-            return reason;
+        debug_assert!(cpu::interrupts_enabled());
+        cpu::disable_interrupts();
+        if try_park(thread) {
+            switch::run_next(thread);
         }
-        cpu::without_interrupts(|| {
-            // It may have been unparked since.
-            if try_park(thread) {
-                sleep(thread, deadline_ns, || switch::run_next(thread));
-            }
-        });
+        cpu::enable_interrupts();
+        woken(thread)
+    })
+}
+
+/// The same with a time, at which an alarm goes off.
+#[inline(never)]
+fn park_until(deadline_ns: u64) -> Parked {
+    with_current(|thread| {
+        let state = thread.state.load(Ordering::Acquire);
+        if state & (state::ENDING | state::TOKEN) == 0 && deadline_ns <= clock::now_ns() {
+            return Parked::TimedOut;
+        }
+        cpu::disable_interrupts();
+        if try_park(thread) {
+            let alarm = slice::arm_alarm(thread, deadline_ns);
+            switch::run_next(thread);
+            slice::cancel_alarm(thread, alarm);
+        }
+        cpu::enable_interrupts();
         woken(thread)
     })
 }
 
 /// Wakes a thread and sleeps, as [`unpark`] and [`park`] do one after the other. A sleeper of this
-/// CPU that is at least as urgent goes on at once, in the rest of the caller's slice.
+/// CPU that is at least as urgent goes on at once, in the rest of the caller's slice. With interrupts
+/// on.
+#[inline]
 pub fn unpark_and_park(other: &Arc<Thread>, deadline_ns: u64) -> Parked {
     with_current(|thread| {
-        if let Some(reason) = refuse_to_park(thread, deadline_ns) {
-            unpark(other);
-            return reason;
-        }
         let direct = other.cpu() == thread.cpu()
+            && deadline_ns == abi::FOREVER
             && !SEEDED.load(Ordering::Relaxed)
             && other.level.load(Ordering::Relaxed) >= thread.level.load(Ordering::Relaxed);
         if !direct {
             unpark(other);
             return park(deadline_ns);
         }
-        cpu::without_interrupts(|| {
-            if !take_parked(other, 0) {
-                // Somebody else woke it, and it is in a list.
-                if try_park(thread) {
-                    sleep(thread, deadline_ns, || switch::run_next(thread));
-                }
-            } else {
-                tell(other, Woken::Unparked);
-                if try_park(thread) {
-                    sleep(thread, deadline_ns, || switch::run(thread, other));
-                } else {
-                    enqueue(other);
-                }
-            }
-        });
+        debug_assert!(cpu::interrupts_enabled());
+        cpu::disable_interrupts();
+        if !take_parked(other, 0) {
+            // It is not asleep: it is in a list, or was told to end.
+            cpu::enable_interrupts();
+            unpark(other);
+            return park(deadline_ns);
+        }
+        tell(other, Woken::Unparked);
+        if try_park(thread) {
+            switch::run(thread, other);
+        } else {
+            enqueue(other);
+        }
+        cpu::enable_interrupts();
         woken(thread)
     })
-}
-
-/// Why a thread does not sleep at all, before it has begun to.
-#[inline(always)]
-fn refuse_to_park(thread: &Thread, deadline_ns: u64) -> Option<Parked> {
-    let now = thread.state.load(Ordering::Acquire);
-    if now & state::ENDING != 0 {
-        return Some(Parked::Ending);
-    }
-    if now & state::TOKEN != 0 {
-        return None;
-    }
-    let late = deadline_ns != abi::FOREVER && deadline_ns <= clock::now_ns();
-    late.then_some(Parked::TimedOut)
 }
 
 /// From now on whoever unparks the thread has to make it ready. False: it is not to sleep.
@@ -211,17 +221,6 @@ fn try_park(thread: &Thread) -> bool {
         .state
         .compare_exchange(0, state::PARKED, Ordering::AcqRel, Ordering::Relaxed)
         .is_ok()
-}
-
-/// Goes to sleep by `switch`, which comes back when the thread was woken.
-#[inline(always)]
-fn sleep(thread: &Thread, deadline_ns: u64, switch: impl FnOnce()) {
-    if deadline_ns == abi::FOREVER {
-        return switch();
-    }
-    let alarm = slice::arm_alarm(thread, deadline_ns);
-    switch();
-    slice::cancel_alarm(thread, alarm);
 }
 
 /// Why a thread goes on that slept, or wanted to. Uses up the token and the time-out.
@@ -357,7 +356,7 @@ fn enqueue(thread: &Thread) {
         return;
     }
     if home == cpu::current() && unlimited {
-        slice::arm(cpu, &mut queue, clock::now_ns());
+        slice::limit(cpu, &mut queue);
     } else {
         drop(queue);
         look_again(home);
@@ -408,6 +407,7 @@ pub fn before_user_return() {
         deferred::run();
         cpu::disable_interrupts();
     }
+    table::drop_departed();
     if with_current(Thread::is_ending) {
         cpu::enable_interrupts();
         crate::process::leave_current();

@@ -12,7 +12,7 @@ use abi::{Error, ProcessState, ThreadInfo};
 use arch::context::Context;
 use arch::stack::KernelStack;
 use ipc::alarms;
-use ipc::{Events, Level, WaitCell};
+use ipc::{CallCell, Events, Level, WaitCell};
 use mm::{AddressSpace, Charge};
 
 use crate::irq_lock::IrqLock;
@@ -71,6 +71,8 @@ pub struct Thread {
     pub(crate) tls: AtomicU64,
     /// What it waits with.
     pub wait: WaitCell<Kernel>,
+    /// What it keeps for its calls.
+    pub calls: CallCell<Kernel>,
     /// For its alarm, while that is not armed.
     pub(crate) alarm: IrqLock<Option<alarms::Place<Arc<Thread>>>>,
     /// Who waits for its end.
@@ -125,6 +127,7 @@ impl Thread {
             space: AtomicPtr::new(space),
             tls: AtomicU64::new(wanted.tls),
             wait: WaitCell::new(),
+            calls: CallCell::new(),
             alarm: IrqLock::new(Some(alarms::Place::new())),
             events: Events::new(),
             stop: IrqLock::new(None),
@@ -154,6 +157,7 @@ impl Thread {
             space: AtomicPtr::default(),
             tls: AtomicU64::new(0),
             wait: WaitCell::new(),
+            calls: CallCell::new(),
             alarm: IrqLock::new(None),
             events: Events::new(),
             stop: IrqLock::new(None),

@@ -88,3 +88,13 @@ pub fn read_bytes(from: u64, len: u64) -> Result<Vec<u8>, Error> {
     user::copy_from_user(&mut bytes, from).map_err(|_| Error::Fault)?;
     Ok(bytes)
 }
+
+/// Copies bytes in, as many as there is room for.
+pub fn read_into(from: u64, bytes: &mut [u8]) -> Result<(), Error> {
+    user::copy_from_user(bytes, from).map_err(|_| Error::Fault)
+}
+
+/// Copies bytes out.
+pub fn write_bytes(to: u64, bytes: &[u8]) -> Result<(), Error> {
+    user::copy_to_user(to, bytes).map_err(|_| Error::Fault)
+}

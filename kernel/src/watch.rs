@@ -15,6 +15,7 @@ static WATCHED: Hooks = Hooks {
     syscall,
     page_fault,
     timer,
+    device,
     shootdown,
     ..HOOKS
 };
@@ -98,6 +99,11 @@ extern "C" fn page_fault(fault: PageFault) -> Resolution {
 fn timer(origin: Origin) {
     trace_interrupt(trap::TIMER);
     (HOOKS.timer)(origin);
+}
+
+fn device(vector: u8) {
+    trace_interrupt(vector);
+    (HOOKS.device)(vector);
 }
 
 fn shootdown() {

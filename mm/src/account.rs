@@ -106,6 +106,14 @@ impl Account {
         })
     }
 
+    /// A charge of nothing, to be extended.
+    pub fn charge_nothing(self: &Arc<Account>) -> RecordCharge {
+        RecordCharge {
+            account: self.clone(),
+            bytes: 0,
+        }
+    }
+
     /// Charges bytes. Whoever does is the charge: its drop calls [`subtract_bytes`].
     ///
     /// [`subtract_bytes`]: Account::subtract_bytes

@@ -70,10 +70,17 @@ impl<M: Machine> Memory<M> {
     ///
     /// `Unsupported`: an image, or a region that overcommits; `Revoked`: the region or the authority
     /// is gone; `Limit`: it has [`MAX_PINS`]; `NoMemory`.
-    pub fn pin(&self, region: &Region, permit: &Arc<Permit>) -> Result<(), Error> {
+    pub fn pin(
+        &self,
+        region: &Region,
+        permit: &Arc<Permit>,
+        offset: u64,
+        len: u64,
+    ) -> Result<(), Error> {
         if region.kind() == RegionKind::Image {
             return Err(Error::Unsupported);
         }
+        let pages = page_range(region, offset, len)?;
         let sealed = {
             let mut state = region.lock();
             state.check_alive()?;
@@ -94,12 +101,12 @@ impl<M: Machine> Memory<M> {
         // With the pin in place nobody shares anything any more. What is sealed is never copied.
         let need = if sealed { Need::Present } else { Need::Write };
         let kept = match region.is_lazy() {
-            true => self.need_all(region, 0..region.pages(), need),
+            true => self.need_all(region, pages.clone(), need),
             false => Ok(()),
         };
         match kept {
             // Sealed meanwhile.
-            Err(Error::Sealed) => self.need_all(region, 0..region.pages(), Need::Present),
+            Err(Error::Sealed) => self.need_all(region, pages, Need::Present),
             kept => kept,
         }
         .inspect_err(|_| {

@@ -18,40 +18,45 @@ pub enum Rank {
     Processes = 1,
     /// A capability table.
     Capabilities = 2,
+    /// One place of a capability table; never two.
+    Places = 3,
     /// The pending grants.
-    Grants = 3,
+    Grants = 4,
     /// The lineage of an object.
-    Lineage = 4,
+    Lineage = 5,
+    /// The capabilities that end by time or by use. Those of the machine and those of a process are
+    /// never held together.
+    Limits = 6,
     /// The mappings of an address space.
-    Mappings = 5,
+    Mappings = 7,
     /// A region.
-    Region = 6,
+    Region = 8,
     /// What a family of snapshots has promised. Taken below a region, and never with `Tables`.
     /// Nothing is allocated while it is held.
-    Reserve = 7,
+    Reserve = 9,
     /// The upper page tables of an address space.
-    Tables = 8,
+    Tables = 10,
     /// The schedule of a timer, or whether an interrupt has ended. Bits are set while it is held.
-    Timers = 9,
+    Timers = 11,
     /// The state of a channel, a notification or a ring end, and who waits there.
-    Queue = 10,
+    Queue = 12,
     /// Who wants to be told of what happens to an object.
-    Events = 11,
+    Events = 13,
     /// The packets of a port.
-    Ports = 12,
+    Ports = 14,
     /// The free frames that a CPU keeps. Above whatever allocates from the heap while it is held:
     /// the heap may grow.
-    Frames = 13,
+    Frames = 15,
     /// The free frames of a node.
-    Nodes = 14,
+    Nodes = 16,
     /// The alarms of a CPU.
-    Alarms = 15,
+    Alarms = 17,
     /// A run queue.
-    Scheduler = 16,
+    Scheduler = 18,
     /// What is charged for a capability. Nothing is taken above it.
-    Account = 17,
+    Account = 19,
     /// The place of a task among those who wait where it does. Nothing is taken above it.
-    Waits = 18,
+    Waits = 20,
 }
 
 /// Is told of locks in debug builds.

@@ -47,8 +47,6 @@ pub struct Mapping {
     directory: Frame,
     /// Bytes before and behind it that are nobody's.
     guard: u64,
-    /// What the capability allows: `protect` stays within it.
-    limit: Rights,
     /// What it allows now. Changes under the region lock.
     access: AtomicU32,
     state: AtomicU8,
@@ -160,8 +158,6 @@ pub struct MapRequest<'a> {
     pub len: u64,
     /// What the mapping allows.
     pub access: Rights,
-    /// What it may be changed to allow.
-    pub limit: Rights,
 }
 
 /// Which leaf tables `len` bytes of a region from `offset` on are, in units of 2 MiB; a length of 0,
@@ -194,7 +190,7 @@ impl<M: Machine> Memory<M> {
     /// Attaches leaf tables of a region to a space and returns the address.
     ///
     /// The caller has checked the capability. `Invalid`: writing and executing at once; `Range`, `Align`, `Overlap`: the place or the part;
-    /// `Revoked`: the authority is gone; `Sealed`: writing is not to be had any more; `Busy`: it would
+    /// `Revoked`: the authority is gone; `Denied`: it allows less by now; `Sealed`: writing is not to be had any more; `Busy`: it would
     /// be writable here and executable there; `Quota`: the account of the space does not cover it;
     /// `NoMemory`: no frame for upper tables.
     pub fn map(&self, space: &Arc<AddressSpace>, request: MapRequest<'_>) -> Result<u64, Error> {
@@ -225,7 +221,6 @@ impl<M: Machine> Memory<M> {
             leaves: leaves.len(),
             directory,
             guard,
-            limit: request.limit,
             access: AtomicU32::new(request.access.bits()),
             state: AtomicU8::new(ATTACHED),
             place: AtomicU32::new(0),
@@ -233,9 +228,7 @@ impl<M: Machine> Memory<M> {
         {
             let mut state = region.lock();
             state.check_alive()?;
-            if !mapping.permit.is_live() {
-                return Err(Error::Revoked);
-            }
+            mapping.permit.check(request.access)?;
             if state.sealed && request.access.contains(Rights::WRITE) {
                 return Err(Error::Sealed);
             }
@@ -291,14 +284,15 @@ impl<M: Machine> Memory<M> {
         if !mapping.region.has_uniform_access() {
             return Err(Error::Unsupported);
         }
-        if !mapping.limit.contains(access) {
+        if !mapping.permit.access().contains(access) {
             return Err(Error::Denied);
         }
         mapping.region.check_access(access)?;
         let mut state = mapping.region.lock();
-        if !mapping.is_attached() || !mapping.permit.is_live() {
+        if !mapping.is_attached() {
             return Err(Error::Revoked);
         }
+        mapping.permit.check(access)?;
         state.check_alive()?;
         if state.sealed && access.contains(Rights::WRITE) {
             return Err(Error::Sealed);

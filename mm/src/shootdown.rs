@@ -296,9 +296,10 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Makes `to` the space that the current CPU translates by; `None` stands for the kernel's own
-    /// tables, `root` for their or its top. `from` is what was loaded before.
+    /// tables, of which `kernel_root` is the top. `from` is what was loaded before.
     ///
     /// With interrupts off.
+    #[inline(always)]
     pub fn switch_space(
         &self,
         from: Option<&AddressSpace>,

@@ -112,7 +112,15 @@ const RING_CALLS: &[Call] = &[
         let region = r.region(0, 1);
         let domain = &r.domains[0];
         r.ipc
-            .grant(domain, region, h, Mode::Share, READ, GrantFlags::empty())
+            .grant(
+                domain,
+                region,
+                h,
+                Mode::Share,
+                READ,
+                GrantFlags::empty(),
+                abi::FOREVER,
+            )
             .map(|token| r.cancel(0, token).unwrap())
     }),
 ];
@@ -207,6 +215,7 @@ fn a_handle_of_another_kind_is_refused_as_such() {
         Mode::Share,
         READ,
         GrantFlags::empty(),
+        abi::FOREVER,
     );
     assert_eq!(via_region, Err(Error::WrongKind));
     realm.finish();

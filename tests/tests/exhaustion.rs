@@ -4,8 +4,8 @@ mod common;
 
 use abi::limits::{MAX_GRANTS, MAX_HANDLES, MAX_NODES, MAX_REGION};
 use abi::ring::Geometry;
-use abi::{Error, Handle, MapFlags, Mode, RegionFlags, Rights};
-use common::realm::Realm;
+use abi::{DeriveArgs, Error, Handle, MapFlags, Mode, RegionFlags, Rights};
+use common::realm::{self, Realm};
 use common::{READ, WRITE};
 use fake::Config;
 
@@ -81,23 +81,29 @@ fn refused_grants_count_for_nothing() {
 
 #[test]
 fn an_object_has_so_many_capabilities_and_no_more() {
-    let realm = Realm::new(2);
+    let realm = Realm::new(1);
     let region = realm.region(0, 1);
-    let theirs = realm.give(0, region, 1, Mode::Share);
-    let mut made = Vec::new();
-    for domain in [0, 1].into_iter().cycle().take(MAX_NODES - 2) {
-        let source = if domain == 0 { region } else { theirs };
-        made.push((domain, realm.derive(domain, source, READ).unwrap()));
-    }
+    // All but three are for somebody else, who does not use them.
+    let theirs = realm.derive_with(
+        0,
+        region,
+        DeriveArgs {
+            max_nodes: MAX_NODES as u32 - 5,
+            ..realm::derive_args(Rights::all())
+        },
+    );
+    let made: Vec<_> = (0..3).map(|_| realm.derive(0, region, READ)).collect();
+    assert!(made.iter().all(Result::is_ok));
     let before = realm.counts();
     assert_eq!(realm.derive(0, region, READ), Err(Error::Limit));
-    let granted = realm.grant(0, region, 1, Mode::Share, READ);
+    let granted = realm.grant(0, region, 0, Mode::Share, READ);
     assert_eq!(granted, Err(Error::Limit));
     assert_eq!(realm.counts(), before);
-    let (domain, handle) = made.swap_remove(77);
-    realm.drop_handle(domain, handle).unwrap();
+    realm.drop_handle(0, made[1].unwrap()).unwrap();
     assert!(realm.derive(0, region, READ).is_ok());
-    assert_eq!(realm.revoke(0, region), Ok(MAX_NODES as u64 - 1));
+    assert!(realm.derive(0, theirs.unwrap(), READ).is_ok());
+    assert_eq!(realm.revoke(0, region), Ok(5));
+    assert_eq!(realm.info(0, region).nodes_left, MAX_NODES as u32 - 1);
     realm.finish();
 }
 

@@ -2,12 +2,13 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::thread;
 
 use abi::{Error, Rights};
 use common::{LEAF, READ, WRITE, World, page};
 use fake::{Access, Config};
-use mm::{PageAttributes, RING_CONSUMER_VIEW, RING_PRODUCER_VIEW, RegionOptions};
+use mm::{PageAttributes, Permit, RING_CONSUMER_VIEW, RING_PRODUCER_VIEW, RegionOptions};
 
 const TEXT: PageAttributes = PageAttributes {
     write: false,
@@ -299,8 +300,8 @@ fn a_sealed_region_is_never_writable_again() {
 fn protect_stays_within_the_capability_and_widens_without_asking_anybody() {
     let world = World::shared();
     let region = world.region(1);
-    let mut request = common::request(&region, &world.permit, READ);
-    request.limit = WRITE;
+    let permit: Arc<Permit> = Arc::new(Permit::of((), WRITE));
+    let request = common::request(&region, &permit, READ);
     let va = world.try_map(0, request).unwrap();
     assert_eq!(world.load(1, 0, va), Ok(0));
     let execute = world.memory.protect(&world.spaces[0], va, Rights::ACCESS);
@@ -312,7 +313,7 @@ fn protect_stays_within_the_capability_and_widens_without_asking_anybody() {
     assert!(!world.reaches(1, va, Access::Write));
     world.store(1, 0, va, 3).unwrap();
     assert_eq!(world.load(0, 0, va), Ok(3));
-    world.permit.set_live(false);
+    permit.set_live(false);
     assert_eq!(
         world.memory.protect(&world.spaces[0], va, READ),
         Err(Error::Revoked)

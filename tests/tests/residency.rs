@@ -184,8 +184,8 @@ fn a_pinned_region_has_all_its_frames_and_they_stay() {
     world.set_word(&region, 1, 7).unwrap();
     let copy = world.snapshot(&region);
     let permit: Arc<Permit> = Arc::new(Permit::new());
-    world.memory.pin(&copy, &permit).unwrap();
-    world.memory.pin(&copy, &world.permit).unwrap();
+    world.memory.pin(&copy, &permit, 0, 0).unwrap();
+    world.memory.pin(&copy, &world.permit, 0, 0).unwrap();
     assert_eq!((copy.pin_count(), copy.present_pages()), (2, 4));
     let va = world.map(0, &copy, WRITE);
     let frames = |access| {
@@ -233,7 +233,7 @@ fn what_is_sealed_is_pinned_where_it_is() {
     world.set_word(&region, 0, 7).unwrap();
     let copy = world.snapshot(&region);
     world.memory.seal(&copy).unwrap();
-    world.memory.pin(&copy, &world.permit).unwrap();
+    world.memory.pin(&copy, &world.permit, 0, 0).unwrap();
     assert_eq!(copy.present_pages(), 2);
     world.set_word(&region, 0, 8).unwrap();
     assert_eq!(world.word(&copy, 0), 7);
@@ -247,17 +247,17 @@ fn a_pin_needs_authority_that_lives_and_goes_with_it() {
     let world = World::new(1);
     let region = world.region(1);
     let permit: Arc<Permit> = Arc::new(Permit::new());
-    world.memory.pin(&region, &permit).unwrap();
+    world.memory.pin(&region, &permit, 0, 0).unwrap();
     permit.set_live(false);
     world.memory.detach(&region, |permit| !permit.is_live());
     assert_eq!(region.pin_count(), 0);
-    let dead = world.memory.pin(&region, &permit);
+    let dead = world.memory.pin(&region, &permit, 0, 0);
     assert_eq!((dead, region.pin_count()), (Err(Error::Revoked), 0));
     let image = world
         .memory
         .create_image(world.memory.account(), 4096)
         .unwrap();
-    let refused = world.memory.pin(&image, &world.permit);
+    let refused = world.memory.pin(&image, &world.permit, 0, 0);
     assert_eq!(refused, Err(Error::Unsupported));
     world.finish(&[region, image]);
 }

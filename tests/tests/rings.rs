@@ -270,6 +270,7 @@ fn a_moved_end_takes_its_memory_along_and_is_the_peer_from_then_on() {
         Mode::Share,
         all,
         GrantFlags::empty(),
+        abi::FOREVER,
     );
     assert_eq!(realm.accept(0, grant.unwrap(), 1), Err(Error::NotFound));
     let accepted = realm.ipc.accept(&realm.domains[2], grant.unwrap(), moved);

@@ -18,9 +18,15 @@ fn grant_with(
     flags: GrantFlags,
 ) -> Result<Token, Error> {
     let via = realm.via[0][1];
-    realm
-        .ipc
-        .grant(&realm.domains[0], handle, via, mode, ALL, flags)
+    realm.ipc.grant(
+        &realm.domains[0],
+        handle,
+        via,
+        mode,
+        ALL,
+        flags,
+        abi::FOREVER,
+    )
 }
 
 fn revoking(realm: &Realm, handle: Handle) -> Result<Token, Error> {

@@ -285,13 +285,27 @@ fn the_ends_of_a_ring_are_a_way_in_both_directions() {
     let mine = realm.region(0, 1);
     let token = realm
         .ipc
-        .grant(a, mine, producer, Mode::Move, ALL, GrantFlags::empty())
+        .grant(
+            a,
+            mine,
+            producer,
+            Mode::Move,
+            ALL,
+            GrantFlags::empty(),
+            abi::FOREVER,
+        )
         .unwrap();
     // The ring and the process name the same grantor.
     let there = realm.ipc.accept(b, token, theirs).unwrap();
-    let token = realm
-        .ipc
-        .grant(b, there, theirs, Mode::Share, READ, GrantFlags::empty());
+    let token = realm.ipc.grant(
+        b,
+        there,
+        theirs,
+        Mode::Share,
+        READ,
+        GrantFlags::empty(),
+        abi::FOREVER,
+    );
     let back = realm.ipc.accept(a, token.unwrap(), producer).unwrap();
     assert_eq!(realm.look_up(0, back), Ok(READ));
     realm.finish();
@@ -402,9 +416,15 @@ fn an_offer_over_a_ring_whose_other_end_is_closed_is_refused_and_changes_nothing
     let mine = realm.region(0, 1);
     let here = realm.map(0, mine, WRITE);
     realm.ipc.drop_capability(domain, consumer).unwrap();
-    let offered = realm
-        .ipc
-        .grant(domain, mine, producer, Mode::Move, ALL, GrantFlags::empty());
+    let offered = realm.ipc.grant(
+        domain,
+        mine,
+        producer,
+        Mode::Move,
+        ALL,
+        GrantFlags::empty(),
+        abi::FOREVER,
+    );
     assert_eq!(offered, Err(Error::PeerClosed));
     assert_eq!(realm.store(0, 0, here, 1), Ok(()));
     realm.finish();

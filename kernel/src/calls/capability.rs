@@ -7,6 +7,8 @@ use abi::{
     UserPtr,
 };
 
+use ipc::Narrowing;
+
 use crate::machine::ipc;
 use crate::process::Process;
 use crate::user_memory;
@@ -19,8 +21,12 @@ pub fn cap_drop(process: &Arc<Process>, handle: Handle) -> Result<(), Error> {
     ipc().drop_capability(process.domain(), handle)
 }
 
-pub fn cap_revoke(process: &Arc<Process>, handle: Handle, _: RevokeFlags) -> Result<u64, Error> {
-    ipc().revoke(process.domain(), handle)
+pub fn cap_revoke(
+    process: &Arc<Process>,
+    handle: Handle,
+    flags: RevokeFlags,
+) -> Result<u64, Error> {
+    ipc().revoke(process.domain(), handle, flags)
 }
 
 pub fn cap_info(
@@ -43,9 +49,10 @@ pub fn grant(
     mode: Mode,
     rights: Rights,
     flags: GrantFlags,
-    _: u64,
+    deadline: u64,
 ) -> Result<Token, Error> {
-    ipc().grant(process.domain(), handle, via, mode, rights, flags)
+    let domain = process.domain();
+    ipc().grant(domain, handle, via, mode, rights, flags, deadline)
 }
 
 pub fn accept(process: &Arc<Process>, token: Token, via: Handle) -> Result<Handle, Error> {
@@ -57,15 +64,16 @@ pub fn cancel(process: &Arc<Process>, token: Token) -> Result<(), Error> {
 }
 
 pub fn cap_derive_with(
-    _: &Arc<Process>,
-    _: Handle,
-    _: UserPtr<DeriveArgs>,
+    process: &Arc<Process>,
+    handle: Handle,
+    args: UserPtr<DeriveArgs>,
 ) -> Result<Handle, Error> {
-    Err(Error::Unsupported)
+    let narrowing = Narrowing::decode(&user_memory::read(args)?)?;
+    ipc().derive_with(process.domain(), handle, &narrowing)
 }
 
-pub fn cap_reduce(_: &Arc<Process>, _: Handle, _: Rights) -> Result<(), Error> {
-    Err(Error::Unsupported)
+pub fn cap_reduce(process: &Arc<Process>, handle: Handle, rights: Rights) -> Result<(), Error> {
+    ipc().reduce(process.domain(), handle, rights)
 }
 
 pub fn object_info(

@@ -1,81 +1,255 @@
-//! Channels, calls and replies.
+//! Channels, calls and replies: what a program wrote is copied in before anything is locked, and what
+//! it receives is written before it is taken.
 
 use alloc::sync::Arc;
 
-use abi::{ChannelEnds, ChannelInfo, Error, Handle, Message, UserPtr, Words};
+use abi::limits::{MAX_MESSAGE, MAX_MESSAGE_HANDLES};
+use abi::{
+    ChannelEnds, ChannelInfo, Error, Handle, HandleTransfer, Message, Mode, Rights, UserPtr, Words,
+};
+use ipc::{Fit, Outgoing, Preview, Received};
 
+use crate::machine::ipc;
 use crate::process::Process;
+use crate::user_memory;
 
-pub fn channel_create(_: &Arc<Process>, _: u32, _: UserPtr<ChannelEnds>) -> Result<(), Error> {
-    Err(Error::Unsupported)
+/// A copy of a message that a program sends.
+struct Copied {
+    bytes: [u8; MAX_MESSAGE],
+    len: usize,
+    transfers: [HandleTransfer; MAX_MESSAGE_HANDLES],
+    transfers_len: usize,
 }
 
-pub fn channel_send(_: &Arc<Process>, _: Handle, _: UserPtr<Message>, _: u64) -> Result<(), Error> {
-    Err(Error::Unsupported)
+impl Copied {
+    #[inline]
+    fn read(from: UserPtr<Message>) -> Result<Copied, Error> {
+        let message = user_memory::read(from)?;
+        if message.bytes_len > MAX_MESSAGE as u64
+            || message.handles_len > MAX_MESSAGE_HANDLES as u64
+        {
+            return Err(Error::TooLarge);
+        }
+        let none = HandleTransfer::new(Handle::NONE, Mode::Share, Rights::empty());
+        let mut copied = Copied {
+            bytes: [0; MAX_MESSAGE],
+            len: message.bytes_len as usize,
+            transfers: [none; MAX_MESSAGE_HANDLES],
+            transfers_len: message.handles_len as usize,
+        };
+        user_memory::read_into(message.bytes, &mut copied.bytes[..copied.len])?;
+        let mut at = message.handles;
+        for transfer in &mut copied.transfers[..copied.transfers_len] {
+            *transfer = user_memory::read(UserPtr::new(at))?;
+            at = at.wrapping_add(size_of::<HandleTransfer>() as u64);
+        }
+        Ok(copied)
+    }
+
+    fn as_message(&self) -> Outgoing<'_> {
+        Outgoing {
+            bytes: &self.bytes[..self.len],
+            transfers: &self.transfers[..self.transfers_len],
+        }
+    }
+}
+
+/// Where a program wants a message to be.
+struct Place {
+    at: UserPtr<Message>,
+    /// As the program filled it in.
+    wanted: Message,
+}
+
+impl Place {
+    fn read(at: UserPtr<Message>) -> Result<Place, Error> {
+        let wanted = user_memory::read(at)?;
+        Ok(Place { at, wanted })
+    }
+
+    /// Writes what comes, but for the handles, which nobody knows yet: their places are cleared.
+    fn show(&self, preview: &Preview<'_>) -> Result<(), Error> {
+        let lengths = Message {
+            bytes_len: preview.bytes.len() as u64,
+            handles_len: preview.handles as u64,
+            reply: Handle::NONE,
+            badge: preview.badge,
+            ..self.wanted
+        };
+        user_memory::write(self.at, &lengths)?;
+        if lengths.bytes_len > self.wanted.bytes_len
+            || lengths.handles_len > self.wanted.handles_len
+        {
+            return Err(Error::TooLarge);
+        }
+        user_memory::write_bytes(self.wanted.bytes, preview.bytes)?;
+        self.write_handles(&[Handle::NONE; MAX_MESSAGE_HANDLES][..preview.handles])
+    }
+
+    fn write_handles(&self, handles: &[Handle]) -> Result<(), Error> {
+        let mut at = self.wanted.handles;
+        for handle in handles {
+            user_memory::write(UserPtr::new(at), handle)?;
+            at = at.wrapping_add(size_of::<Handle>() as u64);
+        }
+        Ok(())
+    }
+
+    /// Tells the handles of what came. If another thread took the memory away in this moment, they
+    /// are given back.
+    fn finish(&self, process: &Arc<Process>, received: &Received) -> Result<(), Error> {
+        let handles = &received.handles[..received.handles_len];
+        if handles.is_empty() && received.reply == Handle::NONE {
+            return Ok(());
+        }
+        let whole = Message {
+            bytes_len: received.len as u64,
+            handles_len: received.handles_len as u64,
+            reply: received.reply,
+            badge: received.badge,
+            ..self.wanted
+        };
+        let told = self
+            .write_handles(handles)
+            .and_then(|()| user_memory::write(self.at, &whole));
+        if told.is_err() {
+            for &handle in handles.iter().chain([&received.reply]) {
+                // Nobody learnt of it, and what was revoked on the way is none.
+                let _ = ipc().drop_capability(process.domain(), handle);
+            }
+        }
+        told
+    }
+
+    fn fit(&self) -> Fit {
+        Fit::Message {
+            bytes: self.wanted.bytes_len,
+            handles: self.wanted.handles_len,
+        }
+    }
+}
+
+pub fn channel_create(
+    process: &Arc<Process>,
+    capacity: u32,
+    ends: UserPtr<ChannelEnds>,
+) -> Result<(), Error> {
+    let domain = process.domain();
+    let made = ipc().create_channel(domain, capacity)?;
+    user_memory::write(ends, &made).inspect_err(|_| {
+        // Nobody learnt of the ends, so nobody else can have touched them.
+        let _ = ipc().drop_capability(domain, made.first);
+        let _ = ipc().drop_capability(domain, made.second);
+    })
+}
+
+pub fn channel_send(
+    process: &Arc<Process>,
+    end: Handle,
+    message: UserPtr<Message>,
+    deadline: u64,
+) -> Result<(), Error> {
+    let message = Copied::read(message)?;
+    ipc().send(process.domain(), end, message.as_message(), deadline)
 }
 
 pub fn channel_receive(
-    _: &Arc<Process>,
-    _: Handle,
-    _: UserPtr<Message>,
-    _: u64,
+    process: &Arc<Process>,
+    end: Handle,
+    message: UserPtr<Message>,
+    deadline: u64,
 ) -> Result<(), Error> {
-    Err(Error::Unsupported)
+    let place = Place::read(message)?;
+    let show = |preview: &Preview<'_>| place.show(preview);
+    let received = ipc().receive(process.domain(), end, deadline, show)?;
+    place.finish(process, &received)
 }
 
 pub fn channel_call(
-    _: &Arc<Process>,
-    _: Handle,
-    _: UserPtr<Message>,
-    _: UserPtr<Message>,
-    _: u64,
+    process: &Arc<Process>,
+    end: Handle,
+    request: UserPtr<Message>,
+    answer: UserPtr<Message>,
+    deadline: u64,
 ) -> Result<(), Error> {
-    Err(Error::Unsupported)
+    let request = Copied::read(request)?;
+    let place = Place::read(answer)?;
+    let received = ipc().call(
+        process.domain(),
+        end,
+        request.as_message(),
+        place.fit(),
+        deadline,
+        |preview| place.show(preview),
+    )?;
+    place.finish(process, &received)
 }
 
-pub fn channel_reply(_: &Arc<Process>, _: Handle, _: UserPtr<Message>) -> Result<(), Error> {
-    Err(Error::Unsupported)
+pub fn channel_reply(
+    process: &Arc<Process>,
+    reply: Handle,
+    message: UserPtr<Message>,
+) -> Result<(), Error> {
+    let message = Copied::read(message)?;
+    ipc().reply(process.domain(), reply, message.as_message())
 }
 
 pub fn channel_call_words(
-    _: &Arc<Process>,
-    _: Handle,
-    _: u64,
-    _: u64,
-    _: u64,
-    _: u64,
-    _: u64,
+    process: &Arc<Process>,
+    end: Handle,
+    first: u64,
+    second: u64,
+    third: u64,
+    fourth: u64,
+    deadline: u64,
 ) -> Result<Words, Error> {
-    Err(Error::Unsupported)
+    let request = [first, second, third, fourth];
+    let words = ipc().call_words(process.domain(), end, request, deadline)?;
+    Ok(Words {
+        words,
+        ..Words::default()
+    })
 }
 
 pub fn channel_serve_words(
-    _: &Arc<Process>,
-    _: Handle,
-    _: Handle,
-    _: u64,
-    _: u64,
-    _: u64,
-    _: u64,
+    process: &Arc<Process>,
+    end: Handle,
+    reply: Handle,
+    first: u64,
+    second: u64,
+    third: u64,
+    fourth: u64,
 ) -> Result<Words, Error> {
-    Err(Error::Unsupported)
+    let answer = [first, second, third, fourth];
+    ipc().serve_words(process.domain(), end, reply, answer)
 }
 
 pub fn channel_reply_words(
-    _: &Arc<Process>,
-    _: Handle,
-    _: u64,
-    _: u64,
-    _: u64,
-    _: u64,
+    process: &Arc<Process>,
+    reply: Handle,
+    first: u64,
+    second: u64,
+    third: u64,
+    fourth: u64,
 ) -> Result<(), Error> {
-    Err(Error::Unsupported)
+    let answer = [first, second, third, fourth];
+    ipc().reply_words(process.domain(), reply, answer)
 }
 
-pub fn channel_limit(_: &Arc<Process>, _: Handle, _: u64, _: u64) -> Result<(), Error> {
-    Err(Error::Unsupported)
+pub fn channel_limit(
+    process: &Arc<Process>,
+    end: Handle,
+    messages: u64,
+    bytes: u64,
+) -> Result<(), Error> {
+    ipc().limit_channel(process.domain(), end, messages, bytes)
 }
 
-pub fn channel_info(_: &Arc<Process>, _: Handle, _: UserPtr<ChannelInfo>) -> Result<(), Error> {
-    Err(Error::Unsupported)
+pub fn channel_info(
+    process: &Arc<Process>,
+    end: Handle,
+    info: UserPtr<ChannelInfo>,
+) -> Result<(), Error> {
+    let facts = ipc().channel_info(process.domain(), end)?;
+    user_memory::write(info, &facts)
 }

@@ -94,7 +94,7 @@ pub fn image_create(
     len: u64,
 ) -> Result<Handle, Error> {
     let domain = process.domain();
-    let region = ipc().region_of(domain, region, Rights::READ)?;
+    let (region, offset, len) = ipc().part_of_region(domain, region, Rights::READ, offset, len)?;
     let (image, info) = loader::load(domain.account(), &region, offset, len)?;
     ipc().install_object(domain, Payload::Image(image, info), Rights::IMAGE)
 }

@@ -172,6 +172,7 @@ pub fn leave_current() -> ! {
         // From here on it is in nobody's way, and nothing is in its way.
         sched::end(&thread);
         sched::leave_space();
+        ipc().end_task(&thread);
         thread.set_ended();
         let last = process.threads.lock().remove(&thread);
         if let Some(status) = last {

@@ -83,8 +83,19 @@ impl Levels {
     #[inline]
     pub fn pop(&mut self) -> Option<u16> {
         let level = self.top()?;
-        let slot = self.lists[usize::from(level)].first;
-        self.remove(slot).then_some(slot)
+        let list = &mut self.lists[usize::from(level)];
+        let slot = list.first;
+        let link = &mut self.links[usize::from(slot)];
+        link.level = NOWHERE;
+        list.first = link.next;
+        match link.next {
+            NONE => {
+                list.last = NONE;
+                self.used &= !(1 << level);
+            }
+            next => self.links[usize::from(next)].previous = NONE,
+        }
+        Some(slot)
     }
 
     /// Takes a slot out; false: it is in no list.

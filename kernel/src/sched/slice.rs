@@ -15,6 +15,9 @@ use crate::{stats, timers};
 /// How long a thread runs while others of its level are ready, in ns.
 const SLICE_NS: u64 = 2_000_000;
 
+/// The end of a slice that is full from the next tick on.
+const SOON: u64 = u64::MAX - 1;
+
 /// What a seeded schedule arms the timer with, in counts of the APIC timer.
 const SEEDED_COUNTS: core::ops::Range<u32> = 200..3200;
 
@@ -23,11 +26,7 @@ pub fn arm_alarm(thread: &Thread, deadline_ns: u64) -> Key {
     let place = thread.alarm.lock().take();
     let place = place.expect("a thread sleeps once at a time");
     let key = timers::arm(&table::current(), place, deadline_ns);
-    let mut queue = this().queue.lock();
-    if deadline_ns < queue.armed_ns {
-        queue.armed_ns = deadline_ns;
-        apic::arm_timer(deadline_ns);
-    }
+    rearm();
     key
 }
 
@@ -53,6 +52,7 @@ pub fn on_timer(_: Origin) {
     timers::note_due(now);
     let mut queue = cpu.queue.lock();
     queue.armed_ns = u64::MAX;
+    queue.ticking = false;
     let over = now >= queue.slice_end_ns || queue.random.is_some();
     if over && is_crowded(cpu, &queue) {
         cpu.preempt.store(true, Ordering::Relaxed);
@@ -68,10 +68,15 @@ pub fn on_timer(_: Origin) {
     arm(cpu, &mut queue, now);
 }
 
-/// Arms the timer of this CPU anew, if what [`timers`] has for it has become earlier.
+/// Arms the timer of this CPU anew, if what [`timers`] has for it comes earlier than what it is armed
+/// for. In a seeded schedule it goes off soon anyway.
 pub fn rearm() {
-    let cpu = this();
-    arm(cpu, &mut cpu.queue.lock(), clock::now_ns());
+    let mut queue = this().queue.lock();
+    let next = timers::earliest_ns();
+    if next < queue.armed_ns {
+        queue.armed_ns = next;
+        apic::arm_timer(next);
+    }
 }
 
 /// Whether somebody is ready who has as good a claim to the CPU as what runs there.
@@ -88,7 +93,7 @@ pub fn arm(cpu: &Cpu, queue: &mut Queue, now: u64) {
         apic::arm_timer_counts(random.u32(SEEDED_COUNTS));
         return;
     }
-    if crowded && queue.slice_end_ns == u64::MAX {
+    if crowded && queue.slice_end_ns >= SOON {
         queue.slice_end_ns = now + SLICE_NS;
     }
     let slice_end = if crowded {
@@ -97,9 +102,21 @@ pub fn arm(cpu: &Cpu, queue: &mut Queue, now: u64) {
         u64::MAX
     };
     let next = slice_end.min(timers::earliest_ns());
+    queue.ticking |= next == slice_end && crowded;
     if next < queue.armed_ns {
         queue.armed_ns = next;
         apic::arm_timer(next);
+    }
+}
+
+/// Sees to it that the slice of what runs ends, of which nobody was in need before. Where a tick comes
+/// anyhow, the slice begins with it: that takes no look at the clock.
+#[inline(always)]
+pub fn limit(cpu: &Cpu, queue: &mut Queue) {
+    if queue.ticking {
+        queue.slice_end_ns = SOON;
+    } else {
+        arm(cpu, queue, clock::now_ns());
     }
 }
 
@@ -113,16 +130,20 @@ pub fn begin(cpu: &Cpu, queue: &mut Queue, thread: &Thread) {
         thread.slice_left_ns.store(0, Ordering::Relaxed);
     }
     if is_crowded(cpu, queue) {
-        let now = clock::now_ns();
-        queue.slice_end_ns = now + if left == 0 { SLICE_NS } else { left };
-        arm(cpu, queue, now);
+        if left == 0 {
+            limit(cpu, queue);
+        } else {
+            let now = clock::now_ns();
+            queue.slice_end_ns = now + left;
+            arm(cpu, queue, now);
+        }
     }
 }
 
 /// Notes what a thread has left of its slice, which somebody more urgent interrupts; false: nothing.
 pub fn keep_rest(thread: &Thread, queue: &Queue) -> bool {
     let left = match queue.slice_end_ns {
-        u64::MAX => SLICE_NS,
+        SOON.. => SLICE_NS,
         end => end.saturating_sub(clock::now_ns()),
     };
     thread

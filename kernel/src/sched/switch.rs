@@ -18,7 +18,7 @@ use crate::{stats, trace};
 pub fn run_next(from: &Thread) {
     let cpu = this();
     let to = {
-        let mut queue = cpu.queue.lock();
+        let mut queue = cpu.queue.lock_off();
         let to = match queue.ready.pop() {
             Some(slot) => table::at(slot),
             None => table::idle(from.cpu()),
@@ -60,19 +60,26 @@ fn switch(from: &Thread, to: &Thread) {
     if bases != 0 && !mm::sabotaged!("tls_not_switched") {
         user::set_fs_base(to.tls.load(Ordering::Relaxed));
     }
+    // Who makes it end after this look sends an interrupt.
+    if to.is_ending() {
+        cpu::request_user_return_work();
+    }
     cpu::set_kernel_word(ptr::from_ref(to).cast_mut().cast());
     // SAFETY: interrupts are off; `from` runs here, `to` lives on this CPU and was made or switched
     // away from here. The table keeps both.
     unsafe { context::switch(from.context(), to.context()) };
-    finish_switch();
 }
 
 #[inline(always)]
 fn switch_space(left: *mut AddressSpace, entered: *mut AddressSpace) {
-    let root = Frame::containing(arch::paging::kernel_root());
     // SAFETY: the space of a process that a thread has not left yet; the thread holds the process,
     // and the table holds the thread.
     let (left, entered) = unsafe { (left.as_ref(), entered.as_ref()) };
+    // Only who enters no space needs it.
+    let root = entered.map_or_else(
+        || Frame::containing(arch::paging::kernel_root()),
+        AddressSpace::root,
+    );
     ipc().memory().switch_space(left, entered, root);
 }
 
@@ -82,15 +89,6 @@ pub fn leave_space() {
         let left = with_current(|thread| thread.space.swap(ptr::null_mut(), Ordering::Relaxed));
         switch_space(left, ptr::null_mut());
     });
-}
-
-/// What whoever was switched to does first.
-#[inline(always)]
-pub fn finish_switch() {
-    table::drop_departed();
-    if with_current(Thread::is_ending) {
-        cpu::request_user_return_work();
-    }
 }
 
 /// Sets the base of the FS segment of the current thread, a user address.

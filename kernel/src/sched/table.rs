@@ -18,7 +18,7 @@ static STARTED: [AtomicPtr<Thread>; MAX_THREADS] =
 /// The idle thread of each CPU.
 static IDLE: [AtomicPtr<Thread>; MAX_CPUS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_CPUS];
 
-/// What left each CPU for good, until the thread that runs after it has dropped it.
+/// What left each CPU for good last, until somebody there drops it.
 static DEPARTED: [AtomicPtr<Thread>; MAX_CPUS] =
     [const { AtomicPtr::new(ptr::null_mut()) }; MAX_CPUS];
 
@@ -60,17 +60,19 @@ pub fn adopt_idle() {
     unsafe { context::set_current(idle.context()) };
 }
 
-/// The current thread leaves for good: the next one here drops it, since a CPU still runs on its
+/// The current thread leaves for good: another one here drops it, since a CPU still runs on its
 /// stack. With interrupts off.
 pub fn give_up(thread: &Thread) {
+    drop_departed();
     if let Some(slot) = thread.slot() {
+        cpu::request_user_return_work();
         let kept = STARTED[usize::from(slot)].swap(ptr::null_mut(), Ordering::AcqRel);
         DEPARTED[cpu::current()].store(kept, Ordering::Relaxed);
     }
 }
 
-/// Drops what left this CPU before the thread that runs now. With interrupts off.
-#[inline(always)]
+/// Drops what left this CPU for good. With interrupts off.
+#[inline]
 pub fn drop_departed() {
     let departed = &DEPARTED[cpu::current()];
     let thread = departed.load(Ordering::Relaxed);

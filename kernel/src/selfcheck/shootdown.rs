@@ -125,7 +125,6 @@ fn take_away(space: &Arc<AddressSpace>, number: u64) {
         offset: 0,
         len: 0,
         access,
-        limit: access,
     };
     let address = memory.map(space, request).expect("a place");
     assert_eq!(user::put_u64(address, number), Ok(()));

@@ -34,6 +34,30 @@ impl<M: Machine> Memory<M> {
         count
     }
 
+    /// Takes from every mapping of `region` what its permit allows no more, in all spaces, with one
+    /// shootdown; those that may not even be read are gone. The permits were narrowed before.
+    pub fn restrict(&self, region: &Region) {
+        let mut state = region.lock();
+        let mut changed = false;
+        for place in 0..state.mappings.len() {
+            let mapping = state.mappings[place].clone();
+            let (access, allowed) = (mapping.access(), mapping.permit.access());
+            if allowed.contains(access) {
+                continue;
+            }
+            changed = true;
+            if allowed.contains(Rights::READ) {
+                self.set_access(&mut state, &mapping, access & allowed);
+            } else {
+                self.detach_leaves(&mapping);
+            }
+        }
+        if changed {
+            Stale::in_spaces((), state.mappings.iter().map(|m| &*m.space)).wait(self);
+            self.bury_detached(&mut state);
+        }
+    }
+
     /// Clears the entries of condemned mappings. The flush is the caller's.
     pub(crate) fn clear_attachments(
         &self,

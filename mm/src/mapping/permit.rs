@@ -1,32 +1,51 @@
 //! The authority that mappings are made under.
 
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use abi::{Error, Rights};
+
+/// What a permit allows besides its rights: to be used at all.
+const LIVE: u32 = 1 << 31;
+
+const _: () = assert!(Rights::all().bits() & LIVE == 0);
 
 /// The authority that mappings are made under: as much as has to be known here of a node in the
 /// lineage of an object. What it is to its owner, a `T`, is in the same allocation.
+///
+/// No mapping is made that allows what its permit does not, and whoever narrows a permit calls
+/// [`Memory::restrict`](crate::Memory::restrict) or [`Memory::detach`](crate::Memory::detach) afterwards.
 #[derive(Debug)]
 pub struct Permit<T: ?Sized = dyn Any + Send + Sync> {
-    live: AtomicBool,
+    /// What mappings may allow, and [`LIVE`].
+    allowed: AtomicU32,
     pub(super) mappings: AtomicU32,
     authority: T,
 }
 
 impl Permit<()> {
-    /// A live one that stands for nothing else.
+    /// A live one that allows all and stands for nothing else.
     pub fn new() -> Permit<()> {
-        Permit::of(())
+        Permit::of((), Rights::ACCESS)
     }
 }
 
 impl<T> Permit<T> {
-    /// A live one that stands for `authority`.
-    pub fn of(authority: T) -> Permit<T> {
+    /// A live one that stands for `authority`. Mappings under it may allow `access`.
+    pub fn of(authority: T, access: Rights) -> Permit<T> {
         Permit {
-            live: AtomicBool::new(true),
+            allowed: AtomicU32::new(access.bits() | LIVE),
             mappings: AtomicU32::new(0),
             authority,
         }
+    }
+
+    /// What it stands for, made live again, when nobody else refers to it and no mapping exists
+    /// under it.
+    #[inline(always)]
+    pub fn renew(&mut self, access: Rights) -> &mut T {
+        *self.allowed.get_mut() = access.bits() | LIVE;
+        &mut self.authority
     }
 }
 
@@ -39,14 +58,43 @@ impl<T: ?Sized> Permit<T> {
     /// Whether mappings may be made under it.
     pub fn is_live(&self) -> bool {
         // SYNC(permit.live)
-        self.live.load(Ordering::Acquire)
+        self.allowed.load(Ordering::Acquire) & LIVE != 0
     }
 
     /// Allows or forbids new mappings. Those that exist are for
-    /// [`Memory::detach`](crate::Memory::detach) to remove.
+    /// [`Memory::detach`](crate::Memory::detach) to remove. Of all that change a permit, one does at a
+    /// time.
     pub fn set_live(&self, live: bool) {
+        let access = self.access().bits();
+        let allowed = if live { access | LIVE } else { access };
         // SYNC(permit.live)
-        self.live.store(live, Ordering::Release);
+        self.allowed.store(allowed, Ordering::Release);
+    }
+
+    /// What mappings under it may allow.
+    pub fn access(&self) -> Rights {
+        Rights::from_bits_truncate(self.allowed.load(Ordering::Acquire))
+    }
+
+    /// Changes what mappings may allow, as [`set_live`](Permit::set_live) does. Those that exist are
+    /// for [`Memory::restrict`](crate::Memory::restrict) to narrow.
+    pub fn set_access(&self, access: Rights) {
+        let live = self.allowed.load(Ordering::Relaxed) & LIVE;
+        self.allowed.store(live | access.bits(), Ordering::Release);
+    }
+
+    /// `Revoked`: it is not live; `Denied`: a mapping under it may not allow all of `access`.
+    #[inline(always)]
+    pub(crate) fn check(&self, access: Rights) -> Result<(), Error> {
+        // SYNC(permit.live)
+        let allowed = self.allowed.load(Ordering::Acquire);
+        if allowed & LIVE == 0 {
+            return Err(Error::Revoked);
+        }
+        if access.bits() & !allowed != 0 {
+            return Err(Error::Denied);
+        }
+        Ok(())
     }
 
     /// How many mappings exist under it.

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use abi::FOREVER;
 use abi::limits::PAGE_SIZE;
-use ipc::{Events, Level, Parked, Platform, WaitCell};
+use ipc::{CallCell, Events, Level, Moment, Parked, Platform, WaitCell};
 use mm::{
     Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameCache, FrameMeta, FramePool,
     FrameState, Frames, Mmu,
@@ -241,6 +241,7 @@ impl Cpus for Machine {
 pub struct Task {
     thread: Thread,
     cell: WaitCell<Machine>,
+    calls: CallCell<Machine>,
     events: Events<Machine>,
 }
 
@@ -264,12 +265,28 @@ thread_local! {
     static CURRENT: Arc<Task> = Arc::new(Task {
         thread: std::thread::current(),
         cell: WaitCell::new(),
+        calls: CallCell::new(),
         events: Events::new(),
     });
 }
 
 /// The scheduler: a thread of the host is a task, and its token is the wakeup that is never lost.
+/// The clock, for whoever looks a handle up.
+#[derive(Clone, Copy, Debug)]
+pub struct Now(Instant);
+
+impl Moment for Now {
+    fn now_ns(&self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+
+    fn task(&self) -> u64 {
+        CURRENT.with(|task| Arc::as_ptr(task) as u64)
+    }
+}
+
 impl Platform for Machine {
+    type Moment = Now;
     type Task = Arc<Task>;
     type Process = Arc<Process>;
 
@@ -302,11 +319,19 @@ impl Platform for Machine {
     }
 
     fn now_ns(&self) -> u64 {
-        self.boot.elapsed().as_nanos() as u64
+        self.moment().now_ns()
+    }
+
+    fn moment(&self) -> Now {
+        Now(self.boot)
     }
 
     fn wait_cell(task: &Arc<Task>) -> &WaitCell<Machine> {
         &task.cell
+    }
+
+    fn call_cell(task: &Arc<Task>) -> &CallCell<Machine> {
+        &task.calls
     }
 
     fn domain_of(&self, process: &Arc<Process>) -> u64 {

@@ -94,6 +94,7 @@ fn a_region_is_shared_mapped_used_and_revoked() {
             Mode::Share,
             granted,
             GrantFlags::empty(),
+            abi::FOREVER,
         )
         .unwrap();
     let theirs = kernel.ipc.accept(&bob, token, from_alice).unwrap();
@@ -108,7 +109,10 @@ fn a_region_is_shared_mapped_used_and_revoked() {
     assert_eq!(kernel.touch(there + 5000, Some(1)), Err(Error::Denied));
 
     // She takes it back: Bob's mapping is gone when the call returns, and hers is not.
-    assert_eq!(kernel.ipc.revoke(&alice, mine), Ok(1));
+    assert_eq!(
+        kernel.ipc.revoke(&alice, mine, abi::RevokeFlags::empty()),
+        Ok(1)
+    );
     assert_eq!(kernel.touch(there + 5000, None), Err(Error::Revoked));
     kernel.run(Some(&alice));
     assert_eq!(kernel.touch(here + 5000, None), Ok(42));

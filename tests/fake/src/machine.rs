@@ -80,7 +80,7 @@ pub struct FakeMachine {
     handler: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub(crate) random: Mutex<fastrand::Rng>,
     /// The monotonic clock.
-    pub(crate) now_ns: AtomicU64,
+    pub(crate) now_ns: Arc<AtomicU64>,
     pub(crate) lines: Lines,
     /// Calls that take memory until one fails; negative for never.
     failing: AtomicI64,
@@ -144,7 +144,7 @@ impl FakeMachine {
             masked: AtomicU64::new(0),
             handler: OnceLock::new(),
             random: Mutex::new(fastrand::Rng::with_seed(config.seed)),
-            now_ns: AtomicU64::new(0),
+            now_ns: Arc::default(),
             lines: Lines::new(config.cpus),
             failing: AtomicI64::new(-1),
             failed: AtomicBool::new(false),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use abi::{Error, FOREVER};
-use ipc::{Events, Interrupt, Ipc, Level, Line, Parked, Platform, WaitCell};
+use ipc::{CallCell, Events, Interrupt, Ipc, Level, Line, Moment, Parked, Platform, WaitCell};
 
 use crate::machine::lock;
 use crate::{Config, FakeMachine};
@@ -26,6 +26,7 @@ struct Sleep {
     state: Mutex<SleepState>,
     changed: Condvar,
     cell: WaitCell<FakeMachine>,
+    calls: CallCell<FakeMachine>,
     events: Events<FakeMachine>,
     ended: AtomicBool,
 }
@@ -115,7 +116,22 @@ impl FakeProcess {
     }
 }
 
+/// The clock of a machine, and which host thread this is.
+#[derive(Clone, Debug)]
+pub struct FakeMoment(Arc<AtomicU64>);
+
+impl Moment for FakeMoment {
+    fn now_ns(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn task(&self) -> u64 {
+        Arc::as_ptr(&FakeTask::current().0) as u64
+    }
+}
+
 impl Platform for FakeMachine {
+    type Moment = FakeMoment;
     type Task = FakeTask;
     type Process = FakeProcess;
 
@@ -162,6 +178,10 @@ impl Platform for FakeMachine {
         self.now_ns.load(Ordering::Relaxed)
     }
 
+    fn moment(&self) -> FakeMoment {
+        FakeMoment(self.now_ns.clone())
+    }
+
     fn set_alarm(&self, cpu: usize, at_ns: u64) {
         self.lines.set_alarm(cpu, at_ns);
     }
@@ -180,6 +200,10 @@ impl Platform for FakeMachine {
 
     fn wait_cell(task: &FakeTask) -> &WaitCell<FakeMachine> {
         &task.0.cell
+    }
+
+    fn call_cell(task: &FakeTask) -> &CallCell<FakeMachine> {
+        &task.0.calls
     }
 
     fn domain_of(&self, process: &FakeProcess) -> u64 {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use abi::limits::{LEAF_SIZE, PAGE_SIZE};
-use abi::{Error, Handle, MapFlags, Resources, Rights, Token};
+use abi::{Error, FOREVER, Handle, MapFlags, Resources, RevokeFlags, Rights, Token};
 use fake::{Access, Config, FakeMachine, Memory};
 use ipc::Ipc;
 use mm::Account;
@@ -157,7 +157,8 @@ impl Subject {
             }
             Step::Revoke { process, handle } => {
                 let handle = self.handle(process, handle)?;
-                ipc.revoke(&self.domains[process], handle).map(Value::Word)
+                ipc.revoke(&self.domains[process], handle, RevokeFlags::empty())
+                    .map(Value::Word)
             }
             Step::Destroy { process, handle } => {
                 let handle = self.handle(process, handle)?;
@@ -324,8 +325,16 @@ impl Subject {
             } => {
                 let handle = self.handle(process, handle)?;
                 let via = self.via[process][to];
-                ipc.grant(&self.domains[process], handle, via, mode, rights, flags)
-                    .map(Value::Token)
+                ipc.grant(
+                    &self.domains[process],
+                    handle,
+                    via,
+                    mode,
+                    rights,
+                    flags,
+                    FOREVER,
+                )
+                .map(Value::Token)
             }
             Step::Accept {
                 process,

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod devices;
+pub mod messages;
 pub mod pool;
 pub mod realm;
 pub mod waiting;
@@ -176,7 +177,6 @@ pub fn request<'a>(
         offset: 0,
         len: 0,
         access,
-        limit: Rights::ACCESS,
     }
 }
 

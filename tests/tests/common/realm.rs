@@ -2,14 +2,31 @@
 
 use std::sync::{Arc, Mutex};
 
-use abi::{Error, GrantFlags, Handle, MapFlags, Mode, RegionFlags, Resources, Rights, Token};
+use abi::{
+    CapInfo, DeriveArgs, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, RegionFlags,
+    Resources, RevokeFlags, Rights, Token,
+};
 use fake::{Access, Config, Counts, FakeMachine, FakeProcess, Memory};
-use ipc::{Ipc, Payload};
+use ipc::{Ipc, Narrowing, Payload, Platform};
 use mm::{Account, Region};
 
 use super::BASE;
 
 pub type Domain = ipc::Domain<FakeMachine>;
+
+/// What `cap_derive_with` takes to narrow nothing but rights.
+pub fn derive_args(rights: Rights) -> DeriveArgs {
+    DeriveArgs {
+        rights: rights.bits(),
+        flags: 0,
+        offset: 0,
+        len: 0,
+        badge: 0,
+        deadline: FOREVER,
+        max_nodes: 0,
+        reserved: 0,
+    }
+}
 
 /// Some domains; domain *i* is loaded on CPU *i* as far as there is one.
 pub struct Realm {
@@ -117,8 +134,44 @@ impl Realm {
         self.ipc.derive(&self.domains[domain], handle, rights)
     }
 
+    pub fn derive_with(
+        &self,
+        domain: usize,
+        handle: Handle,
+        args: DeriveArgs,
+    ) -> Result<Handle, Error> {
+        let narrowing = Narrowing::decode(&args)?;
+        self.ipc
+            .derive_with(&self.domains[domain], handle, &narrowing)
+    }
+
+    pub fn reduce(&self, domain: usize, handle: Handle, rights: Rights) -> Result<(), Error> {
+        self.ipc.reduce(&self.domains[domain], handle, rights)
+    }
+
+    /// Facts about a capability.
+    pub fn info(&self, domain: usize, handle: Handle) -> CapInfo {
+        self.ipc
+            .capability_info(&self.domains[domain], handle)
+            .unwrap()
+    }
+
+    /// Revokes what is below a capability, and itself.
+    pub fn revoke_itself(&self, domain: usize, handle: Handle) -> Result<u64, Error> {
+        let flags = RevokeFlags::ITSELF;
+        self.ipc.revoke(&self.domains[domain], handle, flags)
+    }
+
+    /// Moves the clock, and ends what was to end until then.
+    pub fn wait_until(&self, now_ns: u64) {
+        let clock = self.machine().now_ns();
+        self.machine().advance_ns(now_ns - clock);
+        self.ipc.lapse(now_ns, usize::MAX);
+    }
+
     pub fn revoke(&self, domain: usize, handle: Handle) -> Result<u64, Error> {
-        self.ipc.revoke(&self.domains[domain], handle)
+        let flags = RevokeFlags::empty();
+        self.ipc.revoke(&self.domains[domain], handle, flags)
     }
 
     pub fn drop_handle(&self, domain: usize, handle: Handle) -> Result<(), Error> {
@@ -140,15 +193,23 @@ impl Realm {
         mode: Mode,
         rights: Rights,
     ) -> Result<Token, Error> {
+        self.grant_until(from, handle, to, mode, rights, FOREVER)
+    }
+
+    pub fn grant_until(
+        &self,
+        from: usize,
+        handle: Handle,
+        to: usize,
+        mode: Mode,
+        rights: Rights,
+        deadline_ns: u64,
+    ) -> Result<Token, Error> {
         let via = self.via[from][to];
-        self.ipc.grant(
-            &self.domains[from],
-            handle,
-            via,
-            mode,
-            rights,
-            GrantFlags::empty(),
-        )
+        let flags = GrantFlags::empty();
+        let from = &self.domains[from];
+        self.ipc
+            .grant(from, handle, via, mode, rights, flags, deadline_ns)
     }
 
     pub fn accept(&self, by: usize, token: Token, from: usize) -> Result<Handle, Error> {
@@ -225,6 +286,7 @@ impl Realm {
         for domain in 0..self.domains.len() {
             self.exit(domain);
         }
+        self.ipc.end_task(&fake::FakeTask::current());
         assert_eq!(self.ipc.object_count(), 0, "objects");
         fake::audit(self.memory(), &[], &[]);
         let counts = fake::counts(self.memory());

@@ -87,6 +87,18 @@ macro_rules! for_each_case {
             trace::refused "a trace takes all devices, a possible size, and that there is no other";
             trace::dropped "a trace ends with its last capability";
 
+            channels::in_order "messages of all lengths arrive whole and in order, between processes on one CPU and on two";
+            channels::sizes "messages of 0 and 256 bytes and 4 capabilities arrive; 257 and 5 are refused, and what does not fit stays";
+            channels::deadlines "deadlines of 0 and in the past are answered at once, and a call that nobody received is taken back";
+            channels::ten_thousand_calls "ten thousand calls in registers are answered, on one CPU and on two";
+            channels::calls_with_capabilities "a region goes with a call and comes back with its answer";
+            channels::one_reply "a call is answered once, and one whose right to reply is dropped ends with PeerClosed";
+            channels::caller_gone "an answer to a caller that gave up or died is Cancelled";
+            channels::server_gone "callers of a server that dies get PeerClosed, whether it had received the call or not";
+            channels::over_itself "a channel end can't be sent over itself, its peer or a younger channel";
+            channels::rate_limit "what is over the rate of an end is refused or waits, and the neighbour is not slowed";
+            channels::revoked "who waits through a revoked channel end gets Revoked, while calling too";
+
             devices::not_memory "memory and the kernel's own registers are no device";
             devices::bad_ranges "ranges and policies that make no sense are refused";
             devices::one_policy "pages of a device have one cache policy as long as a region has them";
@@ -166,6 +178,18 @@ macro_rules! for_each_case {
             timers::crowd "five hundred timers of 100 us leave half of the CPU";
             timers::elsewhere "a timer of one CPU is set anew on another";
             timers::refused "a timer without a right, a bit or a sensible period is refused";
+
+            waiting::round_trips "two processes on two CPUs wake each other ten thousand times, and no signal is lost";
+            waiting::deadlines "a deadline of 0 never waits, one in the past never for long, and neither takes anything";
+            waiting::refused "signals of no bit, events of no object and waits without a right are refused";
+            waiting::cancel "a wait is cancelled by its own process and by nobody else";
+            waiting::revoked "whoever waits by what is revoked wakes up with Revoked";
+            waiting::dropped "a wait by a handle that is dropped is cancelled";
+            waiting::crowd "sixty threads wait at one notification, and each gets one of sixty bits";
+            waiting::killed "a process that is killed while it waits leaves neither waits nor bindings";
+            waiting::many_objects "a port tells of signals, and of the ends of rings, threads and processes";
+            waiting::port_modes "a binding tells as long as an event holds, or each time that it comes, or once";
+            waiting::port_refused "a port is bound to no port, to no more than its limit, and loses nothing that it can't deliver";
 
             interrupts::messages "every interrupt of a device has a message of its own";
             interrupts::limit "a CPU has so many lines, and one that was given back rests";

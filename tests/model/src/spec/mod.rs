@@ -93,6 +93,8 @@ pub struct Capability {
     pub region: usize,
     /// The one that it was derived from.
     pub parent: Option<usize>,
+    /// How many may be below it; nothing if it shares the budget of its parent.
+    pub nodes: Option<u32>,
     /// What it allows.
     pub rights: Rights,
     /// Who has it.

@@ -51,7 +51,7 @@ impl Spec {
             }
             Mode::Share => {
                 let parent = self.look_up(handle, Rights::GRANT | Rights::DUPLICATE)?;
-                self.derive_from(parent, rights)
+                self.derive_from(parent, rights, true)?
             }
             Mode::Move => {
                 let mut needed = Rights::GRANT | Rights::MOVE;

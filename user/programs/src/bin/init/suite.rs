@@ -1,5 +1,6 @@
 //! The suite: each case is a fresh process with a time limit, and has to leave nothing behind.
 
+use abi::limits::DEFAULT_PRIORITY;
 use programs::cases::CASES;
 use programs::expect;
 use programs::held::Held;
@@ -29,6 +30,8 @@ pub fn run(initrd: &Initrd, given: Given, filter: Option<&str>) -> u8 {
         return 0;
     }
     let image = initrd.image("suite");
+    // What is left of a case has to run while this process waits for that.
+    let _ = rt::set_priority(DEFAULT_PRIORITY);
     // The heap of this process grows with its first process, which no case is to blame for.
     let first = spawn(initrd, image, "suite", Some("exit"));
     let first = first

@@ -13,6 +13,7 @@ mod check;
 mod arguments;
 mod calls;
 mod capabilities;
+mod channels;
 mod devices;
 mod faults;
 mod fuses;
@@ -34,6 +35,7 @@ mod threads;
 mod timers;
 mod trace;
 mod transfers;
+mod waiting;
 
 use programs::cases::CASES;
 use programs::for_each_case;
@@ -142,6 +144,7 @@ fn child(role: &str, env: &Env) -> u8 {
         faults::child,
         memory::child,
         capabilities::child,
+        channels::child_role,
         devices::child,
         transfers::child,
         snapshots::child,
@@ -153,6 +156,7 @@ fn child(role: &str, env: &Env) -> u8 {
         quotas::child,
         objects::child,
         lives::child,
+        waiting::child,
     ];
     let answer = roles.iter().find_map(|play| play(role, env));
     answer.unwrap_or_else(|| {

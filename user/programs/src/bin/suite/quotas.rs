@@ -255,10 +255,10 @@ fn tiny() {
             *count += 1;
         };
         same!(refusal, Error::Quota, "the last answer");
+        done!(cap_drop(held[1]), "dropping");
         let first = map_all(held[0], READ_WRITE);
         poke(first, 5);
         done!(unmap(first), "unmapping");
-        done!(cap_drop(held[1]), "dropping");
         held[1] = done!(try_region(1), "one more");
         for handle in &held[..*count] {
             done!(cap_drop(*handle), "dropping");

@@ -1,0 +1,198 @@
+//! What can be done with capabilities themselves: derived, dropped, reduced, told about.
+
+use alloc::sync::Arc;
+
+use abi::{CapInfo, DeriveFlags, Error, FOREVER, Handle, Rights};
+
+use crate::limits::Narrowing;
+use crate::lineage::{Child, Released};
+use crate::node::NodeState;
+use crate::{Domain, Ipc, Node, Payload, Platform};
+
+impl<P: Platform> Ipc<P> {
+    /// Makes a capability below another with at most `rights`, for which the domain pays.
+    ///
+    /// `Limit`: of the other one, no more can be derived.
+    pub fn derive(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        rights: Rights,
+    ) -> Result<Handle, Error> {
+        let mut table = domain.table.lock();
+        if !table.has_room() {
+            // What is wrong with the handle comes before what is wrong with the table.
+            table.with(handle, |node| {
+                domain.check_usable(node, None, Rights::DUPLICATE)
+            })?;
+            table.prepare(1)?;
+        }
+        let node = table.with(handle, |source| {
+            let mut lineage = source.object().lineage.lock();
+            domain.check_usable(source, None, Rights::DUPLICATE)?;
+            let child = Child::like(source, rights, domain.koid());
+            lineage.derive(source, child, domain.account())
+        })?;
+        Ok(table.insert(node))
+    }
+
+    /// The same, narrowed further.
+    ///
+    /// Besides: `Exists`: it has another badge; `Range`, `Align`: the part of a region; `Unsupported`:
+    /// a part of what has none.
+    pub fn derive_with(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        narrowing: &Narrowing,
+    ) -> Result<Handle, Error> {
+        let mut table = domain.table.lock();
+        let prepared = table.prepare(1);
+        let node = table.with(handle, |source| {
+            domain.check_usable(source, None, Rights::DUPLICATE)?;
+            let (limits, rights, timed) = self.limits_below(domain, narrowing, source)?;
+            prepared?;
+            let mut lineage = source.object().lineage.lock();
+            domain.check_usable(source, None, Rights::DUPLICATE)?;
+            let child = Child {
+                rights,
+                holder: domain.koid(),
+                budget: narrowing.budget(),
+                limits: Some(limits),
+                timed,
+            };
+            lineage.derive(source, child, domain.account())
+        })?;
+        let listed = (node.timed != 0).then(|| node.clone());
+        let derived = table.insert(node);
+        drop(table);
+        if let Some(node) = listed {
+            self.list_timed(&node);
+        }
+        Ok(derived)
+    }
+
+    /// Gives a capability back. Its mappings stay, but for the view of a ring end, which is closed.
+    #[inline(always)]
+    pub fn drop_capability(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
+        let node =
+            domain
+                .table
+                .lock()
+                .remove_if(handle, |node| match node.check_held(domain.koid()) {
+                    Err(Error::Revoked) => Ok(()),
+                    held => held,
+                })?;
+        self.forget(domain, &node);
+        Ok(())
+    }
+
+    /// What becomes of a node that its holder gave up.
+    #[inline(always)]
+    pub(crate) fn forget(&self, domain: &Domain<P>, node: &Node<P>) {
+        let object = node.object();
+        let is_end = matches!(object.payload(), Payload::RingEnd(..));
+        let (released, shared) = {
+            let mut lineage = object.lineage.lock();
+            // Before its tree may let it go.
+            let shared = node.is_shared();
+            let released = match node.check_held(domain.koid()) {
+                Ok(()) if !is_end => lineage.give_up(node),
+                Ok(()) | Err(Error::Revoked) => {
+                    node.drop_holder();
+                    node.forbid_mappings();
+                    Released::default()
+                }
+                // What was moved away belongs to its token or its new holder.
+                Err(_) => return,
+            };
+            (released, shared)
+        };
+        if shared {
+            match object.payload() {
+                Payload::Region(region) => self.memory.unpin_all(region, &node.permit()),
+                _ => self.complete_revoked_waits(object),
+            }
+        }
+        if is_end {
+            self.clear_node(node);
+            self.release(node);
+            return;
+        }
+        self.after_release(node, released);
+    }
+
+    /// What is left to do after nodes left a tree.
+    #[inline(always)]
+    pub(crate) fn after_release(&self, node: &Node<P>, released: Released) {
+        if node.timed != 0 && node.state() == NodeState::Dead {
+            self.unlist_timed(node);
+        }
+        if released.timed {
+            self.unlist_dead();
+        }
+        if released.emptied {
+            self.destroy_object(node.object());
+        }
+    }
+
+    /// Takes rights away from a capability in place, and from everything below it. When it returns, no
+    /// mapping under any of them allows more on any CPU.
+    pub fn reduce(&self, domain: &Domain<P>, handle: Handle, rights: Rights) -> Result<(), Error> {
+        let node = domain.examine(handle, Rights::empty())?.node;
+        let object = node.object();
+        let reduced = {
+            let mut lineage = object.lineage.lock();
+            node.check_held(domain.koid())?;
+            lineage.reduce(&node, rights)
+        };
+        if (reduced.changed || reduced.joined)
+            && let Some(region) = object.region()
+            && !mm::sabotaged!("reduce_keeps_mappings")
+        {
+            self.memory.restrict(region);
+        }
+        if reduced.changed {
+            object.lineage.lock().end_burial();
+        }
+        Ok(())
+    }
+
+    /// Facts about a capability.
+    pub fn capability_info(&self, domain: &Domain<P>, handle: Handle) -> Result<CapInfo, Error> {
+        let node = domain.examine(handle, Rights::empty())?.node;
+        let object = node.object();
+        let (descendants, nodes_left) = {
+            let lineage = object.lineage.lock();
+            node.check_held(domain.koid())?;
+            (lineage.count_descendants(&node), lineage.nodes_left(&node))
+        };
+        let part = node.part();
+        let (offset, len) = match object.payload() {
+            Payload::Region(region) => (part.offset(), part.len_in(region)),
+            _ => (0, 0),
+        };
+        let one_shot = node.limits().is_some_and(|limits| limits.one_shot);
+        let mut flags = DeriveFlags::empty();
+        flags.set(DeriveFlags::ONE_SHOT, one_shot);
+        Ok(CapInfo {
+            koid: object.koid(),
+            rights: node.rights().bits(),
+            kind: object.kind() as u32,
+            descendants,
+            badge: node.badge(),
+            deadline: node.limits().map_or(FOREVER, |limits| limits.deadline),
+            offset,
+            len,
+            nodes_left,
+            flags: flags.bits(),
+        })
+    }
+
+    /// Whether two handles name one object.
+    pub fn same_object(&self, domain: &Domain<P>, a: Handle, b: Handle) -> Result<bool, Error> {
+        let a = domain.examine(a, Rights::empty())?;
+        let b = domain.examine(b, Rights::empty())?;
+        Ok(Arc::ptr_eq(a.object(), b.object()))
+    }
+}

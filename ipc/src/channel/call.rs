@@ -1,0 +1,226 @@
+//! Calls and replies as messages.
+
+use alloc::sync::Arc;
+
+use abi::{Error, Handle, Rights};
+
+use super::message::{Offers, nodes_of};
+use super::queue::{to_bytes, to_words};
+use super::reply::{Answer, Fit, answer, record};
+use super::send::Posted;
+use super::{EndOf, Outgoing, Preview, Received};
+use crate::wait::{Ticket, WAIT_WORDS};
+use crate::{Domain, Ipc, Node, Platform};
+
+impl<P: Platform> Ipc<P> {
+    /// Sends a message and waits until a time for the answer, which is shown as
+    /// [`receive`](Ipc::receive) shows messages, once, before its capabilities are taken. `space`: what
+    /// the answer may be.
+    ///
+    /// # Errors
+    /// Those of [`send`](Ipc::send), then `TimedOut`, `Cancelled`, `Revoked`, `Interrupted`, after
+    /// which a message that was not received is taken back with all that it carried; `PeerClosed`: the
+    /// right to reply is gone; `TooLarge`: the answer did not fit; what `show` says; `Quota`,
+    /// `NoMemory`, `Limit`: the caller can't have the capabilities. An answer that can't be taken is
+    /// lost, and what it carried goes back. `WouldBlock`: the deadline is 0, and nothing was sent.
+    pub fn call(
+        &self,
+        caller: &Arc<Domain<P>>,
+        end: Handle,
+        message: Outgoing<'_>,
+        space: Fit,
+        deadline_ns: u64,
+        mut show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
+    ) -> Result<Received, Error> {
+        message.check()?;
+        let end = self.channel_end(caller, end, Rights::SEND)?;
+        let words = self.call_and_wait(caller, &end, message, space, deadline_ns)?;
+        match words[answer::KIND] {
+            answer::WORDS => {
+                let bytes = to_bytes([words[0], words[1], words[2], words[3]]);
+                show(&Preview::answer(&bytes, 0))?;
+                Ok(Received::of(bytes.len(), 0))
+            }
+            answer::MESSAGE => self.take_answer(caller, &mut show),
+            _ => Err(Error::TooLarge),
+        }
+    }
+
+    /// Calls, and returns what the caller was woken with.
+    pub(super) fn call_and_wait(
+        &self,
+        caller: &Arc<Domain<P>>,
+        end: &EndOf<P>,
+        message: Outgoing<'_>,
+        fit: Fit,
+        deadline_ns: u64,
+    ) -> Result<[u64; WAIT_WORDS], Error> {
+        if deadline_ns == 0 {
+            return Err(Error::WouldBlock);
+        }
+        let task = self.platform().current_task();
+        let right = self.right_to_reply(caller, &task)?;
+        record(&right)?.begin(task.clone(), fit);
+        let posted = self.post(caller, end, message, Some(&right), deadline_ns);
+        let (ticket, woken) = match posted {
+            Ok(Posted { ticket, woken }) => (ticket, woken),
+            Err(error) => {
+                record(&right)?.give_up();
+                self.keep_right(&task, right);
+                return Err(error);
+            }
+        };
+        let Some(ticket) = ticket else {
+            return Err(Error::Invalid);
+        };
+        let slept = match woken {
+            Some(woken) => self.sleep_unparking(&woken, &ticket, deadline_ns),
+            None => self.sleep(&ticket, deadline_ns),
+        };
+        self.end_call(end, &ticket)?;
+        match slept {
+            Ok(()) => Ok(ticket.words()),
+            Err(error) => {
+                self.take_call_back(end, &task, right)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a caller off the list of those who wait for an answer.
+    fn end_call(&self, end: &EndOf<P>, ticket: &Ticket<P>) -> Result<(), Error> {
+        let (channel, side) = end.parts()?;
+        channel.inbox(side.peer()).lock().callers.withdraw(ticket);
+        Ok(())
+    }
+
+    /// What becomes of a call whose caller does not wait any more: nothing answers it, and if nobody has
+    /// received it, nobody will.
+    #[cold]
+    fn take_call_back(&self, end: &EndOf<P>, task: &P::Task, right: Node<P>) -> Result<(), Error> {
+        record(&right)?.give_up();
+        let (channel, side) = end.parts()?;
+        let (load, was_full, woken) = {
+            let mut state = channel.inbox(side.peer()).lock();
+            let was_full = !state.queue.has_room();
+            let load = state.queue.remove(&right);
+            (load, was_full, state.wake_sender())
+        };
+        if let Some(mut load) = load {
+            self.tell_room(channel, side.peer(), was_full, woken);
+            self.withdraw_all(&mut load.offers);
+            drop(load.reply);
+            self.keep_right(task, right);
+        } else if let Some(task) = woken {
+            self.platform().unpark(&task);
+        }
+        Ok(())
+    }
+
+    /// Takes an answer that is in the record of the call, which is in the cell of the caller again.
+    fn take_answer(
+        &self,
+        caller: &Domain<P>,
+        show: &mut impl FnMut(&Preview<'_>) -> Result<(), Error>,
+    ) -> Result<Received, Error> {
+        let task = self.platform().current_task();
+        let packet = {
+            let hand = P::call_cell(&task).lock();
+            hand.spare.clone()
+        };
+        let mut packet = match &packet {
+            Some(right) => record(right)?.take_answer(),
+            None => return Err(Error::PeerClosed),
+        };
+        let count = packet.offered;
+        let mut received = Received::of(packet.len, 0);
+        let shown = show(&Preview::answer(packet.bytes(), count));
+        let billed = shown.and_then(|()| {
+            let nodes = nodes_of(&packet.offers);
+            self.bill_all(caller, &nodes, count)
+        });
+        match billed {
+            Ok(bills) => {
+                self.deliver_load(caller, packet.unload(), bills, &mut received);
+                Ok(received)
+            }
+            Err(error) => {
+                self.withdraw_all(&mut packet.offers);
+                Err(error)
+            }
+        }
+    }
+
+    /// Answers a call and uses the right to reply up.
+    ///
+    /// # Errors
+    /// `Cancelled`: the caller does not wait any more, and the right is used up; `TooLarge`: the answer
+    /// does not fit what the caller takes, which gets `TooLarge` too, and the right is used up; else
+    /// what [`send`](Ipc::send) says of a message, and the right is still good. Every handle is then
+    /// still the sender's. Any channel end may be in an answer: it does not lie in a queue.
+    pub fn reply(
+        &self,
+        sender: &Arc<Domain<P>>,
+        reply: Handle,
+        message: Outgoing<'_>,
+    ) -> Result<(), Error> {
+        let right = self.look_up_reply(sender, reply)?;
+        message.check()?;
+        let mut offers = self.begin_all(sender, message.transfers, None)?;
+        let fits = record(&right)?.fits(message.bytes.len(), message.transfers.len());
+        if fits != Ok(true) {
+            self.withdraw_all(&mut offers);
+            let right = self.use_up(sender, reply)?;
+            let told = self.answer(right, Answer::Misfit).ok_or(Error::Cancelled)?;
+            self.platform().unpark(&told);
+            return Err(Error::TooLarge);
+        }
+        self.clear_all(&offers);
+        let right = match self.use_up(sender, reply) {
+            Ok(right) => right,
+            Err(error) => {
+                self.withdraw_all(&mut offers);
+                return Err(error);
+            }
+        };
+        self.answer_message(right, message, offers)
+    }
+
+    fn answer_message(
+        &self,
+        right: Node<P>,
+        message: Outgoing<'_>,
+        mut offers: Offers<P>,
+    ) -> Result<(), Error> {
+        let words = to_words(message.bytes).filter(|_| message.transfers.is_empty());
+        let answer = match words {
+            Some(words) => Answer::Words(words),
+            None => Answer::Message {
+                bytes: message.bytes,
+                offers: &mut offers,
+            },
+        };
+        match self.answer(right, answer) {
+            Some(task) => {
+                self.platform().unpark(&task);
+                Ok(())
+            }
+            None => {
+                self.withdraw_all(&mut offers);
+                Err(Error::Cancelled)
+            }
+        }
+    }
+
+    /// Takes a right to reply out of a table for good. Nobody else can have it then.
+    pub(super) fn use_up(&self, domain: &Domain<P>, reply: Handle) -> Result<Node<P>, Error> {
+        domain.table.lock().remove_if(reply, |right| {
+            record(right)?;
+            // Whoever moves it away marks it under this lock.
+            let _lineage = right.object().lineage.lock();
+            right.check_allowed(domain.koid(), Rights::SEND)?;
+            right.drop_holder();
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,388 @@
+//! Channels: messages of bytes and capabilities between two ends, calls and their answers.
+//!
+//! Each end has a queue of messages that were sent to it, all places of which are there from the
+//! beginning; a lock for each guards the queue and who waits at it. An end is an object of its own,
+//! closed with its last capability: what was sent to it and not received goes back to who sent it, or
+//! ends.
+//!
+//! A message can carry an end only of a channel that is younger than the one it goes over. So what
+//! lies in queues can't lead round to itself, and channels can't keep each other alive
+//! (docs/adr/0022).
+//!
+//! Invariants kept here (docs/INVARIANTS.md): I5, I9, I10, I11. Lock rank: Queue for the state of an
+//! end and for a right to reply, of which never two are held.
+
+mod call;
+mod limit;
+mod message;
+mod queue;
+mod receive;
+mod reply;
+mod send;
+mod words;
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use abi::limits::MAX_CHANNEL_MESSAGES;
+use abi::{ChannelEnds, ChannelInfo, Error, Handle, ObjectKind, Resources, Rights, cost};
+use mm::Charge;
+use mm::lock::{Lock, Rank};
+
+use self::limit::Limits;
+use self::queue::{BLOCK, Load, Packet, Queue};
+use crate::domain::Peer;
+use crate::events::{Events, Level};
+use crate::wait::Outcome;
+use crate::waiters::Waiters;
+use crate::{Domain, Ipc, Node, Object, Payload, Platform, Traffic};
+
+pub use self::limit::{Limits as ChannelLimits, Passage};
+pub use self::message::{Outgoing, Preview, Received};
+pub use self::reply::{CallCell, Fit, Reply};
+
+/// Which of the two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelSide {
+    /// One.
+    First = 0,
+    /// The other.
+    Second = 1,
+}
+
+impl ChannelSide {
+    /// The other one.
+    pub const fn peer(self) -> ChannelSide {
+        match self {
+            ChannelSide::First => ChannelSide::Second,
+            ChannelSide::Second => ChannelSide::First,
+        }
+    }
+}
+
+/// Two ends, and what is on the way between them.
+pub struct Channel<P: Platform> {
+    sides: [Side<P>; 2],
+    _charge: Charge,
+}
+
+/// One end.
+struct Side<P: Platform> {
+    koid: u64,
+    /// The domain that has the first capability of the end, or had it last.
+    holder: AtomicU64,
+    inbox: Lock<Inbox<P>>,
+    events: Events<P>,
+    /// The next of the ends that are being closed together.
+    grave: Lock<Option<(Arc<Channel<P>>, ChannelSide)>>,
+}
+
+/// What was sent to an end, and who waits for that to change.
+struct Inbox<P: Platform> {
+    queue: Queue<P>,
+    /// This end is gone: nobody receives.
+    closed: bool,
+    /// The other one is gone: nothing comes any more.
+    peer_closed: bool,
+    /// What may be sent to here, which is what the other end is limited to.
+    limits: Limits,
+    /// Those who receive here.
+    receivers: Waiters<P>,
+    /// Those who receive words here: a message of words is handed to them as it comes.
+    servers: Waiters<P>,
+    /// Those at the other end who wait for a place.
+    senders: Waiters<P>,
+    /// Those at the other end who wait for their limit to let them.
+    limited: Waiters<P>,
+    /// Those at the other end who wait for an answer.
+    callers: Waiters<P>,
+    /// What was sent to here, and who waited for it or for room.
+    traffic: Traffic,
+}
+
+impl<P: Platform> Inbox<P> {
+    /// Whoever waits for a message and is to look. Those who take any message come first.
+    fn wake_receiver(&mut self) -> Option<P::Task> {
+        let woken = self.receivers.wake_first(Outcome::Ready);
+        woken.or_else(|| self.servers.wake_first(Outcome::Ready))
+    }
+
+    /// Whoever waits for a place, if there is one.
+    fn wake_sender(&mut self) -> Option<P::Task> {
+        if self.senders.is_empty() || !self.queue.has_room() {
+            return None;
+        }
+        self.senders.wake_first(Outcome::Ready)
+    }
+}
+
+impl<P: Platform> Channel<P> {
+    /// The number of an end.
+    pub fn koid(&self, side: ChannelSide) -> u64 {
+        self.side(side).koid
+    }
+
+    /// Whether it was made after another one.
+    fn is_younger_than(&self, other: &Channel<P>) -> bool {
+        self.sides[0].koid > other.sides[0].koid || mm::sabotaged!("cycle_not_refused")
+    }
+
+    /// Who waits for events of an end.
+    pub fn events(&self, side: ChannelSide) -> &Events<P> {
+        &self.side(side).events
+    }
+
+    /// The events that hold for an end at this moment.
+    pub fn level(&self, side: ChannelSide) -> Level {
+        let mut events = abi::Events::empty();
+        {
+            let inbox = self.inbox(side).lock();
+            events.set(abi::Events::READABLE, !inbox.queue.is_empty());
+            events.set(abi::Events::PEER_CLOSED, inbox.peer_closed);
+        }
+        let outbox = self.inbox(side.peer()).lock();
+        events.set(
+            abi::Events::WRITABLE,
+            outbox.queue.has_room() && !outbox.closed,
+        );
+        Level::of(events)
+    }
+
+    /// The domain at the other end of an end.
+    pub(crate) fn peer_of(&self, side: ChannelSide) -> Peer {
+        let holder = self.side(side.peer()).holder.load(Ordering::Acquire);
+        match self.inbox(side).lock().peer_closed {
+            false => Peer::Present(holder),
+            true => Peer::Gone(holder),
+        }
+    }
+
+    pub(crate) fn set_holder(&self, side: ChannelSide, domain: u64) {
+        self.side(side).holder.store(domain, Ordering::Release);
+    }
+
+    /// What was sent to an end.
+    pub(crate) fn traffic(&self, side: ChannelSide) -> Traffic {
+        self.inbox(side).lock().traffic
+    }
+
+    fn side(&self, side: ChannelSide) -> &Side<P> {
+        &self.sides[side as usize]
+    }
+
+    fn inbox(&self, side: ChannelSide) -> &Lock<Inbox<P>> {
+        &self.side(side).inbox
+    }
+}
+
+impl<P: Platform> fmt::Debug for Channel<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("first", &self.sides[0].koid)
+            .field("second", &self.sides[1].koid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A capability of a channel end, as it was looked up.
+struct EndOf<P: Platform> {
+    node: Node<P>,
+}
+
+impl<P: Platform> EndOf<P> {
+    /// The channel and the end.
+    fn parts(&self) -> Result<(&Arc<Channel<P>>, ChannelSide), Error> {
+        match self.node.object().payload() {
+            Payload::ChannelEnd(channel, side) => Ok((channel, *side)),
+            _ => Err(Error::WrongKind),
+        }
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// A channel whose ends `domain` has, each with room for `capacity` messages. The domain pays for
+    /// all of it, wherever the ends go. `Invalid`: not 1 to [`MAX_CHANNEL_MESSAGES`]; `Quota`,
+    /// `NoMemory`, `Limit`: nothing is left of it.
+    pub fn create_channel(&self, domain: &Domain<P>, capacity: u32) -> Result<ChannelEnds, Error> {
+        const {
+            assert!(size_of::<Channel<P>>() as u64 + 512 <= cost::CHANNEL);
+            assert!(size_of::<Packet<P>>() as u64 <= cost::MESSAGE);
+        }
+        if !(1..=MAX_CHANNEL_MESSAGES).contains(&capacity) {
+            return Err(Error::Invalid);
+        }
+        let capacity = capacity as usize;
+        let places = 2 * capacity.next_multiple_of(BLOCK) as u64;
+        let bytes = cost::CHANNEL + places * cost::MESSAGE;
+        let charge = domain.account().charge(Resources::bytes(bytes))?;
+        let side = || {
+            Ok(Side {
+                koid: self.memory.next_koid(),
+                holder: AtomicU64::new(domain.koid()),
+                inbox: Lock::new(
+                    Rank::Queue,
+                    Inbox {
+                        queue: Queue::new(capacity)?,
+                        closed: false,
+                        peer_closed: false,
+                        limits: Limits::NONE,
+                        receivers: Waiters::new(),
+                        servers: Waiters::new(),
+                        senders: Waiters::new(),
+                        limited: Waiters::new(),
+                        callers: Waiters::new(),
+                        traffic: Traffic::NONE,
+                    },
+                ),
+                events: Events::new(),
+                grave: Lock::new(Rank::Queue, None),
+            })
+        };
+        let channel = Arc::new(Channel {
+            sides: [side()?, side()?],
+            _charge: charge,
+        });
+        let payload = |side| Payload::ChannelEnd(channel.clone(), side);
+        let (first, second) = (payload(ChannelSide::First), payload(ChannelSide::Second));
+        let first = self.install_object(domain, first, Rights::CHANNEL_END)?;
+        match self.install_object(domain, second, Rights::CHANNEL_END) {
+            Ok(second) => Ok(ChannelEnds { first, second }),
+            Err(error) => {
+                self.drop_capability(domain, first)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Limits what can be sent from an end; 0 stands for no limit. It begins with one second's worth,
+    /// and whoever waits tries again.
+    pub fn limit_channel(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        messages: u64,
+        bytes: u64,
+    ) -> Result<(), Error> {
+        let end = self.channel_end(domain, end, Rights::MANAGE)?;
+        let (channel, side) = end.parts()?;
+        let inbox = channel.inbox(side.peer());
+        inbox.lock().limits = Limits::new(messages, bytes, self.platform().now_ns());
+        loop {
+            let woken = inbox.lock().limited.wake_first(Outcome::Ready);
+            match woken {
+                Some(task) => self.platform().unpark(&task),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Facts about an end.
+    pub fn channel_info(&self, domain: &Domain<P>, end: Handle) -> Result<ChannelInfo, Error> {
+        let end = self.channel_end(domain, end, Rights::INSPECT)?;
+        let (channel, side) = end.parts()?;
+        let (capacity, queued, peer_closed) = {
+            let inbox = channel.inbox(side).lock();
+            (inbox.queue.capacity(), inbox.queue.len(), inbox.peer_closed)
+        };
+        let outbox = channel.inbox(side.peer()).lock();
+        Ok(ChannelInfo {
+            koid: channel.koid(side),
+            peer: channel.koid(side.peer()),
+            capacity: capacity as u32,
+            queued: queued as u32,
+            peer_queued: outbox.queue.len() as u32,
+            peer_closed: peer_closed.into(),
+            message_rate: outbox.limits.message_rate(),
+            byte_rate: outbox.limits.byte_rate(),
+        })
+    }
+
+    fn channel_end(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        rights: Rights,
+    ) -> Result<EndOf<P>, Error> {
+        let capability = domain.look_up(end, Some(ObjectKind::ChannelEnd), rights)?;
+        Ok(EndOf {
+            node: capability.node,
+        })
+    }
+
+    /// Ends all waits through capabilities of an end that were revoked.
+    pub(crate) fn end_channel_waits(&self, channel: &Channel<P>, side: ChannelSide) {
+        let (inbox, outbox) = (channel.inbox(side), channel.inbox(side.peer()));
+        self.end_unheld_waits(inbox, |inbox| &mut inbox.receivers);
+        self.end_unheld_waits(inbox, |inbox| &mut inbox.servers);
+        self.end_unheld_waits(outbox, |outbox| &mut outbox.senders);
+        self.end_unheld_waits(outbox, |outbox| &mut outbox.limited);
+        self.end_unheld_waits(outbox, |outbox| &mut outbox.callers);
+    }
+
+    /// Closes an end whose last capability is gone, and those that it was the last to hold: what was
+    /// sent to it goes back or ends. One after the other, however deep they lie in one another.
+    pub(crate) fn close_channel_end(&self, channel: &Arc<Channel<P>>, side: ChannelSide) {
+        let mut graves = Some((channel.clone(), side));
+        while let Some((channel, side)) = graves {
+            graves = channel.side(side).grave.lock().take();
+            self.tell_closed(&channel, side);
+            loop {
+                let load = channel.inbox(side).lock().queue.pop().map(Packet::unload);
+                let Some(load) = load else { break };
+                self.return_load(load, |channel, side| {
+                    let next = graves.take();
+                    *channel.side(side).grave.lock() = next;
+                    graves = Some((channel.clone(), side));
+                });
+            }
+        }
+    }
+
+    /// Lets nobody send to an end any more, and nobody wait for what comes from it.
+    fn tell_closed(&self, channel: &Channel<P>, side: ChannelSide) {
+        channel.inbox(side).lock().closed = true;
+        channel.inbox(side.peer()).lock().peer_closed = true;
+        let (inbox, peer) = (channel.inbox(side), channel.inbox(side.peer()));
+        loop {
+            let closed = Outcome::PeerClosed;
+            let woken = {
+                let mut inbox = inbox.lock();
+                let woken = inbox.senders.wake_first(closed);
+                woken.or_else(|| inbox.limited.wake_first(closed))
+            };
+            let woken = woken.or_else(|| {
+                let mut peer = peer.lock();
+                // Nobody waits while there is a message, but who has been told of one.
+                let woken = peer.receivers.wake_first(closed);
+                woken.or_else(|| peer.servers.wake_first(closed))
+            });
+            match woken {
+                Some(task) => self.platform().unpark(&task),
+                None => break,
+            }
+        }
+        let events = channel.events(side.peer());
+        self.fire(events, abi::Events::PEER_CLOSED, 0);
+    }
+
+    /// Takes back what a message carried that nobody receives. `closed` is told of the channel ends that
+    /// this was the last to hold.
+    fn return_load(&self, load: Load<P>, mut closed: impl FnMut(&Arc<Channel<P>>, ChannelSide)) {
+        let mut end = |object: Arc<Object<P>>| match object.payload() {
+            Payload::ChannelEnd(channel, side) => {
+                self.forget_object();
+                closed(channel, *side);
+            }
+            _ => self.destroy_object(&object),
+        };
+        for offer in load.offers.into_iter().flatten() {
+            if let Some(object) = self.take_back(offer) {
+                end(object);
+            }
+        }
+        if let Some(object) = load.reply.and_then(|reply| self.unlink(&reply)) {
+            end(object);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What waits to be received at one end: a ring of places for messages, all of them there from the
+//! beginning.
+//!
+//! Invariants: a message is in one place from when it is sent until it is taken; places that were
+//! promised to senders are never given to others, so `len + promised ≤ capacity`. Guarded by the lock
+//! of its end.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use abi::Error;
+use abi::limits::{MAX_MESSAGE, MAX_MESSAGE_HANDLES};
+
+use crate::{Node, Offer, Platform};
+
+/// Places of a block: few enough for a small block of the heap.
+pub(super) const BLOCK: usize = 4;
+
+/// Bytes of a message of words.
+pub const WORDS_LEN: usize = 32;
+
+/// A message on its way.
+pub(super) struct Packet<P: Platform> {
+    pub(super) bytes: [u8; MAX_MESSAGE],
+    pub(super) len: usize,
+    pub(super) offers: [Option<Offer<P>>; MAX_MESSAGE_HANDLES],
+    pub(super) offered: usize,
+    /// The right to reply, if it is a call.
+    pub(super) reply: Option<Node<P>>,
+    pub(super) badge: u64,
+}
+
+impl<P: Platform> Packet<P> {
+    pub(super) const fn empty() -> Packet<P> {
+        Packet {
+            bytes: [0; MAX_MESSAGE],
+            len: 0,
+            offers: [const { None }; MAX_MESSAGE_HANDLES],
+            offered: 0,
+            reply: None,
+            badge: 0,
+        }
+    }
+
+    /// Whether it is four words and nothing else.
+    pub(super) fn is_words(&self) -> bool {
+        self.len == WORDS_LEN && self.offered == 0
+    }
+
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Writes bytes over what is there. They fit.
+    pub(super) fn set_bytes(&mut self, bytes: &[u8]) {
+        self.bytes[..bytes.len()].copy_from_slice(bytes);
+        self.len = bytes.len();
+    }
+
+    /// The four words that it is.
+    pub(super) fn words(&self) -> [u64; 4] {
+        let (words, _) = self.bytes.as_chunks::<8>();
+        core::array::from_fn(|index| u64::from_le_bytes(words[index]))
+    }
+
+    /// Takes what it carries out of it.
+    pub(super) fn unload(&mut self) -> Load<P> {
+        self.offered = 0;
+        Load {
+            offers: core::mem::take(&mut self.offers),
+            reply: self.reply.take(),
+        }
+    }
+}
+
+/// What a message carries besides bytes.
+pub(super) struct Load<P: Platform> {
+    pub(super) offers: [Option<Offer<P>>; MAX_MESSAGE_HANDLES],
+    pub(super) reply: Option<Node<P>>,
+}
+
+/// The four words as the bytes of a message.
+pub(super) fn to_bytes(words: [u64; 4]) -> [u8; WORDS_LEN] {
+    let mut bytes = [0; WORDS_LEN];
+    let (places, _) = bytes.as_chunks_mut::<8>();
+    for (place, word) in places.iter_mut().zip(words) {
+        *place = word.to_le_bytes();
+    }
+    bytes
+}
+
+/// The four words that the bytes of a message are, if they are as many.
+#[inline]
+pub(super) fn to_words(bytes: &[u8]) -> Option<[u64; 4]> {
+    let bytes: &[u8; WORDS_LEN] = bytes.try_into().ok()?;
+    let (words, _) = bytes.as_chunks::<8>();
+    Some(core::array::from_fn(|index| {
+        u64::from_le_bytes(words[index])
+    }))
+}
+
+/// The messages in the order in which they were sent.
+pub(super) struct Queue<P: Platform> {
+    blocks: Vec<Box<[Packet<P>]>>,
+    capacity: usize,
+    /// The place of the first.
+    head: usize,
+    len: usize,
+    /// Places kept for senders that are getting ready.
+    promised: usize,
+    /// Messages taken so far: which one is the first.
+    taken: u64,
+}
+
+impl<P: Platform> Queue<P> {
+    /// Room for `capacity` messages. `NoMemory`.
+    pub(super) fn new(capacity: usize) -> Result<Queue<P>, Error> {
+        let count = capacity.div_ceil(BLOCK);
+        let mut blocks = Vec::new();
+        blocks
+            .try_reserve_exact(count)
+            .map_err(|_| Error::NoMemory)?;
+        for _ in 0..count {
+            let mut block = Vec::new();
+            block
+                .try_reserve_exact(BLOCK)
+                .map_err(|_| Error::NoMemory)?;
+            block.resize_with(BLOCK, Packet::empty);
+            blocks.push(block.into_boxed_slice());
+        }
+        Ok(Queue {
+            blocks,
+            capacity,
+            head: 0,
+            len: 0,
+            promised: 0,
+            taken: 0,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether one more message can be sent.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        self.len + self.promised < self.capacity
+    }
+
+    /// Keeps a place, of those that there is room for.
+    pub(super) fn promise(&mut self) {
+        self.promised += 1;
+    }
+
+    /// Gives a place that was kept up.
+    pub(super) fn break_promise(&mut self) {
+        self.promised -= 1;
+    }
+
+    /// The place behind the last message, which is the last one then. There is room for it.
+    #[inline]
+    pub(super) fn push(&mut self) -> &mut Packet<P> {
+        let mut at = self.head + self.len;
+        if at >= self.capacity {
+            at -= self.capacity;
+        }
+        self.len += 1;
+        self.place(at)
+    }
+
+    /// The message that is next, and its number.
+    pub(super) fn first(&self) -> Option<(&Packet<P>, u64)> {
+        if self.len == 0 {
+            return None;
+        }
+        let packet = &self.blocks[self.head / BLOCK][self.head % BLOCK];
+        Some((packet, self.taken))
+    }
+
+    /// Takes the message that is next; what it is stays in its place until the next one comes there.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<&mut Packet<P>> {
+        self.len = self.len.checked_sub(1)?;
+        let at = self.head;
+        self.head = match at + 1 {
+            end if end == self.capacity => 0,
+            next => next,
+        };
+        self.taken += 1;
+        Some(self.place(at))
+    }
+
+    /// Takes the message out that carries this right to reply, wherever it is; those behind it move
+    /// up.
+    pub(super) fn remove(&mut self, reply: &Node<P>) -> Option<Load<P>> {
+        let found = (0..self.len).find(|&index| {
+            let at = (self.head + index) % self.capacity;
+            let packet = &self.blocks[at / BLOCK][at % BLOCK];
+            packet.reply.as_ref().is_some_and(|other| other.is(reply))
+        })?;
+        let load = self.place((self.head + found) % self.capacity).unload();
+        for index in found + 1..self.len {
+            let from = (self.head + index) % self.capacity;
+            let to = (self.head + index - 1) % self.capacity;
+            let moved = core::mem::replace(self.place(from), Packet::empty());
+            *self.place(to) = moved;
+        }
+        self.len -= 1;
+        if found == 0 {
+            // Whoever looks at the first looks at another.
+            self.taken += 1;
+        }
+        Some(load)
+    }
+
+    #[inline]
+    fn place(&mut self, at: usize) -> &mut Packet<P> {
+        &mut self.blocks[at / BLOCK][at % BLOCK]
+    }
+}

@@ -1,0 +1,290 @@
+//! The right to reply: a capability that works once, and comes back to the caller with the answer.
+//!
+//! A task keeps one right to reply to itself, made at its first call. The right travels with the call
+//! to whoever receives it, and is moved on like any capability; answering puts it back where the
+//! caller finds it for its next call, so that a call makes nothing. Whoever drops it, or ends with
+//! it, destroys it: the caller gets `PeerClosed` and makes another one next time. So does a caller that
+//! gives up, and what it leaves behind answers nothing any more.
+//!
+//! Invariant: a right to reply is in one place: its caller's cell, a message, a table, or on its way
+//! between two of them. Lock ranks: Queue for the record of a call, then Waits for the cell of a
+//! task.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use abi::{Error, ObjectKind, Rights, cost};
+use mm::RecordCharge;
+use mm::lock::{Guard, Lock, Rank};
+
+use super::message::Offers;
+use super::queue::{Packet, WORDS_LEN};
+use crate::node::NOBODY;
+use crate::{Domain, Ipc, Node, Payload, Platform};
+
+/// What an answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// Four words.
+    Words,
+    /// A message of at most so many bytes and capabilities.
+    Message {
+        /// Bytes.
+        bytes: u64,
+        /// Capabilities.
+        handles: u64,
+    },
+}
+
+impl Fit {
+    /// Whether an answer of so many bytes and capabilities is one.
+    fn takes(self, bytes: usize, handles: usize) -> bool {
+        match self {
+            Fit::Words => bytes == WORDS_LEN && handles == 0,
+            Fit::Message {
+                bytes: most,
+                handles: most_handles,
+            } => bytes as u64 <= most && handles as u64 <= most_handles,
+        }
+    }
+}
+
+/// What a caller finds among the words that it is woken with.
+pub(super) mod answer {
+    /// Where it finds it.
+    pub const KIND: usize = 4;
+    /// The answer is the first four.
+    pub const WORDS: u64 = 0;
+    /// The answer is in the record.
+    pub const MESSAGE: u64 = 1;
+    /// The answer did not fit.
+    pub const MISFIT: u64 = 2;
+}
+
+/// An answer.
+pub(super) enum Answer<'a, P: Platform> {
+    Words([u64; 4]),
+    /// One that the caller does not take.
+    Misfit,
+    Message {
+        bytes: &'a [u8],
+        /// What is left in it stays with whoever answers.
+        offers: &'a mut Offers<P>,
+    },
+}
+
+/// What a right to reply refers to: the call that it answers.
+pub struct Reply<P: Platform> {
+    call: Lock<Call<P>>,
+    /// Its caller pays, wherever it is.
+    _charge: RecordCharge,
+}
+
+struct Call<P: Platform> {
+    /// Who waits for the answer, and for what.
+    caller: Option<(P::Task, Fit)>,
+    /// The answer, if it is no four words. From the reply until the caller goes on.
+    answer: Packet<P>,
+}
+
+impl<P: Platform> fmt::Debug for Reply<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waits = self.call.lock().caller.is_some();
+        f.debug_struct("Reply").field("waits", &waits).finish()
+    }
+}
+
+impl<P: Platform> Reply<P> {
+    /// The call begins: the right is about to be sent.
+    pub(super) fn begin(&self, task: P::Task, fit: Fit) {
+        self.call.lock().caller = Some((task, fit));
+    }
+
+    /// The caller does not wait any more.
+    pub(super) fn give_up(&self) {
+        let caller = self.call.lock().caller.take();
+        drop(caller);
+    }
+
+    /// Whether an answer fits what the caller waits for. `Cancelled`: it does not wait.
+    pub(super) fn fits(&self, bytes: usize, handles: usize) -> Result<bool, Error> {
+        let call = self.call.lock();
+        let (_, fit) = call.caller.as_ref().ok_or(Error::Cancelled)?;
+        Ok(fit.takes(bytes, handles))
+    }
+
+    /// Takes the answer out, by the caller that was woken with it.
+    pub(super) fn take_answer(&self) -> Packet<P> {
+        core::mem::replace(&mut self.call.lock().answer, Packet::empty())
+    }
+}
+
+/// What a task keeps for calls, beside its [`WaitCell`](crate::WaitCell).
+pub struct CallCell<P: Platform>(Lock<Hand<P>>);
+
+/// What a task has in hand.
+pub(super) struct Hand<P: Platform> {
+    /// The right to reply that its next call sends.
+    pub(super) spare: Option<Node<P>>,
+    /// What was sent to it while it waited for words.
+    pub(super) handed: Option<Handed<P>>,
+}
+
+/// A message of words in the hand of its receiver.
+pub(super) struct Handed<P: Platform> {
+    pub(super) words: [u64; 4],
+    pub(super) badge: u64,
+    pub(super) reply: Option<Node<P>>,
+}
+
+impl<P: Platform> CallCell<P> {
+    /// The cell of a task that has not called.
+    pub const fn new() -> CallCell<P> {
+        CallCell(Lock::new(
+            Rank::Waits,
+            Hand {
+                spare: None,
+                handed: None,
+            },
+        ))
+    }
+
+    pub(super) fn lock(&self) -> Guard<'_, Hand<P>> {
+        self.0.lock()
+    }
+}
+
+impl<P: Platform> Default for CallCell<P> {
+    fn default() -> Self {
+        CallCell::new()
+    }
+}
+
+impl<P: Platform> fmt::Debug for CallCell<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallCell").finish_non_exhaustive()
+    }
+}
+
+/// The record of the call that a right to reply answers.
+pub(super) fn record<P: Platform>(right: &Node<P>) -> Result<&Arc<Reply<P>>, Error> {
+    match right.object().payload() {
+        Payload::Reply(reply) => Ok(reply),
+        _ => Err(Error::WrongKind),
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// The right to reply that the next call of a task sends. `Quota`, `NoMemory`: there is none yet,
+    /// and `domain` does not cover it.
+    #[inline]
+    pub(super) fn right_to_reply(
+        &self,
+        domain: &Domain<P>,
+        task: &P::Task,
+    ) -> Result<Node<P>, Error> {
+        let spare = P::call_cell(task).lock().spare.take();
+        match spare {
+            Some(right) => Ok(right),
+            None => self.make_right_to_reply(domain),
+        }
+    }
+
+    #[cold]
+    fn make_right_to_reply(&self, domain: &Domain<P>) -> Result<Node<P>, Error> {
+        const {
+            let records = size_of::<Reply<P>>() + size_of::<crate::Object<P>>() + Node::<P>::RECORD;
+            assert!(records as u64 + 128 <= cost::REPLY);
+        }
+        self.platform().ensure_memory()?;
+        let charge = domain.account().charge_record(cost::REPLY)?;
+        let reply = Arc::new(Reply {
+            call: Lock::new(
+                Rank::Queue,
+                Call {
+                    caller: None,
+                    answer: Packet::empty(),
+                },
+            ),
+            _charge: charge,
+        });
+        // The right itself counts with its record, whoever has it.
+        let nothing = domain.account().charge_record(0)?;
+        let right = self.new_object(Payload::Reply(reply), Rights::REPLY, NOBODY, nothing);
+        Ok(right)
+    }
+
+    /// Puts a right to reply back that was not sent.
+    pub(super) fn keep_right(&self, task: &P::Task, right: Node<P>) {
+        right.drop_holder();
+        P::call_cell(task).lock().spare = Some(right);
+    }
+
+    /// Uses a right to reply up, which nobody holds any more, and returns who is to go on with the
+    /// answer. None: the caller does not wait any more, and whoever answers keeps what it offered.
+    pub(super) fn answer(&self, right: Node<P>, answer: Answer<'_, P>) -> Option<P::Task> {
+        let reply = record(&right).ok()?.clone();
+        let mut call = reply.call.lock();
+        let Some((task, _)) = call.caller.take() else {
+            drop(call);
+            self.lose(&right);
+            return None;
+        };
+        // Before the caller can go on and call again.
+        P::call_cell(&task).lock().spare = Some(right);
+        let cell = P::wait_cell(&task);
+        let told = match answer {
+            Answer::Words([a, b, c, d]) => cell.complete_with([a, b, c, d, answer::WORDS]),
+            Answer::Misfit => cell.complete_with([0, 0, 0, 0, answer::MISFIT]),
+            Answer::Message { bytes, offers } => {
+                call.answer.set_bytes(bytes);
+                call.answer.offered = offers.iter().flatten().count();
+                call.answer.offers = core::mem::take(offers);
+                let told = cell.complete_with([0, 0, 0, 0, answer::MESSAGE]);
+                if !told {
+                    *offers = core::mem::take(&mut call.answer.offers);
+                }
+                told
+            }
+        };
+        told.then_some(task)
+    }
+
+    /// Tells a caller that it will not be answered: the right to reply is gone.
+    pub(crate) fn abandon_call(&self, reply: &Reply<P>) {
+        let caller = reply.call.lock().caller.take();
+        if let Some((task, _)) = caller
+            && P::wait_cell(&task).complete(crate::wait::Outcome::PeerClosed)
+        {
+            self.platform().unpark(&task);
+        }
+    }
+
+    /// Returns what a task kept for calls, and what it was handed and did not live to have. To be
+    /// called when a task ends, by itself or when it never ran; with no lock held.
+    pub fn end_task(&self, task: &P::Task) {
+        let (spare, handed) = {
+            let mut hand = P::call_cell(task).lock();
+            (hand.spare.take(), hand.handed.take())
+        };
+        let rights = [spare, handed.and_then(|handed| handed.reply)];
+        for right in rights.iter().flatten() {
+            if let Ok(reply) = record(right)
+                && right.holder() != crate::node::PENDING
+            {
+                reply.give_up();
+            }
+            self.lose(right);
+        }
+    }
+
+    /// Checks that a handle is a right to reply.
+    pub(super) fn look_up_reply(
+        &self,
+        domain: &Domain<P>,
+        reply: abi::Handle,
+    ) -> Result<Node<P>, Error> {
+        let capability = domain.look_up(reply, Some(ObjectKind::Reply), Rights::SEND)?;
+        Ok(capability.node)
+    }
+}

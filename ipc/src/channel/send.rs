@@ -1,0 +1,279 @@
+//! Sending: admitted by room and limit, then put where it is received.
+//!
+//! A message without capabilities is checked and sent in one hold of the lock. One with capabilities
+//! keeps a place first, then begins to hand them over, and can fail only if the other end closes or
+//! the sender's own capability is revoked meanwhile; then everything is the sender's again.
+
+use alloc::sync::Arc;
+
+use abi::{Error, Handle, Rights};
+use mm::lock::{Guard, Lock};
+
+use super::message::Offers;
+use super::queue::{Packet, to_words};
+use super::reply::Handed;
+use super::{EndOf, Inbox, Passage};
+use crate::node::PENDING;
+use crate::wait::{Outcome, Ticket};
+use crate::{Domain, Ipc, Node, Outgoing, Platform};
+
+/// What sending came to.
+pub(super) struct Posted<P: Platform> {
+    /// Who is to go on: it has a message to look at.
+    pub(super) woken: Option<P::Task>,
+    /// Of a call: its wait for the answer.
+    pub(super) ticket: Option<Ticket<P>>,
+}
+
+/// A message as far as it is ready.
+struct Ready<'a, P: Platform> {
+    bytes: &'a [u8],
+    offers: Offers<P>,
+    badge: u64,
+}
+
+impl<P: Platform> Ipc<P> {
+    /// Sends a message to the other end, waiting for room until a time.
+    ///
+    /// # Errors
+    /// `TooLarge`, `Overlap`, `Invalid`: what no message can be, or a channel end that is not younger
+    /// than this channel; what [`begin`](Ipc::begin) refuses; `PeerClosed`; with a deadline of 0
+    /// `Full` and `Limit`, else `TimedOut`, `Cancelled`, `Interrupted`; `Limit` also for a message
+    /// of more bytes than may be sent in a second. Every handle is then still the sender's.
+    pub fn send(
+        &self,
+        sender: &Arc<Domain<P>>,
+        end: Handle,
+        message: Outgoing<'_>,
+        deadline_ns: u64,
+    ) -> Result<(), Error> {
+        message.check()?;
+        let end = self.channel_end(sender, end, Rights::SEND)?;
+        let posted = self.post(sender, &end, message, None, deadline_ns)?;
+        if let Some(task) = posted.woken {
+            self.platform().unpark(&task);
+        }
+        Ok(())
+    }
+
+    /// Sends a message, as a call if there is a right to reply. That is still the caller's when this
+    /// fails.
+    pub(super) fn post(
+        &self,
+        sender: &Arc<Domain<P>>,
+        end: &EndOf<P>,
+        message: Outgoing<'_>,
+        reply: Option<&Node<P>>,
+        deadline_ns: u64,
+    ) -> Result<Posted<P>, Error> {
+        let (channel, side) = end.parts()?;
+        let inbox = channel.inbox(side.peer());
+        let len = message.bytes.len();
+        let mut state = self.admit(sender, end, inbox, len, deadline_ns)?;
+        let mut ready = Ready {
+            bytes: message.bytes,
+            offers: Offers::<P>::default(),
+            badge: end.node.badge(),
+        };
+        if !message.transfers.is_empty() {
+            state.queue.promise();
+            drop(state);
+            let begun = self.begin_all(sender, message.transfers, Some(channel));
+            if let Ok(offers) = &begun {
+                self.clear_all(offers);
+            }
+            state = inbox.lock();
+            state.queue.break_promise();
+            let offers = match begun {
+                Ok(offers) => offers,
+                Err(error) => {
+                    self.leave(state, len);
+                    return Err(error);
+                }
+            };
+            ready.offers = offers;
+        }
+        let begun = self.begin_wait(&mut state, sender, end, reply);
+        let ticket = match begun {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                self.leave(state, len);
+                self.withdraw_all(&mut ready.offers);
+                return Err(error);
+            }
+        };
+        state.traffic.count_message(len as u64);
+        let (woken, queued) = put(&mut state, ready, reply);
+        drop(state);
+        if queued {
+            let events = channel.events(side.peer());
+            self.fire(events, abi::Events::READABLE, 0);
+        }
+        Ok(Posted { woken, ticket })
+    }
+
+    /// Looks for the last time whether a message may be sent, and lists who waits for its answer.
+    fn begin_wait(
+        &self,
+        state: &mut Inbox<P>,
+        sender: &Domain<P>,
+        end: &EndOf<P>,
+        reply: Option<&Node<P>>,
+    ) -> Result<Option<Ticket<P>>, Error> {
+        if state.closed {
+            return Err(Error::PeerClosed);
+        }
+        end.node.check_held(sender.koid())?;
+        if reply.is_none() {
+            return Ok(None);
+        }
+        let task = self.platform().current_task();
+        let ticket = state.callers.enlist(task, &end.node, sender.koid())?;
+        Ok(Some(ticket))
+    }
+
+    /// Waits until a message of `len` bytes may be sent, and returns with the lock under which it may.
+    fn admit<'a>(
+        &self,
+        sender: &Domain<P>,
+        end: &EndOf<P>,
+        inbox: &'a Lock<Inbox<P>>,
+        len: usize,
+        deadline_ns: u64,
+    ) -> Result<Guard<'a, Inbox<P>>, Error> {
+        let mut slept = false;
+        loop {
+            let refused = match self.try_admit(sender, end, inbox, len, deadline_ns) {
+                Ok(Admission::Now(state)) => return Ok(state),
+                Ok(Admission::Slept) => None,
+                Err(error) => Some(error),
+            };
+            slept |= refused.is_none();
+            if let Some(error) = refused {
+                // The place that it was told of is somebody else's.
+                if slept {
+                    self.wake_next_sender(inbox);
+                }
+                return Err(error);
+            }
+        }
+    }
+
+    fn try_admit<'a>(
+        &self,
+        sender: &Domain<P>,
+        end: &EndOf<P>,
+        inbox: &'a Lock<Inbox<P>>,
+        len: usize,
+        deadline_ns: u64,
+    ) -> Result<Admission<'a, P>, Error> {
+        let mut state = inbox.lock();
+        if state.closed {
+            return Err(Error::PeerClosed);
+        }
+        // A revoke marks the node first and takes this lock afterwards.
+        end.node.check_held(sender.koid())?;
+        if !state.queue.has_room() {
+            if deadline_ns == 0 {
+                return Err(Error::Full);
+            }
+            let task = self.platform().current_task();
+            let ticket = state.senders.enlist(task, &end.node, sender.koid())?;
+            state.traffic.count_wait();
+            drop(state);
+            self.sleep_in(&ticket, deadline_ns, inbox, |state| &mut state.senders)?;
+            return Ok(Admission::Slept);
+        }
+        if state.limits.is_none() {
+            return Ok(Admission::Now(state));
+        }
+        let now = self.platform().now_ns();
+        match state.limits.pass(len as u64, now)? {
+            Passage::Now => Ok(Admission::Now(state)),
+            Passage::NotBefore(_) if deadline_ns == 0 => Err(Error::Limit),
+            Passage::NotBefore(time) => {
+                let task = self.platform().current_task();
+                let ticket = state.limited.enlist(task, &end.node, sender.koid())?;
+                state.traffic.count_wait();
+                drop(state);
+                // Somebody with less to say may fit the place.
+                self.wake_next_sender(inbox);
+                let until = time.min(deadline_ns);
+                let slept = self.sleep_in(&ticket, until, inbox, |state| &mut state.limited);
+                match slept {
+                    Err(Error::TimedOut) if time < deadline_ns => Ok(Admission::Slept),
+                    slept => slept.map(|()| Admission::Slept),
+                }
+            }
+        }
+    }
+
+    /// Takes an admission back.
+    fn leave(&self, mut state: Guard<'_, Inbox<P>>, len: usize) {
+        if !state.limits.is_none() {
+            state.limits.put_back(len as u64);
+        }
+        let woken = state.wake_sender();
+        drop(state);
+        if let Some(task) = woken {
+            self.platform().unpark(&task);
+        }
+    }
+
+    pub(super) fn wake_next_sender(&self, inbox: &Lock<Inbox<P>>) {
+        let woken = inbox.lock().wake_sender();
+        if let Some(task) = woken {
+            self.platform().unpark(&task);
+        }
+    }
+}
+
+/// Whether a message may be sent.
+enum Admission<'a, P: Platform> {
+    /// As long as the lock is held.
+    Now(Guard<'a, Inbox<P>>),
+    /// It may be worth to look again.
+    Slept,
+}
+
+/// Puts a message where it is received: into the hands of somebody who waits for words, or into the
+/// queue. Returns who is to go on, and whether it is in the queue.
+fn put<P: Platform>(
+    state: &mut Inbox<P>,
+    message: Ready<'_, P>,
+    reply: Option<&Node<P>>,
+) -> (Option<P::Task>, bool) {
+    if let Some(reply) = reply {
+        reply.set_holder(PENDING);
+    }
+    let alone = state.queue.is_empty() && !state.servers.is_empty();
+    if alone
+        && message.offers[0].is_none()
+        && let Some(words) = to_words(message.bytes)
+    {
+        let woken = state.servers.wake_first_by(|task| {
+            let mut hand = P::call_cell(task).lock();
+            hand.handed = Some(Handed {
+                words,
+                badge: message.badge,
+                reply: reply.cloned(),
+            });
+            let told = P::wait_cell(task).complete(Outcome::Ready);
+            if !told {
+                hand.handed = None;
+            }
+            told
+        });
+        if woken.is_some() {
+            state.traffic.count_wake();
+            return (woken, false);
+        }
+    }
+    let packet: &mut Packet<P> = state.queue.push();
+    packet.set_bytes(message.bytes);
+    packet.offered = message.offers.iter().flatten().count();
+    packet.offers = message.offers;
+    packet.reply = reply.cloned();
+    packet.badge = message.badge;
+    (state.wake_receiver(), true)
+}

@@ -1,0 +1,48 @@
+//! What a node knows of its neighbours: numbers that change under the lineage lock.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::NONE;
+
+/// The place of a neighbour, or none. Changes under the lineage lock.
+pub(crate) struct Link(AtomicU32);
+
+impl Link {
+    #[inline(always)]
+    pub(crate) fn new(index: u32) -> Link {
+        Link(AtomicU32::new(index))
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Option<u32> {
+        match self.0.load(Ordering::Relaxed) {
+            NONE => None,
+            index => Some(index),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, index: Option<u32>) {
+        self.0.store(index.unwrap_or(NONE), Ordering::Relaxed);
+    }
+}
+
+/// A number that changes under the lineage lock.
+pub(crate) struct Count(AtomicU32);
+
+impl Count {
+    #[inline(always)]
+    pub(crate) fn new(count: u32) -> Count {
+        Count(AtomicU32::new(count))
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, count: u32) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+}

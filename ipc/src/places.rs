@@ -1,0 +1,170 @@
+//! The places of a capability table: where they are never changes, so whoever has a handle finds its
+//! place without the lock of the table, and two threads that use two handles do not meet.
+//!
+//! Each place has a lock of its own, held while its tenant is used; the lock of the table is needed
+//! to let tenants move in and out. Lock rank: places, one at a time.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use abi::limits::MAX_HANDLES;
+use abi::{Error, Handle, ObjectKind};
+use mm::lock::{Lock, Rank};
+use spin::Once;
+
+/// Places that are made at once.
+pub(crate) const BLOCK: usize = 64;
+
+const BLOCKS: usize = MAX_HANDLES / BLOCK;
+
+// The index of a handle finds its place by masks alone.
+const _: () = assert!(BLOCKS.is_power_of_two() && BLOCK.is_power_of_two());
+
+/// No place: no index is as great.
+pub(crate) const NONE: u32 = 0xff_ffff;
+const _: () = assert!(MAX_HANDLES <= NONE as usize);
+
+/// What is at a place.
+pub(crate) struct Tenant<T> {
+    /// The handle that names it. Of an empty place: the generation of the next one, and the next empty
+    /// place as the index.
+    name: Handle,
+    value: Option<T>,
+}
+
+impl<T> Tenant<T> {
+    /// What is here, if it is what the handle was made for.
+    #[inline(always)]
+    pub(crate) fn named(&self, handle: Handle) -> Result<&T, Error> {
+        match &self.value {
+            Some(value) if self.name == handle => Ok(value),
+            _ => Err(Error::BadHandle),
+        }
+    }
+}
+
+/// The name of an empty place.
+#[inline(always)]
+fn empty(generation: u32, next_free: u32) -> Handle {
+    Handle::from_bits(u64::from(generation) << 24 | u64::from(next_free))
+}
+
+/// A place of a table.
+pub(crate) struct Place<T>(Lock<Tenant<T>>);
+
+impl<T> Place<T> {
+    /// The lock of its tenant.
+    #[inline(always)]
+    pub(crate) fn tenant(&self) -> &Lock<Tenant<T>> {
+        &self.0
+    }
+
+    /// Lets a tenant in, under the table's lock, and returns its handle and the next empty place.
+    #[inline(always)]
+    pub(crate) fn move_in(&self, index: u32, kind: ObjectKind, value: T) -> (Handle, u32) {
+        let mut tenant = self.0.lock();
+        let (generation, next_free) = (tenant.name.generation(), tenant.name.index());
+        tenant.name = Handle::new(index, generation, kind);
+        tenant.value = Some(value);
+        (tenant.name, next_free)
+    }
+
+    /// Takes out what a handle names if `wanted`, under the table's lock. The handle is never valid
+    /// again. True when the place can be used again: then `next_free` comes after it.
+    #[inline(always)]
+    pub(crate) fn move_out(
+        &self,
+        handle: Handle,
+        next_free: u32,
+        wanted: impl FnOnce(&T) -> Result<(), Error>,
+    ) -> Result<(T, bool), Error> {
+        let mut tenant = self.0.lock();
+        wanted(tenant.named(handle)?)?;
+        let value = tenant.value.take().ok_or(Error::BadHandle)?;
+        let next = next_generation(handle.generation());
+        tenant.name = next.map_or(Handle::NONE, |next| empty(next, next_free));
+        Ok((value, next.is_some()))
+    }
+
+    /// Takes out whatever is here, under the table's lock; for good.
+    pub(crate) fn clear(&self) -> Option<T> {
+        let mut tenant = self.0.lock();
+        let value = tenant.value.take()?;
+        tenant.name = Handle::NONE;
+        Some(value)
+    }
+
+    /// Says which empty place comes after this one.
+    pub(crate) fn set_next_free(&self, next_free: u32) {
+        let mut tenant = self.0.lock();
+        tenant.name = empty(tenant.name.generation(), next_free);
+    }
+}
+
+/// The generation of a place's next tenant; `None` when the place is used up.
+pub(crate) fn next_generation(generation: u32) -> Option<u32> {
+    if mm::sabotaged!("generation_not_bumped") {
+        return Some(generation);
+    }
+    generation.checked_add(1)
+}
+
+/// All places of a table, in blocks that stay where they are.
+pub(crate) struct Places<T> {
+    blocks: [Once<Box<[Place<T>; BLOCK]>>; BLOCKS],
+}
+
+impl<T> Places<T> {
+    /// Bytes of a block.
+    pub(crate) const BLOCK_BYTES: usize = size_of::<[Place<T>; BLOCK]>();
+
+    pub(crate) const fn new() -> Places<T> {
+        Places {
+            blocks: [const { Once::new() }; BLOCKS],
+        }
+    }
+
+    /// The place that the index of a handle leads to. That the index is no greater than there are
+    /// places is not looked at: the name of a tenant has all of it.
+    #[inline(always)]
+    pub(crate) fn at(&self, index: u32) -> Option<&Place<T>> {
+        let block = self.blocks[index as usize / BLOCK % BLOCKS].get()?;
+        Some(&block[index as usize % BLOCK])
+    }
+
+    /// Makes a block of empty places, each of which leads to the next, and returns the index of its
+    /// first. `Limit`: there is no room for another; `NoMemory`.
+    pub(crate) fn grow(&self, number: usize) -> Result<u32, Error> {
+        let first = (number * BLOCK) as u32;
+        let once = self.blocks.get(number).ok_or(Error::Limit)?;
+        once.try_call_once(|| {
+            let mut block = Vec::new();
+            block
+                .try_reserve_exact(BLOCK)
+                .map_err(|_| Error::NoMemory)?;
+            block.extend((first + 1..).take(BLOCK).map(|next_free| {
+                let tenant = Tenant {
+                    // So that no handle is 0.
+                    name: empty(1, next_free),
+                    value: None,
+                };
+                Place(Lock::new(Rank::Places, tenant))
+            }));
+            let block = block.into_boxed_slice().try_into();
+            block.map_err(|_| Error::NoMemory)
+        })?;
+        Ok(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_generation;
+
+    #[test]
+    fn a_place_whose_generations_are_used_up_is_retired() {
+        assert_eq!(next_generation(1), Some(2));
+        assert_eq!(next_generation(u32::MAX - 1), Some(u32::MAX));
+        assert_eq!(next_generation(u32::MAX), None);
+    }
+}

@@ -1,0 +1,83 @@
+//! Revoke: everything below a capability ends, and then the call returns.
+//!
+//! First the nodes are marked dead and taken out of their tree, in one hold of the lineage lock that
+//! is bounded by [`MAX_NODES`](abi::limits::MAX_NODES) (I10). From then on nothing is derived, granted, accepted or mapped by
+//! them: whoever does looks at the node under the lineage lock or at its permit under the region lock.
+//! Then what rests on them already is taken away: mappings with one shootdown, tokens, waits, and the
+//! ring behind an end.
+
+use abi::ring::EndState;
+use abi::{Error, Handle, RevokeFlags, Rights};
+
+use crate::lineage::{Extent, Killed};
+use crate::{Domain, Ipc, Node, Object, Payload, Platform};
+
+impl<P: Platform> Ipc<P> {
+    /// Kills everything derived from a capability, with [`RevokeFlags::ITSELF`] the capability too, and
+    /// returns how many capabilities that were. No CPU can reach memory through any of them when it
+    /// returns, no token of theirs is good, and no task waits by them (I5).
+    pub fn revoke(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        flags: RevokeFlags,
+    ) -> Result<u64, Error> {
+        let node = domain.look_up(handle, None, Rights::REVOKE)?.node;
+        let extent = match flags.contains(RevokeFlags::ITSELF) {
+            true => Extent::Itself,
+            false => Extent::Below,
+        };
+        let killed = {
+            let mut lineage = node.object().lineage.lock();
+            node.check_held(domain.koid())?;
+            lineage.kill(&node, extent)
+        };
+        let count = killed.count;
+        self.bury(node.object(), killed);
+        Ok(count)
+    }
+
+    /// Kills a node with everything below it, whoever has it.
+    pub(crate) fn kill(&self, node: &Node<P>) {
+        let killed = node.object().lineage.lock().kill(node, Extent::Itself);
+        self.bury(node.object(), killed);
+    }
+
+    /// Takes away what rests on nodes that were killed, and returns when it is gone.
+    #[inline(always)]
+    pub(crate) fn bury(&self, object: &Object<P>, killed: Killed) {
+        // What another revoke has killed and not yet taken away is gone too when this one returns.
+        if killed.count > 0 || killed.joined {
+            self.take_away(object, killed);
+        }
+    }
+
+    fn take_away(&self, object: &Object<P>, killed: Killed) {
+        if let Some(region) = object.region() {
+            self.memory.detach(region, |permit| !permit.is_live());
+        }
+        if killed.granted && !mm::sabotaged!("revoke_skips_tokens") {
+            self.drop_dead_grants();
+        }
+        if killed.timed {
+            self.unlist_dead();
+        }
+        if !mm::sabotaged!("revoke_skips_waiters") {
+            self.complete_revoked_waits(object);
+        }
+        if killed.count > 0 {
+            object.lineage.lock().end_burial();
+        }
+        if !killed.emptied {
+            return;
+        }
+        match object.payload() {
+            // Its peer is told why.
+            Payload::RingEnd(ring, end) => {
+                self.end_ring(ring, *end, EndState::Revoked);
+                self.forget_object();
+            }
+            _ => self.destroy_object(object),
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Channels between processes: messages, calls, replies and limits.
+
+use abi::{HandleTransfer, UserPtr};
+use rt::{
+    ChannelEnd, Env, Error, FOREVER, Handle, Message, Mode, Process, Received, Rights, channel, sys,
+};
+
+use crate::Case;
+use crate::calls::{
+    READ_WRITE, cap_derive, cap_drop, cap_info, cap_revoke, map_all, peek, poke, region, unmap,
+};
+use crate::check::{exits, other_cpu, succeeds};
+
+const ALL: Rights = Rights::all();
+
+/// A deadline that has passed.
+const PAST: u64 = 1;
+
+/// A child in a role that has an end of a channel.
+fn child(case: &Case, role: &'static str, end: ChannelEnd, cpus: u64) -> Process {
+    let spawn = case.child(role).handle(end.into_handle(), Mode::Move, ALL);
+    done!(spawn.cpus(cpus).start(), "starting a child")
+}
+
+fn pair(capacity: u32) -> (ChannelEnd, ChannelEnd) {
+    done!(channel(capacity), "a channel")
+}
+
+/// Message number `index` of a conversation: its length and every byte follow from the number.
+fn message(index: u64) -> ([u8; 256], usize) {
+    let len = (index * 37 % 257) as usize;
+    let mut bytes = [0; 256];
+    for (at, byte) in bytes[..len].iter_mut().enumerate() {
+        *byte = (index * 31 + at as u64) as u8;
+    }
+    (bytes, len)
+}
+
+pub fn in_order(case: &Case) {
+    for cpus in [1, other_cpu()] {
+        let (here, there) = pair(3);
+        let sender = child(case, "send_channel", there, cpus);
+        for index in 0..1000 {
+            let got = done!(here.receive(FOREVER), "message {index}");
+            let (bytes, len) = message(index);
+            check!(got.bytes() == &bytes[..len], "the bytes of message {index}");
+        }
+        refused!(here.receive(FOREVER), Error::PeerClosed, "after the last");
+        refused!(
+            here.send(&mut Message::new(b""), FOREVER),
+            Error::PeerClosed,
+            "to nobody"
+        );
+        succeeds(&sender);
+    }
+}
+
+pub fn sizes(_: &Case) {
+    let (here, there) = pair(2);
+    for len in [0, 1, 255, 256] {
+        let bytes = [5; 256];
+        let sent = here.send(&mut Message::new(&bytes[..len]), 0);
+        done!(sent, "sending {len} bytes");
+        let got = done!(there.receive(0), "receiving {len} bytes");
+        same!(got.bytes(), &bytes[..len], "what came");
+    }
+    let long = here.send(&mut Message::new(&[0; 257]), 0);
+    refused!(long, Error::TooLarge, "257 bytes");
+    let shared = region(4096);
+    let share = |count| {
+        let transfers = [HandleTransfer::new(shared, Mode::Share, ALL); 5];
+        let message = abi::Message {
+            handles: transfers.as_ptr() as u64,
+            handles_len: count,
+            ..abi::Message::default()
+        };
+        let message = UserPtr::new((&raw const message) as u64);
+        // SAFETY: the pointers lead to the stack, from which the call only reads.
+        unsafe { sys::channel_send(here.handle(), message, 0) }
+    };
+    done!(share(4), "four capabilities");
+    refused!(share(5), Error::TooLarge, "five capabilities");
+    let got = done!(there.receive(0), "receiving capabilities");
+    same!(got.handles().len(), 4, "capabilities");
+    for &handle in got.handles() {
+        let va = map_all(handle, READ_WRITE);
+        done!(unmap(va), "unmapping it");
+    }
+    // A buffer that is too small: the message stays, and the lengths are told.
+    done!(here.send(&mut Message::new(b"seven b"), 0), "sending");
+    let mut bytes = [0_u8; 6];
+    let mut small = abi::Message {
+        bytes: bytes.as_mut_ptr() as u64,
+        bytes_len: 6,
+        ..abi::Message::default()
+    };
+    let at = UserPtr::new((&raw mut small) as u64);
+    // SAFETY: the pointers lead to what the call may fill in.
+    let refused = unsafe { sys::channel_receive(there.handle(), at, 0) };
+    refused!(refused, Error::TooLarge, "six bytes for seven");
+    same!(small.bytes_len, 7, "the length that it needs");
+    // Nowhere to be written to: it stays too.
+    small = abi::Message {
+        bytes: 8,
+        bytes_len: 256,
+        ..abi::Message::default()
+    };
+    let at = UserPtr::new((&raw mut small) as u64);
+    // SAFETY: what the call writes to is nobody's.
+    let refused = unsafe { sys::channel_receive(there.handle(), at, 0) };
+    refused!(refused, Error::Fault, "bytes to address 8");
+    let got = done!(there.receive(0), "receiving at last");
+    same!(got.bytes(), b"seven b", "what stayed");
+}
+
+pub fn deadlines(_: &Case) {
+    let (here, there) = pair(1);
+    refused!(there.receive(0), Error::WouldBlock, "nothing there");
+    refused!(there.receive(PAST), Error::TimedOut, "nothing there");
+    let soon = rt::in_ms(2);
+    refused!(there.receive(soon), Error::TimedOut, "nothing comes");
+    check!(rt::now_ns() >= soon, "it timed out too early");
+    done!(here.send(&mut Message::new(b"1"), PAST), "there is room");
+    refused!(
+        here.send(&mut Message::new(b"2"), 0),
+        Error::Full,
+        "no room"
+    );
+    let late = here.send(&mut Message::new(b"2"), PAST);
+    refused!(late, Error::TimedOut, "no room");
+    let never = here.call_words([0; 4], 0);
+    refused!(never, Error::WouldBlock, "a call that may not wait");
+    let late = here.call_words([0; 4], PAST);
+    refused!(late, Error::TimedOut, "a call without room");
+    done!(there.receive(PAST), "what is there");
+    let late = here.call_words([0; 4], rt::in_ms(2));
+    refused!(late, Error::TimedOut, "a call that nobody receives");
+    refused!(there.receive(0), Error::WouldBlock, "it was taken back");
+}
+
+pub fn ten_thousand_calls(case: &Case) {
+    for cpus in [1, other_cpu()] {
+        let (here, there) = pair(1);
+        let server = child(case, "serve_sums", there, cpus);
+        for index in 0..5000 {
+            let answer = here.call_words([index, 1, 2, 3], FOREVER);
+            same!(answer, Ok([index + 6, index, 0, 0]), "call {index}");
+        }
+        drop(here);
+        succeeds(&server);
+    }
+}
+
+pub fn calls_with_capabilities(case: &Case) {
+    for cpus in [1, other_cpu()] {
+        let (here, there) = pair(1);
+        let server = child(case, "serve_regions", there, cpus);
+        for index in 0..200 {
+            let mut moved = region(4096);
+            let va = map_all(moved, READ_WRITE);
+            poke(va, index);
+            done!(unmap(va), "unmapping");
+            let mut request = Message::new(b"add one").give(moved);
+            let mut answer = done!(here.call(&mut request, FOREVER), "call {index}");
+            refused!(cap_info(moved), Error::BadHandle, "what was given away");
+            moved = done!(take_first(&mut answer).ok_or(Error::NotFound), "it is back");
+            let va = map_all(moved, READ_WRITE);
+            same!(peek(va), index + 1, "what the server wrote");
+            done!(unmap(va), "unmapping again");
+            done!(cap_drop(moved), "dropping");
+        }
+        drop(here);
+        succeeds(&server);
+    }
+}
+
+/// The first capability of a message.
+fn take_first(received: &mut Received) -> Option<Handle> {
+    received.take::<rt::Region>(0).map(Handle::from)
+}
+
+pub fn one_reply(case: &Case) {
+    let (here, there) = pair(2);
+    // Answered, and answered once more.
+    let caller = child(case, "call_twice", there, other_cpu());
+    let first = done!(here.receive_words(), "the first call");
+    let mut reply = done!(first.reply.ok_or(Error::NotFound), "a right to reply");
+    let used = reply.handle();
+    done!(reply.send_words([7, 0, 0, 0]), "answering");
+    // SAFETY: the call touches no memory.
+    let again = unsafe { sys::channel_reply_words(used, 8, 0, 0, 0) };
+    refused!(again, Error::BadHandle, "a second answer");
+    // Dropped unused: the caller learns it.
+    let second = done!(here.receive_words(), "the second call");
+    drop(second.reply);
+    succeeds(&caller);
+}
+
+pub fn caller_gone(case: &Case) {
+    for role in ["call_shortly", "call_for_ever"] {
+        let (here, there) = pair(2);
+        let caller = child(case, role, there, other_cpu());
+        let call = done!(here.receive_words(), "a call");
+        let mut reply = done!(call.reply.ok_or(Error::NotFound), "a right to reply");
+        if role == "call_for_ever" {
+            done!(caller.kill(), "killing the caller");
+            let _ = caller.wait(FOREVER);
+        } else {
+            succeeds(&caller);
+        }
+        let late = reply.send_words([0; 4]);
+        refused!(late, Error::Cancelled, "an answer to nobody");
+        refused!(here.receive(FOREVER), Error::PeerClosed, "it is gone");
+    }
+}
+
+pub fn server_gone(case: &Case) {
+    let (here, there) = pair(2);
+    let server = child(case, "receive_and_exit", there, other_cpu());
+    let answer = here.call_words([0; 4], FOREVER);
+    refused!(answer, Error::PeerClosed, "a server that ends");
+    exits(&server, 3);
+    let answer = here.call_words([0; 4], FOREVER);
+    refused!(answer, Error::PeerClosed, "a server that has ended");
+}
+
+pub fn over_itself(_: &Case) {
+    let (old_a, old_b) = pair(1);
+    let (new_a, new_b) = pair(1);
+    let ends = [
+        (&old_a, &old_a),
+        (&old_a, &old_b),
+        (&new_a, &old_a),
+        (&new_b, &new_b),
+    ];
+    for (over, end) in ends {
+        let sent = over.send(&mut Message::new(b"").share(end.handle(), ALL), 0);
+        refused!(sent, Error::Invalid, "an end that is not younger");
+    }
+    let sent = old_a.send(&mut Message::new(b"").share(new_a.handle(), ALL), 0);
+    done!(sent, "a younger end");
+}
+
+pub fn rate_limit(_: &Case) {
+    let (here, there) = pair(64);
+    let (next, _end) = pair(64);
+    done!(here.limit(5, 0), "a limit");
+    for index in 0..5 {
+        done!(here.send(&mut Message::new(b""), 0), "message {index}");
+    }
+    refused!(
+        here.send(&mut Message::new(b""), 0),
+        Error::Limit,
+        "the sixth"
+    );
+    for _ in 0..20 {
+        done!(
+            next.send(&mut Message::new(b""), 0),
+            "the channel next door"
+        );
+        done!(there.send(&mut Message::new(b""), 0), "the other end");
+    }
+    // A fifth of a second later there is one more.
+    let before = rt::now_ns();
+    done!(here.send(&mut Message::new(b""), FOREVER), "waiting");
+    check!(rt::now_ns() - before > 100_000_000, "it did not wait");
+    done!(here.limit(0, 0), "no limit");
+    done!(here.send(&mut Message::new(b""), 0), "without a limit");
+    done!(here.limit(0, 100), "a limit of bytes");
+    let large = here.send(&mut Message::new(&[0; 101]), FOREVER);
+    refused!(large, Error::Limit, "more than a second's worth");
+    done!(
+        here.send(&mut Message::new(&[0; 100]), 0),
+        "a second's worth"
+    );
+    let info = done!(here.info(), "channel_info");
+    same!((info.message_rate, info.byte_rate), (0, 100), "the rates");
+}
+
+pub fn revoked(case: &Case) {
+    for role in ["receive_revoked", "call_revoked"] {
+        let (here, there) = pair(1);
+        let given = done!(cap_derive(there.handle(), ALL), "deriving");
+        let spawn = case.child(role).handle(given, Mode::Move, ALL);
+        let child = done!(spawn.cpus(other_cpu()).start(), "starting a child");
+        if role == "call_revoked" {
+            // It waits for the answer from now on.
+            let call = done!(here.receive_words(), "its call");
+            same!(cap_revoke(there.handle()), Ok(1), "revoked");
+            drop(call);
+        } else {
+            // Wherever it is: before its wait or in it.
+            same!(cap_revoke(there.handle()), Ok(1), "revoked");
+        }
+        succeeds(&child);
+    }
+}
+
+/// The roles of children here.
+pub fn child_role(role: &str, env: &Env) -> Option<u8> {
+    let end = || ChannelEnd::from_handle(env.handle(0));
+    match role {
+        "send_channel" => {
+            let end = end();
+            for index in 0..1000 {
+                let (bytes, len) = message(index);
+                let sent = end.send(&mut Message::new(&bytes[..len]), FOREVER);
+                done!(sent, "sending message {index}");
+            }
+        }
+        "serve_sums" => {
+            let error = end().serve_words(|[a, b, c, d], _| [a + b + c + d, a, 0, 0]);
+            same!(error, Error::PeerClosed, "why serving ended");
+        }
+        "serve_regions" => {
+            let error = end().serve(|mut request| {
+                let region = done!(take_first(&mut request).ok_or(Error::NotFound), "a region");
+                let va = map_all(region, READ_WRITE);
+                poke(va, peek(va) + 1);
+                done!(unmap(va), "unmapping it");
+                let mut reply = done!(request.take_reply().ok_or(Error::NotFound), "a call");
+                done!(reply.send(&mut Message::new(b"").give(region)), "answering");
+            });
+            same!(error, Error::PeerClosed, "why serving ended");
+        }
+        "call_twice" => {
+            let end = end();
+            same!(
+                end.call_words([1; 4], FOREVER),
+                Ok([7, 0, 0, 0]),
+                "answered"
+            );
+            let dropped = end.call_words([2; 4], FOREVER);
+            refused!(dropped, Error::PeerClosed, "not answered");
+        }
+        "call_shortly" => {
+            let late = end().call_words([1; 4], rt::in_ms(20));
+            refused!(late, Error::TimedOut, "nobody answers");
+        }
+        "call_for_ever" => {
+            let _ = end().call_words([1; 4], FOREVER);
+        }
+        "receive_and_exit" => {
+            done!(end().receive_words(), "a call");
+            rt::exit(3);
+        }
+        "receive_revoked" => refused!(end().receive(FOREVER), Error::Revoked, "receiving"),
+        "call_revoked" => {
+            let answer = end().call_words([1; 4], FOREVER);
+            refused!(answer, Error::Revoked, "calling");
+        }
+        _ => return None,
+    }
+    Some(0)
+}
