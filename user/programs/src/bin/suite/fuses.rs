@@ -136,30 +136,30 @@ fn every_entry(case: &Case, start: Start, processes: usize, limit: u64) {
     }
 }
 
-/// Everything that lives here, and how many processes each has.
-const LIVES: [(&str, Start, usize); 6] = [
-    ("by itself", alone, 1),
-    ("with threads", threads, 1),
-    ("at a ring", ring, 2),
-    ("in calls", calls, 2),
-    ("at a port", port, 2),
-    ("with grants", grants, 2),
-];
+/// Cases, each of so many processes.
+macro_rules! cases {
+    ($($name:ident: $start:ident $processes:literal;)*) => {
+        $(pub fn $name(case: &Case) {
+            every_entry(case, $start, $processes, ENTRIES);
+        })*
 
-/// Ends all of them at every entry that there is, for a number of rounds.
-pub fn without_limit(case: &Case, rounds: u64) {
-    for round in 0..rounds {
-        for (name, start, processes) in LIVES {
-            rt::println!("{name}, round {round}");
-            every_entry(case, start, processes, u64::MAX);
+        /// All of them at every entry that there is, and a number of rounds with other schedules.
+        pub fn without_limit(case: &Case, rounds: u64) {
+            for round in 0..rounds {
+                $(
+                    rt::println!("{}, round {round}", stringify!($name));
+                    every_entry(case, $start, $processes, u64::MAX);
+                )*
+            }
         }
-    }
+    };
 }
 
-pub fn with_threads(case: &Case) {
-    every_entry(case, threads, 1, ENTRIES);
-}
-
-pub fn at_a_ring(case: &Case) {
-    every_entry(case, ring, 2, ENTRIES);
+cases! {
+    by_itself: alone 1;
+    with_threads: threads 1;
+    at_a_ring: ring 2;
+    in_calls: calls 2;
+    at_a_port: port 2;
+    with_grants: grants 2;
 }

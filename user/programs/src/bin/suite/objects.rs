@@ -1,8 +1,6 @@
 //! One object of each kind, for the cases that look at every call.
 
-use abi::{
-    ChannelEnds, Handle, InterruptInfo, ObjectKind, RegionFlags, Rights, ThreadArgs, UserPtr,
-};
+use abi::{Handle, InterruptInfo, ObjectKind, RegionFlags, Rights, ThreadArgs, UserPtr};
 use programs::archive;
 use rt::{CachePolicy, ChannelEnd, Env, Error, Message, Mode, sys};
 
@@ -19,11 +17,8 @@ pub fn kinds() -> impl Iterator<Item = ObjectKind> {
 
 /// A capability of a new object with all rights that there are of its kind. Whatever could wait for a
 /// peer has none left, so that no call on it sleeps.
-pub fn object(case: &Case, kind: ObjectKind) -> Option<Handle> {
-    match made(case, kind) {
-        Err(Error::Unsupported) => None,
-        made => Some(done!(made, "an object: {kind:?}")),
-    }
+pub fn object(case: &Case, kind: ObjectKind) -> Handle {
+    done!(made(case, kind), "an object: {kind:?}")
 }
 
 fn made(case: &Case, kind: ObjectKind) -> Result<Handle, Error> {
@@ -81,16 +76,20 @@ fn made(case: &Case, kind: ObjectKind) -> Result<Handle, Error> {
 }
 
 /// A capability of a new object with all rights but one.
-pub fn weakened(case: &Case, kind: ObjectKind, missing: Rights) -> Option<Handle> {
-    let whole = object(case, kind)?;
+pub fn weakened(case: &Case, kind: ObjectKind, missing: Rights) -> Handle {
+    let whole = object(case, kind);
     if matches!(kind, ObjectKind::RingEnd | ObjectKind::Reply) {
         // These can't be derived: it is moved to this very process with less.
         let (via, back) = small_ring();
         let token = rt::grant(whole, via, Mode::Move, !missing);
         let token = done!(token, "moving a {kind:?}");
-        return Some(done!(rt::accept(token, back), "accepting a {kind:?}"));
+        let moved = done!(rt::accept(token, back), "accepting a {kind:?}");
+        done!(cap_drop(via).and(cap_drop(back)), "dropping a ring");
+        return moved;
     }
-    Some(done!(cap_derive(whole, !missing), "deriving a {kind:?}"))
+    let derived = done!(cap_derive(whole, !missing), "deriving a {kind:?}");
+    done!(cap_drop(whole), "dropping a {kind:?}");
+    derived
 }
 
 /// An image of a program of the initrd.
@@ -106,18 +105,8 @@ pub fn image_of(initrd: Handle, name: &str) -> Result<Handle, Error> {
 
 /// A channel: its two ends.
 pub fn channel() -> Result<(Handle, Handle), Error> {
-    let mut ends = ChannelEnds {
-        first: Handle::NONE,
-        second: Handle::NONE,
-    };
-    // SAFETY: the pointer leads to `ends`.
-    unsafe { sys::channel_create(4, UserPtr::new((&raw mut ends) as u64)) }?;
-    Ok((ends.first, ends.second))
-}
-
-/// An end of a channel whose other end is there.
-pub fn open_end() -> Option<Handle> {
-    Some(channel().ok()?.0)
+    let (first, second) = rt::channel(4)?;
+    Ok((first.into_handle(), second.into_handle()))
 }
 
 /// A thread that ends at once.
