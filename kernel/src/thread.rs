@@ -8,6 +8,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use abi::limits::MAX_THREADS;
+use abi::trace::EventKind;
 use abi::{Error, ProcessState, ThreadInfo};
 use arch::context::Context;
 use arch::stack::KernelStack;
@@ -19,6 +20,7 @@ use crate::irq_lock::IrqLock;
 use crate::machine::{Kernel, ipc};
 use crate::memory;
 use crate::process::{Process, Stop};
+use crate::trace;
 
 /// How a thread stands with the scheduler: bits of its state.
 pub mod state {
@@ -240,6 +242,9 @@ impl Thread {
     /// Says that it executes nothing of its program any more, and tells who waits for that.
     pub fn set_ended(&self) {
         self.ended.store(true, Ordering::SeqCst);
+        if trace::is_on() {
+            trace::record(EventKind::End, 0, [self.koid, 0, 0, 0, 0, 0]);
+        }
         ipc().fire(&self.events, abi::Events::ENDED, 0);
     }
 

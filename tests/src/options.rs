@@ -52,7 +52,8 @@ pub struct Options {
     #[arg(long = "program", value_name = "FILE[:NAME]")]
     pub programs: Vec<ProgramFile>,
 
-    /// Runs a program of the initrd with arguments; quotes work as in a shell
+    /// Runs a program of the initrd with arguments, or several with + between them, of which the last
+    /// one decides; quotes work as in a shell
     #[arg(long, value_name = "NAME ARG…")]
     pub exec: Option<String>,
 

@@ -275,14 +275,20 @@ fn check_names(
             )));
         }
     }
-    if let Job::Exec(words) = job
-        && let Some(name) = words.first()
-        && !names.contains(&name.as_str())
-        && !guest.programs.contains_key(name)
-    {
-        return Err(Failure::usage(format!(
-            "--exec: there is no program {name}; add it with --program"
-        )));
+    let Job::Exec(words) = job else {
+        return Ok(());
+    };
+    for command in words.split(|word| word == "+") {
+        let Some(name) = command.first() else {
+            return Err(Failure::usage(
+                "--exec needs the name of a program, before and after each +",
+            ));
+        };
+        if !names.contains(&name.as_str()) && !guest.programs.contains_key(name) {
+            return Err(Failure::usage(format!(
+                "--exec: there is no program {name}; add it with --program"
+            )));
+        }
     }
     Ok(())
 }

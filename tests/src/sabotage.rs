@@ -224,6 +224,14 @@ pub const ENTRIES: &[Entry] = &[
         kind: Kind::Loom,
     },
     Entry {
+        name: "observer_trusts_lapped_slot",
+        takes_away: "the second look at a slot of a trace after it was copied",
+        package: "handover-ring",
+        file: "loom_trace",
+        test: "a_reader_is_never_given_parts_of_two_records",
+        kind: Kind::Loom,
+    },
+    Entry {
         name: "revoke_skips_waiters",
         takes_away: "the end of waits by what is revoked",
         package: "handover-ipc",

@@ -131,7 +131,7 @@ fn lines_end_at_the_limit_and_come_back() {
 
 #[test]
 fn what_is_refused_takes_no_line() {
-    let realm = Realm::with_quotas(&[Resources::bytes(4 * cost::OBJECT)]);
+    let realm = Realm::with_quotas(&[Resources::bytes(40 * cost::OBJECT)]);
     let mut driver = Driver::of(realm);
     let (resource, notification) = (driver.resource, driver.notification);
     let only = |handle, right| driver.realm.derive(0, handle, right).unwrap();
@@ -149,9 +149,15 @@ fn what_is_refused_takes_no_line() {
         assert_eq!(driver.create(bits), Err(error));
     }
     (driver.resource, driver.notification) = (resource, notification);
-    // The account covers fewer than there are lines, so each that is refused has given its line back.
-    let made: Vec<_> = std::iter::from_fn(|| driver.create(1).ok()).collect();
-    assert!(made.len() < LINES);
+    // Where the account covers no object more, each that is refused gives its line back.
+    let domain = &driver.realm.domains[0];
+    let more = || driver.realm.ipc.create_notification(domain).ok();
+    let made: Vec<Handle> = std::iter::from_fn(more).collect();
+    assert!(made.len() > LINES);
     assert!((0..2 * LINES).all(|_| driver.create(1) == Err(Error::Quota)));
+    for handle in made {
+        driver.realm.drop_handle(0, handle).unwrap();
+    }
+    assert!((0..LINES).all(|_| driver.create(1).is_ok()));
     driver.realm.finish();
 }

@@ -219,6 +219,18 @@ fn an_unknown_program_is_one_line_and_status_2() {
         EXIT_USAGE,
         "no program nobody",
     );
+    complains(
+        &whole_run(&["--exec", "nobody + init"], "orderly"),
+        EXIT_USAGE,
+        "no program nobody",
+    );
+    for words in ["+", "init +", "+ init", "init + + init"] {
+        complains(
+            &whole_run(&["--exec", words], "orderly"),
+            EXIT_USAGE,
+            "before and after each +",
+        );
+    }
 }
 
 #[test]

@@ -168,6 +168,13 @@ macro_rules! for_each_case {
             quotas::moves "whoever accepts a Move pays, and the token is good until it can";
             quotas::killed_anywhere "a process killed at any of a hundred moments leaves nothing behind";
 
+            services::names "a name is registered, found, withdrawn, and gone with its session or its end";
+            services::watch "who watches a name hears when it appears and when it goes";
+            services::reconnect "clients of a service that dies see it, and find the next one under its name";
+            services::many_clients "fifty clients find a service and are answered";
+            services::supervised "a service that faults or fails is started again, and then no more";
+            services::lock "an urgent thread that waits for a lock lets its holder go on";
+            services::hostile "whatever a client sends to the name service, it and the others go on";
             timers::once "a timer sets its bits at its time, once";
             timers::past "a time in the past is now";
             timers::periodic "a periodic timer keeps its rhythm, and makes up once for what was missed";

@@ -1,5 +1,8 @@
 //! The messages between the producer and the consumer of the demonstration, as bytes in a ring.
 
+/// The name under which the consumer is found.
+pub const CONSUMER: &str = "consumer";
+
 /// Bytes of a slot of the demonstration's rings; a message is 8 bytes shorter.
 pub const SLOT_SIZE: u32 = 4096;
 /// Slots of each ring.

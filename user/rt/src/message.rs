@@ -16,6 +16,8 @@ use crate::{Owned, drop_handle, sys};
 pub struct Message<'a> {
     bytes: &'a [u8],
     handles: [HandleTransfer; MAX_MESSAGE_HANDLES],
+    /// Which of them are this message's, to be given back.
+    owned: [bool; MAX_MESSAGE_HANDLES],
     count: usize,
 }
 
@@ -27,44 +29,54 @@ impl<'a> Message<'a> {
         Message {
             bytes,
             handles: [NOTHING; MAX_MESSAGE_HANDLES],
+            owned: [false; MAX_MESSAGE_HANDLES],
             count: 0,
         }
     }
 
     /// Gives something away by Move with all its rights; needs GRANT and MOVE. Of a region, this
-    /// process must have no mapping that it still goes by.
+    /// process must have no mapping that it still goes by. When the other end is closed before the
+    /// message was received, it comes back under its old handle: see [`pass`](Message::pass).
     ///
     /// # Panics
     /// With the fifth capability, as all of these.
     #[must_use]
     pub fn give(self, object: impl Into<Handle>) -> Message<'a> {
-        self.transfer(object.into(), Mode::Move, Rights::all())
+        self.give_with(object, Rights::all())
+    }
+
+    /// Gives something away for good, with all its rights: by Share, and without the capability that
+    /// this process had once the message is sent. What nobody receives is gone. Needs GRANT and DUPLICATE.
+    #[must_use]
+    pub fn pass(self, object: impl Into<Handle>) -> Message<'a> {
+        self.transfer(object.into(), Mode::Share, Rights::all(), true)
     }
 
     /// Gives something away by Move with at most these rights.
     #[must_use]
     pub fn give_with(self, object: impl Into<Handle>, rights: Rights) -> Message<'a> {
-        self.transfer(object.into(), Mode::Move, rights)
+        self.transfer(object.into(), Mode::Move, rights, true)
     }
 
     /// Gives a capability derived from one, with at most these rights; needs GRANT and DUPLICATE.
     #[must_use]
     pub fn share(self, handle: Handle, rights: Rights) -> Message<'a> {
-        self.transfer(handle, Mode::Share, rights)
+        self.transfer(handle, Mode::Share, rights, false)
     }
 
     /// Gives a snapshot of a region as it is when the message is sent.
     #[must_use]
     pub fn copy(self, handle: Handle, rights: Rights) -> Message<'a> {
-        self.transfer(handle, Mode::CopyOnWrite, rights)
+        self.transfer(handle, Mode::CopyOnWrite, rights, false)
     }
 
-    fn transfer(mut self, handle: Handle, mode: Mode, rights: Rights) -> Message<'a> {
+    fn transfer(mut self, handle: Handle, mode: Mode, rights: Rights, owned: bool) -> Message<'a> {
         assert!(
             self.count < MAX_MESSAGE_HANDLES,
             "a message carries {MAX_MESSAGE_HANDLES} capabilities"
         );
         self.handles[self.count] = HandleTransfer::new(handle, mode, rights);
+        self.owned[self.count] = owned;
         self.count += 1;
         self
     }
@@ -80,19 +92,28 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// It was sent: what it was given is not this process's any more.
+    /// It was sent: what moved is not this process's any more.
     pub(crate) fn sent(&mut self) {
+        for (transfer, owned) in self.handles.iter().zip(&mut self.owned) {
+            *owned &= transfer.mode != Mode::Move as u32;
+        }
+        self.give_back();
+    }
+
+    fn give_back(&mut self) {
+        let handles = self.handles[..self.count].iter().zip(&mut self.owned);
+        for (transfer, owned) in handles {
+            if core::mem::take(owned) {
+                let _ = drop_handle(transfer.handle);
+            }
+        }
         self.count = 0;
     }
 }
 
 impl Drop for Message<'_> {
     fn drop(&mut self) {
-        for transfer in &self.handles[..self.count] {
-            if transfer.mode == Mode::Move as u32 {
-                let _ = drop_handle(transfer.handle);
-            }
-        }
+        self.give_back();
     }
 }
 

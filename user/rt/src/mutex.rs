@@ -123,6 +123,12 @@ impl<T: ?Sized> Mutex<T> {
     }
 }
 
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Mutex<T> {
+        Mutex::new(T::default())
+    }
+}
+
 impl<T: ?Sized> Drop for Mutex<T> {
     fn drop(&mut self) {
         let sleepers = *self.sleepers.get_mut();

@@ -1,6 +1,6 @@
 //! Receives a file by each way and prints its digest and what the way took.
 //!
-//! Handles: the receiving end from the producer, the sending end to it.
+//! Handle: a session with the name service.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -9,17 +9,16 @@ extern crate alloc;
 use alloc::string::String;
 use core::fmt::Write;
 
-use programs::demo::{ANNOUNCEMENT, Announcement, CHUNK, DONE, Way};
+use programs::demo::{ANNOUNCEMENT, Announcement, CHUNK, CONSUMER, DONE, Way};
 use programs::expect;
-use rt::{Env, FOREVER, Handle, Receiver, Region, Rights, SystemInfo, Token};
+use rt::names::Names;
+use rt::{Env, FOREVER, Handle, Message, Receiver, Region, Rights, Sender, SystemInfo, Token};
 use sha2::{Digest, Sha256};
 
 rt::entry!(run);
 
 fn run(env: &Env) -> u8 {
-    let via = env.handle(0);
-    let mut receiver = expect!(rt::open_receiver(via), "consumer: opening its ring");
-    let mut sender = expect!(rt::open_sender(env.handle(1)), "consumer: opening its ring");
+    let (via, mut receiver, mut sender) = accept(&Names::from_handle(env.handle(0)));
     for expected in Way::ALL {
         let mut message = [0; ANNOUNCEMENT];
         let received = receiver.receive(&mut message, FOREVER);
@@ -36,6 +35,21 @@ fn run(env: &Env) -> u8 {
         expect!(sender.send(DONE, FOREVER), "consumer: answering");
     }
     0
+}
+
+/// Waits for the producer, and is given its ends of two rings.
+fn accept(names: &Names) -> (Handle, Receiver, Sender) {
+    let listener = names.register(CONSUMER, FOREVER);
+    let listener = expect!(listener, "consumer: registering its name");
+    let producer = expect!(listener.accept(FOREVER), "consumer: waiting to be found");
+    let mut rings = expect!(producer.receive(FOREVER), "consumer: waiting for its rings");
+    let (via, to_producer) = (rings.take_handle(0), rings.take_handle(1));
+    let receiver = expect!(rt::open_receiver(via), "consumer: opening its ring");
+    let sender = expect!(rt::open_sender(to_producer), "consumer: opening its ring");
+    if let Some(mut ready) = rings.take_reply() {
+        expect!(ready.send(&mut Message::new(&[])), "consumer: being ready");
+    }
+    (via, receiver, sender)
 }
 
 /// Copies the file out of the ring into memory of its own.

@@ -11,7 +11,7 @@ extern crate alloc;
 use alloc::vec::Vec;
 
 use programs::expect;
-use rt::{CachePolicy, Env, FOREVER, Interrupt, Notification, Registers};
+use rt::{CachePolicy, Env, FOREVER, Interrupt, Notification, ObjectKind, Registers};
 use rt::{in_ms, now_ns, println};
 
 rt::entry!(run);
@@ -58,9 +58,11 @@ fn run(env: &Env) -> u8 {
         .filter_map(|arg| arg.parse().ok())
         .collect();
     let [.., resource, notification, interrupt] = *env.handles() else {
-        println!("edu: this machine has no such device; --edu gives it one");
-        return NO_DEVICE;
+        return no_device();
     };
+    if interrupt.kind() != Some(ObjectKind::Interrupt) {
+        return no_device();
+    }
     let info = expect!(
         rt::resource_info(resource),
         "edu: looking for the registers"
@@ -96,6 +98,11 @@ fn run(env: &Env) -> u8 {
     } else {
         BROKEN
     }
+}
+
+fn no_device() -> u8 {
+    println!("edu: this machine has no such device; --edu gives it one");
+    NO_DEVICE
 }
 
 impl Edu {

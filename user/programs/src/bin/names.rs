@@ -13,6 +13,7 @@ use core::ops::ControlFlow;
 use programs::expect;
 use programs::names::{Name, Refusal, Registry, Tell};
 use rt::names::protocol::{Answer, MAX_REQUEST, Request, encode_answer, encode_introduction};
+use rt::names::{Ends, KeptEnd};
 use rt::{ChannelEnd, Env, Error, Events, FOREVER, Message, Notification, Port, Received};
 
 rt::entry!(run);
@@ -41,13 +42,14 @@ impl Tell for Watcher {
     }
 }
 
-type Known = Registry<ChannelEnd, Watcher>;
+type Known = Registry<KeptEnd, Watcher>;
 
 struct Names {
     port: Port,
     known: Known,
     /// By their numbers, which are also their keys at the port, as those of registrations are.
-    sessions: BTreeMap<u64, ChannelEnd>,
+    sessions: BTreeMap<u64, KeptEnd>,
+    ends: Ends,
 }
 
 impl Names {
@@ -56,12 +58,14 @@ impl Names {
             port: Port::create()?,
             known: Registry::new(),
             sessions: BTreeMap::new(),
+            ends: Ends::new(),
         };
+        let root = names.ends.keep(root)?;
         names.open(Known::ROOT, root)?;
         Ok(names)
     }
 
-    fn open(&mut self, session: u64, end: ChannelEnd) -> Result<(), Error> {
+    fn open(&mut self, session: u64, end: KeptEnd) -> Result<(), Error> {
         let events = Events::READABLE | Events::PEER_CLOSED;
         self.port.bind(end.handle(), events, session)?;
         self.sessions.insert(session, end);
@@ -107,7 +111,10 @@ impl Names {
             return Err(Refusal::Malformed);
         }
         match request {
-            Request::Register(name) => self.register(session, name, end_of(&mut received)?),
+            Request::Register(name) => {
+                let end = self.keep(&mut received)?;
+                self.register(session, name, end)
+            }
             Request::LookUp(name) => self.introduce(name, end_of(&mut received)?),
             Request::Withdraw(name) => self.known.withdraw(session, name).map(|_| 0),
             Request::Watch {
@@ -121,7 +128,7 @@ impl Names {
             }
             Request::Unwatch(watch) => self.known.unwatch(session, watch).map(|()| 0),
             Request::Attach => {
-                let end = end_of(&mut received)?;
+                let end = self.keep(&mut received)?;
                 let attached = self.known.attach(session)?;
                 if self.open(attached, end).is_err() {
                     self.known.close(attached);
@@ -132,7 +139,15 @@ impl Names {
         }
     }
 
-    fn register(&mut self, session: u64, name: Name, end: ChannelEnd) -> Answer {
+    /// The end that a message brought, to be kept. Of a channel only one is: with both, nobody's end
+    /// would close it.
+    fn keep(&self, received: &mut Received) -> Result<KeptEnd, Refusal> {
+        self.ends
+            .keep(end_of(received)?)
+            .map_err(|_| Refusal::Malformed)
+    }
+
+    fn register(&mut self, session: u64, name: Name, end: KeptEnd) -> Answer {
         // The port may tell of the end of the former holder only after this.
         if let Some((key, former)) = self.known.find(name)
             && former.info().is_ok_and(|info| info.peer_closed == 1)
@@ -152,7 +167,7 @@ impl Names {
     fn introduce(&mut self, name: Name, client: ChannelEnd) -> Answer {
         let (key, end) = self.known.find(name).ok_or(Refusal::NotFound)?;
         let mut buffer = [0; MAX_REQUEST];
-        let mut message = Message::new(encode_introduction(name, &mut buffer)).give(client);
+        let mut message = Message::new(encode_introduction(name, &mut buffer)).pass(client);
         match end.send(&mut message, 0) {
             Ok(()) => Ok(0),
             Err(Error::PeerClosed) => {

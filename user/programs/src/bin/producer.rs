@@ -1,14 +1,18 @@
 //! Sends a file of the initrd to the consumer by each way, and proves that Move took it away.
 //!
-//! Arguments: the offset and the length of the file in the initrd. Handles: the initrd, the
-//! sending end to the consumer, the receiving end from it.
+//! Arguments: the offset and the length of the file in the initrd. Handles: the initrd, and a session
+//! with the name service.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use programs::demo::{ANNOUNCEMENT, Announcement, CHUNK, DONE, PRODUCER_VA, Way};
+use programs::demo::{
+    ANNOUNCEMENT, Announcement, CHUNK, CONSUMER, DONE, PRODUCER_VA, SLOT_SIZE, SLOTS, Way,
+};
 use programs::expect;
+use rt::names::Names;
 use rt::{
-    Env, FOREVER, Handle, MapFlags, Mapping, Receiver, Region, Rights, Sender, SnapshotFlags,
+    Env, FOREVER, Handle, MapFlags, Mapping, Message, Receiver, Region, Rights, Sender,
+    SnapshotFlags,
 };
 
 rt::entry!(run);
@@ -34,28 +38,18 @@ fn run(env: &Env) -> u8 {
         rt::println!("producer: the file reaches past the initrd");
         return 2;
     };
-    let via = env.handle(1);
-    let sender = expect!(rt::open_sender(via), "producer: opening its ring");
-    let receiver = expect!(
-        rt::open_receiver(env.handle(2)),
-        "producer: opening its ring"
-    );
-    let mut link = Link {
-        via,
-        sender,
-        receiver,
-    };
+    let mut link = connect(&Names::from_handle(env.handle(1)));
 
     link.send_by_ring(file);
 
     let (region, mut mapping) = filled_region(file);
     let start = Start::now();
-    let token = expect!(region.share(via, GRANTED), "producer: Share");
+    let token = expect!(region.share(link.via, GRANTED), "producer: Share");
     link.announce(Way::Share, token.bits(), len, start);
     link.wait_until_done();
 
     let start = Start::now();
-    let copied = region.copy(via, GRANTED, SnapshotFlags::empty());
+    let copied = region.copy(link.via, GRANTED, SnapshotFlags::empty());
     let token = expect!(copied, "producer: CopyOnWrite");
     let granted = Start::now();
     // The receiver has not even heard of it, and must not see any of this.
@@ -76,6 +70,22 @@ fn run(env: &Env) -> u8 {
     let byte = unsafe { (moved as *const u8).read_volatile() };
     rt::println!("producer: still reads {byte:#x} from what it moved away");
     1
+}
+
+/// Finds the consumer, and gives it the other ends of two rings.
+fn connect(names: &Names) -> Link {
+    let consumer = names.connect(CONSUMER, FOREVER);
+    let consumer = expect!(consumer, "producer: looking for the consumer");
+    let (via, from_producer) = expect!(rt::ring(SLOT_SIZE, SLOTS), "producer: a ring");
+    let (to_producer, end) = expect!(rt::ring(SLOT_SIZE, SLOTS), "producer: a ring");
+    let mut rings = Message::new(&[]).give(from_producer).give(to_producer);
+    let ready = consumer.call(&mut rings, FOREVER);
+    expect!(ready, "producer: giving the consumer its rings");
+    Link {
+        via,
+        sender: expect!(rt::open_sender(via), "producer: opening its ring"),
+        receiver: expect!(rt::open_receiver(end), "producer: opening its ring"),
+    }
 }
 
 /// A region with the bytes of the file in it, mapped where init expects it.

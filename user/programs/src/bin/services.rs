@@ -63,10 +63,7 @@ fn run(env: &Env) -> u8 {
     reader.ask(Request::Finish);
     let ended = expect!(supervisor.wait(FOREVER), "services: waiting");
     let in_order = ended.state == ProcessState::Exited as u32 && ended.status == 0;
-    println!(
-        "#services values={KEYS} lost={lost} calls={calls} reconnects={reconnects} ends={}",
-        ENDS.len()
-    );
+    println!("services: {KEYS} values, {lost} lost; {calls} calls, {reconnects} connections lost");
     u8::from(lost > 0 || !in_order || reconnects < ENDS.len() as u64)
 }
 

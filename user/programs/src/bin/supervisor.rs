@@ -86,17 +86,12 @@ impl Service<'_> {
         let events = Events::ENDED | Events::FAULTED;
         self.port.bind(process.handle(), events, life)?;
         process.resume(0, 0)?;
-        loop {
-            let packet = self.port.next(FOREVER)?;
-            if events_of(&packet).contains(Events::FAULTED) {
-                self.report_fault(&process, packet.value);
-                process.kill()?;
-            }
-            match process.wait(0) {
-                Err(Error::WouldBlock) => {}
-                ended => return ended,
-            }
+        let packet = self.port.next(FOREVER)?;
+        if events_of(&packet).contains(Events::FAULTED) {
+            self.report_fault(&process, packet.value);
+            process.kill()?;
         }
+        process.wait(FOREVER)
     }
 
     fn start(&self) -> Result<Process, Error> {

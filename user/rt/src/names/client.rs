@@ -114,10 +114,8 @@ impl Names {
         deadline_ns: u64,
     ) -> Result<u64, Error> {
         let name = valid(name)?;
-        let signal = crate::derive(
-            notification.handle(),
-            Rights::SIGNAL | Rights::GRANT | Rights::MOVE,
-        )?;
+        let rights = Rights::SIGNAL | Rights::GRANT | Rights::DUPLICATE;
+        let signal = crate::derive(notification.handle(), rights)?;
         let request = Request::Watch {
             name,
             appeared,
@@ -145,7 +143,7 @@ impl Names {
         let mut buffer = [0; MAX_REQUEST];
         let mut message = Message::new(request.encode(&mut buffer));
         if let Some(handle) = with {
-            message = message.give(handle);
+            message = message.pass(handle);
         }
         let answer = self.session.call(&mut message, deadline_ns)?;
         let answer = answer.words().and_then(decode_answer);

@@ -9,8 +9,10 @@
 //! [`protocol`] says what the messages are. `docs/programs.md` has a service and its client.
 
 mod client;
+mod ends;
 pub mod protocol;
 mod service;
 
 pub use client::{Listener, Names};
+pub use ends::{Ends, KeptEnd};
 pub use service::{Event, Service};

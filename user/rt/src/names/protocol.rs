@@ -15,6 +15,8 @@
 //! | Unwatch | 5 | the watch | | | |
 //! | Attach | 6 | | | one end of a fresh channel: a session of its own | |
 //!
+//! Ends have to allow DUPLICATE, GRANT and INSPECT, notifications SIGNAL.
+//!
 //! Whoever registered a name receives, over that end, an [`introduction`](encode_introduction) for each
 //! client: the number 7, the name as above, and the client's end as the one capability.
 

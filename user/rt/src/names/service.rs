@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 use abi::{Error, Events, FOREVER};
 
 use super::client::Listener;
+use super::ends::{Ends, KeptEnd};
 use crate::{ChannelEnd, Port, Received};
 
 /// The key of the listener at the port; those of clients follow.
@@ -30,20 +31,22 @@ pub enum Event {
 pub struct Service {
     port: Port,
     listener: Option<Listener>,
-    clients: BTreeMap<u64, ChannelEnd>,
+    ends: Ends,
+    clients: BTreeMap<u64, KeptEnd>,
     limit: usize,
     next: u64,
 }
 
 impl Service {
     /// A service for at most `limit` clients at once, who connect at the listener. Who comes when it is
-    /// full finds `PeerClosed`.
+    /// full finds `PeerClosed`, and so does who gives it both ends of one channel.
     pub fn new(listener: Listener, limit: usize) -> Result<Service, Error> {
         let port = Port::create()?;
         port.bind(listener.end().handle(), HEARD, LISTENER)?;
         Ok(Service {
             port,
             listener: Some(listener),
+            ends: Ends::new(),
             clients: BTreeMap::new(),
             limit,
             next: LISTENER + 1,
@@ -52,7 +55,7 @@ impl Service {
 
     /// The end of a client.
     pub fn client(&self, number: u64) -> Option<&ChannelEnd> {
-        self.clients.get(&number)
+        self.clients.get(&number).map(|end| &**end)
     }
 
     /// Clients that are connected.
@@ -117,6 +120,9 @@ impl Service {
         if self.clients.len() == self.limit {
             return Ok(None);
         }
+        let Ok(end) = self.ends.keep(end) else {
+            return Ok(None);
+        };
         let number = self.next;
         self.port.bind(end.handle(), HEARD, number)?;
         self.next += 1;

@@ -2,8 +2,9 @@
 //! framebuffer and draws the left half; the second is given the region by Share and draws the
 //! right half.
 //!
-//! Handles: the initrd, the resource of the framebuffer, that of the registers; or for the second
-//! process, with the argument `half`, the receiving end of a ring.
+//! Handles: the initrd, a session with the name service and the statistics, which it does not use, the
+//! resource of the framebuffer, that of the registers; or for the second process, with the argument
+//! `half`, the receiving end of a ring.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -15,7 +16,9 @@ use core::ops::Range;
 
 use programs::picture::{HEIGHT, WIDTH, pixel};
 use programs::{archive, expect};
-use rt::{Env, FOREVER, Handle, Mode, Process, ProcessState, Region, Registers, Rights, Spawn};
+use rt::{
+    Env, FOREVER, Handle, Mode, ObjectKind, Process, ProcessState, Region, Registers, Rights, Spawn,
+};
 use rt::{Token, println};
 
 rt::entry!(run);
@@ -31,8 +34,8 @@ fn run(env: &Env) -> u8 {
     if env.args().nth(1) == Some("half") {
         return draw_what_is_given(env.handle(0));
     }
-    let (framebuffer, registers) = (env.handle(1), env.handle(2));
-    if framebuffer == Handle::NONE {
+    let (framebuffer, registers) = (env.handle(3), env.handle(4));
+    if framebuffer.kind() != Some(ObjectKind::Resource) {
         println!("draw: this machine has no display; --display gives it one");
         return NO_DISPLAY;
     }

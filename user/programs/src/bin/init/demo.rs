@@ -1,12 +1,13 @@
-//! The demonstration: a producer and a consumer on different CPUs.
+//! The demonstration: a producer and a consumer on different CPUs, who find each other by name.
 
 use alloc::format;
 
 use abi::limits::LEAF_SIZE;
-use programs::demo::{PRODUCER_VA, SLOT_SIZE, SLOTS};
+use programs::demo::PRODUCER_VA;
 use programs::expect;
 use rt::{FOREVER, Mode, Process, ProcessState, ProcessStatus, Rights, Spawn};
 
+use crate::names::NameService;
 use crate::{Initrd, READ_INITRD};
 
 /// The vector of a page fault.
@@ -18,23 +19,20 @@ pub fn run(initrd: &Initrd) -> u8 {
         rt::println!("init: the initrd has no file `input`");
         return crate::NOT_FOUND;
     };
-    let (to_consumer, from_producer) = expect!(rt::ring(SLOT_SIZE, SLOTS), "init: a ring");
-    let (to_producer, from_consumer) = expect!(rt::ring(SLOT_SIZE, SLOTS), "init: a ring");
+    let names = NameService::start(initrd);
     let cpus = expect!(rt::system_info(), "init: counters").cpus;
     let consumer_cpu = if cpus > 1 { 1 << 1 } else { 1 << 0 };
 
     let all = Rights::all();
     let consumer = Spawn::new(initrd.image("consumer"), "consumer")
-        .handle(from_producer, Mode::Move, all)
-        .handle(to_producer, Mode::Move, all)
+        .handle(names.session().into_handle(), Mode::Move, all)
         .cpus(consumer_cpu);
     let consumer = expect!(consumer.start(), "init: starting the consumer");
     let producer = Spawn::new(initrd.image("producer"), "producer")
         .arg(&format!("{}", input.offset))
         .arg(&format!("{}", input.len))
         .handle(initrd.region.handle(), Mode::Share, READ_INITRD)
-        .handle(to_consumer, Mode::Move, all)
-        .handle(from_consumer, Mode::Move, all)
+        .handle(names.session().into_handle(), Mode::Move, all)
         .cpus(1 << 0);
     let producer = expect!(producer.start(), "init: starting the producer");
     report_placement(&producer, &consumer);

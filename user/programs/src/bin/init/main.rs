@@ -10,20 +10,20 @@ extern crate alloc;
 mod demo;
 mod display;
 mod edu;
+mod exec;
+mod names;
 mod suite;
 mod tracing;
 
 use programs::archive::{self, Place};
 use programs::expect;
-use rt::{Env, FOREVER, Handle, Mapping, Mode, ProcessState, Region, Rights, Spawn};
+use rt::{Env, FOREVER, Handle, Mapping, ProcessState, Region, Rights};
 use tracing::Tracing;
 
 rt::entry!(run);
 
 /// The program was not found.
 const NOT_FOUND: u8 = 127;
-/// The program ended by a fault or was killed: this and the number of the exception.
-const FAULTED: u8 = 128;
 
 fn run(env: &Env) -> u8 {
     let initrd = Initrd::open(env.handle(0));
@@ -48,10 +48,7 @@ fn run(env: &Env) -> u8 {
 fn perform(initrd: &Initrd, given: Given, mut args: impl Iterator<Item = &'static str>) -> u8 {
     match args.next() {
         Some("demo") => demo::run(initrd),
-        Some("exec") => match args.next() {
-            Some(name) => exec(initrd, given, name, args),
-            None => usage(),
-        },
+        Some("exec") => exec::run(initrd, given, args).unwrap_or_else(usage),
         Some("suite") => suite::run(initrd, given, args.next()),
         Some("bench") => bench(initrd),
         _ => usage(),
@@ -60,7 +57,7 @@ fn perform(initrd: &Initrd, given: Given, mut args: impl Iterator<Item = &'stati
 
 fn usage() -> u8 {
     rt::println!(
-        "init: needs an argument: [trace SLOTS] demo, exec NAME ARG..., suite [--list | FILTER], bench"
+        "init: needs an argument: [trace SLOTS] demo, exec NAME ARG... [+ NAME ARG...], suite [--list | FILTER], bench"
     );
     2
 }
@@ -108,46 +105,6 @@ impl Initrd {
     }
 }
 
-/// Runs one program with its arguments; its status becomes init's. Where there is a display, the
-/// program gets it: the resources of the framebuffer and of the registers. Where there is an
-/// educational device, the program gets that behind it: the resource of the registers, the
-/// notification that the interrupt signals, and the interrupt.
-fn exec<'a>(initrd: &Initrd, given: Given, name: &str, args: impl Iterator<Item = &'a str>) -> u8 {
-    let devices = given.devices;
-    let image = initrd.image(name);
-    let spawn = args.fold(Spawn::new(image, name), Spawn::arg);
-    let spawn = spawn.handle(initrd.region.handle(), Mode::Share, READ_INITRD);
-    let display = expect!(display::find(devices), "init: looking for a display");
-    let spawn = match display {
-        Some(display) => spawn
-            .handle(display.framebuffer, Mode::Move, Rights::all())
-            .handle(display.registers, Mode::Move, Rights::all()),
-        None => spawn,
-    };
-    let edu = expect!(
-        edu::find(devices),
-        "init: looking for an educational device"
-    );
-    let (spawn, _signalled) = match edu {
-        Some(edu) => {
-            let spawn = spawn
-                .handle(edu.registers, Mode::Move, Rights::all())
-                .handle(edu.notification.handle(), Mode::Share, WAIT_AND_SEE)
-                .handle(edu.interrupt.into_handle(), Mode::Move, Rights::all());
-            // The interrupt sets bits as long as this process can.
-            (spawn, Some(edu.notification))
-        }
-        None => (spawn, None),
-    };
-    let spawn = spawn.handle(given.statistics, Mode::Share, READ_STATISTICS);
-    let process = expect!(spawn.start(), "init: starting `{name}`");
-    let status = expect!(process.wait(FOREVER), "init: waiting for `{name}`");
-    match status.state {
-        state if state == ProcessState::Exited as u32 => status.status as u8,
-        _ => FAULTED.saturating_add(status.vector as u8),
-    }
-}
-
 /// Runs the benchmark on the first CPU.
 fn bench(initrd: &Initrd) -> u8 {
     let bench = suite::spawn(initrd, initrd.image("bench"), "bench", None);
@@ -156,8 +113,6 @@ fn bench(initrd: &Initrd) -> u8 {
     u8::from(status.state != ProcessState::Exited as u32 || status.status != 0)
 }
 
-/// What a driver may do with what its interrupt signals.
-const WAIT_AND_SEE: Rights = Rights::WAIT.union(Rights::INSPECT);
 /// What programs may do with the statistics.
 const READ_STATISTICS: Rights = READ_INITRD;
 /// What programs may do with the initrd.

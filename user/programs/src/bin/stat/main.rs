@@ -1,7 +1,8 @@
 //! Prints what the system has counted, a row for each CPU, and which calls were made.
 //!
 //! Arguments: `[INTERVAL [COUNT]]`: after the counts since boot, those of COUNT intervals (1) of so
-//! many milliseconds. Handle: the region of the statistics, its last.
+//! many milliseconds. Handles: the initrd and a session with the name service, which it does
+//! not need, and the statistics.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -14,7 +15,7 @@ use core::fmt::Write;
 use abi::SYSCALLS;
 use abi::statistics::CpuStatistics;
 use programs::expect;
-use rt::{Env, Error, Handle, Region, Statistics};
+use rt::{Env, Error, Region, Statistics};
 
 rt::entry!(run);
 
@@ -42,8 +43,7 @@ fn run(env: &Env) -> u8 {
     };
     let interval_ms: u64 = expect!(number(0), "stat: INTERVAL is a number of milliseconds");
     let count: u64 = expect!(number(1), "stat: COUNT is a number");
-    let handle = env.handles().last().copied().unwrap_or(Handle::NONE);
-    let region = Region::from_handle(handle);
+    let region = Region::from_handle(env.handle(2));
     let statistics = expect!(Statistics::open(&region), "stat: opening the statistics");
 
     let mut before = counts(&statistics);

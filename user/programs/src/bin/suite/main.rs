@@ -27,6 +27,7 @@ mod priorities;
 mod processes;
 mod quotas;
 mod rings;
+mod services;
 mod snapshots;
 mod statistics;
 mod supervision;
@@ -154,6 +155,7 @@ fn child(role: &str, env: &Env) -> u8 {
         priorities::child,
         supervision::child,
         quotas::child,
+        services::child,
         objects::child,
         lives::child,
         waiting::child,
