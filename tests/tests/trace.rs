@@ -258,7 +258,7 @@ fn a_demonstration_is_traced_from_its_machine() {
         " init/",
         "process_spawn(args=",
         "ring_create(geometry=",
-        "accept(token=token#0.1, via=ring-end#0.1) = region#",
+        "accept(token=token#0.1, via=ring-end#",
         "exit(status=0) = ?",
         "trace: ",
     ];
