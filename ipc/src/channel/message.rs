@@ -106,7 +106,9 @@ impl<P: Platform> Ipc<P> {
             match self.begin_one(sender, transfer, over) {
                 Ok(offer) => *place = Some(offer),
                 Err(error) => {
-                    self.withdraw_all(&mut offers);
+                    if !mm::sabotaged!("failed_send_loses_handles") {
+                        self.withdraw_all(&mut offers);
+                    }
                     return Err(error);
                 }
             }
