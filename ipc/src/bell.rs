@@ -8,6 +8,7 @@ use core::fmt;
 
 use abi::{Error, Handle, ObjectKind, Rights};
 
+use crate::notification::signal_bits;
 use crate::{Domain, Ipc, Node, Payload, Platform};
 
 /// Bits of a notification, and who sets them.
@@ -27,7 +28,7 @@ impl<P: Platform> Bell<P> {
         let kind = Some(ObjectKind::Notification);
         let capability = domain.look_up(notification, kind, Rights::SIGNAL)?;
         Ok(Bell {
-            bits: capability.signal_bits(bits)?,
+            bits: signal_bits(&capability.node, bits)?,
             node: capability.node,
             maker: domain.koid(),
         })

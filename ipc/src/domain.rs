@@ -150,9 +150,11 @@ impl<P: Platform> Ipc<P> {
     pub fn model_domain(&self, space: AddressSpace) -> Domain<P> {
         Domain {
             koid: space.koid(),
+            table: Table::new(space.account()),
             space: Arc::new(space),
-            table: Lock::new(Rank::Capabilities, Table::new()),
             pending_grants: AtomicU32::new(0),
+            moment: self.platform().moment(),
+            claims: Claims::new(),
         }
     }
 

@@ -68,6 +68,12 @@ impl<P: Platform> Events<P> {
         }
     }
 
+    /// Whether somebody may wait for one of some events.
+    #[inline(always)]
+    pub(crate) fn is_awaited(&self, happened: abi::Events) -> bool {
+        self.interest.load(Ordering::Relaxed) & happened.bits() != 0
+    }
+
     /// Whether a port is told of one of some events.
     pub fn is_watched(&self, wanted: abi::Events) -> bool {
         let interest = self.interest.load(Ordering::Relaxed);
@@ -175,7 +181,7 @@ impl<P: Platform> Ipc<P> {
     pub fn fire(&self, events: &Events<P>, happened: abi::Events, value: u64) {
         // SYNC(events.interest): who enlisted before it looked at the level, whose lock came before
         // ours, is seen here; who looked after us has seen the change.
-        if events.interest.load(Ordering::Relaxed) & happened.bits() != 0 {
+        if events.is_awaited(happened) {
             self.tell(events, happened, value);
         }
     }

@@ -9,7 +9,7 @@ use abi::limits::NOTIFICATION_BITS;
 use abi::{Error, Handle, ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
 
-use crate::{Capability, Domain, Events, Ipc, Node, Payload, Platform, Traffic, Waiters};
+use crate::{Domain, Events, Ipc, Node, Payload, Platform, Ticket, Traffic, Waiters};
 
 /// A set of bits, and who waits for one of them.
 #[derive(Debug)]
@@ -57,6 +57,16 @@ impl<P: Platform> Notification<P> {
     pub(crate) fn traffic(&self) -> Traffic {
         self.state.lock().traffic
     }
+
+    /// Sets bits by a capability of a domain, and returns who is to be unparked. Why it does not have it any
+    /// more: nothing is set.
+    #[inline(always)]
+    fn set(&self, node: &Node<P>, holder: u64, bits: u64) -> Result<Option<P::Task>, Error> {
+        let mut state = self.state.lock();
+        // A revoke that has returned has had this lock after it marked its nodes.
+        node.check_held(holder)?;
+        Ok(state.set(bits))
+    }
 }
 
 impl<P: Platform> State<P> {
@@ -80,15 +90,37 @@ impl<P: Platform> State<P> {
     }
 }
 
-impl<P: Platform> Capability<P> {
-    /// The bits that a signal through it sets which asks for `bits`; `Invalid`: none, or one beyond the 63.
-    #[inline(always)]
-    pub(crate) fn signal_bits(&self, bits: u64) -> Result<u64, Error> {
-        if bits == 0 || bits & !NOTIFICATION_BITS != 0 {
-            return Err(Error::Invalid);
-        }
-        Ok(bits)
+/// Whom a signal is told to, after unlocking.
+enum Told<P: Platform> {
+    /// Nobody: the bits are set.
+    Nobody,
+    /// Who waited, and has the bits.
+    Waiter(P::Task),
+    /// Who waits for the event.
+    Watchers(Node<P>),
+}
+
+/// What somebody who waits finds.
+enum Found<P: Platform> {
+    /// The bits, which are taken.
+    Bits(u64),
+    /// Nothing: it is in the list.
+    Nothing(Ticket<P>, Node<P>),
+}
+
+/// The bits that a signal by a capability sets which asks for `bits`: those of its badge, if it has one.
+/// `Invalid`: no bit, or one beyond the 63; any, with a badge.
+#[inline(always)]
+pub(crate) fn signal_bits<P: Platform>(node: &Node<P>, bits: u64) -> Result<u64, Error> {
+    let set = match node.badge() {
+        0 => bits,
+        badge if bits == 0 => badge,
+        _ => return Err(Error::Invalid),
+    };
+    if set == 0 || set & !NOTIFICATION_BITS != 0 {
+        return Err(Error::Invalid);
     }
+    Ok(set)
 }
 
 impl<P: Platform> Ipc<P> {
@@ -105,12 +137,30 @@ impl<P: Platform> Ipc<P> {
     /// `Invalid`: no bit, one beyond the 63 that there are, or any through a capability with a badge,
     /// which are the badge's; those of a look-up.
     pub fn signal(&self, domain: &Domain<P>, handle: Handle, bits: u64) -> Result<(), Error> {
-        let capability = domain.look_up(handle, Some(ObjectKind::Notification), Rights::SIGNAL)?;
-        let Payload::Notification(notification) = capability.object().payload() else {
-            return Err(Error::WrongKind);
-        };
-        let bits = capability.signal_bits(bits)?;
-        self.signal_as(notification, &capability.node, domain.koid(), bits)
+        let kind = Some(ObjectKind::Notification);
+        let told = domain.with_node(handle, kind, Rights::SIGNAL, |node| {
+            let Payload::Notification(notification) = node.object().payload() else {
+                return Err(Error::WrongKind);
+            };
+            let bits = signal_bits(node, bits)?;
+            match notification.set(node, domain.koid(), bits)? {
+                Some(task) => Ok(Told::Waiter(task)),
+                None if notification.events.is_awaited(abi::Events::SIGNALED) => {
+                    Ok(Told::Watchers(node.clone()))
+                }
+                None => Ok(Told::Nobody),
+            }
+        })?;
+        match told {
+            Told::Nobody => {}
+            Told::Waiter(task) => self.platform().unpark(&task),
+            Told::Watchers(node) => {
+                if let Payload::Notification(notification) = node.object().payload() {
+                    self.fire(&notification.events, abi::Events::SIGNALED, 0);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Sets bits in the name of a domain that has a capability of the notification. With no lock of rank
@@ -126,12 +176,7 @@ impl<P: Platform> Ipc<P> {
         holder: u64,
         bits: u64,
     ) -> Result<(), Error> {
-        let woken = {
-            let mut state = notification.state.lock();
-            // A revoke that has returned has had this lock after it marked its nodes.
-            node.check_held(holder)?;
-            state.set(bits)
-        };
+        let woken = notification.set(node, holder, bits)?;
         self.signalled(notification, woken);
         Ok(())
     }
@@ -160,23 +205,32 @@ impl<P: Platform> Ipc<P> {
         handle: Handle,
         deadline_ns: u64,
     ) -> Result<u64, Error> {
-        let capability = domain.look_up(handle, Some(ObjectKind::Notification), Rights::WAIT)?;
-        let Payload::Notification(notification) = capability.object().payload() else {
-            return Err(Error::WrongKind);
+        let kind = Some(ObjectKind::Notification);
+        let (ticket, node) = {
+            let found = domain.with_node(handle, kind, Rights::WAIT, |node| {
+                let Payload::Notification(notification) = node.object().payload() else {
+                    return Err(Error::WrongKind);
+                };
+                let mut state = notification.state.lock();
+                if state.bits != 0 {
+                    node.check_held(domain.koid())?;
+                    return Ok(Found::Bits(core::mem::take(&mut state.bits)));
+                }
+                if deadline_ns == 0 {
+                    return Err(Error::WouldBlock);
+                }
+                let task = self.platform().current_task();
+                let ticket = state.waiters.enlist(task, node, domain.koid())?;
+                state.traffic.count_wait();
+                Ok(Found::Nothing(ticket, node.clone()))
+            })?;
+            match found {
+                Found::Bits(bits) => return Ok(bits),
+                Found::Nothing(ticket, node) => (ticket, node),
+            }
         };
-        let ticket = {
-            let mut state = notification.state.lock();
-            if state.bits != 0 {
-                capability.node.check_held(domain.koid())?;
-                return Ok(core::mem::take(&mut state.bits));
-            }
-            if deadline_ns == 0 {
-                return Err(Error::WouldBlock);
-            }
-            state.traffic.count_wait();
-            let task = self.platform().current_task();
-            let waiters = &mut state.waiters;
-            waiters.enlist(task, &capability.node, domain.koid())?
+        let Payload::Notification(notification) = node.object().payload() else {
+            return Err(Error::WrongKind);
         };
         self.sleep_in(&ticket, deadline_ns, &notification.state, |state| {
             &mut state.waiters

@@ -26,7 +26,7 @@ fn arrived(realm: &Realm, waited: Result<u64, Error>, otherwise: Error, bits: u6
 
 #[test]
 fn who_waits_for_ever_is_woken() {
-    explore(5, || {
+    explore(4, || {
         let realm = Realm::new();
         let waiter = spawn(&realm, |realm| {
             realm
@@ -41,7 +41,7 @@ fn who_waits_for_ever_is_woken() {
 
 #[test]
 fn a_signal_at_the_deadline_is_taken_or_stays() {
-    explore(5, || {
+    explore(4, || {
         let realm = Realm::new();
         let waiter = spawn(&realm, |realm| {
             realm
@@ -56,39 +56,37 @@ fn a_signal_at_the_deadline_is_taken_or_stays() {
 
 #[test]
 fn a_signal_and_a_revoke_at_once_end_a_wait_once() {
-    explore(5, || {
+    explore(4, || {
         let realm = Realm::new();
         let waiter = spawn(&realm, |realm| {
             realm
                 .ipc
                 .wait_notification(&realm.domain, realm.below, FOREVER)
         });
-        let revoker = spawn(&realm, |realm| {
-            realm.ipc.revoke(&realm.domain, realm.notification)
-        });
+        let revoker = spawn(&realm, |realm| realm.revoke(realm.notification));
         realm.signal(1);
-        assert_eq!(revoker.join().unwrap(), Ok(1));
+        revoker.join().unwrap();
         arrived(&realm, waiter.join().unwrap(), Error::Revoked, 1);
     });
 }
 
 #[test]
 fn nobody_waits_by_what_has_been_revoked() {
-    explore(5, || {
+    explore(4, || {
         let realm = Realm::new();
         let waiter = spawn(&realm, |realm| {
             realm
                 .ipc
                 .wait_notification(&realm.domain, realm.below, FOREVER)
         });
-        assert_eq!(realm.ipc.revoke(&realm.domain, realm.notification), Ok(1));
+        realm.revoke(realm.notification);
         assert_eq!(waiter.join().unwrap(), Err(Error::Revoked));
     });
 }
 
 #[test]
 fn a_cancel_that_succeeds_is_what_ends_the_wait() {
-    explore(5, || {
+    explore(4, || {
         let realm = Realm::new();
         let task = current();
         let canceller = spawn(&realm, move |realm| realm.ipc.cancel_wait(&task));
@@ -109,7 +107,7 @@ fn a_cancel_that_succeeds_is_what_ends_the_wait() {
 
 #[test]
 fn of_two_who_wait_each_gets_what_woke_it() {
-    explore(5, || {
+    explore(4, || {
         let realm = Realm::new();
         let wait = |realm: &Realm| {
             realm
@@ -132,7 +130,7 @@ fn of_two_who_wait_each_gets_what_woke_it() {
 
 #[test]
 fn an_event_between_the_look_and_the_sleep_is_not_missed() {
-    explore(5, || {
+    explore(4, || {
         let realm = Realm::new();
         let waiter = spawn(&realm, |realm| {
             let wanted = Events::SIGNALED;
@@ -170,7 +168,7 @@ fn bind(realm: &Realm, port: abi::Handle, flags: BindFlags) {
 #[test]
 fn a_signal_while_it_is_bound_is_told() {
     for flags in [BindFlags::EDGE, BindFlags::empty()] {
-        explore(5, move || {
+        explore(4, move || {
             let realm = Realm::new();
             let port = realm.ipc.create_port(&realm.domain).unwrap();
             let waiter = spawn(&realm, move |realm| {
@@ -185,7 +183,7 @@ fn a_signal_while_it_is_bound_is_told() {
 
 #[test]
 fn a_signal_while_a_packet_is_taken_is_told_with_it_or_after_it() {
-    explore(5, || {
+    explore(4, || {
         let realm = Realm::new();
         let port = realm.ipc.create_port(&realm.domain).unwrap();
         bind(&realm, port, BindFlags::EDGE);
@@ -204,7 +202,7 @@ fn a_signal_while_a_packet_is_taken_is_told_with_it_or_after_it() {
 
 #[test]
 fn a_level_that_falls_and_rises_while_it_is_looked_at_is_told() {
-    explore(5, || {
+    explore(4, || {
         let realm = Realm::new();
         let port = realm.ipc.create_port(&realm.domain).unwrap();
         bind(&realm, port, BindFlags::empty());
@@ -221,7 +219,7 @@ fn a_level_that_falls_and_rises_while_it_is_looked_at_is_told() {
 
 #[test]
 fn who_waits_at_a_port_is_woken_or_finds_it_revoked() {
-    explore(5, || {
+    explore(4, || {
         let realm = Realm::new();
         let port = realm.ipc.create_port(&realm.domain).unwrap();
         let all = abi::Rights::all();
@@ -232,9 +230,9 @@ fn who_waits_at_a_port_is_woken_or_finds_it_revoked() {
                 .ipc
                 .wait_port(&realm.domain, below, 1, FOREVER, |_, _| Ok(()))
         });
-        let revoker = spawn(&realm, move |realm| realm.ipc.revoke(&realm.domain, port));
+        let revoker = spawn(&realm, move |realm| realm.revoke(port));
         realm.signal(1);
-        assert_eq!(revoker.join().unwrap(), Ok(1));
+        revoker.join().unwrap();
         match waiter.join().unwrap() {
             Ok(taken) => assert_eq!(taken, 1),
             Err(error) => {

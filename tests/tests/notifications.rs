@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use abi::limits::NOTIFICATION_BITS;
-use abi::{Error, Events, FOREVER, Handle, Mode, Rights};
-use common::realm::Realm;
+use abi::{DeriveArgs, Error, Events, FOREVER, Handle, Mode, Rights};
+use common::realm::{Realm, derive_args};
 use common::waiting::asleep;
 
 fn notification(realm: &Realm, domain: usize) -> Handle {
@@ -49,6 +49,25 @@ fn a_signal_of_no_bit_or_of_one_that_there_is_not_is_refused() {
     }
     signal(&realm, 0, handle, NOTIFICATION_BITS).unwrap();
     assert_eq!(poll(&realm, 0, handle), Ok(NOTIFICATION_BITS));
+    realm.finish();
+}
+
+#[test]
+fn a_badge_says_which_bits_a_signal_sets() {
+    let realm = Realm::new(1);
+    let handle = notification(&realm, 0);
+    let narrower = DeriveArgs {
+        badge: 0x30,
+        ..derive_args(Rights::all())
+    };
+    let badged = realm.derive_with(0, handle, narrower).unwrap();
+    for bits in [1, 0x10, 0x30] {
+        assert_eq!(signal(&realm, 0, badged, bits), Err(Error::Invalid));
+    }
+    signal(&realm, 0, badged, 0).unwrap();
+    assert_eq!(poll(&realm, 0, badged), Ok(0x30));
+    signal(&realm, 0, handle, 1).unwrap();
+    assert_eq!(poll(&realm, 0, handle), Ok(1));
     realm.finish();
 }
 

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use abi::{Handle, Rights};
-use ipc::{Events, Level, Parked, Platform, WaitCell};
+use abi::{Handle, RevokeFlags, Rights};
+use ipc::{CallCell, Events, Level, Moment, Parked, Platform, WaitCell};
 use loom::thread::Thread;
 use mm::{AddressSpace, Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, Frames, Mmu};
 
@@ -18,6 +18,7 @@ pub struct Machine;
 pub struct Task {
     thread: Thread,
     cell: WaitCell<Machine>,
+    calls: CallCell<Machine>,
     events: Events<Machine>,
 }
 
@@ -26,6 +27,7 @@ impl Task {
         Arc::new(Task {
             thread: loom::thread::current(),
             cell: WaitCell::new(),
+            calls: CallCell::default(),
             events: Events::new(),
         })
     }
@@ -78,6 +80,12 @@ impl Realm {
         })
     }
 
+    /// Revokes what is below a capability, of which there is one.
+    pub fn revoke(&self, handle: Handle) {
+        let flags = RevokeFlags::empty();
+        assert_eq!(self.ipc.revoke(&self.domain, handle, flags), Ok(1));
+    }
+
     pub fn signal(&self, bits: u64) {
         self.ipc
             .signal(&self.domain, self.notification, bits)
@@ -92,7 +100,22 @@ impl Realm {
     }
 }
 
+/// Time does not pass.
+#[derive(Clone)]
+pub struct Now;
+
+impl Moment for Now {
+    fn now_ns(&self) -> u64 {
+        0
+    }
+
+    fn task(&self) -> u64 {
+        0
+    }
+}
+
 impl Platform for Machine {
+    type Moment = Now;
     type Task = Arc<Task>;
     type Process = u64;
 
@@ -120,8 +143,16 @@ impl Platform for Machine {
         0
     }
 
+    fn moment(&self) -> Now {
+        Now
+    }
+
     fn wait_cell(task: &Arc<Task>) -> &WaitCell<Machine> {
         &task.cell
+    }
+
+    fn call_cell(task: &Arc<Task>) -> &CallCell<Machine> {
+        &task.calls
     }
 
     fn domain_of(&self, process: &u64) -> u64 {

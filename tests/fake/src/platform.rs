@@ -47,6 +47,11 @@ impl FakeTask {
         CURRENT.with_borrow(FakeTask::clone)
     }
 
+    /// Whether both are one.
+    pub fn is(&self, other: &FakeTask) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Waits until it sleeps, or has slept.
     pub fn until_asleep(&self) {
         let mut state = lock(&self.0.state);
