@@ -184,8 +184,11 @@ fn the_peer_of_a_revoked_ring_end_is_told_that_it_was_revoked() {
     realm.finish();
 }
 
+/// What one domain does with a handle.
+type Race = fn(&Realm, usize, Handle);
+
 /// What others do to what is being revoked.
-const RACES: &[(&str, fn(&Realm, usize, Handle))] = &[
+const RACES: &[(&str, Race)] = &[
     ("derive", |realm, by, handle| {
         while let Ok(derived) = realm.derive(by, handle, ALL) {
             let _ = realm.drop_handle(by, derived);
