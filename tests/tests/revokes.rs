@@ -184,11 +184,11 @@ fn the_peer_of_a_revoked_ring_end_is_told_that_it_was_revoked() {
     realm.finish();
 }
 
-/// What one domain does with a handle.
-type Race = fn(&Realm, usize, Handle);
+/// A name, and what a CPU does with a handle while another revokes it.
+type Race = (&'static str, fn(&Realm, usize, Handle));
 
 /// What others do to what is being revoked.
-const RACES: &[(&str, Race)] = &[
+const RACES: &[Race] = &[
     ("derive", |realm, by, handle| {
         while let Ok(derived) = realm.derive(by, handle, ALL) {
             let _ = realm.drop_handle(by, derived);

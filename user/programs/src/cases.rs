@@ -211,6 +211,13 @@ macro_rules! for_each_case {
             interrupts::limit "a CPU has so many lines, and one that was given back rests";
             interrupts::refused "an interrupt without a right or a bit is refused";
 
+            fuses::by_itself "a process that ends at any entry into the kernel leaves nothing behind";
+            fuses::with_threads "neither does one with threads";
+            fuses::at_a_ring "either end of a ring can end at any entry, and the other notices";
+            fuses::in_calls "so can a caller and a server";
+            fuses::at_a_port "so can who waits at a port and who is waited for";
+            fuses::with_grants "so can who has offered and who accepts";
+
             images::truncated "a file that ends early is no program";
             images::header "a file for another machine, class or use is no program";
             images::segments "segments that overlap, leave the user half or are writable and executable are refused";
