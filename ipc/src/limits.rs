@@ -157,7 +157,16 @@ impl<P: Platform> Timed<P> {
     }
 
     pub(crate) fn remove(&mut self, deadline: u64, number: u64) -> Option<Ending<P>> {
-        self.endings.remove(&(deadline, number))
+        let ending = self.endings.remove(&(deadline, number));
+        self.forget_if_empty();
+        ending
+    }
+
+    /// An empty map keeps memory that nobody pays for.
+    fn forget_if_empty(&mut self) {
+        if self.endings.is_empty() {
+            self.endings = BTreeMap::new();
+        }
     }
 
     /// Takes off what is dead already.
@@ -166,6 +175,7 @@ impl<P: Platform> Timed<P> {
             Ending::Node(node) => node.state() != NodeState::Dead,
             Ending::Grant(..) => true,
         });
+        self.forget_if_empty();
     }
 
     fn earliest(&self) -> u64 {
@@ -179,7 +189,9 @@ impl<P: Platform> Timed<P> {
             .endings
             .first_entry()
             .filter(|entry| entry.key().0 <= now_ns);
-        due.map(|entry| entry.remove())
+        let ending = due.map(|entry| entry.remove());
+        self.forget_if_empty();
+        ending
     }
 }
 
@@ -295,6 +307,10 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn change_timed<R>(&self, change: impl FnOnce(&mut Timed<P>) -> R) -> R {
         let mut timed = self.timed.lock();
         let result = change(&mut timed);
+        if timed.endings.is_empty() {
+            // An empty map keeps memory.
+            timed.endings = BTreeMap::new();
+        }
         self.lapse_ns.store(timed.earliest(), Ordering::Relaxed);
         result
     }

@@ -110,7 +110,7 @@ fn a_table_of_handles_that_can_not_grow_refuses_what_is_offered_and_the_token_st
     let mut text = "create process=0 handle=0 pages=1 flags=0".to_owned();
     for _ in 0..140 {
         text += "
-            grant process=0 handle=0 to=1 token=0 mode=Share rights=READ flags=0
+            grant process=0 handle=0 to=1 token=0 mode=Share rights=READ flags=0 until=never
             accept process=1 token=0 from=0 handle=0";
     }
     let mut sweep = Sweep::default();

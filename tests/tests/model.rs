@@ -49,14 +49,14 @@ fn a_region_is_shared_written_moved_and_lost() {
         create process=0 handle=0 pages=3 flags=COMMIT
         map process=0 handle=0 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ+WRITE
         store cpu=0 mapping=0 page=2 word=1 value=7
-        grant process=0 handle=0 to=1 token=0 mode=Share rights=READ+MAP flags=0
+        grant process=0 handle=0 to=1 token=0 mode=Share rights=READ+MAP flags=0 until=never
         accept process=1 token=0 from=0 handle=0
         map process=1 handle=0 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ
         load cpu=1 mapping=0 page=2 word=1
-        grant process=0 handle=0 to=2 token=1 mode=Move rights=READ+MAP flags=0
+        grant process=0 handle=0 to=2 token=1 mode=Move rights=READ+MAP flags=0 until=never
         revoke process=0 handle=0
         load cpu=1 mapping=0 page=2 word=1
-        grant process=0 handle=0 to=2 token=1 mode=Move rights=READ+MAP flags=0
+        grant process=0 handle=0 to=2 token=1 mode=Move rights=READ+MAP flags=0 until=never
         load cpu=0 mapping=0 page=2 word=1
         exit process=0
         accept process=2 token=1 from=0 handle=3
@@ -72,7 +72,7 @@ fn a_snapshot_of_what_overcommits_is_promised_its_own_worst_case() {
     runs(
         "
         create process=0 handle=0 pages=2 flags=OVERCOMMIT
-        grant process=0 handle=0 to=0 token=0 mode=CopyOnWrite rights=READ flags=0
+        grant process=0 handle=0 to=0 token=0 mode=CopyOnWrite rights=READ flags=0 until=never
         ",
     );
 }
@@ -82,8 +82,8 @@ fn kin_that_overcommits_keeps_no_promise_of_those_that_are_gone() {
     runs(
         "
         create process=0 handle=0 pages=3 flags=0
-        grant process=0 handle=0 to=1 token=0 mode=CopyOnWrite rights=READ flags=OVERCOMMIT
-        grant process=0 handle=0 to=0 token=1 mode=CopyOnWrite rights=READ flags=0
+        grant process=0 handle=0 to=1 token=0 mode=CopyOnWrite rights=READ flags=OVERCOMMIT until=never
+        grant process=0 handle=0 to=0 token=1 mode=CopyOnWrite rights=READ flags=0 until=never
         ",
     );
 }
@@ -93,7 +93,7 @@ fn a_page_that_was_given_back_is_filled_again_whatever_a_snapshot_keeps() {
     runs(
         "
         create process=1 handle=0 pages=1 flags=COMMIT
-        grant process=1 handle=0 to=0 token=0 mode=CopyOnWrite rights=READ flags=OVERCOMMIT
+        grant process=1 handle=0 to=0 token=0 mode=CopyOnWrite rights=READ flags=OVERCOMMIT until=never
         decommit process=1 handle=0 page=0 pages=0
         write process=1 handle=0 page=0 word=0 value=1
         ",

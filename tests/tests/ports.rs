@@ -1,91 +1,17 @@
-//! Ports: what was bound is told once for each time that it happened, or as long as it holds, and
-//! never after its binding, its object or its authority is gone.
+//! Ports: what was bound is told once for each time that it happened, or as long as it holds.
 
 mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use abi::limits::MAX_BINDINGS;
-use abi::{BindFlags, Error, Events, FOREVER, Handle, Mode, PortPacket, Resources, Rights, cost};
+use abi::{Error, Events, FOREVER, Handle, Mode, PortPacket, Rights};
+use common::ports::{
+    EDGE, LEVEL, NOTHING, ONCE, SIGNALED, bind, clear, notification, packet, poll, port, signal,
+    take,
+};
 use common::realm::Realm;
 use common::waiting::asleep;
-
-const SIGNALED: Events = Events::SIGNALED;
-const LEVEL: BindFlags = BindFlags::empty();
-const EDGE: BindFlags = BindFlags::EDGE;
-const ONCE: BindFlags = BindFlags::ONCE;
-
-fn port(realm: &Realm, domain: usize) -> Handle {
-    realm.ipc.create_port(&realm.domains[domain]).unwrap()
-}
-
-fn notification(realm: &Realm, domain: usize) -> Handle {
-    realm
-        .ipc
-        .create_notification(&realm.domains[domain])
-        .unwrap()
-}
-
-fn bind(
-    realm: &Realm,
-    domain: usize,
-    port: Handle,
-    object: Handle,
-    flags: BindFlags,
-    key: u64,
-) -> Result<(), Error> {
-    let domain = &realm.domains[domain];
-    realm
-        .ipc
-        .bind_port(domain, port, object, SIGNALED, flags, key)
-}
-
-fn signal(realm: &Realm, domain: usize, handle: Handle) {
-    realm.ipc.signal(&realm.domains[domain], handle, 1).unwrap();
-}
-
-fn clear(realm: &Realm, domain: usize, handle: Handle) {
-    let taken = realm
-        .ipc
-        .wait_notification(&realm.domains[domain], handle, 0);
-    assert!(taken.is_ok());
-}
-
-fn take(
-    realm: &Realm,
-    domain: usize,
-    port: Handle,
-    len: usize,
-    deadline: u64,
-) -> Result<Vec<PortPacket>, Error> {
-    let mut taken = Vec::new();
-    let domain = &realm.domains[domain];
-    let count = realm
-        .ipc
-        .wait_port(domain, port, len, deadline, |at, packets| {
-            assert_eq!(at, taken.len());
-            taken.extend_from_slice(packets);
-            Ok(())
-        })?;
-    assert_eq!(count, taken.len());
-    Ok(taken)
-}
-
-fn poll(realm: &Realm, port: Handle) -> Result<Vec<PortPacket>, Error> {
-    take(realm, 0, port, 64, 0)
-}
-
-fn packet(key: u64, count: u32) -> PortPacket {
-    PortPacket {
-        key,
-        value: 0,
-        events: SIGNALED.bits(),
-        count,
-    }
-}
-
-const NOTHING: Result<Vec<PortPacket>, Error> = Err(Error::WouldBlock);
 
 #[test]
 fn a_level_binding_tells_as_long_as_the_event_holds() {
@@ -157,26 +83,6 @@ fn a_level_binding_for_once_whose_event_is_over_waits_for_the_next() {
     clear(&realm, 0, object);
     assert_eq!(poll(&realm, port), NOTHING);
     signal(&realm, 0, object);
-    assert_eq!(poll(&realm, port), Ok(vec![packet(7, 1)]));
-    realm.finish();
-}
-
-#[test]
-fn a_binding_that_is_taken_back_tells_nothing_any_more_and_costs_nothing() {
-    let realm = Realm::new(1);
-    let (port, object) = (port(&realm, 0), notification(&realm, 0));
-    let before = realm.counts();
-    bind(&realm, 0, port, object, EDGE, 7).unwrap();
-    let paid = Resources::bytes(cost::BINDING);
-    assert_eq!(realm.used(0).bytes - before.2[0].1.bytes, paid.bytes);
-    assert_eq!(bind(&realm, 0, port, object, EDGE, 7), Err(Error::Exists));
-    signal(&realm, 0, object);
-    let unbind = || realm.ipc.unbind_port(&realm.domains[0], port, 7);
-    unbind().unwrap();
-    assert_eq!(unbind(), Err(Error::NotFound));
-    assert_eq!(poll(&realm, port), NOTHING);
-    assert_eq!(realm.counts(), before);
-    bind(&realm, 0, port, object, EDGE, 7).unwrap();
     assert_eq!(poll(&realm, port), Ok(vec![packet(7, 1)]));
     realm.finish();
 }
@@ -294,24 +200,6 @@ fn what_happens_while_a_packet_is_delivered_is_told_next() {
 }
 
 #[test]
-fn a_binding_taken_back_while_its_packet_is_delivered_does_not_come_back() {
-    let realm = Realm::new(1);
-    let (port, object) = (port(&realm, 0), notification(&realm, 0));
-    for outcome in [Ok(()), Err(Error::Fault)] {
-        bind(&realm, 0, port, object, LEVEL, 7).unwrap();
-        signal(&realm, 0, object);
-        let domain = &realm.domains[0];
-        let taken = realm.ipc.wait_port(domain, port, 1, 0, |_, _| {
-            realm.ipc.unbind_port(domain, port, 7).unwrap();
-            outcome
-        });
-        assert_eq!(taken, outcome.map(|()| 1));
-        assert_eq!(poll(&realm, port), NOTHING);
-    }
-    realm.finish();
-}
-
-#[test]
 fn who_sleeps_at_a_port_is_woken_by_what_happens() {
     let realm = Arc::new(Realm::new(2));
     let (port, object) = (port(&realm, 0), notification(&realm, 0));
@@ -321,82 +209,6 @@ fn who_sleeps_at_a_port_is_woken_by_what_happens() {
     signal(&realm, 1, theirs);
     assert_eq!(sleeper.join().unwrap(), Ok(vec![packet(7, 1)]));
     assert_eq!(take(&realm, 0, port, 64, 1), Err(Error::TimedOut));
-    Arc::into_inner(realm).unwrap().finish();
-}
-
-#[test]
-fn an_object_that_ends_takes_its_bindings_and_their_packets_along() {
-    let realm = Realm::new(1);
-    let port = port(&realm, 0);
-    let before = realm.counts();
-    for flags in [LEVEL, EDGE, ONCE] {
-        let object = notification(&realm, 0);
-        bind(&realm, 0, port, object, flags, 7).unwrap();
-        signal(&realm, 0, object);
-        realm.drop_handle(0, object).unwrap();
-        assert_eq!(realm.counts(), before);
-        assert_eq!(poll(&realm, port), NOTHING);
-    }
-    realm.finish();
-}
-
-#[test]
-fn a_binding_ends_with_the_capability_that_it_was_made_by() {
-    let realm = Realm::new(2);
-    let (port, object) = (port(&realm, 0), notification(&realm, 0));
-    let before = realm.counts();
-    let ends: [&dyn Fn(Handle); 3] = [
-        &|_| _ = realm.revoke(0, object).unwrap(),
-        &|handle| realm.drop_handle(0, handle).unwrap(),
-        &|handle| {
-            let given = realm.give(0, handle, 1, Mode::Move);
-            realm.drop_handle(1, given).unwrap();
-        },
-    ];
-    for end in ends {
-        let below = realm.derive(0, object, Rights::all()).unwrap();
-        bind(&realm, 0, port, below, EDGE, 7).unwrap();
-        signal(&realm, 0, object);
-        end(below);
-        assert_eq!(poll(&realm, port), NOTHING);
-        signal(&realm, 0, object);
-        assert_eq!(poll(&realm, port), NOTHING);
-        clear(&realm, 0, object);
-        let _ = realm.drop_handle(0, below);
-        assert_eq!(realm.counts(), before);
-    }
-    realm.finish();
-}
-
-#[test]
-fn a_port_that_ends_leaves_what_it_was_told_of_alone() {
-    let realm = Realm::new(1);
-    let object = notification(&realm, 0);
-    let before = realm.counts();
-    let gone = port(&realm, 0);
-    for (key, flags) in [(1, LEVEL), (2, EDGE), (3, ONCE)] {
-        bind(&realm, 0, gone, object, flags, key).unwrap();
-    }
-    signal(&realm, 0, object);
-    realm.drop_handle(0, gone).unwrap();
-    signal(&realm, 0, object);
-    clear(&realm, 0, object);
-    assert_eq!(realm.counts(), before);
-    realm.finish();
-}
-
-#[test]
-fn a_revoke_ends_the_waits_at_a_port_and_passes_what_they_were_woken_for_on() {
-    let realm = Arc::new(Realm::new(2));
-    let (port, object) = (port(&realm, 0), notification(&realm, 0));
-    bind(&realm, 0, port, object, EDGE, 7).unwrap();
-    let theirs = realm.give(0, port, 1, Mode::Share);
-    let ends = asleep(&realm, move |realm| take(realm, 1, theirs, 1, FOREVER));
-    let stays = asleep(&realm, move |realm| take(realm, 0, port, 1, FOREVER));
-    assert_eq!(realm.revoke(0, port), Ok(1));
-    assert_eq!(ends.join().unwrap(), Err(Error::Revoked));
-    signal(&realm, 0, object);
-    assert_eq!(stays.join().unwrap(), Ok(vec![packet(7, 1)]));
     Arc::into_inner(realm).unwrap().finish();
 }
 
@@ -425,44 +237,6 @@ fn the_end_of_a_process_and_its_stopped_threads_are_told() {
     assert_eq!(poll(&realm, port), NOTHING);
     process.set_ended(&realm.ipc);
     told(Events::ENDED, 0);
-    realm.finish();
-}
-
-#[test]
-fn bindings_run_out_at_the_limit_and_at_the_quota() {
-    let realm = Realm::new(1);
-    let (port, object) = (port(&realm, 0), notification(&realm, 0));
-    let before = realm.counts();
-    for key in 0..MAX_BINDINGS as u64 {
-        bind(&realm, 0, port, object, EDGE, key).unwrap();
-    }
-    assert_eq!(
-        bind(&realm, 0, port, object, EDGE, u64::MAX),
-        Err(Error::Limit)
-    );
-    signal(&realm, 0, object);
-    let mut told = 0;
-    while let Ok(packets) = poll(&realm, port) {
-        told += packets.len();
-    }
-    assert_eq!(told, MAX_BINDINGS);
-    for key in 0..MAX_BINDINGS as u64 {
-        realm.ipc.unbind_port(&realm.domains[0], port, key).unwrap();
-    }
-    assert_eq!(realm.counts(), before);
-    realm.finish();
-
-    let room = cost::SPACE + 8 * (cost::OBJECT + cost::CAPABILITY);
-    let realm = Realm::with_quotas(&[Resources::bytes(room)]);
-    let (port, object) = (self::port(&realm, 0), notification(&realm, 0));
-    let before = realm.counts();
-    let made = (0..)
-        .find(|key| bind(&realm, 0, port, object, EDGE, *key) == Err(Error::Quota))
-        .unwrap();
-    for key in 0..made {
-        realm.ipc.unbind_port(&realm.domains[0], port, key).unwrap();
-    }
-    assert_eq!(realm.counts(), before);
     realm.finish();
 }
 

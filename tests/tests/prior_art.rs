@@ -21,7 +21,7 @@ fn what_is_shared_can_be_mapped_unmapped_and_mapped_again() {
     let tally = runs(
         "
         create process=0 handle=0 pages=2 flags=0
-        grant process=0 handle=0 to=1 token=0 mode=Share rights=READ+WRITE+MAP flags=0
+        grant process=0 handle=0 to=1 token=0 mode=Share rights=READ+WRITE+MAP flags=0 until=never
         accept process=1 token=0 from=0 handle=0
         map process=1 handle=0 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ+WRITE
         store cpu=1 mapping=0 page=1 word=2 value=5
@@ -57,7 +57,7 @@ fn memory_returns_with_the_last_handle_and_mapping_and_no_sooner() {
         "
         create process=0 handle=0 pages=4 flags=COMMIT
         map process=0 handle=0 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ+WRITE
-        grant process=0 handle=0 to=1 token=0 mode=Share rights=READ+MAP flags=0
+        grant process=0 handle=0 to=1 token=0 mode=Share rights=READ+MAP flags=0 until=never
         accept process=1 token=0 from=0 handle=0
         map process=1 handle=0 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ
         store cpu=0 mapping=0 page=3 word=0 value=9
@@ -79,7 +79,7 @@ fn memory_that_several_hold_is_freed_once_whoever_ends_first() {
         runs(&format!(
             "
             create process=0 handle=0 pages=3 flags=COMMIT
-            grant process=0 handle=0 to=1 token=0 mode=Share rights=READ+WRITE+MAP flags=0
+            grant process=0 handle=0 to=1 token=0 mode=Share rights=READ+WRITE+MAP flags=0 until=never
             accept process=1 token=0 from=0 handle=0
             map process=0 handle=0 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ+WRITE
             map process=1 handle=0 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ+WRITE
@@ -102,8 +102,8 @@ fn a_process_in_the_place_of_another_gets_nothing_that_was_meant_for_it() {
         create process=1 handle=0 pages=1 flags=0
         map process=1 handle=0 mapping=0 place=anywhere guard=false offset=0 len=0 access=READ+WRITE
         store cpu=1 mapping=0 page=0 word=0 value=3
-        grant process=0 handle=0 to=1 token=0 mode=Move rights=READ+WRITE+MAP flags=0
-        grant process=1 handle=0 to=2 token=1 mode=Share rights=READ flags=0
+        grant process=0 handle=0 to=1 token=0 mode=Move rights=READ+WRITE+MAP flags=0 until=never
+        grant process=1 handle=0 to=2 token=1 mode=Share rights=READ flags=0 until=never
         exit process=1
         start process=1
         enter cpu=1 process=1

@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use abi::Rights;
+use abi::limits::{LEAF_SIZE, PAGE_SIZE};
+use abi::{CapInfo, DeriveFlags, Rights};
 use mm::{Entry, EntryFlags, Frame, Frames};
 
 use crate::spec::{LEAF_PAGES, Page, Region, WORDS};
@@ -85,7 +86,7 @@ impl Run {
         for cpu in 0..CPUS {
             self.check_cpu(cpu, &leaves);
         }
-        self.check_authority();
+        self.check_authority(whole);
         self.check_pinned();
     }
 
@@ -235,21 +236,28 @@ impl Run {
         }
     }
 
-    /// Every handle is good for what the model says, and as many objects exist (I4, I5).
-    fn check_authority(&self) {
+    /// Every handle is good for what the model says, and as many objects exist (I4, I5). `whole`
+    /// looks at all that is told of each.
+    fn check_authority(&self, whole: bool) {
         let subject = &self.subject;
         for process in (0..PROCESSES).filter(|process| !subject.ended[*process]) {
             let domain = &subject.domains[process];
             for (register, real) in subject.handles[process].iter().enumerate() {
                 let Some(real) = real else { continue };
+                let number = self.handles[process][register];
                 let expected = self
                     .spec
-                    .look_up(self.handles[process][register], Rights::empty())
+                    .look_up(number, Rights::empty())
                     .map(|at| self.spec.capabilities[at].rights);
                 let found = domain
                     .look_up(*real, None, Rights::empty())
                     .map(|capability| capability.node.rights());
+                subject.settle(false);
                 assert_eq!(found, expected, "handle {register} of process {process}");
+                if let (true, Ok(at)) = (whole, self.spec.look_up(number, Rights::empty())) {
+                    let told = subject.ipc.capability_info(domain, *real);
+                    self.check_told(at, told.expect("it is good"));
+                }
             }
             let number = self.processes[process];
             let handles = self.spec.handles.iter();
@@ -260,5 +268,21 @@ impl Run {
         let regions = self.spec.regions.iter().filter(|region| !region.gone);
         let objects = (regions.count() + running * PROCESSES) as u64;
         assert_eq!(subject.ipc.object_count(), objects, "objects");
+    }
+
+    /// What is told of a capability is so.
+    fn check_told(&self, at: usize, told: CapInfo) {
+        let known = &self.spec.capabilities[at];
+        let region = &self.spec.regions[known.region];
+        let leaves = known.part.leaves(region, 0, 0);
+        let leaves = leaves.expect("a part is never empty");
+        let start = leaves.start * LEAF_SIZE;
+        let end = (region.pages * PAGE_SIZE).min(leaves.end * LEAF_SIZE);
+        assert_eq!((told.offset, told.len), (start, end - start), "the part");
+        assert_eq!((told.badge, told.deadline), (known.badge, known.until));
+        let once = told.flags & DeriveFlags::ONE_SHOT.bits() != 0;
+        assert_eq!(once, known.once, "whether it is for one use");
+        assert_eq!(told.nodes_left, self.spec.nodes_left(at), "nodes left");
+        assert_eq!(told.descendants, self.spec.descendants(at), "descendants");
     }
 }

@@ -73,6 +73,7 @@ impl Run {
                     } else {
                         Err(Error::Denied)
                     };
+                    self.subject.settle(false);
                     (info, facts)
                 }));
             }

@@ -2,7 +2,7 @@
 
 use abi::{Error, Rights, SnapshotFlags};
 
-use crate::spec::{Copied, Given, Wanted};
+use crate::spec::{Copied, Given, Narrowed, Wanted};
 use crate::subject::{Answer, Value};
 use crate::{PROCESSES, Run, Step};
 
@@ -54,8 +54,12 @@ impl Run {
                 let expected = self.spec.drop_handle(self.handles[process][handle]);
                 same(answer, expected);
             }
-            Step::Revoke { process, handle } => {
-                let expected = self.spec.revoke(self.handles[process][handle]);
+            Step::Narrow { .. } | Step::Reduce { .. } | Step::Pass { .. } => {
+                self.judge_narrowing(step, answer);
+            }
+            Step::Revoke { process, handle } | Step::RevokeAll { process, handle } => {
+                let itself = matches!(step, Step::RevokeAll { .. });
+                let expected = self.spec.revoke(self.handles[process][handle], itself);
                 assert_eq!(answer, expected.map(Value::Word));
             }
             Step::Destroy { process, handle } => {
@@ -122,12 +126,14 @@ impl Run {
                 mode,
                 rights,
                 flags,
+                until,
             } => {
                 let wanted = Given {
                     to: self.known[process][to],
                     mode,
                     rights,
                     flags,
+                    until: until.0,
                 };
                 let handle = self.handles[process][handle];
                 let expected = self.spec.grant(handle, wanted, available);
@@ -175,6 +181,49 @@ impl Run {
                     }
                 }
             }
+        }
+    }
+
+    /// What makes capabilities narrower.
+    fn judge_narrowing(&mut self, step: Step, answer: Answer) {
+        match step {
+            Step::Narrow {
+                process,
+                from,
+                handle,
+                rights,
+                offset,
+                len,
+                nodes,
+                badge,
+                until,
+                once,
+            } => {
+                let wanted = Narrowed {
+                    rights,
+                    offset,
+                    len,
+                    nodes,
+                    badge,
+                    until: until.0,
+                    once,
+                };
+                let expected = self.spec.narrow(self.handles[process][from], wanted);
+                self.bind_handle(process, handle, answer, expected);
+            }
+            Step::Reduce {
+                process,
+                handle,
+                rights,
+            } => {
+                let expected = self.spec.reduce(self.handles[process][handle], rights);
+                same(answer, expected);
+            }
+            Step::Pass { time } => {
+                same(answer, Ok(()));
+                self.spec.pass(time);
+            }
+            _ => {}
         }
     }
 

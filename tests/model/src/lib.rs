@@ -20,12 +20,13 @@ mod step;
 mod strategy;
 mod subject;
 mod sweep;
+pub mod talk;
 mod walk;
 
 pub use digest::Digest;
 pub use property::{Tally, execute, search, steps_to_run};
 pub use run::{Outcome, Run};
-pub use step::{ParseError, Place, Program, Step};
+pub use step::{ParseError, Place, Program, Step, Until};
 pub use strategy::program;
 pub use subject::{Answer, Subject, Value};
 pub use sweep::{Charges, Frames, Injection, Sweep};

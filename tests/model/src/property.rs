@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::strategy::{Strategy, ValueTree};
@@ -49,12 +50,21 @@ pub fn steps_to_run(otherwise: u64) -> u64 {
 ///
 /// # Panics
 /// When one fails: the message is the short program, which can be pasted into a test.
-pub fn search(seed: u64, steps: u64, length: usize, mut execute: impl FnMut(&Program, u64)) {
+pub fn search(seed: u64, steps: u64, length: usize, execute: impl FnMut(&Program, u64)) {
+    search_among(&crate::program(length), seed, steps, execute);
+}
+
+/// The same among programs of any kind.
+pub(crate) fn search_among<S: Clone + Debug + Display>(
+    strategy: &impl Strategy<Value = Program<S>>,
+    seed: u64,
+    steps: u64,
+    mut execute: impl FnMut(&Program<S>, u64),
+) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
-    let strategy = crate::program(length);
     let mut done = 0;
     while done < steps {
         let mut tree = strategy
@@ -71,13 +81,13 @@ pub fn search(seed: u64, steps: u64, length: usize, mut execute: impl FnMut(&Pro
 
 /// The simplest program on the way down from one that fails, and how it fails: first as the
 /// strategy simplifies it, then without any step that can be left out.
-fn shrink(
-    tree: &mut impl ValueTree<Value = Program>,
+fn shrink<S: Clone + Display>(
+    tree: &mut impl ValueTree<Value = Program<S>>,
     seed: u64,
-    execute: &mut impl FnMut(&Program, u64),
-    mut shortest: Program,
+    execute: &mut impl FnMut(&Program<S>, u64),
+    mut shortest: Program<S>,
     mut message: String,
-) -> (Program, String) {
+) -> (Program<S>, String) {
     let mut attempts = SHRINKS;
     let mut goes_on = tree.simplify();
     while goes_on && attempts > 0 {
@@ -109,10 +119,10 @@ thread_local! {
 }
 
 /// How a program fails, if it does.
-fn failure(
-    program: &Program,
+fn failure<S>(
+    program: &Program<S>,
     seed: u64,
-    execute: &mut impl FnMut(&Program, u64),
+    execute: &mut impl FnMut(&Program<S>, u64),
 ) -> Option<String> {
     static HOOK: std::sync::Once = std::sync::Once::new();
     HOOK.call_once(|| {

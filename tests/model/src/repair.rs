@@ -73,7 +73,9 @@ impl Likely {
     fn fit(&self, mut step: Step) -> Option<Step> {
         let open = || self.tokens.map(|token| token.is_some());
         match &mut step {
-            Step::Derive { process, from, .. } | Step::Snapshot { process, from, .. } => {
+            Step::Derive { process, from, .. }
+            | Step::Narrow { process, from, .. }
+            | Step::Snapshot { process, from, .. } => {
                 self.with_handle(process, from)?;
             }
             Step::Map {
@@ -128,9 +130,13 @@ impl Likely {
                 *process = nearest(&self.ended.map(|ended| !ended), *process)?;
             }
             Step::Start { process } => *process = nearest(&self.ended, *process)?,
-            Step::Idle { .. } | Step::Exit { .. } => {}
+            Step::Idle { .. } | Step::Exit { .. } | Step::Pass { .. } => {}
             Step::Drop { process, handle }
             | Step::Revoke { process, handle }
+            | Step::RevokeAll { process, handle }
+            | Step::Reduce {
+                process, handle, ..
+            }
             | Step::Destroy { process, handle }
             | Step::Seal { process, handle }
             | Step::Pin { process, handle } => self.with_handle(process, handle)?,
@@ -170,6 +176,12 @@ impl Likely {
                 ..
             } => self.note_handle(process, handle, flags.contains(RegionFlags::EXECUTE)),
             Step::Derive {
+                process,
+                from,
+                handle,
+                ..
+            }
+            | Step::Narrow {
                 process,
                 from,
                 handle,

@@ -91,7 +91,11 @@ impl Run {
             assert_eq!(answer, Err(injection.error()), "after {calls} calls");
             return Outcome::Failed;
         }
+        let used = self.one_shot(step);
         self.judge(step, answer, available);
+        if let (Some(handle), Ok(_)) = (used, answer) {
+            self.spec.use_up(handle);
+        }
         self.spec.collect();
         let regions = &self.spec.regions;
         self.pinned
@@ -102,6 +106,34 @@ impl Run {
             }
         }
         Outcome::Answered(answer)
+    }
+
+    /// The handle that a step uses, in the sense of a capability for one use.
+    fn one_shot(&self, step: Step) -> Option<usize> {
+        match step {
+            Step::Map {
+                process, handle, ..
+            }
+            | Step::Commit {
+                process, handle, ..
+            }
+            | Step::Decommit {
+                process, handle, ..
+            }
+            | Step::Read {
+                process, handle, ..
+            }
+            | Step::Write {
+                process, handle, ..
+            }
+            | Step::Pin { process, handle }
+            | Step::Unpin { process, handle }
+            | Step::Seal { process, handle }
+            | Step::Destroy { process, handle }
+            | Step::Revoke { process, handle }
+            | Step::RevokeAll { process, handle } => Some(self.handles[process][handle]),
+            _ => None,
+        }
     }
 
     /// Regions that had overcommitted may have lost their memory, if there was no other.
@@ -139,6 +171,7 @@ impl Run {
             self.handles[process][register] = number;
             let domain = &self.subject.domains[process];
             let region = self.subject.ipc.region_of(domain, real, Rights::empty());
+            self.subject.settle(false);
             let capability = self.spec.handles[number].capability;
             self.bind_region(capability, region.expect("it was just given"));
         }

@@ -18,7 +18,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use abi::limits::LEAF_SIZE;
-use abi::{GrantFlags, Mode, RegionFlags, Rights, SnapshotFlags};
+use abi::{FOREVER, GrantFlags, Mode, RegionFlags, Rights, SnapshotFlags};
 
 /// What a line of a program may not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 /// A value in the text of a step.
-trait Word: Sized {
+pub(crate) trait Word: Sized {
     fn print(&self) -> String;
     fn parse(text: &str) -> Option<Self>;
 }
@@ -51,7 +51,27 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!(u64 usize bool);
+numbers!(u64 u32 usize bool);
+
+/// A time of the clock, in ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Until(pub u64);
+
+impl Word for Until {
+    fn print(&self) -> String {
+        match self.0 {
+            FOREVER => "never".to_owned(),
+            time => time.to_string(),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Until> {
+        match text {
+            "never" => Some(Until(FOREVER)),
+            time => time.parse().ok().map(Until),
+        }
+    }
+}
 
 macro_rules! flags {
     ($($ty:ident)*) => {$(
@@ -124,27 +144,33 @@ impl Word for Place {
     }
 }
 
+/// Steps, as values and as lines of text.
 macro_rules! steps {
-    ($($(#[doc = $doc:literal])+ $word:literal $name:ident { $($field:ident: $ty:ty),* };)*) => {
-        /// What one process or CPU does.
+    (
+        $(#[doc = $about:literal])+ $step:ident;
+        $($(#[doc = $doc:literal])+ $word:literal $name:ident { $($field:ident: $ty:ty),* };)*
+    ) => {
+        $(#[doc = $about])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(missing_docs, reason = "the fields are registers and arguments named as such")]
-        pub enum Step { $($(#[doc = $doc])+ $name { $($field: $ty),* },)* }
+        pub enum $step { $($(#[doc = $doc])+ $name { $($field: $ty),* },)* }
 
-        impl Step {
+        impl $step {
             /// The word that its line begins with.
             pub fn name(&self) -> &'static str {
-                match self { $(Step::$name { .. } => $word,)* }
+                match self { $($step::$name { .. } => $word,)* }
             }
 
             /// All such words.
             pub const NAMES: &'static [&'static str] = &[$($word),*];
         }
 
-        impl fmt::Display for Step {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $step {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                #[allow(unused_imports, reason = "a step without arguments has no words")]
+                use $crate::step::Word;
                 match self {
-                    $(Step::$name { $($field),* } => {
+                    $($step::$name { $($field),* } => {
                         f.write_str($word)?;
                         $(write!(f, concat!(" ", stringify!($field), "={}"), $field.print())?;)*
                         Ok(())
@@ -153,15 +179,15 @@ macro_rules! steps {
             }
         }
 
-        impl FromStr for Step {
-            type Err = ParseError;
+        impl std::str::FromStr for $step {
+            type Err = $crate::step::ParseError;
 
-            fn from_str(line: &str) -> Result<Step, ParseError> {
-                let error = || ParseError(format!("not a step: {line}"));
+            fn from_str(line: &str) -> Result<$step, $crate::step::ParseError> {
+                let error = || $crate::step::ParseError(format!("not a step: {line}"));
                 let mut words = line.split_whitespace();
-                let mut arguments = Arguments { words: &mut words };
+                let mut arguments = $crate::step::Arguments { words: &mut words };
                 let step = match arguments.words.next().ok_or_else(error)? {
-                    $($word => Step::$name {
+                    $($word => $step::$name {
                         $($field: arguments.next(stringify!($field)).ok_or_else(error)?),*
                     },)*
                     _ => return Err(error()),
@@ -175,27 +201,43 @@ macro_rules! steps {
     };
 }
 
+pub(crate) use steps;
+
 /// The rest of a line: words of the form `name=value`, in order.
-struct Arguments<'a, 'b> {
-    words: &'b mut std::str::SplitWhitespace<'a>,
+pub(crate) struct Arguments<'a, 'b> {
+    pub(crate) words: &'b mut std::str::SplitWhitespace<'a>,
 }
 
 impl Arguments<'_, '_> {
-    fn next<T: Word>(&mut self, name: &str) -> Option<T> {
+    pub(crate) fn next<T: Word>(&mut self, name: &str) -> Option<T> {
         let (found, value) = self.words.next()?.split_once('=')?;
         T::parse(value).filter(|_| found == name)
     }
 }
 
 steps! {
+    /// What one process or CPU does.
+    Step;
     /// A region of so many pages.
     "create" Create { process: usize, handle: usize, pages: u64, flags: RegionFlags };
     /// A capability below another.
     "derive" Derive { process: usize, from: usize, handle: usize, rights: Rights };
+    /// The same for a part of a region (in leaf tables), with a budget of capabilities below it, a
+    /// badge, an end in time, and perhaps for one use.
+    "narrow" Narrow {
+        process: usize, from: usize, handle: usize, rights: Rights,
+        offset: u64, len: u64, nodes: u32, badge: u64, until: Until, once: bool
+    };
+    /// Takes rights away in place.
+    "reduce" Reduce { process: usize, handle: usize, rights: Rights };
+    /// Time passes, in ns.
+    "pass" Pass { time: u64 };
     /// Gives a handle back.
     "drop" Drop { process: usize, handle: usize };
     /// Takes back what was derived.
     "revoke" Revoke { process: usize, handle: usize };
+    /// The same with the capability itself.
+    "revoke_all" RevokeAll { process: usize, handle: usize };
     /// Ends a region.
     "destroy" Destroy { process: usize, handle: usize };
     /// Takes writing away for good.
@@ -238,7 +280,7 @@ steps! {
     /// Offers a capability to a process.
     "grant" Grant {
         process: usize, handle: usize, to: usize, token: usize,
-        mode: Mode, rights: Rights, flags: GrantFlags
+        mode: Mode, rights: Rights, flags: GrantFlags, until: Until
     };
     /// Takes what a process has offered.
     "accept" Accept { process: usize, token: usize, from: usize, handle: usize };
@@ -251,25 +293,31 @@ steps! {
 }
 
 /// Steps in their order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Program(pub Vec<Step>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program<S = Step>(pub Vec<S>);
 
-impl fmt::Display for Program {
+impl<S> Default for Program<S> {
+    fn default() -> Self {
+        Program(Vec::new())
+    }
+}
+
+impl<S: fmt::Display> fmt::Display for Program<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|step| writeln!(f, "{step}"))
     }
 }
 
-impl FromStr for Program {
+impl<S: FromStr<Err = ParseError>> FromStr for Program<S> {
     type Err = ParseError;
 
     /// Empty lines and those that begin with `#` say nothing.
-    fn from_str(text: &str) -> Result<Program, ParseError> {
+    fn from_str(text: &str) -> Result<Program<S>, ParseError> {
         text.lines()
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .map(str::parse)
-            .collect::<Result<Vec<Step>, ParseError>>()
+            .collect::<Result<Vec<S>, ParseError>>()
             .map(Program)
     }
 }

@@ -1,11 +1,11 @@
 //! Random programs.
 
-use abi::{GrantFlags, Mode, RegionFlags, Rights, SnapshotFlags};
+use abi::{FOREVER, GrantFlags, Mode, RegionFlags, Rights, SnapshotFlags};
 use proptest::prelude::*;
 
 use crate::repair::repair;
 use crate::spec::WORDS;
-use crate::{BASE, CPUS, PROCESSES, Place, Program, REGISTERS, Step, TOKENS};
+use crate::{BASE, CPUS, PROCESSES, Place, Program, REGISTERS, Step, TOKENS, Until};
 
 /// The first unit of 2 MiB that mappings cluster at.
 const FIRST_UNIT: u64 = BASE >> 21;
@@ -177,8 +177,8 @@ fn grant() -> impl Strategy<Value = Step> {
         (Just(mode), flags)
     });
     let hands = (process(), register(), process());
-    (hands, 0..TOKENS, given, rights()).prop_map(
-        |((process, handle, to), token, (mode, flags), rights)| Step::Grant {
+    (hands, 0..TOKENS, given, rights(), until()).prop_map(
+        |((process, handle, to), token, (mode, flags), rights, until)| Step::Grant {
             process,
             handle,
             to,
@@ -186,6 +186,38 @@ fn grant() -> impl Strategy<Value = Step> {
             mode,
             rights,
             flags,
+            until,
+        },
+    )
+}
+
+/// A time that comes during a program, or never.
+fn until() -> impl Strategy<Value = Until> {
+    prop_oneof![
+        6 => Just(Until(FOREVER)),
+        3 => (1..40u64).prop_map(Until),
+    ]
+}
+
+fn narrow() -> impl Strategy<Value = Step> {
+    let names = (process(), register(), register());
+    let nodes = prop_oneof![4 => Just(0u32), 2 => 1..5u32];
+    let badge = prop_oneof![4 => Just(0u64), 2 => 1..3u64];
+    let more = (nodes, badge, until(), prop::bool::weighted(0.2));
+    (names, rights(), part(), more).prop_map(
+        |((process, from, handle), rights, (offset, len), (nodes, badge, until, once))| {
+            Step::Narrow {
+                process,
+                from,
+                handle,
+                rights,
+                offset,
+                len,
+                nodes,
+                badge,
+                until,
+                once,
+            }
         },
     )
 }
@@ -209,8 +241,14 @@ fn authority() -> impl Strategy<Value = Step> {
         4 => (own(), register(), rights()).prop_map(|((process, from), handle, rights)| {
             Step::Derive { process, from, handle, rights }
         }),
+        3 => narrow().boxed(),
+        1 => (own(), rights()).prop_map(|((process, handle), rights)| {
+            Step::Reduce { process, handle, rights }
+        }),
+        1 => (0..8u64).prop_map(|time| Step::Pass { time }),
         3 => own().prop_map(|(process, handle)| Step::Drop { process, handle }),
         2 => own().prop_map(|(process, handle)| Step::Revoke { process, handle }),
+        1 => own().prop_map(|(process, handle)| Step::RevokeAll { process, handle }),
         1 => own().prop_map(|(process, handle)| Step::Destroy { process, handle }),
         1 => own().prop_map(|(process, handle)| Step::Seal { process, handle }),
     ]

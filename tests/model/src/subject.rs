@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use abi::limits::{LEAF_SIZE, PAGE_SIZE};
-use abi::{Error, FOREVER, Handle, MapFlags, Resources, RevokeFlags, Rights, Token};
+use abi::{
+    DeriveArgs, DeriveFlags, Error, Handle, MapFlags, Resources, RevokeFlags, Rights, Token,
+};
 use fake::{Access, Config, FakeMachine, Memory};
-use ipc::Ipc;
+use ipc::{Ipc, Platform};
 use mm::Account;
 
 use crate::spec::WORDS;
@@ -124,9 +126,22 @@ impl Subject {
         Some(va + page * PAGE_SIZE + WORDS[word] as u64 * 8)
     }
 
-    /// Does what a step says. `None` when it says nothing here: a register is empty, a process has
-    /// ended, a CPU runs nothing.
+    /// Does what a step says, and ends the call as a kernel does. `None` when it says nothing here: a
+    /// register is empty, a process has ended, a CPU runs nothing.
     pub fn perform(&mut self, step: Step) -> Option<Answer> {
+        let answer = self.call(step);
+        self.settle(answer.is_some_and(|answer| answer.is_ok()));
+        answer
+    }
+
+    /// Capabilities for one use are used up by a call that succeeded.
+    pub(crate) fn settle(&self, succeeded: bool) {
+        for domain in self.domains.iter().filter(|domain| domain.has_claims()) {
+            self.ipc.settle(domain, succeeded);
+        }
+    }
+
+    fn call(&mut self, step: Step) -> Option<Answer> {
         let ipc = self.ipc.clone();
         let done = |(): ()| Value::Done;
         Some(match step {
@@ -150,6 +165,48 @@ impl Subject {
                 ipc.derive(&self.domains[process], handle, rights)
                     .map(Value::Handle)
             }
+            Step::Narrow {
+                process,
+                from,
+                rights,
+                offset,
+                len,
+                nodes,
+                badge,
+                until,
+                once,
+                ..
+            } => {
+                let handle = self.handle(process, from)?;
+                let mut flags = DeriveFlags::empty();
+                flags.set(DeriveFlags::ONE_SHOT, once);
+                let args = DeriveArgs {
+                    rights: rights.bits(),
+                    flags: flags.bits(),
+                    offset: offset * LEAF_SIZE,
+                    len: len * LEAF_SIZE,
+                    badge,
+                    deadline: until.0,
+                    max_nodes: nodes,
+                    reserved: 0,
+                };
+                let narrowing = ipc::Narrowing::decode(&args).expect("it makes sense");
+                ipc.derive_with(&self.domains[process], handle, &narrowing)
+                    .map(Value::Handle)
+            }
+            Step::Reduce {
+                process,
+                handle,
+                rights,
+            } => {
+                let handle = self.handle(process, handle)?;
+                ipc.reduce(&self.domains[process], handle, rights).map(done)
+            }
+            Step::Pass { time } => {
+                self.machine().advance_ns(time);
+                ipc.lapse(self.machine().now_ns(), usize::MAX);
+                Ok(Value::Done)
+            }
             Step::Drop { process, handle } => {
                 let handle = self.handle(process, handle)?;
                 ipc.drop_capability(&self.domains[process], handle)
@@ -158,6 +215,11 @@ impl Subject {
             Step::Revoke { process, handle } => {
                 let handle = self.handle(process, handle)?;
                 ipc.revoke(&self.domains[process], handle, RevokeFlags::empty())
+                    .map(Value::Word)
+            }
+            Step::RevokeAll { process, handle } => {
+                let handle = self.handle(process, handle)?;
+                ipc.revoke(&self.domains[process], handle, RevokeFlags::ITSELF)
                     .map(Value::Word)
             }
             Step::Destroy { process, handle } => {
@@ -296,8 +358,8 @@ impl Subject {
                 let handle = self.handle(process, handle)?;
                 let offset = page * PAGE_SIZE + WORDS[word] as u64 * 8;
                 let mut bytes = [0; 8];
-                ipc.region_of(&self.domains[process], handle, Rights::READ)
-                    .and_then(|region| self.memory().read_region(&region, offset, &mut bytes))
+                ipc.part_of_region(&self.domains[process], handle, Rights::READ, offset, 8)
+                    .and_then(|(region, at, _)| self.memory().read_region(&region, at, &mut bytes))
                     .map(|()| Value::Word(u64::from_le_bytes(bytes)))
             }
             Step::Write {
@@ -310,8 +372,8 @@ impl Subject {
                 let handle = self.handle(process, handle)?;
                 let offset = page * PAGE_SIZE + WORDS[word] as u64 * 8;
                 let bytes = value.to_le_bytes();
-                ipc.region_of(&self.domains[process], handle, Rights::WRITE)
-                    .and_then(|region| self.memory().write_region(&region, offset, &bytes))
+                ipc.part_of_region(&self.domains[process], handle, Rights::WRITE, offset, 8)
+                    .and_then(|(region, at, _)| self.memory().write_region(&region, at, &bytes))
                     .map(done)
             }
             Step::Grant {
@@ -321,20 +383,13 @@ impl Subject {
                 mode,
                 rights,
                 flags,
+                until,
                 ..
             } => {
                 let handle = self.handle(process, handle)?;
-                let via = self.via[process][to];
-                ipc.grant(
-                    &self.domains[process],
-                    handle,
-                    via,
-                    mode,
-                    rights,
-                    flags,
-                    FOREVER,
-                )
-                .map(Value::Token)
+                let (domain, via) = (&self.domains[process], self.via[process][to]);
+                ipc.grant(domain, handle, via, mode, rights, flags, until.0)
+                    .map(Value::Token)
             }
             Step::Accept {
                 process,

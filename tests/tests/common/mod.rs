@@ -4,6 +4,7 @@
 pub mod devices;
 pub mod messages;
 pub mod pool;
+pub mod ports;
 pub mod realm;
 pub mod waiting;
 

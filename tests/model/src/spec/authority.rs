@@ -3,10 +3,9 @@
 //! A capability is *kept* while somebody has it, something is mapped under it, or one below it is
 //! kept; a region lives while one of its capabilities is kept.
 
-use abi::limits::{DEFAULT_NODES, MAX_NODES};
 use abi::{Error, Rights};
 
-use super::{Capability, Holder, Issued, Spec};
+use super::{Budget, Capability, Holder, Issued, Spec};
 
 impl Spec {
     /// A process that has nothing.
@@ -15,21 +14,9 @@ impl Spec {
         self.ended.len() - 1
     }
 
-    /// A capability that nobody has yet.
-    pub(super) fn add_capability(
-        &mut self,
-        region: usize,
-        parent: Option<usize>,
-        rights: Rights,
-    ) -> usize {
-        self.capabilities.push(Capability {
-            region,
-            parent,
-            rights,
-            nodes: Some(MAX_NODES as u32 - 1),
-            holder: Holder::Nobody,
-            revoked: false,
-        });
+    /// The first capability of a region, that nobody has yet.
+    pub(super) fn add_capability(&mut self, region: usize, rights: Rights) -> usize {
+        self.capabilities.push(Capability::first(region, rights));
         self.capabilities.len() - 1
     }
 
@@ -108,46 +95,8 @@ impl Spec {
     /// Makes a capability below what a handle stands for.
     pub fn derive(&mut self, handle: usize, rights: Rights) -> Result<usize, Error> {
         let parent = self.look_up(handle, Rights::DUPLICATE)?;
-        let child = self.derive_from(parent, rights, false)?;
+        let child = self.derive_from(parent, rights, Budget::Shared)?;
         Ok(self.issue(self.handles[handle].process, child))
-    }
-
-    /// The capability out of whose budget those below one are derived.
-    fn purse(&self, mut at: usize) -> usize {
-        while let (None, Some(parent)) = (self.capabilities[at].nodes, self.capabilities[at].parent)
-        {
-            at = parent;
-        }
-        at
-    }
-
-    /// How many more may be derived below a capability.
-    fn nodes_left(&self, at: usize) -> u32 {
-        let (kept, purse) = (self.kept(), self.purse(at));
-        let drawn = self.capabilities.iter().enumerate().filter(|(at, one)| {
-            kept[*at] && one.parent.is_some_and(|parent| self.purse(parent) == purse)
-        });
-        let taken: u32 = drawn.map(|(_, one)| 1 + one.nodes.unwrap_or(0)).sum();
-        self.capabilities[purse].nodes.unwrap_or(0) - taken
-    }
-
-    /// A capability below another, with a budget of its own if it is for somebody else.
-    pub(super) fn derive_from(
-        &mut self,
-        parent: usize,
-        rights: Rights,
-        shared: bool,
-    ) -> Result<usize, Error> {
-        let left = self.nodes_left(parent).checked_sub(1).ok_or(Error::Limit)?;
-        let above = &self.capabilities[parent];
-        let (region, rights) = (above.region, above.rights & rights);
-        let child = self.add_capability(region, Some(parent), rights);
-        self.capabilities[child].nodes = match rights.contains(Rights::DUPLICATE) {
-            _ if !shared => None,
-            true => Some(DEFAULT_NODES.min(left / 2)),
-            false => Some(0),
-        };
-        Ok(child)
     }
 
     /// Gives a handle back. What is mapped stays.
@@ -165,10 +114,11 @@ impl Spec {
     }
 
     /// Takes back what was derived, and tells how many that were.
-    pub fn revoke(&mut self, handle: usize) -> Result<u64, Error> {
+    pub fn revoke(&mut self, handle: usize, itself: bool) -> Result<u64, Error> {
         let capability = self.look_up(handle, Rights::REVOKE)?;
-        let count = self.descendants(capability);
-        let below = self.below(capability);
+        let count = self.descendants(capability) + u64::from(itself);
+        let mut below = self.below(capability);
+        below[capability] = itself;
         self.kill(|at| below[at]);
         Ok(count)
     }

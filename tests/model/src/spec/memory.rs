@@ -62,13 +62,19 @@ impl Mapping {
 
 impl Spec {
     /// Whether a mapping would be made, given the address that was found for it if one was; and
-    /// how many leaf tables it shows.
-    pub fn check_map(&self, process: usize, handle: usize, wanted: Wanted) -> Result<u64, Error> {
+    /// which leaf tables it shows.
+    pub fn check_map(
+        &self,
+        process: usize,
+        handle: usize,
+        wanted: Wanted,
+    ) -> Result<Range<u64>, Error> {
         check_access(wanted.access)?;
-        let capability = self.look_up(handle, Rights::MAP | wanted.access)?;
+        let (capability, part) = self.part_of(handle, Rights::MAP | wanted.access)?;
         let number = self.capabilities[capability].region;
         let region = &self.regions[number];
-        let leaves = region.part(wanted.offset, wanted.len)?;
+        let shown = part.leaves(region, wanted.offset, wanted.len)?;
+        let leaves = shown.end - shown.start;
         let guard = u64::from(wanted.guard);
         if let Place::Fixed(unit) = wanted.place {
             let units = USER_START / LEAF_SIZE..=USER_END / LEAF_SIZE;
@@ -88,7 +94,7 @@ impl Spec {
             return Err(Error::Sealed);
         }
         self.check_exclusion(number, None, wanted.access)?;
-        Ok(leaves)
+        Ok(shown)
     }
 
     /// Nobody executes what another may write, unless the region was made for it (I14).
@@ -124,9 +130,9 @@ impl Spec {
 
     /// A mapping that was made at `va`, which has to be where it may be.
     pub fn map(&mut self, process: usize, handle: usize, wanted: Wanted, va: u64) {
-        let leaves = self
-            .check_map(process, handle, wanted)
-            .expect("it was checked");
+        let shown = self.check_map(process, handle, wanted);
+        let shown = shown.expect("it was checked");
+        let leaves = shown.end - shown.start;
         let end = va + leaves * LEAF_SIZE;
         let guard = if wanted.guard { LEAF_SIZE } else { 0 };
         let user = |start: u64, end: u64| start >= USER_START + guard && end + guard <= USER_END;
@@ -145,7 +151,7 @@ impl Spec {
             process,
             va,
             capability,
-            first_leaf: wanted.offset,
+            first_leaf: shown.start,
             leaves,
             guard: wanted.guard,
             access: wanted.access,
@@ -247,11 +253,9 @@ impl Spec {
         page: u64,
         access: Rights,
     ) -> Result<(usize, u64), Error> {
-        let capability = self.look_up(handle, access)?;
+        let (capability, part) = self.part_of(handle, access)?;
         let region = self.capabilities[capability].region;
-        if page >= self.regions[region].pages {
-            return Err(Error::Range);
-        }
+        let page = part.pages(&self.regions[region], page, 1)?.start;
         if access.contains(Rights::WRITE) && self.regions[region].sealed {
             return Err(Error::Sealed);
         }

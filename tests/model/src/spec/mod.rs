@@ -6,6 +6,7 @@
 
 mod authority;
 mod memory;
+mod narrowing;
 mod regions;
 mod transfers;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use abi::{Mode, Rights};
 
 pub use memory::Wanted;
+pub use narrowing::{Budget, Narrowed};
 pub use regions::Copied;
 pub use transfers::Given;
 
@@ -86,6 +88,23 @@ pub enum Holder {
     Transit,
 }
 
+/// Some leaf tables of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The first.
+    pub first: u64,
+    /// How many; none for whatever the region has.
+    pub count: Option<u64>,
+}
+
+impl Part {
+    /// All of any region.
+    pub const WHOLE: Part = Part {
+        first: 0,
+        count: None,
+    };
+}
+
 /// A way to a region.
 #[derive(Clone, Debug)]
 pub struct Capability {
@@ -93,10 +112,18 @@ pub struct Capability {
     pub region: usize,
     /// The one that it was derived from.
     pub parent: Option<usize>,
-    /// How many may be below it; nothing if it shares the budget of its parent.
-    pub nodes: Option<u32>,
     /// What it allows.
     pub rights: Rights,
+    /// What it covers.
+    pub part: Part,
+    /// What whoever receives through it is told.
+    pub badge: u64,
+    /// When it dies.
+    pub until: u64,
+    /// It is good for one call.
+    pub once: bool,
+    /// How many may be below it; nothing if it shares the budget of its parent.
+    pub nodes: Option<u32>,
     /// Who has it.
     pub holder: Holder,
     /// It was revoked, or its region destroyed.
@@ -150,6 +177,8 @@ pub struct Token {
     pub mode: Mode,
     /// The handle that was moved, and what it allowed.
     pub source: (usize, Rights),
+    /// When it is worth nothing any more.
+    pub until: u64,
     /// It can still be accepted.
     pub open: bool,
 }
@@ -159,6 +188,8 @@ pub struct Token {
 pub struct Spec {
     /// Frames that the machine has.
     pub frames: u64,
+    /// The time of the clock.
+    pub now: u64,
     /// Whether each process has ended.
     pub ended: Vec<bool>,
     /// All regions.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use abi::{Error, RegionFlags, Rights};
 
-use super::{LEAF_PAGES, Region, Spec};
+use super::{LEAF_PAGES, Part, Region, Spec};
 
 /// A snapshot that is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -16,31 +16,6 @@ pub struct Copied {
     pub len: u64,
     /// Whether it is to be promised nothing.
     pub overcommit: bool,
-}
-
-impl Region {
-    /// How many leaf tables a part has.
-    pub(super) fn part(&self, offset: u64, len: u64) -> Result<u64, Error> {
-        let rest = self.leaves().saturating_sub(offset);
-        match len {
-            _ if rest == 0 => Err(Error::Range),
-            0 => Ok(rest),
-            len if len <= rest => Ok(len),
-            _ => Err(Error::Range),
-        }
-    }
-
-    /// Which pages a part has.
-    fn part_pages(&self, page: u64, pages: u64) -> Result<Range<u64>, Error> {
-        let end = match pages {
-            0 => self.pages,
-            pages => page + pages,
-        };
-        if page >= self.pages || end > self.pages {
-            return Err(Error::Range);
-        }
-        Ok(page..end)
-    }
 }
 
 impl Spec {
@@ -113,7 +88,7 @@ impl Spec {
     /// The first capability of a new region.
     pub(super) fn own(&mut self, region: Region, rights: Rights) -> usize {
         self.regions.push(region);
-        self.add_capability(self.regions.len() - 1, None, rights)
+        self.add_capability(self.regions.len() - 1, rights)
     }
 
     /// A snapshot of what a handle with `needed` stands for.
@@ -142,15 +117,15 @@ impl Spec {
         if source.contiguous {
             return Err(Error::Unsupported);
         }
-        let leaves = source.part(wanted.offset, wanted.len)?;
+        let leaves = capability.part.leaves(source, wanted.offset, wanted.len)?;
         if source.lost {
             return Err(Error::NoMemory);
         }
         if !source.pins.is_empty() {
             return Err(Error::Pinned);
         }
-        let first = wanted.offset * LEAF_PAGES;
-        let pages = (leaves * LEAF_PAGES).min(source.pages - first);
+        let first = leaves.start * LEAF_PAGES;
+        let pages = ((leaves.end - leaves.start) * LEAF_PAGES).min(source.pages - first);
         let copied = source.bytes.range(first..first + pages);
         let region = Region {
             pages,
@@ -178,6 +153,12 @@ impl Spec {
         Ok((capability, region))
     }
 
+    /// The capability that a handle which is good for `needed` stands for, and what it covers.
+    pub(super) fn part_of(&self, handle: usize, needed: Rights) -> Result<(usize, Part), Error> {
+        let capability = self.look_up(handle, needed)?;
+        Ok((capability, self.capabilities[capability].part))
+    }
+
     /// Nobody writes it any more.
     pub fn seal(&mut self, handle: usize) -> Result<(), Error> {
         let (capability, region) = self.region_of(handle, Rights::SEAL)?;
@@ -199,8 +180,9 @@ impl Spec {
 
     /// Pages are present before they are touched. No byte changes.
     pub fn commit(&mut self, handle: usize, page: u64, pages: u64) -> Result<Range<u64>, Error> {
-        let (_, region) = self.region_of(handle, Rights::WRITE)?;
-        let part = region.part_pages(page, pages)?;
+        let (capability, part) = self.part_of(handle, Rights::WRITE)?;
+        let region = &mut self.regions[self.capabilities[capability].region];
+        let part = part.pages(region, page, pages)?;
         if region.lost {
             return Err(Error::NoMemory);
         }
@@ -209,8 +191,9 @@ impl Spec {
 
     /// Pages are zero again.
     pub fn decommit(&mut self, handle: usize, page: u64, pages: u64) -> Result<(), Error> {
-        let (_, region) = self.region_of(handle, Rights::WRITE)?;
-        let part = region.part_pages(page, pages)?;
+        let (capability, part) = self.part_of(handle, Rights::WRITE)?;
+        let region = &mut self.regions[self.capabilities[capability].region];
+        let part = part.pages(region, page, pages)?;
         match region {
             region if region.contiguous => Err(Error::Unsupported),
             region if region.lost => Err(Error::NoMemory),

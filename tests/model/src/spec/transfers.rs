@@ -2,7 +2,7 @@
 
 use abi::{Error, GrantFlags, Mode, Rights};
 
-use super::{Copied, Holder, Spec, Token};
+use super::{Budget, Copied, Holder, Spec, Token};
 
 /// A grant that is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,8 @@ pub struct Given {
     pub rights: Rights,
     /// What else is asked.
     pub flags: GrantFlags,
+    /// When the token is worth nothing any more.
+    pub until: u64,
 }
 
 impl Spec {
@@ -25,9 +27,13 @@ impl Spec {
             mode,
             rights,
             flags,
+            until,
         } = wanted;
         if self.ended[to] {
             return Err(Error::PeerClosed);
+        }
+        if until <= self.now {
+            return Err(Error::TimedOut);
         }
         let meaningful = match mode {
             Mode::Share => GrantFlags::empty(),
@@ -51,7 +57,7 @@ impl Spec {
             }
             Mode::Share => {
                 let parent = self.look_up(handle, Rights::GRANT | Rights::DUPLICATE)?;
-                self.derive_from(parent, rights, true)?
+                self.derive_from(parent, rights, Budget::Usual)?
             }
             Mode::Move => {
                 let mut needed = Rights::GRANT | Rights::MOVE;
@@ -81,6 +87,7 @@ impl Spec {
             capability,
             mode,
             source: (handle, before),
+            until,
             open: true,
         });
         Ok(self.tokens.len() - 1)
@@ -135,10 +142,12 @@ impl Spec {
         let offered = self.tokens[token];
         self.tokens[token].open = false;
         let returns = offered.mode == Mode::Move && !self.ended[offered.from];
+        let parent = self.capabilities[offered.capability].parent;
+        let above = parent.map_or(Rights::all(), |parent| self.capabilities[parent].rights);
         let capability = &mut self.capabilities[offered.capability];
         if returns {
             capability.holder = Holder::Process(offered.from);
-            capability.rights = offered.source.1;
+            capability.rights = offered.source.1 & above;
         } else {
             capability.holder = Holder::Nobody;
         }

@@ -3,7 +3,8 @@
 use abi::limits::DEFAULT_PRIORITY;
 use programs::cases::CASES;
 use programs::expect;
-use rt::{Error, Handle, Mode, ProcessState, ProcessStatus, Region, Resources, Rights, Spawn};
+use programs::held::Held;
+use rt::{Error, Handle, Mode, ProcessState, ProcessStatus, Region, Rights, Spawn};
 
 use crate::{Given, Initrd, READ_INITRD, READ_STATISTICS};
 
@@ -80,7 +81,7 @@ pub fn spawn<'a>(initrd: &Initrd, image: Handle, name: &'a str, arg: Option<&str
 }
 
 fn run_case(initrd: &Initrd, image: Handle, given: Given, id: &str) -> &'static str {
-    let before = Held::now();
+    let before = expect!(Held::now(), "init: counters");
     let case = spawn(initrd, image, "suite", Some(id));
     let case = case
         .handle(given.devices, Mode::Share, Rights::all())
@@ -99,7 +100,10 @@ fn run_case(initrd: &Initrd, image: Handle, given: Given, id: &str) -> &'static 
         }
     };
     drop(process);
-    if outcome == "ok" && !before.is_restored() {
+    if outcome == "ok"
+        && let Err(now) = before.restored(rt::in_ms(SETTLE_MS))
+    {
+        rt::println!("init: something was left behind: {before:?} became {now:?}");
         return "fail";
     }
     outcome
@@ -110,51 +114,5 @@ fn judge(status: &ProcessStatus) -> &'static str {
         "ok"
     } else {
         "fail"
-    }
-}
-
-/// What the system holds.
-#[derive(Debug, PartialEq, Eq)]
-struct Held {
-    /// Frames that are free or that the kernel's own heap and stacks have kept.
-    frames: u64,
-    reserved: u64,
-    objects: u64,
-    processes: u32,
-    charged: Resources,
-    /// Bytes of the kernel's heap.
-    heap: u64,
-}
-
-impl Held {
-    fn now() -> Held {
-        let info = expect!(rt::system_info(), "init: counters");
-        Held {
-            frames: info.frames_free + info.frames_heap,
-            reserved: info.frames_reserved,
-            objects: info.objects,
-            processes: info.processes,
-            charged: info.charged,
-            heap: info.heap_used,
-        }
-    }
-
-    /// Whether everything is as it was, once the last children are gone.
-    fn is_restored(&self) -> bool {
-        let limit = rt::in_ms(SETTLE_MS);
-        loop {
-            let now = Held::now();
-            if now == *self {
-                return true;
-            }
-            if rt::now_ns() > limit {
-                rt::println!("init: something was left behind: {self:?} became {now:?}");
-                return false;
-            }
-            // An emulated machine gives the other CPUs their turn when it sees this.
-            core::hint::spin_loop();
-            // SAFETY: the call touches no memory.
-            let _ = unsafe { rt::sys::thread_yield() };
-        }
     }
 }

@@ -104,31 +104,30 @@ impl<'a> Good<'a> {
     }
 
     /// An object of a kind, the same each time.
-    pub fn object(&self, kind: ObjectKind) -> Option<Handle> {
+    pub fn object(&self, kind: ObjectKind) -> Handle {
         let mut objects = self.objects.borrow_mut();
         if let Some((_, handle)) = objects.iter().find(|(made, _)| *made == kind) {
-            return Some(*handle);
+            return *handle;
         }
-        let handle = object(self.case, kind)?;
+        let handle = object(self.case, kind);
         objects.push((kind, handle));
-        Some(handle)
+        handle
     }
 
-    /// Arguments with which a call can succeed but for the capability at `place`. `None` as long as
-    /// one of them can't be made.
-    pub fn arguments(&self, info: &SyscallInfo, place: usize, handle: Handle) -> Option<[u64; 6]> {
+    /// Arguments with which a call can succeed but for the capability at `place`.
+    pub fn arguments(&self, info: &SyscallInfo, place: usize, handle: Handle) -> [u64; 6] {
         let mut values = [0; 6];
         for (at, argument) in info.arguments.iter().enumerate() {
             values[at] = match wanted(info, argument) {
                 Some(_) if argument.ty != "Handle" => self.spawn_args(at, place, handle),
                 Some(_) if at == place => handle.bits(),
-                Some(Wanted::One(kind)) => self.object(kind)?.bits(),
+                Some(Wanted::One(kind)) => self.object(kind).bits(),
                 Some(Wanted::Way) => self.way.bits(),
-                Some(Wanted::Any) => self.object(ObjectKind::Notification)?.bits(),
+                Some(Wanted::Any) => self.object(ObjectKind::Notification).bits(),
                 None => self.value(at, argument, handle.kind()),
             };
         }
-        Some(values)
+        values
     }
 
     /// A value for an argument that is no capability, with one of this kind.

@@ -1,8 +1,8 @@
 //! The suite: one case in each process, started by init.
 //!
-//! Arguments: the name of a case, `--list`, `exit N`, or `child ROLE ARG…` for the processes that
-//! cases start. Handles of a case: the initrd, the image of this program, the resource of all
-//! devices, the statistics.
+//! Arguments: the name of a case, `--list`, `exit N`, `fuses [ROUNDS]` (which needs the initrd alone), or
+//! `child ROLE ARG…` for the processes that cases start. Handles of a case: the initrd, the image of
+//! this program, the resource of all devices, the statistics.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -14,10 +14,13 @@ mod arguments;
 mod calls;
 mod capabilities;
 mod channels;
+mod derived;
 mod devices;
 mod faults;
+mod fuses;
 mod images;
 mod interrupts;
+mod lives;
 mod matrix;
 mod memory;
 mod objects;
@@ -96,6 +99,20 @@ fn run(env: &Env) -> u8 {
             .next()
             .and_then(|status| status.parse().ok())
             .unwrap_or(2),
+        Some("fuses") => {
+            let initrd = env.handle(0);
+            let image = done!(objects::image_of(initrd, "suite"), "an image");
+            let devices = Handle::NONE;
+            let case = Case {
+                initrd,
+                image,
+                devices,
+                statistics: Handle::NONE,
+            };
+            let rounds = args.next().and_then(|rounds| rounds.parse().ok());
+            fuses::without_limit(&case, rounds.unwrap_or(1));
+            0
+        }
         Some("child") => match args.next() {
             Some(role) => child(role, env),
             None => usage(),
@@ -130,6 +147,7 @@ fn child(role: &str, env: &Env) -> u8 {
         memory::child,
         capabilities::child,
         channels::child_role,
+        derived::child,
         devices::child,
         transfers::child,
         snapshots::child,
@@ -141,6 +159,7 @@ fn child(role: &str, env: &Env) -> u8 {
         quotas::child,
         services::child,
         objects::child,
+        lives::child,
         waiting::child,
     ];
     let answer = roles.iter().find_map(|play| play(role, env));

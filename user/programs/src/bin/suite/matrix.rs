@@ -11,27 +11,14 @@ use crate::arguments::{Good, Wanted, points_to, wanted};
 use crate::calls::{
     READ_WRITE, cancel, cap_derive, cap_drop, cap_info, cap_revoke, grant, raw, small_ring,
 };
-use crate::objects::{kinds, object, open_end, weakened};
-
-/// Whether the kernel serves a call.
-fn served(info: &SyscallInfo) -> bool {
-    let [first, ..] = [0u64; 6];
-    let handle = info
-        .arguments
-        .first()
-        .is_some_and(|first| first.ty == "Handle");
-    !handle || raw(info.number, [first, 0, 0, 0, 0, 0]) != Err(Error::Unsupported)
-}
+use crate::objects::{channel, kinds, object, weakened};
 
 /// The capabilities among the arguments of every call: the call, where, and of what.
 fn capabilities() -> impl Iterator<Item = (&'static SyscallInfo, usize, Wanted)> {
-    SYSCALLS
-        .iter()
-        .filter(|info| served(info))
-        .flat_map(|info| {
-            let arguments = info.arguments.iter().enumerate();
-            arguments.filter_map(move |(at, argument)| Some((info, at, wanted(info, argument)?)))
-        })
+    SYSCALLS.iter().flat_map(|info| {
+        let arguments = info.arguments.iter().enumerate();
+        arguments.filter_map(move |(at, argument)| Some((info, at, wanted(info, argument)?)))
+    })
 }
 
 /// What calls need beyond the rights of their first argument, as their sentences say: the call, the
@@ -121,38 +108,32 @@ pub fn missing_rights(case: &Case) {
 
 /// Without the right a call is `Denied`, and with it, it is not.
 fn denied(good: &Good<'_>, (call, missing, place, kind, changes): Further) {
-    let Some(info) = SYSCALLS
-        .iter()
-        .find(|info| info.name == call && served(info))
-    else {
-        return;
-    };
-    let answer = |handle: Option<Handle>| {
-        let handle = handle?;
-        let mut arguments = good.arguments(info, place, handle)?;
+    let info = SYSCALLS.iter().find(|info| info.name == call);
+    let info = done!(info.ok_or(Error::NotFound), "no call {call}");
+    let answer = |handle: Handle| {
+        let mut arguments = good.arguments(info, place, handle);
         for &(at, value) in changes {
             arguments[at] = value;
         }
         let answer = raw(info.number, arguments);
         let _ = cap_drop(handle);
-        Some(answer)
-    };
-    let Some(without) = answer(weakened(good.case, kind, missing)) else {
-        return;
+        answer
     };
     refused!(
-        without,
+        answer(weakened(good.case, kind, missing)),
         Error::Denied,
         "{call} of a {kind:?} without {missing:?}"
     );
     let whole = object(good.case, kind);
-    let has = |handle: Handle| cap_info(handle).is_ok_and(|info| info.rights & missing.bits() != 0);
-    if whole.is_some_and(has) {
-        check!(
-            answer(whole) != Some(Err(Error::Denied)),
-            "{call} of a {kind:?} is Denied with every right"
-        );
+    let rights = done!(cap_info(whole), "cap_info").rights;
+    if rights & missing.bits() == 0 {
+        done!(cap_drop(whole), "dropping");
+        return;
     }
+    check!(
+        answer(whole) != Err(Error::Denied),
+        "{call} of a {kind:?} is Denied with every right"
+    );
 }
 
 /// What carries capabilities, and refuses one without a right that its mode needs.
@@ -162,7 +143,7 @@ pub fn missing_rights_in_messages(case: &Case) {
         let first = |argument: &&ArgumentInfo| points_to(argument, "Message");
         info.arguments.iter().find(first).is_some() && info.errors.contains(&Error::Shared)
     });
-    for info in carriers.filter(|info| served(info)) {
+    for info in carriers {
         for (mode, missing) in [
             (Mode::Share, Rights::GRANT),
             (Mode::Share, Rights::DUPLICATE),
@@ -172,19 +153,15 @@ pub fn missing_rights_in_messages(case: &Case) {
             (Mode::CopyOnWrite, Rights::READ),
             (Mode::CopyOnWrite, Rights::DUPLICATE),
         ] {
-            let Some(carried) = weakened(case, ObjectKind::Region, missing) else {
-                continue;
+            let carried = weakened(case, ObjectKind::Region, missing);
+            let open = || done!(channel(), "a channel");
+            let (end, _) = match wanted(info, &info.arguments[0]) {
+                Some(Wanted::One(ObjectKind::Reply)) => {
+                    (object(case, ObjectKind::Reply), Handle::NONE)
+                }
+                _ => open(),
             };
-            let Some(end) = wanted(info, &info.arguments[0]).and_then(|wanted| match wanted {
-                Wanted::One(ObjectKind::ChannelEnd) => open_end(),
-                Wanted::One(kind) => object(case, kind),
-                _ => None,
-            }) else {
-                continue;
-            };
-            let Some(arguments) = good.arguments(info, 0, end) else {
-                continue;
-            };
+            let arguments = good.arguments(info, 0, end);
             let transfer = good.write(5, HandleTransfer::new(carried, mode, Rights::all()));
             let message = Message {
                 handles: transfer,
@@ -208,12 +185,7 @@ pub fn wrong_kind(case: &Case) {
     let good = Good::new(case);
     for (info, place, wanted) in capabilities() {
         for kind in kinds().filter(|&kind| !wanted.takes(kind)) {
-            let Some(wrong) = good.object(kind) else {
-                continue;
-            };
-            let Some(arguments) = good.arguments(info, place, wrong) else {
-                continue;
-            };
+            let arguments = good.arguments(info, place, good.object(kind));
             let answer = raw(info.number, arguments);
             refused!(answer, Error::WrongKind, "{} of a {kind:?}", info.name);
         }
@@ -250,12 +222,10 @@ pub fn dead_handles(case: &Case) {
     for (info, place, wanted) in capabilities() {
         for (error, end) in FATES {
             for kind in wanted.kinds().filter(|_| info.errors.contains(error)) {
-                let Some((dead, token)) = object(case, kind).and_then(end) else {
+                let Some((dead, token)) = end(object(case, kind)) else {
                     continue;
                 };
-                let Some(arguments) = good.arguments(info, place, dead) else {
-                    continue;
-                };
+                let arguments = good.arguments(info, place, dead);
                 let answer = raw(info.number, arguments);
                 refused!(answer, *error, "{} of a {kind:?} at {place}", info.name);
                 if let Some(token) = token {

@@ -1,10 +1,8 @@
 //! One object of each kind, for the cases that look at every call.
 
-use abi::{
-    ChannelEnds, Handle, InterruptInfo, ObjectKind, RegionFlags, Rights, ThreadArgs, UserPtr,
-};
+use abi::{Handle, InterruptInfo, ObjectKind, RegionFlags, Rights, ThreadArgs, UserPtr};
 use programs::archive;
-use rt::{CachePolicy, Env, Error, Mode, sys};
+use rt::{CachePolicy, ChannelEnd, Env, Error, Message, Mode, sys};
 
 use crate::Case;
 use crate::calls::{
@@ -19,11 +17,8 @@ pub fn kinds() -> impl Iterator<Item = ObjectKind> {
 
 /// A capability of a new object with all rights that there are of its kind. Whatever could wait for a
 /// peer has none left, so that no call on it sleeps.
-pub fn object(case: &Case, kind: ObjectKind) -> Option<Handle> {
-    match made(case, kind) {
-        Err(Error::Unsupported) => None,
-        made => Some(done!(made, "an object: {kind:?}")),
-    }
+pub fn object(case: &Case, kind: ObjectKind) -> Handle {
+    done!(made(case, kind), "an object: {kind:?}")
 }
 
 fn made(case: &Case, kind: ObjectKind) -> Result<Handle, Error> {
@@ -33,7 +28,7 @@ fn made(case: &Case, kind: ObjectKind) -> Result<Handle, Error> {
             // SAFETY: the call touches no memory.
             unsafe { sys::region_create(len, flags, CachePolicy::WriteBack, u64::MAX) }
         }
-        ObjectKind::Image => image(case),
+        ObjectKind::Image => image_of(case.initrd, "consumer"),
         ObjectKind::Resource => cap_derive(case.devices, Rights::all()),
         ObjectKind::RingEnd => {
             let (producer, consumer) = small_ring();
@@ -81,43 +76,37 @@ fn made(case: &Case, kind: ObjectKind) -> Result<Handle, Error> {
 }
 
 /// A capability of a new object with all rights but one.
-pub fn weakened(case: &Case, kind: ObjectKind, missing: Rights) -> Option<Handle> {
-    let whole = object(case, kind)?;
+pub fn weakened(case: &Case, kind: ObjectKind, missing: Rights) -> Handle {
+    let whole = object(case, kind);
     if matches!(kind, ObjectKind::RingEnd | ObjectKind::Reply) {
         // These can't be derived: it is moved to this very process with less.
         let (via, back) = small_ring();
         let token = rt::grant(whole, via, Mode::Move, !missing);
         let token = done!(token, "moving a {kind:?}");
-        return Some(done!(rt::accept(token, back), "accepting a {kind:?}"));
+        let moved = done!(rt::accept(token, back), "accepting a {kind:?}");
+        done!(cap_drop(via).and(cap_drop(back)), "dropping a ring");
+        return moved;
     }
-    Some(done!(cap_derive(whole, !missing), "deriving a {kind:?}"))
+    let derived = done!(cap_derive(whole, !missing), "deriving a {kind:?}");
+    done!(cap_drop(whole), "dropping a {kind:?}");
+    derived
 }
 
-/// An image of a small program of the initrd.
-fn image(case: &Case) -> Result<Handle, Error> {
-    let initrd = map_all(case.initrd, Rights::READ);
-    let len = region_info(case.initrd)?.len as usize;
+/// An image of a program of the initrd.
+pub fn image_of(initrd: Handle, name: &str) -> Result<Handle, Error> {
+    let start = map_all(initrd, Rights::READ);
+    let len = region_info(initrd)?.len as usize;
     // SAFETY: nobody can write the initrd, and the mapping is there until the bytes are not used any more.
-    let bytes = unsafe { core::slice::from_raw_parts(initrd as *const u8, len) };
-    let place = archive::find(bytes, "consumer").ok_or(Error::NotFound)?;
-    unmap(initrd)?;
-    image_create(case.initrd, place.offset, place.len)
+    let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, len) };
+    let place = archive::find(bytes, name).ok_or(Error::NotFound)?;
+    unmap(start)?;
+    image_create(initrd, place.offset, place.len)
 }
 
 /// A channel: its two ends.
 pub fn channel() -> Result<(Handle, Handle), Error> {
-    let mut ends = ChannelEnds {
-        first: Handle::NONE,
-        second: Handle::NONE,
-    };
-    // SAFETY: the pointer leads to `ends`.
-    unsafe { sys::channel_create(4, UserPtr::new((&raw mut ends) as u64)) }?;
-    Ok((ends.first, ends.second))
-}
-
-/// An end of a channel whose other end is there.
-pub fn open_end() -> Option<Handle> {
-    Some(channel().ok()?.0)
+    let (first, second) = rt::channel(4)?;
+    Ok((first.into_handle(), second.into_handle()))
 }
 
 /// A thread that ends at once.
@@ -145,9 +134,9 @@ extern "C" fn end_thread() -> ! {
 pub fn child(role: &str, env: &Env) -> Option<u8> {
     match role {
         "caller" => {
-            let until = rt::in_ms(SOON_MS);
-            // SAFETY: the call touches no memory.
-            let _ = unsafe { sys::channel_call_words(env.handle(0), 1, 2, 3, 4, until) };
+            let end = ChannelEnd::from_handle(env.handle(0));
+            // Four words are as good as these bytes, and any answer is taken.
+            let _ = end.call(&mut Message::new(&[0; 32]), rt::in_ms(SOON_MS));
         }
         _ => return None,
     }

@@ -122,7 +122,7 @@ pub fn many_threads(case: &Case) {
     let first = next_fault(&port);
     eventually("all three to stop", || {
         // Their numbers lie close together.
-        let koids = first.saturating_sub(64).max(1)..first + 64;
+        let koids = first.saturating_sub(8).max(1)..first + 8;
         koids.filter(|koid| child.fault(*koid).is_ok()).count() == 3
     });
     refused!(child.wait(0), Error::WouldBlock, "it has stopped");

@@ -1,0 +1,224 @@
+//! What narrows a capability besides its rights: a part, a budget, a badge, an end in time, one use (I4).
+
+use std::ops::Range;
+
+use abi::limits::{DEFAULT_NODES, MAX_NODES};
+use abi::{Error, FOREVER, Rights};
+
+use super::{Capability, Holder, LEAF_PAGES, Part, Region, Spec};
+
+/// A narrower capability that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Narrowed {
+    /// What it may allow.
+    pub rights: Rights,
+    /// From which leaf table of its parent's part on.
+    pub offset: u64,
+    /// How many; 0 for the rest.
+    pub len: u64,
+    /// How many may be below it; 0 for as many as below its parent.
+    pub nodes: u32,
+    /// What whoever receives through it is told; 0 for nothing new.
+    pub badge: u64,
+    /// When it dies.
+    pub until: u64,
+    /// Whether it is good for one call.
+    pub once: bool,
+}
+
+/// Out of what capabilities below one are derived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// What its parent has.
+    Shared,
+    /// So many, which its parent gives up.
+    Own(u32),
+    /// As many as is usual for who is handed something, which its parent gives up.
+    Usual,
+}
+
+impl Capability {
+    /// The first one of a region.
+    pub(super) fn first(region: usize, rights: Rights) -> Capability {
+        Capability {
+            region,
+            parent: None,
+            rights,
+            part: Part::WHOLE,
+            badge: 0,
+            until: FOREVER,
+            once: false,
+            nodes: Some(MAX_NODES as u32 - 1),
+            holder: Holder::Nobody,
+            revoked: false,
+        }
+    }
+}
+
+impl Part {
+    /// The leaf table behind the last.
+    fn end_in(self, region: &Region) -> u64 {
+        let leaves = region.leaves();
+        self.count
+            .map_or(leaves, |count| leaves.min(self.first + count))
+    }
+
+    /// Which leaf tables of a region some of this part are; 0 stands for the rest.
+    pub fn leaves(self, region: &Region, offset: u64, len: u64) -> Result<Range<u64>, Error> {
+        let (start, end) = (self.first + offset, self.end_in(region));
+        match len {
+            _ if start >= end => Err(Error::Range),
+            0 => Ok(start..end),
+            len if start + len <= end => Ok(start..start + len),
+            _ => Err(Error::Range),
+        }
+    }
+
+    /// Which pages of a region some of this part are; 0 stands for the rest.
+    pub fn pages(self, region: &Region, page: u64, pages: u64) -> Result<Range<u64>, Error> {
+        let start = self.first * LEAF_PAGES + page;
+        let end = region.pages.min(self.end_in(region) * LEAF_PAGES);
+        match pages {
+            _ if start >= end => Err(Error::Range),
+            0 => Ok(start..end),
+            pages if start + pages <= end => Ok(start..start + pages),
+            _ => Err(Error::Range),
+        }
+    }
+}
+
+impl Spec {
+    /// The capability out of whose budget those below one are derived.
+    fn purse(&self, mut at: usize) -> usize {
+        while let (None, Some(parent)) = (self.capabilities[at].nodes, self.capabilities[at].parent)
+        {
+            at = parent;
+        }
+        at
+    }
+
+    /// How many more may be derived below a capability.
+    pub fn nodes_left(&self, at: usize) -> u32 {
+        let (kept, purse) = (self.kept(), self.purse(at));
+        let drawn = self.capabilities.iter().enumerate().filter(|(at, one)| {
+            let parent = one.parent.filter(|_| kept[*at]);
+            parent.is_some_and(|parent| self.purse(parent) == purse)
+        });
+        let taken: u32 = drawn.map(|(_, one)| 1 + one.nodes.unwrap_or(0)).sum();
+        self.capabilities[purse].nodes.unwrap_or(0) - taken
+    }
+
+    /// A capability below another, that nobody has yet.
+    pub(super) fn derive_from(
+        &mut self,
+        parent: usize,
+        rights: Rights,
+        budget: Budget,
+    ) -> Result<usize, Error> {
+        let left = self.nodes_left(parent).checked_sub(1).ok_or(Error::Limit)?;
+        let above = &self.capabilities[parent];
+        let rights = above.rights & rights;
+        let nodes = match budget {
+            Budget::Shared => None,
+            _ if !rights.contains(Rights::DUPLICATE) => Some(0),
+            Budget::Own(asked) if asked > left => return Err(Error::Limit),
+            Budget::Own(asked) => Some(asked),
+            Budget::Usual => Some(DEFAULT_NODES.min(left / 2)),
+        };
+        self.capabilities.push(Capability {
+            parent: Some(parent),
+            rights,
+            nodes,
+            holder: Holder::Nobody,
+            revoked: false,
+            ..above.clone()
+        });
+        Ok(self.capabilities.len() - 1)
+    }
+
+    /// Makes a narrower capability below what a handle stands for.
+    pub fn narrow(&mut self, handle: usize, wanted: Narrowed) -> Result<usize, Error> {
+        let parent = self.look_up(handle, Rights::DUPLICATE)?;
+        let above = &self.capabilities[parent];
+        if wanted.badge != 0 && above.badge != 0 && wanted.badge != above.badge {
+            return Err(Error::Exists);
+        }
+        let region = &self.regions[above.region];
+        let part = match (wanted.offset, wanted.len) {
+            (0, 0) => above.part,
+            _ if region.contiguous => return Err(Error::Unsupported),
+            (offset, len) => {
+                let leaves = above.part.leaves(region, offset, len)?;
+                Part {
+                    first: leaves.start,
+                    count: Some(leaves.end - leaves.start),
+                }
+            }
+        };
+        if wanted.until < above.until && wanted.until <= self.now {
+            return Err(Error::TimedOut);
+        }
+        let mut rights = wanted.rights;
+        if part != Part::WHOLE {
+            rights -= Rights::SEAL | Rights::DESTROY;
+        }
+        if wanted.once {
+            rights -= Rights::DUPLICATE;
+        }
+        let (badge, until) = (above.badge | wanted.badge, above.until.min(wanted.until));
+        let budget = match wanted.nodes {
+            0 => Budget::Shared,
+            nodes => Budget::Own(nodes),
+        };
+        let child = self.derive_from(parent, rights, budget)?;
+        let made = &mut self.capabilities[child];
+        (made.part, made.badge, made.until) = (part, badge, until);
+        made.once = wanted.once;
+        let issued = self.issue(self.handles[handle].process, child);
+        self.pass(0);
+        Ok(issued)
+    }
+
+    /// Takes rights away from a capability and all below it.
+    pub fn reduce(&mut self, handle: usize, rights: Rights) -> Result<(), Error> {
+        let top = self.look_up(handle, Rights::empty())?;
+        let mut below = self.below(top);
+        below[top] = true;
+        for (capability, below) in self.capabilities.iter_mut().zip(&below) {
+            if *below {
+                capability.rights &= rights;
+            }
+        }
+        let lost = Rights::all() - rights;
+        for mapping in self.mappings.iter_mut().filter(|m| below[m.capability]) {
+            mapping.limit -= lost;
+            mapping.dead |= lost.contains(Rights::READ);
+            mapping.access -= lost;
+        }
+        Ok(())
+    }
+
+    /// Time passes, and what was to end until then ends.
+    pub fn pass(&mut self, time: u64) {
+        self.now += time;
+        let late: Vec<bool> = self
+            .capabilities
+            .iter()
+            .map(|c| c.until <= self.now)
+            .collect();
+        self.kill(|at| late[at]);
+        for token in 0..self.tokens.len() {
+            if self.tokens[token].open && self.tokens[token].until <= self.now {
+                self.take_back(token);
+            }
+        }
+    }
+
+    /// A call with a handle has succeeded: what was good for one is used up.
+    pub fn use_up(&mut self, handle: usize) {
+        if self.capabilities[self.handles[handle].capability].once {
+            // What was destroyed by it is gone already.
+            let _ = self.drop_handle(handle);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What a port is told of, and not told any more: after its binding was taken back, its object or its
+//! authority is gone, nothing is told, and nothing is left.
+
+mod common;
+
+use std::sync::Arc;
+
+use abi::limits::MAX_BINDINGS;
+use abi::{Error, FOREVER, Handle, Mode, Resources, Rights, cost};
+use common::ports::{
+    EDGE, LEVEL, NOTHING, ONCE, bind, clear, notification, packet, poll, port, signal, take,
+};
+use common::realm::Realm;
+use common::waiting::asleep;
+
+#[test]
+fn a_binding_that_is_taken_back_tells_nothing_any_more_and_costs_nothing() {
+    let realm = Realm::new(1);
+    let (port, object) = (port(&realm, 0), notification(&realm, 0));
+    let before = realm.counts();
+    bind(&realm, 0, port, object, EDGE, 7).unwrap();
+    let paid = Resources::bytes(cost::BINDING);
+    assert_eq!(realm.used(0).bytes - before.2[0].1.bytes, paid.bytes);
+    assert_eq!(bind(&realm, 0, port, object, EDGE, 7), Err(Error::Exists));
+    signal(&realm, 0, object);
+    let unbind = || realm.ipc.unbind_port(&realm.domains[0], port, 7);
+    unbind().unwrap();
+    assert_eq!(unbind(), Err(Error::NotFound));
+    assert_eq!(poll(&realm, port), NOTHING);
+    assert_eq!(realm.counts(), before);
+    bind(&realm, 0, port, object, EDGE, 7).unwrap();
+    assert_eq!(poll(&realm, port), Ok(vec![packet(7, 1)]));
+    realm.finish();
+}
+
+#[test]
+fn a_binding_taken_back_while_its_packet_is_delivered_does_not_come_back() {
+    let realm = Realm::new(1);
+    let (port, object) = (port(&realm, 0), notification(&realm, 0));
+    for outcome in [Ok(()), Err(Error::Fault)] {
+        bind(&realm, 0, port, object, LEVEL, 7).unwrap();
+        signal(&realm, 0, object);
+        let domain = &realm.domains[0];
+        let taken = realm.ipc.wait_port(domain, port, 1, 0, |_, _| {
+            realm.ipc.unbind_port(domain, port, 7).unwrap();
+            outcome
+        });
+        assert_eq!(taken, outcome.map(|()| 1));
+        assert_eq!(poll(&realm, port), NOTHING);
+    }
+    realm.finish();
+}
+
+#[test]
+fn an_object_that_ends_takes_its_bindings_and_their_packets_along() {
+    let realm = Realm::new(1);
+    let port = port(&realm, 0);
+    let before = realm.counts();
+    for flags in [LEVEL, EDGE, ONCE] {
+        let object = notification(&realm, 0);
+        bind(&realm, 0, port, object, flags, 7).unwrap();
+        signal(&realm, 0, object);
+        realm.drop_handle(0, object).unwrap();
+        assert_eq!(realm.counts(), before);
+        assert_eq!(poll(&realm, port), NOTHING);
+    }
+    realm.finish();
+}
+
+#[test]
+fn a_binding_ends_with_the_capability_that_it_was_made_by() {
+    let realm = Realm::new(2);
+    let (port, object) = (port(&realm, 0), notification(&realm, 0));
+    let before = realm.counts();
+    let ends: [&dyn Fn(Handle); 3] = [
+        &|_| _ = realm.revoke(0, object).unwrap(),
+        &|handle| realm.drop_handle(0, handle).unwrap(),
+        &|handle| {
+            let given = realm.give(0, handle, 1, Mode::Move);
+            realm.drop_handle(1, given).unwrap();
+        },
+    ];
+    for end in ends {
+        let below = realm.derive(0, object, Rights::all()).unwrap();
+        bind(&realm, 0, port, below, EDGE, 7).unwrap();
+        signal(&realm, 0, object);
+        end(below);
+        assert_eq!(poll(&realm, port), NOTHING);
+        signal(&realm, 0, object);
+        assert_eq!(poll(&realm, port), NOTHING);
+        clear(&realm, 0, object);
+        let _ = realm.drop_handle(0, below);
+        assert_eq!(realm.counts(), before);
+    }
+    realm.finish();
+}
+
+#[test]
+fn a_port_that_ends_leaves_what_it_was_told_of_alone() {
+    let realm = Realm::new(1);
+    let object = notification(&realm, 0);
+    let before = realm.counts();
+    let gone = port(&realm, 0);
+    for (key, flags) in [(1, LEVEL), (2, EDGE), (3, ONCE)] {
+        bind(&realm, 0, gone, object, flags, key).unwrap();
+    }
+    signal(&realm, 0, object);
+    realm.drop_handle(0, gone).unwrap();
+    signal(&realm, 0, object);
+    clear(&realm, 0, object);
+    assert_eq!(realm.counts(), before);
+    realm.finish();
+}
+
+#[test]
+fn a_revoke_ends_the_waits_at_a_port_and_passes_what_they_were_woken_for_on() {
+    let realm = Arc::new(Realm::new(2));
+    let (port, object) = (port(&realm, 0), notification(&realm, 0));
+    bind(&realm, 0, port, object, EDGE, 7).unwrap();
+    let theirs = realm.give(0, port, 1, Mode::Share);
+    let ends = asleep(&realm, move |realm| take(realm, 1, theirs, 1, FOREVER));
+    let stays = asleep(&realm, move |realm| take(realm, 0, port, 1, FOREVER));
+    assert_eq!(realm.revoke(0, port), Ok(1));
+    assert_eq!(ends.join().unwrap(), Err(Error::Revoked));
+    signal(&realm, 0, object);
+    assert_eq!(stays.join().unwrap(), Ok(vec![packet(7, 1)]));
+    Arc::into_inner(realm).unwrap().finish();
+}
+
+#[test]
+fn bindings_run_out_at_the_limit_and_at_the_quota() {
+    let realm = Realm::new(1);
+    let (port, object) = (port(&realm, 0), notification(&realm, 0));
+    let before = realm.counts();
+    for key in 0..MAX_BINDINGS as u64 {
+        bind(&realm, 0, port, object, EDGE, key).unwrap();
+    }
+    assert_eq!(
+        bind(&realm, 0, port, object, EDGE, u64::MAX),
+        Err(Error::Limit)
+    );
+    signal(&realm, 0, object);
+    let mut told = 0;
+    while let Ok(packets) = poll(&realm, port) {
+        told += packets.len();
+    }
+    assert_eq!(told, MAX_BINDINGS);
+    for key in 0..MAX_BINDINGS as u64 {
+        realm.ipc.unbind_port(&realm.domains[0], port, key).unwrap();
+    }
+    assert_eq!(realm.counts(), before);
+    realm.finish();
+
+    let room = cost::SPACE + 8 * (cost::OBJECT + cost::CAPABILITY);
+    let realm = Realm::with_quotas(&[Resources::bytes(room)]);
+    let (port, object) = (self::port(&realm, 0), notification(&realm, 0));
+    let before = realm.counts();
+    let made = (0..)
+        .find(|key| bind(&realm, 0, port, object, EDGE, *key) == Err(Error::Quota))
+        .unwrap();
+    for key in 0..made {
+        realm.ipc.unbind_port(&realm.domains[0], port, key).unwrap();
+    }
+    assert_eq!(realm.counts(), before);
+    realm.finish();
+}

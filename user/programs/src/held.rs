@@ -1,0 +1,52 @@
+//! What the system holds, to be compared before and after.
+
+use rt::{Error, Resources};
+
+/// How long to wait before looking again.
+const PAUSE_NS: u64 = 100_000;
+
+/// What the system holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Frames that are free or that the kernel's own heap and stacks have kept.
+    frames: u64,
+    reserved: u64,
+    objects: u64,
+    processes: u32,
+    charged: Resources,
+    /// Bytes of the kernel's heap.
+    heap: u64,
+}
+
+impl Held {
+    /// What it holds now.
+    pub fn now() -> Result<Held, Error> {
+        let info = rt::system_info()?;
+        Ok(Held {
+            frames: info.frames_free + info.frames_heap,
+            reserved: info.frames_reserved,
+            objects: info.objects,
+            processes: info.processes,
+            charged: info.charged,
+            heap: info.heap_used,
+        })
+    }
+
+    /// Waits until everything is as it was, once the last processes are gone. The error is what it is
+    /// at the deadline.
+    pub fn restored(&self, deadline_ns: u64) -> Result<(), Held> {
+        loop {
+            let Ok(now) = Held::now() else {
+                return Err(self.clone());
+            };
+            if now == *self {
+                return Ok(());
+            }
+            if rt::now_ns() > deadline_ns {
+                return Err(now);
+            }
+            // Those that are about to end may be less urgent than this process.
+            let _ = rt::sleep_until(rt::now_ns() + PAUSE_NS);
+        }
+    }
+}
