@@ -192,6 +192,13 @@ impl<P: Platform> Node<P> {
         self.standing.set_state(state);
     }
 
+    /// Marks it as moved away; under the lineage lock. `Busy`: a call is using it.
+    pub(crate) fn begin_transit(&self) -> Result<(), Error> {
+        self.standing.begin_transit()?;
+        self.0.set_live(false);
+        Ok(())
+    }
+
     /// Changes what it allows; under the lineage lock. Mappings that allow more are for
     /// [`restrict`](mm::Memory::restrict).
     pub(crate) fn set_rights(&self, rights: Rights) {
