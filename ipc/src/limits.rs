@@ -307,6 +307,10 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn change_timed<R>(&self, change: impl FnOnce(&mut Timed<P>) -> R) -> R {
         let mut timed = self.timed.lock();
         let result = change(&mut timed);
+        if timed.endings.is_empty() {
+            // An empty map keeps memory.
+            timed.endings = BTreeMap::new();
+        }
         self.lapse_ns.store(timed.earliest(), Ordering::Relaxed);
         result
     }

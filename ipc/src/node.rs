@@ -26,7 +26,8 @@ pub(crate) use standing::{NOBODY, NodeState, PENDING};
 
 /// Where [`Branch::authority`] has the kind of the object, above the rights.
 const KIND_SHIFT: u32 = 24;
-const _: () = assert!(Rights::all().bits() < 1 << KIND_SHIFT);
+const KIND: u32 = u32::MAX << KIND_SHIFT;
+const _: () = assert!(Rights::all().bits() & KIND == 0);
 
 /// No neighbour.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -136,10 +137,11 @@ impl<P: Platform> Node<P> {
         let Some(permit) = Arc::get_mut(&mut self.0) else {
             return Err((birth, charge));
         };
-        let kind = permit.authority().object.kind();
-        let branch = permit.renew(mappable(kind, birth.rights));
+        // The ends of rings, of which it is not so, have one node each.
+        let branch = permit.renew(birth.rights);
         branch.standing = Standing::new(birth.holder, limited(birth.limits.as_ref()));
-        *branch.authority.get_mut() = authority(Some(kind), birth.rights);
+        let kind = *branch.authority.get_mut() & KIND;
+        *branch.authority.get_mut() = kind | birth.rights.bits();
         (branch.index, branch.parent) = (seat.index, seat.parent);
         branch.first_child = Link::new(NONE);
         branch.previous = Link::new(NONE);
@@ -193,7 +195,7 @@ impl<P: Platform> Node<P> {
     /// Changes what it allows; under the lineage lock. Mappings that allow more are for
     /// [`restrict`](mm::Memory::restrict).
     pub(crate) fn set_rights(&self, rights: Rights) {
-        let kind = self.authority.load(Ordering::Relaxed) >> KIND_SHIFT << KIND_SHIFT;
+        let kind = self.authority.load(Ordering::Relaxed) & KIND;
         self.authority
             .store(kind | rights.bits(), Ordering::Relaxed);
         self.0.set_access(mappable(self.object.kind(), rights));
@@ -369,7 +371,7 @@ fn authority(kind: Option<ObjectKind>, rights: Rights) -> u32 {
 
 #[inline(always)]
 fn authority_mask(kind: Option<ObjectKind>) -> u32 {
-    kind.map_or(0, |_| u32::MAX << KIND_SHIFT)
+    kind.map_or(0, |_| KIND)
 }
 
 impl<P: Platform> fmt::Debug for Node<P> {

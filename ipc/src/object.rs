@@ -57,6 +57,24 @@ pub enum Payload<P: Platform> {
 }
 
 impl<P: Platform> Payload<P> {
+    /// What kind of object it makes.
+    fn kind(&self) -> ObjectKind {
+        match self {
+            Payload::Region(_) => ObjectKind::Region,
+            Payload::Image(..) => ObjectKind::Image,
+            Payload::RingEnd(..) => ObjectKind::RingEnd,
+            Payload::Process(_) => ObjectKind::Process,
+            Payload::Resource(_) => ObjectKind::Resource,
+            Payload::ChannelEnd(..) => ObjectKind::ChannelEnd,
+            Payload::Reply(_) => ObjectKind::Reply,
+            Payload::Thread(_) => ObjectKind::Thread,
+            Payload::Notification(_) => ObjectKind::Notification,
+            Payload::Timer(_) => ObjectKind::Timer,
+            Payload::Interrupt(_) => ObjectKind::Interrupt,
+            Payload::Port(_) => ObjectKind::Port,
+        }
+    }
+
     /// What went through it.
     pub fn traffic(&self) -> Traffic {
         match self {
@@ -84,6 +102,7 @@ pub(crate) const PAYLOAD_BYTES: usize = 512;
 #[derive(Debug)]
 pub struct Object<P: Platform> {
     koid: u64,
+    kind: ObjectKind,
     payload: Payload<P>,
     pub(crate) lineage: Lock<Lineage<P>>,
     pub(crate) tally: Tally,
@@ -101,21 +120,9 @@ impl<P: Platform> Object<P> {
     }
 
     /// Its kind.
+    #[inline(always)]
     pub fn kind(&self) -> ObjectKind {
-        match self.payload {
-            Payload::Region(_) => ObjectKind::Region,
-            Payload::Image(..) => ObjectKind::Image,
-            Payload::RingEnd(..) => ObjectKind::RingEnd,
-            Payload::Process(_) => ObjectKind::Process,
-            Payload::Resource(_) => ObjectKind::Resource,
-            Payload::ChannelEnd(..) => ObjectKind::ChannelEnd,
-            Payload::Reply(_) => ObjectKind::Reply,
-            Payload::Thread(_) => ObjectKind::Thread,
-            Payload::Notification(_) => ObjectKind::Notification,
-            Payload::Timer(_) => ObjectKind::Timer,
-            Payload::Interrupt(_) => ObjectKind::Interrupt,
-            Payload::Port(_) => ObjectKind::Port,
-        }
+        self.kind
     }
 
     /// Counts that it was handed over.
@@ -185,6 +192,7 @@ impl<P: Platform> Ipc<P> {
         };
         let object = Arc::new(Object {
             koid,
+            kind: payload.kind(),
             payload,
             lineage: Lock::new(Rank::Lineage, Lineage::new()),
             tally: Tally::new(),

@@ -148,7 +148,8 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::Busy);
         }
         let exclusive = object.kind() == ObjectKind::Region;
-        if exclusive && lineage.others_have_access(node, revokes) {
+        let takes_all = revokes && mm::sabotaged!("revoke_others_takes_ancestor");
+        if exclusive && !takes_all && lineage.others_have_access(node, revokes) {
             return Err(Error::Shared);
         }
         let before = node.rights();

@@ -66,6 +66,9 @@ impl<M: Machine> Memory<M> {
     ) -> usize {
         let mut count = 0;
         for mapping in state.mappings.iter().filter(|m| condemned(&m.permit)) {
+            if crate::sabotaged!("revoke_skips_one_mapping") && state.mappings.len() == count + 1 {
+                break;
+            }
             self.detach_leaves(mapping);
             count += 1;
         }

@@ -72,6 +72,15 @@ macro_rules! for_each_case {
             capabilities::revoke_pending "a token of a revoked capability is worth nothing";
             capabilities::table_full "handles run out at the limit, and come back";
 
+            derived::part "a capability of a part reaches nothing else of its region";
+            derived::one_shot "a one-shot capability is gone after the first call that succeeds";
+            derived::badge_and_budget "a badge is written once, and a budget of capabilities ends";
+            derived::deadline "a capability is dead after its deadline, with its mappings here and elsewhere";
+            derived::reduce "what is taken from a capability is taken from who uses it on another CPU";
+            derived::itself "revoke takes the capability itself if asked to, and the object with the first";
+            derived::grant_deadline "a token is worth nothing after its deadline, and what was moved comes back";
+            derived::many_holders "a region is taken from fifty holders and used again at once, twice";
+
             matrix::missing_rights "every call without a right that it needs is Denied, and with it is not";
             matrix::missing_rights_in_messages "what carries capabilities refuses one without a right that its mode needs";
             matrix::wrong_kind "a handle of another kind than an argument of a call is WrongKind";

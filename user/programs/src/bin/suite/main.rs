@@ -14,6 +14,7 @@ mod arguments;
 mod calls;
 mod capabilities;
 mod channels;
+mod derived;
 mod devices;
 mod faults;
 mod fuses;
@@ -146,6 +147,7 @@ fn child(role: &str, env: &Env) -> u8 {
         memory::child,
         capabilities::child,
         channels::child_role,
+        derived::child,
         devices::child,
         transfers::child,
         snapshots::child,
