@@ -163,8 +163,9 @@ impl<P: Platform> Ipc<P> {
         let node = domain.examine(handle, Rights::empty())?.node;
         let object = node.object();
         let (descendants, nodes_left) = {
-            let lineage = object.lineage.lock();
+            let mut lineage = object.lineage.lock();
             node.check_held(domain.koid())?;
+            lineage.settle();
             (lineage.count_descendants(&node), lineage.nodes_left(&node))
         };
         let part = node.part();

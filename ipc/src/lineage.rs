@@ -5,8 +5,8 @@
 //!
 //! Nodes are derived out of a budget. A node that was handed to another process has one of its own, taken
 //! out of that above it and given back when it leaves the tree, so whoever has derived enough is refused, and
-//! nobody else for it (S18); what a process derives for itself shares the budget of what it came from. The
-//! memory of the last node that left stays for the next. Lock rank: lineage.
+//! nobody else for it (S18); what a process derives for itself shares the budget of what it came from. Lock
+//! rank: lineage.
 
 mod leave;
 
@@ -19,7 +19,7 @@ use mm::{Account, RecordCharge};
 
 use crate::chunks::{BLOCK, Chunks};
 use crate::limits::Limits;
-use crate::node::{Birth, Branch, NONE, Node, Seat};
+use crate::node::{Birth, Branch, NONE, Node, NodeState, Seat};
 use crate::object::PAYLOAD_BYTES;
 use crate::{Object, Platform};
 
@@ -90,9 +90,10 @@ pub(crate) struct Lineage<P: Platform> {
     live: usize,
     /// Those who have killed or reduced nodes and not yet taken away what rests on that.
     burials: u32,
-    /// The memory of a node that has left, which the object pays for. It is the one reference from
-    /// the object back to itself, and goes with the last node.
-    spare: Option<Node<P>>,
+    /// The place of a node that nobody has any more and that has not left yet, for the next to be derived
+    /// from the same parent: in its place everything is as it has to be. The object pays for it, and
+    /// everything else that is done with the tree has it [leave](Lineage::settle) first.
+    parked: u32,
 }
 
 impl<P: Platform> Lineage<P> {
@@ -103,13 +104,13 @@ impl<P: Platform> Lineage<P> {
             free: NONE,
             live: 0,
             burials: 0,
-            spare: None,
+            parked: NONE,
         }
     }
 
     /// How many nodes there are.
     pub(crate) fn len(&self) -> usize {
-        self.live
+        self.live - usize::from(self.parked != NONE)
     }
 
     /// The first node. What is charged is for the object too.
@@ -156,6 +157,21 @@ impl<P: Platform> Lineage<P> {
         child: Child,
         payer: &Arc<Account>,
     ) -> Result<Node<P>, Error> {
+        if self.parked != NONE {
+            if let Some(node) = self.revive(parent, &child, payer)? {
+                return Ok(node);
+            }
+            self.settle();
+        }
+        self.derive_anew(parent, child, payer)
+    }
+
+    fn derive_anew(
+        &mut self,
+        parent: &Branch<P>,
+        child: Child,
+        payer: &Arc<Account>,
+    ) -> Result<Node<P>, Error> {
         if self.free == NONE {
             self.add_place()?;
         }
@@ -167,11 +183,7 @@ impl<P: Platform> Lineage<P> {
         };
         let left = purse.nodes_left.get();
         let left = left.checked_sub(1).ok_or(Error::Limit)?;
-        let rights = if mm::sabotaged!("derive_keeps_right") {
-            parent.rights()
-        } else {
-            child.rights & parent.rights()
-        };
+        let rights = rights_below(parent, &child);
         let nodes = match child.budget {
             Budget::Shared => 0,
             budget => nodes_handed_down(budget, rights, left)?,
@@ -196,7 +208,7 @@ impl<P: Platform> Lineage<P> {
         };
         // Nothing fails from here on.
         purse.nodes_left.set(left - nodes);
-        let node = self.make(parent.object(), birth, seat, charge);
+        let node = Node::new(parent.object(), birth, seat, charge);
         if let Some(next) = next.and_then(|next| self.node(next)) {
             next.previous.set(Some(index));
         }
@@ -208,22 +220,25 @@ impl<P: Platform> Lineage<P> {
         Ok(node)
     }
 
-    /// A node in the memory that is spare, if it is.
+    /// The node that is parked, if it is below `parent` and does for what is asked: nobody else refers
+    /// to it, and it is where it has to be.
     #[inline(always)]
-    fn make(
+    fn revive(
         &mut self,
-        object: &Arc<Object<P>>,
-        birth: Birth,
-        seat: Seat,
-        charge: RecordCharge,
-    ) -> Node<P> {
-        let Some(mut spare) = self.spare.take() else {
-            return Node::new(object, birth, seat, charge);
+        parent: &Branch<P>,
+        child: &Child,
+        payer: &Arc<Account>,
+    ) -> Result<Option<Node<P>>, Error> {
+        let plain = child.budget == Budget::Shared && child.limits.is_none();
+        let fits = |node: &&Node<P>| plain && node.parent == parent.index && node.is_alone();
+        let Some(node) = self.node(self.parked).filter(fits) else {
+            return Ok(None);
         };
-        match spare.renew(birth, seat, charge) {
-            Ok(()) => spare,
-            Err((birth, charge)) => Node::new(object, birth, seat, charge),
-        }
+        let charge = payer.charge_record(cost::CAPABILITY)?;
+        node.revive(rights_below(parent, child), child.holder, charge);
+        let node = node.clone();
+        self.parked = NONE;
+        Ok(Some(node))
     }
 
     /// One more empty place.
@@ -291,7 +306,9 @@ impl<P: Platform> Lineage<P> {
             }
             next.and_then(|index| self.node(index))
         };
-        core::iter::successors(after(branch), move |node| after(node))
+        let all = core::iter::successors(after(branch), move |node| after(node));
+        // But for one that is parked.
+        all.filter(|node| node.state() != NodeState::Dead)
     }
 
     #[inline(always)]
@@ -301,6 +318,15 @@ impl<P: Platform> Lineage<P> {
         };
         self.slots.get(place as usize)?.node.as_ref()
     }
+}
+
+/// What a child is to have of the rights of its parent.
+#[inline(always)]
+fn rights_below<P: Platform>(parent: &Branch<P>, child: &Child) -> Rights {
+    if mm::sabotaged!("derive_keeps_right") {
+        return parent.rights();
+    }
+    child.rights & parent.rights()
 }
 
 /// How many of `left` nodes a budget takes for one with these rights. `Limit`: more than there are.

@@ -125,44 +125,38 @@ impl<P: Platform> Node<P> {
         Node(Arc::new(Permit::of(branch, access)))
     }
 
-    /// The same in the memory of a node of the same object that has [retired](Node::retire). Gives
-    /// everything back while somebody still refers to that one.
+    /// Makes a node live again that [ended](Node::end) and to which nobody else refers.
     #[inline(always)]
-    pub(crate) fn renew(
-        &mut self,
-        birth: Birth,
-        seat: Seat,
-        charge: RecordCharge,
-    ) -> Result<(), (Birth, RecordCharge)> {
-        let Some(permit) = Arc::get_mut(&mut self.0) else {
-            return Err((birth, charge));
-        };
-        // The ends of rings, of which it is not so, have one node each.
-        let branch = permit.renew(birth.rights);
-        branch.standing = Standing::new(birth.holder, limited(birth.limits.as_ref()));
-        let kind = *branch.authority.get_mut() & KIND;
-        *branch.authority.get_mut() = kind | birth.rights.bits();
-        (branch.index, branch.parent) = (seat.index, seat.parent);
-        branch.first_child = Link::new(NONE);
-        branch.previous = Link::new(NONE);
-        branch.next = Link::new(seat.next);
-        branch.purse = birth.purse;
-        branch.nodes_left = Count::new(birth.nodes);
-        branch.limits = birth.limits;
-        branch.timed = birth.timed;
-        *branch.charge.get_mut() = Some(charge);
-        Ok(())
+    pub(crate) fn revive(&self, rights: Rights, holder: u64, charge: RecordCharge) {
+        let kind = self.authority.load(Ordering::Relaxed) & KIND;
+        self.authority
+            .store(kind | rights.bits(), Ordering::Relaxed);
+        *self.charge.lock() = Some(charge);
+        // The ends of rings, of which mappings may allow more, have one node each.
+        self.0.revive(rights);
+        self.standing.revive(holder);
     }
 
-    /// Charges nobody any more for a node that is out of its tree, whose memory stays for another.
-    /// False for one that has more than that.
+    /// Ends a node that its holder gave up and that nothing else keeps; charges nobody any more.
     #[inline(always)]
-    pub(crate) fn retire(&self) -> bool {
-        if self.limits.is_some() {
-            return false;
-        }
+    pub(crate) fn end(&self) {
+        self.0.set_live(false);
+        self.standing.end();
         drop(self.charge.lock().take());
-        true
+    }
+
+    /// Whether nothing was made under it, it is narrowed by nothing but its rights, and has no budget of
+    /// its own.
+    #[inline(always)]
+    pub(crate) fn is_plain_leaf(&self) -> bool {
+        let alone = self.mappings() == 0 && self.first_child.get().is_none();
+        alone && self.limits.is_none() && self.purse != self.index
+    }
+
+    /// Whether nobody but its tree refers to it, which stays so under the lineage lock.
+    #[inline(always)]
+    pub(crate) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 
     /// The authority of its mappings.
@@ -296,6 +290,12 @@ impl<P: Platform> Branch<P> {
 
     pub(crate) fn holder(&self) -> u64 {
         self.standing.holder()
+    }
+
+    /// Whether a domain has it, or a token stands for it.
+    #[inline(always)]
+    pub(crate) fn is_held(&self) -> bool {
+        self.holder() != NOBODY
     }
 
     #[inline(always)]
