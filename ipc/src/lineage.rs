@@ -90,10 +90,10 @@ pub(crate) struct Lineage<P: Platform> {
     live: usize,
     /// Those who have killed or reduced nodes and not yet taken away what rests on that.
     burials: u32,
-    /// The place of a node that nobody has any more and that has not left yet, for the next to be derived
-    /// from the same parent: in its place everything is as it has to be. The object pays for it, and
-    /// everything else that is done with the tree has it [leave](Lineage::settle) first.
-    parked: u32,
+    /// A node that nobody has any more and that has not left yet, for the next to be derived from the same
+    /// parent. The object pays for it, and everything else that is done with the tree has it
+    /// [leave](Lineage::settle) first.
+    parked: Option<Node<P>>,
 }
 
 impl<P: Platform> Lineage<P> {
@@ -104,13 +104,13 @@ impl<P: Platform> Lineage<P> {
             free: NONE,
             live: 0,
             burials: 0,
-            parked: NONE,
+            parked: None,
         }
     }
 
     /// How many nodes there are.
     pub(crate) fn len(&self) -> usize {
-        self.live - usize::from(self.parked != NONE)
+        self.live - usize::from(self.parked.is_some())
     }
 
     /// The first node. What is charged is for the object too.
@@ -148,30 +148,33 @@ impl<P: Platform> Lineage<P> {
         node
     }
 
+    /// A node below `parent`, which its `holder` has, limited as that is and with at most its rights.
+    /// Errors of [`derive`](Lineage::derive).
+    #[inline(always)]
+    pub(crate) fn derive_like(
+        &mut self,
+        parent: &Branch<P>,
+        rights: Rights,
+        holder: u64,
+        payer: &Arc<Account>,
+    ) -> Result<Node<P>, Error> {
+        if self.parked.is_some()
+            && let Some(node) = self.revive(parent, rights, holder, payer)?
+        {
+            return Ok(node);
+        }
+        self.derive(parent, Child::like(parent, rights, holder), payer)
+    }
+
     /// A node below `parent`, which is live, with at most its rights; `payer` pays for it. `Limit`:
     /// the parent has derived as many as it may, or has not so many to hand down; `Quota`.
-    #[inline(always)]
     pub(crate) fn derive(
         &mut self,
         parent: &Branch<P>,
         child: Child,
         payer: &Arc<Account>,
     ) -> Result<Node<P>, Error> {
-        if self.parked != NONE {
-            if let Some(node) = self.revive(parent, &child, payer)? {
-                return Ok(node);
-            }
-            self.settle();
-        }
-        self.derive_anew(parent, child, payer)
-    }
-
-    fn derive_anew(
-        &mut self,
-        parent: &Branch<P>,
-        child: Child,
-        payer: &Arc<Account>,
-    ) -> Result<Node<P>, Error> {
+        self.settle();
         if self.free == NONE {
             self.add_place()?;
         }
@@ -183,7 +186,7 @@ impl<P: Platform> Lineage<P> {
         };
         let left = purse.nodes_left.get();
         let left = left.checked_sub(1).ok_or(Error::Limit)?;
-        let rights = rights_below(parent, &child);
+        let rights = rights_below(parent, child.rights);
         let nodes = match child.budget {
             Budget::Shared => 0,
             budget => nodes_handed_down(budget, rights, left)?,
@@ -220,25 +223,28 @@ impl<P: Platform> Lineage<P> {
         Ok(node)
     }
 
-    /// The node that is parked, if it is below `parent` and does for what is asked: nobody else refers
-    /// to it, and it is where it has to be.
+    /// The node that is parked, if it is below `parent` and nobody else refers to it: where it is,
+    /// everything is as it has to be.
     #[inline(always)]
     fn revive(
         &mut self,
         parent: &Branch<P>,
-        child: &Child,
+        rights: Rights,
+        holder: u64,
         payer: &Arc<Account>,
     ) -> Result<Option<Node<P>>, Error> {
-        let plain = child.budget == Budget::Shared && child.limits.is_none();
-        let fits = |node: &&Node<P>| plain && node.parent == parent.index && node.is_alone();
-        let Some(node) = self.node(self.parked).filter(fits) else {
+        let fits = |node: &Node<P>| node.parent == parent.index && node.is_alone();
+        if !self.parked.as_ref().is_some_and(fits) {
+            self.settle();
             return Ok(None);
-        };
-        let charge = payer.charge_record(cost::CAPABILITY)?;
-        node.revive(rights_below(parent, child), child.holder, charge);
-        let node = node.clone();
-        self.parked = NONE;
-        Ok(Some(node))
+        }
+        // Whoever parked it has its parent, and so is who derives now.
+        payer.resume(cost::CAPABILITY)?;
+        let node = self.parked.take();
+        if let Some(node) = &node {
+            node.revive(rights_below(parent, rights), holder);
+        }
+        Ok(node)
     }
 
     /// One more empty place.
@@ -322,11 +328,11 @@ impl<P: Platform> Lineage<P> {
 
 /// What a child is to have of the rights of its parent.
 #[inline(always)]
-fn rights_below<P: Platform>(parent: &Branch<P>, child: &Child) -> Rights {
+fn rights_below<P: Platform>(parent: &Branch<P>, rights: Rights) -> Rights {
     if mm::sabotaged!("derive_keeps_right") {
         return parent.rights();
     }
-    child.rights & parent.rights()
+    rights & parent.rights()
 }
 
 /// How many of `left` nodes a budget takes for one with these rights. `Limit`: more than there are.

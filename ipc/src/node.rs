@@ -125,38 +125,55 @@ impl<P: Platform> Node<P> {
         Node(Arc::new(Permit::of(branch, access)))
     }
 
-    /// Makes a node live again that [ended](Node::end) and to which nobody else refers.
+    /// Makes a node live again that [ended](Node::end).
     #[inline(always)]
-    pub(crate) fn revive(&self, rights: Rights, holder: u64, charge: RecordCharge) {
+    pub(crate) fn revive(&self, rights: Rights, holder: u64) {
         let kind = self.authority.load(Ordering::Relaxed) & KIND;
         self.authority
             .store(kind | rights.bits(), Ordering::Relaxed);
-        *self.charge.lock() = Some(charge);
         // The ends of rings, of which mappings may allow more, have one node each.
         self.0.revive(rights);
         self.standing.revive(holder);
     }
 
-    /// Ends a node that its holder gave up and that nothing else keeps; charges nobody any more.
+    /// Ends a node that nothing keeps.
     #[inline(always)]
     pub(crate) fn end(&self) {
         self.0.set_live(false);
         self.standing.end();
-        drop(self.charge.lock().take());
     }
 
-    /// Whether nothing was made under it, it is narrowed by nothing but its rights, and has no budget of
-    /// its own.
+    /// Whether `domain` has it, nothing was made under it, it is narrowed by nothing but its rights, and
+    /// it has no budget of its own.
     #[inline(always)]
-    pub(crate) fn is_plain_leaf(&self) -> bool {
-        let alone = self.mappings() == 0 && self.first_child.get().is_none();
-        alone && self.limits.is_none() && self.purse != self.index
+    pub(crate) fn is_plain_leaf_of(&self, domain: u64) -> bool {
+        self.standing.is_plainly(domain)
+            && self.mappings() == 0
+            && self.first_child.get().is_none()
+            && self.limits.is_none()
+            && self.purse != self.index
     }
 
-    /// Whether nobody but its tree refers to it, which stays so under the lineage lock.
+    /// Whether its tree and one more refer to it and nobody else, which under the lineage lock stays so
+    /// if the other is known.
     #[inline(always)]
     pub(crate) fn is_alone(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+        Arc::strong_count(&self.0) == 2
+    }
+
+    /// Whether an account is charged for it with so much.
+    pub(crate) fn is_charged(&self, account: &Arc<Account>, bytes: u64) -> bool {
+        let charge = self.charge.lock();
+        charge
+            .as_ref()
+            .is_some_and(|charge| charge.is(account, bytes))
+    }
+
+    /// Gives up what is charged for it and suspended.
+    pub(crate) fn forgive(&self) {
+        if let Some(charge) = self.charge.lock().take() {
+            charge.forgive();
+        }
     }
 
     /// The authority of its mappings.
@@ -292,10 +309,10 @@ impl<P: Platform> Branch<P> {
         self.standing.holder()
     }
 
-    /// Whether a domain has it, or a token stands for it.
+    /// Whether a domain has it and nothing limits it.
     #[inline(always)]
-    pub(crate) fn is_held(&self) -> bool {
-        self.holder() != NOBODY
+    pub(crate) fn is_plainly_of(&self, domain: u64) -> bool {
+        self.standing.is_plainly(domain)
     }
 
     #[inline(always)]

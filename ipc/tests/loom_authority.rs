@@ -5,6 +5,7 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p handover-ipc --release --test loom_authority`
 #![cfg(loom)]
 
+#[allow(dead_code, reason = "each model uses a part of it")]
 mod loom_platform;
 
 use abi::{DeriveArgs, DeriveFlags, Error, FOREVER, Handle, RevokeFlags, Rights};

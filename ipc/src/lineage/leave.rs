@@ -1,10 +1,13 @@
 //! How nodes leave their tree: released when nothing keeps them, or killed; and how they get less.
 
-use abi::Rights;
+use alloc::sync::Arc;
+
+use abi::{Rights, cost};
+use mm::Account;
 
 use super::Lineage;
 use crate::Platform;
-use crate::node::{Branch, NONE, Node, NodeState, PENDING};
+use crate::node::{Branch, Node, NodeState, PENDING};
 
 /// What was killed at once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,9 +89,6 @@ impl<P: Platform> Lineage<P> {
     /// Says that nobody holds a live node any more.
     #[inline(always)]
     pub(crate) fn give_up(&mut self, node: &Node<P>) -> Released {
-        if self.parked == NONE && self.park(node) {
-            return Released::default();
-        }
         self.settle();
         node.drop_holder();
         if node.mappings() > 0 || node.first_child.get().is_some() {
@@ -121,17 +121,22 @@ impl<P: Platform> Lineage<P> {
         }
     }
 
-    /// Leaves a node that its holder gave up where it is, if it is the first below somebody's, nothing is
-    /// below it, and it is limited in no way.
+    /// Leaves a node that its `holder`, for which `payer` pays, gives up where it is, if it is the first
+    /// below another of the holder's, nothing is below it, and it is limited in no way.
     #[inline(always)]
-    fn park(&mut self, node: &Node<P>) -> bool {
-        let below_somebody = self
-            .node(node.parent)
-            .is_some_and(|parent| parent.is_held());
-        let parks = below_somebody && node.previous.get().is_none() && node.is_plain_leaf();
+    pub(crate) fn park(&mut self, node: &Node<P>, holder: u64, payer: &Arc<Account>) -> bool {
+        let parks = self.parked.is_none()
+            && node.is_plain_leaf_of(holder)
+            && node.previous.get().is_none()
+            && node.is_alone()
+            && self
+                .node(node.parent)
+                .is_some_and(|parent| parent.is_plainly_of(holder));
         if parks {
+            debug_assert!(node.is_charged(payer, cost::CAPABILITY));
             node.end();
-            self.parked = node.index;
+            payer.suspend(cost::CAPABILITY);
+            self.parked = Some(node.clone());
         }
         parks
     }
@@ -139,15 +144,17 @@ impl<P: Platform> Lineage<P> {
     /// Has the node that is parked leave.
     #[inline(always)]
     pub(crate) fn settle(&mut self) {
-        if self.parked != NONE {
+        if self.parked.is_some() {
             self.settle_parked();
         }
     }
 
     #[cold]
     fn settle_parked(&mut self) {
-        self.unlink(self.parked);
-        self.parked = NONE;
+        if let Some(node) = self.parked.take() {
+            node.forgive();
+            self.unlink(node.index);
+        }
     }
 
     /// Marks every node below `branch`, and itself if asked to, dead and takes it out of the tree.
