@@ -4,6 +4,7 @@
 //! limited neither in time nor to one use takes two comparisons. Both change under the lineage lock;
 //! only that a call uses a one-shot capability is noted without it.
 
+mod charge;
 mod links;
 mod standing;
 
@@ -14,7 +15,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::{Error, ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
-use mm::{Account, Permit, RecordCharge};
+use mm::{Permit, RecordCharge};
 
 use crate::limits::Limits;
 use crate::part::Part;
@@ -161,21 +162,6 @@ impl<P: Platform> Node<P> {
         Arc::strong_count(&self.0) == 2
     }
 
-    /// Whether an account is charged for it with so much.
-    pub(crate) fn is_charged(&self, account: &Arc<Account>, bytes: u64) -> bool {
-        let charge = self.charge.lock();
-        charge
-            .as_ref()
-            .is_some_and(|charge| charge.is(account, bytes))
-    }
-
-    /// Gives up what is charged for it and suspended.
-    pub(crate) fn forgive(&self) {
-        if let Some(charge) = self.charge.lock().take() {
-            charge.forgive();
-        }
-    }
-
     /// The authority of its mappings.
     pub fn permit(&self) -> Arc<Permit> {
         self.0.clone()
@@ -201,6 +187,13 @@ impl<P: Platform> Node<P> {
     pub(crate) fn set_state(&self, state: NodeState) {
         self.0.set_live(state == NodeState::Live);
         self.standing.set_state(state);
+    }
+
+    /// Marks it as moved away; under the lineage lock. `Busy`: a call is using it.
+    pub(crate) fn begin_transit(&self) -> Result<(), Error> {
+        self.standing.begin_transit()?;
+        self.0.set_live(false);
+        Ok(())
     }
 
     /// Changes what it allows; under the lineage lock. Mappings that allow more are for
@@ -269,36 +262,6 @@ impl<P: Platform> Branch<P> {
     /// Whether it is the first of its object, which whoever has it pays for.
     pub(crate) fn is_root(&self) -> bool {
         self.parent == NONE
-    }
-
-    /// Makes another account pay for it; see [`RecordCharge::hand_over`].
-    pub(crate) fn hand_over_charge(&self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
-        match &mut *self.charge.lock() {
-            Some(charge) => charge.hand_over(payer),
-            // It is gone, and so is what it cost.
-            None => Ok(payer.clone()),
-        }
-    }
-
-    /// Undoes that; see [`RecordCharge::hand_back`].
-    pub(crate) fn hand_back_charge(&self, payer: &Arc<Account>, to: Arc<Account>) {
-        if let Some(charge) = &mut *self.charge.lock() {
-            charge.hand_back(payer, to);
-        }
-    }
-
-    /// Charges whoever pays for it with more bytes.
-    pub(crate) fn extend_charge(&self, more: u64) -> Result<(), Error> {
-        match &mut *self.charge.lock() {
-            Some(charge) => charge.extend(more),
-            None => Err(Error::Revoked),
-        }
-    }
-
-    pub(crate) fn release_charge(&self, part: u64) {
-        if let Some(charge) = &mut *self.charge.lock() {
-            charge.release(part);
-        }
     }
 
     pub(crate) fn state(&self) -> NodeState {

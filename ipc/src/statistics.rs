@@ -123,6 +123,13 @@ impl<P: Platform> Ipc<P> {
         })
     }
 
+    /// The number of the object that `handle` stands for, if any. It is no use of the capability. For a
+    /// trace, with no lock held.
+    pub fn koid_of(&self, domain: &Domain<P>, handle: Handle) -> Option<u64> {
+        let koid = domain.table.with(handle, |node| Ok(node.object().koid()));
+        koid.ok()
+    }
+
     /// Counts that a call on what `handle` stands for was refused. What names nothing counts nothing.
     /// For the embedder, where it answers a call, with no lock held.
     #[cold]

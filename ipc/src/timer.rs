@@ -128,6 +128,10 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::Range);
         }
         let mut schedule = timer.schedule.lock();
+        // Whoever ends a timer takes its last capability first and this lock afterwards.
+        capability
+            .node
+            .check_allowed(domain.koid(), Rights::MANAGE)?;
         self.disarm(&mut schedule);
         schedule.next_ns = deadline_ns;
         schedule.period_ns = period_ns;

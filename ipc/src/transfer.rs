@@ -160,7 +160,7 @@ impl<P: Platform> Ipc<P> {
         if !revokes && lineage.descendants_exceed(node, after) {
             return Err(Error::Shared);
         }
-        node.set_state(NodeState::InTransit);
+        node.begin_transit()?;
         // Whoever pins asks first whether the node is live.
         if object.region().is_some_and(|region| region.is_pinned()) {
             node.set_state(NodeState::Live);

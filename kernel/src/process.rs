@@ -318,6 +318,10 @@ fn map_part(
 /// The first code of every thread of a process.
 extern "C" fn begin(_: usize) -> ! {
     arch::cpu::enable_interrupts();
+    // Whoever ended it may have started it for that, before it was known where it begins.
+    if sched::with_current(Thread::is_ending) {
+        leave_current();
+    }
     let Beginning {
         entry,
         stack,

@@ -58,6 +58,8 @@ enum Taken {
     Soon,
     /// Into the region of this number, whose first page is there.
     Into(u64, PagePointer),
+    /// Somebody takes the rings away that lie in the region of this number.
+    Ending(u64),
 }
 
 static TAKEN: IrqLock<Taken> = IrqLock::new(Taken::Nothing);
@@ -94,41 +96,37 @@ pub fn start(process: &Arc<Process>, slots: u32) -> Result<Handle, Error> {
         ipc().memory().destroy_region(&region);
         return Err(error);
     }
-    // From here on the end of the region ends the trace.
-    NUMBER.fetch_add(1, Ordering::Relaxed);
-    watch::begin();
-    ON.store(true, Ordering::Release);
     ipc().install_region(domain, region, RIGHTS)
 }
 
 /// Ends the trace. `NotFound`: none is being taken.
 pub fn stop() -> Result<(), Error> {
-    let taken = core::mem::replace(&mut *TAKEN.lock(), Taken::Nothing);
-    match taken {
-        Taken::Into(_, header) => {
-            finish(header);
-            Ok(())
-        }
-        other => {
-            *TAKEN.lock() = other;
-            Err(Error::NotFound)
-        }
-    }
+    let header = begin_ending(|_| true).ok_or(Error::NotFound)?;
+    finish(header);
+    Ok(())
 }
 
 /// Ends the trace if it goes into this region, whose memory is about to be returned.
 pub fn forget(region: &Region) {
-    let header = {
-        let mut taken = TAKEN.lock();
-        match *taken {
-            Taken::Into(koid, header) if koid == region.koid() => {
-                *taken = Taken::Nothing;
-                header
-            }
-            _ => return,
+    if let Some(header) = begin_ending(|koid| koid == region.koid()) {
+        finish(header);
+    }
+    // Until then another CPU that ends it may write to the region. It does not wait for anybody.
+    while matches!(*TAKEN.lock(), Taken::Ending(koid) if koid == region.koid()) {
+        cpu::pause();
+    }
+}
+
+/// Where the trace goes, if it is to be ended: by the caller alone.
+fn begin_ending(is_meant: impl FnOnce(u64) -> bool) -> Option<PagePointer> {
+    let mut taken = TAKEN.lock();
+    match *taken {
+        Taken::Into(koid, header) if is_meant(koid) => {
+            *taken = Taken::Ending(koid);
+            Some(header)
         }
-    };
-    finish(header);
+        _ => None,
+    }
 }
 
 /// Takes the rings away from the CPUs, and says so in the trace.
@@ -139,8 +137,9 @@ fn finish(header: PagePointer) {
         let ring = ring.lock().take();
         drop(ring);
     }
-    // SAFETY: the region is still there: `forget` comes before its end.
+    // SAFETY: the region is still there: `forget` waits for this before its end.
     unsafe { end(header.0) };
+    *TAKEN.lock() = Taken::Nothing;
 }
 
 /// Gives each CPU its ring in a new region, and writes its header.
@@ -179,17 +178,19 @@ fn lay_out(region: &Region, slots: u32) -> Result<(), Error> {
     for (place, ring) in RINGS.iter().zip(rings) {
         *place.lock() = Some(ring);
     }
+    NUMBER.fetch_add(1, Ordering::Relaxed);
+    watch::begin();
+    ON.store(true, Ordering::Release);
+    // From here on the end of the region ends the trace, and so may anybody.
     *TAKEN.lock() = Taken::Into(region.koid(), header);
     Ok(())
 }
 
 /// The number of the object that a handle of the current process names, or 0.
 pub fn koid_of(handle: u64) -> u64 {
-    let handle = Handle::from_bits(handle);
     sched::with_current(|thread| {
         let process = thread.process()?;
-        let capability = process.domain().look_up(handle, None, Rights::empty());
-        capability.ok().map(|capability| capability.object().koid())
+        ipc().koid_of(process.domain(), Handle::from_bits(handle))
     })
     .unwrap_or(0)
 }

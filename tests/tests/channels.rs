@@ -5,7 +5,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use abi::limits::{MAX_CHANNEL_MESSAGES, MAX_MESSAGE};
-use abi::{Error, Events, FOREVER, Handle, HandleTransfer, Mode, Resources, Rights};
+use abi::{BindFlags, Error, Events, FOREVER, Handle, HandleTransfer, Mode, Resources, Rights};
 use common::messages::{End, Ends, Got, asleep, poor};
 use common::realm::Realm;
 use common::{READ, WRITE, page};
@@ -560,4 +560,86 @@ fn who_waits_for_an_event_of_an_end_is_told_when_it_comes() {
         });
         realm.finish();
     }
+}
+
+#[test]
+fn a_message_that_somebody_was_told_of_who_lost_the_end_wakes_another() {
+    for serves in [false, true] {
+        let realm = Realm::new(2);
+        let ends = Ends::between(&realm, 0, 1, 2);
+        let lost = End::new(1, realm.derive(1, ends.there.handle, ALL).unwrap());
+        let (enlisted, is_enlisted) = std::sync::mpsc::channel();
+        let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+        realm.machine().set_before_park(move |_| {
+            let _ = enlisted.send(());
+            let _ = goes_on.recv();
+        });
+        // What is no four words tells a server that it has to receive.
+        let take = |end: &End| match serves {
+            false => end.receive_until(&realm, FOREVER).map(|got| got.bytes),
+            true => {
+                let domain = &realm.domains[1];
+                let served = realm
+                    .ipc
+                    .serve_words(domain, end.handle, Handle::NONE, [0; 4]);
+                served.map(|_| Vec::new())
+            }
+        };
+        let taken = match serves {
+            false => Ok(b"message".to_vec()),
+            true => Err(Error::TooLarge),
+        };
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| take(&lost));
+            is_enlisted.recv().unwrap();
+            let second = asleep(scope, &realm, || take(&ends.there));
+            // Tells the first, which loses its capability before it looks.
+            ends.here.send(&realm, b"message", &[]).unwrap();
+            lost.drop(&realm);
+            drop(go_on);
+            assert_eq!(first.join().unwrap(), Err(Error::BadHandle));
+            assert_eq!(second.join().unwrap(), taken);
+        });
+        realm.finish();
+    }
+}
+
+#[test]
+fn a_place_that_was_kept_for_a_send_that_fails_is_told_of() {
+    let realm = Realm::new(2);
+    realm.run_also_on_3(0);
+    let ends = Ends::between(&realm, 0, 1, 1);
+    let watched = realm.derive(0, ends.here.handle, ALL).unwrap();
+    let port = realm.ipc.create_port(&realm.domains[0]).unwrap();
+    let region = realm.region(0, 1);
+    let va = realm.map(0, region, WRITE);
+    for cpu in [0, 3] {
+        realm.store(cpu, 0, va, 5).unwrap();
+    }
+    let (ipc, domain) = (Arc::downgrade(&realm.ipc), realm.domains[0].clone());
+    let lost = ends.here.handle;
+    realm.machine().set_while_waiting(move |_| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let ipc = ipc.upgrade().unwrap();
+                let (wanted, flags) = (Events::WRITABLE, BindFlags::empty());
+                let _ = ipc.bind_port(&domain, port, watched, wanted, flags, 1);
+                let _ = ipc.drop_capability(&domain, lost);
+            });
+        });
+    });
+    let moved = HandleTransfer::new(region, Mode::Move, ALL);
+    let sent = ends.here.send(&realm, b"", &[moved]);
+    realm.machine().clear_hooks();
+    assert_eq!(sent, Err(Error::BadHandle));
+    let mut told = 0;
+    let delivered = realm
+        .ipc
+        .wait_port(&realm.domains[0], port, 1, 0, |_, packets| {
+            told = packets[0].events;
+            Ok(())
+        });
+    assert_eq!(delivered, Ok(1));
+    assert_eq!(told, Events::WRITABLE.bits());
+    realm.finish();
 }

@@ -342,3 +342,26 @@ fn after_a_timer_is_stopped_no_bit_comes_whatever_other_cpus_do() {
         .expect("all threads are gone")
         .finish();
 }
+
+#[test]
+fn a_timer_that_is_dropped_while_it_is_set_is_not_set() {
+    let realm = Realm::new(1);
+    let notification = notification(&realm, 0);
+    for turn in 0..100 {
+        let timer = timer(&realm, 0, notification, 1);
+        let at = realm.machine().now_ns() + 1000;
+        let begins = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                begins.wait();
+                // As often as it is there.
+                while on_cpu(0, || set(&realm, timer, at, 0)).is_ok() {}
+            });
+            begins.wait();
+            on_cpu(1, || realm.drop_handle(0, timer)).unwrap();
+        });
+        pass(&realm, 1000);
+        assert_eq!(bits(&realm, 0, notification), 0, "turn {turn}");
+    }
+    realm.finish();
+}

@@ -6,7 +6,8 @@
 //! ends.
 //!
 //! A message can carry an end only of a channel that is younger than the one it goes over. So what
-//! lies in queues can't lead round to itself, and channels can't keep each other alive.
+//! lies in queues can't lead round to itself, and channels can't keep each other alive
+//! (docs/adr/0022).
 //!
 //! Invariants kept here (docs/INVARIANTS.md): I5, I9, I10, I11. Lock rank: Queue for the state of an
 //! end and for a right to reply, of which never two are held.

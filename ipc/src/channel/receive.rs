@@ -94,7 +94,12 @@ impl<P: Platform> Ipc<P> {
         loop {
             let ticket = {
                 let mut state = inbox.lock();
-                end.node.check_held(receiver.koid())?;
+                if let Err(error) = end.node.check_held(receiver.koid()) {
+                    drop(state);
+                    // It may have been told of a message that is another's to take now.
+                    self.wake_next_receiver(inbox);
+                    return Err(error);
+                }
                 if let Some((packet, number)) = state.queue.first() {
                     return Ok(Seen::of(packet, number));
                 }

@@ -75,6 +75,8 @@ impl<P: Platform> Ipc<P> {
             offers: Offers::<P>::default(),
             badge: end.node.badge(),
         };
+        // Whether its place, while it was kept, was all the room that others missed.
+        let mut kept_last = false;
         if !message.transfers.is_empty() {
             state.queue.promise();
             drop(state);
@@ -83,11 +85,13 @@ impl<P: Platform> Ipc<P> {
                 self.clear_all(offers);
             }
             state = inbox.lock();
+            kept_last = !state.queue.has_room();
             state.queue.break_promise();
             let offers = match begun {
                 Ok(offers) => offers,
                 Err(error) => {
                     self.leave(state, len);
+                    self.tell_room(channel, side.peer(), kept_last, None);
                     return Err(error);
                 }
             };
@@ -98,6 +102,7 @@ impl<P: Platform> Ipc<P> {
             Ok(ticket) => ticket,
             Err(error) => {
                 self.leave(state, len);
+                self.tell_room(channel, side.peer(), kept_last, None);
                 self.withdraw_all(&mut ready.offers);
                 return Err(error);
             }

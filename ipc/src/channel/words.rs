@@ -133,9 +133,8 @@ impl<P: Platform> Ipc<P> {
                 }
                 Err(error) => {
                     domain.table.lock().break_promise(1);
-                    if error == Error::TooLarge {
-                        self.wake_next_receiver(inbox);
-                    }
+                    // Whatever it was told of is another's to take.
+                    self.wake_next_receiver(inbox);
                     return Err(error);
                 }
             };

@@ -91,6 +91,15 @@ impl Standing {
         self.0.store(holder, Ordering::Release);
     }
 
+    /// Marks a live node as moved away. `Busy`: a call is using it, which may have begun this moment.
+    pub(crate) fn begin_transit(&self) -> Result<(), Error> {
+        let moved = |standing| (standing & CLAIMED == 0).then_some(standing | IN_TRANSIT);
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, moved)
+            .map(|_| ())
+            .map_err(|_| Error::Busy)
+    }
+
     #[inline(always)]
     pub(crate) fn set_holder(&self, holder: u64) {
         self.change(|standing| standing & !(HOLDER | CLAIMED) | holder);
@@ -159,4 +168,21 @@ fn check_held(standing: u64, domain: u64) -> Result<(), Error> {
         return Err(Error::InTransit);
     }
     Ok(())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_call_is_using_is_not_moved_and_what_is_moved_is_not_used() {
+        let standing = Standing::new(7, true);
+        standing.claim(7).unwrap();
+        assert_eq!(standing.begin_transit(), Err(Error::Busy));
+        assert!(standing.is_claimed() && standing.is_live());
+        standing.unclaim();
+        standing.begin_transit().unwrap();
+        assert_eq!(standing.claim(7), Err(Error::Busy));
+        assert_eq!(standing.check_held(7), Err(Error::InTransit));
+    }
 }

@@ -84,7 +84,8 @@ pub fn process_spawn(process: &Arc<Process>, args: UserPtr<SpawnArgs>) -> Result
             Ok(handle)
         }
         Err(error) => {
-            ipc().drop_capability(parent, handle)?;
+            // Another thread may have guessed the handle and dropped it.
+            let _ = ipc().drop_capability(parent, handle);
             child.discard();
             Err(error)
         }

@@ -117,7 +117,8 @@ impl Process {
         let handle =
             ipc().install_object(domain, Payload::Thread(thread.clone()), Rights::THREAD)?;
         if let Err(error) = self.threads.lock().add(thread.clone()) {
-            ipc().drop_capability(domain, handle)?;
+            // Another thread may have guessed the handle and dropped it.
+            let _ = ipc().drop_capability(domain, handle);
             return Err(error);
         }
         sched::start(&thread);

@@ -158,6 +158,7 @@ macro_rules! for_each_case {
             threads::bad_arguments "threads that begin nowhere, on no CPU or with reserved fields are refused";
             threads::too_many "threads run out at the limit, and end with their process";
             threads::facts "a thread tells its calls, its CPU and how it ended";
+            threads::ended_unborn "a process that is killed while it is spawned never begins";
             threads::stopped "a process that was spawned stopped runs when it is resumed, or ends";
 
             priorities::urgent_first "a more urgent thread runs as soon as it wakes up";

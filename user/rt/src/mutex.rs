@@ -5,6 +5,7 @@
 
 use core::cell::UnsafeCell;
 use core::fmt;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -55,14 +56,14 @@ impl<T: ?Sized> Mutex<T> {
         if taken.is_err() {
             self.lock_slowly();
         }
-        MutexGuard { mutex: self }
+        MutexGuard::new(self)
     }
 
     /// The lock, if nobody holds it.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         let (acquire, relaxed) = (Ordering::Acquire, Ordering::Relaxed);
         let taken = self.state.compare_exchange(FREE, HELD, acquire, relaxed);
-        taken.ok().map(|_| MutexGuard { mutex: self })
+        taken.ok().map(|_| MutexGuard::new(self))
     }
 
     #[cold]
@@ -148,6 +149,16 @@ impl<T: ?Sized> fmt::Debug for Mutex<T> {
 #[derive(Debug)]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
+    /// The value is reached through it, and so by every thread that has a reference to it.
+    value: PhantomData<&'a mut T>,
+}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// Of a lock that the caller just took.
+    fn new(mutex: &'a Mutex<T>) -> Self {
+        let value = PhantomData;
+        MutexGuard { mutex, value }
+    }
 }
 
 impl<T: ?Sized> Deref for MutexGuard<'_, T> {
@@ -177,7 +188,21 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
 mod tests {
     extern crate std;
 
-    use super::Mutex;
+    use core::cell::Cell;
+
+    use super::{Mutex, MutexGuard};
+
+    /// Ambiguous, and so no program, for a guard that threads may share.
+    trait Shared<A> {
+        fn check() {}
+    }
+    impl<T: ?Sized> Shared<()> for T {}
+    impl<T: ?Sized + Sync> Shared<u8> for T {}
+
+    #[test]
+    fn a_guard_of_what_threads_may_not_share_is_not_shared() {
+        <MutexGuard<'static, Cell<u8>> as Shared<_>>::check();
+    }
 
     #[test]
     fn one_thread_at_a_time_reaches_the_value() {

@@ -5,7 +5,7 @@ use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::limits::{MAX_THREADS, USER_END};
-use abi::{ProcessState, ThreadArgs, UserPtr};
+use abi::{Handle, ObjectKind, ProcessState, ThreadArgs, UserPtr};
 use rt::{Env, Error, FOREVER, Mode, Rights, Thread, ThreadSpawn};
 
 use crate::Case;
@@ -329,6 +329,40 @@ pub fn stopped(case: &Case) {
 }
 
 /// The roles of children here.
+pub fn ended_unborn(case: &Case) {
+    let child = case.child("midwife").arg("0").arg("1");
+    succeeds(&done!(
+        child.handle(case.image, Mode::Share, Rights::all()).start(),
+        "a child"
+    ));
+}
+
+/// Spawns while another thread kills whatever has the handle that the next process is given.
+fn spawn_and_lose(image: Handle) {
+    static GUESS: AtomicU64 = AtomicU64::new(0);
+    static OVER: AtomicBool = AtomicBool::new(false);
+    let long = core::str::from_utf8(&[b'x'; 2048]).unwrap_or("");
+    let killer = spawn(other_cpu(), || {
+        while !OVER.load(Ordering::Acquire) {
+            let guess = Handle::from_bits(GUESS.load(Ordering::Acquire));
+            // SAFETY: the call touches no memory.
+            let _ = unsafe { rt::sys::process_kill(guess) };
+        }
+    });
+    for _ in 0..60 {
+        let born = rt::Spawn::new(image, "suite").arg("exit").arg(long).start();
+        if let Ok(born) = born {
+            let handle = born.handle();
+            let next = Handle::new(handle.index(), handle.generation() + 1, ObjectKind::Process);
+            let _ = wait(&born);
+            drop(born);
+            GUESS.store(next.bits(), Ordering::Release);
+        }
+    }
+    OVER.store(true, Ordering::Release);
+    join(killer);
+}
+
 pub fn child(role: &str, env: &Env) -> Option<u8> {
     match role {
         "share" => share(),
@@ -421,6 +455,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             );
             check!(count > 16, "{count} threads are few");
         }
+        "midwife" => spawn_and_lose(env.handle(0)),
         "mark" => poke(map_all(env.handle(0), READ_WRITE), 1),
         _ => return None,
     }
