@@ -315,26 +315,40 @@ fn records_for_which_no_memory_is_left_are_refused_by_a_kernel_whose_heap_is_sma
 /// The groups whose cases depend on which CPU does what first.
 const CONCURRENT: &str = "memory.,transfers.,snapshots.,capabilities.revoke";
 
-/// Runs the suite of what processes do to memory at the same time, once for each seed.
-fn run_schedules(cpus: u32, seeds: std::ops::Range<u64>) {
+/// The same of what they say to one another, and of how they end.
+const TOGETHER: &str =
+    "waiting.,channels.,threads.,supervision.,derived.,fuses.with_threads,fuses.at_a_port";
+
+/// Runs cases that depend on it, once for each seed.
+fn run_schedules(cpus: u32, cases: &str, seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let machine = Machine {
             cpus,
             seed: Some(seed),
             ..Machine::default()
         };
-        run_cases(&machine, Some(CONCURRENT));
+        run_cases(&machine, Some(cases));
     }
 }
 
 #[test]
 fn memory_is_handed_over_whole_in_ten_schedules_of_two_cpus() {
-    run_schedules(2, 0..10);
+    run_schedules(2, CONCURRENT, 0..10);
 }
 
 #[test]
 fn memory_is_handed_over_whole_in_ten_schedules_of_four_cpus() {
-    run_schedules(4, 10..20);
+    run_schedules(4, CONCURRENT, 10..20);
+}
+
+#[test]
+fn processes_wait_speak_and_end_in_three_schedules_of_two_cpus() {
+    run_schedules(2, TOGETHER, 20..23);
+}
+
+#[test]
+fn processes_wait_speak_and_end_in_three_schedules_of_four_cpus() {
+    run_schedules(4, TOGETHER, 23..26);
 }
 
 #[test]

@@ -18,8 +18,9 @@ const SLICE_NS: u64 = 2_000_000;
 /// The end of a slice that is full from the next tick on.
 const SOON: u64 = u64::MAX - 1;
 
-/// What a seeded schedule arms the timer with, in counts of the APIC timer.
-const SEEDED_COUNTS: core::ops::Range<u32> = 200..3200;
+/// What a seeded schedule arms the timer with, in counts of the APIC timer: always more than the
+/// interrupt and the switch take with every assertion, or two threads would do nothing but alternate.
+const SEEDED_COUNTS: core::ops::Range<u32> = 2_000..16_000;
 
 /// Has the current thread, which is parked, woken at a time. With interrupts off.
 pub fn arm_alarm(thread: &Thread, deadline_ns: u64) -> Key {
