@@ -30,8 +30,7 @@ impl<P: Platform> Ipc<P> {
         let node = table.with(handle, |source| {
             let mut lineage = source.object().lineage.lock();
             domain.check_usable(source, None, Rights::DUPLICATE)?;
-            let child = Child::like(source, rights, domain.koid());
-            lineage.derive(source, child, domain.account())
+            lineage.derive_like(source, rights, domain.koid(), domain.account())
         })?;
         Ok(table.insert(node))
     }
@@ -83,12 +82,17 @@ impl<P: Platform> Ipc<P> {
                     Err(Error::Revoked) => Ok(()),
                     held => held,
                 })?;
-        self.forget(domain, &node);
+        let parked = {
+            let mut lineage = node.object().lineage.lock();
+            lineage.park(&node, domain.koid(), domain.account())
+        };
+        if !parked {
+            self.forget(domain, &node);
+        }
         Ok(())
     }
 
     /// What becomes of a node that its holder gave up.
-    #[inline(always)]
     pub(crate) fn forget(&self, domain: &Domain<P>, node: &Node<P>) {
         let object = node.object();
         let is_end = matches!(object.payload(), Payload::RingEnd(..));
@@ -163,8 +167,9 @@ impl<P: Platform> Ipc<P> {
         let node = domain.examine(handle, Rights::empty())?.node;
         let object = node.object();
         let (descendants, nodes_left) = {
-            let lineage = object.lineage.lock();
+            let mut lineage = object.lineage.lock();
             node.check_held(domain.koid())?;
+            lineage.settle();
             (lineage.count_descendants(&node), lineage.nodes_left(&node))
         };
         let part = node.part();

@@ -5,8 +5,8 @@
 //!
 //! Nodes are derived out of a budget. A node that was handed to another process has one of its own, taken
 //! out of that above it and given back when it leaves the tree, so whoever has derived enough is refused, and
-//! nobody else for it (S18); what a process derives for itself shares the budget of what it came from. The
-//! memory of the last node that left stays for the next. Lock rank: lineage.
+//! nobody else for it (S18); what a process derives for itself shares the budget of what it came from. Lock
+//! rank: lineage.
 
 mod leave;
 
@@ -19,7 +19,7 @@ use mm::{Account, RecordCharge};
 
 use crate::chunks::{BLOCK, Chunks};
 use crate::limits::Limits;
-use crate::node::{Birth, Branch, NONE, Node, Seat};
+use crate::node::{Birth, Branch, NONE, Node, NodeState, Seat};
 use crate::object::PAYLOAD_BYTES;
 use crate::{Object, Platform};
 
@@ -90,9 +90,10 @@ pub(crate) struct Lineage<P: Platform> {
     live: usize,
     /// Those who have killed or reduced nodes and not yet taken away what rests on that.
     burials: u32,
-    /// The memory of a node that has left, which the object pays for. It is the one reference from
-    /// the object back to itself, and goes with the last node.
-    spare: Option<Node<P>>,
+    /// A node that nobody has any more and that has not left yet, for the next to be derived from the same
+    /// parent. The object pays for it, and everything else that is done with the tree has it
+    /// [leave](Lineage::settle) first.
+    parked: Option<Node<P>>,
 }
 
 impl<P: Platform> Lineage<P> {
@@ -103,13 +104,13 @@ impl<P: Platform> Lineage<P> {
             free: NONE,
             live: 0,
             burials: 0,
-            spare: None,
+            parked: None,
         }
     }
 
     /// How many nodes there are.
     pub(crate) fn len(&self) -> usize {
-        self.live
+        self.live - usize::from(self.parked.is_some())
     }
 
     /// The first node. What is charged is for the object too.
@@ -147,15 +148,33 @@ impl<P: Platform> Lineage<P> {
         node
     }
 
+    /// A node below `parent`, which its `holder` has, limited as that is and with at most its rights.
+    /// Errors of [`derive`](Lineage::derive).
+    #[inline(always)]
+    pub(crate) fn derive_like(
+        &mut self,
+        parent: &Branch<P>,
+        rights: Rights,
+        holder: u64,
+        payer: &Arc<Account>,
+    ) -> Result<Node<P>, Error> {
+        if self.parked.is_some()
+            && let Some(node) = self.revive(parent, rights, holder, payer)?
+        {
+            return Ok(node);
+        }
+        self.derive(parent, Child::like(parent, rights, holder), payer)
+    }
+
     /// A node below `parent`, which is live, with at most its rights; `payer` pays for it. `Limit`:
     /// the parent has derived as many as it may, or has not so many to hand down; `Quota`.
-    #[inline(always)]
     pub(crate) fn derive(
         &mut self,
         parent: &Branch<P>,
         child: Child,
         payer: &Arc<Account>,
     ) -> Result<Node<P>, Error> {
+        self.settle();
         if self.free == NONE {
             self.add_place()?;
         }
@@ -167,11 +186,7 @@ impl<P: Platform> Lineage<P> {
         };
         let left = purse.nodes_left.get();
         let left = left.checked_sub(1).ok_or(Error::Limit)?;
-        let rights = if mm::sabotaged!("derive_keeps_right") {
-            parent.rights()
-        } else {
-            child.rights & parent.rights()
-        };
+        let rights = rights_below(parent, child.rights);
         let nodes = match child.budget {
             Budget::Shared => 0,
             budget => nodes_handed_down(budget, rights, left)?,
@@ -196,7 +211,7 @@ impl<P: Platform> Lineage<P> {
         };
         // Nothing fails from here on.
         purse.nodes_left.set(left - nodes);
-        let node = self.make(parent.object(), birth, seat, charge);
+        let node = Node::new(parent.object(), birth, seat, charge);
         if let Some(next) = next.and_then(|next| self.node(next)) {
             next.previous.set(Some(index));
         }
@@ -208,22 +223,28 @@ impl<P: Platform> Lineage<P> {
         Ok(node)
     }
 
-    /// A node in the memory that is spare, if it is.
+    /// The node that is parked, if it is below `parent` and nobody else refers to it: where it is,
+    /// everything is as it has to be.
     #[inline(always)]
-    fn make(
+    fn revive(
         &mut self,
-        object: &Arc<Object<P>>,
-        birth: Birth,
-        seat: Seat,
-        charge: RecordCharge,
-    ) -> Node<P> {
-        let Some(mut spare) = self.spare.take() else {
-            return Node::new(object, birth, seat, charge);
-        };
-        match spare.renew(birth, seat, charge) {
-            Ok(()) => spare,
-            Err((birth, charge)) => Node::new(object, birth, seat, charge),
+        parent: &Branch<P>,
+        rights: Rights,
+        holder: u64,
+        payer: &Arc<Account>,
+    ) -> Result<Option<Node<P>>, Error> {
+        let fits = |node: &Node<P>| node.parent == parent.index && node.is_alone();
+        if !self.parked.as_ref().is_some_and(fits) {
+            self.settle();
+            return Ok(None);
         }
+        // Whoever parked it has its parent, and so is who derives now.
+        payer.resume(cost::CAPABILITY)?;
+        let node = self.parked.take();
+        if let Some(node) = &node {
+            node.revive(rights_below(parent, rights), holder);
+        }
+        Ok(node)
     }
 
     /// One more empty place.
@@ -291,7 +312,9 @@ impl<P: Platform> Lineage<P> {
             }
             next.and_then(|index| self.node(index))
         };
-        core::iter::successors(after(branch), move |node| after(node))
+        let all = core::iter::successors(after(branch), move |node| after(node));
+        // But for one that is parked.
+        all.filter(|node| node.state() != NodeState::Dead)
     }
 
     #[inline(always)]
@@ -301,6 +324,15 @@ impl<P: Platform> Lineage<P> {
         };
         self.slots.get(place as usize)?.node.as_ref()
     }
+}
+
+/// What a child is to have of the rights of its parent.
+#[inline(always)]
+fn rights_below<P: Platform>(parent: &Branch<P>, rights: Rights) -> Rights {
+    if mm::sabotaged!("derive_keeps_right") {
+        return parent.rights();
+    }
+    rights & parent.rights()
 }
 
 /// How many of `left` nodes a budget takes for one with these rights. `Limit`: more than there are.

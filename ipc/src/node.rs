@@ -4,6 +4,7 @@
 //! limited neither in time nor to one use takes two comparisons. Both change under the lineage lock;
 //! only that a call uses a one-shot capability is noted without it.
 
+mod charge;
 mod links;
 mod standing;
 
@@ -14,7 +15,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::{Error, ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
-use mm::{Account, Permit, RecordCharge};
+use mm::{Permit, RecordCharge};
 
 use crate::limits::Limits;
 use crate::part::Part;
@@ -125,44 +126,40 @@ impl<P: Platform> Node<P> {
         Node(Arc::new(Permit::of(branch, access)))
     }
 
-    /// The same in the memory of a node of the same object that has [retired](Node::retire). Gives
-    /// everything back while somebody still refers to that one.
+    /// Makes a node live again that [ended](Node::end).
     #[inline(always)]
-    pub(crate) fn renew(
-        &mut self,
-        birth: Birth,
-        seat: Seat,
-        charge: RecordCharge,
-    ) -> Result<(), (Birth, RecordCharge)> {
-        let Some(permit) = Arc::get_mut(&mut self.0) else {
-            return Err((birth, charge));
-        };
-        // The ends of rings, of which it is not so, have one node each.
-        let branch = permit.renew(birth.rights);
-        branch.standing = Standing::new(birth.holder, limited(birth.limits.as_ref()));
-        let kind = *branch.authority.get_mut() & KIND;
-        *branch.authority.get_mut() = kind | birth.rights.bits();
-        (branch.index, branch.parent) = (seat.index, seat.parent);
-        branch.first_child = Link::new(NONE);
-        branch.previous = Link::new(NONE);
-        branch.next = Link::new(seat.next);
-        branch.purse = birth.purse;
-        branch.nodes_left = Count::new(birth.nodes);
-        branch.limits = birth.limits;
-        branch.timed = birth.timed;
-        *branch.charge.get_mut() = Some(charge);
-        Ok(())
+    pub(crate) fn revive(&self, rights: Rights, holder: u64) {
+        let kind = self.authority.load(Ordering::Relaxed) & KIND;
+        self.authority
+            .store(kind | rights.bits(), Ordering::Relaxed);
+        // The ends of rings, of which mappings may allow more, have one node each.
+        self.0.revive(rights);
+        self.standing.revive(holder);
     }
 
-    /// Charges nobody any more for a node that is out of its tree, whose memory stays for another.
-    /// False for one that has more than that.
+    /// Ends a node that nothing keeps.
     #[inline(always)]
-    pub(crate) fn retire(&self) -> bool {
-        if self.limits.is_some() {
-            return false;
-        }
-        drop(self.charge.lock().take());
-        true
+    pub(crate) fn end(&self) {
+        self.0.set_live(false);
+        self.standing.end();
+    }
+
+    /// Whether `domain` has it, nothing was made under it, it is narrowed by nothing but its rights, and
+    /// it has no budget of its own.
+    #[inline(always)]
+    pub(crate) fn is_plain_leaf_of(&self, domain: u64) -> bool {
+        self.standing.is_plainly(domain)
+            && self.mappings() == 0
+            && self.first_child.get().is_none()
+            && self.limits.is_none()
+            && self.purse != self.index
+    }
+
+    /// Whether its tree and one more refer to it and nobody else, which under the lineage lock stays so
+    /// if the other is known.
+    #[inline(always)]
+    pub(crate) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 2
     }
 
     /// The authority of its mappings.
@@ -267,42 +264,18 @@ impl<P: Platform> Branch<P> {
         self.parent == NONE
     }
 
-    /// Makes another account pay for it; see [`RecordCharge::hand_over`].
-    pub(crate) fn hand_over_charge(&self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
-        match &mut *self.charge.lock() {
-            Some(charge) => charge.hand_over(payer),
-            // It is gone, and so is what it cost.
-            None => Ok(payer.clone()),
-        }
-    }
-
-    /// Undoes that; see [`RecordCharge::hand_back`].
-    pub(crate) fn hand_back_charge(&self, payer: &Arc<Account>, to: Arc<Account>) {
-        if let Some(charge) = &mut *self.charge.lock() {
-            charge.hand_back(payer, to);
-        }
-    }
-
-    /// Charges whoever pays for it with more bytes.
-    pub(crate) fn extend_charge(&self, more: u64) -> Result<(), Error> {
-        match &mut *self.charge.lock() {
-            Some(charge) => charge.extend(more),
-            None => Err(Error::Revoked),
-        }
-    }
-
-    pub(crate) fn release_charge(&self, part: u64) {
-        if let Some(charge) = &mut *self.charge.lock() {
-            charge.release(part);
-        }
-    }
-
     pub(crate) fn state(&self) -> NodeState {
         self.standing.state()
     }
 
     pub(crate) fn holder(&self) -> u64 {
         self.standing.holder()
+    }
+
+    /// Whether a domain has it and nothing limits it.
+    #[inline(always)]
+    pub(crate) fn is_plainly_of(&self, domain: u64) -> bool {
+        self.standing.is_plainly(domain)
     }
 
     #[inline(always)]

@@ -147,6 +147,8 @@ impl<P: Platform> Ipc<P> {
         if node.is_claimed() {
             return Err(Error::Busy);
         }
+        // Its holder changes.
+        lineage.settle();
         let exclusive = object.kind() == ObjectKind::Region;
         let takes_all = revokes && mm::sabotaged!("revoke_others_takes_ancestor");
         if exclusive && !takes_all && lineage.others_have_access(node, revokes) {

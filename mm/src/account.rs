@@ -106,6 +106,19 @@ impl Account {
         })
     }
 
+    /// Takes off what a [`RecordCharge`] of this account stands for, while nobody has use of the record.
+    /// Either [`resume`](Account::resume) follows or [`RecordCharge::forgive`].
+    #[inline(always)]
+    pub fn suspend(self: &Arc<Account>, bytes: u64) {
+        self.subtract_bytes(bytes);
+    }
+
+    /// Charges again what was suspended. `Quota`: it stays so.
+    #[inline(always)]
+    pub fn resume(self: &Arc<Account>, bytes: u64) -> Result<(), Error> {
+        self.add_bytes(bytes)
+    }
+
     /// A charge of nothing, to be extended.
     pub fn charge_nothing(self: &Arc<Account>) -> RecordCharge {
         RecordCharge {
@@ -351,6 +364,16 @@ impl RecordCharge {
         let part = part.min(self.bytes);
         self.bytes -= part;
         self.account.subtract_bytes(part);
+    }
+
+    /// Gives up a charge that is [suspended](Account::suspend).
+    pub fn forgive(mut self) {
+        self.bytes = 0;
+    }
+
+    /// Whether it charges an account with so much.
+    pub fn is(&self, account: &Arc<Account>, bytes: u64) -> bool {
+        Arc::ptr_eq(&self.account, account) && self.bytes == bytes
     }
 
     /// As [`Charge::hand_over`].

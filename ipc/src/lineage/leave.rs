@@ -1,6 +1,9 @@
 //! How nodes leave their tree: released when nothing keeps them, or killed; and how they get less.
 
-use abi::Rights;
+use alloc::sync::Arc;
+
+use abi::{Rights, cost};
+use mm::Account;
 
 use super::Lineage;
 use crate::Platform;
@@ -60,6 +63,7 @@ pub(crate) struct Released {
 impl<P: Platform> Lineage<P> {
     /// Takes a node out of the tree if nothing keeps it, and then its parent likewise.
     pub(crate) fn release(&mut self, branch: &Branch<P>) -> Released {
+        self.settle();
         if branch.state() == NodeState::Dead {
             return Released::default();
         }
@@ -74,7 +78,7 @@ impl<P: Platform> Lineage<P> {
     fn release_unkept(&mut self, node: &Node<P>) -> Released {
         // So that whoever releases it once more finds nothing to do.
         node.set_state(NodeState::Dead);
-        self.leave(node.index);
+        self.unlink(node.index);
         match self.node(node.parent) {
             Some(parent) if parent.is_kept() => Released::default(),
             Some(_) => self.release_from(node.parent),
@@ -85,6 +89,7 @@ impl<P: Platform> Lineage<P> {
     /// Says that nobody holds a live node any more.
     #[inline(always)]
     pub(crate) fn give_up(&mut self, node: &Node<P>) -> Released {
+        self.settle();
         node.drop_holder();
         if node.mappings() > 0 || node.first_child.get().is_some() {
             return Released::default();
@@ -103,7 +108,7 @@ impl<P: Platform> Lineage<P> {
             node.set_state(NodeState::Dead);
             timed |= node.timed != 0;
             let parent = node.parent;
-            self.leave(index);
+            self.unlink(index);
             index = parent;
         }
         self.released(timed)
@@ -111,32 +116,51 @@ impl<P: Platform> Lineage<P> {
 
     fn released(&mut self, timed: bool) -> Released {
         Released {
-            emptied: self.is_emptied(),
+            emptied: self.live == 0,
             timed,
         }
     }
 
-    /// Whether no node is left. Then nothing else is left of the tree either.
-    fn is_emptied(&mut self) -> bool {
-        if self.live == 0 {
-            self.spare = None;
+    /// Leaves a node that its `holder`, for which `payer` pays, gives up where it is, if it is the first
+    /// below another of the holder's, nothing is below it, and it is limited in no way.
+    #[inline(always)]
+    pub(crate) fn park(&mut self, node: &Node<P>, holder: u64, payer: &Arc<Account>) -> bool {
+        let parks = self.parked.is_none()
+            && node.is_plain_leaf_of(holder)
+            && node.previous.get().is_none()
+            && node.is_alone()
+            && self
+                .node(node.parent)
+                .is_some_and(|parent| parent.is_plainly_of(holder));
+        if parks {
+            debug_assert!(node.is_charged(payer, cost::CAPABILITY));
+            node.end();
+            payer.suspend(cost::CAPABILITY);
+            self.parked = Some(node.clone());
         }
-        self.live == 0
+        parks
     }
 
-    /// Takes a node out of the tree, and keeps its memory for the next one.
+    /// Has the node that is parked leave.
     #[inline(always)]
-    fn leave(&mut self, index: u32) {
-        if let Some(node) = self.unlink(index)
-            && node.retire()
-        {
-            self.spare = Some(node);
+    pub(crate) fn settle(&mut self) {
+        if self.parked.is_some() {
+            self.settle_parked();
+        }
+    }
+
+    #[cold]
+    fn settle_parked(&mut self) {
+        if let Some(node) = self.parked.take() {
+            node.forgive();
+            self.unlink(node.index);
         }
     }
 
     /// Marks every node below `branch`, and itself if asked to, dead and takes it out of the tree.
     /// Mappings under them are then to be detached.
     pub(crate) fn kill(&mut self, branch: &Branch<P>, extent: Extent) -> Killed {
+        self.settle();
         let mut killed = Killed {
             joined: self.burials > 0,
             ..Killed::default()

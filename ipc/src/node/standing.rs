@@ -78,6 +78,19 @@ impl Standing {
         self.change(|standing| standing & !(IN_TRANSIT | DEAD | CLAIMED) | bits);
     }
 
+    /// Of a node that is not limited: nobody has it any more, and it is dead.
+    #[inline(always)]
+    pub(crate) fn end(&self) {
+        self.0.store(NOBODY | DEAD, Ordering::Release);
+    }
+
+    /// Of a node that ended so: it is live and a domain has it.
+    #[inline(always)]
+    pub(crate) fn revive(&self, holder: u64) {
+        // SYNC(node.standing)
+        self.0.store(holder, Ordering::Release);
+    }
+
     /// Marks a live node as moved away. `Busy`: a call is using it, which may have begun this moment.
     pub(crate) fn begin_transit(&self) -> Result<(), Error> {
         let moved = |standing| (standing & CLAIMED == 0).then_some(standing | IN_TRANSIT);

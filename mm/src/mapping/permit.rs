@@ -39,14 +39,6 @@ impl<T> Permit<T> {
             authority,
         }
     }
-
-    /// What it stands for, made live again, when nobody else refers to it and no mapping exists
-    /// under it.
-    #[inline(always)]
-    pub fn renew(&mut self, access: Rights) -> &mut T {
-        *self.allowed.get_mut() = access.bits() | LIVE;
-        &mut self.authority
-    }
 }
 
 impl<T: ?Sized> Permit<T> {
@@ -74,6 +66,13 @@ impl<T: ?Sized> Permit<T> {
     /// What mappings under it may allow.
     pub fn access(&self) -> Rights {
         Rights::from_bits_truncate(self.allowed.load(Ordering::Acquire))
+    }
+
+    /// Makes it live, with what mappings may allow; see [`set_live`](Permit::set_live).
+    #[inline(always)]
+    pub fn revive(&self, access: Rights) {
+        // SYNC(permit.live)
+        self.allowed.store(access.bits() | LIVE, Ordering::Release);
     }
 
     /// Changes what mappings may allow, as [`set_live`](Permit::set_live) does. Those that exist are

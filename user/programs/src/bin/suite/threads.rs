@@ -328,7 +328,6 @@ pub fn stopped(case: &Case) {
     same!(peek(page), 1, "only one has run");
 }
 
-/// The roles of children here.
 pub fn ended_unborn(case: &Case) {
     let child = case.child("midwife").arg("0").arg("1");
     succeeds(&done!(
@@ -347,6 +346,8 @@ fn spawn_and_lose(image: Handle) {
             let guess = Handle::from_bits(GUESS.load(Ordering::Acquire));
             // SAFETY: the call touches no memory.
             let _ = unsafe { rt::sys::process_kill(guess) };
+            // An emulated machine gives the other CPUs their turn when it sees this.
+            spin_loop();
         }
     });
     for _ in 0..60 {
@@ -363,6 +364,7 @@ fn spawn_and_lose(image: Handle) {
     join(killer);
 }
 
+/// The roles of children here.
 pub fn child(role: &str, env: &Env) -> Option<u8> {
     match role {
         "share" => share(),
