@@ -29,11 +29,11 @@ impl Spec {
             flags,
             until,
         } = wanted;
-        if self.ended[to] {
-            return Err(Error::PeerClosed);
-        }
         if until <= self.now {
             return Err(Error::TimedOut);
+        }
+        if self.ended[to] {
+            return Err(Error::PeerClosed);
         }
         let meaningful = match mode {
             Mode::Share => GrantFlags::empty(),
