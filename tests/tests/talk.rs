@@ -50,3 +50,16 @@ fn what_was_moved_comes_back_from_an_end_that_is_dropped() {
         ",
     );
 }
+
+#[test]
+fn the_handle_of_what_was_revoked_on_the_way_stays_with_its_sender() {
+    runs(
+        "
+        send process=1 end=0 word=0 first=Share:1 second=none
+        receive process=0 end=0 first=2 second=2
+        send process=0 end=1 word=218 first=none second=Move:2
+        revoke process=1 handle=1
+        receive process=2 end=0 first=2 second=2
+        ",
+    );
+}

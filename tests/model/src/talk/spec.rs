@@ -371,10 +371,11 @@ impl Spec {
         };
         let mut handles = Vec::new();
         for carried in message.carried {
-            if carried.mode == Mode::Move {
+            let revoked = self.capabilities[carried.capability].revoked;
+            // The handle of what was revoked on the way stays with its sender, and tells so.
+            if carried.mode == Mode::Move && !revoked {
                 self.handles[carried.source.0].dropped = true;
             }
-            let revoked = self.capabilities[carried.capability].revoked;
             handles.push((!revoked).then(|| self.issue(process, carried.capability)));
         }
         Ok((message.word, handles))
