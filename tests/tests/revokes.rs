@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use abi::{Error, GrantFlags, Handle, Mode, Rights, RingGeometry, SnapshotFlags};
 use common::realm::Realm;
@@ -111,12 +111,12 @@ fn tokens_of_what_was_revoked_are_not_found_and_count_no_more() {
         .collect();
     let pending = realm.used(0);
     assert_eq!(realm.revoke(0, middle), Ok(5));
-    for token in tokens {
-        assert_eq!(realm.accept(1, token, 0), Err(Error::NotFound));
-        assert_eq!(realm.cancel(0, token), Err(Error::NotFound));
-    }
     let returned = pending.bytes - realm.used(0).bytes;
     assert_eq!(returned, 5 * abi::cost::CAPABILITY);
+    for token in tokens {
+        assert_eq!(realm.cancel(0, token), Err(Error::NotFound));
+        assert_eq!(realm.accept(1, token, 0), Err(Error::NotFound));
+    }
     realm.finish();
 }
 
@@ -128,38 +128,34 @@ fn a_second_revoke_does_not_return_before_the_first_has_taken_away() {
     let theirs = realm.give(0, middle, 1, Mode::Share);
     let mapped = realm.map(1, theirs, WRITE);
     realm.store(1, 1, mapped, 1).unwrap();
-    let second: Arc<Mutex<Option<thread::JoinHandle<bool>>>> = Arc::default();
-    let first_is_done = Arc::new(AtomicBool::new(false));
+    let (tell, told) = mpsc::channel();
+    let second: Arc<Mutex<Option<thread::JoinHandle<()>>>> = Arc::default();
     {
-        let (realm, second, done) = (realm.clone(), second.clone(), first_is_done.clone());
-        let weak = Arc::downgrade(&realm);
-        drop(realm);
-        // The first has marked all, and waits for CPU 1 to acknowledge.
-        weak.upgrade()
-            .unwrap()
-            .machine()
-            .set_while_waiting(move |_| {
-                let mut second = second.lock().unwrap();
-                if second.is_none()
-                    && let Some(realm) = weak.upgrade()
-                {
-                    let done = done.clone();
-                    *second = Some(thread::spawn(move || {
-                        fake::on_cpu(2, || {
-                            // Nothing is left to be killed, but one still reaches it.
-                            assert_eq!(realm.revoke(0, region), Ok(1));
-                            let _ = done;
-                            !realm.reaches(1, mapped)
-                        })
-                    }));
-                }
-            });
+        let (second, weak) = (second.clone(), Arc::downgrade(&realm));
+        // The first has marked all, and CPU 1 has not acknowledged.
+        realm.machine().set_while_waiting(move |_| {
+            let mut second = second.lock().unwrap();
+            let Some(realm) = weak.upgrade().filter(|_| second.is_none()) else {
+                return;
+            };
+            let (tell, (done, finished)) = (tell.clone(), mpsc::channel());
+            *second = Some(thread::spawn(move || {
+                fake::on_cpu(2, || {
+                    // Nothing is left to be killed, but one may still reach it.
+                    assert_eq!(realm.revoke(0, middle), Ok(0));
+                    tell.send(realm.reaches(1, mapped)).unwrap();
+                    let _ = done.send(());
+                });
+            }));
+            // Time enough to come back too early.
+            let _ = finished.recv_timeout(Duration::from_millis(300));
+        });
     }
     assert_eq!(realm.revoke(0, middle), Ok(1));
-    first_is_done.store(true, Ordering::SeqCst);
     realm.machine().clear_hooks();
     let second = second.lock().unwrap().take().expect("the first waited");
-    assert!(second.join().unwrap(), "the second returned too early");
+    second.join().unwrap();
+    assert_eq!(told.recv(), Ok(false), "the second returned too early");
     let Ok(realm) = Arc::try_unwrap(realm) else {
         panic!("a hook still refers to the realm")
     };
