@@ -9,7 +9,7 @@ use super::Branch;
 use crate::Platform;
 
 impl<P: Platform> Branch<P> {
-    /// Makes another account pay for it; see [`RecordCharge::hand_over`].
+    /// Makes another account pay for it; see [`RecordCharge::hand_over`](mm::RecordCharge::hand_over).
     pub(crate) fn hand_over_charge(&self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
         match &mut *self.charge.lock() {
             Some(charge) => charge.hand_over(payer),
@@ -18,7 +18,7 @@ impl<P: Platform> Branch<P> {
         }
     }
 
-    /// Undoes that; see [`RecordCharge::hand_back`].
+    /// Undoes that; see [`RecordCharge::hand_back`](mm::RecordCharge::hand_back).
     pub(crate) fn hand_back_charge(&self, payer: &Arc<Account>, to: Arc<Account>) {
         if let Some(charge) = &mut *self.charge.lock() {
             charge.hand_back(payer, to);
