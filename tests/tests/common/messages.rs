@@ -139,3 +139,9 @@ pub fn asleep<'scope, R: Send + 'scope>(
     told.recv().unwrap().until_asleep();
     thread
 }
+
+/// Bytes that follow from a number, their length too.
+pub fn bytes(number: u64) -> Vec<u8> {
+    let len = (number * 37 % 257) as usize;
+    (0..len).map(|at| (number * 31 + at as u64) as u8).collect()
+}

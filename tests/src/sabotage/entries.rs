@@ -1,0 +1,145 @@
+//! The mechanisms that can be taken away, and the test that must fail without each.
+
+use super::{Entry, Kind};
+
+/// Lists entries by how their tests are built and in which package they are:
+/// `name: "what is taken away", file::test;`.
+macro_rules! entries {
+    ($($kind:ident $package:literal {
+        $($name:ident: $takes_away:literal, $file:ident::$test:ident;)*
+    })*) => {
+        /// All entries.
+        pub const ENTRIES: &[Entry] = &[$($(Entry {
+            name: stringify!($name),
+            takes_away: $takes_away,
+            package: $package,
+            file: stringify!($file),
+            test: stringify!($test),
+            kind: Kind::$kind,
+        },)*)*];
+    };
+}
+
+entries! {
+    Host "handover-tests" {
+        no_remote_shootdown: "the flush on other CPUs",
+            shootdown::a_page_cached_by_another_cpu_is_out_of_reach_after_unmap;
+        no_local_flush: "the flush on the CPU that edits",
+            shootdown::a_page_cached_by_the_same_cpu_is_out_of_reach_after_unmap;
+        move_publishes_before_ack: "the wait of Move for acknowledgements",
+            transfers::move_publishes_only_after_every_cpu_acknowledged;
+        cow_keeps_write_access: "the write protection of what a snapshot shares",
+            snapshot_races::no_cpu_can_write_what_a_snapshot_shares_once_it_is_there;
+        cow_retargets_one_mapping: "the new page in all mappings but the first",
+            snapshots::a_write_through_one_mapping_is_seen_through_the_others_of_its_side;
+        clone_flushed_by_page: "the flush of the other pages of a table that was cloned",
+            snapshot_waiting::zeros_cached_from_a_table_that_was_being_left_give_way_to_what_is_written;
+        page_before_table: "that who waits for a frame of its family holds none",
+            snapshot_waiting::writers_that_meet_at_one_empty_page_of_a_shared_table_do_not_wait_for_one_another;
+        snapshot_before_ack: "the wait of a snapshot for acknowledgements",
+            snapshot_races::what_another_cpu_writes_before_it_acknowledges_is_in_the_snapshot_and_in_the_source;
+        owner_dropped_before_ack: "the wait before the count of a frame's owners falls",
+            snapshot_races::a_side_counts_as_the_last_owner_only_when_no_cpu_of_the_other_reaches_the_page;
+        shared_leaf_freed: "the count of a leaf table's owners",
+            snapshot_races::a_leaf_table_lives_as_long_as_one_region_has_it;
+        plain_store_in_shared_table: "the atomic edit of a shared leaf table",
+            snapshot_races::a_page_that_another_owner_shows_while_a_table_is_cloned_is_not_forgotten;
+        frame_freed_before_ack: "the wait before the frames of given-back pages are freed",
+            snapshot_races::a_page_that_was_given_back_is_out_of_reach_of_every_cpu_before_its_frame_is_free;
+        seal_ignored_by_the_kernel: "the look at the seal when the kernel resolves a page",
+            snapshot_races::a_write_of_the_kernel_that_meets_a_seal_writes_nothing_behind_it;
+        split_without_flush: "the flush between a large leaf and the table in its place",
+            large::a_large_leaf_is_out_of_every_tlb_before_a_table_takes_its_place;
+        right_not_checked: "the check of a capability's rights",
+            capabilities::an_operation_without_its_right_is_denied;
+        quota_not_returned: "the return of what an account was charged with",
+            quotas::thousands_of_tiny_regions_end_with_the_quota_and_come_back;
+        reply_twice: "the end of a right to reply that was used",
+            calls::a_right_to_reply_works_once;
+        failed_send_loses_handles: "the way back of what a failed send had begun to hand over",
+            channels::a_send_that_fails_leaves_every_handle_with_the_sender;
+        cycle_not_refused: "the check that a channel end goes over an older channel",
+            channel_ends::a_channel_end_goes_only_over_an_older_channel;
+        generation_not_bumped: "the new generation of a reused slot",
+            capabilities::a_handle_is_never_valid_twice;
+        zeroing_skipped: "the zeroing of a frame that enters a region",
+            frames::a_frame_that_enters_a_region_is_zeroed;
+        poison_not_checked: "the look at the poison of a frame that is taken",
+            pool::a_write_to_a_frame_of_a_free_run_is_noticed_wherever_it_was;
+        buddies_not_merged: "the merging of free blocks",
+            pool::runs_are_aligned_and_disjoint_and_merge_when_freed_frame_by_frame;
+        kept_frames_not_collected: "the search for frames that other CPUs keep",
+            kept_frames::what_other_cpus_keep_is_collected_for_a_run;
+        port_packet_lost: "what happens while a packet is being taken",
+            ports::what_happens_while_a_packet_is_delivered_is_told_next;
+        lock_spin_does_not_serve: "the service of shootdowns while spinning for a lock",
+            shootdown_waiting::a_cpu_that_spins_for_a_lock_with_interrupts_off_acknowledges;
+        bell_asks_nobody: "the look at the authority of a timer or an interrupt at each signal",
+            timers::a_timer_ends_with_the_capability_that_it_was_made_with;
+        timer_fires_after_drop: "the end of a timer that is dropped",
+            timers::a_timer_that_is_dropped_sets_nothing_any_more;
+        interrupt_outlives_its_object: "the end of an interrupt that is dropped",
+            interrupts::an_interrupt_that_is_dropped_gives_its_line_back_and_sets_nothing;
+        device_over_memory: "the check that a device range is no memory",
+            devices::ranges_that_are_no_device_are_refused_and_take_nothing;
+        second_policy: "the refusal of a second cache policy for a frame",
+            devices::a_frame_has_one_policy_as_long_as_a_region_has_it;
+        policy_not_in_entry: "the bits of the cache policy in page-table entries",
+            devices::every_entry_of_a_device_region_says_its_policy;
+        derive_keeps_right: "that what is derived has only the rights asked for",
+            capabilities::deriving_only_takes_rights_away;
+        accept_without_addressee_check: "the look at who accepts",
+            transfers::a_token_is_good_once_for_its_addressee_from_its_grantor;
+        accept_without_grantor_check: "the look at the way a token came",
+            transfers::a_token_is_good_once_for_its_addressee_from_its_grantor;
+        accept_twice: "that a token is used up",
+            transfers::a_token_is_good_once_for_its_addressee_from_its_grantor;
+        revoke_skips_tokens: "the end of tokens in a revoke",
+            revokes::tokens_of_what_was_revoked_are_not_found_and_count_no_more;
+        revoke_skips_one_mapping: "the end of the last mapping in a revoke",
+            revokes::every_mapping_and_every_level_is_gone;
+        revoke_skips_one_level: "the way down to the last level in a revoke",
+            revokes::every_mapping_and_every_level_is_gone;
+        revoke_others_takes_ancestor: "that a Move which revokes is refused for what is above",
+            revokes::a_move_that_revokes_takes_no_ancestor;
+        second_revoke_does_not_wait: "that a revoke waits for another that is under way",
+            revokes::a_second_revoke_does_not_return_before_the_first_has_taken_away;
+        part_not_checked: "that a capability of a part stays inside it",
+            derived::a_part_is_all_that_can_be_reached_through_its_capability;
+        deadline_not_checked: "the look at the deadline of a capability",
+            derived::after_its_deadline_a_capability_is_dead_with_all_below_it;
+        one_shot_not_used_up: "the end of a one-shot capability after its use",
+            derived::a_one_shot_capability_is_gone_after_the_first_call_that_succeeds;
+        reduce_skips_what_is_below: "the rights that reduce takes from what is below",
+            derived::reduce_takes_rights_from_all_below_and_from_their_mappings;
+        reduce_keeps_mappings: "what reduce takes from mappings",
+            derived::reduce_takes_rights_from_all_below_and_from_their_mappings;
+    }
+
+    Loom "handover-ring" {
+        wake_fence_missing: "the fence between publishing and looking for sleepers",
+            loom_slot::a_sleeping_consumer_is_always_woken;
+        observer_trusts_lapped_slot: "the second look at a slot of a trace after it was copied",
+            loom_trace::a_reader_is_never_given_parts_of_two_records;
+    }
+
+    Loom "handover-ipc" {
+        revoke_skips_waiters: "the end of waits by what is revoked",
+            loom_wait::nobody_waits_by_what_has_been_revoked;
+        enlisted_without_recheck: "the look at the node under the lock of the list",
+            loom_wait::nobody_waits_by_what_has_been_revoked;
+        wait_completed_twice: "the exchange by which the first of several ends a wait",
+            loom_wait::a_signal_at_the_deadline_is_taken_or_stays;
+        event_before_enlisting_missed: "the look at the object after enlisting",
+            loom_wait::an_event_between_the_look_and_the_sleep_is_not_missed;
+    }
+
+    Loom "handover-mm" {
+        shootdown_fence_missing: "the fence between an edit and the look at who is active",
+            loom_shootdown::a_cpu_that_enters_sees_the_edit_or_is_waited_for;
+        acknowledge_before_flush: "the order of flush and acknowledgement",
+            loom_shootdown::a_cpu_uses_what_it_has_cached_until_it_is_told_and_not_longer;
+        root_loaded_before_active_bit: "the order of the active bit and the load of a root",
+            loom_shootdown::a_cpu_that_enters_sees_the_edit_or_is_waited_for;
+    }
+}
