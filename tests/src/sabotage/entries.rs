@@ -128,6 +128,8 @@ entries! {
             loom_wait::nobody_waits_by_what_has_been_revoked;
         enlisted_without_recheck: "the look at the node under the lock of the list",
             loom_wait::nobody_waits_by_what_has_been_revoked;
+        reduce_keeps_waits: "the end of waits for what a reduce takes away",
+            loom_wait::nobody_waits_for_what_its_capability_does_not_allow_any_more;
         wait_completed_twice: "the exchange by which the first of several ends a wait",
             loom_wait::a_signal_at_the_deadline_is_taken_or_stays;
         event_before_enlisting_missed: "the look at the object after enlisting",
