@@ -298,15 +298,15 @@ impl<P: Platform> Ipc<P> {
         })
     }
 
+    #[inline(always)]
     fn channel_end(
         &self,
         domain: &Domain<P>,
         end: Handle,
         rights: Rights,
     ) -> Result<EndOf<P>, Error> {
-        let capability = domain.look_up(end, Some(ObjectKind::ChannelEnd), rights)?;
-        Ok(EndOf {
-            node: capability.node,
+        domain.with_node(end, Some(ObjectKind::ChannelEnd), rights, |node| {
+            Ok(EndOf { node: node.clone() })
         })
     }
 
@@ -376,7 +376,7 @@ impl<P: Platform> Ipc<P> {
             }
             _ => self.destroy_object(&object),
         };
-        for offer in load.offers.into_iter().flatten() {
+        for offer in load.offers {
             if let Some(object) = self.take_back(offer) {
                 end(object);
             }
