@@ -87,7 +87,10 @@ pub fn write<T: Plain>(to: UserPtr<T>, value: &T) -> Result<(), Error> {
 pub fn write_slice<T: Plain>(to: u64, values: &[T]) -> Result<(), Error> {
     // SAFETY: the bytes of `values`, all of which are initialised since there is no padding.
     let bytes = unsafe { slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
-    user::copy_to_user(to, bytes).map_err(|_| Error::Fault)
+    match user::copy_to_user(to, bytes) {
+        Err(_) if !mm::sabotaged!("user_copy_failure_ignored") => Err(Error::Fault),
+        _ => Ok(()),
+    }
 }
 
 /// Copies an array in. The caller has bounded `len`.

@@ -188,6 +188,8 @@ impl<P: Platform> fmt::Debug for Channel<P> {
 /// A capability of a channel end, as it was looked up.
 struct EndOf<P: Platform> {
     node: Node<P>,
+    /// What it has to allow.
+    needed: Rights,
 }
 
 impl<P: Platform> EndOf<P> {
@@ -197,6 +199,13 @@ impl<P: Platform> EndOf<P> {
             Payload::ChannelEnd(channel, side) => Ok((channel, *side)),
             _ => Err(Error::WrongKind),
         }
+    }
+
+    /// Whether `domain` still has it and it allows what is needed. A revoke or reduce comes first and
+    /// takes the lock of an inbox afterwards, under which this is asked.
+    #[inline(always)]
+    fn check(&self, domain: &Domain<P>) -> Result<(), Error> {
+        self.node.check_allowed(domain.koid(), self.needed)
     }
 }
 
@@ -306,11 +315,15 @@ impl<P: Platform> Ipc<P> {
         rights: Rights,
     ) -> Result<EndOf<P>, Error> {
         domain.with_node(end, Some(ObjectKind::ChannelEnd), rights, |node| {
-            Ok(EndOf { node: node.clone() })
+            let node = node.clone();
+            Ok(EndOf {
+                node,
+                needed: rights,
+            })
         })
     }
 
-    /// Ends all waits through capabilities of an end that were revoked.
+    /// Ends all waits through capabilities of an end that were revoked or reduced.
     pub(crate) fn end_channel_waits(&self, channel: &Channel<P>, side: ChannelSide) {
         let (inbox, outbox) = (channel.inbox(side), channel.inbox(side.peer()));
         self.end_unheld_waits(inbox, |inbox| &mut inbox.receivers);

@@ -102,7 +102,7 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         loop {
             let state = inbox.lock();
-            if let Err(error) = end.node.check_held(receiver.koid()) {
+            if let Err(error) = end.check(receiver) {
                 drop(state);
                 // It may have been told of a message that is another's to take now.
                 self.wake_next_receiver(inbox);
@@ -136,7 +136,7 @@ impl<P: Platform> Ipc<P> {
         list: impl Fn(&mut Inbox<P>) -> &mut Waiters<P>,
     ) -> Result<(), Error> {
         let task = self.platform().current_task();
-        let ticket = list(&mut state).enlist(task, &end.node, domain.koid())?;
+        let ticket = list(&mut state).enlist(task, &end.node, domain.koid(), end.needed)?;
         state.traffic.count_wait();
         drop(state);
         self.sleep_in(&ticket, deadline_ns, inbox, list)
@@ -158,7 +158,7 @@ impl<P: Platform> Ipc<P> {
         table.prepare(places)?;
         let (mut load, mut bills) = (Load::new(), Bills::new());
         let mut state = channel.inbox(side).lock();
-        end.node.check_held(receiver.koid())?;
+        end.check(receiver)?;
         let is_seen = |number| number == seen.number || mm::sabotaged!("taken_unseen");
         match state.queue.first() {
             Some((packet, number)) if is_seen(number) => {

@@ -112,12 +112,14 @@ impl<P: Platform> Ipc<P> {
         if state.closed {
             return Err(Error::PeerClosed);
         }
-        end.node.check_held(sender.koid())?;
+        end.check(sender)?;
         if reply.is_none() {
             return Ok(None);
         }
         let task = self.platform().current_task();
-        let ticket = state.callers.enlist(task, &end.node, sender.koid())?;
+        let ticket = state
+            .callers
+            .enlist(task, &end.node, sender.koid(), end.needed)?;
         Ok(Some(ticket))
     }
 
@@ -160,8 +162,8 @@ impl<P: Platform> Ipc<P> {
         if state.closed {
             return Err(Error::PeerClosed);
         }
-        // A revoke marks the node first and takes this lock afterwards.
-        end.node.check_held(sender.koid())?;
+        // A revoke or reduce marks the node first and takes this lock afterwards.
+        end.check(sender)?;
         if !state.queue.has_room() {
             if deadline_ns == 0 {
                 return Err(Error::Full);
@@ -180,7 +182,9 @@ impl<P: Platform> Ipc<P> {
             Passage::NotBefore(_) if deadline_ns == 0 => Err(Error::Limit),
             Passage::NotBefore(time) => {
                 let task = self.platform().current_task();
-                let ticket = state.limited.enlist(task, &end.node, sender.koid())?;
+                let ticket = state
+                    .limited
+                    .enlist(task, &end.node, sender.koid(), end.needed)?;
                 state.traffic.count_wait();
                 drop(state);
                 // Somebody with less to say may fit the place.
