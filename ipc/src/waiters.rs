@@ -179,8 +179,7 @@ impl<P: Platform> Waiters<P> {
         self.wake_some(batch, |_, place| match &place.authority {
             Some((node, holder)) => match node.check_held(*holder) {
                 Ok(()) => Fate::Stays,
-                Err(Error::Revoked) => Fate::Ends(Outcome::Revoked),
-                Err(_) => Fate::Ends(Outcome::Cancelled),
+                Err(error) => Fate::Ends(Outcome::of_unheld(error)),
             },
             None => Fate::Stays,
         });

@@ -210,6 +210,11 @@ impl Platform for Kernel {
         sched::current()
     }
 
+    #[inline(always)]
+    fn with_current_task<R>(&self, f: impl FnOnce(&Arc<Thread>) -> R) -> R {
+        sched::with_current_ref(f)
+    }
+
     fn park(&self, deadline_ns: u64) -> Parked {
         sched::park(deadline_ns)
     }

@@ -156,6 +156,13 @@ pub fn count_switch() {
     count(|cpu| &cpu.switches);
 }
 
+/// Counts both a switch and that the thread which runs then was made ready.
+#[inline(always)]
+pub fn count_direct_switch() {
+    count(|cpu| &cpu.switches);
+    count(|cpu| &cpu.wakes);
+}
+
 /// Counts that a thread made a sleeper ready.
 #[inline(always)]
 pub fn count_wake() {

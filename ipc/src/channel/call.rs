@@ -9,6 +9,7 @@ use super::queue::{to_bytes, to_words};
 use super::reply::{Answer, Fit, answer, record};
 use super::send::Posted;
 use super::{EndOf, Outgoing, Preview, Received};
+use crate::node::PENDING;
 use crate::wait::{Ticket, WAIT_WORDS};
 use crate::{Domain, Ipc, Node, Platform};
 
@@ -66,7 +67,7 @@ impl<P: Platform> Ipc<P> {
             Ok(Posted { ticket, woken }) => (ticket, woken),
             Err(error) => {
                 record(&right)?.give_up();
-                self.keep_right(&task, right);
+                right.drop_holder();
                 return Err(error);
             }
         };
@@ -81,7 +82,7 @@ impl<P: Platform> Ipc<P> {
         match slept {
             Ok(()) => Ok(ticket.words()),
             Err(error) => {
-                self.take_call_back(end, &task, right)?;
+                self.take_call_back(end, &right)?;
                 Err(error)
             }
         }
@@ -97,20 +98,19 @@ impl<P: Platform> Ipc<P> {
     /// What becomes of a call whose caller does not wait any more: nothing answers it, and if nobody has
     /// received it, nobody will.
     #[cold]
-    fn take_call_back(&self, end: &EndOf<P>, task: &P::Task, right: Node<P>) -> Result<(), Error> {
-        record(&right)?.give_up();
+    fn take_call_back(&self, end: &EndOf<P>, right: &Node<P>) -> Result<(), Error> {
+        record(right)?.give_up();
         let (channel, side) = end.parts()?;
         let (load, was_full, woken) = {
             let mut state = channel.inbox(side.peer()).lock();
             let was_full = !state.queue.has_room();
-            let load = state.queue.remove(&right);
+            let load = state.queue.remove(right);
             (load, was_full, state.wake_sender())
         };
         if let Some(mut load) = load {
             self.tell_room(channel, side.peer(), was_full, woken);
             self.withdraw_all(&mut load.offers);
-            drop(load.reply);
-            self.keep_right(task, right);
+            right.drop_holder();
         } else if let Some(task) = woken {
             self.platform().unpark(&task);
         }
@@ -124,11 +124,8 @@ impl<P: Platform> Ipc<P> {
         show: &mut impl FnMut(&Preview<'_>) -> Result<(), Error>,
     ) -> Result<Received, Error> {
         let task = self.platform().current_task();
-        let packet = {
-            let hand = P::call_cell(&task).lock();
-            hand.spare.clone()
-        };
-        let mut packet = match &packet {
+        let right = P::call_cell(&task).right();
+        let mut packet = match &right {
             Some(right) => record(right)?.take_answer(),
             None => return Err(Error::PeerClosed),
         };
@@ -171,7 +168,7 @@ impl<P: Platform> Ipc<P> {
         if fits != Ok(true) {
             self.withdraw_all(&mut offers);
             let right = self.use_up(sender, reply)?;
-            let told = self.answer(right, Answer::Misfit).ok_or(Error::Cancelled)?;
+            let told = self.answer(&right, Answer::Misfit).ok_or(Error::Cancelled)?;
             self.platform().unpark(&told);
             return Err(Error::TooLarge);
         }
@@ -200,7 +197,7 @@ impl<P: Platform> Ipc<P> {
                 offers: &mut offers,
             },
         };
-        match self.answer(right, answer) {
+        match self.answer(&right, answer) {
             Some(task) => {
                 self.platform().unpark(&task);
                 Ok(())
@@ -217,13 +214,18 @@ impl<P: Platform> Ipc<P> {
         if mm::sabotaged!("reply_twice") {
             return Ok(domain.look_up(reply, None, Rights::empty())?.node);
         }
-        domain.table.lock().remove_if(reply, |right| {
-            record(right)?;
-            // Whoever moves it away marks it under this lock.
-            let _lineage = right.object().lineage.lock();
-            right.check_allowed(domain.koid(), Rights::SEND)?;
-            right.drop_holder();
-            Ok(())
-        })
+        let mut table = domain.table.lock();
+        table.remove_if(reply, |right| start_home(right, domain.koid()))
     }
+}
+
+/// Takes a right to reply from a domain that uses it up.
+#[inline(always)]
+pub(super) fn start_home<P: Platform>(right: &Node<P>, domain: u64) -> Result<(), Error> {
+    record(right)?;
+    // Whoever moves it away marks it under this lock.
+    let _lineage = right.object().lineage.lock();
+    right.check_allowed(domain, Rights::SEND)?;
+    right.set_holder(PENDING);
+    Ok(())
 }

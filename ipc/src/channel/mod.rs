@@ -14,6 +14,7 @@
 
 mod call;
 mod limit;
+mod meeting;
 mod message;
 mod queue;
 mod receive;
@@ -31,6 +32,7 @@ use mm::Charge;
 use mm::lock::{Lock, Rank};
 
 use self::limit::Limits;
+use self::meeting::Meeting;
 use self::queue::{BLOCK, Load, Packet, Queue};
 use crate::domain::Peer;
 use crate::events::{Events, Level};
@@ -89,8 +91,8 @@ struct Inbox<P: Platform> {
     limits: Limits,
     /// Those who receive here.
     receivers: Waiters<P>,
-    /// Those who receive words here: a message of words is handed to them as it comes.
-    servers: Waiters<P>,
+    /// Who receives words here, and whose call that is.
+    meeting: Meeting<P>,
     /// Those at the other end who wait for a place.
     senders: Waiters<P>,
     /// Those at the other end who wait for their limit to let them.
@@ -105,7 +107,7 @@ impl<P: Platform> Inbox<P> {
     /// Whoever waits for a message and is to look. Those who take any message come first.
     fn wake_receiver(&mut self) -> Option<P::Task> {
         let woken = self.receivers.wake_first(Outcome::Ready);
-        woken.or_else(|| self.servers.wake_first(Outcome::Ready))
+        woken.or_else(|| self.meeting.end_server(Outcome::Ready))
     }
 
     /// Whoever waits for a place, if there is one.
@@ -228,7 +230,7 @@ impl<P: Platform> Ipc<P> {
                         peer_closed: false,
                         limits: Limits::NONE,
                         receivers: Waiters::new(),
-                        servers: Waiters::new(),
+                        meeting: Meeting::new(),
                         senders: Waiters::new(),
                         limited: Waiters::new(),
                         callers: Waiters::new(),
@@ -314,10 +316,11 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn end_channel_waits(&self, channel: &Channel<P>, side: ChannelSide) {
         let (inbox, outbox) = (channel.inbox(side), channel.inbox(side.peer()));
         self.end_unheld_waits(inbox, |inbox| &mut inbox.receivers);
-        self.end_unheld_waits(inbox, |inbox| &mut inbox.servers);
+        self.end_server_wait(inbox, Outcome::Ready);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.senders);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.limited);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.callers);
+        self.end_unheld_call(outbox);
     }
 
     /// Closes an end whose last capability is gone, and those that it was the last to hold: what was
@@ -355,7 +358,7 @@ impl<P: Platform> Ipc<P> {
                 let mut peer = peer.lock();
                 // Nobody waits while there is a message, but who has been told of one.
                 let woken = peer.receivers.wake_first(closed);
-                woken.or_else(|| peer.servers.wake_first(closed))
+                woken.or_else(|| peer.meeting.end_server(closed))
             });
             match woken {
                 Some(task) => self.platform().unpark(&task),

@@ -10,11 +10,10 @@ use abi::{Error, Handle, Rights};
 use mm::lock::{Guard, Lock};
 
 use super::message::Offers;
-use super::queue::{Packet, to_words};
-use super::reply::Handed;
+use super::queue::Packet;
 use super::{EndOf, Inbox, Passage};
 use crate::node::PENDING;
-use crate::wait::{Outcome, Ticket};
+use crate::wait::Ticket;
 use crate::{Domain, Ipc, Node, Outgoing, Platform};
 
 /// What sending came to.
@@ -108,12 +107,9 @@ impl<P: Platform> Ipc<P> {
             }
         };
         state.traffic.count_message(len as u64);
-        let (woken, queued) = put(&mut state, ready, reply);
+        let woken = put(&mut state, ready, reply);
         drop(state);
-        if queued {
-            let events = channel.events(side.peer());
-            self.fire(events, abi::Events::READABLE, 0);
-        }
+        self.fire(channel.events(side.peer()), abi::Events::READABLE, 0);
         Ok(Posted { woken, ticket })
     }
 
@@ -241,38 +237,14 @@ enum Admission<'a, P: Platform> {
     Slept,
 }
 
-/// Puts a message where it is received: into the hands of somebody who waits for words, or into the
-/// queue. Returns who is to go on, and whether it is in the queue.
+/// Puts a message into the queue. Returns who is to look at it.
 fn put<P: Platform>(
     state: &mut Inbox<P>,
     message: Ready<'_, P>,
     reply: Option<&Node<P>>,
-) -> (Option<P::Task>, bool) {
+) -> Option<P::Task> {
     if let Some(reply) = reply {
         reply.set_holder(PENDING);
-    }
-    let alone = state.queue.is_empty() && !state.servers.is_empty();
-    if alone
-        && message.offers[0].is_none()
-        && let Some(words) = to_words(message.bytes)
-    {
-        let woken = state.servers.wake_first_by(|task| {
-            let mut hand = P::call_cell(task).lock();
-            hand.handed = Some(Handed {
-                words,
-                badge: message.badge,
-                reply: reply.cloned(),
-            });
-            let told = P::wait_cell(task).complete(Outcome::Ready);
-            if !told {
-                hand.handed = None;
-            }
-            told
-        });
-        if woken.is_some() {
-            state.traffic.count_wake();
-            return (woken, false);
-        }
     }
     let packet: &mut Packet<P> = state.queue.push();
     packet.set_bytes(message.bytes);
@@ -280,5 +252,5 @@ fn put<P: Platform>(
     packet.offers = message.offers;
     packet.reply = reply.cloned();
     packet.badge = message.badge;
-    (state.wake_receiver(), true)
+    state.wake_receiver()
 }

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // References that the table keeps, without counting each use.
 
 use alloc::sync::Arc;
+use core::mem::ManuallyDrop;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -92,6 +93,16 @@ pub fn current() -> Arc<Thread> {
             Arc::increment_strong_count(thread);
             Arc::from_raw(thread)
         }
+    })
+}
+
+/// Calls `f` with a reference to the thread that runs, without counting it.
+#[inline(always)]
+pub fn with_current_ref<R>(f: impl FnOnce(&Arc<Thread>) -> R) -> R {
+    with_current(|thread| {
+        // SAFETY: as in `current`, for as long as the thread runs; and this is not dropped.
+        let thread = ManuallyDrop::new(unsafe { Arc::from_raw(ptr::from_ref(thread)) });
+        f(&thread)
     })
 }
 
