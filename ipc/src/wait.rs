@@ -154,10 +154,24 @@ impl<P: Platform> WaitCell<P> {
         }
     }
 
+    /// Sets the words that its task finds: by whoever claimed its wait, or by the task itself.
+    #[inline(always)]
+    pub(crate) fn set_words<const N: usize>(&self, words: [u64; N]) {
+        for (to, word) in self.words.iter().zip(words) {
+            to.store(word, Ordering::Relaxed);
+        }
+    }
+
     /// What it was completed with, if that was words. Asked by its own task.
     #[inline(always)]
     pub(crate) fn words(&self) -> [u64; WAIT_WORDS] {
         core::array::from_fn(|index| self.words[index].load(Ordering::Relaxed))
+    }
+
+    /// One of them.
+    #[inline(always)]
+    pub(crate) fn word(&self, index: usize) -> u64 {
+        self.words[index].load(Ordering::Relaxed)
     }
 
     /// How a wait ended, if it has. Asked by its own task.
@@ -176,20 +190,12 @@ pub(crate) struct Claim<'a, P: Platform> {
 }
 
 impl<P: Platform> Claim<'_, P> {
-    /// Ends the wait with [`Outcome::Ready`]; the caller unparks the task.
-    #[inline(always)]
-    pub(crate) fn finish(self) {
-        // SYNC(wait.complete): as for any outcome.
-        self.cell.state.store(self.ready, Ordering::Release);
-    }
-
-    /// The same with words for the task.
+    /// Ends the wait with [`Outcome::Ready`] and words for the task, which the caller unparks.
     #[inline(always)]
     pub(crate) fn finish_with<const N: usize>(self, words: [u64; N]) {
-        for (to, word) in self.cell.words.iter().zip(words) {
-            to.store(word, Ordering::Relaxed);
-        }
-        self.finish();
+        self.cell.set_words(words);
+        // SYNC(wait.complete): as for any outcome.
+        self.cell.state.store(self.ready, Ordering::Release);
     }
 }
 

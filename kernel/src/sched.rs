@@ -30,6 +30,7 @@ use crate::{stats, trace};
 use levels::Levels;
 pub use slice::{on_timer, rearm};
 pub use switch::{leave_space, set_tls};
+use table::Current;
 pub use table::{current, with_current, with_current_ref};
 
 /// Where threads compete that have to end.
@@ -186,31 +187,30 @@ fn park_until(deadline_ns: u64) -> Parked {
 /// on.
 #[inline(always)]
 pub fn unpark_and_park(other: &Arc<Thread>, deadline_ns: u64) -> Parked {
-    with_current(|thread| {
-        let direct = other.cpu() == thread.cpu()
-            && deadline_ns == abi::FOREVER
-            && !SEEDED.load(Ordering::Relaxed)
-            && other.level.load(Ordering::Relaxed) >= thread.level.load(Ordering::Relaxed);
-        if !direct {
-            return unpark_then_park(other, deadline_ns);
-        }
-        debug_assert!(cpu::interrupts_enabled());
-        cpu::disable_interrupts();
-        // Whoever makes it end after this looks for it where it runs.
-        if !other.exchange_state(state::PARKED, 0) {
-            // It is not asleep: it is in a list, or was told to end.
-            cpu::enable_interrupts();
-            return unpark_then_park(other, deadline_ns);
-        }
-        if try_park(thread) {
-            switch::run(thread, other);
-        } else {
-            tell(other, Woken::Unparked);
-            enqueue(other);
-        }
+    let thread = Current::get();
+    let direct = other.cpu() == thread.cpu()
+        && deadline_ns == abi::FOREVER
+        && !SEEDED.load(Ordering::Relaxed)
+        && other.level.load(Ordering::Relaxed) >= thread.level.load(Ordering::Relaxed);
+    if !direct {
+        return unpark_then_park(other, deadline_ns);
+    }
+    debug_assert!(cpu::interrupts_enabled());
+    cpu::disable_interrupts();
+    // Whoever makes it end after this looks for it where it runs.
+    if !other.exchange_state(state::PARKED, 0) {
+        // It is not asleep: it is in a list, or was told to end.
         cpu::enable_interrupts();
-        woken(thread)
-    })
+        return unpark_then_park(other, deadline_ns);
+    }
+    if try_park(&thread) {
+        switch::run(&thread, other);
+    } else {
+        tell(other, Woken::Unparked);
+        enqueue(other);
+    }
+    cpu::enable_interrupts();
+    woken(&thread)
 }
 
 #[cold]

@@ -9,7 +9,7 @@ use super::queue::{to_bytes, to_words};
 use super::reply::{Answer, Fit, answer, record};
 use super::send::Posted;
 use super::{EndOf, Outgoing, Preview, Received};
-use crate::node::PENDING;
+use crate::node::{NOBODY, PENDING};
 use crate::wait::{Ticket, WAIT_WORDS};
 use crate::{Domain, Ipc, Node, Platform};
 
@@ -67,7 +67,7 @@ impl<P: Platform> Ipc<P> {
             Ok(Posted { ticket, woken }) => (ticket, woken),
             Err(error) => {
                 record(&right)?.give_up();
-                right.drop_holder();
+                right.pass(NOBODY);
                 return Err(error);
             }
         };
@@ -110,7 +110,7 @@ impl<P: Platform> Ipc<P> {
         if let Some(mut load) = load {
             self.tell_room(channel, side.peer(), was_full, woken);
             self.withdraw_all(&mut load.offers);
-            right.drop_holder();
+            right.pass(NOBODY);
         } else if let Some(task) = woken {
             self.platform().unpark(&task);
         }
@@ -168,7 +168,9 @@ impl<P: Platform> Ipc<P> {
         if fits != Ok(true) {
             self.withdraw_all(&mut offers);
             let right = self.use_up(sender, reply)?;
-            let told = self.answer(&right, Answer::Misfit).ok_or(Error::Cancelled)?;
+            let told = self
+                .answer(&right, Answer::Misfit)
+                .ok_or(Error::Cancelled)?;
             self.platform().unpark(&told);
             return Err(Error::TooLarge);
         }
@@ -226,6 +228,6 @@ pub(super) fn start_home<P: Platform>(right: &Node<P>, domain: u64) -> Result<()
     // Whoever moves it away marks it under this lock.
     let _lineage = right.object().lineage.lock();
     right.check_allowed(domain, Rights::SEND)?;
-    right.set_holder(PENDING);
+    right.pass(PENDING);
     Ok(())
 }

@@ -75,7 +75,11 @@ impl<P: Platform> Meeting<P> {
 
     /// Takes a task out that does not serve any more.
     pub(super) fn leave_server(&mut self, task: &P::Task) {
-        if self.server.as_ref().is_some_and(|server| is::<P>(server, task)) {
+        if self
+            .server
+            .as_ref()
+            .is_some_and(|server| is::<P>(server, task))
+        {
             self.server = None;
         }
     }

@@ -211,7 +211,7 @@ impl<P: Platform> Ipc<P> {
     #[inline]
     pub(super) fn install_reply(&self, receiver: &Domain<P>, reply: Node<P>) -> Handle {
         debug_assert!(reply.holder() == PENDING);
-        reply.set_holder(receiver.koid());
+        reply.pass(receiver.koid());
         receiver.table.lock().insert_promised(reply)
     }
 }

@@ -122,7 +122,7 @@ impl<P: Platform> Reply<P> {
         let mut call = self.call.lock();
         let (task, _) = call.caller.take().ok_or(Error::Cancelled)?;
         // Before the caller can go on and call again.
-        right.drop_holder();
+        right.pass(NOBODY);
         let kind = leave(&task);
         let told = P::wait_cell(&task).complete_with([a, b, c, d, kind]);
         Ok(told.then_some(task))
@@ -148,15 +148,8 @@ pub struct CallCell<P: Platform>(Lock<Hand<P>>);
 pub(super) struct Hand<P: Platform> {
     /// The right to reply to it, which its next call sends if it is at home.
     right: Option<Node<P>>,
-    /// What was sent to it while it waited for words.
-    pub(super) handed: Option<Handed<P>>,
-}
-
-/// A message of words in the hand of its receiver.
-pub(super) struct Handed<P: Platform> {
-    pub(super) words: [u64; 4],
-    pub(super) badge: u64,
-    pub(super) reply: Option<Node<P>>,
+    /// The right to answer the call that it was woken with the words of.
+    handed: Option<Node<P>>,
 }
 
 impl<P: Platform> CallCell<P> {
@@ -184,15 +177,15 @@ impl<P: Platform> CallCell<P> {
         self.0.lock().right.clone()
     }
 
-    /// Hands something to its task, which has nothing in hand.
+    /// Hands the right to answer a call to its task, which has none in hand.
     #[inline(always)]
-    pub(super) fn hand(&self, handed: Handed<P>) {
-        self.0.lock().handed = Some(handed);
+    pub(super) fn hand(&self, right: Node<P>) {
+        self.0.lock().handed = Some(right);
     }
 
     /// What its task was handed.
     #[inline(always)]
-    pub(super) fn take_handed(&self) -> Option<Handed<P>> {
+    pub(super) fn take_handed(&self) -> Option<Node<P>> {
         self.0.lock().handed.take()
     }
 }
@@ -269,7 +262,7 @@ impl<P: Platform> Ipc<P> {
             return None;
         };
         // Before the caller can go on and call again.
-        right.drop_holder();
+        right.pass(NOBODY);
         let cell = P::wait_cell(&task);
         let told = match answer {
             Answer::Words([a, b, c, d]) => cell.complete_with([a, b, c, d, answer::WORDS]),
@@ -314,7 +307,7 @@ impl<P: Platform> Ipc<P> {
                 self.lose(right);
             }
         }
-        if let Some(right) = handed.and_then(|handed| handed.reply) {
+        if let Some(right) = handed {
             self.lose(&right);
         }
     }

@@ -244,7 +244,7 @@ fn put<P: Platform>(
     reply: Option<&Node<P>>,
 ) -> Option<P::Task> {
     if let Some(reply) = reply {
-        reply.set_holder(PENDING);
+        reply.pass(PENDING);
     }
     let packet: &mut Packet<P> = state.queue.push();
     packet.set_bytes(message.bytes);

@@ -11,13 +11,21 @@ use abi::{Error, Handle, ObjectKind, Rights, Words};
 use mm::lock::Lock;
 
 use super::call::start_home;
-use super::queue::{Packet, WORDS_LEN, to_bytes};
-use super::reply::{Answer, Fit, Handed, answer, record};
+use super::queue::{WORDS_LEN, to_bytes};
+use super::reply::{Answer, Fit, answer, record};
 use super::{EndOf, Inbox, Outgoing};
 use crate::node::PENDING;
 use crate::table::Kept;
 use crate::wait::Ticket;
 use crate::{Domain, Ipc, Node, Payload, Platform};
+
+/// What a server has before it may wait.
+enum Next<P: Platform> {
+    /// Words, and the right to answer if they are a call.
+    Taken(Option<Node<P>>),
+    /// It has slept, and somebody may have handed it a call.
+    Slept,
+}
 
 impl<P: Platform> Ipc<P> {
     /// Calls with four words and waits until a time for four. Errors as of [`call`](Ipc::call);
@@ -31,20 +39,18 @@ impl<P: Platform> Ipc<P> {
         deadline_ns: u64,
     ) -> Result<[u64; 4], Error> {
         self.platform().with_current_task(|task| {
-            let Some(server) = self.hand_over(caller, end, words, task, deadline_ns) else {
-                return self.call_by_queue(caller, end, words, deadline_ns);
-            };
             let cell = P::wait_cell(task);
-            let slept = self.sleep_in_turn(&server, cell, deadline_ns);
-            let [a, b, c, d, kind, _] = cell.words();
-            if slept.is_ok() && kind == answer::MET {
-                return Ok([a, b, c, d]);
+            match self.hand_over(caller, end, words, task, deadline_ns) {
+                Some(server) => {
+                    let slept = self.sleep_in_turn(&server, cell, deadline_ns);
+                    if slept.is_err() || cell.word(answer::KIND) != answer::MET {
+                        self.end_meeting(caller, end, task, slept)?;
+                    }
+                }
+                None => self.call_by_queue(caller, end, words, deadline_ns)?,
             }
-            self.end_meeting(caller, end, task, slept)?;
-            match kind {
-                answer::WORDS => Ok([a, b, c, d]),
-                _ => Err(Error::TooLarge),
-            }
+            let [a, b, c, d, ..] = cell.words();
+            Ok([a, b, c, d])
         })
     }
 
@@ -77,12 +83,9 @@ impl<P: Platform> Ipc<P> {
             record(&right)?.begin(task.clone(), Fit::Words);
             right.set_holder(PENDING);
             inbox.meeting.call(task, node, caller.koid());
-            P::call_cell(&server).hand(Handed {
-                words,
-                badge: node.badge(),
-                reply: Some(right),
-            });
-            claim.finish();
+            P::call_cell(&server).hand(right);
+            let [a, b, c, d] = words;
+            claim.finish_with([a, b, c, d, node.badge()]);
             inbox.traffic.count_message(WORDS_LEN as u64);
             inbox.traffic.count_wake();
             Ok(server)
@@ -90,6 +93,7 @@ impl<P: Platform> Ipc<P> {
         caller.table.with(end, meet).ok()
     }
 
+    /// The same as a message. The current task finds the answer in its cell.
     #[cold]
     fn call_by_queue(
         &self,
@@ -97,7 +101,7 @@ impl<P: Platform> Ipc<P> {
         end: Handle,
         words: [u64; 4],
         deadline_ns: u64,
-    ) -> Result<[u64; 4], Error> {
+    ) -> Result<(), Error> {
         let end = self.channel_end(caller, end, Rights::SEND)?;
         let bytes = to_bytes(words);
         let message = Outgoing {
@@ -106,7 +110,7 @@ impl<P: Platform> Ipc<P> {
         };
         let woken = self.call_and_wait(caller, &end, message, Fit::Words, deadline_ns)?;
         match woken[answer::KIND] {
-            answer::WORDS => Ok([woken[0], woken[1], woken[2], woken[3]]),
+            answer::WORDS => Ok(()),
             _ => Err(Error::TooLarge),
         }
     }
@@ -133,7 +137,11 @@ impl<P: Platform> Ipc<P> {
         {
             record(&right)?.give_up();
         }
-        slept
+        slept?;
+        match P::wait_cell(task).word(answer::KIND) {
+            answer::WORDS | answer::MET => Ok(()),
+            _ => Err(Error::TooLarge),
+        }
     }
 
     /// Answers a call with four words and uses the right to reply up. `Cancelled`: the caller does not
@@ -166,31 +174,52 @@ impl<P: Platform> Ipc<P> {
         reply: Handle,
         words: [u64; 4],
     ) -> Result<Words, Error> {
-        if reply == Handle::NONE || mm::sabotaged!("reply_twice") {
-            return self.serve_by_queue(domain, end, reply, words);
+        self.platform().with_current_task(|task| {
+            let reply = match reply {
+                Handle::NONE => self.serve_on(domain, end, task, None, None)?,
+                reply => self.answer_and_wait(domain, end, reply, words, task)?,
+            };
+            let [a, b, c, d, badge, _] = P::wait_cell(task).words();
+            Ok(Words {
+                words: [a, b, c, d],
+                reply,
+                badge,
+            })
+        })
+    }
+
+    /// Answers a call and waits for the next one, whose words the current task finds in its cell.
+    #[inline(always)]
+    fn answer_and_wait(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        reply: Handle,
+        words: [u64; 4],
+        task: &P::Task,
+    ) -> Result<Handle, Error> {
+        if mm::sabotaged!("reply_twice") {
+            let right = self.use_up(domain, reply)?;
+            let woken = self.answer(&right, Answer::Words(words));
+            return self.serve_on(domain, end, task, woken, None);
         }
         let take = |right: &Node<P>| start_home(right, domain.koid());
         let (right, kept) = domain.table.exchange(reply, take)?;
-        self.platform().with_current_task(|task| {
-            let caller = match self.answer_and_serve(domain, end, &right, words, task) {
-                Ok(Some(caller)) => caller,
-                Ok(None) => return self.serve_on(domain, end, task, None, kept),
-                Err(_) => {
-                    let woken = self.answer(&right, Answer::Words(words));
-                    return self.serve_on(domain, end, task, woken, kept);
-                }
-            };
-            drop(right);
-            let cell = P::wait_cell(task);
-            let slept = self.sleep_in_turn(&caller, cell, abi::FOREVER);
-            drop(caller);
-            match (slept, P::call_cell(task).take_handed(), &kept) {
-                (Ok(()), Some(handed), Some(place)) => Ok(self.take_up(domain, place, handed)),
-                (slept, handed, _) => {
-                    self.after_serving(domain, end, task, (slept, handed), kept)
-                }
+        let caller = match self.answer_and_serve(domain, end, &right, words, task) {
+            Ok(Some(caller)) => caller,
+            Ok(None) => return self.serve_on(domain, end, task, None, kept),
+            Err(_) => {
+                let woken = self.answer(&right, Answer::Words(words));
+                return self.serve_on(domain, end, task, woken, kept);
             }
-        })
+        };
+        drop(right);
+        let slept = self.sleep_in_turn(&caller, P::wait_cell(task), abi::FOREVER);
+        drop(caller);
+        match (slept, P::call_cell(task).take_handed(), &kept) {
+            (Ok(()), Some(right), Some(place)) => Ok(install(domain, place, right)),
+            (slept, handed, _) => self.after_serving(domain, end, task, (slept, handed), kept),
+        }
     }
 
     /// Answers a call and begins to serve the next one, or only finds that nobody waits for the answer
@@ -230,43 +259,6 @@ impl<P: Platform> Ipc<P> {
         })
     }
 
-    /// Gives a task that serves what it was handed.
-    #[inline(always)]
-    fn take_up(&self, domain: &Domain<P>, place: &Kept, handed: Handed<P>) -> Words {
-        let reply = match handed.reply {
-            Some(right) => {
-                right.set_holder(domain.koid());
-                domain.table.fill(place, ObjectKind::Reply, right)
-            }
-            None => {
-                domain.table.lock().give_back(place);
-                Handle::NONE
-            }
-        };
-        Words {
-            words: handed.words,
-            reply,
-            badge: handed.badge,
-        }
-    }
-
-    #[cold]
-    fn serve_by_queue(
-        &self,
-        domain: &Domain<P>,
-        end: Handle,
-        reply: Handle,
-        words: [u64; 4],
-    ) -> Result<Words, Error> {
-        let mut woken = None;
-        if reply != Handle::NONE {
-            let right = self.use_up(domain, reply)?;
-            woken = self.answer(&right, Answer::Words(words));
-        }
-        self.platform()
-            .with_current_task(|task| self.serve_on(domain, end, task, woken, None))
-    }
-
     /// What follows a wait that did not end with a call in hand and a place for the right to answer.
     #[cold]
     fn after_serving(
@@ -274,11 +266,12 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         end: Handle,
         task: &P::Task,
-        (slept, handed): (Result<(), Error>, Option<Handed<P>>),
+        (slept, handed): (Result<(), Error>, Option<Node<P>>),
         kept: Option<Kept>,
-    ) -> Result<Words, Error> {
-        if let Some(handed) = handed {
-            return self.take_up_anywhere(domain, kept, handed);
+    ) -> Result<Handle, Error> {
+        if let Some(right) = handed {
+            let place = place_for(domain, kept).inspect_err(|_| self.lose(&right))?;
+            return Ok(install(domain, &place, right));
         }
         if let Err(error) = slept {
             // As when a caller leaves.
@@ -297,26 +290,8 @@ impl<P: Platform> Ipc<P> {
         served.map_err(unheld)
     }
 
-    /// Gives a task that serves what it was handed, wherever there is a place for it.
-    fn take_up_anywhere(
-        &self,
-        domain: &Domain<P>,
-        kept: Option<Kept>,
-        handed: Handed<P>,
-    ) -> Result<Words, Error> {
-        match place_for(domain, kept) {
-            Ok(place) => Ok(self.take_up(domain, &place, handed)),
-            Err(error) => {
-                if let Some(right) = handed.reply {
-                    self.lose(&right);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Takes the next words from the queue or from whoever calls. `woken` is somebody who is to go on,
-    /// at the latest when this sleeps.
+    /// Waits for words from the queue or from whoever calls, which the current task finds in its cell.
+    /// `woken` is somebody who is to go on, at the latest when this sleeps.
     #[cold]
     fn serve_on(
         &self,
@@ -325,11 +300,14 @@ impl<P: Platform> Ipc<P> {
         task: &P::Task,
         mut woken: Option<P::Task>,
         kept: Option<Kept>,
-    ) -> Result<Words, Error> {
+    ) -> Result<Handle, Error> {
         let served = place_for(domain, kept).and_then(|place| {
             let next = self.next_words(domain, end, task, &mut woken);
-            let next = next.inspect_err(|_| domain.table.lock().give_back(&place))?;
-            Ok(self.take_up(domain, &place, next))
+            if let Ok(Some(right)) = next {
+                return Ok(install(domain, &place, right));
+            }
+            domain.table.lock().give_back(&place);
+            next.map(|_| Handle::NONE)
         });
         // Whoever did not go on while this slept does now.
         if let Some(task) = woken {
@@ -344,7 +322,7 @@ impl<P: Platform> Ipc<P> {
         end: Handle,
         task: &P::Task,
         woken: &mut Option<P::Task>,
-    ) -> Result<Handed<P>, Error> {
+    ) -> Result<Option<Node<P>>, Error> {
         let end = self.channel_end(domain, end, Rights::RECEIVE)?;
         let (channel, side) = end.parts()?;
         let inbox = channel.inbox(side);
@@ -354,8 +332,11 @@ impl<P: Platform> Ipc<P> {
                 // Whatever it was told of is another's to take.
                 self.wake_next_receiver(inbox);
             })?;
-            if let Some(handed) = next.or_else(|| P::call_cell(task).take_handed()) {
-                return Ok(handed);
+            if let Next::Taken(right) = next {
+                return Ok(right);
+            }
+            if let Some(right) = P::call_cell(task).take_handed() {
+                return Ok(Some(right));
             }
         }
     }
@@ -368,7 +349,7 @@ impl<P: Platform> Ipc<P> {
         inbox: &Lock<Inbox<P>>,
         task: &P::Task,
         woken: &mut Option<P::Task>,
-    ) -> Result<Option<Handed<P>>, Error> {
+    ) -> Result<Next<P>, Error> {
         let mut state = inbox.lock();
         let allowed = end.node.check_allowed(domain.koid(), Rights::RECEIVE);
         allowed.map_err(unheld)?;
@@ -377,12 +358,16 @@ impl<P: Platform> Ipc<P> {
                 return Err(Error::TooLarge);
             }
             let was_full = !state.queue.has_room();
-            let taken = state.queue.pop().map(take_out);
+            let right = state.queue.pop().and_then(|packet| {
+                let [a, b, c, d] = packet.words();
+                P::wait_cell(task).set_words([a, b, c, d, packet.badge]);
+                packet.reply.take()
+            });
             let sender = state.wake_sender();
             drop(state);
             let (channel, side) = end.parts()?;
             self.tell_room(channel, side, was_full, sender);
-            return Ok(taken);
+            return Ok(Next::Taken(right));
         }
         if state.peer_closed {
             return Err(Error::PeerClosed);
@@ -393,7 +378,9 @@ impl<P: Platform> Ipc<P> {
                 state.meeting.serve(task);
                 Ticket { task: task.clone() }
             }
-            false => state.receivers.enlist(task.clone(), &end.node, domain.koid())?,
+            false => state
+                .receivers
+                .enlist(task.clone(), &end.node, domain.koid())?,
         };
         state.traffic.count_wait();
         drop(state);
@@ -406,7 +393,7 @@ impl<P: Platform> Ipc<P> {
             state.meeting.leave_server(task);
             state.receivers.withdraw(&ticket);
         }
-        slept.map(|()| None)
+        slept.map(|()| Next::Slept)
     }
 }
 
@@ -426,11 +413,9 @@ fn place_for<P: Platform>(domain: &Domain<P>, kept: Option<Kept>) -> Result<Kept
     }
 }
 
-/// The words of a message that was taken.
-fn take_out<P: Platform>(packet: &mut Packet<P>) -> Handed<P> {
-    Handed {
-        words: packet.words(),
-        badge: packet.badge,
-        reply: packet.reply.take(),
-    }
+/// Gives a right to reply to a domain, in a place of its table that was kept for it.
+#[inline(always)]
+fn install<P: Platform>(domain: &Domain<P>, place: &Kept, right: Node<P>) -> Handle {
+    right.pass(domain.koid());
+    domain.table.fill(place, ObjectKind::Reply, right)
 }

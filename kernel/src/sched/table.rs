@@ -3,7 +3,9 @@
 #![allow(unsafe_code)] // References that the table keeps, without counting each use.
 
 use alloc::sync::Arc;
+use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
+use core::ops::Deref;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -96,6 +98,36 @@ pub fn current() -> Arc<Thread> {
     })
 }
 
+/// The thread that runs, for as long as it has this on its stack.
+pub struct Current {
+    thread: &'static Thread,
+    /// It stays with its thread.
+    _here: PhantomData<*const ()>,
+}
+
+impl Current {
+    /// The thread that runs this.
+    #[inline(always)]
+    pub fn get() -> Current {
+        let thread = cpu::kernel_word().cast::<Thread>();
+        Current {
+            // SAFETY: the switch put it there. The table keeps a thread while it runs, and what is on
+            // its stack is used by nobody else.
+            thread: unsafe { &*thread },
+            _here: PhantomData,
+        }
+    }
+}
+
+impl Deref for Current {
+    type Target = Thread;
+
+    #[inline(always)]
+    fn deref(&self) -> &Thread {
+        self.thread
+    }
+}
+
 /// Calls `f` with a reference to the thread that runs, without counting it.
 #[inline(always)]
 pub fn with_current_ref<R>(f: impl FnOnce(&Arc<Thread>) -> R) -> R {
@@ -109,8 +141,5 @@ pub fn with_current_ref<R>(f: impl FnOnce(&Arc<Thread>) -> R) -> R {
 /// Calls `f` with the thread that runs, without counting a reference.
 #[inline(always)]
 pub fn with_current<R>(f: impl FnOnce(&Thread) -> R) -> R {
-    let thread = cpu::kernel_word().cast::<Thread>();
-    // SAFETY: the switch put it there. The table keeps a thread while it runs, and it runs: this is
-    // its own code.
-    f(unsafe { &*thread })
+    f(&Current::get())
 }
