@@ -239,7 +239,8 @@ impl<P: Platform> Ipc<P> {
     /// `TimedOut`, `Cancelled`, `Interrupted`: the task has to end; `Revoked`, `PeerClosed`.
     pub fn sleep(&self, ticket: &Ticket<P>, deadline_ns: u64) -> Result<(), Error> {
         let cell = P::wait_cell(&ticket.task);
-        self.sleep_by(cell, || self.platform().park(deadline_ns), deadline_ns)
+        let parked = self.platform().park(deadline_ns);
+        self.sleep_on(cell, parked, deadline_ns)
     }
 
     /// The same, unparking another task on the way.
@@ -261,18 +262,7 @@ impl<P: Platform> Ipc<P> {
         cell: &WaitCell<P>,
         deadline_ns: u64,
     ) -> Result<(), Error> {
-        let park = || self.platform().unpark_and_park(woken, deadline_ns);
-        self.sleep_by(cell, park, deadline_ns)
-    }
-
-    #[inline(always)]
-    fn sleep_by(
-        &self,
-        cell: &WaitCell<P>,
-        park: impl FnOnce() -> Parked,
-        deadline_ns: u64,
-    ) -> Result<(), Error> {
-        let parked = park();
+        let parked = self.platform().unpark_and_park(woken, deadline_ns);
         match cell.outcome() {
             Some(Outcome::Ready) => Ok(()),
             _ => self.sleep_on(cell, parked, deadline_ns),
@@ -280,7 +270,6 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Goes on sleeping until a wait has ended.
-    #[cold]
     fn sleep_on(
         &self,
         cell: &WaitCell<P>,

@@ -14,6 +14,7 @@ mod switch;
 mod table;
 
 use alloc::sync::Arc;
+use core::cmp;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use abi::limits::{MAX_CPUS, MAX_PRIORITY, MAX_THREADS};
@@ -188,10 +189,12 @@ fn park_until(deadline_ns: u64) -> Parked {
 #[inline(always)]
 pub fn unpark_and_park(other: &Arc<Thread>, deadline_ns: u64) -> Parked {
     let thread = Current::get();
+    let (level, other_level) = (&thread.level, other.level.load(Ordering::Relaxed));
+    let is_above = level.load(Ordering::Relaxed).cmp(&other_level);
     let direct = other.cpu() == thread.cpu()
         && deadline_ns == abi::FOREVER
         && !SEEDED.load(Ordering::Relaxed)
-        && other.level.load(Ordering::Relaxed) >= thread.level.load(Ordering::Relaxed);
+        && is_above != cmp::Ordering::Greater;
     if !direct {
         return unpark_then_park(other, deadline_ns);
     }
@@ -203,11 +206,13 @@ pub fn unpark_and_park(other: &Arc<Thread>, deadline_ns: u64) -> Parked {
         cpu::enable_interrupts();
         return unpark_then_park(other, deadline_ns);
     }
-    if try_park(&thread) {
-        switch::run(&thread, other);
-    } else {
+    if !try_park(&thread) {
         tell(other, Woken::Unparked);
         enqueue(other);
+    } else if is_above == cmp::Ordering::Equal {
+        switch::run(&thread, other);
+    } else {
+        switch::run_above(&thread, other);
     }
     cpu::enable_interrupts();
     woken(&thread)

@@ -81,7 +81,7 @@ impl<P: Platform> Ipc<P> {
             let server = inbox.meeting.take_server().ok_or(Error::Invalid)?;
             let claim = P::wait_cell(&server).claim().ok_or(Error::Invalid)?;
             record(&right)?.begin(task.clone(), Fit::Words);
-            right.set_holder(PENDING);
+            right.pass(PENDING);
             inbox.meeting.call(task, node, caller.koid());
             P::call_cell(&server).hand(right);
             let [a, b, c, d] = words;

@@ -34,8 +34,8 @@ pub fn run_next(from: &Thread) {
     }
 }
 
-/// Wakes and runs a thread of this CPU that was asleep, not ending, and is at least as urgent as
-/// `from`, the current one, in the rest of its slice. With interrupts off.
+/// Wakes and runs a thread of this CPU that was asleep, not ending, and is as urgent as `from`, the
+/// current one, in the rest of its slice. With interrupts off.
 #[inline(always)]
 pub fn run(from: &Thread, to: &Thread) {
     stats::count_direct_switch();
@@ -43,14 +43,20 @@ pub fn run(from: &Thread, to: &Thread) {
         trace::woke(to, Woken::Unparked);
         trace::switched(from, to);
     }
-    // What this CPU competes at does not fall, so nobody who compares with the old value is forgotten.
-    let level = to.level.load(Ordering::Relaxed);
-    if level != from.level.load(Ordering::Relaxed) {
-        this().level.store(level, Ordering::Relaxed);
-    }
     enter(from, to);
 }
 
+/// The same where it is more urgent.
+#[cold]
+#[inline(never)]
+pub fn run_above(from: &Thread, to: &Thread) {
+    // What this CPU competes at does not fall, so nobody who compares with the old value is forgotten.
+    let level = to.level.load(Ordering::Relaxed);
+    this().level.store(level, Ordering::Relaxed);
+    run(from, to);
+}
+
+#[inline(always)]
 fn switch(from: &Thread, to: &Thread) {
     stats::count_switch();
     if trace::is_on() {
@@ -68,7 +74,11 @@ fn enter(from: &Thread, to: &Thread) {
     let left = from.space.load(Ordering::Relaxed);
     let entered = to.space.load(Ordering::Relaxed);
     if left != entered {
-        switch_space(left, entered);
+        // SAFETY: as in `switch_space`.
+        match unsafe { (left.as_ref(), entered.as_ref()) } {
+            (Some(left), Some(entered)) => ipc().memory().exchange_space(left, entered),
+            _ => switch_space(left, entered),
+        }
     }
     let bases = from.tls.load(Ordering::Relaxed) | to.tls.load(Ordering::Relaxed);
     // A program can make its base 0 with a selector, and nothing else: where both are 0, it is.
@@ -81,7 +91,6 @@ fn enter(from: &Thread, to: &Thread) {
     unsafe { context::switch(from.context(), to.context()) };
 }
 
-#[inline(always)]
 fn switch_space(left: *mut AddressSpace, entered: *mut AddressSpace) {
     // SAFETY: the space of a process that a thread has not left yet; the thread holds the process,
     // and the table holds the thread.
