@@ -43,9 +43,8 @@ struct State {
     /// The first empty place that can be used, and how many there are.
     free: u32,
     free_len: usize,
+    /// Handles, and places that are kept for some.
     live: usize,
-    /// Insertions that there is to be room for.
-    promised: usize,
     blocks: usize,
     /// Where to look for the next capability of a process that ends.
     next: u32,
@@ -70,7 +69,6 @@ impl<P: Platform> Table<P> {
                     free_len: 0,
                     live: 0,
                     blocks: 0,
-                    promised: 0,
                     next: 0,
                     charge: payer.charge_nothing(),
                 },
@@ -145,7 +143,7 @@ pub(crate) struct Locked<'a, P: Platform> {
 }
 
 impl<P: Platform> Locked<'_, P> {
-    /// How many handles there are.
+    /// How many handles there are, and places that are kept for some.
     pub(crate) fn len(&self) -> usize {
         self.state.live
     }
@@ -154,22 +152,7 @@ impl<P: Platform> Locked<'_, P> {
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         let state = &*self.state;
-        state.free_len > state.promised && state.live + state.promised < MAX_HANDLES
-    }
-
-    /// Keeps room for `count` insertions by [`insert_promised`](Locked::insert_promised), also while the
-    /// table is not locked.
-    pub(crate) fn promise(&mut self, count: usize) -> Result<(), Error> {
-        if count != 1 || !self.has_room() {
-            self.prepare(count)?;
-        }
-        self.state.promised += count;
-        Ok(())
-    }
-
-    /// Gives that room up.
-    pub(crate) fn break_promise(&mut self, count: usize) {
-        self.state.promised -= count;
+        state.free_len > 0 && state.live < MAX_HANDLES
     }
 
     /// Keeps a place for a capability that is to come. `Limit`, `Quota`, `NoMemory`.
@@ -193,15 +176,8 @@ impl<P: Platform> Locked<'_, P> {
         }
     }
 
-    /// Puts a capability into room that was kept for it.
-    pub(crate) fn insert_promised(&mut self, node: Node<P>) -> Handle {
-        self.state.promised -= 1;
-        self.insert(node)
-    }
-
     /// Makes sure that the next `count` insertions can't fail while the table stays locked.
     pub(crate) fn prepare(&mut self, count: usize) -> Result<(), Error> {
-        let count = self.state.promised + count;
         if self.state.live + count > MAX_HANDLES {
             return Err(Error::Limit);
         }

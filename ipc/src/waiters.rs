@@ -12,7 +12,7 @@ use core::fmt;
 use core::mem;
 use core::sync::atomic::Ordering;
 
-use abi::Error;
+use abi::{Error, Rights};
 
 use crate::wait::{Outcome, Ticket, WAIT_WORDS, WaitCell};
 use crate::{Node, Platform};
@@ -21,6 +21,8 @@ use crate::{Node, Platform};
 pub(crate) struct Place<P: Platform> {
     /// Through which capability it waits, while it is in a list.
     authority: Option<(Node<P>, u64)>,
+    /// What that has to allow as long as the wait lasts.
+    right: Rights,
     /// Which of several things it waits for.
     mask: u32,
     previous: Option<P::Task>,
@@ -31,6 +33,7 @@ impl<P: Platform> Default for Place<P> {
     fn default() -> Self {
         Place {
             authority: None,
+            right: Rights::empty(),
             mask: 0,
             previous: None,
             next: None,
@@ -59,18 +62,19 @@ impl<P: Platform> Waiters<P> {
         self.first.is_none()
     }
 
-    /// Begins a wait of the current task, `task`, through a capability of a domain. The capability
-    /// is kept by the caller until the wait is withdrawn.
+    /// Begins a wait of the current task, `task`, through a capability of a domain, which needs `right`
+    /// for it until it ends. The capability is kept by the caller until the wait is withdrawn.
     ///
     /// # Errors
-    /// Why `holder` does not have the capability any more: `Revoked`, `BadHandle`, `InTransit`.
+    /// Why `holder` can't wait by the capability any more: `Revoked`, `BadHandle`, `InTransit`, `Denied`.
     pub fn enlist(
         &mut self,
         task: P::Task,
         node: &Node<P>,
         holder: u64,
+        right: Rights,
     ) -> Result<Ticket<P>, Error> {
-        self.enlist_for(task, node, holder, u32::MAX)
+        self.enlist_for(task, node, holder, right, u32::MAX)
     }
 
     /// The same for some of several things.
@@ -79,11 +83,12 @@ impl<P: Platform> Waiters<P> {
         task: P::Task,
         node: &Node<P>,
         holder: u64,
+        right: Rights,
         mask: u32,
     ) -> Result<Ticket<P>, Error> {
-        // A revoke marks its nodes first and looks through the list afterwards.
+        // A revoke or reduce marks its nodes first and looks through the list afterwards.
         if !mm::sabotaged!("enlisted_without_recheck") {
-            node.check_held(holder)?;
+            node.check_allowed(holder, right)?;
         }
         let cell = P::wait_cell(&task);
         cell.begin();
@@ -94,6 +99,7 @@ impl<P: Platform> Waiters<P> {
         }
         let place = Place {
             authority: Some((node.clone(), holder)),
+            right,
             mask,
             previous,
             next: None,
@@ -173,11 +179,11 @@ impl<P: Platform> Waiters<P> {
         });
     }
 
-    /// Ends the waits of those in the list whose capability is not their process's any more, as far
-    /// as `batch` has room.
+    /// Ends the waits of those in the list whose capability is not their process's any more, or does not
+    /// allow them any more, as far as `batch` has room.
     pub(crate) fn wake_unheld(&mut self, batch: &mut Batch<P>) {
         self.wake_some(batch, |_, place| match &place.authority {
-            Some((node, holder)) => match node.check_held(*holder) {
+            Some((node, holder)) => match node.check_allowed(*holder, place.right) {
                 Ok(()) => Fate::Stays,
                 Err(error) => Fate::Ends(Outcome::of_unheld(error)),
             },

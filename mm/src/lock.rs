@@ -55,7 +55,7 @@ pub enum Rank {
     Alarms = 18,
     /// A run queue.
     Scheduler = 19,
-    /// What is charged for a capability. Nothing is taken above it.
+    /// What is charged for a capability or for a region. Nothing is taken above it.
     Account = 20,
     /// The place of a task among those who wait where it does. Nothing is taken above it.
     Waits = 21,

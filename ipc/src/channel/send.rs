@@ -9,8 +9,7 @@ use alloc::sync::Arc;
 use abi::{Error, Handle, Rights};
 use mm::lock::{Guard, Lock};
 
-use super::message::Offers;
-use super::queue::Packet;
+use super::queue::Offers;
 use super::{EndOf, Inbox, Passage};
 use crate::node::PENDING;
 use crate::wait::Ticket;
@@ -22,13 +21,6 @@ pub(super) struct Posted<P: Platform> {
     pub(super) woken: Option<P::Task>,
     /// Of a call: its wait for the answer.
     pub(super) ticket: Option<Ticket<P>>,
-}
-
-/// A message as far as it is ready.
-struct Ready<'a, P: Platform> {
-    bytes: &'a [u8],
-    offers: Offers<P>,
-    badge: u64,
 }
 
 impl<P: Platform> Ipc<P> {
@@ -48,7 +40,7 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         message.check()?;
         let end = self.channel_end(sender, end, Rights::SEND)?;
-        let posted = self.post(sender, &end, message, None, deadline_ns)?;
+        let posted = self.post(sender, &end, &message, None, deadline_ns)?;
         if let Some(task) = posted.woken {
             self.platform().unpark(&task);
         }
@@ -61,7 +53,7 @@ impl<P: Platform> Ipc<P> {
         &self,
         sender: &Arc<Domain<P>>,
         end: &EndOf<P>,
-        message: Outgoing<'_>,
+        message: &Outgoing<'_>,
         reply: Option<&Node<P>>,
         deadline_ns: u64,
     ) -> Result<Posted<P>, Error> {
@@ -69,32 +61,24 @@ impl<P: Platform> Ipc<P> {
         let inbox = channel.inbox(side.peer());
         let len = message.bytes.len();
         let mut state = self.admit(sender, end, inbox, len, deadline_ns)?;
-        let mut ready = Ready {
-            bytes: message.bytes,
-            offers: Offers::<P>::default(),
-            badge: end.node.badge(),
-        };
+        let mut offers = Offers::new();
         // Whether its place, while it was kept, was all the room that others missed.
         let mut kept_last = false;
         if !message.transfers.is_empty() {
             state.queue.promise();
             drop(state);
-            let begun = self.begin_all(sender, message.transfers, Some(channel));
-            if let Ok(offers) = &begun {
-                self.clear_all(offers);
+            let begun = self.begin_all(sender, message.transfers, Some(channel), &mut offers);
+            if begun.is_ok() {
+                self.clear_all(&offers);
             }
             state = inbox.lock();
             kept_last = !state.queue.has_room();
             state.queue.break_promise();
-            let offers = match begun {
-                Ok(offers) => offers,
-                Err(error) => {
-                    self.leave(state, len);
-                    self.tell_room(channel, side.peer(), kept_last, None);
-                    return Err(error);
-                }
-            };
-            ready.offers = offers;
+            if let Err(error) = begun {
+                self.leave(state, len);
+                self.tell_room(channel, side.peer(), kept_last, None);
+                return Err(error);
+            }
         }
         let begun = self.begin_wait(&mut state, sender, end, reply);
         let ticket = match begun {
@@ -102,12 +86,12 @@ impl<P: Platform> Ipc<P> {
             Err(error) => {
                 self.leave(state, len);
                 self.tell_room(channel, side.peer(), kept_last, None);
-                self.withdraw_all(&mut ready.offers);
+                self.withdraw_all(&mut offers);
                 return Err(error);
             }
         };
         state.traffic.count_message(len as u64);
-        let woken = put(&mut state, ready, reply);
+        let woken = put(&mut state, end, message.bytes, &mut offers, reply);
         drop(state);
         self.fire(channel.events(side.peer()), abi::Events::READABLE, 0);
         Ok(Posted { woken, ticket })
@@ -124,12 +108,14 @@ impl<P: Platform> Ipc<P> {
         if state.closed {
             return Err(Error::PeerClosed);
         }
-        end.node.check_held(sender.koid())?;
+        end.check(sender)?;
         if reply.is_none() {
             return Ok(None);
         }
         let task = self.platform().current_task();
-        let ticket = state.callers.enlist(task, &end.node, sender.koid())?;
+        let ticket = state
+            .callers
+            .enlist(task, &end.node, sender.koid(), end.needed)?;
         Ok(Some(ticket))
     }
 
@@ -172,17 +158,15 @@ impl<P: Platform> Ipc<P> {
         if state.closed {
             return Err(Error::PeerClosed);
         }
-        // A revoke marks the node first and takes this lock afterwards.
-        end.node.check_held(sender.koid())?;
+        // A revoke or reduce marks the node first and takes this lock afterwards.
+        end.check(sender)?;
         if !state.queue.has_room() {
             if deadline_ns == 0 {
                 return Err(Error::Full);
             }
-            let task = self.platform().current_task();
-            let ticket = state.senders.enlist(task, &end.node, sender.koid())?;
-            state.traffic.count_wait();
-            drop(state);
-            self.sleep_in(&ticket, deadline_ns, inbox, |state| &mut state.senders)?;
+            self.wait_in(inbox, state, sender, end, deadline_ns, |state| {
+                &mut state.senders
+            })?;
             return Ok(Admission::Slept);
         }
         if state.limits.is_none() {
@@ -194,7 +178,9 @@ impl<P: Platform> Ipc<P> {
             Passage::NotBefore(_) if deadline_ns == 0 => Err(Error::Limit),
             Passage::NotBefore(time) => {
                 let task = self.platform().current_task();
-                let ticket = state.limited.enlist(task, &end.node, sender.koid())?;
+                let ticket = state
+                    .limited
+                    .enlist(task, &end.node, sender.koid(), end.needed)?;
                 state.traffic.count_wait();
                 drop(state);
                 // Somebody with less to say may fit the place.
@@ -240,17 +226,18 @@ enum Admission<'a, P: Platform> {
 /// Puts a message into the queue. Returns who is to look at it.
 fn put<P: Platform>(
     state: &mut Inbox<P>,
-    message: Ready<'_, P>,
+    end: &EndOf<P>,
+    bytes: &[u8],
+    offers: &mut Offers<P>,
     reply: Option<&Node<P>>,
 ) -> Option<P::Task> {
     if let Some(reply) = reply {
         reply.pass(PENDING);
     }
-    let packet: &mut Packet<P> = state.queue.push();
-    packet.set_bytes(message.bytes);
-    packet.offered = message.offers.iter().flatten().count();
-    packet.offers = message.offers;
+    let packet = state.queue.push();
+    packet.set_bytes(bytes);
+    packet.offers.extend(offers.drain(..));
     packet.reply = reply.cloned();
-    packet.badge = message.badge;
+    packet.badge = end.node.badge();
     state.wake_receiver()
 }

@@ -108,7 +108,7 @@ impl<P: Platform> Ipc<P> {
             bytes: &bytes,
             transfers: &[],
         };
-        let woken = self.call_and_wait(caller, &end, message, Fit::Words, deadline_ns)?;
+        let woken = self.call_and_wait(caller, &end, &message, Fit::Words, deadline_ns)?;
         match woken[answer::KIND] {
             answer::WORDS => Ok(()),
             _ => Err(Error::TooLarge),
@@ -203,7 +203,7 @@ impl<P: Platform> Ipc<P> {
             let woken = self.answer(&right, Answer::Words(words));
             return self.serve_on(domain, end, task, woken, None);
         }
-        let take = |right: &Node<P>| start_home(right, domain.koid());
+        let take = |right: &Node<P>| start_home(domain, right);
         let (right, kept) = domain.table.exchange(reply, take)?;
         let caller = match self.answer_and_serve(domain, end, &right, words, task) {
             Ok(Some(caller)) => caller,
@@ -378,9 +378,11 @@ impl<P: Platform> Ipc<P> {
                 state.meeting.serve(task);
                 Ticket { task: task.clone() }
             }
-            false => state
-                .receivers
-                .enlist(task.clone(), &end.node, domain.koid())?,
+            false => {
+                let (task, node) = (task.clone(), &end.node);
+                let receivers = &mut state.receivers;
+                receivers.enlist(task, node, domain.koid(), Rights::RECEIVE)?
+            }
         };
         state.traffic.count_wait();
         drop(state);
