@@ -58,7 +58,7 @@ impl<P: Platform> Ipc<P> {
             self.memory.detach(region, |permit| !permit.is_live());
         }
         if killed.granted && !mm::sabotaged!("revoke_skips_tokens") {
-            self.drop_dead_grants();
+            self.drop_dead_grants(object);
         }
         if killed.timed {
             self.unlist_dead();

@@ -131,15 +131,25 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<Offer<P>, Error> {
         let (mode, rights) = transfer.decode()?;
         if let Some(over) = over {
-            // A handle never names another object, so this is true also later.
-            let sent = sender.look_up(transfer.handle, None, Rights::empty())?;
-            if let Payload::ChannelEnd(sent, _) = sent.object().payload()
-                && !sent.is_younger_than(over)
-            {
-                return Err(Error::Invalid);
-            }
+            self.check_younger(sender, transfer.handle, over)?;
         }
         self.begin(sender, transfer.handle, mode, rights, GrantFlags::empty())
+    }
+
+    /// Checks that a handle is not an end of a channel that is as old as `over`, over which it is to go.
+    /// `Invalid`; those of a look-up. A handle never names another object, so what this says is true also
+    /// later.
+    pub(crate) fn check_younger(
+        &self,
+        sender: &Domain<P>,
+        handle: Handle,
+        over: &Channel<P>,
+    ) -> Result<(), Error> {
+        let sent = sender.examine(handle, Rights::empty())?;
+        match sent.object().payload() {
+            Payload::ChannelEnd(sent, _) if !sent.is_younger_than(over) => Err(Error::Invalid),
+            _ => Ok(()),
+        }
     }
 
     /// Takes back what was begun.

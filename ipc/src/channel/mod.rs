@@ -34,6 +34,7 @@ use self::limit::Limits;
 use self::queue::{BLOCK, Load, Packet, Queue};
 use crate::domain::Peer;
 use crate::events::{Events, Level};
+use crate::grants::First;
 use crate::wait::Outcome;
 use crate::waiters::Waiters;
 use crate::{Domain, Ipc, Node, Object, Payload, Platform, Traffic};
@@ -74,6 +75,8 @@ struct Side<P: Platform> {
     holder: AtomicU64,
     inbox: Lock<Inbox<P>>,
     events: Events<P>,
+    /// Those that are to be accepted at this end.
+    grants: First,
     /// The next of the ends that are being closed together.
     grave: Lock<Option<(Arc<Channel<P>>, ChannelSide)>>,
 }
@@ -124,7 +127,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// Whether it was made after another one.
-    fn is_younger_than(&self, other: &Channel<P>) -> bool {
+    pub(crate) fn is_younger_than(&self, other: &Channel<P>) -> bool {
         self.sides[0].koid > other.sides[0].koid || mm::sabotaged!("cycle_not_refused")
     }
 
@@ -160,6 +163,16 @@ impl<P: Platform> Channel<P> {
 
     pub(crate) fn set_holder(&self, side: ChannelSide, domain: u64) {
         self.side(side).holder.store(domain, Ordering::Release);
+    }
+
+    /// Whether nobody can receive or accept anything at an end any more.
+    pub(crate) fn is_closed(&self, side: ChannelSide) -> bool {
+        self.inbox(side).lock().closed
+    }
+
+    /// What is pending to be accepted at an end.
+    pub(crate) fn grants(&self, side: ChannelSide) -> &First {
+        &self.side(side).grants
     }
 
     /// What was sent to an end.
@@ -236,6 +249,7 @@ impl<P: Platform> Ipc<P> {
                     },
                 ),
                 events: Events::new(),
+                grants: First::new(),
                 grave: Lock::new(Rank::Queue, None),
             })
         };
@@ -321,20 +335,31 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Closes an end whose last capability is gone, and those that it was the last to hold: what was
-    /// sent to it goes back or ends. One after the other, however deep they lie in one another.
+    /// sent to it, or granted to be accepted there, goes back or ends. One after the other, however deep
+    /// they lie in one another, and one message at a time without a lock in between.
     pub(crate) fn close_channel_end(&self, channel: &Arc<Channel<P>>, side: ChannelSide) {
         let mut graves = Some((channel.clone(), side));
         while let Some((channel, side)) = graves {
             graves = channel.side(side).grave.lock().take();
             self.tell_closed(&channel, side);
+            let mut bury = |object: Arc<Object<P>>| match object.payload() {
+                Payload::ChannelEnd(channel, side) => {
+                    self.forget_object();
+                    *channel.side(*side).grave.lock() = graves.take();
+                    graves = Some((channel.clone(), *side));
+                }
+                _ => self.destroy_object(&object),
+            };
             loop {
                 let load = channel.inbox(side).lock().queue.pop().map(Packet::unload);
                 let Some(load) = load else { break };
-                self.return_load(load, |channel, side| {
-                    let next = graves.take();
-                    *channel.side(side).grave.lock() = next;
-                    graves = Some((channel.clone(), side));
-                });
+                self.return_load(load, &mut bury);
+            }
+            if mm::sabotaged!("grant_outlives_its_end") {
+                continue;
+            }
+            while let Some(offer) = self.take_grant_at(&channel, side) {
+                self.take_back(offer).map(&mut bury);
             }
         }
     }
@@ -366,23 +391,13 @@ impl<P: Platform> Ipc<P> {
         self.fire(events, abi::Events::PEER_CLOSED, 0);
     }
 
-    /// Takes back what a message carried that nobody receives. `closed` is told of the channel ends that
-    /// this was the last to hold.
-    fn return_load(&self, load: Load<P>, mut closed: impl FnMut(&Arc<Channel<P>>, ChannelSide)) {
-        let mut end = |object: Arc<Object<P>>| match object.payload() {
-            Payload::ChannelEnd(channel, side) => {
-                self.forget_object();
-                closed(channel, *side);
-            }
-            _ => self.destroy_object(&object),
-        };
+    /// Takes back what a message carried that nobody receives. `bury` gets the objects that this was the
+    /// last to hold.
+    fn return_load(&self, load: Load<P>, bury: &mut impl FnMut(Arc<Object<P>>)) {
         for offer in load.offers.into_iter().flatten() {
-            if let Some(object) = self.take_back(offer) {
-                end(object);
-            }
+            self.take_back(offer).map(&mut *bury);
         }
-        if let Some(object) = load.reply.and_then(|reply| self.unlink(&reply)) {
-            end(object);
-        }
+        let reply = load.reply.and_then(|reply| self.unlink(&reply));
+        reply.map(bury);
     }
 }
