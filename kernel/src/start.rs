@@ -47,6 +47,8 @@ fn kernel_main(info: &'static BootInfo) -> ! {
 
 fn main() -> ! {
     let info = boot_info();
+    #[cfg(sabotage)]
+    choose_sabotage(info);
     selfcheck::run_if_asked(info);
     hooks::install(&INSTALLED);
     let mut source = frames::allocate;
@@ -85,6 +87,15 @@ fn main() -> ! {
     sched::run_idle()
 }
 
+/// Takes away the mechanism that `sabotage=` on the command line names.
+#[cfg(sabotage)]
+fn choose_sabotage(info: &'static BootInfo) {
+    let mut words = info.command_line.split_ascii_whitespace();
+    if let Some(name) = words.find_map(|word| word.strip_prefix("sabotage=")) {
+        mm::sabotage::choose(name);
+    }
+}
+
 /// Brings up what is built on the memory that boot left, on the boot CPU.
 pub fn memory(info: &BootInfo) {
     memory::init(info);
@@ -112,7 +123,7 @@ fn boot_info() -> &'static BootInfo {
 fn warn_of_unknown_words(info: &BootInfo) {
     for word in info.command_line.split_ascii_whitespace() {
         let number = word.strip_prefix("seed=");
-        if word == MEASURE {
+        if word == MEASURE || cfg!(sabotage) && word.starts_with("sabotage=") {
             continue;
         }
         if number.is_none_or(|number| number.parse::<u64>().is_err()) {

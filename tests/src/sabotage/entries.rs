@@ -146,4 +146,19 @@ entries! {
         root_loaded_before_active_bit: "the order of the active bit and the load of a root",
             loom_shootdown::a_cpu_that_enters_sees_the_edit_or_is_waited_for;
     }
+
+    Guest "handover-kernel" {
+        reaper_not_boosted: "the urgency of a thread that has to end",
+            priorities::reaper;
+        sleeper_not_killed: "the end of the sleep of a thread that has to end",
+            processes::kill_sleeping;
+        no_preemption: "the end of a slice",
+            priorities::fair_share;
+        tls_not_switched: "the switch of the base of FS",
+            threads::local_storage;
+        fuse_does_not_burn: "the end of a process whose fuse has burnt",
+            supervision::fuse;
+        user_copy_failure_ignored: "the answer of a call that can't write its result to the program",
+            waiting::port_refused;
+    }
 }
