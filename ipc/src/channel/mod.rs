@@ -282,13 +282,8 @@ impl<P: Platform> Ipc<P> {
         let (channel, side) = end.parts()?;
         let inbox = channel.inbox(side.peer());
         inbox.lock().limits = Limits::new(messages, bytes, self.platform().now_ns());
-        loop {
-            let woken = inbox.lock().limited.wake_first(Outcome::Ready);
-            match woken {
-                Some(task) => self.platform().unpark(&task),
-                None => return Ok(()),
-            }
-        }
+        self.end_all_waits(Outcome::Ready, inbox, |inbox| &mut inbox.limited);
+        Ok(())
     }
 
     /// Facts about an end.
