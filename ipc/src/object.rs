@@ -210,10 +210,11 @@ impl<P: Platform> Ipc<P> {
     /// child. Takes it out of its tree if so, and the object along with its last node.
     pub(crate) fn release(&self, branch: &Branch<P>) {
         let object = branch.object();
-        let released = object.lineage.lock().release(branch);
-        if released.timed || branch.timed != 0 {
-            self.unlist_dead();
-        }
+        let released = object
+            .lineage
+            .lock()
+            .release(branch, &|above| self.unlist_timed(above));
+        self.unlist_dead(branch);
         if released.emptied {
             self.destroy_object(object);
         }

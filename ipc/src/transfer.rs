@@ -168,7 +168,7 @@ impl<P: Platform> Ipc<P> {
         }
         node.set_rights(after);
         if revokes {
-            let killed = lineage.kill(node, Extent::Below);
+            let killed = lineage.kill(node, Extent::Below, &|node| self.unlist_timed(node));
             drop(lineage);
             self.bury(object, killed);
         }
@@ -343,11 +343,9 @@ impl<P: Platform> Ipc<P> {
                 return None;
             }
             node.drop_holder();
-            lineage.release(node)
+            lineage.release(node, &|above| self.unlist_timed(above))
         };
-        if released.timed || node.timed != 0 {
-            self.unlist_dead();
-        }
+        self.unlist_dead(node);
         released.emptied.then(|| object.clone())
     }
 }
