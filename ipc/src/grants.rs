@@ -18,6 +18,7 @@ use mm::Region;
 
 use abi::{Error, FOREVER, GrantFlags, Handle, Mode, Rights, Token};
 
+use crate::channel::check_goes_over;
 use crate::domain::Peer;
 use crate::limits::Ending;
 use crate::node::NodeState;
@@ -90,9 +91,6 @@ impl<P: Platform> Ipc<P> {
         let Peer::Present(addressee) = way.peer else {
             return Err(Error::PeerClosed);
         };
-        if let Some((over, _)) = &way.end {
-            self.check_younger(sender, handle, over)?;
-        }
         let number = self.number_for(sender, deadline_ns)?;
         let there = way.there();
         sender.count_grant()?;
@@ -101,7 +99,11 @@ impl<P: Platform> Ipc<P> {
             .lock()
             .reserve(addressee, there, deadline_ns, number);
         let (index, generation) = reserved.inspect_err(|_| sender.uncount_grant())?;
-        let offer = match self.begin(sender, handle, mode, rights, flags) {
+        let over = way.end.as_ref().map(|(channel, _)| &**channel);
+        let begun = self.begin_if(sender, handle, mode, rights, flags, |node| {
+            check_goes_over(node, over)
+        });
+        let offer = match begun {
             Ok(offer) => offer,
             Err(error) => {
                 self.grants.lock().vacate(index);

@@ -13,6 +13,7 @@
 //! end and for a right to reply, of which never two are held.
 
 mod call;
+mod close;
 mod limit;
 mod message;
 mod queue;
@@ -31,15 +32,16 @@ use mm::Charge;
 use mm::lock::{Lock, Rank};
 
 use self::limit::Limits;
-use self::queue::{BLOCK, Load, Packet, Queue};
+use self::queue::{BLOCK, Packet, Queue};
 use crate::domain::Peer;
 use crate::events::{Events, Level};
 use crate::grants::First;
 use crate::wait::Outcome;
 use crate::waiters::Waiters;
-use crate::{Domain, Ipc, Node, Object, Payload, Platform, Traffic};
+use crate::{Domain, Ipc, Node, Payload, Platform, Traffic};
 
 pub use self::limit::{Limits as ChannelLimits, Passage};
+pub(crate) use self::message::check_goes_over;
 pub use self::message::{Outgoing, Preview, Received};
 pub use self::reply::{CallCell, Fit, Reply};
 
@@ -127,7 +129,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// Whether it was made after another one.
-    pub(crate) fn is_younger_than(&self, other: &Channel<P>) -> bool {
+    fn is_younger_than(&self, other: &Channel<P>) -> bool {
         self.sides[0].koid > other.sides[0].koid || mm::sabotaged!("cycle_not_refused")
     }
 
@@ -201,6 +203,8 @@ impl<P: Platform> fmt::Debug for Channel<P> {
 /// A capability of a channel end, as it was looked up.
 struct EndOf<P: Platform> {
     node: Node<P>,
+    /// What it has to allow.
+    needed: Rights,
 }
 
 impl<P: Platform> EndOf<P> {
@@ -210,6 +214,13 @@ impl<P: Platform> EndOf<P> {
             Payload::ChannelEnd(channel, side) => Ok((channel, *side)),
             _ => Err(Error::WrongKind),
         }
+    }
+
+    /// Whether `domain` still has it and it allows what is needed. A revoke or reduce comes first and
+    /// takes the lock of an inbox afterwards, under which this is asked.
+    #[inline(always)]
+    fn check(&self, domain: &Domain<P>) -> Result<(), Error> {
+        self.node.check_allowed(domain.koid(), self.needed)
     }
 }
 
@@ -307,15 +318,19 @@ impl<P: Platform> Ipc<P> {
         })
     }
 
+    #[inline(always)]
     fn channel_end(
         &self,
         domain: &Domain<P>,
         end: Handle,
         rights: Rights,
     ) -> Result<EndOf<P>, Error> {
-        let capability = domain.look_up(end, Some(ObjectKind::ChannelEnd), rights)?;
-        Ok(EndOf {
-            node: capability.node,
+        domain.with_node(end, Some(ObjectKind::ChannelEnd), rights, |node| {
+            let node = node.clone();
+            Ok(EndOf {
+                node,
+                needed: rights,
+            })
         })
     }
 
@@ -327,72 +342,5 @@ impl<P: Platform> Ipc<P> {
         self.end_unheld_waits(outbox, |outbox| &mut outbox.senders);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.limited);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.callers);
-    }
-
-    /// Closes an end whose last capability is gone, and those that it was the last to hold: what was
-    /// sent to it, or granted to be accepted there, goes back or ends. One after the other, however deep
-    /// they lie in one another, and one message at a time without a lock in between.
-    pub(crate) fn close_channel_end(&self, channel: &Arc<Channel<P>>, side: ChannelSide) {
-        let mut graves = Some((channel.clone(), side));
-        while let Some((channel, side)) = graves {
-            graves = channel.side(side).grave.lock().take();
-            self.tell_closed(&channel, side);
-            let mut bury = |object: Arc<Object<P>>| match object.payload() {
-                Payload::ChannelEnd(channel, side) => {
-                    self.forget_object();
-                    *channel.side(*side).grave.lock() = graves.take();
-                    graves = Some((channel.clone(), *side));
-                }
-                _ => self.destroy_object(&object),
-            };
-            loop {
-                let load = channel.inbox(side).lock().queue.pop().map(Packet::unload);
-                let Some(load) = load else { break };
-                self.return_load(load, &mut bury);
-            }
-            if mm::sabotaged!("grant_outlives_its_end") {
-                continue;
-            }
-            while let Some(offer) = self.take_grant_at(&channel, side) {
-                self.take_back(offer).map(&mut bury);
-            }
-        }
-    }
-
-    /// Lets nobody send to an end any more, and nobody wait for what comes from it.
-    fn tell_closed(&self, channel: &Channel<P>, side: ChannelSide) {
-        channel.inbox(side).lock().closed = true;
-        channel.inbox(side.peer()).lock().peer_closed = true;
-        let (inbox, peer) = (channel.inbox(side), channel.inbox(side.peer()));
-        loop {
-            let closed = Outcome::PeerClosed;
-            let woken = {
-                let mut inbox = inbox.lock();
-                let woken = inbox.senders.wake_first(closed);
-                woken.or_else(|| inbox.limited.wake_first(closed))
-            };
-            let woken = woken.or_else(|| {
-                let mut peer = peer.lock();
-                // Nobody waits while there is a message, but who has been told of one.
-                let woken = peer.receivers.wake_first(closed);
-                woken.or_else(|| peer.servers.wake_first(closed))
-            });
-            match woken {
-                Some(task) => self.platform().unpark(&task),
-                None => break,
-            }
-        }
-        let events = channel.events(side.peer());
-        self.fire(events, abi::Events::PEER_CLOSED, 0);
-    }
-
-    /// Takes back what a message carried that nobody receives. `bury` gets the objects that this was the
-    /// last to hold.
-    fn return_load(&self, load: Load<P>, bury: &mut impl FnMut(Arc<Object<P>>)) {
-        for offer in load.offers.into_iter().flatten() {
-            self.take_back(offer).map(&mut *bury);
-        }
-        let reply = load.reply.and_then(|reply| self.unlink(&reply));
-        reply.map(bury);
     }
 }
