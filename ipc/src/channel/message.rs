@@ -11,7 +11,7 @@ use super::queue::{Load, Offers};
 use crate::node::PENDING;
 use crate::table::Locked;
 use crate::transfer::{Bill, Left};
-use crate::{Domain, Ipc, Offer, Payload, Platform};
+use crate::{Domain, Ipc, Node, Offer, Payload, Platform};
 
 /// A message to be sent: copies of what the program wrote.
 #[derive(Clone, Copy, Debug)]
