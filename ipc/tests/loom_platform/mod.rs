@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use abi::{Handle, RevokeFlags, Rights};
+use abi::{Error, Handle, RevokeFlags, Rights};
 use ipc::{CallCell, Events, Level, Moment, Parked, Platform, WaitCell};
 use loom::thread::Thread;
 use mm::{AddressSpace, Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, Frames, Mmu};
