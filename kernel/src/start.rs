@@ -1,5 +1,6 @@
 //! From the loader to the first process.
 
+use core::fmt;
 use core::panic::PanicInfo;
 
 use arch::hooks::Hooks;
@@ -72,9 +73,9 @@ fn main() -> ! {
         sched::seed(seed);
     }
     println!(
-        "kernel: {} CPUs, {} NUMA nodes, {} MiB free, initrd of {} KiB",
-        cpu::count(),
-        acpi::nodes(),
+        "kernel: {}, {}, {} MiB free, initrd of {} KiB",
+        Counted(cpu::count(), "CPU"),
+        Counted(acpi::nodes(), "NUMA node"),
         ipc().platform().pool().available() >> 8,
         info.initrd.len() >> 10,
     );
@@ -85,6 +86,16 @@ fn main() -> ! {
         panic!("no first process: {error}");
     }
     sched::run_idle()
+}
+
+/// A number of things, in words.
+struct Counted(usize, &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counted(count, thing) = *self;
+        write!(f, "{count} {thing}{}", if count == 1 { "" } else { "s" })
+    }
 }
 
 /// Takes away the mechanism that `sabotage=` on the command line names.

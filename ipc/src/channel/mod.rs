@@ -188,6 +188,8 @@ impl<P: Platform> fmt::Debug for Channel<P> {
 /// A capability of a channel end, as it was looked up.
 struct EndOf<P: Platform> {
     node: Node<P>,
+    /// What it has to allow.
+    needed: Rights,
 }
 
 impl<P: Platform> EndOf<P> {
@@ -197,6 +199,13 @@ impl<P: Platform> EndOf<P> {
             Payload::ChannelEnd(channel, side) => Ok((channel, *side)),
             _ => Err(Error::WrongKind),
         }
+    }
+
+    /// Whether `domain` still has it and it allows what is needed. A revoke or reduce comes first and
+    /// takes the lock of an inbox afterwards, under which this is asked.
+    #[inline(always)]
+    fn check(&self, domain: &Domain<P>) -> Result<(), Error> {
+        self.node.check_allowed(domain.koid(), self.needed)
     }
 }
 
@@ -298,15 +307,19 @@ impl<P: Platform> Ipc<P> {
         })
     }
 
+    #[inline(always)]
     fn channel_end(
         &self,
         domain: &Domain<P>,
         end: Handle,
         rights: Rights,
     ) -> Result<EndOf<P>, Error> {
-        let capability = domain.look_up(end, Some(ObjectKind::ChannelEnd), rights)?;
-        Ok(EndOf {
-            node: capability.node,
+        domain.with_node(end, Some(ObjectKind::ChannelEnd), rights, |node| {
+            let node = node.clone();
+            Ok(EndOf {
+                node,
+                needed: rights,
+            })
         })
     }
 
@@ -376,7 +389,7 @@ impl<P: Platform> Ipc<P> {
             }
             _ => self.destroy_object(&object),
         };
-        for offer in load.offers.into_iter().flatten() {
+        for offer in load.offers {
             if let Some(object) = self.take_back(offer) {
                 end(object);
             }

@@ -8,7 +8,7 @@ use abi::{Error, Rights};
 
 use crate::leaf::Leaf;
 use crate::reserve::Reserve;
-use crate::{Charge, Frame, LEAF_PAGES, Mapping, Permit, Plan, Stale};
+use crate::{Frame, LEAF_PAGES, Mapping, Permit, Plan, Stale};
 
 /// What changes of a region.
 #[derive(Debug)]
@@ -36,8 +36,6 @@ pub(crate) struct State {
     pub(crate) reserve: Reserve,
     /// Its worst case: leaf tables, and pages that may be written.
     pub(crate) claims: u64,
-    /// Its worst case until it ends, and its record until that is gone.
-    pub(crate) charge: Charge,
 }
 
 impl State {
