@@ -221,6 +221,10 @@ macro_rules! for_each_case {
             fuses::at_a_port "so can who waits at a port and who is waited for";
             fuses::with_grants "so can who has offered and who accepts";
 
+            demos::handed_over "producer, consumer and name service can end at any entry, and all that they had is returned";
+            demos::found "so can the name service, who registers there and who looks it up";
+            demos::supervised "so can a supervisor, the name service and the client of what it keeps running";
+
             images::truncated "a file that ends early is no program";
             images::header "a file for another machine, class or use is no program";
             images::segments "segments that overlap, leave the user half or are writable and executable are refused";
