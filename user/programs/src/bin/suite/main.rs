@@ -28,6 +28,7 @@ mod objects;
 mod priorities;
 mod processes;
 mod quotas;
+mod races;
 mod rings;
 mod services;
 mod snapshots;
@@ -161,6 +162,7 @@ fn child(role: &str, env: &Env) -> u8 {
         priorities::child,
         supervision::child,
         quotas::child,
+        races::child,
         services::child,
         objects::child,
         lives::child,
