@@ -134,12 +134,7 @@ impl<P: Platform> Ipc<P> {
         let (mode, rights) = transfer.decode()?;
         let none = GrantFlags::empty();
         self.begin_if(sender, transfer.handle, mode, rights, none, |node| {
-            match (over, node.object().payload()) {
-                (Some(over), Payload::ChannelEnd(sent, _)) if !sent.is_younger_than(over) => {
-                    Err(Error::Invalid)
-                }
-                _ => Ok(()),
-            }
+            check_goes_over(node, over)
         })
     }
 
@@ -193,21 +188,28 @@ impl<P: Platform> Ipc<P> {
         }
         if let Some(reply) = load.reply.take() {
             debug_assert!(reply.holder() == PENDING);
-            reply.set_holder(receiver.koid());
+            reply.pass(receiver.koid());
             received.reply = table.insert(reply);
         }
         drop(table);
         left.clear_up();
     }
-
-    /// Gives a right to reply to `receiver`, in the place that was kept for it.
-    #[inline]
-    pub(super) fn install_reply(&self, receiver: &Domain<P>, reply: Node<P>) -> Handle {
-        debug_assert!(reply.holder() == PENDING);
-        reply.set_holder(receiver.koid());
-        receiver.table.lock().insert_promised(reply)
-    }
 }
 
 /// Who paid for each capability of a message.
 pub(super) type Bills = ArrayVec<Bill, MAX_MESSAGE_HANDLES>;
+
+/// Checks that a capability is no end of a channel that is as old as `over`, over which it is to go.
+/// `Invalid`.
+#[inline(always)]
+pub(crate) fn check_goes_over<P: Platform>(
+    node: &Node<P>,
+    over: Option<&Channel<P>>,
+) -> Result<(), Error> {
+    match (over, node.object().payload()) {
+        (Some(over), Payload::ChannelEnd(sent, _)) if !sent.is_younger_than(over) => {
+            Err(Error::Invalid)
+        }
+        _ => Ok(()),
+    }
+}
