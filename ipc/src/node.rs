@@ -23,7 +23,7 @@ use crate::{Object, Platform};
 
 pub(crate) use links::{Count, Link};
 use standing::Standing;
-pub(crate) use standing::{NOBODY, NodeState, PENDING};
+pub(crate) use standing::{HOME, NOBODY, NodeState, PENDING};
 
 /// Where [`Branch::authority`] has the kind of the object, above the rights.
 const KIND_SHIFT: u32 = 24;

@@ -298,7 +298,7 @@ impl<P: Platform> Ipc<P> {
             }
             if cell.outcome().is_none() {
                 // Only what has been claimed is left to wait for when the task has to end.
-                core::hint::spin_loop();
+                self.platform().relax();
                 parked = self.platform().park(deadline_ns);
             }
         }

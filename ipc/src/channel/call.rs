@@ -11,7 +11,7 @@ use super::queue::{Load, Offers, WORDS_LEN, to_bytes, to_words};
 use super::reply::{Answer, Fit, answer, record};
 use super::send::Posted;
 use super::{EndOf, Outgoing, Preview, Received};
-use crate::node::{NOBODY, PENDING};
+use crate::node::{HOME, PENDING};
 use crate::wait::{Ticket, WAIT_WORDS};
 use crate::{Domain, Ipc, Node, Platform};
 
@@ -73,7 +73,7 @@ impl<P: Platform> Ipc<P> {
             Ok(Posted { ticket, woken }) => (ticket, woken),
             Err(error) => {
                 record(&right)?.give_up();
-                right.pass(NOBODY);
+                right.pass(HOME);
                 return Err(error);
             }
         };
@@ -116,7 +116,7 @@ impl<P: Platform> Ipc<P> {
         if let Some(mut load) = load {
             self.tell_room(channel, side.peer(), was_full, woken);
             self.withdraw_all(&mut load.offers);
-            right.pass(NOBODY);
+            right.pass(HOME);
         } else if let Some(task) = woken {
             self.platform().unpark(&task);
         }

@@ -6,7 +6,7 @@
 //! it, destroys it: the caller gets `PeerClosed` and makes another one next time. So does a caller that
 //! gives up, and what it leaves behind answers nothing any more.
 //!
-//! Invariant: a right to reply is at home, which is when nobody holds it; or in one message or table; or
+//! Invariant: a right to reply is at home, which its standing says; or in one message or table; or
 //! on its way between two of them. It comes home in the hold of its record's lock in which its caller
 //! is taken out of there, so nobody answers a call with the right of another. Lock ranks: Calls for
 //! the record of a call, then Waits for the cell of a task.
@@ -21,7 +21,7 @@ use mm::RecordCharge;
 use mm::lock::{Lock, Rank};
 
 use super::queue::{Load, Offers, Packet, WORDS_LEN};
-use crate::node::NOBODY;
+use crate::node::HOME;
 use crate::{Domain, Ipc, Node, Payload, Platform};
 
 /// What an answer may be.
@@ -129,7 +129,7 @@ impl<P: Platform> Reply<P> {
         let mut call = self.call.lock();
         let (task, _) = call.caller.take().ok_or(Error::Cancelled)?;
         // Before the caller can go on and call again.
-        right.pass(NOBODY);
+        right.pass(HOME);
         let kind = leave(&task);
         let told = P::wait_cell(&task).complete_with([a, b, c, d, kind]);
         Ok(told.then_some(task))
@@ -177,7 +177,7 @@ impl<P: Platform> CallCell<P> {
     #[inline(always)]
     pub(super) fn right_at_home(&self) -> Option<Node<P>> {
         let hand = self.0.lock();
-        let home = |right: &&Node<P>| right.is_plainly_of(NOBODY);
+        let home = |right: &&Node<P>| right.is_plainly_of(HOME);
         hand.right.as_ref().filter(home).cloned()
     }
 
@@ -257,7 +257,7 @@ impl<P: Platform> Ipc<P> {
         });
         // The right itself counts with its record, whoever has it.
         let nothing = domain.account().charge_record(0)?;
-        let right = self.new_object(Payload::Reply(reply), Rights::REPLY, NOBODY, nothing);
+        let right = self.new_object(Payload::Reply(reply), Rights::REPLY, HOME, nothing);
         Ok(right)
     }
 
@@ -271,7 +271,7 @@ impl<P: Platform> Ipc<P> {
             return None;
         };
         // Before the caller can go on and call again.
-        right.pass(NOBODY);
+        right.pass(HOME);
         let cell = P::wait_cell(&task);
         let told = match answer {
             Answer::Words([a, b, c, d]) => cell.complete_with([a, b, c, d, answer::WORDS]),
@@ -314,7 +314,7 @@ impl<P: Platform> Ipc<P> {
                 reply.give_up();
             }
             // Where else it is, it answers nothing any more.
-            if right.is_plainly_of(NOBODY) {
+            if right.is_plainly_of(HOME) {
                 self.lose(right);
             }
         }

@@ -12,6 +12,9 @@ const HOLDER: u64 = (1 << 60) - 1;
 pub(crate) const NOBODY: u64 = 0;
 /// The holder of a node that a token stands for.
 pub(crate) const PENDING: u64 = HOLDER;
+/// The holder of a right to reply that is with the task which it answers, for its next call. Not
+/// `NOBODY`: that is what it has on its way to its end, too.
+pub(crate) const HOME: u64 = HOLDER - 1;
 
 /// A call is using it, and nobody else may.
 const CLAIMED: u64 = 1 << 60;

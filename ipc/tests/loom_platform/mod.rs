@@ -61,7 +61,7 @@ pub fn spawn<T: 'static>(
 /// One process with a notification and a capability below its first one.
 pub struct Realm {
     pub ipc: Ipc,
-    pub domain: Domain,
+    pub domain: Arc<Domain>,
     pub notification: Handle,
     pub below: Handle,
 }
@@ -69,7 +69,7 @@ pub struct Realm {
 impl Realm {
     pub fn new() -> Arc<Realm> {
         let ipc = Ipc::new(Machine);
-        let domain = ipc.model_domain(AddressSpace::model(1, Frame::from_number(1)));
+        let domain = Arc::new(ipc.model_domain(AddressSpace::model(1, Frame::from_number(1))));
         let notification = ipc.create_notification(&domain).unwrap();
         let below = ipc.derive(&domain, notification, Rights::all()).unwrap();
         Arc::new(Realm {
