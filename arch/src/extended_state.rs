@@ -48,9 +48,19 @@ impl ExtendedState {
     pub(crate) fn restore(&self) {
         if self.used {
             set_trap(false);
-            // SAFETY: the area was filled by FXSAVE or is the initial one; TS is clear.
+            // Some processors restore where the last x87 instruction was only with an exception that is
+            // pending (AMD APM 2, 11.4.4): without the load, a program would find that of another.
+            // SAFETY: the area was filled by FXSAVE or is the initial one; TS is clear. No exception is pending
+            // when EMMS comes, and what the load pushes is restored over.
             unsafe {
-                asm!("fxrstor64 [{}]", in(reg) self.area.as_ptr(), options(nostack, preserves_flags))
+                asm!(
+                    "fnclex",
+                    "emms",
+                    "fild dword ptr [{area}]",
+                    "fxrstor64 [{area}]",
+                    area = in(reg) self.area.as_ptr(),
+                    options(nostack, preserves_flags)
+                )
             };
         } else {
             set_trap(true);

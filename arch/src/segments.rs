@@ -42,6 +42,31 @@ pub(crate) unsafe fn prepare(index: usize, interrupt_stack_tops: [u64; INTERRUPT
     }
 }
 
+/// Sets the data selectors back to null, if the program that ran on this CPU has loaded any: the next one is
+/// not told by them. With interrupts off.
+#[inline(always)]
+pub fn forget_selectors() {
+    let loaded = [DS::get_reg(), ES::get_reg(), FS::get_reg(), GS::get_reg()];
+    if loaded.iter().fold(0, |all, selector| all | selector.0) != 0 {
+        load_null();
+    }
+}
+
+#[cold]
+fn load_null() {
+    let null = SegmentSelector(0);
+    // SAFETY: null is right for data in 64-bit mode. Whoever switches sets the base of FS afterwards. Loading GS
+    // clears the base that is active, which is the program's in between; interrupts are off.
+    unsafe {
+        DS::set_reg(null);
+        ES::set_reg(null);
+        FS::set_reg(null);
+        GS::swap();
+        GS::set_reg(null);
+        GS::swap();
+    }
+}
+
 /// Loads the tables of this CPU.
 ///
 /// # Safety

@@ -12,6 +12,7 @@ use x86_64::VirtAddr;
 use x86_64::registers::model_specific::FsBase;
 
 use crate::layout::{USER_END, USER_START, is_user_range};
+pub use crate::segments::forget_selectors;
 use crate::segments::{USER_CODE, USER_DATA};
 use crate::{cpu, trap};
 

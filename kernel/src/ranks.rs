@@ -1,4 +1,5 @@
-//! Checks the order in which each CPU takes locks, in builds with debug assertions (I12).
+//! Checks the order in which each CPU takes locks, and that it holds none where it may fault, in builds
+//! with debug assertions (I12).
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -23,6 +24,19 @@ impl Observer for Held {
 
     fn release(&self, rank: Rank) {
         self.0[cpu::current()].fetch_and(!(1 << rank as u32), Ordering::Relaxed);
+    }
+}
+
+/// Checks that this CPU holds no lock that has a rank: a copy from or to a program may fault, and filling
+/// the page or ending the process takes any of them.
+#[inline]
+pub fn assert_none_held() {
+    if cfg!(debug_assertions) {
+        let held = HELD.0[cpu::current()].load(Ordering::Relaxed);
+        assert!(
+            held == 0,
+            "memory of a program is touched while ranks {held:#b} are held"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! Structures of the contract, copied from and to the memory of a program.
+//! Structures of the contract, copied from and to the memory of a program, with no lock held: each copy may
+//! fault, and what a fault leads to takes locks of any rank.
 
 #![allow(unsafe_code)] // Structures are seen as bytes.
 
@@ -12,6 +13,8 @@ use abi::{
 };
 use alloc::vec::Vec;
 use arch::user;
+
+use crate::ranks;
 
 /// A structure that is the same as its bytes.
 ///
@@ -64,6 +67,7 @@ pub fn read<T: Plain>(from: UserPtr<T>) -> Result<T, Error> {
 /// Copies as many values in as there is room for.
 #[inline]
 pub fn read_slice<T: Plain>(from: u64, room: &mut [MaybeUninit<T>]) -> Result<&mut [T], Error> {
+    ranks::assert_none_held();
     // SAFETY: the bytes of `room`, which need not hold anything.
     let bytes = unsafe {
         slice::from_raw_parts_mut(
@@ -85,6 +89,7 @@ pub fn write<T: Plain>(to: UserPtr<T>, value: &T) -> Result<(), Error> {
 /// Copies values out.
 #[inline]
 pub fn write_slice<T: Plain>(to: u64, values: &[T]) -> Result<(), Error> {
+    ranks::assert_none_held();
     // SAFETY: the bytes of `values`, all of which are initialised since there is no padding.
     let bytes = unsafe { slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
     match user::copy_to_user(to, bytes) {

@@ -40,6 +40,7 @@ fn a_one_shot_capability_is_gone_after_the_first_call_that_succeeds() {
     assert_eq!(realm.info(0, once).flags, DeriveFlags::ONE_SHOT.bits());
     // Told about, it stays.
     assert_eq!(realm.ipc.same_object(domain, once, region), Ok(true));
+    assert!(realm.ipc.koid_of(domain, once).is_some() && !domain.has_claims());
     settle(&realm, true);
     assert_eq!(realm.derive(0, once, READ), Err(Error::Denied));
     let shared = realm.grant(0, once, 1, Mode::Share, ALL);

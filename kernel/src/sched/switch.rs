@@ -30,6 +30,9 @@ pub fn run_next(from: &Thread) {
         to
     };
     if !ptr::eq(from, to) {
+        if !mm::sabotaged!("selectors_not_cleared") {
+            user::forget_selectors();
+        }
         switch(from, to);
     }
 }

@@ -164,6 +164,8 @@ entries! {
             priorities::fair_share;
         tls_not_switched: "the switch of the base of FS",
             threads::local_storage;
+        selectors_not_cleared: "the null in the selectors that a program has loaded",
+            processes::selectors;
         fuse_does_not_burn: "the end of a process whose fuse has burnt",
             supervision::fuse;
         user_copy_failure_ignored: "the answer of a call that can't write its result to the program",

@@ -95,6 +95,8 @@ macro_rules! for_each_case {
             trace::lapped "what came too fast for the rings of a trace is counted";
             trace::refused "a trace takes all devices, a possible size, and that there is no other";
             trace::dropped "a trace ends with its last capability";
+            trace::ended_elsewhere "a trace ends once, whoever else ends it at the same time, and others go on";
+            trace::one_shot "a capability for one use is not used up by being traced";
 
             channels::in_order "messages of all lengths arrive whole and in order, between processes on one CPU and on two";
             channels::sizes "messages of 0 and 256 bytes and 4 capabilities arrive; 257 and 5 are refused, and what does not fit stays";
@@ -146,8 +148,10 @@ macro_rules! for_each_case {
             processes::too_many "processes run out at the limit, and come back";
             processes::refused_spawn "a spawn that is refused leaves every handle where it was";
             processes::bases "the mappings of processes begin at different places";
+            processes::poor_children "a spawn that ends for want of quota, anywhere, leaves nothing of the child";
             processes::separate_images "two instances of a program share no variable";
             processes::vector_state "SSE registers survive switches between processes";
+            processes::selectors "the segment selectors of a process are not told to the next";
 
             threads::shared_memory "two threads on two CPUs see what the other writes";
             threads::unmap_elsewhere "what one thread unmapped, another on its CPU can't read";

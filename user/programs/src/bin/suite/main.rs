@@ -158,6 +158,7 @@ fn child(role: &str, env: &Env) -> u8 {
         snapshots::child,
         rings::child,
         processes::child,
+        trace::child,
         threads::child,
         priorities::child,
         supervision::child,

@@ -3,7 +3,9 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::limits::{MAX_ARGS, MAX_PROCESSES};
-use rt::{Env, Error, FOREVER, Handle, Mode, Process, ProcessState, Rights, Spawn};
+use rt::{Env, Error, FOREVER, Handle, Mode, Process, ProcessState, Resources, Rights, Spawn};
+
+mod registers;
 
 use crate::Case;
 use crate::calls::{
@@ -11,6 +13,8 @@ use crate::calls::{
     small_ring, yield_now,
 };
 use crate::check::{eventually, exits, other_cpu, succeeds, wait};
+
+pub use registers::{selectors, vector_state};
 
 const ACCESS: Rights = READ_WRITE.union(Rights::MAP);
 
@@ -224,6 +228,37 @@ pub fn refused_spawn(case: &Case) {
     same!(cap_same(moved, shared), Ok(false), "they are two");
 }
 
+pub fn poor_children(case: &Case) {
+    let (moved, shared) = (region(4096), region(4096));
+    let child = |bytes| {
+        case.child("exit")
+            .arg("3")
+            .handle(moved, Mode::Move, ACCESS)
+            .handle(shared, Mode::Share, ACCESS)
+            .quota(Resources::bytes(bytes))
+    };
+    let mut refusals = 0;
+    // What the records take decides where it ends: each is a multiple of this.
+    for bytes in (0..).step_by(64).skip(1) {
+        match child(bytes).start() {
+            Ok(child) => {
+                exits(&child, 3);
+                break;
+            }
+            Err(error) => same!(error, Error::Quota, "a child with {bytes} bytes"),
+        }
+        refusals += 1;
+        done!(cap_info(moved), "what was to be moved");
+        same!(
+            done!(cap_info(shared), "what was to be shared").descendants,
+            0,
+            "what is below it"
+        );
+    }
+    check!(refusals > 100, "after {refusals} refusals");
+    refused!(cap_info(moved), Error::BadHandle, "what was moved");
+}
+
 static COUNTER: AtomicU64 = AtomicU64::new(41);
 
 pub fn separate_images(case: &Case) {
@@ -233,57 +268,6 @@ pub fn separate_images(case: &Case) {
     same!(COUNTER.load(Ordering::Relaxed), 7, "the case's own");
 }
 
-/// Fills the SSE registers with a pattern, waits, and compares.
-#[cfg(target_os = "none")]
-fn vectors_survive(pattern: u64, number: u64) -> bool {
-    let changed: u64;
-    // SAFETY: programs are compiled without SSE, so nobody else uses the registers; the call takes
-    // no arguments.
-    unsafe {
-        core::arch::asm!(
-            "movq xmm0, {pattern}",
-            "movq xmm7, {pattern}",
-            "movq xmm15, {pattern}",
-            "pslldq xmm15, 8",
-            "mov {turns}, 20000",
-            "2: dec {turns}",
-            "jnz 2b",
-            "syscall",
-            "movq rax, xmm0",
-            "xor rax, {pattern}",
-            "movq {turns}, xmm7",
-            "xor {turns}, {pattern}",
-            "or rax, {turns}",
-            "psrldq xmm15, 8",
-            "movq {turns}, xmm15",
-            "xor {turns}, {pattern}",
-            "or rax, {turns}",
-            pattern = in(reg) pattern,
-            turns = out(reg) _,
-            inout("rax") number => changed,
-            out("rcx") _, out("r11") _,
-        );
-    }
-    changed == 0
-}
-
-#[cfg(not(target_os = "none"))]
-fn vectors_survive(_: u64, _: u64) -> bool {
-    true
-}
-
-pub fn vector_state(case: &Case) {
-    let children = [1u64, 2, 3].map(|pattern| {
-        start(
-            case.child("vectors")
-                .arg(&alloc::format!("{pattern}"))
-                .cpus(1),
-        )
-    });
-    children.iter().for_each(succeeds);
-}
-
-/// The roles of children here.
 pub fn bases(case: &Case) {
     let base = |_| wait(&start(case.child("base"))).status;
     let bases: [u32; 4] = core::array::from_fn(base);
@@ -293,6 +277,7 @@ pub fn bases(case: &Case) {
     );
 }
 
+/// The roles of children here.
 pub fn child(role: &str, env: &Env) -> Option<u8> {
     match role {
         "arguments" => {
@@ -319,6 +304,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
         "exit" => return Some(crate::number(env, 0) as u8),
         // Some bits of the GiB.
         "base" => return Some((map_all(region(4096), READ_WRITE) >> 30) as u8),
+        "selectors" => registers::keep_selectors(crate::number(env, 0)),
         "spin" => loop {
             core::hint::spin_loop();
         },
@@ -361,7 +347,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
                     abi::Syscall::ThreadYield
                 };
                 check!(
-                    vectors_survive(pattern, number as u64),
+                    registers::vectors_survive(pattern, number as u64),
                     "a register changed in turn {turn}"
                 );
             }

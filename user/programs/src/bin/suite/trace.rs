@@ -1,14 +1,15 @@
 //! Traces: what they tell, and who may take one.
 
 use alloc::vec::Vec;
+use core::hint::spin_loop;
 
 use abi::Syscall;
 use abi::limits::PAGE_SIZE;
 use abi::trace::{Event, EventKind, Left, MAX_SLOTS, MIN_SLOTS, Woken};
-use rt::{Error, Region, Trace, Traced};
+use rt::{Derive, Env, Error, Mode, Region, Rights, Trace, Traced};
 
 use crate::Case;
-use crate::check::succeeds;
+use crate::check::{other_cpu, succeeds};
 
 fn nop() {
     // SAFETY: the call touches no memory.
@@ -177,6 +178,63 @@ pub fn refused(case: &Case) {
     for handle in [part, region.into_handle()] {
         done!(rt::drop_handle(handle), "giving it back");
     }
+}
+
+pub fn ended_elsewhere(case: &Case) {
+    let devices = case.devices;
+    // In a process of its own: a case stays on one CPU.
+    let stops = case
+        .child("stops_traces")
+        .handle(devices, Mode::Share, Rights::all())
+        .cpus(other_cpu());
+    let stops = done!(stops.start(), "a child");
+    for _ in 0..200 {
+        match rt::trace_start(devices, 64) {
+            Ok(region) => {
+                nop();
+                // Ends it, if the other one does not this moment.
+                done!(rt::drop_handle(region.into_handle()), "dropping the trace");
+            }
+            Err(error) => same!(error, Error::Exists, "while the other one ends it"),
+        }
+        nop();
+    }
+    done!(stops.kill(), "ending the child");
+    crate::check::wait(&stops);
+}
+
+/// The roles of children here.
+pub fn child(role: &str, env: &Env) -> Option<u8> {
+    match role {
+        "stops_traces" => loop {
+            if let Err(error) = rt::trace_stop(env.handle(0)) {
+                same!(error, Error::NotFound, "stopping it");
+            }
+            nop();
+            spin_loop();
+        },
+        _ => None,
+    }
+}
+
+pub fn one_shot(case: &Case) {
+    let (here, there) = done!(rt::channel(1), "a channel");
+    // SAFETY: the calls touch no memory.
+    let whole = done!(unsafe { rt::sys::notify_create() }, "a notification");
+    // SAFETY: as before.
+    let signal = |handle| unsafe { rt::sys::signal(handle, 1) };
+    let once = done!(Derive::new(Rights::all()).one_shot().of(whole), "one use");
+    let (trace_region, trace) = traced(case, 256, || {
+        let (via, at) = (here.handle(), there.handle());
+        // The trace looks what it is that is granted.
+        let token = done!(rt::grant(once, via, Mode::Move, Rights::all()), "granting");
+        let once = done!(rt::accept(token, at), "accepting");
+        done!(signal(once), "its one use");
+        refused!(signal(once), Error::BadHandle, "another");
+    });
+    drop(trace);
+    done!(rt::drop_handle(trace_region.into_handle()), "the trace");
+    done!(rt::drop_handle(whole), "the notification");
 }
 
 pub fn dropped(case: &Case) {
