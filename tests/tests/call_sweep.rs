@@ -304,7 +304,8 @@ fn waited(called: Result<(), Error>) -> Result<(), Error> {
 /// is lost: an overcommitted one.
 const PROMISED: &[&str] = &["region_seal", "region_commit", "region_decommit", "protect"];
 
-/// Calls that are the kernel's own. A process whose quota ends anywhere makes them in the guest.
+/// Calls that are the kernel's own. Processes whose quota ends anywhere make them in the guest
+/// (`sweep.kernel_calls`).
 const KERNEL: &[&str] = &[
     "debug_write",
     "process_spawn",

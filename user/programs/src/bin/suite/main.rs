@@ -34,6 +34,7 @@ mod services;
 mod snapshots;
 mod statistics;
 mod supervision;
+mod sweep;
 mod system;
 mod threads;
 mod timers;
@@ -164,6 +165,7 @@ fn child(role: &str, env: &Env) -> u8 {
         supervision::child,
         quotas::child,
         races::child,
+        sweep::child,
         services::child,
         objects::child,
         lives::child,

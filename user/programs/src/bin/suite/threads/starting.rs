@@ -52,7 +52,8 @@ pub fn bad_arguments(_: &Case) {
     done!(rt::drop_handle(handle), "dropping");
 }
 
-extern "C" fn exit_at_once() -> ! {
+/// The first code of a thread that ends at once.
+pub extern "C" fn exit_at_once() -> ! {
     leave()
 }
 
