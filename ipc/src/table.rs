@@ -148,6 +148,7 @@ impl<P: Platform> Locked<'_, P> {
     }
 
     /// Makes sure that the next `count` insertions can't fail while the table stays locked.
+    #[inline]
     pub(crate) fn prepare(&mut self, count: usize) -> Result<(), Error> {
         let count = self.state.promised + count;
         if self.state.live + count > MAX_HANDLES {
