@@ -1,8 +1,9 @@
 //! Those who wait at one object: a list made of the cells of the tasks themselves.
 //!
 //! It has no lock of its own: it is part of what the lock of the object protects, and whoever enlists
-//! looks under it whether there is something to wait for. A task is in one list at a time, so its place
-//! is part of its cell, and a list needs no memory, however long it is.
+//! looks under it whether there is something to wait for. The first, who mostly is the only one, is in
+//! the list itself. A task is in one list at a time, so the place of any other is part of its cell, and
+//! a list needs no memory, however long it is.
 //!
 //! Invariants kept here (docs/INVARIANTS.md): I5 (S19: a revoke marks nodes and then looks through the
 //! lists; whoever enlists looks at its node under the lock of the list), I10. Lock rank: Waits, for
@@ -10,6 +11,7 @@
 
 use core::fmt;
 use core::mem;
+use core::ptr;
 use core::sync::atomic::Ordering;
 
 use abi::Error;
@@ -17,12 +19,24 @@ use abi::Error;
 use crate::wait::{Outcome, Ticket, WAIT_WORDS, WaitCell};
 use crate::{Node, Platform};
 
-/// Where a task is in a list. Changes under the lock of that list.
-pub(crate) struct Place<P: Platform> {
-    /// Through which capability it waits, while it is in a list.
-    authority: Option<(Node<P>, u64)>,
-    /// Which of several things it waits for.
+/// Somebody in a list.
+struct Waiter<P: Platform> {
+    task: P::Task,
+    authority: Authority<P>,
+}
+
+/// Through which capability somebody waits, and for which of several things.
+struct Authority<P: Platform> {
+    node: Node<P>,
+    holder: u64,
     mask: u32,
+}
+
+/// Where a task is in a list, but for who is the first. Changes under the lock of that list.
+pub(crate) struct Place<P: Platform> {
+    /// Missing while it is in no list behind the first.
+    authority: Option<Authority<P>>,
+    /// Nothing for the second in the list, whose neighbour is known.
     previous: Option<P::Task>,
     next: Option<P::Task>,
 }
@@ -31,7 +45,6 @@ impl<P: Platform> Default for Place<P> {
     fn default() -> Self {
         Place {
             authority: None,
-            mask: 0,
             previous: None,
             next: None,
         }
@@ -41,7 +54,10 @@ impl<P: Platform> Default for Place<P> {
 /// Those who wait at an object, the first to come first. It is part of what the lock of the object
 /// protects.
 pub struct Waiters<P: Platform> {
-    first: Option<P::Task>,
+    /// The first, who mostly is the only one: here, so that its cell is not locked.
+    first: Option<Waiter<P>>,
+    /// Those behind, in their cells; nobody without a first.
+    second: Option<P::Task>,
     last: Option<P::Task>,
 }
 
@@ -50,6 +66,7 @@ impl<P: Platform> Waiters<P> {
     pub const fn new() -> Waiters<P> {
         Waiters {
             first: None,
+            second: None,
             last: None,
         }
     }
@@ -64,6 +81,7 @@ impl<P: Platform> Waiters<P> {
     ///
     /// # Errors
     /// Why `holder` does not have the capability any more: `Revoked`, `BadHandle`, `InTransit`.
+    #[inline]
     pub fn enlist(
         &mut self,
         task: P::Task,
@@ -74,6 +92,7 @@ impl<P: Platform> Waiters<P> {
     }
 
     /// The same for some of several things.
+    #[inline]
     pub(crate) fn enlist_for(
         &mut self,
         task: P::Task,
@@ -85,39 +104,83 @@ impl<P: Platform> Waiters<P> {
         if !mm::sabotaged!("enlisted_without_recheck") {
             node.check_held(holder)?;
         }
-        let cell = P::wait_cell(&task);
-        cell.begin();
-        let previous = self.last.replace(task.clone());
-        match &previous {
-            Some(previous) => P::wait_cell(previous).place.lock().next = Some(task.clone()),
-            None => self.first = Some(task.clone()),
-        }
-        let place = Place {
-            authority: Some((node.clone(), holder)),
-            mask,
-            previous,
-            next: None,
+        P::wait_cell(&task).begin();
+        let waiter = Waiter {
+            task: task.clone(),
+            authority: Authority {
+                node: node.clone(),
+                holder,
+                mask,
+            },
         };
-        let before = mem::replace(&mut *cell.place.lock(), place);
-        debug_assert!(before.authority.is_none(), "a task waits at one place");
+        match self.first {
+            None => self.first = Some(waiter),
+            Some(_) => self.append(waiter),
+        }
         Ok(Ticket { task })
     }
 
-    /// Takes a task out of the list, if it is in it.
-    fn unlink(&mut self, task: &P::Task) -> bool {
-        let place = mem::take(&mut *P::wait_cell(task).place.lock());
-        if place.authority.is_none() {
-            return false;
+    /// Puts somebody behind the first.
+    #[cold]
+    fn append(&mut self, waiter: Waiter<P>) {
+        let Waiter { task, authority } = waiter;
+        let previous = self.last.replace(task.clone());
+        match &previous {
+            Some(previous) => P::wait_cell(previous).place.lock().next = Some(task.clone()),
+            None => self.second = Some(task.clone()),
         }
+        let place = Place {
+            authority: Some(authority),
+            previous,
+            next: None,
+        };
+        let before = mem::replace(&mut *P::wait_cell(&task).place.lock(), place);
+        debug_assert!(before.authority.is_none(), "a task waits at one place");
+    }
+
+    /// Takes the first out of the list.
+    #[inline(always)]
+    fn pop(&mut self) -> Option<P::Task> {
+        let Waiter { task, .. } = self.first.take()?;
+        if self.second.is_some() {
+            self.advance();
+        }
+        Some(task)
+    }
+
+    /// Makes the second the first.
+    #[cold]
+    fn advance(&mut self) {
+        if let Some(task) = self.second.clone()
+            && let Some(authority) = self.unlink_behind(&task)
+        {
+            self.first = Some(Waiter { task, authority });
+        }
+    }
+
+    /// Takes a task out of the list, if it is in it.
+    fn unlink(&mut self, task: &P::Task) {
+        let cell = ptr::from_ref(P::wait_cell(task));
+        let is_task = |first: &Waiter<P>| ptr::eq(P::wait_cell(&first.task), cell);
+        match self.first.as_ref().is_some_and(is_task) {
+            true => drop(self.pop()),
+            false => drop(self.unlink_behind(task)),
+        }
+    }
+
+    /// The same of one who is not the first.
+    fn unlink_behind(&mut self, task: &P::Task) -> Option<Authority<P>> {
+        let place = mem::take(&mut *P::wait_cell(task).place.lock());
+        let authority = place.authority?;
         match &place.previous {
             Some(previous) => P::wait_cell(previous).place.lock().next = place.next.clone(),
-            None => self.first = place.next.clone(),
+            None => self.second = place.next.clone(),
         }
         match &place.next {
             Some(next) => P::wait_cell(next).place.lock().previous = place.previous,
             None => self.last = place.previous,
         }
-        true
+        Some(authority)
     }
 
     /// Ends the wait of the first in the list that is not told already. The caller unparks it, best
@@ -150,8 +213,7 @@ impl<P: Platform> Waiters<P> {
         &mut self,
         mut complete: impl FnMut(&P::Task) -> bool,
     ) -> Option<P::Task> {
-        while let Some(task) = self.first.clone() {
-            self.unlink(&task);
+        while let Some(task) = self.pop() {
             if complete(&task) {
                 return Some(task);
             }
@@ -162,8 +224,8 @@ impl<P: Platform> Waiters<P> {
     /// Ends the waits of all in the list that wait for some of a mask, as far as `batch` has room:
     /// with that part of the mask as their first word and `value` as the second. Returns how many.
     pub(crate) fn wake_matching(&mut self, mask: u32, value: u64, batch: &mut Batch<P>) {
-        self.wake_some(batch, |cell, place| {
-            let matching = place.mask & mask;
+        self.wake_some(batch, |cell, authority| {
+            let matching = authority.mask & mask;
             if matching == 0 {
                 return Fate::Stays;
             }
@@ -176,18 +238,29 @@ impl<P: Platform> Waiters<P> {
     /// Ends the waits of those in the list whose capability is not their process's any more, as far
     /// as `batch` has room.
     pub(crate) fn wake_unheld(&mut self, batch: &mut Batch<P>) {
-        self.wake_some(batch, |_, place| match &place.authority {
-            Some((node, holder)) => match node.check_held(*holder) {
+        self.wake_some(batch, |_, authority| {
+            match authority.node.check_held(authority.holder) {
                 Ok(()) => Fate::Stays,
                 Err(Error::Revoked) => Fate::Ends(Outcome::Revoked),
                 Err(_) => Fate::Ends(Outcome::Cancelled),
-            },
-            None => Fate::Stays,
+            }
         });
     }
 
-    fn wake_some(&mut self, batch: &mut Batch<P>, fate: impl Fn(&WaitCell<P>, &Place<P>) -> Fate) {
-        let mut next = self.first.clone();
+    fn wake_some(
+        &mut self,
+        batch: &mut Batch<P>,
+        fate: impl Fn(&WaitCell<P>, &Authority<P>) -> Fate,
+    ) {
+        // Whoever comes first next is looked at too.
+        while let Some(Waiter { task, authority }) = &self.first
+            && !batch.is_full()
+            && let Fate::Ends(outcome) = fate(P::wait_cell(task), authority)
+        {
+            let ended = self.pop();
+            batch.extend(ended.filter(|task| P::wait_cell(task).complete(outcome)));
+        }
+        let mut next = self.second.clone();
         while let Some(task) = next
             && !batch.is_full()
         {
@@ -195,13 +268,11 @@ impl<P: Platform> Waiters<P> {
             let fate = {
                 let place = cell.place.lock();
                 next = place.next.clone();
-                fate(cell, &place)
+                place.authority.as_ref().map(|authority| fate(cell, authority))
             };
-            if let Fate::Ends(outcome) = fate {
-                self.unlink(&task);
-                if cell.complete(outcome) {
-                    batch.push(task);
-                }
+            if let Some(Fate::Ends(outcome)) = fate {
+                drop(self.unlink_behind(&task));
+                batch.extend(Some(task).filter(|task| P::wait_cell(task).complete(outcome)));
             }
         }
     }
@@ -259,8 +330,10 @@ impl<P: Platform> Batch<P> {
         self.tasks.iter().flatten()
     }
 
-    fn push(&mut self, task: P::Task) {
-        self.tasks[self.len] = Some(task);
-        self.len += 1;
+    fn extend(&mut self, task: Option<P::Task>) {
+        if task.is_some() {
+            self.tasks[self.len] = task;
+            self.len += 1;
+        }
     }
 }
