@@ -57,7 +57,7 @@ errors! {
     1 BadHandle, Caller;
     /// The handle names an object of another kind than the call works on.
     2 WrongKind, Caller;
-    /// The capability lacks a right that the call needs.
+    /// The capability lacks a right that the call needs, or lost it while the call waited.
     3 Denied, Policy;
     /// Somebody revoked the authority that this handle, mapping or wait rested on.
     4 Revoked, Policy;

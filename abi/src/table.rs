@@ -95,7 +95,7 @@ macro_rules! for_each_syscall {
             44 CapSame cap_same(a: Handle, b: Handle) -> bool, rights [], errors [BadHandle, InTransit, Revoked];
             /// Makes a capability below the given one with narrower authority: a part of a region, a budget of capabilities, a badge, one use, an end in time. What the parent is limited to, limits the child too; offsets that are passed with a capability of a part count from where the part begins. `TimedOut`: the deadline has passed.
             45 CapDeriveWith cap_derive_with(handle: Handle, args: UserPtr<DeriveArgs>) -> Handle, rights [DUPLICATE], errors [BadHandle, Denied, InTransit, Revoked, Fault, Invalid, Range, Align, Exists, TimedOut, Unsupported, Quota, NoMemory, Limit];
-            /// Takes rights away from a capability in place, and from everything below it; mappings that allow more are gone when it returns.
+            /// Takes rights away from a capability in place, and from everything below it; when it returns, mappings that allow more are gone, waits by them for what they don't allow any more have ended with `Denied`, and so have bindings of ports; timers and interrupts that set bits by them set none.
             46 CapReduce cap_reduce(handle: Handle, rights: Rights) -> (), rights [], errors [BadHandle, InTransit, Revoked];
             /// Tells what has gone through an object since it was made.
             47 ObjectInfo object_info(handle: Handle, info: UserPtr<ObjectInfo>) -> (), rights [INSPECT], errors [BadHandle, Denied, InTransit, Revoked, Fault];

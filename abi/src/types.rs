@@ -178,6 +178,22 @@ pub struct ProcessStatus {
 
 const_assert_eq!(size_of::<ProcessStatus>(), 32);
 
+impl ProcessStatus {
+    /// The status that it exited with; `None` when it did not exit but was ended.
+    pub const fn exited(&self) -> Option<u32> {
+        if self.state == ProcessState::Exited as u32 {
+            Some(self.status)
+        } else {
+            None
+        }
+    }
+
+    /// Whether it exited with status 0.
+    pub const fn succeeded(&self) -> bool {
+        matches!(self.exited(), Some(0))
+    }
+}
+
 /// Facts about a process, from `process_info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

@@ -141,7 +141,9 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Takes rights away from a capability in place, and from everything below it. When it returns, no
-    /// mapping under any of them allows more on any CPU.
+    /// mapping under any of them allows more on any CPU, and nobody waits by one of them for what it does not
+    /// allow any more: waits end with `Denied`, bindings of ports are gone, and timers and interrupts that
+    /// set bits by them set none.
     pub fn reduce(&self, domain: &Domain<P>, handle: Handle, rights: Rights) -> Result<(), Error> {
         let node = domain.examine(handle, Rights::empty())?.node;
         let object = node.object();
@@ -150,11 +152,15 @@ impl<P: Platform> Ipc<P> {
             node.check_held(domain.koid())?;
             lineage.reduce(&node, rights)
         };
-        if (reduced.changed || reduced.joined)
-            && let Some(region) = object.region()
-            && !mm::sabotaged!("reduce_keeps_mappings")
-        {
-            self.memory.restrict(region);
+        if reduced.changed || reduced.joined {
+            if let Some(region) = object.region()
+                && !mm::sabotaged!("reduce_keeps_mappings")
+            {
+                self.memory.restrict(region);
+            }
+            if !mm::sabotaged!("reduce_keeps_waits") {
+                self.complete_revoked_waits(object);
+            }
         }
         if reduced.changed {
             object.lineage.lock().end_burial();

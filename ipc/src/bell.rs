@@ -1,7 +1,7 @@
 //! Bells: what sets bits of a notification by itself, in the name of who made it.
 //!
 //! A bell is as good as the capability that it was made with, in the hands of its maker: when that was
-//! revoked, dropped or moved away, or its maker has ended, the bell sets nothing any more. It keeps the
+//! revoked, reduced, dropped or moved away, or its maker has ended, the bell sets nothing any more. It keeps the
 //! notification in memory and nothing else.
 
 use core::fmt;
@@ -48,7 +48,7 @@ impl<P: Platform> Ipc<P> {
     /// Sets the bits. Neither allocates nor waits.
     ///
     /// # Errors
-    /// Why its maker does not have the capability any more.
+    /// Why its maker does not have the capability any more, or `Denied`: it lacks SIGNAL by now.
     pub(crate) fn ring(&self, bell: &Bell<P>) -> Result<(), Error> {
         match bell.node.object().payload() {
             Payload::Notification(notification) => {

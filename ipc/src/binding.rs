@@ -80,9 +80,9 @@ impl<P: Platform> Binding<P> {
         self.place.store(place, Ordering::Relaxed);
     }
 
-    /// Whether the capability that it was made by is still there, or why not.
+    /// Whether the capability that it was made by is still there and allows it, or why not.
     pub(crate) fn check_held(&self) -> Result<(), Error> {
-        self.node.check_held(self.holder)
+        self.node.check_allowed(self.holder, Rights::WAIT)
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -248,7 +248,8 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Ends the bindings of an object whose capability is not their process's any more.
+    /// Ends the bindings of an object whose capability is not their process's any more or does not allow
+    /// them any more.
     pub(crate) fn end_unheld_bindings(&self, events: &Events<P>) {
         let mut from = 0;
         while let Some(binding) = events.unwatch_unheld(&mut from) {

@@ -208,8 +208,9 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Ends all waits at an object, and all bindings of it, whose capability is not their process's any
-    /// more: waits with `Revoked` if it was revoked, else with `Cancelled`. Called after the capabilities
-    /// were taken away, with no lock of rank Queue or above.
+    /// more or does not allow them any more: waits with `Revoked` if it was revoked, `Denied` if it was
+    /// reduced, else with `Cancelled`. Called after the capabilities were taken away or reduced, with no
+    /// lock of rank Queue or above.
     pub(crate) fn complete_revoked_waits(&self, object: &Object<P>) {
         let payload = object.payload();
         match payload {
@@ -264,10 +265,13 @@ impl<P: Platform> Ipc<P> {
         let task = self.platform().current_task();
         let ticket = {
             let mut state = events.state.lock();
-            let ticket =
-                state
-                    .waiters
-                    .enlist_for(task, &capability.node, domain.koid(), wanted.bits())?;
+            let ticket = state.waiters.enlist_for(
+                task,
+                &capability.node,
+                domain.koid(),
+                Rights::WAIT,
+                wanted.bits(),
+            )?;
             events.add_interest(wanted);
             ticket
         };

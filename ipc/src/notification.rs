@@ -58,13 +58,13 @@ impl<P: Platform> Notification<P> {
         self.state.lock().traffic
     }
 
-    /// Sets bits by a capability of a domain, and returns who is to be unparked. Why it does not have it any
-    /// more: nothing is set.
+    /// Sets bits by a capability of a domain, and returns who is to be unparked. Why it can't any more: nothing
+    /// is set.
     #[inline(always)]
     fn set(&self, node: &Node<P>, holder: u64, bits: u64) -> Result<Option<P::Task>, Error> {
         let mut state = self.state.lock();
-        // A revoke that has returned has had this lock after it marked its nodes.
-        node.check_held(holder)?;
+        // A revoke or reduce that has returned has had this lock after it marked its nodes.
+        node.check_allowed(holder, Rights::SIGNAL)?;
         Ok(state.set(bits))
     }
 }
@@ -167,7 +167,7 @@ impl<P: Platform> Ipc<P> {
     /// Queue or above.
     ///
     /// # Errors
-    /// Why it does not have it any more.
+    /// Why it does not have it any more, or `Denied`: it lacks SIGNAL by now.
     #[inline(always)]
     pub(crate) fn signal_as(
         &self,
@@ -213,14 +213,16 @@ impl<P: Platform> Ipc<P> {
                 };
                 let mut state = notification.state.lock();
                 if state.bits != 0 {
-                    node.check_held(domain.koid())?;
+                    node.check_allowed(domain.koid(), Rights::WAIT)?;
                     return Ok(Found::Bits(core::mem::take(&mut state.bits)));
                 }
                 if deadline_ns == 0 {
                     return Err(Error::WouldBlock);
                 }
                 let task = self.platform().current_task();
-                let ticket = state.waiters.enlist(task, node, domain.koid())?;
+                let ticket = state
+                    .waiters
+                    .enlist(task, node, domain.koid(), Rights::WAIT)?;
                 state.traffic.count_wait();
                 Ok(Found::Nothing(ticket, node.clone()))
             })?;

@@ -256,7 +256,7 @@ impl<P: Platform> Ipc<P> {
                 state.traffic.count_wait();
                 let task = self.platform().current_task();
                 let waiters = &mut state.waiters;
-                waiters.enlist(task, &capability.node, domain.koid())?
+                waiters.enlist(task, &capability.node, domain.koid(), Rights::WAIT)?
             };
             self.sleep_in(&ticket, deadline_ns, &port.state, |state| {
                 &mut state.waiters
@@ -280,7 +280,7 @@ impl<P: Platform> Ipc<P> {
             let mut most = BATCH.min(len - delivered);
             {
                 let mut state = port.state.lock();
-                if let Err(error) = node.check_held(holder) {
+                if let Err(error) = node.check_allowed(holder, Rights::WAIT) {
                     // It may have been woken for a packet that is another's to take now.
                     let woken = state.wake();
                     drop(state);

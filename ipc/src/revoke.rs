@@ -29,7 +29,7 @@ impl<P: Platform> Ipc<P> {
         };
         let killed = {
             let mut lineage = node.object().lineage.lock();
-            node.check_held(domain.koid())?;
+            node.check_allowed(domain.koid(), Rights::REVOKE)?;
             lineage.kill(&node, extent)
         };
         let count = killed.count;

@@ -272,7 +272,7 @@ impl<P: Platform> Ipc<P> {
             let mut state = side.state.lock();
             // While the capability is there and the lock is held, the end is open and its pages are in
             // place.
-            capability.node.check_held(domain.koid())?;
+            capability.node.check_allowed(domain.koid(), Rights::WAIT)?;
             // SYNC(ring.sleep): under the lock that a wake takes; a peer that published before
             // this look is seen here, one that publishes after it finds a sleeper.
             if self.wait_is_over(ring, *end, seen) {
@@ -287,7 +287,7 @@ impl<P: Platform> Ipc<P> {
             state.traffic.count_wait();
             let task = self.platform().current_task();
             let waiters = &mut state.waiters;
-            waiters.enlist(task, &capability.node, domain.koid())?
+            waiters.enlist(task, &capability.node, domain.koid(), Rights::WAIT)?
         };
         self.sleep_in(&ticket, deadline_ns, &side.state, |state| {
             &mut state.waiters

@@ -33,6 +33,8 @@ pub enum Outcome {
     Revoked = 5,
     /// The other side is gone.
     PeerClosed = 6,
+    /// The capability that it went through does not allow it any more.
+    Denied = 7,
 }
 
 impl Outcome {
@@ -44,6 +46,7 @@ impl Outcome {
             Outcome::Interrupted => Err(Error::Interrupted),
             Outcome::Revoked => Err(Error::Revoked),
             Outcome::PeerClosed => Err(Error::PeerClosed),
+            Outcome::Denied => Err(Error::Denied),
         }
     }
 
@@ -55,6 +58,7 @@ impl Outcome {
             4 => Outcome::Interrupted,
             5 => Outcome::Revoked,
             6 => Outcome::PeerClosed,
+            7 => Outcome::Denied,
             _ => return None,
         })
     }
@@ -165,7 +169,7 @@ impl<P: Platform> Ipc<P> {
     /// Sleeps until a wait of the current task has ended. Its list may still have it if this fails.
     ///
     /// # Errors
-    /// `TimedOut`, `Cancelled`, `Interrupted`: the task has to end; `Revoked`, `PeerClosed`.
+    /// `TimedOut`, `Cancelled`, `Interrupted`: the task has to end; `Revoked`, `Denied`, `PeerClosed`.
     pub fn sleep(&self, ticket: &Ticket<P>, deadline_ns: u64) -> Result<(), Error> {
         self.sleep_by(ticket, || self.platform().park(deadline_ns), deadline_ns)
     }
@@ -231,8 +235,8 @@ impl<P: Platform> Ipc<P> {
         Ok(())
     }
 
-    /// Ends all waits in a list whose capability is not their process's any more: with `Revoked` if it
-    /// was revoked, else with `Cancelled`.
+    /// Ends all waits in a list whose capability is not their process's any more, or does not allow them
+    /// any more: with `Revoked` if it was revoked, `Denied` if it was reduced, else with `Cancelled`.
     pub fn end_unheld_waits<S>(&self, lock: &Lock<S>, waiters: impl Fn(&mut S) -> &mut Waiters<P>) {
         self.wake_batches(|batch| waiters(&mut lock.lock()).wake_unheld(batch));
     }

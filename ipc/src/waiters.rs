@@ -14,7 +14,7 @@ use core::mem;
 use core::ptr;
 use core::sync::atomic::Ordering;
 
-use abi::Error;
+use abi::{Error, Rights};
 
 use crate::wait::{Outcome, Ticket, WAIT_WORDS, WaitCell};
 use crate::{Node, Platform};
@@ -29,6 +29,8 @@ struct Waiter<P: Platform> {
 struct Authority<P: Platform> {
     node: Node<P>,
     holder: u64,
+    /// What it has to allow as long as the wait lasts.
+    right: Rights,
     mask: u32,
 }
 
@@ -76,19 +78,20 @@ impl<P: Platform> Waiters<P> {
         self.first.is_none()
     }
 
-    /// Begins a wait of the current task, `task`, through a capability of a domain. The capability
-    /// is kept by the caller until the wait is withdrawn.
+    /// Begins a wait of the current task, `task`, through a capability of a domain, which needs `right`
+    /// for it until it ends. The capability is kept by the caller until the wait is withdrawn.
     ///
     /// # Errors
-    /// Why `holder` does not have the capability any more: `Revoked`, `BadHandle`, `InTransit`.
+    /// Why `holder` can't wait by the capability any more: `Revoked`, `BadHandle`, `InTransit`, `Denied`.
     #[inline]
     pub fn enlist(
         &mut self,
         task: P::Task,
         node: &Node<P>,
         holder: u64,
+        right: Rights,
     ) -> Result<Ticket<P>, Error> {
-        self.enlist_for(task, node, holder, u32::MAX)
+        self.enlist_for(task, node, holder, right, u32::MAX)
     }
 
     /// The same for some of several things.
@@ -98,11 +101,12 @@ impl<P: Platform> Waiters<P> {
         task: P::Task,
         node: &Node<P>,
         holder: u64,
+        right: Rights,
         mask: u32,
     ) -> Result<Ticket<P>, Error> {
-        // A revoke marks its nodes first and looks through the list afterwards.
+        // A revoke or reduce marks its nodes first and looks through the list afterwards.
         if !mm::sabotaged!("enlisted_without_recheck") {
-            node.check_held(holder)?;
+            node.check_allowed(holder, right)?;
         }
         P::wait_cell(&task).begin();
         let waiter = Waiter {
@@ -110,6 +114,7 @@ impl<P: Platform> Waiters<P> {
             authority: Authority {
                 node: node.clone(),
                 holder,
+                right,
                 mask,
             },
         };
@@ -235,13 +240,17 @@ impl<P: Platform> Waiters<P> {
         });
     }
 
-    /// Ends the waits of those in the list whose capability is not their process's any more, as far
-    /// as `batch` has room.
+    /// Ends the waits of those in the list whose capability is not their process's any more, or does not
+    /// allow them any more, as far as `batch` has room.
     pub(crate) fn wake_unheld(&mut self, batch: &mut Batch<P>) {
         self.wake_some(batch, |_, authority| {
-            match authority.node.check_held(authority.holder) {
+            match authority
+                .node
+                .check_allowed(authority.holder, authority.right)
+            {
                 Ok(()) => Fate::Stays,
                 Err(Error::Revoked) => Fate::Ends(Outcome::Revoked),
+                Err(Error::Denied) => Fate::Ends(Outcome::Denied),
                 Err(_) => Fate::Ends(Outcome::Cancelled),
             }
         });
@@ -268,7 +277,10 @@ impl<P: Platform> Waiters<P> {
             let fate = {
                 let place = cell.place.lock();
                 next = place.next.clone();
-                place.authority.as_ref().map(|authority| fate(cell, authority))
+                place
+                    .authority
+                    .as_ref()
+                    .map(|authority| fate(cell, authority))
             };
             if let Some(Fate::Ends(outcome)) = fate {
                 drop(self.unlink_behind(&task));

@@ -7,7 +7,7 @@
 
 mod loom_platform;
 
-use abi::{BindFlags, Error, Events, FOREVER};
+use abi::{BindFlags, Error, Events, FOREVER, Rights};
 use loom_platform::{Realm, current, explore, spawn};
 
 /// A deadline that may pass at any time.
@@ -81,6 +81,23 @@ fn nobody_waits_by_what_has_been_revoked() {
         });
         realm.revoke(realm.notification);
         assert_eq!(waiter.join().unwrap(), Err(Error::Revoked));
+    });
+}
+
+#[test]
+fn nobody_waits_for_what_its_capability_does_not_allow_any_more() {
+    explore(4, || {
+        let realm = Realm::new();
+        let waiter = spawn(&realm, |realm| {
+            realm
+                .ipc
+                .wait_notification(&realm.domain, realm.below, FOREVER)
+        });
+        let reduced = realm
+            .ipc
+            .reduce(&realm.domain, realm.notification, !Rights::WAIT);
+        reduced.unwrap();
+        assert_eq!(waiter.join().unwrap(), Err(Error::Denied));
     });
 }
 

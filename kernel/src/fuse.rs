@@ -43,7 +43,9 @@ pub fn burn() {
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, left);
         if burnt == Ok(1) {
             watch::end();
-            process.kill();
+            if !mm::sabotaged!("fuse_does_not_burn") {
+                process.kill();
+            }
         }
     });
 }

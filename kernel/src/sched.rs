@@ -303,7 +303,7 @@ pub fn end(thread: &Arc<Thread>) {
         change_level(thread, TOP);
     }
     start(thread);
-    if take_parked(thread, 0) {
+    if !mm::sabotaged!("sleeper_not_killed") && take_parked(thread, 0) {
         tell(thread, Woken::Ending);
         enqueue(thread);
     }

@@ -1,5 +1,6 @@
 //! From the loader to the first process.
 
+use core::fmt;
 use core::panic::PanicInfo;
 
 use arch::hooks::Hooks;
@@ -47,6 +48,8 @@ fn kernel_main(info: &'static BootInfo) -> ! {
 
 fn main() -> ! {
     let info = boot_info();
+    #[cfg(sabotage)]
+    choose_sabotage(info);
     selfcheck::run_if_asked(info);
     hooks::install(&INSTALLED);
     let mut source = frames::allocate;
@@ -70,9 +73,9 @@ fn main() -> ! {
         sched::seed(seed);
     }
     println!(
-        "kernel: {} CPUs, {} NUMA nodes, {} MiB free, initrd of {} KiB",
-        cpu::count(),
-        acpi::nodes(),
+        "kernel: {}, {}, {} MiB free, initrd of {} KiB",
+        Counted(cpu::count(), "CPU"),
+        Counted(acpi::nodes(), "NUMA node"),
         ipc().platform().pool().available() >> 8,
         info.initrd.len() >> 10,
     );
@@ -83,6 +86,25 @@ fn main() -> ! {
         panic!("no first process: {error}");
     }
     sched::run_idle()
+}
+
+/// A number of things, in words.
+struct Counted(usize, &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counted(count, thing) = *self;
+        write!(f, "{count} {thing}{}", if count == 1 { "" } else { "s" })
+    }
+}
+
+/// Takes away the mechanism that `sabotage=` on the command line names.
+#[cfg(sabotage)]
+fn choose_sabotage(info: &'static BootInfo) {
+    let mut words = info.command_line.split_ascii_whitespace();
+    if let Some(name) = words.find_map(|word| word.strip_prefix("sabotage=")) {
+        mm::sabotage::choose(name);
+    }
 }
 
 /// Brings up what is built on the memory that boot left, on the boot CPU.
@@ -112,7 +134,7 @@ fn boot_info() -> &'static BootInfo {
 fn warn_of_unknown_words(info: &BootInfo) {
     for word in info.command_line.split_ascii_whitespace() {
         let number = word.strip_prefix("seed=");
-        if word == MEASURE {
+        if word == MEASURE || cfg!(sabotage) && word.starts_with("sabotage=") {
             continue;
         }
         if number.is_none_or(|number| number.parse::<u64>().is_err()) {

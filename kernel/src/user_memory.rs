@@ -67,7 +67,10 @@ pub fn write<T: Plain>(to: UserPtr<T>, value: &T) -> Result<(), Error> {
     // SAFETY: the bytes of `value`, all of which are initialised since there is no padding.
     let bytes =
         unsafe { core::slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) };
-    user::copy_to_user(to.address(), bytes).map_err(|_| Error::Fault)
+    match user::copy_to_user(to.address(), bytes) {
+        Err(_) if !mm::sabotaged!("user_copy_failure_ignored") => Err(Error::Fault),
+        _ => Ok(()),
+    }
 }
 
 /// Copies an array in. The caller has bounded `len`.

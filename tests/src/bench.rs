@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use crate::build;
+use crate::console;
 use crate::dear::{COLUMNS, Counts};
 use crate::demo::grouped;
 use crate::failure::Failure;
@@ -181,10 +182,10 @@ pub fn begins(line: &str, cpus: u32) -> Option<String> {
     let record = Record::parse(line).filter(|record| record.kind == "calibration")?;
     let (expected, read) = (record.number("expected")?, record.number("instructions")?);
     Some(format!(
-        "a loop of {} instructions counts {}; measuring on {cpus} {} …",
+        "a loop of {} instructions counts {}; measuring on {} …",
         grouped(expected),
         grouped(read),
-        if cpus == 1 { "CPU" } else { "CPUs" }
+        console::counted(cpus, "CPU")
     ))
 }
 

@@ -83,6 +83,15 @@ pub fn guest_directory() -> PathBuf {
 /// Cargo's own words when the build fails; a line when cargo can't be started or a kernel is not
 /// among what it made.
 pub fn guest(profile: Profile) -> Result<Guest, Failure> {
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    guest_with(profile, &guest_directory(), &flags)
+}
+
+/// Builds them with further compiler flags, which spaces separate, into a target directory of its own.
+///
+/// # Errors
+/// As [`guest`].
+pub fn guest_with(profile: Profile, directory: &Path, flags: &str) -> Result<Guest, Failure> {
     let _progress = Progress::start("building the kernel and the programs …");
     let mut command = cargo();
     command
@@ -90,11 +99,11 @@ pub fn guest(profile: Profile) -> Result<Guest, Failure> {
         .args(["-p", KERNEL, "-p", PROGRAMS, "--bins"])
         .args(["--message-format", "json-render-diagnostics", "--quiet"])
         .arg("--target-dir")
-        .arg(guest_directory());
+        .arg(directory);
     if std::io::stderr().is_terminal() {
         command.args(["--color", "always"]);
     }
-    keep_target_flags(&mut command);
+    add_target_flags(&mut command, flags);
     let output = command
         .output()
         .map_err(|error| Failure::failed(format!("cargo can't be started: {error}")))?;
@@ -107,14 +116,11 @@ pub fn guest(profile: Profile) -> Result<Guest, Failure> {
     executables(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// Hands flags from the environment to the guest without losing those of `.cargo/config.toml`.
+/// Hands flags to the guest without losing those of `.cargo/config.toml`.
 ///
 /// Cargo takes flags from one place only, and the environment comes first; flags given with
 /// `--config` are joined with those of the file.
-fn keep_target_flags(command: &mut Command) {
-    let Ok(flags) = std::env::var("RUSTFLAGS") else {
-        return;
-    };
+fn add_target_flags(command: &mut Command, flags: &str) {
     let flags: Vec<&str> = flags.split_whitespace().collect();
     command.env_remove("RUSTFLAGS");
     if !flags.is_empty() {

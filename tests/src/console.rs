@@ -70,3 +70,9 @@ impl Drop for Progress {
         self.finish();
     }
 }
+
+/// How many of a thing there are, in words.
+pub fn counted(count: u32, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}

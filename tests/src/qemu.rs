@@ -149,7 +149,7 @@ impl Qemu {
         let name = self.program.display();
         Failure::failed(match error.kind() {
             std::io::ErrorKind::NotFound => format!(
-                "{name} is missing: run `make setup`, or install the package qemu-system-x86"
+                "{name} is missing: run `make setup`, install the package qemu-system-x86, or name another with {QEMU_VARIABLE}"
             ),
             _ => format!("{name} can't be started: {error}"),
         })

@@ -1,8 +1,9 @@
 //! The runner: from options to an exit status.
 
 use std::cell::OnceCell;
+use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::bench::{self, Measured};
 use crate::boot::Boot;
@@ -35,6 +36,8 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
     let machine = options.machine(&job)?;
     let input = read_input(options.input.as_deref())?;
     let programs = read_programs(&options.programs)?;
+    let outputs = options.screenshot.iter().chain(&options.trace);
+    outputs.map(PathBuf::as_path).try_for_each(check_writable)?;
     let qemu = Qemu::find()?;
     let guest = build::guest(options.profile(&job))?;
     check_names(&job, &programs, &guest)?;
@@ -171,7 +174,10 @@ impl Prepared<'_> {
             ));
         }
         let verbose = self.options.verbose;
-        let mut progress = Progress::start(format!("booting {} CPUs …", machine.cpus));
+        let mut progress = Progress::start(format!(
+            "booting {} …",
+            console::counted(machine.cpus, "CPU")
+        ));
         let symboliser = OnceCell::new();
         let announce = |command: &str| {
             if verbose {
@@ -234,7 +240,7 @@ fn read_input(path: Option<&Path>) -> Result<Vec<u8>, Failure> {
         Path::to_path_buf,
     );
     let mut bytes = Vec::new();
-    std::fs::File::open(&path)
+    File::open(&path)
         .and_then(|file| file.take(INPUT_LIMIT + 1).read_to_end(&mut bytes))
         .map_err(|error| {
             Failure::usage(format!(
@@ -249,6 +255,13 @@ fn read_input(path: Option<&Path>) -> Result<Vec<u8>, Failure> {
         )));
     }
     Ok(bytes)
+}
+
+/// Finds out before anything has run for nothing.
+fn check_writable(path: &Path) -> Result<(), Failure> {
+    let file = File::options().append(true).create(true).open(path);
+    let why = |error| Failure::usage(format!("{} can't be written: {error}", path.display()));
+    file.map(drop).map_err(why)
 }
 
 fn read_programs(files: &[ProgramFile]) -> Result<Vec<(ProgramFile, Vec<u8>)>, Failure> {
@@ -285,8 +298,11 @@ fn check_names(
             ));
         };
         if !names.contains(&name.as_str()) && !guest.programs.contains_key(name) {
+            let ours = guest.programs.keys().map(String::as_str);
+            let known: Vec<&str> = ours.chain(names).collect();
             return Err(Failure::usage(format!(
-                "--exec: there is no program {name}; add it with --program"
+                "--exec: there is no program {name}, only {}; add it with --program",
+                known.join(", ")
             )));
         }
     }

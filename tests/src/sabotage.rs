@@ -4,9 +4,11 @@
 //! built, ran and failed; not building, not being there and hanging are no notice.
 
 mod entries;
+mod guest;
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -30,6 +32,8 @@ pub enum Kind {
     Host,
     /// Under `--cfg loom`, optimised.
     Loom,
+    /// As a case of the suite, in a machine.
+    Guest,
 }
 
 /// One mechanism, and the test that must fail without it.
@@ -41,9 +45,9 @@ pub struct Entry {
     pub takes_away: &'static str,
     /// The package of the test.
     pub package: &'static str,
-    /// Its file in the package's `tests/`.
+    /// Its file in the package's `tests/`; the group of a case.
     pub file: &'static str,
-    /// Its full name.
+    /// Its full name; of a case, without the group.
     pub test: &'static str,
     /// How it is built.
     pub kind: Kind,
@@ -109,18 +113,24 @@ impl Entry {
         })
     }
 
-    /// The compiler flags. The host tests are built once, with every sabotage in them; what loom
+    /// What documents and the matrix call the test.
+    pub fn test_name(&self) -> String {
+        let between = if self.kind == Kind::Guest { "." } else { "::" };
+        format!("{}{between}{}", self.file, self.test)
+    }
+
+    /// The compiler flags. Host tests and guest are built once, with every sabotage in them; what loom
     /// explores is built for each.
     pub fn flags(&self, sabotage: Option<&str>) -> String {
         match (self.kind, sabotage) {
-            (Kind::Host, _) => "--cfg sabotage".into(),
+            (Kind::Host | Kind::Guest, _) => "--cfg sabotage".into(),
             (Kind::Loom, None) => "--cfg loom".into(),
             (Kind::Loom, Some(name)) => format!("--cfg loom --cfg sabotage=\"{name}\""),
         }
     }
 
     fn command(&self, sabotage: Option<&str>) -> Command {
-        let target = build::repository().join("target/sabotage");
+        let target = target();
         let mut command = build::cargo();
         command.args(["test", "--package", self.package, "--test", self.file]);
         if self.kind == Kind::Loom {
@@ -132,12 +142,15 @@ impl Entry {
             .args(["--", "--exact", self.test])
             .env("RUSTFLAGS", self.flags(sabotage))
             .env(CHOICE, sabotage.unwrap_or_default())
-            .env(GUEST_DIRECTORY, target.join("guest"))
+            .env(GUEST_DIRECTORY, guest::directory())
             .stdin(Stdio::null());
         command
     }
 
     fn run(&self, sabotage: Option<&str>) -> Result<Outcome, Failure> {
+        if self.kind == Kind::Guest {
+            return guest::run(&self.test_name(), &self.flags(sabotage), sabotage);
+        }
         let output = bounded_output(self.command(sabotage))?;
         let Some((said, complaints)) = output else {
             return Ok(Outcome::Hung);
@@ -148,6 +161,11 @@ impl Entry {
         }
         Ok(outcome)
     }
+}
+
+/// The target directory of everything that is built with sabotages.
+fn target() -> PathBuf {
+    build::repository().join("target/sabotage")
 }
 
 /// Reads what became of `test` from the output of libtest.

@@ -181,6 +181,33 @@ fn every_sabotage_is_in_the_invariants() {
     }
 }
 
+/// The names that `sabotaged!` is called with in the sources below a directory.
+fn sabotaged(directory: &Path, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(directory).expect("it is a directory") {
+        let path = entry.expect("it can be listed").path();
+        if path.is_dir() {
+            sabotaged(&path, names);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = read(&path);
+            let calls = text.split("sabotaged!(\"").skip(1);
+            names.extend(calls.filter_map(|rest| rest.split('"').next().map(str::to_owned)));
+        }
+    }
+}
+
+#[test]
+fn every_mechanism_that_can_be_taken_away_has_a_test_that_notices() {
+    let mut names = Vec::new();
+    for package in ["mm", "ipc", "kernel"] {
+        sabotaged(&repository().join(package).join("src"), &mut names);
+    }
+    assert!(names.len() > 40, "only {}", names.len());
+    for name in names {
+        let known = ENTRIES.iter().any(|entry| entry.name == name);
+        assert!(known, "no test for {name}");
+    }
+}
+
 #[test]
 fn documents_know_no_machine() {
     let directories = ["work", "root", "home", "tmp", "Users"];

@@ -81,6 +81,17 @@ fn words_that_can_not_be_taken_apart_are_status_2() {
 }
 
 #[test]
+fn a_file_that_can_not_be_written_is_status_2_before_anything_runs() {
+    for option in ["--screenshot", "--trace"] {
+        complains(
+            &handover(&[option, "/nonexistent/file"], "unused"),
+            EXIT_USAGE,
+            "/nonexistent/file can't be written: No such file",
+        );
+    }
+}
+
+#[test]
 fn a_missing_emulator_says_what_to_install() {
     complains(
         &handover(&[], "/nonexistent/qemu"),

@@ -49,7 +49,7 @@ impl Crowd {
         let node = node(&self.realm, handle);
         let domain = self.realm.domains[0].koid();
         let task = self.tasks[number].clone();
-        self.list.lock().enlist(task, &node, domain)
+        self.list.lock().enlist(task, &node, domain, Rights::WAIT)
     }
 
     fn wake(&self) -> Option<usize> {

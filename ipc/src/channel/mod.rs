@@ -310,7 +310,7 @@ impl<P: Platform> Ipc<P> {
         })
     }
 
-    /// Ends all waits through capabilities of an end that were revoked.
+    /// Ends all waits through capabilities of an end that were revoked or reduced.
     pub(crate) fn end_channel_waits(&self, channel: &Channel<P>, side: ChannelSide) {
         let (inbox, outbox) = (channel.inbox(side), channel.inbox(side.peer()));
         self.end_unheld_waits(inbox, |inbox| &mut inbox.receivers);

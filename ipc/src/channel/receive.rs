@@ -94,7 +94,7 @@ impl<P: Platform> Ipc<P> {
         loop {
             let ticket = {
                 let mut state = inbox.lock();
-                if let Err(error) = end.node.check_held(receiver.koid()) {
+                if let Err(error) = end.node.check_allowed(receiver.koid(), Rights::RECEIVE) {
                     drop(state);
                     // It may have been told of a message that is another's to take now.
                     self.wake_next_receiver(inbox);
@@ -111,7 +111,9 @@ impl<P: Platform> Ipc<P> {
                 }
                 let task = self.platform().current_task();
                 state.traffic.count_wait();
-                state.receivers.enlist(task, &end.node, receiver.koid())?
+                state
+                    .receivers
+                    .enlist(task, &end.node, receiver.koid(), Rights::RECEIVE)?
             };
             self.sleep_in(&ticket, deadline_ns, inbox, |state| &mut state.receivers)?;
         }
@@ -130,7 +132,7 @@ impl<P: Platform> Ipc<P> {
         let bills = self.bill_all(receiver, &seen.nodes, places)?;
         let (load, was_full, woken) = {
             let mut state = channel.inbox(side).lock();
-            let held = end.node.check_held(receiver.koid());
+            let held = end.node.check_allowed(receiver.koid(), Rights::RECEIVE);
             let is_next = |(_, number)| number == seen.number;
             let here = state.queue.first().is_some_and(is_next);
             if held.is_err() || !here {

@@ -128,12 +128,14 @@ impl<P: Platform> Ipc<P> {
         if state.closed {
             return Err(Error::PeerClosed);
         }
-        end.node.check_held(sender.koid())?;
+        end.node.check_allowed(sender.koid(), Rights::SEND)?;
         if reply.is_none() {
             return Ok(None);
         }
         let task = self.platform().current_task();
-        let ticket = state.callers.enlist(task, &end.node, sender.koid())?;
+        let ticket = state
+            .callers
+            .enlist(task, &end.node, sender.koid(), Rights::SEND)?;
         Ok(Some(ticket))
     }
 
@@ -176,14 +178,16 @@ impl<P: Platform> Ipc<P> {
         if state.closed {
             return Err(Error::PeerClosed);
         }
-        // A revoke marks the node first and takes this lock afterwards.
-        end.node.check_held(sender.koid())?;
+        // A revoke or reduce marks the node first and takes this lock afterwards.
+        end.node.check_allowed(sender.koid(), Rights::SEND)?;
         if !state.queue.has_room() {
             if deadline_ns == 0 {
                 return Err(Error::Full);
             }
             let task = self.platform().current_task();
-            let ticket = state.senders.enlist(task, &end.node, sender.koid())?;
+            let ticket = state
+                .senders
+                .enlist(task, &end.node, sender.koid(), Rights::SEND)?;
             state.traffic.count_wait();
             drop(state);
             self.sleep_in(&ticket, deadline_ns, inbox, |state| &mut state.senders)?;
@@ -198,7 +202,9 @@ impl<P: Platform> Ipc<P> {
             Passage::NotBefore(_) if deadline_ns == 0 => Err(Error::Limit),
             Passage::NotBefore(time) => {
                 let task = self.platform().current_task();
-                let ticket = state.limited.enlist(task, &end.node, sender.koid())?;
+                let ticket = state
+                    .limited
+                    .enlist(task, &end.node, sender.koid(), Rights::SEND)?;
                 state.traffic.count_wait();
                 drop(state);
                 // Somebody with less to say may fit the place.

@@ -152,7 +152,7 @@ impl<P: Platform> Ipc<P> {
         woken: &mut Option<P::Task>,
     ) -> Result<Next<P>, Error> {
         let mut state = inbox.lock();
-        end.node.check_held(domain.koid())?;
+        end.node.check_allowed(domain.koid(), Rights::RECEIVE)?;
         if let Some((packet, _)) = state.queue.first() {
             if !packet.is_words() {
                 return Err(Error::TooLarge);
@@ -169,7 +169,9 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::PeerClosed);
         }
         let task = self.platform().current_task();
-        let ticket = state.servers.enlist(task, &end.node, domain.koid())?;
+        let ticket = state
+            .servers
+            .enlist(task, &end.node, domain.koid(), Rights::RECEIVE)?;
         state.traffic.count_wait();
         drop(state);
         let slept = match woken.take() {

@@ -56,8 +56,10 @@ pub fn on_timer(_: Origin) {
     queue.ticking = false;
     let over = now >= queue.slice_end_ns || queue.random.is_some();
     if over && is_crowded(cpu, &queue) {
-        cpu.preempt.store(true, Ordering::Relaxed);
-        cpu::request_user_return_work();
+        if !mm::sabotaged!("no_preemption") {
+            cpu.preempt.store(true, Ordering::Relaxed);
+            cpu::request_user_return_work();
+        }
         // The thread may be deep in the kernel and go on for long: ring once a slice and no more,
         // or it would do nothing but take interrupts.
         queue.slice_end_ns = now + SLICE_NS;

@@ -84,7 +84,7 @@ fn matrix(entries: &[&Entry], verdicts: &[Verdict]) -> String {
         .iter()
         .enumerate()
         .map(|(index, entry)| {
-            let test = format!("{}::{}", entry.file, entry.test);
+            let test = entry.test_name();
             let mut cells = vec![entry.name.to_owned(), entry.takes_away.to_owned(), test];
             cells.extend(verdicts.get(index).map(|verdict| verdict.describe()));
             cells

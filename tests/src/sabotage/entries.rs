@@ -128,6 +128,8 @@ entries! {
             loom_wait::nobody_waits_by_what_has_been_revoked;
         enlisted_without_recheck: "the look at the node under the lock of the list",
             loom_wait::nobody_waits_by_what_has_been_revoked;
+        reduce_keeps_waits: "the end of waits for what a reduce takes away",
+            loom_wait::nobody_waits_for_what_its_capability_does_not_allow_any_more;
         wait_completed_twice: "the exchange by which the first of several ends a wait",
             loom_wait::a_signal_at_the_deadline_is_taken_or_stays;
         event_before_enlisting_missed: "the look at the object after enlisting",
@@ -141,5 +143,20 @@ entries! {
             loom_shootdown::a_cpu_uses_what_it_has_cached_until_it_is_told_and_not_longer;
         root_loaded_before_active_bit: "the order of the active bit and the load of a root",
             loom_shootdown::a_cpu_that_enters_sees_the_edit_or_is_waited_for;
+    }
+
+    Guest "handover-kernel" {
+        reaper_not_boosted: "the urgency of a thread that has to end",
+            priorities::reaper;
+        sleeper_not_killed: "the end of the sleep of a thread that has to end",
+            processes::kill_sleeping;
+        no_preemption: "the end of a slice",
+            priorities::fair_share;
+        tls_not_switched: "the switch of the base of FS",
+            threads::local_storage;
+        fuse_does_not_burn: "the end of a process whose fuse has burnt",
+            supervision::fuse;
+        user_copy_failure_ignored: "the answer of a call that can't write its result to the program",
+            waiting::port_refused;
     }
 }

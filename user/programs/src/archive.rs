@@ -1,5 +1,6 @@
-//! The initrd: a tar archive in a region that nobody can write.
+//! The initrd: a tar archive in a region that nobody can write, and the programs in it.
 
+use rt::{Error, Handle, Region, Rights};
 use tar_no_std::TarArchiveRef;
 
 /// Where a file lies in the archive, in bytes.
@@ -22,4 +23,15 @@ pub fn find(archive: &[u8], name: &str) -> Option<Place> {
         offset: data.as_ptr() as u64 - archive.as_ptr() as u64,
         len: data.len() as u64,
     })
+}
+
+/// The image of a program of the initrd, to be given back with [`rt::drop_handle`]. `NotFound`: there is
+/// no such file.
+#[allow(unsafe_code)] // What the initrd's own mapping shows.
+pub fn image(initrd: &Region, name: &str) -> Result<Handle, Error> {
+    let view = initrd.map(Rights::READ)?;
+    // SAFETY: nobody can write the initrd, and the mapping is there until the end of this function.
+    let files = unsafe { view.as_slice(view.len() as usize) };
+    let place = find(files, name).ok_or(Error::NotFound)?;
+    rt::image_from(initrd.handle(), place.offset, place.len)
 }

@@ -180,11 +180,13 @@ macro_rules! for_each_case {
 
             services::names "a name is registered, found, withdrawn, and gone with its session or its end";
             services::watch "who watches a name hears when it appears and when it goes";
+            services::patience "who gives up waiting for a name leaves nothing behind at the name service";
             services::reconnect "clients of a service that dies see it, and find the next one under its name";
             services::many_clients "fifty clients find a service and are answered";
             services::supervised "a service that faults or fails is started again, and then no more";
             services::lock "an urgent thread that waits for a lock lets its holder go on";
             services::hostile "whatever a client sends to the name service, it and the others go on";
+
             timers::once "a timer sets its bits at its time, once";
             timers::past "a time in the past is now";
             timers::periodic "a periodic timer keeps its rhythm, and makes up once for what was missed";

@@ -18,6 +18,8 @@ pub mod picture;
 pub mod store;
 pub mod supervision;
 
+use rt::{Env, ObjectKind};
+
 /// Ends the program with a line that says why, unless all is well.
 #[macro_export]
 macro_rules! expect {
@@ -30,4 +32,17 @@ macro_rules! expect {
             }
         }
     };
+}
+
+/// Ends the program with status 2 unless it was given handles of these kinds, in this order; more may
+/// follow. `usage` says who starts it so.
+pub fn expect_handles(env: &Env, kinds: &[ObjectKind], usage: &str) {
+    let given = |index| env.handle(index).kind();
+    for (index, &kind) in kinds.iter().enumerate() {
+        if given(index) != Some(kind) {
+            let program = env.args().next().unwrap_or("program");
+            rt::println!("{program}: its handle {index} is no {kind}: {usage}");
+            rt::exit(2);
+        }
+    }
 }

@@ -10,14 +10,21 @@ use alloc::string::String;
 use core::fmt::Write;
 
 use programs::demo::{ANNOUNCEMENT, Announcement, CHUNK, CONSUMER, DONE, Way};
-use programs::expect;
+use programs::{expect, expect_handles};
 use rt::names::Names;
-use rt::{Env, FOREVER, Handle, Message, Receiver, Region, Rights, Sender, SystemInfo, Token};
+use rt::{
+    Env, FOREVER, Handle, Message, ObjectKind, Receiver, Region, Rights, Sender, SystemInfo, Token,
+};
 use sha2::{Digest, Sha256};
 
 rt::entry!(run);
 
 fn run(env: &Env) -> u8 {
+    expect_handles(
+        env,
+        &[ObjectKind::ChannelEnd],
+        "init starts it for the demonstration",
+    );
     let (via, mut receiver, mut sender) = accept(&Names::from_handle(env.handle(0)));
     for expected in Way::ALL {
         let mut message = [0; ANNOUNCEMENT];

@@ -16,10 +16,15 @@ use rt::{in_ms, now_ns, println};
 
 rt::entry!(run);
 
+/// Without a number it computes the factorial of this one.
+const DEFAULT: u32 = 10;
+
+/// An argument is no number.
+const USAGE: u8 = 2;
 /// This machine has no such device.
 const NO_DEVICE: u8 = 1;
 /// The device does not do what its specification says.
-const BROKEN: u8 = 2;
+const BROKEN: u8 = 3;
 
 /// Its registers, 32 bits each.
 const IDENTIFICATION: u64 = 0x00;
@@ -52,11 +57,17 @@ struct Edu {
 }
 
 fn run(env: &Env) -> u8 {
-    let numbers: Vec<u32> = env
-        .args()
-        .skip(1)
-        .filter_map(|arg| arg.parse().ok())
-        .collect();
+    let mut numbers = Vec::new();
+    for word in env.args().skip(1) {
+        let Ok(number) = word.parse() else {
+            println!("edu: `{word}` is no number of 32 bits: edu [NUMBER ...]");
+            return USAGE;
+        };
+        numbers.push(number);
+    }
+    if numbers.is_empty() {
+        numbers.push(DEFAULT);
+    }
     let [.., resource, notification, interrupt] = *env.handles() else {
         return no_device();
     };
@@ -84,12 +95,7 @@ fn run(env: &Env) -> u8 {
         version >> 24,
         version >> 16 & 0xff
     );
-    let numbers = if numbers.is_empty() {
-        &[10][..]
-    } else {
-        &numbers
-    };
-    for &number in numbers {
+    for number in numbers {
         let factorial = edu.factorial(number);
         println!("edu: {number}! = {factorial}, told by an interrupt");
     }

@@ -10,15 +10,22 @@ extern crate alloc;
 use alloc::collections::BTreeMap;
 use core::ops::ControlFlow;
 
-use programs::expect;
 use programs::names::{Name, Refusal, Registry, Tell};
+use programs::{expect, expect_handles};
 use rt::names::protocol::{Answer, MAX_REQUEST, Request, encode_answer, encode_introduction};
 use rt::names::{Ends, KeptEnd};
-use rt::{ChannelEnd, Env, Error, Events, FOREVER, Message, Notification, Port, Received};
+use rt::{
+    ChannelEnd, Env, Error, Events, FOREVER, Message, Notification, ObjectKind, Port, Received,
+};
 
 rt::entry!(run);
 
 fn run(env: &Env) -> u8 {
+    expect_handles(
+        env,
+        &[ObjectKind::ChannelEnd],
+        "init starts it for every program",
+    );
     let root = ChannelEnd::from_handle(env.handle(0));
     let mut names = expect!(Names::new(root), "names: a port");
     loop {
@@ -95,17 +102,19 @@ impl Names {
         Ok(())
     }
 
+    /// Does what a message asks for, and answers if it is a call.
     fn answer(&mut self, session: u64, mut received: Received) {
-        let Some(mut reply) = received.take_reply() else {
-            return;
-        };
-        let answer = self.judge(session, received);
-        // Who does not wait for it any more has it for nothing.
-        let _ = reply.send_words(encode_answer(answer));
+        let reply = received.take_reply();
+        let request = Request::decode(received.bytes());
+        let answer = request.and_then(|request| self.judge(session, request, received));
+        let told = reply.is_some_and(|mut reply| reply.send_words(encode_answer(answer)).is_ok());
+        // Who was not told the number of a watch could never take it back.
+        if let (Ok(Request::Watch { .. }), Ok(watch), false) = (request, answer, told) {
+            let _ = self.known.unwatch(session, watch);
+        }
     }
 
-    fn judge(&mut self, session: u64, mut received: Received) -> Answer {
-        let request = Request::decode(received.bytes())?;
+    fn judge(&mut self, session: u64, request: Request, mut received: Received) -> Answer {
         let brought = received.handles().iter().map(|handle| handle.kind());
         if !brought.eq(request.capability().map(Some)) {
             return Err(Refusal::Malformed);

@@ -27,7 +27,9 @@ fn run(env: &Env) -> u8 {
             .and_then(|arg| arg.parse::<usize>().ok())
     };
     let (Some(offset), Some(len)) = (number(1), number(2)) else {
-        rt::println!("producer: needs the offset and the length of a file");
+        rt::println!(
+            "producer: needs the offset and the length of a file: init starts it for the demonstration"
+        );
         return 2;
     };
     let initrd = Region::from_handle(env.handle(0));

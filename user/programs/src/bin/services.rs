@@ -13,8 +13,7 @@ use programs::store::{self, KEYS, Request};
 use programs::{archive, expect};
 use rt::names::Names;
 use rt::{
-    ChannelEnd, Env, Error, FOREVER, Handle, Mode, Process, ProcessState, Region, Rights, Spawn,
-    Thread, println,
+    ChannelEnd, Env, Error, FOREVER, Handle, Mode, Process, Region, Rights, Spawn, Thread, println,
 };
 
 rt::entry!(run);
@@ -62,21 +61,15 @@ fn run(env: &Env) -> u8 {
     let lost = lost.count();
     reader.ask(Request::Finish);
     let ended = expect!(supervisor.wait(FOREVER), "services: waiting");
-    let in_order = ended.state == ProcessState::Exited as u32 && ended.status == 0;
     println!("services: {KEYS} values, {lost} lost; {calls} calls, {reconnects} connections lost");
-    u8::from(lost > 0 || !in_order || reconnects < ENDS.len() as u64)
+    u8::from(lost > 0 || !ended.succeeded() || reconnects < ENDS.len() as u64)
 }
 
 /// Starts the supervisor of the store, whose values are kept by a region that is the supervisor's.
 fn start_supervisor(initrd: Handle, names: &Names) -> Process {
     let initrd = Region::from_handle(initrd);
-    let view = expect!(initrd.map(Rights::READ), "services: mapping the initrd");
-    // SAFETY: nobody can write the initrd, and the mapping is there until the end.
-    let files = unsafe { view.as_slice(view.len() as usize) };
     let image = |name: &str| {
-        let place = archive::find(files, name).ok_or(Error::NotFound);
-        let place = expect!(place, "services: the program `{name}`");
-        let image = rt::image_from(initrd.handle(), place.offset, place.len);
+        let image = archive::image(&initrd, name);
         expect!(image, "services: the program `{name}`")
     };
     let values = expect!(Region::create(KEYS * 8), "services: a region");

@@ -5,10 +5,10 @@
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use programs::expect;
 use programs::store::{KEYS, REFUSED, Request, answer};
+use programs::{expect, expect_handles};
 use rt::names::{Listener, Service};
-use rt::{ChannelEnd, Env, Region, Rights, println};
+use rt::{ChannelEnd, Env, ObjectKind, Region, Rights, println};
 
 rt::entry!(run);
 
@@ -18,6 +18,11 @@ const CLIENTS: usize = 64;
 const BYTES: usize = KEYS as usize * 8;
 
 fn run(env: &Env) -> u8 {
+    expect_handles(
+        env,
+        &[ObjectKind::ChannelEnd, ObjectKind::Region],
+        "a supervisor starts it, as `services` shows",
+    );
     let listener = Listener::new(ChannelEnd::from_handle(env.handle(0)));
     let region = Region::from_handle(env.handle(1));
     let mapped = region.map(Rights::READ | Rights::WRITE);

@@ -13,10 +13,10 @@
 extern crate alloc;
 
 use programs::supervision::{Next, RESTARTS, Restarts};
-use programs::{expect, fault};
+use programs::{expect, expect_handles, fault};
 use rt::names::Names;
 use rt::{
-    ChannelEnd, Env, Error, Events, FOREVER, Handle, Mode, Port, Process, ProcessState,
+    ChannelEnd, Env, Error, Events, FOREVER, Handle, Mode, ObjectKind, Port, Process,
     ProcessStatus, Rights, Spawn, channel, events_of, println,
 };
 
@@ -41,6 +41,11 @@ fn run(env: &Env) -> u8 {
         println!("supervisor: needs the name of a service");
         return 2;
     };
+    expect_handles(
+        env,
+        &[ObjectKind::ChannelEnd, ObjectKind::Image],
+        "it needs a session and the image of the service, as `services` gives it",
+    );
     let (listener, end) = expect!(channel(BACKLOG), "supervisor: a channel");
     let names = Names::from_handle(env.handle(0));
     let registered = names.register_end(name, end, FOREVER);
@@ -56,11 +61,11 @@ fn run(env: &Env) -> u8 {
     for life in 1.. {
         let begun = rt::now_ns();
         let status = expect!(service.live(life), "supervisor: `{name}`");
-        if status.state == ProcessState::Exited as u32 && status.status == 0 {
-            return 0;
-        }
-        if status.state == ProcessState::Exited as u32 {
-            println!("supervisor: {name}: ended with status {}", status.status);
+        match status.exited() {
+            Some(0) => return 0,
+            Some(status) => println!("supervisor: {name}: ended with status {status}"),
+            // It was reported when it stopped, or somebody killed it who knows.
+            None => {}
         }
         match restarts.ended(rt::now_ns() - begun) {
             Next::Restart { pause, count } => {

@@ -99,8 +99,16 @@ impl Names {
                 break Err(error);
             }
         };
-        self.unwatch(watch, deadline_ns)?;
+        self.forget(watch);
         connected
+    }
+
+    /// Takes a watch back without waiting for the answer: the deadline may be over.
+    fn forget(&self, watch: u64) {
+        let mut buffer = [0; MAX_REQUEST];
+        let request = Request::Unwatch(watch).encode(&mut buffer);
+        // Without a service there is no watch, and its answer would be of no use.
+        let _ = self.session.send(&mut Message::new(request), 0);
     }
 
     /// Has bits of a notification set at once if a name is there and whenever it appears, and others

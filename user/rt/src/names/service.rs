@@ -39,7 +39,8 @@ pub struct Service {
 
 impl Service {
     /// A service for at most `limit` clients at once, who connect at the listener. Who comes when it is
-    /// full finds `PeerClosed`, and so does who gives it both ends of one channel.
+    /// full finds `PeerClosed`, and so does who gives it both ends of one channel, or one without the
+    /// rights WAIT and INSPECT.
     pub fn new(listener: Listener, limit: usize) -> Result<Service, Error> {
         let port = Port::create()?;
         port.bind(listener.end().handle(), HEARD, LISTENER)?;
@@ -124,7 +125,10 @@ impl Service {
             return Ok(None);
         };
         let number = self.next;
-        self.port.bind(end.handle(), HEARD, number)?;
+        // Who gave an end that can't be waited for does not keep the others from being served.
+        if self.port.bind(end.handle(), HEARD, number).is_err() {
+            return Ok(None);
+        }
         self.next += 1;
         self.clients.insert(number, end);
         Ok(Some(Event::Joined(number)))

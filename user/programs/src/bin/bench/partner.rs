@@ -3,9 +3,7 @@
 use core::hint::spin_loop;
 
 use programs::expect;
-use rt::{
-    Env, FOREVER, Handle, Mode, Process, ProcessState, Receiver, Region, Rights, Sender, Spawn,
-};
+use rt::{Env, FOREVER, Handle, Mode, Process, Receiver, Region, Rights, Sender, Spawn};
 
 use crate::measure::{now, report, watched};
 use crate::messages;
@@ -153,7 +151,7 @@ fn wake_other_cpu(image: Handle) -> u64 {
 /// Waits for a partner that has to end in order.
 pub fn finish(partner: &Process) {
     let status = expect!(partner.wait(FOREVER), "bench: waiting for a partner");
-    if status.state != ProcessState::Exited as u32 || status.status != 0 {
+    if !status.succeeded() {
         rt::println!("bench: a partner failed");
         rt::exit(1);
     }

@@ -4,7 +4,7 @@
 use core::hint::spin_loop;
 
 use programs::expect;
-use rt::{Env, FOREVER, Handle, Mode, ProcessState, Region, Rights, Spawn, sys};
+use rt::{Env, FOREVER, Handle, Mode, Region, Rights, Spawn, sys};
 
 use crate::measure::{now, report};
 
@@ -75,7 +75,7 @@ fn least_revoke(image: Handle, role: &str) -> u64 {
     unsafe { word.write_volatile(OVER) };
     expect!(rt::drop_handle(wake), "bench: drop");
     let status = expect!(partner.wait(FOREVER), "bench: waiting for a partner");
-    if status.state != ProcessState::Exited as u32 || status.status != 0 {
+    if !status.succeeded() {
         rt::println!("bench: a partner failed");
         rt::exit(1);
     }

@@ -16,9 +16,7 @@ use core::ops::Range;
 
 use programs::picture::{HEIGHT, WIDTH, pixel};
 use programs::{archive, expect};
-use rt::{
-    Env, FOREVER, Handle, Mode, ObjectKind, Process, ProcessState, Region, Registers, Rights, Spawn,
-};
+use rt::{Env, FOREVER, Handle, Mode, ObjectKind, Process, Region, Registers, Rights, Spawn};
 use rt::{Token, println};
 
 rt::entry!(run);
@@ -47,7 +45,7 @@ fn run(env: &Env) -> u8 {
     let view = expect!(Registers::map(&screen), "draw: mapping the framebuffer");
     draw(&view, 0..WIDTH / 2);
     let status = expect!(helper.wait(FOREVER), "draw: waiting for the other half");
-    if status.state != ProcessState::Exited as u32 || status.status != 0 {
+    if !status.succeeded() {
         println!("draw: the other half was not drawn");
         return 1;
     }
@@ -78,17 +76,7 @@ fn give_to_another(initrd: Handle, screen: &Region) -> Process {
 
 /// The image of this very program.
 fn own_image(initrd: &Region) -> Handle {
-    let view = expect!(initrd.map(Rights::READ), "draw: mapping the initrd");
-    // SAFETY: nobody can write the initrd, and the mapping is there until the end of this function.
-    let files = unsafe { view.as_slice(view.len() as usize) };
-    let Some(place) = archive::find(files, "draw") else {
-        println!("draw: the initrd has no program `draw`");
-        rt::exit(1);
-    };
-    expect!(
-        rt::image_from(initrd.handle(), place.offset, place.len),
-        "draw: an image of itself"
-    )
+    expect!(archive::image(initrd, "draw"), "draw: an image of itself")
 }
 
 /// The second process: takes the framebuffer and draws its half.

@@ -40,11 +40,10 @@ pub fn run(initrd: &Initrd) -> u8 {
     let produced = expect!(producer.wait(FOREVER), "init: waiting for the producer");
     let consumed = expect!(consumer.wait(FOREVER), "init: waiting for the consumer");
     let faulted = report_fault(&produced, input.len);
-    let consumed = consumed.state == ProcessState::Exited as u32 && consumed.status == 0;
-    if !consumed {
+    if !consumed.succeeded() {
         rt::println!("init: the consumer failed");
     }
-    u8::from(!(faulted && consumed))
+    u8::from(!(faulted && consumed.succeeded()))
 }
 
 fn report_placement(producer: &Process, consumer: &Process) {

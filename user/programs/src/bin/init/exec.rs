@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use programs::expect;
-use rt::{FOREVER, Mode, Process, ProcessState, Rights, Spawn};
+use rt::{FOREVER, Mode, Process, Rights, Spawn};
 
 use crate::names::NameService;
 use crate::{Given, Initrd, READ_INITRD, READ_STATISTICS, display, edu};
@@ -59,10 +59,8 @@ pub fn run<'a>(initrd: &Initrd, given: Given, args: impl Iterator<Item = &'a str
     };
     let process = start(spawn, last);
     let status = expect!(process.wait(FOREVER), "init: waiting for `{}`", last[0]);
-    Some(match status.state {
-        state if state == ProcessState::Exited as u32 => status.status as u8,
-        _ => FAULTED.saturating_add(status.vector as u8),
-    })
+    let faulted = FAULTED.saturating_add(status.vector as u8);
+    Some(status.exited().map_or(faulted, |status| status as u8))
 }
 
 /// A program with its arguments and what all get.

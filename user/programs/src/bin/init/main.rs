@@ -17,7 +17,7 @@ mod tracing;
 
 use programs::archive::{self, Place};
 use programs::expect;
-use rt::{Env, FOREVER, Handle, Mapping, ProcessState, Region, Rights};
+use rt::{Env, FOREVER, Handle, Mapping, Region, Rights};
 use tracing::Tracing;
 
 rt::entry!(run);
@@ -110,7 +110,7 @@ fn bench(initrd: &Initrd) -> u8 {
     let bench = suite::spawn(initrd, initrd.image("bench"), "bench", None);
     let process = expect!(bench.start(), "init: starting the benchmark");
     let status = expect!(process.wait(FOREVER), "init: waiting for the benchmark");
-    u8::from(status.state != ProcessState::Exited as u32 || status.status != 0)
+    u8::from(!status.succeeded())
 }
 
 /// What programs may do with the statistics.

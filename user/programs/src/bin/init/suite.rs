@@ -4,7 +4,7 @@ use abi::limits::DEFAULT_PRIORITY;
 use programs::cases::CASES;
 use programs::expect;
 use programs::held::Held;
-use rt::{Error, Handle, Mode, ProcessState, ProcessStatus, Region, Rights, Spawn};
+use rt::{Error, Handle, Mode, ProcessStatus, Region, Rights, Spawn};
 
 use crate::{Given, Initrd, READ_INITRD, READ_STATISTICS};
 
@@ -110,9 +110,5 @@ fn run_case(initrd: &Initrd, image: Handle, given: Given, id: &str) -> &'static 
 }
 
 fn judge(status: &ProcessStatus) -> &'static str {
-    if status.state == ProcessState::Exited as u32 && status.status == 0 {
-        "ok"
-    } else {
-        "fail"
-    }
+    if status.succeeded() { "ok" } else { "fail" }
 }

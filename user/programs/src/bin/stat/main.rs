@@ -1,7 +1,7 @@
 //! Prints what the system has counted, a row for each CPU, and which calls were made.
 //!
-//! Arguments: `[INTERVAL [COUNT]]`: after the counts since boot, those of COUNT intervals (1) of so
-//! many milliseconds. Handles: the initrd and a session with the name service, which it does
+//! Arguments: `[MILLISECONDS [COUNT]]`: after the counts since boot, those of COUNT intervals (1) of so
+//! many. Handles: the initrd and a session with the name service, which it does
 //! not need, and the statistics.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -15,10 +15,12 @@ use core::fmt::Write;
 use abi::SYSCALLS;
 use abi::statistics::CpuStatistics;
 use programs::expect;
-use rt::{Env, Error, Region, Statistics};
+use rt::{Env, Region, Statistics};
 
 rt::entry!(run);
 
+/// The arguments make no sense.
+const USAGE: u8 = 2;
 /// The heads of the columns behind that of the CPU, each as wide as its numbers.
 const HEADS: [&str; 8] = [
     "calls",
@@ -36,21 +38,25 @@ const WIDTH: usize = 8;
 const CALLS: usize = 12;
 
 fn run(env: &Env) -> u8 {
-    let mut arguments = env.args().skip(1);
-    let mut number = |or: u64| match arguments.next() {
-        Some(word) => word.parse().map_err(|_| Error::Invalid),
-        None => Ok(or),
+    let arguments = Vec::from_iter(env.args().skip(1));
+    let numbers: Option<Vec<u32>> = arguments.iter().map(|word| word.parse().ok()).collect();
+    let (interval_ms, count) = match numbers.as_deref() {
+        Some([]) => (0, 0),
+        Some(&[interval_ms]) => (interval_ms, 1),
+        Some(&[interval_ms, count]) => (interval_ms, count),
+        _ => {
+            rt::println!("stat: needs no arguments or numbers: stat [MILLISECONDS [COUNT]]");
+            return USAGE;
+        }
     };
-    let interval_ms: u64 = expect!(number(0), "stat: INTERVAL is a number of milliseconds");
-    let count: u64 = expect!(number(1), "stat: COUNT is a number");
     let region = Region::from_handle(env.handle(2));
     let statistics = expect!(Statistics::open(&region), "stat: opening the statistics");
 
     let mut before = counts(&statistics);
     rt::println!("since boot");
     show(&before);
-    for _ in 0..if interval_ms == 0 { 0 } else { count } {
-        let pause = rt::sleep_until(rt::in_ms(interval_ms));
+    for _ in 0..count {
+        let pause = rt::sleep_until(rt::in_ms(interval_ms.into()));
         expect!(pause, "stat: waiting for the end of the interval");
         let now = counts(&statistics);
         let during: Vec<Counts> = now.iter().zip(&before).map(|(a, b)| a.since(b)).collect();

@@ -2,12 +2,10 @@
 
 use abi::{Handle, InterruptInfo, ObjectKind, RegionFlags, Rights, ThreadArgs, UserPtr};
 use programs::archive;
-use rt::{CachePolicy, ChannelEnd, Env, Error, Message, Mode, sys};
+use rt::{CachePolicy, ChannelEnd, Env, Error, Message, Mode, Region, sys};
 
 use crate::Case;
-use crate::calls::{
-    READ_WRITE, cap_derive, cap_drop, image_create, map_all, region, region_info, small_ring, unmap,
-};
+use crate::calls::{READ_WRITE, cap_derive, cap_drop, map_all, region, small_ring};
 use crate::check::{SOON_MS, succeeds};
 
 /// Every kind of object.
@@ -94,13 +92,11 @@ pub fn weakened(case: &Case, kind: ObjectKind, missing: Rights) -> Handle {
 
 /// An image of a program of the initrd.
 pub fn image_of(initrd: Handle, name: &str) -> Result<Handle, Error> {
-    let start = map_all(initrd, Rights::READ);
-    let len = region_info(initrd)?.len as usize;
-    // SAFETY: nobody can write the initrd, and the mapping is there until the bytes are not used any more.
-    let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, len) };
-    let place = archive::find(bytes, name).ok_or(Error::NotFound)?;
-    unmap(start)?;
-    image_create(initrd, place.offset, place.len)
+    let initrd = Region::from_handle(initrd);
+    let image = archive::image(&initrd, name);
+    // The case's, as before.
+    let _ = initrd.into_handle();
+    image
 }
 
 /// A channel: its two ends.

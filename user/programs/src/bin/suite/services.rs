@@ -4,11 +4,12 @@ mod hostile;
 
 use alloc::sync::Arc;
 
-use programs::archive;
+use programs::names::TENANT;
 use programs::supervision::RESTARTS;
+use rt::names::protocol::{MAX_REQUEST, Name, Request};
 use rt::names::{Listener, Names, Service};
 use rt::{
-    ChannelEnd, Env, Error, FOREVER, Handle, Mode, Mutex, Notification, Process, Region, Rights,
+    ChannelEnd, Env, Error, FOREVER, Handle, Message, Mode, Mutex, Notification, Process, Rights,
     Spawn, Thread, ThreadSpawn, channel,
 };
 
@@ -16,6 +17,7 @@ pub use hostile::hostile;
 
 use crate::Case;
 use crate::check::{SOON_MS, eventually, exits, other_cpu, succeeds, wait};
+use crate::objects::image_of;
 
 /// The name of the service of these cases, which answers with each word and 1 more.
 const ECHO: &str = "echo";
@@ -35,17 +37,7 @@ fn start(spawn: Spawn<'_>) -> Process {
 
 /// The image of a program of the initrd.
 fn program(case: &Case, name: &str) -> Handle {
-    let initrd = done!(rt::derive(case.initrd, Rights::all()), "deriving");
-    let initrd = Region::from_handle(initrd);
-    let view = done!(initrd.map(Rights::READ), "mapping the initrd");
-    // SAFETY: nobody can write the initrd, and the mapping is there until the end of this function.
-    let files = unsafe { view.as_slice(view.len() as usize) };
-    let place = archive::find(files, name).ok_or(Error::NotFound);
-    let place = done!(place, "the program {name}");
-    done!(
-        rt::image_from(case.initrd, place.offset, place.len),
-        "the program {name}"
-    )
+    done!(image_of(case.initrd, name), "the program {name}")
 }
 
 /// A name service with its first session.
@@ -177,6 +169,36 @@ pub fn watch(case: &Case) {
     let echo = start(town.child(case, "services.echo"));
     succeeds(&child);
     kill(&echo);
+    town.stop();
+}
+
+pub fn patience(case: &Case) {
+    let town = Town::start(case);
+    let session = town.session();
+    let bell = done!(Notification::create(), "a notification");
+    // As often as would use up what it may have, and once more.
+    let mut buffer = [0; MAX_REQUEST];
+    let name = done!(Name::new(ECHO).ok_or(Error::Invalid), "a name");
+    let (appeared, gone) = (1, 0);
+    let watch = Request::Watch {
+        name,
+        appeared,
+        gone,
+    };
+    let request = watch.encode(&mut buffer);
+    for _ in 0..=TENANT.watches {
+        let rights = Rights::SIGNAL | Rights::GRANT | Rights::DUPLICATE;
+        let signal = done!(rt::derive(bell.handle(), rights), "deriving");
+        let mut message = Message::new(request).pass(signal);
+        done!(session.send(&mut message, soon()), "what nobody answers");
+    }
+    let names = Names::new(session);
+    for _ in 0..=TENANT.watches {
+        let given_up = names.connect(ECHO, rt::in_ms(1));
+        refused!(given_up, Error::TimedOut, "nobody has the name");
+    }
+    done!(names.watch(ECHO, &bell, 1, 0, soon()), "a watch");
+    drop(names);
     town.stop();
 }
 

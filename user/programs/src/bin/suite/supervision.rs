@@ -134,8 +134,9 @@ pub fn fuse(case: &Case) {
         let child = done!(case.child("busy").stopped().start(), "a child");
         done!(child.set_fuse(entries), "a fuse");
         done!(child.resume(0, 0), "resuming");
+        let ended = done!(child.wait(rt::in_ms(100)), "after {entries} entries");
         same!(
-            wait(&child).state,
+            ended.state,
             ProcessState::Killed as u32,
             "after {entries} entries"
         );

@@ -22,7 +22,7 @@ use abi::SYSCALLS;
 use abi::limits::MAX_DEBUG_WRITE;
 use abi::trace::{Event, EventKind};
 use programs::expect;
-use rt::{Env, Region, Trace, TraceEvents, Traced, UserPtr};
+use rt::{Env, Notification, Region, Trace, TraceEvents, Traced, UserPtr};
 
 rt::entry!(run);
 
@@ -35,9 +35,10 @@ const LINE: usize = 192;
 
 fn run(env: &Env) -> u8 {
     let region = Region::from_handle(env.handle(0));
-    let trace = expect!(Trace::open(&region), "tracer: opening the trace");
-    // Nobody ever sends: it is for sleeping a while.
-    let (_sender, alarm) = expect!(rt::ring(64, 1), "tracer: a ring");
+    let usage = "tracer: opening the trace that init gives it with --trace or --strace";
+    let trace = expect!(Trace::open(&region), "{usage}");
+    // Nobody signals it: it is for sleeping a while.
+    let alarm = expect!(Notification::create(), "tracer: a notification");
     let mut writer = Writer::new();
     let mut cpus: Vec<TraceEvents<'_>> = (0..trace.cpus())
         .filter_map(|cpu| trace.events(cpu))
@@ -57,8 +58,7 @@ fn run(env: &Env) -> u8 {
             rt::println!("#trace end {:x}", writer.lost);
             return 0;
         }
-        // SAFETY: the call touches no memory.
-        let _ = unsafe { rt::sys::ring_wait(alarm, 1, rt::now_ns() + PAUSE_NS) };
+        let _ = alarm.wait(rt::now_ns() + PAUSE_NS);
     }
 }
 

@@ -117,12 +117,26 @@ fn pester(session: &ChannelEnd, seed: u64) {
     while session.send(&mut Message::new(&[7; 256]), 0).is_ok() {}
 }
 
+/// Connects by an end that the service can't wait for: it is sent away, and nobody else is.
+fn connect_by_half_an_end(session: &ChannelEnd) {
+    let name = done!(Name::new(ECHO).ok_or(Error::Invalid), "a name");
+    let (mine, theirs) = done!(channel(1), "a channel");
+    let rights = Rights::SEND | Rights::INSPECT | Rights::GRANT | Rights::DUPLICATE | Rights::MOVE;
+    let half = done!(rt::derive(theirs.handle(), rights), "deriving");
+    drop(theirs);
+    let mut buffer = [0; MAX_REQUEST];
+    let mut message = Message::new(Request::LookUp(name).encode(&mut buffer)).pass(half);
+    done!(session.call(&mut message, soon()), "looking up");
+    refused!(mine.receive(soon()), Error::PeerClosed, "half an end");
+}
+
 /// The role of the hostile client.
 pub fn child(role: &str, env: &Env) -> Option<u8> {
     if role != "services.hostile" {
         return None;
     }
     let session = ChannelEnd::from_handle(env.handle(0));
+    connect_by_half_an_end(&session);
     pester(&session, crate::number(env, 0));
     // A name whose holder takes nobody: clients are told so, and the service goes on.
     let names = Names::new(session);

@@ -1,0 +1,59 @@
+//! A case of the suite, in a machine whose kernel does without a mechanism.
+//!
+//! The guest is built once, with every sabotage in it; the kernel learns by its command line which one
+//! is meant.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::Outcome;
+use crate::boot::Boot;
+use crate::build::{self, Guest, Profile};
+use crate::failure::Failure;
+use crate::machine::Machine;
+use crate::options::Job;
+use crate::qemu::{Ending, Qemu};
+use crate::suite;
+
+/// How long a case may take, with the boot; it takes a second or two.
+const TIME_LIMIT: Duration = Duration::from_secs(100);
+
+/// The target directory of the guest.
+pub fn directory() -> PathBuf {
+    super::target().join("guest")
+}
+
+/// Runs a case with everything in place, or without one mechanism.
+///
+/// # Errors
+/// When QEMU is not there or can't be started.
+pub fn run(case: &str, flags: &str, sabotage: Option<&str>) -> Result<Outcome, Failure> {
+    static GUEST: OnceLock<Option<Guest>> = OnceLock::new();
+    let build = || build::guest_with(Profile::GuestChecked, &directory(), flags).ok();
+    let Some(guest) = GUEST.get_or_init(build) else {
+        return Ok(Outcome::NotBuilt);
+    };
+    let machine = Machine {
+        kernel_words: Vec::from_iter(sabotage.map(|name| format!("sabotage={name}"))),
+        time_limit: Some(TIME_LIMIT),
+        ..Machine::default()
+    };
+    let boot = Boot {
+        qemu: &Qemu::find()?,
+        guest,
+        machine: &machine,
+        programs: &[],
+        input: b"",
+        arguments: &Job::Suite(Some(case.to_owned())).arguments(),
+    };
+    let run = boot.run(|_| {}, &mut |_| {})?;
+    let cases = run.transcript.records("case").count();
+    Ok(match (run.ending, run.exit_status()) {
+        (Ending::TimedOut(_), _) => Outcome::Hung,
+        (_, Ok(_)) if cases == 0 => Outcome::Absent,
+        (_, Ok(0)) if suite::judge(&run.transcript).is_empty() => Outcome::Passed,
+        // A kernel that panics has noticed, too.
+        _ => Outcome::Failed,
+    })
+}
