@@ -102,7 +102,8 @@ fn a_region_that_can_not_overcommit_for_want_of_a_list_leaves_no_promise() {
         .expect("it is a program");
     let mut sweep = Sweep::default();
     sweep.run(&program, 1, &Allocations);
-    assert!(sweep.failures["create"] > 2);
+    // Of its leaves, and of the list.
+    assert!(sweep.failures["create"] > 1);
 }
 
 #[test]
