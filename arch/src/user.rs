@@ -4,6 +4,8 @@
 //! it faults. With SMAP, access is open only around them.
 
 use core::arch::asm;
+use core::mem::MaybeUninit;
+use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use x86_64::VirtAddr;
@@ -72,6 +74,14 @@ pub fn set_fs_base(base: u64) {
 /// The program can change the bytes at any time: what was read is a copy, to be checked after it was made.
 #[inline]
 pub fn copy_from_user(dst: &mut [u8], src: u64) -> Result<(), Fault> {
+    // SAFETY: only bytes that are initialised are ever written through it.
+    let dst = unsafe { &mut *(ptr::from_mut(dst) as *mut [MaybeUninit<u8>]) };
+    copy_from_user_to_room(dst, src)
+}
+
+/// The same to memory that need not hold anything. All of it is initialised when this succeeds.
+#[inline]
+pub fn copy_from_user_to_room(dst: &mut [MaybeUninit<u8>], src: u64) -> Result<(), Fault> {
     if dst.is_empty() {
         return Ok(());
     }

@@ -4,15 +4,17 @@
 //! the sender had mapped and waits for every CPU. Only then is the offer shown to the receiver
 //! (I6): at no instant can both reach what is moved.
 
+mod begin;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
-
+use abi::limits::MAX_MESSAGE_HANDLES;
+use abi::{Error, Handle, Mode, ObjectKind, Rights};
+use arrayvec::ArrayVec;
 use mm::{Account, Region};
 
-use crate::lineage::{Budget, Child, Extent};
-use crate::node::{NodeState, PENDING};
+use crate::node::NodeState;
 use crate::table::Locked;
 use crate::{Domain, Ipc, Node, Object, Payload, Platform};
 
@@ -74,128 +76,15 @@ impl<P: Platform> Offer<P> {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// Checks that `sender` may hand `handle` over in this way, and begins.
-    ///
-    /// `Denied`: GRANT, or for Share DUPLICATE, or for Move MOVE, or for CopyOnWrite READ or DUPLICATE
-    /// is missing; `Shared`: a Move of memory that another capability gives access to, or one that
-    /// would leave a capability derived from it with more rights than it; `Pinned`: memory that has to
-    /// stay where it is; `Invalid`: a flag that says nothing about this mode. Of `rights`, those that
-    /// the capability has not are not given; a snapshot may always be written. Until it is
-    /// delivered, the sender pays.
-    pub fn begin(
-        &self,
-        sender: &Arc<Domain<P>>,
-        handle: Handle,
-        mode: Mode,
-        rights: Rights,
-        flags: GrantFlags,
-    ) -> Result<Offer<P>, Error> {
-        let (mut needed, meaningful) = match mode {
-            Mode::Move => (Rights::GRANT | Rights::MOVE, GrantFlags::REVOKE_OTHERS),
-            Mode::Share => (Rights::GRANT | Rights::DUPLICATE, GrantFlags::empty()),
-            Mode::CopyOnWrite => (Rights::GRANT, GrantFlags::OVERCOMMIT),
-        };
-        if !meaningful.contains(flags) {
-            return Err(Error::Invalid);
-        }
-        if flags.contains(GrantFlags::REVOKE_OTHERS) {
-            needed |= Rights::REVOKE;
-        }
-        let offer = |node, source| Offer {
-            node,
-            sender: sender.clone(),
-            source,
-        };
-        if mode == Mode::CopyOnWrite {
-            let overcommit = flags.contains(GrantFlags::OVERCOMMIT);
-            let (snapshot, all) = self.snapshot_of(sender, handle, needed, 0, 0, overcommit)?;
-            let payload = Payload::Region(snapshot);
-            let node = self.create_object(sender.account(), payload, all & rights, PENDING)?;
-            if let Ok(source) = sender.examine(handle, Rights::empty()) {
-                source.node.object().count_transfer(Mode::CopyOnWrite);
-            }
-            return Ok(offer(node, Source::Copied));
-        }
-        if mode == Mode::Share {
-            let node = sender.look_up(handle, None, needed)?.node;
-            let mut lineage = node.object().lineage.lock();
-            node.check_allowed(sender.koid(), needed)?;
-            let mut child = Child::like(&node, rights, PENDING);
-            child.budget = Budget::Usual;
-            let derived = lineage.derive(&node, child, sender.account())?;
-            return Ok(offer(derived, Source::Shared));
-        }
-        let node = sender.examine(handle, needed)?.node;
-        let rights = self.begin_move(sender, &node, needed, rights, flags)?;
-        Ok(offer(node, Source::Moved { handle, rights }))
-    }
-
-    /// Checks that a node may be moved and marks it; returns what it allowed. From here on nothing
-    /// can be mapped under it.
-    fn begin_move(
-        &self,
-        sender: &Domain<P>,
-        node: &Node<P>,
-        needed: Rights,
-        rights: Rights,
-        flags: GrantFlags,
-    ) -> Result<Rights, Error> {
-        let revokes = flags.contains(GrantFlags::REVOKE_OTHERS);
-        let object = node.object();
-        let mut lineage = object.lineage.lock();
-        node.check_allowed(sender.koid(), needed)?;
-        if node.is_claimed() {
-            return Err(Error::Busy);
-        }
-        // Its holder changes.
-        lineage.settle();
-        let exclusive = object.kind() == ObjectKind::Region;
-        let takes_all = revokes && mm::sabotaged!("revoke_others_takes_ancestor");
-        if exclusive && !takes_all && lineage.others_have_access(node, revokes) {
-            return Err(Error::Shared);
-        }
-        let before = node.rights();
-        let after = before & rights;
-        // What was derived from it must not be left with more than it has (I4).
-        if !revokes && lineage.descendants_exceed(node, after) {
-            return Err(Error::Shared);
-        }
-        node.begin_transit()?;
-        // Whoever pins asks first whether the node is live.
-        if object.region().is_some_and(|region| region.is_pinned()) {
-            node.set_state(NodeState::Live);
-            return Err(Error::Pinned);
-        }
-        node.set_rights(after);
-        if revokes {
-            let killed = lineage.kill(node, Extent::Below);
-            drop(lineage);
-            self.bury(object, killed);
-        }
-        Ok(before)
-    }
-
-    /// Takes the sender's access to what is moved away; no CPU has any when this returns.
-    pub fn clear(&self, offer: &Offer<P>) {
-        if let Source::Moved { .. } = offer.source {
-            self.clear_node(&offer.node);
-        }
-    }
-
-    /// Removes every mapping of an object that was made under a node which is not live, with the pins.
-    pub(crate) fn clear_node(&self, node: &Node<P>) {
-        if let Some(region) = node.object().region() {
-            self.memory.detach(region, |permit| !permit.is_live());
-        }
-        if node.is_shared() {
-            self.complete_revoked_waits(node.object());
-        }
-    }
-
     /// Makes `receiver` pay for what it is about to be given. `Quota`: its account does not cover it,
-    /// and nothing has changed.
+    /// and nothing has changed. Nobody else does so at the same time; takes no lock of a rank below
+    /// `Account`.
     pub(crate) fn bill(&self, node: &Node<P>, receiver: &Domain<P>) -> Result<Bill, Error> {
         let payer = receiver.account();
+        if mm::sabotaged!("receiver_not_charged") {
+            let node = payer.clone();
+            return Ok(Bill { node, region: None });
+        }
         let before = node.hand_over_charge(payer)?;
         let region = region_that_goes_with(node).map(|region| region.hand_over_charge(payer));
         match region.transpose() {
@@ -228,38 +117,60 @@ impl<P: Platform> Ipc<P> {
         receiver: &Domain<P>,
         mut table: Locked<'_, P>,
     ) -> Result<Handle, Error> {
-        let to_itself = offer.sender.koid() == receiver.koid();
-        if let Source::Moved { handle, .. } = offer.source
-            && to_itself
-        {
-            table.remove(handle);
+        let mut left = Left::new();
+        let delivered = self.deliver_into(&mut table, receiver, offer, bill, &mut left);
+        drop(table);
+        left.clear_up();
+        delivered
+    }
+
+    /// The same while the table stays locked. What is `left` is to be cleared up without it.
+    #[inline(always)]
+    pub(crate) fn deliver_into(
+        &self,
+        table: &mut Locked<'_, P>,
+        receiver: &Domain<P>,
+        offer: Offer<P>,
+        bill: Bill,
+        left: &mut Left<P>,
+    ) -> Result<Handle, Error> {
+        let mode = offer.mode();
+        let Offer {
+            node,
+            sender,
+            source,
+        } = offer;
+        let mut moved = match source {
+            Source::Moved { handle, .. } => handle,
+            Source::Shared | Source::Copied => Handle::NONE,
+        };
+        if moved != Handle::NONE && sender.koid() == receiver.koid() {
+            table.remove(moved);
+            moved = Handle::NONE;
         }
         {
-            let _lineage = offer.node.object().lineage.lock();
-            if offer.node.state() == NodeState::Dead {
-                self.withdraw_bill(bill, &offer.node, receiver);
+            let lineage = node.object().lineage.lock();
+            if node.state() == NodeState::Dead {
+                self.withdraw_bill(bill, &node, receiver);
+                drop(lineage);
+                left.dead.push(node);
+                left.senders.push((sender, Handle::NONE));
                 return Err(Error::Revoked);
             }
-            offer.node.set_holder(receiver.koid());
-            offer.node.set_state(NodeState::Live);
-            offer.node.object().tally.count_transfer(offer.mode());
+            node.set_holder(receiver.koid());
+            node.set_state(NodeState::Live);
+            node.object().tally.count_transfer(mode);
         }
-        match offer.node.object().payload() {
+        match node.object().payload() {
             Payload::RingEnd(ring, end) => ring.set_holder(*end, receiver.koid()),
-            Payload::ChannelEnd(channel, side) if offer.node.is_root() => {
+            Payload::ChannelEnd(channel, side) if node.is_root() => {
                 channel.set_holder(*side, receiver.koid());
             }
             _ => {}
         }
-        let handle = table.insert(offer.node);
-        drop(table);
         // The node has another holder by now, so the old handle is already worth nothing.
-        if let Source::Moved { handle, .. } = offer.source
-            && !to_itself
-        {
-            offer.sender.table.lock().remove(handle);
-        }
-        Ok(handle)
+        left.senders.push((sender, moved));
+        Ok(table.insert(node))
     }
 
     /// Gives offers to a domain that nobody else uses yet, in order. When it fails, none is given.
@@ -343,12 +254,38 @@ impl<P: Platform> Ipc<P> {
                 return None;
             }
             node.drop_holder();
-            lineage.release(node)
+            lineage.release(node, &|above| self.unlist_timed(above))
         };
-        if released.timed || node.timed != 0 {
-            self.unlist_dead();
-        }
+        self.unlist_dead(node);
         released.emptied.then(|| object.clone())
+    }
+}
+
+/// What is left of offers that were delivered, for when no table is locked.
+pub(crate) struct Left<P: Platform> {
+    /// Who made them, and the handle of what was moved away.
+    senders: ArrayVec<(Arc<Domain<P>>, Handle), MAX_MESSAGE_HANDLES>,
+    /// What was revoked on the way.
+    dead: ArrayVec<Node<P>, MAX_MESSAGE_HANDLES>,
+}
+
+impl<P: Platform> Left<P> {
+    #[inline(always)]
+    pub(crate) fn new() -> Left<P> {
+        Left {
+            senders: ArrayVec::new(),
+            dead: ArrayVec::new(),
+        }
+    }
+
+    /// Takes the handles of what was moved out of the tables of those who had it.
+    #[inline(always)]
+    pub(crate) fn clear_up(self) {
+        for (sender, moved) in &self.senders {
+            if *moved != Handle::NONE {
+                sender.table.lock().remove(*moved);
+            }
+        }
     }
 }
 

@@ -9,6 +9,8 @@
 //! lists; whoever enlists looks at its node under the lock of the list), I10. Lock rank: Waits, for
 //! each place by itself, above that of the list.
 
+mod batch;
+
 use core::fmt;
 use core::mem;
 use core::ptr;
@@ -18,6 +20,9 @@ use abi::{Error, Rights};
 
 use crate::wait::{Outcome, Ticket, WAIT_WORDS, WaitCell};
 use crate::{Node, Platform};
+
+pub(crate) use batch::Batch;
+use batch::Seen;
 
 /// Somebody in a list.
 struct Waiter<P: Platform> {
@@ -165,11 +170,9 @@ impl<P: Platform> Waiters<P> {
 
     /// Takes a task out of the list, if it is in it.
     fn unlink(&mut self, task: &P::Task) {
-        let cell = ptr::from_ref(P::wait_cell(task));
-        let is_task = |first: &Waiter<P>| ptr::eq(P::wait_cell(&first.task), cell);
-        match self.first.as_ref().is_some_and(is_task) {
-            true => drop(self.pop()),
-            false => drop(self.unlink_behind(task)),
+        match self.if_first(task) {
+            Some(_) => drop(self.pop()),
+            None => drop(self.unlink_behind(task)),
         }
     }
 
@@ -226,10 +229,18 @@ impl<P: Platform> Waiters<P> {
         None
     }
 
+    /// Ends the waits of all in the list with an outcome, as far as `batch` has room. Those who wait again
+    /// meanwhile are not woken again for ever.
+    pub(crate) fn wake_all(&mut self, outcome: Outcome, batch: &mut Batch<P>) {
+        let rest = self.wake_some(batch, |_, _| Fate::Ends(outcome));
+        self.limit(batch, rest);
+    }
+
     /// Ends the waits of all in the list that wait for some of a mask, as far as `batch` has room:
-    /// with that part of the mask as their first word and `value` as the second. Returns how many.
+    /// with that part of the mask as their first word and `value` as the second. Those who wait again
+    /// meanwhile are not woken again for ever.
     pub(crate) fn wake_matching(&mut self, mask: u32, value: u64, batch: &mut Batch<P>) {
-        self.wake_some(batch, |cell, authority| {
+        let rest = self.wake_some(batch, |cell, authority| {
             let matching = authority.mask & mask;
             if matching == 0 {
                 return Fate::Stays;
@@ -238,16 +249,28 @@ impl<P: Platform> Waiters<P> {
             cell.words[1].store(value, Ordering::Relaxed);
             Fate::Ends(Outcome::Ready)
         });
+        self.limit(batch, rest);
+    }
+
+    /// Lets no more be woken than there are from `rest` on, if one batch was not enough: whoever waits
+    /// again is behind all of them.
+    fn limit(&self, batch: &mut Batch<P>, rest: Option<P::Task>) {
+        if batch.is_full() && batch.left.is_none() && !mm::sabotaged!("woken_without_end") {
+            batch.left = Some(core::iter::successors(rest, |task| self.after(task)).count());
+        }
     }
 
     /// Ends the waits of those in the list whose capability is not their process's any more, or does not
     /// allow them any more, as far as `batch` has room.
     pub(crate) fn wake_unheld(&mut self, batch: &mut Batch<P>) {
-        self.wake_some(batch, |_, authority| {
-            match authority
-                .node
-                .check_allowed(authority.holder, authority.right)
-            {
+        let _ = self.wake_some(batch, |_, authority| {
+            let Authority {
+                node,
+                holder,
+                right,
+                ..
+            } = authority;
+            match node.check_allowed(*holder, *right) {
                 Ok(()) => Fate::Stays,
                 Err(Error::Revoked) => Fate::Ends(Outcome::Revoked),
                 Err(Error::Denied) => Fate::Ends(Outcome::Denied),
@@ -256,37 +279,64 @@ impl<P: Platform> Waiters<P> {
         });
     }
 
+    /// Wakes some, from where the batch before stopped if that is still known. Returns the first that was
+    /// not looked at.
     fn wake_some(
         &mut self,
         batch: &mut Batch<P>,
         fate: impl Fn(&WaitCell<P>, &Authority<P>) -> Fate,
-    ) {
-        // Whoever comes first next is looked at too.
-        while let Some(Waiter { task, authority }) = &self.first
-            && !batch.is_full()
-            && let Fate::Ends(outcome) = fate(P::wait_cell(task), authority)
+    ) -> Option<P::Task> {
+        let mut next = match batch.seen.take().filter(|seen| self.has(seen)) {
+            Some(seen) => {
+                let next = self.after(&seen.task);
+                batch.seen = Some(seen);
+                next
+            }
+            None => self.first.as_ref().map(|first| first.task.clone()),
+        };
+        while batch.has_room()
+            && let Some(task) = next.take()
         {
-            let ended = self.pop();
-            batch.extend(ended.filter(|task| P::wait_cell(task).complete(outcome)));
-        }
-        let mut next = self.second.clone();
-        while let Some(task) = next
-            && !batch.is_full()
-        {
+            next = self.after(&task);
             let cell = P::wait_cell(&task);
-            let fate = {
-                let place = cell.place.lock();
-                next = place.next.clone();
-                place
-                    .authority
-                    .as_ref()
-                    .map(|authority| fate(cell, authority))
+            let fate = |authority: &Authority<P>| fate(cell, authority);
+            let fate = match self.if_first(&task) {
+                Some(first) => Some(fate(&first.authority)),
+                None => cell.place.lock().authority.as_ref().map(fate),
             };
-            if let Some(Fate::Ends(outcome)) = fate {
-                drop(self.unlink_behind(&task));
-                batch.extend(Some(task).filter(|task| P::wait_cell(task).complete(outcome)));
+            match fate {
+                Some(Fate::Ends(outcome)) => {
+                    self.unlink(&task);
+                    if cell.complete(outcome) {
+                        batch.push(task);
+                    }
+                }
+                _ => batch.seen = Some(Seen::of(task)),
             }
         }
+        next
+    }
+
+    /// The first in the list, if that is a task.
+    fn if_first(&self, task: &P::Task) -> Option<&Waiter<P>> {
+        let cell = ptr::from_ref(P::wait_cell(task));
+        let first = self.first.as_ref();
+        first.filter(|first| ptr::eq(P::wait_cell(&first.task), cell))
+    }
+
+    /// Who comes after somebody in the list.
+    fn after(&self, task: &P::Task) -> Option<P::Task> {
+        match self.if_first(task) {
+            Some(_) => self.second.clone(),
+            None => P::wait_cell(task).place.lock().next.clone(),
+        }
+    }
+
+    /// Whether somebody is in the list still, for the same wait.
+    fn has(&self, seen: &Seen<P>) -> bool {
+        let cell = P::wait_cell(&seen.task);
+        let listed = self.if_first(&seen.task).is_some() || cell.place.lock().authority.is_some();
+        listed && cell.number() == seen.number
     }
 
     /// Takes a wait off the list, if it is still there. It ends, if it has not.
@@ -314,38 +364,4 @@ impl<P: Platform> fmt::Debug for Waiters<P> {
 enum Fate {
     Stays,
     Ends(Outcome),
-}
-
-/// Tasks of a batch.
-const BATCH: usize = 16;
-
-/// Tasks that are unparked together, after unlocking.
-pub(crate) struct Batch<P: Platform> {
-    tasks: [Option<P::Task>; BATCH],
-    len: usize,
-}
-
-impl<P: Platform> Batch<P> {
-    pub(crate) fn new() -> Batch<P> {
-        Batch {
-            tasks: [const { None }; BATCH],
-            len: 0,
-        }
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.len == BATCH
-    }
-
-    /// The tasks.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &P::Task> {
-        self.tasks.iter().flatten()
-    }
-
-    fn extend(&mut self, task: Option<P::Task>) {
-        if task.is_some() {
-            self.tasks[self.len] = task;
-            self.len += 1;
-        }
-    }
 }

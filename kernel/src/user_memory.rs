@@ -3,13 +3,13 @@
 #![allow(unsafe_code)] // Structures are seen as bytes.
 
 use core::mem::MaybeUninit;
+use core::slice;
 
 use abi::{
     CapInfo, ChannelEnds, ChannelInfo, DeriveArgs, Error, FaultInfo, Handle, HandleTransfer,
     InterruptInfo, Message, ObjectInfo, PortPacket, ProcessInfo, ProcessStatus, RegionInfo,
     ResourceInfo, RingEnds, RingGeometry, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo, UserPtr,
 };
-use alloc::vec;
 use alloc::vec::Vec;
 use arch::user;
 
@@ -21,8 +21,8 @@ pub unsafe trait Plain: Copy {}
 
 macro_rules! plain {
     ($($ty:ty),*) => {$(
-        // SAFETY: `repr(C)` over integers and transparent wrappers of integers; its asserted size
-        // is the sum of theirs.
+        // SAFETY: an integer, or `repr(C)` over integers and transparent wrappers of integers, whose
+        // asserted size is the sum of theirs.
         unsafe impl Plain for $ty {}
     )*};
 }
@@ -48,26 +48,46 @@ plain!(
     SpawnArgs,
     SystemInfo,
     ThreadArgs,
-    ThreadInfo
+    ThreadInfo,
+    u8
 );
 
 /// Copies a structure in.
+#[inline]
 pub fn read<T: Plain>(from: UserPtr<T>) -> Result<T, Error> {
-    let mut value = MaybeUninit::<T>::zeroed();
-    // SAFETY: the bytes of `value`, which are initialised.
-    let bytes =
-        unsafe { core::slice::from_raw_parts_mut(value.as_mut_ptr().cast::<u8>(), size_of::<T>()) };
-    user::copy_from_user(bytes, from.address()).map_err(|_| Error::Fault)?;
-    // SAFETY: any bytes are a value.
+    let mut value = MaybeUninit::uninit();
+    read_slice(from.address(), slice::from_mut(&mut value))?;
+    // SAFETY: all its bytes were written, and any bytes are a value.
     Ok(unsafe { value.assume_init() })
 }
 
+/// Copies as many values in as there is room for.
+#[inline]
+pub fn read_slice<T: Plain>(from: u64, room: &mut [MaybeUninit<T>]) -> Result<&mut [T], Error> {
+    // SAFETY: the bytes of `room`, which need not hold anything.
+    let bytes = unsafe {
+        slice::from_raw_parts_mut(
+            room.as_mut_ptr().cast::<MaybeUninit<u8>>(),
+            size_of_val(room),
+        )
+    };
+    user::copy_from_user_to_room(bytes, from).map_err(|_| Error::Fault)?;
+    // SAFETY: all bytes were written, and any bytes are values.
+    Ok(unsafe { room.assume_init_mut() })
+}
+
 /// Copies a structure out.
+#[inline]
 pub fn write<T: Plain>(to: UserPtr<T>, value: &T) -> Result<(), Error> {
-    // SAFETY: the bytes of `value`, all of which are initialised since there is no padding.
-    let bytes =
-        unsafe { core::slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) };
-    match user::copy_to_user(to.address(), bytes) {
+    write_slice(to.address(), slice::from_ref(value))
+}
+
+/// Copies values out.
+#[inline]
+pub fn write_slice<T: Plain>(to: u64, values: &[T]) -> Result<(), Error> {
+    // SAFETY: the bytes of `values`, all of which are initialised since there is no padding.
+    let bytes = unsafe { slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
+    match user::copy_to_user(to, bytes) {
         Err(_) if !mm::sabotaged!("user_copy_failure_ignored") => Err(Error::Fault),
         _ => Ok(()),
     }
@@ -77,27 +97,8 @@ pub fn write<T: Plain>(to: UserPtr<T>, value: &T) -> Result<(), Error> {
 pub fn read_array<T: Plain>(from: u64, len: usize) -> Result<Vec<T>, Error> {
     let mut values = Vec::new();
     values.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
-    for index in 0..len {
-        let at = (index * size_of::<T>()) as u64;
-        let at = from.checked_add(at).ok_or(Error::Fault)?;
-        values.push(read(UserPtr::new(at))?);
-    }
+    read_slice(from, &mut values.spare_capacity_mut()[..len])?;
+    // SAFETY: there is room for so many, and they were written.
+    unsafe { values.set_len(len) };
     Ok(values)
-}
-
-/// Copies bytes in. The caller has bounded `len`.
-pub fn read_bytes(from: u64, len: u64) -> Result<Vec<u8>, Error> {
-    let mut bytes = vec![0; len as usize];
-    user::copy_from_user(&mut bytes, from).map_err(|_| Error::Fault)?;
-    Ok(bytes)
-}
-
-/// Copies bytes in, as many as there is room for.
-pub fn read_into(from: u64, bytes: &mut [u8]) -> Result<(), Error> {
-    user::copy_from_user(bytes, from).map_err(|_| Error::Fault)
-}
-
-/// Copies bytes out.
-pub fn write_bytes(to: u64, bytes: &[u8]) -> Result<(), Error> {
-    user::copy_to_user(to, bytes).map_err(|_| Error::Fault)
 }

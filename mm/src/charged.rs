@@ -43,17 +43,17 @@ pub(crate) fn release_memory(charge: &mut Charge) {
 impl Region {
     /// Who pays for it, and what.
     pub fn charged(&self) -> (Arc<Account>, Resources) {
-        let state = self.lock();
-        (state.charge.account().clone(), state.charge.amount())
+        let charge = self.charge.lock();
+        (charge.account().clone(), charge.amount())
     }
 
     /// Makes another account pay for it; see [`Charge::hand_over`].
     pub fn hand_over_charge(&self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
-        self.lock().charge.hand_over(payer)
+        self.charge.lock().hand_over(payer)
     }
 
     /// Undoes that; see [`Charge::hand_back`].
     pub fn hand_back_charge(&self, payer: &Arc<Account>, to: Arc<Account>) {
-        self.lock().charge.hand_back(payer, to);
+        self.charge.lock().hand_back(payer, to);
     }
 }

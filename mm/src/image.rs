@@ -57,9 +57,9 @@ impl<M: Machine> Memory<M> {
             return Err(Error::Invalid);
         }
         if !defined {
-            state.charge.extend(Resources::frames(1))?;
+            image.charge.lock().extend(Resources::frames(1))?;
             if !self.machine.reserve(1) {
-                state.charge.release(Resources::frames(1));
+                image.charge.lock().release(Resources::frames(1));
                 return Err(Error::NoMemory);
             }
             let promised = state.reserve.promised();
@@ -112,7 +112,7 @@ impl<M: Machine> Memory<M> {
         let surplus = state.reserve.promised() - empty;
         state.reserve.set(empty);
         self.machine.unreserve(surplus);
-        state.charge.release(Resources::frames(surplus));
+        image.charge.lock().release(Resources::frames(surplus));
         state.claims = image.leaf_count() as u64 + writable;
         state.unfinished = false;
         state.sealed = true;

@@ -53,7 +53,7 @@ pub enum Rank {
     Alarms = 17,
     /// A run queue.
     Scheduler = 18,
-    /// What is charged for a capability. Nothing is taken above it.
+    /// What is charged for a capability or for a region. Nothing is taken above it.
     Account = 19,
     /// The place of a task among those who wait where it does. Nothing is taken above it.
     Waits = 20,

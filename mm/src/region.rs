@@ -13,7 +13,7 @@ use abi::{Error, RegionKind, Rights};
 use crate::charged::release_memory;
 use crate::leaf::Page;
 use crate::lock::{Guard, Lock};
-use crate::{Frame, LEAF_PAGES, Machine, Memory, Stale};
+use crate::{Charge, Frame, LEAF_PAGES, Machine, Memory, Stale};
 
 pub use create::RegionOptions;
 pub(crate) use create::pages_for;
@@ -31,6 +31,8 @@ pub struct Region {
     /// Written under the lock of the state.
     faults: AtomicU64,
     state: Lock<State>,
+    /// Its worst case until it ends, and its record until that is gone.
+    pub(crate) charge: Lock<Charge>,
 }
 
 impl Region {
@@ -247,7 +249,7 @@ impl<M: Machine> Memory<M> {
         let mut state = region.lock();
         let claims = state.claims;
         state.reserve.end(&self.machine, region, claims, freed);
-        release_memory(&mut state.charge);
+        release_memory(&mut region.charge.lock());
         if region.kind == RegionKind::Device {
             drop(state);
             self.devices.release(region);

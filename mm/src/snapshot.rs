@@ -75,7 +75,7 @@ impl<M: Machine> Memory<M> {
         }
         let tables = leaves.len() as u64;
         let (claims, pages) = if leaves.len() == source.leaf_count() {
-            (state.claims, state.charge.amount().frames)
+            (state.claims, source.charge.lock().amount().frames)
         } else {
             let pages = pages_in(source, &leaves);
             (tables + pages, pages)

@@ -2,10 +2,12 @@
 
 use alloc::sync::Arc;
 
-use abi::{Error, Handle, Rights};
+use abi::limits::MAX_MESSAGE;
+use abi::{Error, Handle, ObjectKind, Rights};
+use arrayvec::ArrayVec;
 
-use super::message::{Offers, nodes_of};
-use super::queue::{to_bytes, to_words};
+use super::message::Bills;
+use super::queue::{Load, Offers, WORDS_LEN, to_bytes, to_words};
 use super::reply::{Answer, Fit, answer, record};
 use super::send::Posted;
 use super::{EndOf, Outgoing, Preview, Received};
@@ -34,12 +36,16 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<Received, Error> {
         message.check()?;
         let end = self.channel_end(caller, end, Rights::SEND)?;
-        let words = self.call_and_wait(caller, &end, message, space, deadline_ns)?;
+        let words = self.call_and_wait(caller, &end, &message, space, deadline_ns)?;
         match words[answer::KIND] {
-            answer::WORDS => {
+            kind @ (answer::WORDS | answer::BYTES) => {
                 let bytes = to_bytes([words[0], words[1], words[2], words[3]]);
-                show(&Preview::answer(&bytes, 0))?;
-                Ok(Received::of(bytes.len(), 0))
+                let len = match kind {
+                    answer::BYTES => words[answer::LEN] as usize,
+                    _ => WORDS_LEN,
+                };
+                show(&Preview::answer(&bytes[..len], 0))?;
+                Ok(Received::of(len, 0))
             }
             answer::MESSAGE => self.take_answer(caller, &mut show),
             _ => Err(Error::TooLarge),
@@ -51,7 +57,7 @@ impl<P: Platform> Ipc<P> {
         &self,
         caller: &Arc<Domain<P>>,
         end: &EndOf<P>,
-        message: Outgoing<'_>,
+        message: &Outgoing<'_>,
         fit: Fit,
         deadline_ns: u64,
     ) -> Result<[u64; WAIT_WORDS], Error> {
@@ -128,24 +134,28 @@ impl<P: Platform> Ipc<P> {
             let hand = P::call_cell(&task).lock();
             hand.spare.clone()
         };
-        let mut packet = match &packet {
-            Some(right) => record(right)?.take_answer(),
+        let (mut bytes, mut load) = (ArrayVec::new(), Load::new());
+        match &packet {
+            Some(right) => record(right)?.take_answer(&mut bytes, &mut load),
             None => return Err(Error::PeerClosed),
-        };
-        let count = packet.offered;
-        let mut received = Received::of(packet.len, 0);
-        let shown = show(&Preview::answer(packet.bytes(), count));
+        }
+        let count = load.offers.len();
+        let mut received = Received::of(bytes.len(), 0);
+        let mut bills = Bills::new();
+        let shown = show(&Preview::answer(&bytes, count));
         let billed = shown.and_then(|()| {
-            let nodes = nodes_of(&packet.offers);
-            self.bill_all(caller, &nodes, count)
+            let mut table = caller.table.lock();
+            table.prepare(count)?;
+            self.bill_all(caller, &load.offers, &mut bills)?;
+            Ok(table)
         });
         match billed {
-            Ok(bills) => {
-                self.deliver_load(caller, packet.unload(), bills, &mut received);
+            Ok(table) => {
+                self.deliver_load(caller, table, &mut load, &mut bills, &mut received);
                 Ok(received)
             }
             Err(error) => {
-                self.withdraw_all(&mut packet.offers);
+                self.withdraw_all(&mut load.offers);
                 Err(error)
             }
         }
@@ -164,9 +174,13 @@ impl<P: Platform> Ipc<P> {
         reply: Handle,
         message: Outgoing<'_>,
     ) -> Result<(), Error> {
+        if message.transfers.is_empty() && message.bytes.len() <= MAX_MESSAGE {
+            return self.reply_bytes(sender, reply, message.bytes);
+        }
         let right = self.look_up_reply(sender, reply)?;
         message.check()?;
-        let mut offers = self.begin_all(sender, message.transfers, None)?;
+        let mut offers = Offers::new();
+        self.begin_all(sender, message.transfers, None, &mut offers)?;
         let fits = record(&right)?.fits(message.bytes.len(), message.transfers.len());
         if fits != Ok(true) {
             self.withdraw_all(&mut offers);
@@ -183,24 +197,16 @@ impl<P: Platform> Ipc<P> {
                 return Err(error);
             }
         };
-        self.answer_message(right, message, offers)
-    }
-
-    fn answer_message(
-        &self,
-        right: Node<P>,
-        message: Outgoing<'_>,
-        mut offers: Offers<P>,
-    ) -> Result<(), Error> {
-        let words = to_words(message.bytes).filter(|_| message.transfers.is_empty());
-        let answer = match words {
-            Some(words) => Answer::Words(words),
-            None => Answer::Message {
-                bytes: message.bytes,
-                offers: &mut offers,
+        let bytes = message.bytes;
+        let offered = &mut offers;
+        let told = self.answer(
+            right,
+            Answer::Message {
+                bytes,
+                offers: offered,
             },
-        };
-        match self.answer(right, answer) {
+        );
+        match told {
             Some(task) => {
                 self.platform().unpark(&task);
                 Ok(())
@@ -212,16 +218,38 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
+    /// Answers with bytes alone, at most [`MAX_MESSAGE`].
+    #[inline(always)]
+    fn reply_bytes(&self, sender: &Domain<P>, reply: Handle, bytes: &[u8]) -> Result<(), Error> {
+        let right = self.use_up(sender, reply)?;
+        let fits = record(&right)?.fits(bytes.len(), 0);
+        let mut none = Offers::new();
+        let answer = match to_words(bytes) {
+            _ if fits != Ok(true) => Answer::Misfit,
+            Some((words, WORDS_LEN)) => Answer::Words(words),
+            Some((words, len)) => Answer::Bytes(words, len),
+            None => Answer::Message {
+                bytes,
+                offers: &mut none,
+            },
+        };
+        let told = self.answer(right, answer).ok_or(Error::Cancelled)?;
+        self.platform().unpark(&told);
+        match fits {
+            Ok(false) => Err(Error::TooLarge),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes a right to reply out of a table for good. Nobody else can have it then.
     pub(super) fn use_up(&self, domain: &Domain<P>, reply: Handle) -> Result<Node<P>, Error> {
         if mm::sabotaged!("reply_twice") {
             return Ok(domain.look_up(reply, None, Rights::empty())?.node);
         }
         domain.table.lock().remove_if(reply, |right| {
-            record(right)?;
             // Whoever moves it away marks it under this lock.
             let _lineage = right.object().lineage.lock();
-            right.check_allowed(domain.koid(), Rights::SEND)?;
+            domain.check_usable(right, Some(ObjectKind::Reply), Rights::SEND)?;
             right.drop_holder();
             Ok(())
         })

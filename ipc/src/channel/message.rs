@@ -3,12 +3,14 @@
 use alloc::sync::Arc;
 
 use abi::limits::{MAX_MESSAGE, MAX_MESSAGE_HANDLES};
-use abi::{Error, GrantFlags, Handle, HandleTransfer, Mode, Rights};
+use abi::{Error, GrantFlags, Handle, HandleTransfer, Mode};
+use arrayvec::ArrayVec;
 
 use super::Channel;
-use super::queue::Load;
+use super::queue::{Load, Offers};
 use crate::node::PENDING;
-use crate::transfer::Bill;
+use crate::table::Locked;
+use crate::transfer::{Bill, Left};
 use crate::{Domain, Ipc, Node, Offer, Payload, Platform};
 
 /// A message to be sent: copies of what the program wrote.
@@ -89,40 +91,40 @@ impl Received {
     }
 }
 
-/// Offers of one message.
-pub(super) type Offers<P> = [Option<Offer<P>>; MAX_MESSAGE_HANDLES];
-
 impl<P: Platform> Ipc<P> {
     /// Begins to hand over all that a message names, or nothing of it. `over`: the channel that it
-    /// goes over, if it can lie there: a channel end in it has to be younger, else `Invalid`.
+    /// goes over, if it can lie there: a channel end in it has to be younger, else `Invalid`. `offers`
+    /// is empty, and stays so when this fails.
     pub(super) fn begin_all(
         &self,
         sender: &Arc<Domain<P>>,
         transfers: &[HandleTransfer],
         over: Option<&Channel<P>>,
-    ) -> Result<Offers<P>, Error> {
-        let mut offers = [const { None }; MAX_MESSAGE_HANDLES];
-        for (place, transfer) in offers.iter_mut().zip(transfers) {
+        offers: &mut Offers<P>,
+    ) -> Result<(), Error> {
+        for transfer in transfers {
             match self.begin_one(sender, transfer, over) {
-                Ok(offer) => *place = Some(offer),
+                Ok(offer) => offers.push(offer),
                 Err(error) => {
                     if !mm::sabotaged!("failed_send_loses_handles") {
-                        self.withdraw_all(&mut offers);
+                        self.withdraw_all(offers);
                     }
                     return Err(error);
                 }
             }
         }
-        Ok(offers)
+        Ok(())
     }
 
     /// Takes away from the sender what was begun, after all is known to be allowed.
+    #[inline]
     pub(super) fn clear_all(&self, offers: &Offers<P>) {
-        for offer in offers.iter().flatten() {
+        for offer in offers {
             self.clear(offer);
         }
     }
 
+    #[inline(always)]
     fn begin_one(
         &self,
         sender: &Arc<Domain<P>>,
@@ -130,81 +132,67 @@ impl<P: Platform> Ipc<P> {
         over: Option<&Channel<P>>,
     ) -> Result<Offer<P>, Error> {
         let (mode, rights) = transfer.decode()?;
-        if let Some(over) = over {
-            // A handle never names another object, so this is true also later.
-            let sent = sender.look_up(transfer.handle, None, Rights::empty())?;
-            if let Payload::ChannelEnd(sent, _) = sent.object().payload()
-                && !sent.is_younger_than(over)
-            {
-                return Err(Error::Invalid);
-            }
-        }
-        self.begin(sender, transfer.handle, mode, rights, GrantFlags::empty())
+        let none = GrantFlags::empty();
+        self.begin_if(sender, transfer.handle, mode, rights, none, |node| {
+            check_goes_over(node, over)
+        })
     }
 
     /// Takes back what was begun.
     pub(super) fn withdraw_all(&self, offers: &mut Offers<P>) {
-        for offer in offers.iter_mut().filter_map(Option::take) {
+        for offer in offers.drain(..) {
             self.withdraw(offer);
         }
     }
 
-    /// Makes `receiver` pay for what was offered, and keeps places in its table for it and for a right
-    /// to reply. When it fails, nothing has changed.
+    /// Makes `receiver` pay for what is offered. Nobody else can take the offers meanwhile. When it fails,
+    /// nothing has changed.
+    #[inline(always)]
     pub(super) fn bill_all(
         &self,
         receiver: &Domain<P>,
-        nodes: &Nodes<P>,
-        places: usize,
-    ) -> Result<Bills, Error> {
-        receiver.table.lock().promise(places)?;
-        let mut bills = Bills::default();
-        for (node, place) in nodes.iter().flatten().zip(&mut bills.0) {
-            match self.bill(node, receiver) {
-                Ok(bill) => *place = Some(bill),
+        offers: &Offers<P>,
+        bills: &mut Bills,
+    ) -> Result<(), Error> {
+        for offer in offers {
+            match self.bill(&offer.node, receiver) {
+                Ok(bill) => bills.push(bill),
                 Err(error) => {
-                    self.withdraw_bills(receiver, nodes, bills, places);
+                    for (bill, offer) in bills.drain(..).zip(offers) {
+                        self.withdraw_bill(bill, &offer.node, receiver);
+                    }
                     return Err(error);
                 }
             }
         }
-        Ok(bills)
+        Ok(())
     }
 
-    /// Undoes that.
-    pub(super) fn withdraw_bills(
-        &self,
-        receiver: &Domain<P>,
-        nodes: &Nodes<P>,
-        bills: Bills,
-        places: usize,
-    ) {
-        for (node, bill) in nodes.iter().flatten().zip(bills.0.into_iter().flatten()) {
-            self.withdraw_bill(bill, node, receiver);
-        }
-        receiver.table.lock().break_promise(places);
-    }
-
-    /// Gives what was offered and paid for to `receiver`, in the places that were kept for it.
+    /// Gives what was offered and paid for to `receiver`, whose `table` has room for it and for a
+    /// right to reply.
+    #[inline(always)]
     pub(super) fn deliver_load(
         &self,
         receiver: &Domain<P>,
-        load: Load<P>,
-        bills: Bills,
+        mut table: Locked<'_, P>,
+        load: &mut Load<P>,
+        bills: &mut Bills,
         received: &mut Received,
     ) {
-        let offers = load.offers.into_iter().flatten();
-        for (offer, bill) in offers.zip(bills.0.into_iter().flatten()) {
-            let mut table = receiver.table.lock();
-            table.break_promise(1);
+        let mut left = Left::new();
+        for (offer, bill) in load.offers.drain(..).zip(bills.drain(..)) {
             // One that was revoked on the way is a handle that names nothing.
-            let handle = self.deliver(offer, bill, receiver, table);
+            let handle = self.deliver_into(&mut table, receiver, offer, bill, &mut left);
             received.handles[received.handles_len] = handle.unwrap_or(Handle::NONE);
             received.handles_len += 1;
         }
-        if let Some(reply) = load.reply {
-            received.reply = self.install_reply(receiver, reply);
+        if let Some(reply) = load.reply.take() {
+            debug_assert!(reply.holder() == PENDING);
+            reply.set_holder(receiver.koid());
+            received.reply = table.insert(reply);
         }
+        drop(table);
+        left.clear_up();
     }
 
     /// Gives a right to reply to `receiver`, in the place that was kept for it.
@@ -216,14 +204,20 @@ impl<P: Platform> Ipc<P> {
     }
 }
 
-/// The capabilities that a message offers.
-pub(super) type Nodes<P> = [Option<Node<P>>; MAX_MESSAGE_HANDLES];
+/// Who paid for each capability of a message.
+pub(super) type Bills = ArrayVec<Bill, MAX_MESSAGE_HANDLES>;
 
-/// The capabilities that are offered.
-pub(super) fn nodes_of<P: Platform>(offers: &Offers<P>) -> Nodes<P> {
-    core::array::from_fn(|index| offers[index].as_ref().map(|offer| offer.node.clone()))
+/// Checks that a capability is no end of a channel that is as old as `over`, over which it is to go.
+/// `Invalid`.
+#[inline(always)]
+pub(crate) fn check_goes_over<P: Platform>(
+    node: &Node<P>,
+    over: Option<&Channel<P>>,
+) -> Result<(), Error> {
+    match (over, node.object().payload()) {
+        (Some(over), Payload::ChannelEnd(sent, _)) if !sent.is_younger_than(over) => {
+            Err(Error::Invalid)
+        }
+        _ => Ok(()),
+    }
 }
-
-/// Who paid for each.
-#[derive(Default)]
-pub(super) struct Bills([Option<Bill>; MAX_MESSAGE_HANDLES]);

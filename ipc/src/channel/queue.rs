@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use abi::Error;
 use abi::limits::{MAX_MESSAGE, MAX_MESSAGE_HANDLES};
+use arrayvec::ArrayVec;
 
 use crate::{Node, Offer, Platform};
 
@@ -23,8 +24,7 @@ pub const WORDS_LEN: usize = 32;
 pub(super) struct Packet<P: Platform> {
     pub(super) bytes: [u8; MAX_MESSAGE],
     pub(super) len: usize,
-    pub(super) offers: [Option<Offer<P>>; MAX_MESSAGE_HANDLES],
-    pub(super) offered: usize,
+    pub(super) offers: Offers<P>,
     /// The right to reply, if it is a call.
     pub(super) reply: Option<Node<P>>,
     pub(super) badge: u64,
@@ -35,8 +35,7 @@ impl<P: Platform> Packet<P> {
         Packet {
             bytes: [0; MAX_MESSAGE],
             len: 0,
-            offers: [const { None }; MAX_MESSAGE_HANDLES],
-            offered: 0,
+            offers: Offers::new_const(),
             reply: None,
             badge: 0,
         }
@@ -44,7 +43,7 @@ impl<P: Platform> Packet<P> {
 
     /// Whether it is four words and nothing else.
     pub(super) fn is_words(&self) -> bool {
-        self.len == WORDS_LEN && self.offered == 0
+        self.len == WORDS_LEN && self.offers.is_empty()
     }
 
     /// Its bytes.
@@ -53,6 +52,7 @@ impl<P: Platform> Packet<P> {
     }
 
     /// Writes bytes over what is there. They fit.
+    #[inline]
     pub(super) fn set_bytes(&mut self, bytes: &[u8]) {
         self.bytes[..bytes.len()].copy_from_slice(bytes);
         self.len = bytes.len();
@@ -64,20 +64,39 @@ impl<P: Platform> Packet<P> {
         core::array::from_fn(|index| u64::from_le_bytes(words[index]))
     }
 
-    /// Takes what it carries out of it.
+    /// Takes what it carries out of it, into what carries nothing.
+    #[inline(always)]
+    pub(super) fn unload_into(&mut self, load: &mut Load<P>) {
+        load.offers.extend(self.offers.drain(..));
+        load.reply = self.reply.take();
+    }
+
+    /// The same.
     pub(super) fn unload(&mut self) -> Load<P> {
-        self.offered = 0;
-        Load {
-            offers: core::mem::take(&mut self.offers),
-            reply: self.reply.take(),
-        }
+        let mut load = Load::new();
+        self.unload_into(&mut load);
+        load
     }
 }
 
+/// Capabilities on their way in one message.
+pub(super) type Offers<P> = ArrayVec<Offer<P>, MAX_MESSAGE_HANDLES>;
+
 /// What a message carries besides bytes.
 pub(super) struct Load<P: Platform> {
-    pub(super) offers: [Option<Offer<P>>; MAX_MESSAGE_HANDLES],
+    pub(super) offers: Offers<P>,
     pub(super) reply: Option<Node<P>>,
+}
+
+impl<P: Platform> Load<P> {
+    /// Nothing.
+    #[inline(always)]
+    pub(super) fn new() -> Load<P> {
+        Load {
+            offers: Offers::new(),
+            reply: None,
+        }
+    }
 }
 
 /// The four words as the bytes of a message.
@@ -90,14 +109,16 @@ pub(super) fn to_bytes(words: [u64; 4]) -> [u8; WORDS_LEN] {
     bytes
 }
 
-/// The four words that the bytes of a message are, if they are as many.
-#[inline]
-pub(super) fn to_words(bytes: &[u8]) -> Option<[u64; 4]> {
-    let bytes: &[u8; WORDS_LEN] = bytes.try_into().ok()?;
-    let (words, _) = bytes.as_chunks::<8>();
-    Some(core::array::from_fn(|index| {
-        u64::from_le_bytes(words[index])
-    }))
+/// The bytes of a message in four words, and how many they are, if there is room for them.
+#[inline(always)]
+pub(super) fn to_words(bytes: &[u8]) -> Option<([u64; 4], usize)> {
+    let mut room = [0; WORDS_LEN];
+    if !bytes.is_empty() {
+        room.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    }
+    let (words, _) = room.as_chunks::<8>();
+    let words = core::array::from_fn(|index| u64::from_le_bytes(words[index]));
+    Some((words, bytes.len()))
 }
 
 /// The messages in the order in which they were sent.
@@ -180,6 +201,7 @@ impl<P: Platform> Queue<P> {
     }
 
     /// The message that is next, and its number.
+    #[inline]
     pub(super) fn first(&self) -> Option<(&Packet<P>, u64)> {
         if self.len == 0 {
             return None;

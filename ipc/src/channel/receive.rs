@@ -1,50 +1,55 @@
 //! Receiving: shown, paid for, then taken.
 //!
 //! What comes next is copied and shown to the receiver without a lock held; writing it to the program
-//! may fault. Then the receiver is charged, and only then is the message taken, if it is still the
-//! next one. So whatever fails leaves it where it is, and somebody else who waits is told.
+//! may fault. Then, if it is still the next one, the receiver is charged and the message taken, in one
+//! hold of the lock. So whatever fails leaves it where it is, and somebody else who waits is told.
 
 use abi::limits::MAX_MESSAGE;
 use abi::{Error, Handle, Rights};
-use mm::lock::Lock;
+use arrayvec::ArrayVec;
+use mm::lock::{Guard, Lock};
 
-use super::message::{Nodes, nodes_of};
-use super::queue::Packet;
+use super::message::Bills;
+use super::queue::{Load, Packet};
 use super::{Channel, ChannelSide, EndOf, Inbox, Preview, Received};
-use crate::{Domain, Ipc, Platform};
+use crate::{Domain, Ipc, Platform, Waiters};
 
 /// A copy of the next message, and which one that is.
-struct Seen<P: Platform> {
+struct Seen {
     number: u64,
-    bytes: [u8; MAX_MESSAGE],
-    len: usize,
-    nodes: Nodes<P>,
+    bytes: ArrayVec<u8, MAX_MESSAGE>,
+    handles: usize,
     is_call: bool,
     badge: u64,
 }
 
-impl<P: Platform> Seen<P> {
-    fn of(packet: &Packet<P>, number: u64) -> Seen<P> {
-        let mut bytes = [0; MAX_MESSAGE];
-        bytes[..packet.len].copy_from_slice(packet.bytes());
+impl Seen {
+    #[inline(always)]
+    fn new() -> Seen {
         Seen {
-            number,
-            bytes,
-            len: packet.len,
-            nodes: nodes_of(&packet.offers),
-            is_call: packet.reply.is_some(),
-            badge: packet.badge,
+            number: 0,
+            bytes: ArrayVec::new(),
+            handles: 0,
+            is_call: false,
+            badge: 0,
         }
     }
 
-    fn handles(&self) -> usize {
-        self.nodes.iter().flatten().count()
+    #[inline(always)]
+    fn look<P: Platform>(&mut self, packet: &Packet<P>, number: u64) {
+        self.number = number;
+        self.bytes.clear();
+        self.bytes.extend(packet.bytes().iter().copied());
+        self.handles = packet.offers.len();
+        self.is_call = packet.reply.is_some();
+        self.badge = packet.badge;
     }
 
+    #[inline(always)]
     fn preview(&self) -> Preview<'_> {
         Preview {
-            bytes: &self.bytes[..self.len],
-            handles: self.handles(),
+            bytes: &self.bytes,
+            handles: self.handles,
             badge: self.badge,
         }
     }
@@ -58,6 +63,7 @@ impl<P: Platform> Ipc<P> {
     /// What `show` says; `PeerClosed`: nothing is left and nothing will come; `WouldBlock`: the
     /// deadline is 0; `TimedOut`, `Cancelled`, `Interrupted`; `Quota`, `NoMemory`, `Limit`: the
     /// receiver can't have the capabilities.
+    #[inline]
     pub fn receive(
         &self,
         receiver: &Domain<P>,
@@ -68,8 +74,9 @@ impl<P: Platform> Ipc<P> {
         let end = self.channel_end(receiver, end, Rights::RECEIVE)?;
         let (channel, side) = end.parts()?;
         let inbox = channel.inbox(side);
+        let mut seen = Seen::new();
         loop {
-            let seen = self.next_message(receiver, &end, inbox, deadline_ns)?;
+            self.next_message(receiver, &end, inbox, deadline_ns, &mut seen)?;
             let taken = show(&seen.preview())
                 .and_then(|()| self.take(receiver, &end, channel, side, &seen));
             match taken {
@@ -84,71 +91,90 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
+    #[inline(always)]
     fn next_message(
         &self,
         receiver: &Domain<P>,
         end: &EndOf<P>,
         inbox: &Lock<Inbox<P>>,
         deadline_ns: u64,
-    ) -> Result<Seen<P>, Error> {
+        seen: &mut Seen,
+    ) -> Result<(), Error> {
         loop {
-            let ticket = {
-                let mut state = inbox.lock();
-                if let Err(error) = end.node.check_allowed(receiver.koid(), Rights::RECEIVE) {
-                    drop(state);
-                    // It may have been told of a message that is another's to take now.
-                    self.wake_next_receiver(inbox);
-                    return Err(error);
-                }
-                if let Some((packet, number)) = state.queue.first() {
-                    return Ok(Seen::of(packet, number));
-                }
-                if state.peer_closed {
-                    return Err(Error::PeerClosed);
-                }
-                if deadline_ns == 0 {
-                    return Err(Error::WouldBlock);
-                }
-                let task = self.platform().current_task();
-                state.traffic.count_wait();
-                state
-                    .receivers
-                    .enlist(task, &end.node, receiver.koid(), Rights::RECEIVE)?
-            };
-            self.sleep_in(&ticket, deadline_ns, inbox, |state| &mut state.receivers)?;
+            let state = inbox.lock();
+            if let Err(error) = end.check(receiver) {
+                drop(state);
+                // It may have been told of a message that is another's to take now.
+                self.wake_next_receiver(inbox);
+                return Err(error);
+            }
+            if let Some((packet, number)) = state.queue.first() {
+                seen.look(packet, number);
+                return Ok(());
+            }
+            if state.peer_closed {
+                return Err(Error::PeerClosed);
+            }
+            if deadline_ns == 0 {
+                return Err(Error::WouldBlock);
+            }
+            self.wait_in(inbox, state, receiver, end, deadline_ns, |state| {
+                &mut state.receivers
+            })?;
         }
     }
 
-    /// Takes what was seen, unless somebody else has.
+    /// Waits in a list of an inbox, which was locked, until somebody wakes it.
+    #[inline(always)]
+    pub(super) fn wait_in(
+        &self,
+        inbox: &Lock<Inbox<P>>,
+        mut state: Guard<'_, Inbox<P>>,
+        domain: &Domain<P>,
+        end: &EndOf<P>,
+        deadline_ns: u64,
+        list: impl Fn(&mut Inbox<P>) -> &mut Waiters<P>,
+    ) -> Result<(), Error> {
+        let task = self.platform().current_task();
+        let ticket = list(&mut state).enlist(task, &end.node, domain.koid(), end.needed)?;
+        state.traffic.count_wait();
+        drop(state);
+        self.sleep_in(&ticket, deadline_ns, inbox, list)
+    }
+
+    /// Takes what was seen, unless somebody else has. It is charged for and taken in one hold of the
+    /// lock, so of several who try one at a time is.
+    #[inline(always)]
     fn take(
         &self,
         receiver: &Domain<P>,
         end: &EndOf<P>,
         channel: &Channel<P>,
         side: ChannelSide,
-        seen: &Seen<P>,
+        seen: &Seen,
     ) -> Result<Option<Received>, Error> {
-        let places = seen.handles() + usize::from(seen.is_call);
-        let bills = self.bill_all(receiver, &seen.nodes, places)?;
-        let (load, was_full, woken) = {
-            let mut state = channel.inbox(side).lock();
-            let held = end.node.check_allowed(receiver.koid(), Rights::RECEIVE);
-            let is_next = |(_, number)| number == seen.number;
-            let here = state.queue.first().is_some_and(is_next);
-            if held.is_err() || !here {
-                drop(state);
-                self.withdraw_bills(receiver, &seen.nodes, bills, places);
-                return held.map(|()| None);
+        let places = seen.handles + usize::from(seen.is_call);
+        let mut table = receiver.table.lock();
+        table.prepare(places)?;
+        let (mut load, mut bills) = (Load::new(), Bills::new());
+        let mut state = channel.inbox(side).lock();
+        end.check(receiver)?;
+        let is_seen = |number| number == seen.number || mm::sabotaged!("taken_unseen");
+        match state.queue.first() {
+            Some((packet, number)) if is_seen(number) => {
+                self.bill_all(receiver, &packet.offers, &mut bills)?;
             }
-            let was_full = !state.queue.has_room();
-            let load = state.queue.pop().map(Packet::unload);
-            (load, was_full, state.wake_sender())
-        };
-        self.tell_room(channel, side, was_full, woken);
-        let mut received = Received::of(seen.len, seen.badge);
-        if let Some(load) = load {
-            self.deliver_load(receiver, load, bills, &mut received);
+            _ => return Ok(None),
         }
+        let was_full = !state.queue.has_room();
+        if let Some(packet) = state.queue.pop() {
+            packet.unload_into(&mut load);
+        }
+        let woken = state.wake_sender();
+        drop(state);
+        let mut received = Received::of(seen.bytes.len(), seen.badge);
+        self.deliver_load(receiver, table, &mut load, &mut bills, &mut received);
+        self.tell_room(channel, side, was_full, woken);
         Ok(Some(received))
     }
 

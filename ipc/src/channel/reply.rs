@@ -13,12 +13,13 @@
 use alloc::sync::Arc;
 use core::fmt;
 
+use abi::limits::MAX_MESSAGE;
 use abi::{Error, ObjectKind, Rights, cost};
+use arrayvec::ArrayVec;
 use mm::RecordCharge;
 use mm::lock::{Guard, Lock, Rank};
 
-use super::message::Offers;
-use super::queue::{Packet, WORDS_LEN};
+use super::queue::{Load, Offers, Packet, WORDS_LEN};
 use crate::node::NOBODY;
 use crate::{Domain, Ipc, Node, Payload, Platform};
 
@@ -59,11 +60,17 @@ pub(super) mod answer {
     pub const MESSAGE: u64 = 1;
     /// The answer did not fit.
     pub const MISFIT: u64 = 2;
+    /// The answer is of bytes of the first four.
+    pub const BYTES: u64 = 4;
+    /// How many bytes.
+    pub const LEN: usize = 5;
 }
 
 /// An answer.
 pub(super) enum Answer<'a, P: Platform> {
     Words([u64; 4]),
+    /// So many bytes of them.
+    Bytes([u64; 4], usize),
     /// One that the caller does not take.
     Misfit,
     Message {
@@ -113,9 +120,11 @@ impl<P: Platform> Reply<P> {
         Ok(fit.takes(bytes, handles))
     }
 
-    /// Takes the answer out, by the caller that was woken with it.
-    pub(super) fn take_answer(&self) -> Packet<P> {
-        core::mem::replace(&mut self.call.lock().answer, Packet::empty())
+    /// Takes the answer out, by the caller that was woken with it: its bytes, and what it carries.
+    pub(super) fn take_answer(&self, bytes: &mut ArrayVec<u8, MAX_MESSAGE>, load: &mut Load<P>) {
+        let answer = &mut self.call.lock().answer;
+        bytes.extend(answer.bytes().iter().copied());
+        answer.unload_into(load);
     }
 }
 
@@ -235,14 +244,16 @@ impl<P: Platform> Ipc<P> {
         let cell = P::wait_cell(&task);
         let told = match answer {
             Answer::Words([a, b, c, d]) => cell.complete_with([a, b, c, d, answer::WORDS]),
+            Answer::Bytes([a, b, c, d], len) => {
+                cell.complete_with([a, b, c, d, answer::BYTES, len as u64])
+            }
             Answer::Misfit => cell.complete_with([0, 0, 0, 0, answer::MISFIT]),
             Answer::Message { bytes, offers } => {
                 call.answer.set_bytes(bytes);
-                call.answer.offered = offers.iter().flatten().count();
-                call.answer.offers = core::mem::take(offers);
+                call.answer.offers.extend(offers.drain(..));
                 let told = cell.complete_with([0, 0, 0, 0, answer::MESSAGE]);
                 if !told {
-                    *offers = core::mem::take(&mut call.answer.offers);
+                    offers.extend(call.answer.offers.drain(..));
                 }
                 told
             }

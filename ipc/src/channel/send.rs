@@ -9,8 +9,7 @@ use alloc::sync::Arc;
 use abi::{Error, Handle, Rights};
 use mm::lock::{Guard, Lock};
 
-use super::message::Offers;
-use super::queue::{Packet, to_words};
+use super::queue::{Offers, WORDS_LEN, to_words};
 use super::reply::Handed;
 use super::{EndOf, Inbox, Passage};
 use crate::node::PENDING;
@@ -23,13 +22,6 @@ pub(super) struct Posted<P: Platform> {
     pub(super) woken: Option<P::Task>,
     /// Of a call: its wait for the answer.
     pub(super) ticket: Option<Ticket<P>>,
-}
-
-/// A message as far as it is ready.
-struct Ready<'a, P: Platform> {
-    bytes: &'a [u8],
-    offers: Offers<P>,
-    badge: u64,
 }
 
 impl<P: Platform> Ipc<P> {
@@ -49,7 +41,7 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         message.check()?;
         let end = self.channel_end(sender, end, Rights::SEND)?;
-        let posted = self.post(sender, &end, message, None, deadline_ns)?;
+        let posted = self.post(sender, &end, &message, None, deadline_ns)?;
         if let Some(task) = posted.woken {
             self.platform().unpark(&task);
         }
@@ -62,7 +54,7 @@ impl<P: Platform> Ipc<P> {
         &self,
         sender: &Arc<Domain<P>>,
         end: &EndOf<P>,
-        message: Outgoing<'_>,
+        message: &Outgoing<'_>,
         reply: Option<&Node<P>>,
         deadline_ns: u64,
     ) -> Result<Posted<P>, Error> {
@@ -70,32 +62,24 @@ impl<P: Platform> Ipc<P> {
         let inbox = channel.inbox(side.peer());
         let len = message.bytes.len();
         let mut state = self.admit(sender, end, inbox, len, deadline_ns)?;
-        let mut ready = Ready {
-            bytes: message.bytes,
-            offers: Offers::<P>::default(),
-            badge: end.node.badge(),
-        };
+        let mut offers = Offers::new();
         // Whether its place, while it was kept, was all the room that others missed.
         let mut kept_last = false;
         if !message.transfers.is_empty() {
             state.queue.promise();
             drop(state);
-            let begun = self.begin_all(sender, message.transfers, Some(channel));
-            if let Ok(offers) = &begun {
-                self.clear_all(offers);
+            let begun = self.begin_all(sender, message.transfers, Some(channel), &mut offers);
+            if begun.is_ok() {
+                self.clear_all(&offers);
             }
             state = inbox.lock();
             kept_last = !state.queue.has_room();
             state.queue.break_promise();
-            let offers = match begun {
-                Ok(offers) => offers,
-                Err(error) => {
-                    self.leave(state, len);
-                    self.tell_room(channel, side.peer(), kept_last, None);
-                    return Err(error);
-                }
-            };
-            ready.offers = offers;
+            if let Err(error) = begun {
+                self.leave(state, len);
+                self.tell_room(channel, side.peer(), kept_last, None);
+                return Err(error);
+            }
         }
         let begun = self.begin_wait(&mut state, sender, end, reply);
         let ticket = match begun {
@@ -103,12 +87,12 @@ impl<P: Platform> Ipc<P> {
             Err(error) => {
                 self.leave(state, len);
                 self.tell_room(channel, side.peer(), kept_last, None);
-                self.withdraw_all(&mut ready.offers);
+                self.withdraw_all(&mut offers);
                 return Err(error);
             }
         };
         state.traffic.count_message(len as u64);
-        let (woken, queued) = put(&mut state, ready, reply);
+        let (woken, queued) = put(&mut state, end, message.bytes, &mut offers, reply);
         drop(state);
         if queued {
             let events = channel.events(side.peer());
@@ -128,14 +112,14 @@ impl<P: Platform> Ipc<P> {
         if state.closed {
             return Err(Error::PeerClosed);
         }
-        end.node.check_allowed(sender.koid(), Rights::SEND)?;
+        end.check(sender)?;
         if reply.is_none() {
             return Ok(None);
         }
         let task = self.platform().current_task();
         let ticket = state
             .callers
-            .enlist(task, &end.node, sender.koid(), Rights::SEND)?;
+            .enlist(task, &end.node, sender.koid(), end.needed)?;
         Ok(Some(ticket))
     }
 
@@ -179,18 +163,14 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::PeerClosed);
         }
         // A revoke or reduce marks the node first and takes this lock afterwards.
-        end.node.check_allowed(sender.koid(), Rights::SEND)?;
+        end.check(sender)?;
         if !state.queue.has_room() {
             if deadline_ns == 0 {
                 return Err(Error::Full);
             }
-            let task = self.platform().current_task();
-            let ticket = state
-                .senders
-                .enlist(task, &end.node, sender.koid(), Rights::SEND)?;
-            state.traffic.count_wait();
-            drop(state);
-            self.sleep_in(&ticket, deadline_ns, inbox, |state| &mut state.senders)?;
+            self.wait_in(inbox, state, sender, end, deadline_ns, |state| {
+                &mut state.senders
+            })?;
             return Ok(Admission::Slept);
         }
         if state.limits.is_none() {
@@ -204,7 +184,7 @@ impl<P: Platform> Ipc<P> {
                 let task = self.platform().current_task();
                 let ticket = state
                     .limited
-                    .enlist(task, &end.node, sender.koid(), Rights::SEND)?;
+                    .enlist(task, &end.node, sender.koid(), end.needed)?;
                 state.traffic.count_wait();
                 drop(state);
                 // Somebody with less to say may fit the place.
@@ -251,7 +231,9 @@ enum Admission<'a, P: Platform> {
 /// queue. Returns who is to go on, and whether it is in the queue.
 fn put<P: Platform>(
     state: &mut Inbox<P>,
-    message: Ready<'_, P>,
+    end: &EndOf<P>,
+    bytes: &[u8],
+    offers: &mut Offers<P>,
     reply: Option<&Node<P>>,
 ) -> (Option<P::Task>, bool) {
     if let Some(reply) = reply {
@@ -259,14 +241,14 @@ fn put<P: Platform>(
     }
     let alone = state.queue.is_empty() && !state.servers.is_empty();
     if alone
-        && message.offers[0].is_none()
-        && let Some(words) = to_words(message.bytes)
+        && offers.is_empty()
+        && let Some((words, WORDS_LEN)) = to_words(bytes)
     {
         let woken = state.servers.wake_first_by(|task| {
             let mut hand = P::call_cell(task).lock();
             hand.handed = Some(Handed {
                 words,
-                badge: message.badge,
+                badge: end.node.badge(),
                 reply: reply.cloned(),
             });
             let told = P::wait_cell(task).complete(Outcome::Ready);
@@ -280,11 +262,10 @@ fn put<P: Platform>(
             return (woken, false);
         }
     }
-    let packet: &mut Packet<P> = state.queue.push();
-    packet.set_bytes(message.bytes);
-    packet.offered = message.offers.iter().flatten().count();
-    packet.offers = message.offers;
+    let packet = state.queue.push();
+    packet.set_bytes(bytes);
+    packet.offers.extend(offers.drain(..));
     packet.reply = reply.cloned();
-    packet.badge = message.badge;
+    packet.badge = end.node.badge();
     (state.wake_receiver(), true)
 }

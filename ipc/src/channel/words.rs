@@ -37,7 +37,7 @@ impl<P: Platform> Ipc<P> {
             bytes: &bytes,
             transfers: &[],
         };
-        let woken = self.call_and_wait(caller, &end, message, Fit::Words, deadline_ns)?;
+        let woken = self.call_and_wait(caller, &end, &message, Fit::Words, deadline_ns)?;
         match woken[answer::KIND] {
             answer::WORDS => Ok([woken[0], woken[1], woken[2], woken[3]]),
             _ => Err(Error::TooLarge),

@@ -2,55 +2,43 @@
 //! it receives is written before it is taken.
 
 use alloc::sync::Arc;
+use core::mem::{MaybeUninit, offset_of};
 
 use abi::limits::{MAX_MESSAGE, MAX_MESSAGE_HANDLES};
-use abi::{
-    ChannelEnds, ChannelInfo, Error, Handle, HandleTransfer, Message, Mode, Rights, UserPtr, Words,
-};
+use abi::{ChannelEnds, ChannelInfo, Error, Handle, HandleTransfer, Message, UserPtr, Words};
 use ipc::{Fit, Outgoing, Preview, Received};
 
 use crate::machine::ipc;
 use crate::process::Process;
 use crate::user_memory;
 
-/// A copy of a message that a program sends.
-struct Copied {
-    bytes: [u8; MAX_MESSAGE],
-    len: usize,
-    transfers: [HandleTransfer; MAX_MESSAGE_HANDLES],
-    transfers_len: usize,
+/// Room for a copy of a message that a program sends.
+struct Room {
+    bytes: [MaybeUninit<u8>; MAX_MESSAGE],
+    transfers: [MaybeUninit<HandleTransfer>; MAX_MESSAGE_HANDLES],
 }
 
-impl Copied {
-    #[inline]
-    fn read(from: UserPtr<Message>) -> Result<Copied, Error> {
-        let message = user_memory::read(from)?;
-        if message.bytes_len > MAX_MESSAGE as u64
-            || message.handles_len > MAX_MESSAGE_HANDLES as u64
-        {
-            return Err(Error::TooLarge);
+impl Room {
+    #[inline(always)]
+    const fn new() -> Room {
+        Room {
+            bytes: [const { MaybeUninit::uninit() }; MAX_MESSAGE],
+            transfers: [const { MaybeUninit::uninit() }; MAX_MESSAGE_HANDLES],
         }
-        let none = HandleTransfer::new(Handle::NONE, Mode::Share, Rights::empty());
-        let mut copied = Copied {
-            bytes: [0; MAX_MESSAGE],
-            len: message.bytes_len as usize,
-            transfers: [none; MAX_MESSAGE_HANDLES],
-            transfers_len: message.handles_len as usize,
-        };
-        user_memory::read_into(message.bytes, &mut copied.bytes[..copied.len])?;
-        let mut at = message.handles;
-        for transfer in &mut copied.transfers[..copied.transfers_len] {
-            *transfer = user_memory::read(UserPtr::new(at))?;
-            at = at.wrapping_add(size_of::<HandleTransfer>() as u64);
-        }
-        Ok(copied)
     }
 
-    fn as_message(&self) -> Outgoing<'_> {
-        Outgoing {
-            bytes: &self.bytes[..self.len],
-            transfers: &self.transfers[..self.transfers_len],
+    #[inline(always)]
+    fn read(&mut self, from: UserPtr<Message>) -> Result<Outgoing<'_>, Error> {
+        let message = user_memory::read(from)?;
+        let (bytes, transfers) = (message.bytes_len, message.handles_len);
+        if bytes > MAX_MESSAGE as u64 || transfers > MAX_MESSAGE_HANDLES as u64 {
+            return Err(Error::TooLarge);
         }
+        let (bytes, transfers) = (bytes as usize, transfers as usize);
+        Ok(Outgoing {
+            bytes: user_memory::read_slice(message.bytes, &mut self.bytes[..bytes])?,
+            transfers: user_memory::read_slice(message.handles, &mut self.transfers[..transfers])?,
+        })
     }
 }
 
@@ -62,6 +50,7 @@ struct Place {
 }
 
 impl Place {
+    #[inline(always)]
     fn read(at: UserPtr<Message>) -> Result<Place, Error> {
         let wanted = user_memory::read(at)?;
         Ok(Place { at, wanted })
@@ -82,41 +71,27 @@ impl Place {
         {
             return Err(Error::TooLarge);
         }
-        user_memory::write_bytes(self.wanted.bytes, preview.bytes)?;
+        user_memory::write_slice(self.wanted.bytes, preview.bytes)?;
         self.write_handles(&[Handle::NONE; MAX_MESSAGE_HANDLES][..preview.handles])
     }
 
+    #[inline(always)]
     fn write_handles(&self, handles: &[Handle]) -> Result<(), Error> {
-        let mut at = self.wanted.handles;
-        for handle in handles {
-            user_memory::write(UserPtr::new(at), handle)?;
-            at = at.wrapping_add(size_of::<Handle>() as u64);
-        }
-        Ok(())
+        user_memory::write_slice(self.wanted.handles, handles)
     }
 
     /// Tells the handles of what came. If another thread took the memory away in this moment, they
     /// are given back.
+    #[inline(always)]
     fn finish(&self, process: &Arc<Process>, received: &Received) -> Result<(), Error> {
         let handles = &received.handles[..received.handles_len];
-        if handles.is_empty() && received.reply == Handle::NONE {
-            return Ok(());
+        let mut told = self.write_handles(handles);
+        if told.is_ok() && received.reply != Handle::NONE {
+            let reply = self.at.address() + offset_of!(Message, reply) as u64;
+            told = user_memory::write(UserPtr::new(reply), &received.reply);
         }
-        let whole = Message {
-            bytes_len: received.len as u64,
-            handles_len: received.handles_len as u64,
-            reply: received.reply,
-            badge: received.badge,
-            ..self.wanted
-        };
-        let told = self
-            .write_handles(handles)
-            .and_then(|()| user_memory::write(self.at, &whole));
         if told.is_err() {
-            for &handle in handles.iter().chain([&received.reply]) {
-                // Nobody learnt of it, and what was revoked on the way is none.
-                let _ = ipc().drop_capability(process.domain(), handle);
-            }
+            give_back(process, received);
         }
         told
     }
@@ -126,6 +101,16 @@ impl Place {
             bytes: self.wanted.bytes_len,
             handles: self.wanted.handles_len,
         }
+    }
+}
+
+/// Gives back what nobody learnt of.
+#[cold]
+fn give_back(process: &Arc<Process>, received: &Received) {
+    let handles = &received.handles[..received.handles_len];
+    for &handle in handles.iter().chain([&received.reply]) {
+        // What was revoked on the way is none.
+        let _ = ipc().drop_capability(process.domain(), handle);
     }
 }
 
@@ -149,8 +134,9 @@ pub fn channel_send(
     message: UserPtr<Message>,
     deadline: u64,
 ) -> Result<(), Error> {
-    let message = Copied::read(message)?;
-    ipc().send(process.domain(), end, message.as_message(), deadline)
+    let mut room = Room::new();
+    let message = room.read(message)?;
+    ipc().send(process.domain(), end, message, deadline)
 }
 
 pub fn channel_receive(
@@ -172,12 +158,13 @@ pub fn channel_call(
     answer: UserPtr<Message>,
     deadline: u64,
 ) -> Result<(), Error> {
-    let request = Copied::read(request)?;
+    let mut room = Room::new();
+    let request = room.read(request)?;
     let place = Place::read(answer)?;
     let received = ipc().call(
         process.domain(),
         end,
-        request.as_message(),
+        request,
         place.fit(),
         deadline,
         |preview| place.show(preview),
@@ -190,8 +177,9 @@ pub fn channel_reply(
     reply: Handle,
     message: UserPtr<Message>,
 ) -> Result<(), Error> {
-    let message = Copied::read(message)?;
-    ipc().reply(process.domain(), reply, message.as_message())
+    let mut room = Room::new();
+    let message = room.read(message)?;
+    ipc().reply(process.domain(), reply, message)
 }
 
 pub fn channel_call_words(

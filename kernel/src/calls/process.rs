@@ -43,12 +43,12 @@ impl Request {
             1..=MAX_PRIORITY => return Err(Error::Denied),
             _ => return Err(Error::Invalid),
         };
-        let name = user_memory::read_bytes(args.name, args.name_len)?;
+        let name = user_memory::read_array(args.name, args.name_len as usize)?;
         let cpus = if args.cpus == 0 { u64::MAX } else { args.cpus };
         Ok(Request {
             image: args.image,
             name: printable(name)?,
-            args: user_memory::read_bytes(args.args, args.args_len)?,
+            args: user_memory::read_array(args.args, args.args_len as usize)?,
             transfers: user_memory::read_array(args.handles, args.handles_len as usize)?,
             limits: Limits {
                 priority: priority as u8,

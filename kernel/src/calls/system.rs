@@ -26,7 +26,7 @@ pub fn debug_write(_: &Arc<Process>, bytes: UserPtr<u8>, len: u64) -> Result<u64
     if len > MAX_DEBUG_WRITE {
         return Err(Error::TooLarge);
     }
-    let mut text = user_memory::read_bytes(bytes.address(), len)?;
+    let mut text = user_memory::read_array::<u8>(bytes.address(), len as usize)?;
     for byte in &mut text {
         if !matches!(byte, b' '..=b'~' | b'\n' | b'\t') {
             *byte = b'?';

@@ -49,7 +49,7 @@ impl<M: Machine> Memory<M> {
         let large = options.commit && !options.execute;
         let mut region = self.build_leaves(account, kind, len, 1, promised, options.node, large)?;
         let rest = Resources::frames(pages - promised);
-        if let Err(error) = region.state_mut().charge.extend(rest) {
+        if let Err(error) = region.charge.get_mut().extend(rest) {
             self.destroy_region(&region);
             return Err(error);
         }
@@ -224,9 +224,9 @@ impl<M: Machine> Memory<M> {
                     lost: false,
                     reserve,
                     claims,
-                    charge,
                 },
             ),
+            charge: Lock::new(Rank::Account, charge),
         }
     }
 }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::leaf::Leaf;
 use crate::reserve::Reserve;
-use crate::{Charge, Frame, LEAF_PAGES, Mapping, Permit, Plan, Stale};
+use crate::{Frame, LEAF_PAGES, Mapping, Permit, Plan, Stale};
 
 /// The leaf tables of a view. Most regions have one, which needs no memory of its own.
 pub(crate) type Leaves = SmallVec<[Leaf; 1]>;
@@ -45,8 +45,6 @@ pub(crate) struct State {
     pub(crate) reserve: Reserve,
     /// Its worst case: leaf tables, and pages that may be written.
     pub(crate) claims: u64,
-    /// Its worst case until it ends, and its record until that is gone.
-    pub(crate) charge: Charge,
 }
 
 impl State {
