@@ -272,9 +272,7 @@ impl<P: Platform> Waiters<P> {
             } = authority;
             match node.check_allowed(*holder, *right) {
                 Ok(()) => Fate::Stays,
-                Err(Error::Revoked) => Fate::Ends(Outcome::Revoked),
-                Err(Error::Denied) => Fate::Ends(Outcome::Denied),
-                Err(_) => Fate::Ends(Outcome::Cancelled),
+                Err(error) => Fate::Ends(Outcome::of_unheld(error)),
             }
         });
     }
