@@ -24,6 +24,7 @@ mod error;
 mod handle;
 pub mod limits;
 mod message;
+mod process;
 #[cfg(feature = "render")]
 pub mod render;
 mod rights;
@@ -39,6 +40,7 @@ pub use device::{CachePolicy, InterruptInfo, ResourceInfo};
 pub use error::{Blame, Error};
 pub use handle::{Handle, ObjectKind, Token};
 pub use message::{ChannelEnds, ChannelInfo, Message, Words};
+pub use process::{ProcessInfo, ProcessState, ProcessStatus, SpawnArgs, StartInfo};
 pub use rights::{
     BindFlags, DeriveFlags, Events, GrantFlags, MapFlags, Mode, RegionFlags, RevokeFlags, Rights,
     SnapshotFlags, SpawnFlags,

@@ -28,11 +28,7 @@ fn arrived(realm: &Realm, waited: Result<u64, Error>, otherwise: Error, bits: u6
 fn who_waits_for_ever_is_woken() {
     explore(4, || {
         let realm = Realm::new();
-        let waiter = spawn(&realm, |realm| {
-            realm
-                .ipc
-                .wait_notification(&realm.domain, realm.notification, FOREVER)
-        });
+        let waiter = spawn(&realm, |realm| realm.wait(realm.notification, FOREVER));
         realm.signal(1);
         assert_eq!(waiter.join().unwrap(), Ok(1));
         assert_eq!(realm.rest(), 0);
@@ -43,11 +39,7 @@ fn who_waits_for_ever_is_woken() {
 fn a_signal_at_the_deadline_is_taken_or_stays() {
     explore(4, || {
         let realm = Realm::new();
-        let waiter = spawn(&realm, |realm| {
-            realm
-                .ipc
-                .wait_notification(&realm.domain, realm.notification, SOON)
-        });
+        let waiter = spawn(&realm, |realm| realm.wait(realm.notification, SOON));
         realm.signal(1);
         realm.signal(2);
         arrived(&realm, waiter.join().unwrap(), Error::TimedOut, 3);
@@ -58,11 +50,7 @@ fn a_signal_at_the_deadline_is_taken_or_stays() {
 fn a_signal_and_a_revoke_at_once_end_a_wait_once() {
     explore(4, || {
         let realm = Realm::new();
-        let waiter = spawn(&realm, |realm| {
-            realm
-                .ipc
-                .wait_notification(&realm.domain, realm.below, FOREVER)
-        });
+        let waiter = spawn(&realm, |realm| realm.wait(realm.below, FOREVER));
         let revoker = spawn(&realm, |realm| realm.revoke(realm.notification));
         realm.signal(1);
         revoker.join().unwrap();
@@ -74,11 +62,7 @@ fn a_signal_and_a_revoke_at_once_end_a_wait_once() {
 fn nobody_waits_by_what_has_been_revoked() {
     explore(4, || {
         let realm = Realm::new();
-        let waiter = spawn(&realm, |realm| {
-            realm
-                .ipc
-                .wait_notification(&realm.domain, realm.below, FOREVER)
-        });
+        let waiter = spawn(&realm, |realm| realm.wait(realm.below, FOREVER));
         realm.revoke(realm.notification);
         assert_eq!(waiter.join().unwrap(), Err(Error::Revoked));
     });
@@ -88,11 +72,7 @@ fn nobody_waits_by_what_has_been_revoked() {
 fn nobody_waits_for_what_its_capability_does_not_allow_any_more() {
     explore(4, || {
         let realm = Realm::new();
-        let waiter = spawn(&realm, |realm| {
-            realm
-                .ipc
-                .wait_notification(&realm.domain, realm.below, FOREVER)
-        });
+        let waiter = spawn(&realm, |realm| realm.wait(realm.below, FOREVER));
         let reduced = realm
             .ipc
             .reduce(&realm.domain, realm.notification, !Rights::WAIT);
@@ -108,9 +88,7 @@ fn a_cancel_that_succeeds_is_what_ends_the_wait() {
         let task = current();
         let canceller = spawn(&realm, move |realm| realm.ipc.cancel_wait(&task));
         let signaller = spawn(&realm, |realm| realm.signal(1));
-        let waited = realm
-            .ipc
-            .wait_notification(&realm.domain, realm.notification, SOON);
+        let waited = realm.wait(realm.notification, SOON);
         let cancelled = canceller.join().unwrap();
         signaller.join().unwrap();
         assert_eq!(cancelled.is_ok(), waited == Err(Error::Cancelled));
@@ -126,12 +104,7 @@ fn a_cancel_that_succeeds_is_what_ends_the_wait() {
 fn of_two_who_wait_each_gets_what_woke_it() {
     explore(4, || {
         let realm = Realm::new();
-        let wait = |realm: &Realm| {
-            realm
-                .ipc
-                .wait_notification(&realm.domain, realm.notification, SOON)
-                .unwrap_or(0)
-        };
+        let wait = |realm: &Realm| realm.wait(realm.notification, SOON).unwrap_or(0);
         let waiter = spawn(&realm, wait);
         let signaller = spawn(&realm, |realm| {
             realm.signal(1);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use abi::{Handle, RevokeFlags, Rights};
+use abi::{Error, Handle, RevokeFlags, Rights};
 use ipc::{CallCell, Events, Level, Moment, Parked, Platform, WaitCell};
 use loom::thread::Thread;
 use mm::{AddressSpace, Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, Frames, Mmu};
@@ -92,11 +92,15 @@ impl Realm {
             .unwrap();
     }
 
+    /// Waits by a capability of the notification.
+    pub fn wait(&self, handle: Handle, deadline_ns: u64) -> Result<u64, Error> {
+        self.ipc
+            .wait_notification(&self.domain, handle, deadline_ns)
+    }
+
     /// The bits that nobody has taken.
     pub fn rest(&self) -> u64 {
-        self.ipc
-            .wait_notification(&self.domain, self.notification, 0)
-            .unwrap_or(0)
+        self.wait(self.notification, 0).unwrap_or(0)
     }
 }
 

@@ -17,6 +17,7 @@
 mod arena;
 mod audit;
 mod cpu;
+mod hooks;
 mod interrupts;
 mod lines;
 mod machine;

@@ -10,7 +10,7 @@ use mm::{
 
 use crate::arena::Arena;
 use crate::lines::Lines;
-use crate::tlb::{Access, PageFault, Tlb, walk};
+use crate::tlb::{Access, PageFault, Tlb};
 use crate::{Memory, on_cpu, ranks};
 
 /// What machine to build.
@@ -96,7 +96,7 @@ pub struct FakeMachine {
 }
 
 /// No entry has this address.
-const NO_ENTRY: u64 = u64::MAX;
+pub(crate) const NO_ENTRY: u64 = u64::MAX;
 
 /// A machine and the memory on it, with the interrupt of each CPU connected.
 pub fn start(config: Config) -> Arc<Memory> {
@@ -245,72 +245,12 @@ impl FakeMachine {
         self.no_runs.load(Ordering::Relaxed)
     }
 
-    /// Sets what happens at every turn of a loop that waits for other CPUs, before any of them is
-    /// interrupted. Within it nothing else of the kind happens.
-    pub fn set_while_waiting(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
-        *lock(&self.while_waiting) = Some(Box::new(hook));
-    }
-
-    /// Sets what happens right after a CPU loads a root: what others do at that moment, and what
-    /// the CPU itself caches ahead of need.
-    pub fn set_after_root_load(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
-        *lock(&self.after_root_load) = Some(Box::new(hook));
-    }
-
-    /// Sets what others do at the moment at which a task is about to sleep.
-    pub fn set_before_park(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
-        *lock(&self.before_park) = Some(Box::new(hook));
-    }
-
-    /// Sets what others do while a CPU fills a frame with zeros, which it does without a lock.
-    pub fn set_while_zeroing(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
-        *lock(&self.while_zeroing) = Some(Box::new(hook));
-    }
-
-    /// Sets what others do, once, between the next load of the entry that translates `va` for a CPU
-    /// and what is made of it.
-    ///
-    /// # Panics
-    /// When no leaf table is attached there.
-    pub fn set_after_entry_load(
-        &self,
-        cpu: CpuId,
-        va: u64,
-        hook: impl FnMut(&FakeMachine) + Send + 'static,
-    ) {
-        let root = lock(&self.cpus[cpu].tlb).root.expect("a root is loaded");
-        let leaf = walk(root, va, &|table, index| self.entry(table, index));
-        let table = leaf.expect("a leaf table is attached").frame;
-        *lock(&self.after_entry_load) = Some(Box::new(hook));
-        self.awaited_entry
-            .store(entry_address(table, page_index(va)), Ordering::Release);
-    }
-
     /// The page-directory entry of a space for an address, as the next walk would find it.
     pub fn attachment(&self, space: &AddressSpace, va: u64) -> Option<Entry> {
         let load = |table: Frame, level: u32| self.entry(table, (va >> level) as usize & 511);
         let pointers = load(space.root(), 39).frame()?;
         let directory = load(pointers, 30).frame()?;
         Some(load(directory, 21))
-    }
-
-    /// After the load of an entry.
-    pub(crate) fn entry_loaded(&self, table: Frame, index: usize) {
-        let address = entry_address(table, index);
-        if self.awaited_entry.load(Ordering::Acquire) == address {
-            self.awaited_entry.store(NO_ENTRY, Ordering::Release);
-            self.run_hook(&self.after_entry_load);
-        }
-    }
-
-    /// Sets no hook any more.
-    pub fn clear_hooks(&self) {
-        self.awaited_entry.store(NO_ENTRY, Ordering::Release);
-        *lock(&self.after_entry_load) = None;
-        *lock(&self.while_zeroing) = None;
-        *lock(&self.while_waiting) = None;
-        *lock(&self.after_root_load) = None;
-        *lock(&self.before_park) = None;
     }
 
     /// The frame that an instruction of ring 3 on a CPU would reach.
@@ -422,12 +362,12 @@ impl fmt::Debug for FakeMachine {
 }
 
 /// Where an entry stands in physical memory.
-fn entry_address(table: Frame, index: usize) -> u64 {
+pub(crate) fn entry_address(table: Frame, index: usize) -> u64 {
     table.address() + index as u64 * 8
 }
 
 /// The entry of its leaf table that an address goes through.
-fn page_index(va: u64) -> usize {
+pub(crate) fn page_index(va: u64) -> usize {
     (va >> 12) as usize & 511
 }
 

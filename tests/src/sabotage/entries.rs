@@ -27,7 +27,7 @@ entries! {
         no_local_flush: "the flush on the CPU that edits",
             shootdown::a_page_cached_by_the_same_cpu_is_out_of_reach_after_unmap;
         move_publishes_before_ack: "the wait of Move for acknowledgements",
-            transfers::move_publishes_only_after_every_cpu_acknowledged;
+            moves::move_publishes_only_after_every_cpu_acknowledged;
         cow_keeps_write_access: "the write protection of what a snapshot shares",
             snapshot_races::no_cpu_can_write_what_a_snapshot_shares_once_it_is_there;
         cow_retargets_one_mapping: "the new page in all mappings but the first",
@@ -64,6 +64,8 @@ entries! {
             channels::a_send_that_fails_leaves_every_handle_with_the_sender;
         taken_unseen: "the look whether the message that was shown is still the next",
             receivers::what_is_taken_is_what_was_shown_last;
+        pending_not_charged: "the charge of what is offered to its sender",
+            grants::the_sender_pays_for_what_is_pending_until_it_is_accepted;
         receiver_not_charged: "the charge of what was received to its receiver",
             receivers::who_receives_a_capability_pays_for_it_from_then_on;
         cycle_not_refused: "the check that a channel end goes over an older channel",
@@ -115,9 +117,9 @@ entries! {
         part_not_checked: "that a capability of a part stays inside it",
             derived::a_part_is_all_that_can_be_reached_through_its_capability;
         deadline_not_checked: "the look at the deadline of a capability",
-            derived::after_its_deadline_a_capability_is_dead_with_all_below_it;
+            limited::after_its_deadline_a_capability_is_dead_with_all_below_it;
         one_shot_not_used_up: "the end of a one-shot capability after its use",
-            derived::a_one_shot_capability_is_gone_after_the_first_call_that_succeeds;
+            limited::a_one_shot_capability_is_gone_after_the_first_call_that_succeeds;
         reduce_skips_what_is_below: "the rights that reduce takes from what is below",
             derived::reduce_takes_rights_from_all_below_and_from_their_mappings;
         reduce_keeps_mappings: "what reduce takes from mappings",

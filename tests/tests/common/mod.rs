@@ -5,6 +5,7 @@ pub mod devices;
 pub mod messages;
 pub mod pool;
 pub mod ports;
+pub mod quotas;
 pub mod realm;
 pub mod waiting;
 
@@ -28,6 +29,17 @@ pub struct World {
 }
 
 impl World {
+    /// A machine with room for snapshots of several leaf tables.
+    pub fn large(spaces: usize) -> World {
+        World::of(
+            spaces,
+            Config {
+                frames: 8192,
+                ..Config::default()
+            },
+        )
+    }
+
     pub fn new(spaces: usize) -> World {
         World::of(
             spaces,
