@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::AtomicU32;
 
-use abi::{Error, Handle, ObjectKind, Rights};
+use abi::{Error, Handle, ObjectKind, Rights, cost};
 use mm::{Account, AddressSpace};
 
 use crate::limits::Claims;
@@ -196,12 +196,41 @@ impl<P: Platform> Ipc<P> {
         payload: Payload<P>,
         rights: Rights,
     ) -> Result<Handle, Error> {
-        let node = self.create_object(domain.account(), payload, rights, domain.koid)?;
-        let installed = self.install(domain, node.clone());
-        if installed.is_err() {
-            node.drop_holder();
-            self.release(&node);
+        self.install_new(domain, payload, rights)
+    }
+
+    /// The same for a payload of which the caller knows what it is.
+    #[inline(always)]
+    pub(crate) fn install_new(
+        &self,
+        domain: &Domain<P>,
+        payload: Payload<P>,
+        rights: Rights,
+    ) -> Result<Handle, Error> {
+        match domain
+            .account()
+            .charge_record(cost::OBJECT + cost::CAPABILITY)
+        {
+            Ok(charge) => {
+                let mut table = domain.table.lock();
+                match table.prepare(1) {
+                    // Nothing fails from here on.
+                    Ok(()) => {
+                        let node = self.new_object(payload, rights, domain.koid, charge);
+                        Ok(table.insert(node))
+                    }
+                    Err(error) => Err((error, payload)),
+                }
+            }
+            Err(error) => Err((error, payload)),
         }
-        installed
+        .map_err(|(error, payload)| self.refuse_object(payload, error))
+    }
+
+    /// Returns what an object would have held that could not be made.
+    #[cold]
+    pub(crate) fn refuse_object(&self, payload: Payload<P>, error: Error) -> Error {
+        self.destroy_payload(&payload);
+        error
     }
 }

@@ -114,6 +114,7 @@ impl<P: Platform> Lineage<P> {
     }
 
     /// The first node. What is charged is for the object too.
+    #[inline(always)]
     pub(crate) fn add_root(
         &mut self,
         object: &Arc<Object<P>>,

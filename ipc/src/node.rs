@@ -101,6 +101,7 @@ impl<P: Platform> Node<P> {
     pub(crate) const RECORD: usize = size_of::<Permit<Branch<P>>>() + 16 + size_of::<Limits>() + 16;
 
     /// A live node that nothing is below, at a place of its tree.
+    #[inline(always)]
     pub(crate) fn new(
         object: &Arc<Object<P>>,
         birth: Birth,

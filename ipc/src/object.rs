@@ -59,6 +59,7 @@ pub enum Payload<P: Platform> {
 
 impl<P: Platform> Payload<P> {
     /// What kind of object it makes.
+    #[inline(always)]
     fn kind(&self) -> ObjectKind {
         match self {
             Payload::Region(_) => ObjectKind::Region,
@@ -164,15 +165,13 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<Node<P>, Error> {
         let charge = match account.charge_record(cost::OBJECT + cost::CAPABILITY) {
             Ok(charge) => charge,
-            Err(error) => {
-                self.destroy_payload(&payload);
-                return Err(error);
-            }
+            Err(error) => return Err(self.refuse_object(payload, error)),
         };
         Ok(self.new_object(payload, rights, holder, charge))
     }
 
     /// The same with a charge that was made for it.
+    #[inline(always)]
     pub(crate) fn new_object(
         &self,
         payload: Payload<P>,
@@ -239,7 +238,7 @@ impl<P: Platform> Ipc<P> {
         self.objects.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn destroy_payload(&self, payload: &Payload<P>) {
+    pub(crate) fn destroy_payload(&self, payload: &Payload<P>) {
         match payload {
             Payload::Region(region) | Payload::Image(region, _) => {
                 if region.kind() == RegionKind::Kernel {

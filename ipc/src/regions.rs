@@ -86,16 +86,19 @@ impl<P: Platform> Ipc<P> {
         overcommit: bool,
     ) -> Result<(Arc<Region>, Rights), Error> {
         let needed = needed | Rights::READ | Rights::DUPLICATE;
-        let (capability, region) = self.region(domain, handle, needed)?;
-        let node = capability.node;
-        let (offset, len) = node.part().locate(&region, offset, len)?;
-        // Nobody revokes or moves it between the check and the instant of the snapshot.
-        let _lineage = node.object().lineage.lock();
-        node.check_allowed(domain.koid(), needed)?;
-        let snapshot = self
-            .memory
-            .snapshot(domain.account(), &region, offset, len, overcommit)?;
-        Ok((snapshot, Rights::REGION | node.rights() & Rights::EXECUTE))
+        let kind = Some(ObjectKind::Region);
+        // Meanwhile the region and the node stay in place.
+        domain.with_node(handle, kind, needed, |node| {
+            let region = node.object().region().ok_or(Error::WrongKind)?;
+            let (offset, len) = node.part().locate(region, offset, len)?;
+            // Nobody revokes or moves it between the check and the instant of the snapshot.
+            let _lineage = node.object().lineage.lock();
+            node.check_allowed(domain.koid(), needed)?;
+            let snapshot =
+                self.memory
+                    .snapshot(domain.account(), region, offset, len, overcommit)?;
+            Ok((snapshot, Rights::REGION | node.rights() & Rights::EXECUTE))
+        })
     }
 
     /// Fills pages; see [`Memory::commit`](mm::Memory::commit).
@@ -158,8 +161,7 @@ impl<P: Platform> Ipc<P> {
         region: Arc<Region>,
         rights: Rights,
     ) -> Result<Handle, Error> {
-        self.install_object(domain, Payload::Region(region.clone()), rights)
-            .inspect_err(|_| self.memory.destroy_region(&region))
+        self.install_new(domain, Payload::Region(region), rights)
     }
 
     fn region(

@@ -177,6 +177,7 @@ impl<P: Platform> Locked<'_, P> {
     }
 
     /// Makes sure that the next `count` insertions can't fail while the table stays locked.
+    #[inline]
     pub(crate) fn prepare(&mut self, count: usize) -> Result<(), Error> {
         if self.state.live + count > MAX_HANDLES {
             return Err(Error::Limit);

@@ -1,15 +1,19 @@
 //! Those who wait at one object: a list made of the cells of the tasks themselves.
 //!
 //! It has no lock of its own: it is part of what the lock of the object protects, and whoever enlists
-//! looks under it whether there is something to wait for. A task is in one list at a time, so its place
-//! is part of its cell, and a list needs no memory, however long it is.
+//! looks under it whether there is something to wait for. The first, who mostly is the only one, is in
+//! the list itself. A task is in one list at a time, so the place of any other is part of its cell, and
+//! a list needs no memory, however long it is.
 //!
 //! Invariants kept here (docs/INVARIANTS.md): I5 (S19: a revoke marks nodes and then looks through the
 //! lists; whoever enlists looks at its node under the lock of the list), I10. Lock rank: Waits, for
 //! each place by itself, above that of the list.
 
+mod batch;
+
 use core::fmt;
 use core::mem;
+use core::ptr;
 use core::sync::atomic::Ordering;
 
 use abi::{Error, Rights};
@@ -17,14 +21,29 @@ use abi::{Error, Rights};
 use crate::wait::{Outcome, Ticket, WAIT_WORDS, WaitCell};
 use crate::{Node, Platform};
 
-/// Where a task is in a list. Changes under the lock of that list.
-pub(crate) struct Place<P: Platform> {
-    /// Through which capability it waits, while it is in a list.
-    authority: Option<(Node<P>, u64)>,
-    /// What that has to allow as long as the wait lasts.
+pub(crate) use batch::Batch;
+use batch::Seen;
+
+/// Somebody in a list.
+struct Waiter<P: Platform> {
+    task: P::Task,
+    authority: Authority<P>,
+}
+
+/// Through which capability somebody waits, and for which of several things.
+struct Authority<P: Platform> {
+    node: Node<P>,
+    holder: u64,
+    /// What it has to allow as long as the wait lasts.
     right: Rights,
-    /// Which of several things it waits for.
     mask: u32,
+}
+
+/// Where a task is in a list, but for who is the first. Changes under the lock of that list.
+pub(crate) struct Place<P: Platform> {
+    /// Missing while it is in no list behind the first.
+    authority: Option<Authority<P>>,
+    /// Nothing for the second in the list, whose neighbour is known.
     previous: Option<P::Task>,
     next: Option<P::Task>,
 }
@@ -33,8 +52,6 @@ impl<P: Platform> Default for Place<P> {
     fn default() -> Self {
         Place {
             authority: None,
-            right: Rights::empty(),
-            mask: 0,
             previous: None,
             next: None,
         }
@@ -44,7 +61,10 @@ impl<P: Platform> Default for Place<P> {
 /// Those who wait at an object, the first to come first. It is part of what the lock of the object
 /// protects.
 pub struct Waiters<P: Platform> {
-    first: Option<P::Task>,
+    /// The first, who mostly is the only one: here, so that its cell is not locked.
+    first: Option<Waiter<P>>,
+    /// Those behind, in their cells; nobody without a first.
+    second: Option<P::Task>,
     last: Option<P::Task>,
 }
 
@@ -53,6 +73,7 @@ impl<P: Platform> Waiters<P> {
     pub const fn new() -> Waiters<P> {
         Waiters {
             first: None,
+            second: None,
             last: None,
         }
     }
@@ -67,6 +88,7 @@ impl<P: Platform> Waiters<P> {
     ///
     /// # Errors
     /// Why `holder` can't wait by the capability any more: `Revoked`, `BadHandle`, `InTransit`, `Denied`.
+    #[inline]
     pub fn enlist(
         &mut self,
         task: P::Task,
@@ -78,6 +100,7 @@ impl<P: Platform> Waiters<P> {
     }
 
     /// The same for some of several things.
+    #[inline]
     pub(crate) fn enlist_for(
         &mut self,
         task: P::Task,
@@ -90,40 +113,82 @@ impl<P: Platform> Waiters<P> {
         if !mm::sabotaged!("enlisted_without_recheck") {
             node.check_allowed(holder, right)?;
         }
-        let cell = P::wait_cell(&task);
-        cell.begin();
-        let previous = self.last.replace(task.clone());
-        match &previous {
-            Some(previous) => P::wait_cell(previous).place.lock().next = Some(task.clone()),
-            None => self.first = Some(task.clone()),
-        }
-        let place = Place {
-            authority: Some((node.clone(), holder)),
-            right,
-            mask,
-            previous,
-            next: None,
+        P::wait_cell(&task).begin();
+        let waiter = Waiter {
+            task: task.clone(),
+            authority: Authority {
+                node: node.clone(),
+                holder,
+                right,
+                mask,
+            },
         };
-        let before = mem::replace(&mut *cell.place.lock(), place);
-        debug_assert!(before.authority.is_none(), "a task waits at one place");
+        match self.first {
+            None => self.first = Some(waiter),
+            Some(_) => self.append(waiter),
+        }
         Ok(Ticket { task })
     }
 
-    /// Takes a task out of the list, if it is in it.
-    fn unlink(&mut self, task: &P::Task) -> bool {
-        let place = mem::take(&mut *P::wait_cell(task).place.lock());
-        if place.authority.is_none() {
-            return false;
+    /// Puts somebody behind the first.
+    #[cold]
+    fn append(&mut self, waiter: Waiter<P>) {
+        let Waiter { task, authority } = waiter;
+        let previous = self.last.replace(task.clone());
+        match &previous {
+            Some(previous) => P::wait_cell(previous).place.lock().next = Some(task.clone()),
+            None => self.second = Some(task.clone()),
         }
+        let place = Place {
+            authority: Some(authority),
+            previous,
+            next: None,
+        };
+        let before = mem::replace(&mut *P::wait_cell(&task).place.lock(), place);
+        debug_assert!(before.authority.is_none(), "a task waits at one place");
+    }
+
+    /// Takes the first out of the list.
+    #[inline(always)]
+    fn pop(&mut self) -> Option<P::Task> {
+        let Waiter { task, .. } = self.first.take()?;
+        if self.second.is_some() {
+            self.advance();
+        }
+        Some(task)
+    }
+
+    /// Makes the second the first.
+    #[cold]
+    fn advance(&mut self) {
+        if let Some(task) = self.second.clone()
+            && let Some(authority) = self.unlink_behind(&task)
+        {
+            self.first = Some(Waiter { task, authority });
+        }
+    }
+
+    /// Takes a task out of the list, if it is in it.
+    fn unlink(&mut self, task: &P::Task) {
+        match self.if_first(task) {
+            Some(_) => drop(self.pop()),
+            None => drop(self.unlink_behind(task)),
+        }
+    }
+
+    /// The same of one who is not the first.
+    fn unlink_behind(&mut self, task: &P::Task) -> Option<Authority<P>> {
+        let place = mem::take(&mut *P::wait_cell(task).place.lock());
+        let authority = place.authority?;
         match &place.previous {
             Some(previous) => P::wait_cell(previous).place.lock().next = place.next.clone(),
-            None => self.first = place.next.clone(),
+            None => self.second = place.next.clone(),
         }
         match &place.next {
             Some(next) => P::wait_cell(next).place.lock().previous = place.previous,
             None => self.last = place.previous,
         }
-        true
+        Some(authority)
     }
 
     /// Ends the wait of the first in the list that is not told already. The caller unparks it, best
@@ -156,8 +221,7 @@ impl<P: Platform> Waiters<P> {
         &mut self,
         mut complete: impl FnMut(&P::Task) -> bool,
     ) -> Option<P::Task> {
-        while let Some(task) = self.first.clone() {
-            self.unlink(&task);
+        while let Some(task) = self.pop() {
             if complete(&task) {
                 return Some(task);
             }
@@ -176,8 +240,8 @@ impl<P: Platform> Waiters<P> {
     /// with that part of the mask as their first word and `value` as the second. Those who wait again
     /// meanwhile are not woken again for ever.
     pub(crate) fn wake_matching(&mut self, mask: u32, value: u64, batch: &mut Batch<P>) {
-        let rest = self.wake_some(batch, |cell, place| {
-            let matching = place.mask & mask;
+        let rest = self.wake_some(batch, |cell, authority| {
+            let matching = authority.mask & mask;
             if matching == 0 {
                 return Fate::Stays;
             }
@@ -192,20 +256,24 @@ impl<P: Platform> Waiters<P> {
     /// again is behind all of them.
     fn limit(&self, batch: &mut Batch<P>, rest: Option<P::Task>) {
         if batch.is_full() && batch.left.is_none() && !mm::sabotaged!("woken_without_end") {
-            let next = |task: &P::Task| P::wait_cell(task).place.lock().next.clone();
-            batch.left = Some(core::iter::successors(rest, next).count());
+            batch.left = Some(core::iter::successors(rest, |task| self.after(task)).count());
         }
     }
 
     /// Ends the waits of those in the list whose capability is not their process's any more, or does not
     /// allow them any more, as far as `batch` has room.
     pub(crate) fn wake_unheld(&mut self, batch: &mut Batch<P>) {
-        let _ = self.wake_some(batch, |_, place| match &place.authority {
-            Some((node, holder)) => match node.check_allowed(*holder, place.right) {
+        let _ = self.wake_some(batch, |_, authority| {
+            let Authority {
+                node,
+                holder,
+                right,
+                ..
+            } = authority;
+            match node.check_allowed(*holder, *right) {
                 Ok(()) => Fate::Stays,
                 Err(error) => Fate::Ends(Outcome::of_unheld(error)),
-            },
-            None => Fate::Stays,
+            }
         });
     }
 
@@ -214,36 +282,59 @@ impl<P: Platform> Waiters<P> {
     fn wake_some(
         &mut self,
         batch: &mut Batch<P>,
-        fate: impl Fn(&WaitCell<P>, &Place<P>) -> Fate,
+        fate: impl Fn(&WaitCell<P>, &Authority<P>) -> Fate,
     ) -> Option<P::Task> {
-        let mut next = match batch.seen.take().filter(Seen::is_listed) {
+        let mut next = match batch.seen.take().filter(|seen| self.has(seen)) {
             Some(seen) => {
-                let next = P::wait_cell(&seen.task).place.lock().next.clone();
+                let next = self.after(&seen.task);
                 batch.seen = Some(seen);
                 next
             }
-            None => self.first.clone(),
+            None => self.first.as_ref().map(|first| first.task.clone()),
         };
         while batch.has_room()
             && let Some(task) = next.take()
         {
+            next = self.after(&task);
             let cell = P::wait_cell(&task);
-            let fate = {
-                let place = cell.place.lock();
-                next = place.next.clone();
-                fate(cell, &place)
+            let fate = |authority: &Authority<P>| fate(cell, authority);
+            let fate = match self.if_first(&task) {
+                Some(first) => Some(fate(&first.authority)),
+                None => cell.place.lock().authority.as_ref().map(fate),
             };
             match fate {
-                Fate::Stays => batch.seen = Some(Seen::of(task)),
-                Fate::Ends(outcome) => {
+                Some(Fate::Ends(outcome)) => {
                     self.unlink(&task);
                     if cell.complete(outcome) {
                         batch.push(task);
                     }
                 }
+                _ => batch.seen = Some(Seen::of(task)),
             }
         }
         next
+    }
+
+    /// The first in the list, if that is a task.
+    fn if_first(&self, task: &P::Task) -> Option<&Waiter<P>> {
+        let cell = ptr::from_ref(P::wait_cell(task));
+        let first = self.first.as_ref();
+        first.filter(|first| ptr::eq(P::wait_cell(&first.task), cell))
+    }
+
+    /// Who comes after somebody in the list.
+    fn after(&self, task: &P::Task) -> Option<P::Task> {
+        match self.if_first(task) {
+            Some(_) => self.second.clone(),
+            None => P::wait_cell(task).place.lock().next.clone(),
+        }
+    }
+
+    /// Whether somebody is in the list still, for the same wait.
+    fn has(&self, seen: &Seen<P>) -> bool {
+        let cell = P::wait_cell(&seen.task);
+        let listed = self.if_first(&seen.task).is_some() || cell.place.lock().authority.is_some();
+        listed && cell.number() == seen.number
     }
 
     /// Takes a wait off the list, if it is still there. It ends, if it has not.
@@ -271,68 +362,4 @@ impl<P: Platform> fmt::Debug for Waiters<P> {
 enum Fate {
     Stays,
     Ends(Outcome),
-}
-
-/// Tasks of a batch.
-const BATCH: usize = 16;
-
-/// One who was looked at and waits on.
-struct Seen<P: Platform> {
-    task: P::Task,
-    /// Its wait.
-    number: u64,
-}
-
-impl<P: Platform> Seen<P> {
-    fn of(task: P::Task) -> Seen<P> {
-        let number = P::wait_cell(&task).number();
-        Seen { task, number }
-    }
-
-    /// Whether it is in the list still, for the same wait.
-    fn is_listed(&self) -> bool {
-        let cell = P::wait_cell(&self.task);
-        cell.place.lock().authority.is_some() && cell.number() == self.number
-    }
-}
-
-/// Tasks that are unparked together, after unlocking, and how far they have been looked for.
-pub(crate) struct Batch<P: Platform> {
-    tasks: [Option<P::Task>; BATCH],
-    len: usize,
-    /// The last that stays.
-    seen: Option<Seen<P>>,
-    /// How many may still be woken, in all batches.
-    left: Option<usize>,
-}
-
-impl<P: Platform> Batch<P> {
-    pub(crate) fn new() -> Batch<P> {
-        Batch {
-            tasks: [const { None }; BATCH],
-            len: 0,
-            seen: None,
-            left: None,
-        }
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.len == BATCH
-    }
-
-    fn has_room(&self) -> bool {
-        !self.is_full() && self.left != Some(0)
-    }
-
-    /// Takes the tasks out.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = P::Task> {
-        let len = core::mem::take(&mut self.len);
-        self.tasks[..len].iter_mut().filter_map(Option::take)
-    }
-
-    fn push(&mut self, task: P::Task) {
-        self.tasks[self.len] = Some(task);
-        self.len += 1;
-        self.left = self.left.map(|left| left - 1);
-    }
 }

@@ -24,11 +24,15 @@ const BYTES: usize = 2;
 /// one for each CPU, never make a counter wrap.
 const MOST_AT_ONCE: u64 = 1 << 56;
 
-fn amounts(resources: &Resources) -> [u64; KINDS] {
+type Amounts = [u64; KINDS];
+
+#[inline(always)]
+fn amounts(resources: &Resources) -> Amounts {
     [resources.frames, resources.tables, resources.bytes]
 }
 
-fn resources([frames, tables, bytes]: [u64; KINDS]) -> Resources {
+#[inline(always)]
+fn resources([frames, tables, bytes]: Amounts) -> Resources {
     Resources {
         frames,
         tables,
@@ -89,7 +93,7 @@ impl Account {
     /// Charges an amount to the account and to all above it, or to none of them. `Quota`: one of
     /// them does not cover it.
     pub fn charge(self: &Arc<Account>, amount: Resources) -> Result<Charge, Error> {
-        self.add(&amount, None)?;
+        self.add(&amount, ptr::null())?;
         Ok(Charge {
             account: self.clone(),
             amount,
@@ -170,75 +174,97 @@ impl Account {
     }
 
     /// Moves an amount from one account to another, whatever that covers.
-    fn force(from: &Account, to: &Account, amount: &Resources) {
+    fn force(from: &Arc<Account>, to: &Account, amount: &Resources) {
         let common = Account::common(from, to);
         for account in to.chain(common) {
-            account.add_here(amount);
+            for (room, amount) in account.room.iter().zip(amounts(amount)) {
+                room.fetch_sub(amount as i64, Ordering::Relaxed);
+            }
         }
         from.subtract(amount, common);
     }
 
     /// Takes back what was charged up to the account that refused it.
     #[cold]
-    fn refuse_bytes(&self, bytes: u64, refusing: &Account) -> Error {
-        refusing.room[BYTES].fetch_add(bytes as i64, Ordering::Relaxed);
-        self.subtract(&Resources::bytes(bytes), Some(refusing));
-        Error::Quota
+    fn refuse_bytes(self: &Arc<Account>, bytes: u64, refusing: &Account) -> Error {
+        self.refuse(&amounts(&Resources::bytes(bytes)), refusing, KINDS)
     }
 
     /// The accounts from this one up to `end`, which is not included; without it, up to the root.
-    fn chain<'a>(&'a self, end: Option<&'a Account>) -> impl Iterator<Item = &'a Account> {
+    fn chain(&self, end: *const Account) -> impl Iterator<Item = &Account> {
         core::iter::successors(Some(self), |account| account.parent.as_deref())
-            .take_while(move |account| end.is_none_or(|end| !core::ptr::eq(*account, end)))
+            .take_while(move |account| !ptr::eq(*account, end))
     }
 
     /// Adds an amount on the way to `end`, or nowhere.
-    fn add(&self, amount: &Resources, end: Option<&Account>) -> Result<(), Error> {
-        if amounts(amount).iter().any(|amount| *amount > MOST_AT_ONCE) {
+    #[inline]
+    fn add(self: &Arc<Account>, amount: &Resources, end: *const Account) -> Result<(), Error> {
+        let amounts = amounts(amount);
+        // One look at all of them before the exact one.
+        if amounts[0] | amounts[1] | amounts[2] >= MOST_AT_ONCE
+            && amounts.iter().any(|amount| *amount > MOST_AT_ONCE)
+        {
             return Err(Error::Quota);
         }
-        for account in self.chain(end) {
-            if !account.add_here(amount) {
-                account.subtract_here(amount);
-                self.subtract(amount, Some(account));
-                return Err(Error::Quota);
+        let mut next = Some(self);
+        while let Some(account) = next.filter(|account| Arc::as_ptr(account) != end) {
+            if let Err(kinds) = account.add_here(&amounts) {
+                return Err(self.refuse(&amounts, account, kinds));
+            }
+            next = account.parent.as_ref();
+        }
+        Ok(())
+    }
+
+    /// Takes back what was charged up to the account that refused it, which has been charged with so
+    /// many kinds.
+    #[cold]
+    fn refuse(self: &Arc<Account>, amounts: &Amounts, refusing: &Account, kinds: usize) -> Error {
+        for (room, amount) in refusing.room.iter().zip(amounts).take(kinds) {
+            room.fetch_add(*amount as i64, Ordering::Relaxed);
+        }
+        self.subtract(&resources(*amounts), refusing);
+        Error::Quota
+    }
+
+    /// Takes an amount off on the way to `end`.
+    #[inline]
+    fn subtract(self: &Arc<Account>, amount: &Resources, end: *const Account) {
+        let amounts = amounts(amount);
+        let mut next = Some(self);
+        while let Some(account) = next.filter(|account| Arc::as_ptr(account) != end) {
+            account.subtract_here(&amounts);
+            next = account.parent.as_ref();
+        }
+    }
+
+    /// Takes an amount off on the way to the root: what a charge was for.
+    #[inline]
+    fn give_back(self: &Arc<Account>, amount: &Resources) {
+        if !crate::sabotaged!("quota_not_returned") {
+            self.subtract(amount, ptr::null());
+        }
+    }
+
+    /// Adds an amount to this level; with an error, that of how many kinds, the last of which it does not
+    /// cover.
+    #[inline(always)]
+    fn add_here(&self, amounts: &Amounts) -> Result<(), usize> {
+        for (kind, (room, amount)) in self.room.iter().zip(amounts).enumerate() {
+            // What is below nothing for a moment refuses no charge of other kinds.
+            let less = -(*amount as i64);
+            if *amount > 0 && room.fetch_add(less, Ordering::Relaxed).wrapping_add(less) < 0 {
+                return Err(kind + 1);
             }
         }
         Ok(())
     }
 
-    /// Takes an amount off on the way to `end`.
-    fn subtract(&self, amount: &Resources, end: Option<&Account>) {
-        for account in self.chain(end) {
-            account.subtract_here(amount);
-        }
-    }
-
-    /// Takes an amount off on the way to the root: what a charge was for.
-    fn give_back(&self, amount: &Resources) {
-        if !crate::sabotaged!("quota_not_returned") {
-            self.subtract(amount, None);
-        }
-    }
-
-    /// Adds an amount to this level, and tells whether it covers it.
-    #[inline]
-    fn add_here(&self, amount: &Resources) -> bool {
-        let mut covered = true;
-        for (room, amount) in self.room.iter().zip(amounts(amount)) {
-            if amount > 0 {
-                let less = -(amount as i64);
-                covered &= room.fetch_add(less, Ordering::Relaxed).wrapping_add(less) >= 0;
-            }
-        }
-        covered
-    }
-
-    #[inline]
-    fn subtract_here(&self, amount: &Resources) {
-        for (room, amount) in self.room.iter().zip(amounts(amount)) {
-            if amount > 0 {
-                room.fetch_add(amount as i64, Ordering::Relaxed);
+    #[inline(always)]
+    fn subtract_here(&self, amounts: &Amounts) {
+        for (room, amount) in self.room.iter().zip(amounts) {
+            if *amount > 0 {
+                room.fetch_add(*amount as i64, Ordering::Relaxed);
             }
         }
         debug_assert!(self.nothing_is_missing());
@@ -251,16 +277,19 @@ impl Account {
         rooms.zip(limits).all(|(room, limit)| room <= limit)
     }
 
-    /// The last account that is on the way of both to the root.
-    fn common<'a>(mut a: &'a Account, mut b: &'a Account) -> Option<&'a Account> {
-        while !core::ptr::eq(a, b) {
-            if a.depth >= b.depth {
-                a = a.parent.as_deref()?;
-            } else {
-                b = b.parent.as_deref()?;
+    /// The last account that is on the way of both to the root; nothing for those of two roots.
+    fn common(a: &Account, b: &Account) -> *const Account {
+        let mut ways = (Some(a), Some(b));
+        while let (Some(a), Some(b)) = ways {
+            if ptr::eq(a, b) {
+                return a;
             }
+            ways = match a.depth >= b.depth {
+                true => (a.parent.as_deref(), Some(b)),
+                false => (Some(a), b.parent.as_deref()),
+            };
         }
-        Some(a)
+        ptr::null()
     }
 }
 
@@ -304,7 +333,7 @@ impl Charge {
 
     /// Charges more to the same account. `Quota`: nothing was added.
     pub fn extend(&mut self, more: Resources) -> Result<(), Error> {
-        self.account.add(&more, None)?;
+        self.account.add(&more, ptr::null())?;
         let (amount, more) = (amounts(&self.amount), amounts(&more));
         self.amount = resources(core::array::from_fn(|kind| amount[kind] + more[kind]));
         Ok(())
@@ -380,9 +409,8 @@ impl RecordCharge {
     #[inline]
     pub fn hand_over(&mut self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
         let common = Account::common(&self.account, payer);
-        let end = common.map_or(ptr::null(), ptr::from_ref);
-        payer.add_bytes_below(self.bytes, end)?;
-        self.account.subtract_bytes_below(self.bytes, end);
+        payer.add_bytes_below(self.bytes, common)?;
+        self.account.subtract_bytes_below(self.bytes, common);
         Ok(mem::replace(&mut self.account, payer.clone()))
     }
 

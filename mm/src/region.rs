@@ -17,7 +17,7 @@ use crate::{Charge, Frame, LEAF_PAGES, Machine, Memory, Stale};
 
 pub use create::RegionOptions;
 pub(crate) use create::pages_for;
-pub(crate) use state::State;
+pub(crate) use state::{Leaves, State, Views};
 
 /// Memory that can be mapped and handed over.
 #[derive(Debug)]

@@ -238,30 +238,35 @@ impl Reserve {
     }
 
     /// The purse that a region with these claims shares with its snapshots from now on.
+    #[inline(always)]
     pub(crate) fn family(&mut self, koid: u64, claims: u64) -> Arc<Family> {
         match self {
             Reserve::Family { family, .. } => family.clone(),
             Reserve::Own { promised } => {
-                let family = Arc::new(Family {
-                    koid,
-                    purse: Lock::new(
-                        Rank::Reserve,
-                        Purse {
-                            promised: *promised,
-                            claims,
-                            held: claims - *promised,
-                            overcommitted: Vec::new(),
-                            expected: 0,
-                        },
-                    ),
-                });
-                *self = Reserve::Family {
-                    family: family.clone(),
-                    overcommitted: false,
-                };
-                family
+                let promised = *promised;
+                self.found_family(koid, claims, promised)
             }
         }
+    }
+
+    #[cold]
+    fn found_family(&mut self, koid: u64, claims: u64, promised: u64) -> Arc<Family> {
+        let purse = Purse {
+            promised,
+            claims,
+            held: claims - promised,
+            overcommitted: Vec::new(),
+            expected: 0,
+        };
+        let family = Arc::new(Family {
+            koid,
+            purse: Lock::new(Rank::Reserve, purse),
+        });
+        *self = Reserve::Family {
+            family: family.clone(),
+            overcommitted: false,
+        };
+        family
     }
 
     /// What `member` leaves behind, which ends, has these claims, and has freed so many of the frames
@@ -291,6 +296,7 @@ impl Reserve {
 
 impl Family {
     /// Takes a member in, with its claims, whose promises are handed over.
+    #[inline(always)]
     pub(crate) fn join(&self, claims: u64) {
         let mut purse = self.purse.lock();
         purse.claims += claims;

@@ -355,43 +355,55 @@ impl<M: Machine> Memory<M> {
         self.shootdown.waited.load(Ordering::Relaxed)
     }
 
+    #[inline(always)]
     fn broadcast(&self, space: u64, plan: Plan, targets: CpuSet) {
         let me = self.machine.current();
         let mut others = targets.without(me);
         if crate::sabotaged!("no_remote_shootdown") {
             others = CpuSet::EMPTY;
         }
-        let request = &self.shootdown.requests[me];
+        let forgets = targets.contains(me) && !crate::sabotaged!("no_local_flush");
+        let here = forgets.then_some(plan);
         if !others.is_empty() {
-            debug_assert_eq!(
-                request.pending.load(Ordering::Relaxed),
-                0,
-                "CPU {me} starts a shootdown in the middle of another"
-            );
-            let (kind, va) = match plan {
-                Plan::Pages { va, count } => (count, va),
-                Plan::Full => (KIND_FULL, 0),
-                Plan::Barrier => (KIND_BARRIER, 0),
-            };
-            request.space.store(space, Ordering::Relaxed);
-            request.va.store(va, Ordering::Relaxed);
-            request.kind.store(kind, Ordering::Relaxed);
-            request.pending.store(others.0, Ordering::Relaxed);
-            for cpu in others.iter() {
-                // SYNC(shootdown.request)
-                self.shootdown.inboxes[cpu]
-                    .callers
-                    .fetch_or(1 << me, Ordering::Release);
-            }
-            self.machine.kick(others);
-            self.shootdown.waited.fetch_add(1, Ordering::Relaxed);
+            self.ask(others, space, plan, here);
+        } else if let Some(plan) = here {
+            self.execute(plan);
         }
-        if targets.contains(me) && !crate::sabotaged!("no_local_flush") {
+    }
+
+    /// Asks other CPUs, does what is to be done `here`, and waits for them.
+    #[inline(never)]
+    fn ask(&self, others: CpuSet, space: u64, plan: Plan, here: Option<Plan>) {
+        let me = self.machine.current();
+        let request = &self.shootdown.requests[me];
+        debug_assert_eq!(
+            request.pending.load(Ordering::Relaxed),
+            0,
+            "CPU {me} starts a shootdown in the middle of another"
+        );
+        let (kind, va) = match plan {
+            Plan::Pages { va, count } => (count, va),
+            Plan::Full => (KIND_FULL, 0),
+            Plan::Barrier => (KIND_BARRIER, 0),
+        };
+        request.space.store(space, Ordering::Relaxed);
+        request.va.store(va, Ordering::Relaxed);
+        request.kind.store(kind, Ordering::Relaxed);
+        request.pending.store(others.0, Ordering::Relaxed);
+        for cpu in others.iter() {
+            // SYNC(shootdown.request)
+            self.shootdown.inboxes[cpu]
+                .callers
+                .fetch_or(1 << me, Ordering::Release);
+        }
+        self.machine.kick(others);
+        self.shootdown.waited.fetch_add(1, Ordering::Relaxed);
+        if let Some(plan) = here {
             self.execute(plan);
         }
         // SYNC(shootdown.acknowledge)
         let mut turns = 0_u64;
-        while !others.is_empty() && request.pending.load(Ordering::Acquire) != 0 {
+        while request.pending.load(Ordering::Acquire) != 0 {
             self.serve();
             self.machine.relax();
             turns += 1;

@@ -13,8 +13,8 @@ use abi::{Error, RegionKind, Rights};
 
 use crate::charged::worst_case;
 use crate::mapping::leaf_range;
+use crate::region::Leaves;
 use crate::reserve::Reserve;
-use crate::room::room_for;
 use crate::{Account, LEAF_PAGES, Machine, Memory, Region, Stale};
 
 impl<M: Machine> Memory<M> {
@@ -61,8 +61,9 @@ impl<M: Machine> Memory<M> {
         len: u64,
         overcommit: bool,
     ) -> Result<Arc<Region>, Error> {
-        let mut view = room_for(leaves.len())?;
-        let mut views = room_for(1)?;
+        let mut view = Leaves::new();
+        let room = view.try_reserve_exact(leaves.len());
+        room.map_err(|_| Error::NoMemory)?;
 
         let mut state = source.lock();
         state.check_alive()?;
@@ -95,7 +96,6 @@ impl<M: Machine> Memory<M> {
         for leaf in &state.views[0][leaves.clone()] {
             view.push(self.share_leaf(leaf));
         }
-        views.push(view);
         let writers = || {
             let covering = state.mappings.iter().filter(|mapping| {
                 let attached = mapping.leaves();
@@ -115,8 +115,9 @@ impl<M: Machine> Memory<M> {
             stale.wait(self);
         }
 
+        let joining = overcommit.then(|| family.clone());
         let reserve = Reserve::Family {
-            family: family.clone(),
+            family,
             overcommitted: overcommit,
         };
         let snapshot = Arc::new(self.assemble(
@@ -124,11 +125,11 @@ impl<M: Machine> Memory<M> {
             source.kind(),
             len,
             source.node(),
-            views,
+            [view, Leaves::new()],
             reserve,
             claims,
         ));
-        if overcommit {
+        if let Some(family) = joining {
             family.join_overcommitted(&snapshot);
         }
         Ok(snapshot)

@@ -120,15 +120,15 @@ fn every_message_of_many_senders_is_received_once_by_many_receivers() {
     let ends = Ends::between(&realm, 0, 1, 3);
     let received = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for sender in 0..4_u64 {
-            let (ends, realm) = (&ends, &realm);
-            scope.spawn(move || {
-                for number in 0..200_u64 {
-                    let message = (sender * 1000 + number).to_le_bytes();
-                    ends.here.send_until(realm, &message, &[], FOREVER).unwrap();
-                }
-            });
-        }
+        let send = |number: u64| {
+            let message = number.to_le_bytes();
+            ends.here
+                .send_until(&realm, &message, &[], FOREVER)
+                .unwrap();
+        };
+        let senders = [0, 1, 2, 3].map(|sender| {
+            scope.spawn(move || (0..200).for_each(|number| send(sender * 1000 + number)))
+        });
         for _ in 0..3 {
             scope.spawn(|| {
                 let mut mine = Vec::new();
@@ -148,14 +148,11 @@ fn every_message_of_many_senders_is_received_once_by_many_receivers() {
                 received.lock().unwrap().extend(mine);
             });
         }
-        // The receivers end when everything was received.
-        while received.lock().unwrap().len() < 800 {
-            let queued = ends.there.info(&realm).queued;
-            if queued == 0 {
-                let _ = ends.here.send(&realm, &u64::MAX.to_le_bytes(), &[]);
-            }
-            std::thread::yield_now();
-        }
+        senders
+            .into_iter()
+            .for_each(|sender| sender.join().unwrap());
+        // Behind everything else: each receiver ends at one of them.
+        (0..3).for_each(|_| send(u64::MAX));
     });
     let mut received = received.into_inner().unwrap();
     received.sort_unstable();

@@ -97,12 +97,13 @@ fn a_map_that_fails_half_way_leaves_the_region_and_its_other_mapping() {
 
 #[test]
 fn a_region_that_can_not_overcommit_for_want_of_a_list_leaves_no_promise() {
-    let program: Program = "create process=0 handle=0 pages=1 flags=OVERCOMMIT"
+    let program: Program = "create process=0 handle=0 pages=513 flags=OVERCOMMIT"
         .parse()
         .expect("it is a program");
     let mut sweep = Sweep::default();
     sweep.run(&program, 1, &Allocations);
-    assert!(sweep.failures["create"] > 2);
+    // Of its leaves, and of the list.
+    assert!(sweep.failures["create"] > 1);
 }
 
 #[test]

@@ -52,6 +52,11 @@ impl<M: Machine> Memory<M> {
         }
         let flags = attachment_flags(mapping.access());
         let view = &state.views[mapping.view];
+        if mapping.leaves == 1 {
+            let index = directory_index(mapping.va);
+            let entry = view[mapping.first_leaf].attachment(flags);
+            return self.machine.store(mapping.directory, index, entry);
+        }
         self.write_attachments(mapping, leaves, |leaf| view[leaf].attachment(flags));
     }
 

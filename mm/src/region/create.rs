@@ -8,12 +8,11 @@ use core::sync::atomic::AtomicU64;
 use abi::limits::{MAX_REGION, PAGE_SIZE};
 use abi::{Error, RegionKind, Resources};
 
-use super::{Region, State};
+use super::{Region, State, Views};
 use crate::charged::worst_case;
-use crate::leaf::{EMPTY, Leaf, owned_flags};
+use crate::leaf::{EMPTY, owned_flags};
 use crate::lock::{Lock, Rank};
 use crate::reserve::Reserve;
-use crate::room::room_for;
 use crate::{Account, Charge, Entry, EntryFlags, Frame, LEAF_PAGES, Machine, Memory};
 
 /// How [`Memory::create_region`] makes a region.
@@ -161,16 +160,17 @@ impl<M: Machine> Memory<M> {
         let leaves = pages.div_ceil(LEAF_PAGES) as usize;
         let tables = (leaves * view_count) as u64;
         let charge = account.charge(worst_case(kind, tables, frames))?;
-        let mut views = room_for(view_count)?;
-        for _ in 0..view_count {
-            views.push(room_for(leaves)?);
+        let mut views = Views::default();
+        for view in &mut views[..view_count] {
+            let room = view.try_reserve_exact(leaves);
+            room.map_err(|_| Error::NoMemory)?;
         }
         let claims = tables + frames;
         if !self.machine.reserve(claims) {
             return Err(Error::NoMemory);
         }
         let mut promised = claims;
-        for view in &mut views {
+        for view in &mut views[..view_count] {
             for number in 0..leaves as u64 {
                 let full = pages - number * LEAF_PAGES >= LEAF_PAGES;
                 let leaf = match large && full {
@@ -196,7 +196,7 @@ impl<M: Machine> Memory<M> {
         kind: RegionKind,
         len: u64,
         node: Option<usize>,
-        views: Vec<Vec<Leaf>>,
+        views: Views,
         reserve: Reserve,
         claims: u64,
     ) -> Region {

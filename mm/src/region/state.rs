@@ -5,16 +5,25 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use abi::{Error, Rights};
+use smallvec::SmallVec;
 
 use crate::leaf::Leaf;
 use crate::reserve::Reserve;
 use crate::{Frame, LEAF_PAGES, Mapping, Permit, Plan, Stale};
 
+/// The leaf tables of a view. Most regions have one, which needs no memory of its own.
+pub(crate) type Leaves = SmallVec<[Leaf; 1]>;
+
+/// The most views that a region has.
+pub(crate) const VIEWS: usize = 2;
+
+pub(crate) type Views = [Leaves; VIEWS];
+
 /// What changes of a region.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// The leaf tables of each view; only a ring has more than one view.
-    pub(crate) views: Vec<Vec<Leaf>>,
+    /// The leaf tables of each view; only a ring has the second one.
+    pub(crate) views: Views,
     /// Frames that belong to the region itself and are in place from its beginning to its end,
     /// whatever entries lead to them (rule S3).
     pub(crate) fixed: Vec<Frame>,
