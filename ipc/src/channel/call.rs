@@ -151,7 +151,8 @@ impl<P: Platform> Ipc<P> {
         });
         match billed {
             Ok(table) => {
-                self.deliver_load(caller, table, &mut load, &mut bills, &mut received);
+                bills.reverse();
+                self.deliver_load(caller, table, &mut load, &bills, &mut received);
                 Ok(received)
             }
             Err(error) => {

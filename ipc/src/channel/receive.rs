@@ -173,7 +173,7 @@ impl<P: Platform> Ipc<P> {
         let woken = state.wake_sender();
         drop(state);
         let mut received = Received::of(seen.bytes.len(), seen.badge);
-        self.deliver_load(receiver, table, &mut load, &mut bills, &mut received);
+        self.deliver_load(receiver, table, &mut load, &bills, &mut received);
         self.tell_room(channel, side, was_full, woken);
         Ok(Some(received))
     }

@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use abi::{Error, Handle, Rights};
 use mm::lock::{Guard, Lock};
 
-use super::queue::{Offers, WORDS_LEN, to_words};
+use super::queue::{Offers, WORDS_LEN, pour, to_words};
 use super::reply::Handed;
 use super::{EndOf, Inbox, Passage};
 use crate::node::PENDING;
@@ -264,7 +264,7 @@ fn put<P: Platform>(
     }
     let packet = state.queue.push();
     packet.set_bytes(bytes);
-    packet.offers.extend(offers.drain(..));
+    pour(offers, &mut packet.offers);
     packet.reply = reply.cloned();
     packet.badge = end.node.badge();
     (state.wake_receiver(), true)
