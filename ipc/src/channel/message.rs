@@ -23,6 +23,12 @@ pub struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
+    /// Nothing.
+    pub const EMPTY: Outgoing<'static> = Outgoing {
+        bytes: &[],
+        transfers: &[],
+    };
+
     /// `TooLarge`: more than a message can be; `Invalid`: a mode or right that there is not;
     /// `Overlap`: one capability both moved and handed over once more.
     pub(super) fn check(&self) -> Result<(), Error> {

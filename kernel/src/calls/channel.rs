@@ -185,6 +185,26 @@ pub fn channel_reply(
     ipc().reply(process.domain(), reply, message)
 }
 
+pub fn channel_serve(
+    process: &Arc<Process>,
+    end: Handle,
+    reply: Handle,
+    answer: UserPtr<Message>,
+    request: UserPtr<Message>,
+    deadline: u64,
+) -> Result<(), Error> {
+    let mut room = Room::new();
+    let answer = match reply {
+        Handle::NONE => Outgoing::EMPTY,
+        _ => room.read(answer)?,
+    };
+    let mut wanted = MaybeUninit::uninit();
+    let place = Place::read(request, &mut wanted)?;
+    let show = |preview: &Preview<'_>| place.show(preview);
+    let received = ipc().serve(process.domain(), end, reply, &answer, deadline, show)?;
+    place.finish(process, &received)
+}
+
 pub fn channel_call_words(
     process: &Arc<Process>,
     end: Handle,
