@@ -88,6 +88,9 @@ pub const MAX_CHANNEL_MESSAGES: u32 = 64;
 /// Bindings of one port.
 pub const MAX_BINDINGS: usize = 1024;
 
+/// Bindings of one object, of all ports together.
+pub const MAX_WATCHES: usize = 1024;
+
 /// Packets that one `port_wait` takes.
 pub const MAX_PACKETS: u64 = 64;
 

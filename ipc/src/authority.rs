@@ -6,7 +6,6 @@ use abi::{CapInfo, DeriveFlags, Error, FOREVER, Handle, Rights};
 
 use crate::limits::Narrowing;
 use crate::lineage::{Child, Released};
-use crate::node::NodeState;
 use crate::{Domain, Ipc, Node, Payload, Platform};
 
 impl<P: Platform> Ipc<P> {
@@ -101,7 +100,7 @@ impl<P: Platform> Ipc<P> {
             // Before its tree may let it go.
             let shared = node.is_shared();
             let released = match node.check_held(domain.koid()) {
-                Ok(()) if !is_end => lineage.give_up(node),
+                Ok(()) if !is_end => lineage.give_up(node, &|above| self.unlist_timed(above)),
                 Ok(()) | Err(Error::Revoked) => {
                     node.drop_holder();
                     node.forbid_mappings();
@@ -129,12 +128,7 @@ impl<P: Platform> Ipc<P> {
     /// What is left to do after nodes left a tree.
     #[inline(always)]
     pub(crate) fn after_release(&self, node: &Node<P>, released: Released) {
-        if node.timed != 0 && node.state() == NodeState::Dead {
-            self.unlist_timed(node);
-        }
-        if released.timed {
-            self.unlist_dead();
-        }
+        self.unlist_dead(node);
         if released.emptied {
             self.destroy_object(node.object());
         }

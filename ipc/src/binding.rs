@@ -67,6 +67,12 @@ impl<P: Platform> Binding<P> {
         self.flags.contains(BindFlags::ONCE)
     }
 
+    /// Adds what happened to its packet, and returns who is to be unparked for it.
+    pub(crate) fn tell(self: &Arc<Self>, level: Level) -> Option<P::Task> {
+        self.port
+            .tell(self, level.events & self.events, level.value)
+    }
+
     /// Where it is in the list of its object.
     pub(crate) fn place(&self) -> Option<usize> {
         match self.place.load(Ordering::Relaxed) {
@@ -156,7 +162,8 @@ impl<P: Platform> Ipc<P> {
     ///
     /// # Errors
     /// `Invalid`: no event; `Unsupported`: a port, or an event that such an object does not have;
-    /// `Exists`: the key is taken; `Limit`: the port has [`MAX_BINDINGS`](abi::limits::MAX_BINDINGS);
+    /// `Exists`: the key is taken; `Limit`: the port has [`MAX_BINDINGS`](abi::limits::MAX_BINDINGS), or the
+    /// object [`MAX_WATCHES`](abi::limits::MAX_WATCHES);
     /// `Quota`, `NoMemory`; those of a look-up.
     pub fn bind_port(
         &self,
@@ -205,8 +212,10 @@ impl<P: Platform> Ipc<P> {
             return Err(error);
         }
         let level = self.level_of(payload);
-        if level.events.intersects(events) {
-            self.tell_port(&binding, level);
+        if level.events.intersects(events)
+            && let Some(task) = binding.tell(level)
+        {
+            self.platform().unpark(&task);
         }
         Ok(())
     }
@@ -221,14 +230,6 @@ impl<P: Platform> Ipc<P> {
         let binding = port.remove_key(key).ok_or(Error::NotFound)?;
         self.unwatch(&binding);
         Ok(())
-    }
-
-    /// Adds to the packet of a binding, and wakes somebody for it.
-    pub(crate) fn tell_port(&self, binding: &Arc<Binding<P>>, level: Level) {
-        let happened = level.events & binding.events;
-        if let Some(task) = binding.port.tell(binding, happened, level.value) {
-            self.platform().unpark(&task);
-        }
     }
 
     /// Takes a binding that its port does not have any more out of the list of its object.

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::Ordering;
 
+use abi::limits::MAX_WATCHES;
 use abi::{Error, Handle, Rights};
 use mm::lock::{Lock, Rank};
 
@@ -23,6 +24,9 @@ use crate::{Domain, Ipc, Object, Payload, Platform, Waiters};
 
 /// What the list of bindings keeps room for, however few it has.
 const FEW: usize = 16;
+
+/// Bindings that are told in one hold of the lock.
+const AT_ONCE: usize = 8;
 
 /// Those who wait for events of an object.
 pub struct Events<P: Platform> {
@@ -85,14 +89,17 @@ impl<P: Platform> Events<P> {
         bindings.any(|binding| binding.events().intersects(wanted) && binding.is_held())
     }
 
-    /// Has a binding told, unless its port has let it go. `NoMemory`, or why its capability is not there
-    /// any more.
+    /// Has a binding told, unless its port has let it go. `Limit`, `NoMemory`, or why its capability is not
+    /// there any more.
     pub(crate) fn watch(&self, binding: &Arc<Binding<P>>) -> Result<(), Error> {
         let mut state = self.state.lock();
         // A revoke marks its nodes first and looks through the list afterwards.
         binding.check_held()?;
         if !binding.is_bound() {
             return Ok(());
+        }
+        if state.bindings.len() >= MAX_WATCHES {
+            return Err(Error::Limit);
         }
         let room = state.bindings.try_reserve(1);
         room.map_err(|_| Error::NoMemory)?;
@@ -192,19 +199,36 @@ impl<P: Platform> Ipc<P> {
             events: happened,
             value,
         };
-        {
-            let state = events.state.lock();
-            for binding in &state.bindings {
-                if binding.events().intersects(happened) && binding.is_held() {
-                    self.tell_port(binding, level);
-                }
-            }
+        let mut from = usize::MAX;
+        while from > 0 {
+            from = self.tell_ports(events, level, from);
         }
         self.wake_batches(|batch| {
             let mut state = events.state.lock();
             state.waiters.wake_matching(happened.bits(), value, batch);
             events.update_interest(&state);
         });
+    }
+
+    /// Tells some of the bindings before a place, the last first, and returns the place before which the
+    /// rest are. What leaves the list meanwhile leaves its place to the last, which has been told.
+    fn tell_ports(&self, events: &Events<P>, level: Level, before: usize) -> usize {
+        let mut woken = [const { None }; AT_ONCE];
+        let from = {
+            let state = events.state.lock();
+            let before = before.min(state.bindings.len());
+            let from = before.saturating_sub(AT_ONCE);
+            for (binding, woken) in state.bindings[from..before].iter().zip(&mut woken) {
+                if binding.events().intersects(level.events) && binding.is_held() {
+                    *woken = binding.tell(level);
+                }
+            }
+            from
+        };
+        for task in woken.iter().flatten() {
+            self.platform().unpark(task);
+        }
+        from
     }
 
     /// Ends all waits at an object, and all bindings of it, whose capability is not their process's any

@@ -3,8 +3,11 @@
 //! A token is refused, and tells nothing, unless the process that shows it is the addressee, the
 //! grant was made by the other end of `via` (rule S15), its time is not over, and it is the first time.
 //! Over a channel the addressee is who had the first capability of the other end when the grant was
-//! made, and it is accepted at that end alone. Lock rank: grants.
+//! made, and it is accepted at that end alone; when that closes, it comes back, as it does when its
+//! addressee ends. An end of a channel is granted only over an older channel, as it is sent: so nothing
+//! waits at an end that it keeps open itself (docs/adr/0022). Lock rank: grants.
 
+mod lists;
 mod pending;
 
 use alloc::sync::Arc;
@@ -15,50 +18,54 @@ use mm::Region;
 
 use abi::{Error, FOREVER, GrantFlags, Handle, Mode, Rights, Token};
 
+use crate::channel::check_goes_over;
 use crate::domain::Peer;
 use crate::limits::Ending;
 use crate::node::NodeState;
 use crate::platform::Moment;
-use crate::{Domain, Ipc, Offer, Payload, Platform};
+use crate::{Channel, ChannelSide, Domain, Ipc, Object, Offer, Payload, Platform};
 
+pub(crate) use lists::First;
 pub(crate) use pending::Grants;
-use pending::Pending;
+use pending::{End, Pending};
 
 /// Where a capability leads over which something is granted or accepted.
-pub(crate) struct Way {
+struct Way<P: Platform> {
     peer: Peer,
-    /// The end of a channel that it stands for, by its koid, and the other end; 0 for anything else.
-    here: u64,
-    there: u64,
+    /// The end of a channel that it stands for, if it does.
+    end: Option<End<P>>,
 }
 
-impl Way {
+impl<P: Platform> Way<P> {
+    /// Where what is granted over it has to be accepted.
+    fn there(&self) -> Option<End<P>> {
+        let (channel, side) = self.end.as_ref()?;
+        Some((channel.clone(), side.peer()))
+    }
+
     /// Whether a grant by `sender` came over this way.
     fn leads_to(&self, sender: u64, through: u64) -> bool {
         let (Peer::Present(grantor) | Peer::Gone(grantor)) = self.peer;
         if mm::sabotaged!("accept_without_grantor_check") {
             return true;
         }
-        through == self.here && (through != 0 || sender == grantor)
+        let here = self.end.as_ref();
+        let here = here.map_or(0, |(channel, side)| channel.koid(*side));
+        through == here && (through != 0 || sender == grantor)
     }
 }
 
 impl<P: Platform> Ipc<P> {
     /// Where `via` leads: a ring end, a channel end, or a process. It needs `rights`: GRANT to offer
     /// something, none to take what was offered.
-    fn way(&self, domain: &Domain<P>, via: Handle, rights: Rights) -> Result<Way, Error> {
-        let of = |peer| Way {
-            peer,
-            here: 0,
-            there: 0,
-        };
+    fn way(&self, domain: &Domain<P>, via: Handle, rights: Rights) -> Result<Way<P>, Error> {
+        let of = |peer| Way { peer, end: None };
         domain.with_node(via, None, rights, |via| match via.object().payload() {
             Payload::RingEnd(ring, end) => Ok(of(ring.peer_of(*end))),
             Payload::Process(process) => Ok(of(Peer::Present(self.platform().domain_of(process)))),
             Payload::ChannelEnd(channel, side) => Ok(Way {
                 peer: channel.peer_of(*side),
-                here: channel.koid(*side),
-                there: channel.koid(side.peer()),
+                end: Some((channel.clone(), *side)),
             }),
             _ => Err(Error::WrongKind),
         })
@@ -67,7 +74,8 @@ impl<P: Platform> Ipc<P> {
     /// Offers what `handle` stands for to the domain at the other end of `via` until a deadline, and
     /// returns the token. See [`begin`](Ipc::begin) for what is refused; `PeerClosed`: nobody is
     /// there (if the addressee ended in this very moment, mappings of what was to be moved are gone);
-    /// `Limit`: the sender has [`MAX_GRANTS`] pending; `TimedOut`: the deadline has passed.
+    /// `Invalid`: an end of a channel that is not younger than the one it goes over; `Limit`: the sender has
+    /// [`MAX_GRANTS`] pending; `TimedOut`: the deadline has passed.
     #[allow(clippy::too_many_arguments)] // The registers of the call.
     pub fn grant(
         &self,
@@ -83,22 +91,26 @@ impl<P: Platform> Ipc<P> {
         let Peer::Present(addressee) = way.peer else {
             return Err(Error::PeerClosed);
         };
-        if sender.pending_grants.load(Ordering::Relaxed) as usize >= MAX_GRANTS {
-            return Err(Error::Limit);
-        }
         let number = self.number_for(sender, deadline_ns)?;
-        let (index, generation) =
-            self.grants
-                .lock()
-                .reserve(addressee, way.there, deadline_ns, number)?;
-        let offer = match self.begin(sender, handle, mode, rights, flags) {
+        let there = way.there();
+        sender.count_grant()?;
+        let reserved = self
+            .grants
+            .lock()
+            .reserve(addressee, there, deadline_ns, number);
+        let (index, generation) = reserved.inspect_err(|_| sender.uncount_grant())?;
+        let over = way.end.as_ref().map(|(channel, _)| &**channel);
+        let begun = self.begin_if(sender, handle, mode, rights, flags, |node| {
+            check_goes_over(node, over)
+        });
+        let offer = match begun {
             Ok(offer) => offer,
             Err(error) => {
                 self.grants.lock().vacate(index);
+                sender.uncount_grant();
                 return Err(error);
             }
         };
-        sender.pending_grants.fetch_add(1, Ordering::Relaxed);
         let careless = mm::sabotaged!("move_publishes_before_ack").then(|| offer.node.clone());
         if careless.is_none() {
             self.clear(&offer);
@@ -108,7 +120,7 @@ impl<P: Platform> Ipc<P> {
             self.clear_node(&node);
         }
         let token = published.map_err(|offer| {
-            sender.pending_grants.fetch_sub(1, Ordering::Relaxed);
+            sender.uncount_grant();
             self.withdraw(offer);
             Error::PeerClosed
         })?;
@@ -220,12 +232,41 @@ impl<P: Platform> Ipc<P> {
         Some(offer)
     }
 
-    /// Drops the grants of capabilities that were revoked.
-    pub(crate) fn drop_dead_grants(&self) {
-        let slots = self.grants.lock().slot_count();
-        for index in 0..slots {
-            let dead = |pending: &Pending<'_, P>| pending.offer.node.state() == NodeState::Dead;
-            drop(self.take_grant(index, dead));
+    /// An offer that can be accepted at an end only, which is closed.
+    pub(crate) fn take_grant_at(
+        &self,
+        channel: &Channel<P>,
+        side: ChannelSide,
+    ) -> Option<Offer<P>> {
+        let (offer, deadline, number) = self.grants.lock().take_at(channel, side)?;
+        self.unlist_grant(deadline, number);
+        Some(offer)
+    }
+
+    /// Drops the grants of capabilities of an object that were revoked.
+    pub(crate) fn drop_dead_grants(&self, object: &Object<P>) {
+        let mut seen = None;
+        loop {
+            let dead = self.grants.lock().take_dead(object, &mut seen);
+            let Some((offer, deadline, number)) = dead else {
+                return;
+            };
+            self.unlist_grant(deadline, number);
+            drop(offer);
         }
+    }
+}
+
+impl<P: Platform> Domain<P> {
+    /// Counts one more grant of its own that is pending. `Limit`.
+    fn count_grant(&self) -> Result<(), Error> {
+        let more = |count| (count < MAX_GRANTS as u32).then_some(count + 1);
+        let order = Ordering::Relaxed;
+        let counted = self.pending_grants.fetch_update(order, order, more);
+        counted.map(drop).map_err(|_| Error::Limit)
+    }
+
+    pub(super) fn uncount_grant(&self) {
+        self.pending_grants.fetch_sub(1, Ordering::Relaxed);
     }
 }

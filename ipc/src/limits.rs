@@ -169,15 +169,6 @@ impl<P: Platform> Timed<P> {
         }
     }
 
-    /// Takes off what is dead already.
-    fn retain_live(&mut self) {
-        self.endings.retain(|_, ending| match ending {
-            Ending::Node(node) => node.state() != NodeState::Dead,
-            Ending::Grant(..) => true,
-        });
-        self.forget_if_empty();
-    }
-
     fn earliest(&self) -> u64 {
         self.endings
             .first_key_value()
@@ -295,11 +286,11 @@ impl<P: Platform> Ipc<P> {
             return;
         };
         self.change_timed(|timed| timed.add(deadline, node.timed, Ending::Node(node.clone())));
-        if node.is_live() {
-            self.expire_at(self.next_lapse());
-        } else {
+        if node.state() == NodeState::Dead {
             // Whoever killed it may have looked before it was listed.
             self.unlist_timed(node);
+        } else {
+            self.expire_at(self.next_lapse());
         }
     }
 
@@ -326,7 +317,8 @@ impl<P: Platform> Ipc<P> {
         Ok(self.timed.lock().number())
     }
 
-    /// Takes a node off that list.
+    /// Takes a node off that list. It is kept by its tree or the caller, also under the lineage lock.
+    #[cold]
     pub(crate) fn unlist_timed(&self, branch: &Branch<P>) {
         if branch.timed != 0
             && let Some(limits) = branch.limits()
@@ -336,10 +328,12 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Takes all off it that are dead.
-    #[cold]
-    pub(crate) fn unlist_dead(&self) {
-        self.change_timed(Timed::retain_live);
+    /// The same if it is dead.
+    #[inline(always)]
+    pub(crate) fn unlist_dead(&self, branch: &Branch<P>) {
+        if branch.timed != 0 && branch.state() == NodeState::Dead {
+            self.unlist_timed(branch);
+        }
     }
 
     /// When something ends in time next, in ns of the monotonic clock; `FOREVER` stands for never.

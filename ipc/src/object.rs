@@ -8,6 +8,7 @@ use mm::lock::{Lock, Rank};
 use mm::{Account, Mapping, RecordCharge, Region};
 use ring_layout::End;
 
+use crate::grants::First;
 use crate::lineage::Lineage;
 use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
@@ -106,6 +107,8 @@ pub struct Object<P: Platform> {
     payload: Payload<P>,
     pub(crate) lineage: Lock<Lineage<P>>,
     pub(crate) tally: Tally,
+    /// Those of its capabilities that are pending.
+    pub(crate) grants: First,
 }
 
 impl<P: Platform> Object<P> {
@@ -196,6 +199,7 @@ impl<P: Platform> Ipc<P> {
             payload,
             lineage: Lock::new(Rank::Lineage, Lineage::new()),
             tally: Tally::new(),
+            grants: First::new(),
         });
         self.objects.fetch_add(1, Ordering::Relaxed);
         let mut lineage = object.lineage.lock();
@@ -206,10 +210,11 @@ impl<P: Platform> Ipc<P> {
     /// child. Takes it out of its tree if so, and the object along with its last node.
     pub(crate) fn release(&self, branch: &Branch<P>) {
         let object = branch.object();
-        let released = object.lineage.lock().release(branch);
-        if released.timed || branch.timed != 0 {
-            self.unlist_dead();
-        }
+        let released = object
+            .lineage
+            .lock()
+            .release(branch, &|above| self.unlist_timed(above));
+        self.unlist_dead(branch);
         if released.emptied {
             self.destroy_object(object);
         }

@@ -240,7 +240,10 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::Pinned);
         }
         let object = capability.object();
-        let killed = object.lineage.lock().kill_all();
+        let killed = object
+            .lineage
+            .lock()
+            .kill_all(&|node| self.unlist_timed(node));
         if killed.count == 0 {
             // Somebody else is at it; both return when nothing can reach the memory any more.
             self.memory.destroy_region(&region);

@@ -30,7 +30,7 @@ impl<P: Platform> Ipc<P> {
         let killed = {
             let mut lineage = node.object().lineage.lock();
             node.check_allowed(domain.koid(), Rights::REVOKE)?;
-            lineage.kill(&node, extent)
+            lineage.kill(&node, extent, &|node| self.unlist_timed(node))
         };
         let count = killed.count;
         self.bury(node.object(), killed);
@@ -39,7 +39,10 @@ impl<P: Platform> Ipc<P> {
 
     /// Kills a node with everything below it, whoever has it.
     pub(crate) fn kill(&self, node: &Node<P>) {
-        let killed = node.object().lineage.lock().kill(node, Extent::Itself);
+        let unlist = |node: &_| self.unlist_timed(node);
+        let mut lineage = node.object().lineage.lock();
+        let killed = lineage.kill(node, Extent::Itself, &unlist);
+        drop(lineage);
         self.bury(node.object(), killed);
     }
 
@@ -58,10 +61,7 @@ impl<P: Platform> Ipc<P> {
             self.memory.detach(region, |permit| !permit.is_live());
         }
         if killed.granted && !mm::sabotaged!("revoke_skips_tokens") {
-            self.drop_dead_grants();
-        }
-        if killed.timed {
-            self.unlist_dead();
+            self.drop_dead_grants(object);
         }
         if !mm::sabotaged!("revoke_skips_waiters") {
             self.complete_revoked_waits(object);

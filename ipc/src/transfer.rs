@@ -251,11 +251,9 @@ impl<P: Platform> Ipc<P> {
                 return None;
             }
             node.drop_holder();
-            lineage.release(node)
+            lineage.release(node, &|above| self.unlist_timed(above))
         };
-        if released.timed || node.timed != 0 {
-            self.unlist_dead();
-        }
+        self.unlist_dead(node);
         released.emptied.then(|| object.clone())
     }
 }

@@ -97,6 +97,11 @@ impl<P: Platform> WaitCell<P> {
         number
     }
 
+    /// Which of the waits of its task it is at.
+    pub(crate) fn number(&self) -> u64 {
+        self.state.load(Ordering::Relaxed) >> CODE_BITS
+    }
+
     /// Ends the wait if it has not ended. Whoever made it end unparks the task.
     #[inline]
     pub(crate) fn complete(&self, outcome: Outcome) -> bool {
@@ -241,14 +246,25 @@ impl<P: Platform> Ipc<P> {
         self.wake_batches(|batch| waiters(&mut lock.lock()).wake_unheld(batch));
     }
 
+    /// Ends all waits in a list with an outcome, once each: those who wait again as fast as they are woken
+    /// keep nobody here.
+    pub fn end_all_waits<S>(
+        &self,
+        outcome: Outcome,
+        lock: &Lock<S>,
+        waiters: impl Fn(&mut S) -> &mut Waiters<P>,
+    ) {
+        self.wake_batches(|batch| waiters(&mut lock.lock()).wake_all(outcome, batch));
+    }
+
     /// Unparks batch by batch, until one has room left.
     pub(crate) fn wake_batches(&self, wake: impl Fn(&mut Batch<P>)) {
+        let mut batch = Batch::new();
         loop {
-            let mut batch = Batch::new();
             wake(&mut batch);
             let was_full = batch.is_full();
-            for task in batch.iter() {
-                self.platform().unpark(task);
+            for task in batch.drain() {
+                self.platform().unpark(&task);
             }
             if !was_full {
                 return;

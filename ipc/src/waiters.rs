@@ -165,10 +165,18 @@ impl<P: Platform> Waiters<P> {
         None
     }
 
+    /// Ends the waits of all in the list with an outcome, as far as `batch` has room. Those who wait again
+    /// meanwhile are not woken again for ever.
+    pub(crate) fn wake_all(&mut self, outcome: Outcome, batch: &mut Batch<P>) {
+        let rest = self.wake_some(batch, |_, _| Fate::Ends(outcome));
+        self.limit(batch, rest);
+    }
+
     /// Ends the waits of all in the list that wait for some of a mask, as far as `batch` has room:
-    /// with that part of the mask as their first word and `value` as the second. Returns how many.
+    /// with that part of the mask as their first word and `value` as the second. Those who wait again
+    /// meanwhile are not woken again for ever.
     pub(crate) fn wake_matching(&mut self, mask: u32, value: u64, batch: &mut Batch<P>) {
-        self.wake_some(batch, |cell, place| {
+        let rest = self.wake_some(batch, |cell, place| {
             let matching = place.mask & mask;
             if matching == 0 {
                 return Fate::Stays;
@@ -177,12 +185,22 @@ impl<P: Platform> Waiters<P> {
             cell.words[1].store(value, Ordering::Relaxed);
             Fate::Ends(Outcome::Ready)
         });
+        self.limit(batch, rest);
+    }
+
+    /// Lets no more be woken than there are from `rest` on, if one batch was not enough: whoever waits
+    /// again is behind all of them.
+    fn limit(&self, batch: &mut Batch<P>, rest: Option<P::Task>) {
+        if batch.is_full() && batch.left.is_none() && !mm::sabotaged!("woken_without_end") {
+            let next = |task: &P::Task| P::wait_cell(task).place.lock().next.clone();
+            batch.left = Some(core::iter::successors(rest, next).count());
+        }
     }
 
     /// Ends the waits of those in the list whose capability is not their process's any more, or does not
     /// allow them any more, as far as `batch` has room.
     pub(crate) fn wake_unheld(&mut self, batch: &mut Batch<P>) {
-        self.wake_some(batch, |_, place| match &place.authority {
+        let _ = self.wake_some(batch, |_, place| match &place.authority {
             Some((node, holder)) => match node.check_allowed(*holder, place.right) {
                 Ok(()) => Fate::Stays,
                 Err(Error::Revoked) => Fate::Ends(Outcome::Revoked),
@@ -193,10 +211,23 @@ impl<P: Platform> Waiters<P> {
         });
     }
 
-    fn wake_some(&mut self, batch: &mut Batch<P>, fate: impl Fn(&WaitCell<P>, &Place<P>) -> Fate) {
-        let mut next = self.first.clone();
-        while let Some(task) = next
-            && !batch.is_full()
+    /// Wakes some, from where the batch before stopped if that is still known. Returns the first that was
+    /// not looked at.
+    fn wake_some(
+        &mut self,
+        batch: &mut Batch<P>,
+        fate: impl Fn(&WaitCell<P>, &Place<P>) -> Fate,
+    ) -> Option<P::Task> {
+        let mut next = match batch.seen.take().filter(Seen::is_listed) {
+            Some(seen) => {
+                let next = P::wait_cell(&seen.task).place.lock().next.clone();
+                batch.seen = Some(seen);
+                next
+            }
+            None => self.first.clone(),
+        };
+        while batch.has_room()
+            && let Some(task) = next.take()
         {
             let cell = P::wait_cell(&task);
             let fate = {
@@ -204,13 +235,17 @@ impl<P: Platform> Waiters<P> {
                 next = place.next.clone();
                 fate(cell, &place)
             };
-            if let Fate::Ends(outcome) = fate {
-                self.unlink(&task);
-                if cell.complete(outcome) {
-                    batch.push(task);
+            match fate {
+                Fate::Stays => batch.seen = Some(Seen::of(task)),
+                Fate::Ends(outcome) => {
+                    self.unlink(&task);
+                    if cell.complete(outcome) {
+                        batch.push(task);
+                    }
                 }
             }
         }
+        next
     }
 
     /// Takes a wait off the list, if it is still there. It ends, if it has not.
@@ -243,10 +278,34 @@ enum Fate {
 /// Tasks of a batch.
 const BATCH: usize = 16;
 
-/// Tasks that are unparked together, after unlocking.
+/// One who was looked at and waits on.
+struct Seen<P: Platform> {
+    task: P::Task,
+    /// Its wait.
+    number: u64,
+}
+
+impl<P: Platform> Seen<P> {
+    fn of(task: P::Task) -> Seen<P> {
+        let number = P::wait_cell(&task).number();
+        Seen { task, number }
+    }
+
+    /// Whether it is in the list still, for the same wait.
+    fn is_listed(&self) -> bool {
+        let cell = P::wait_cell(&self.task);
+        cell.place.lock().authority.is_some() && cell.number() == self.number
+    }
+}
+
+/// Tasks that are unparked together, after unlocking, and how far they have been looked for.
 pub(crate) struct Batch<P: Platform> {
     tasks: [Option<P::Task>; BATCH],
     len: usize,
+    /// The last that stays.
+    seen: Option<Seen<P>>,
+    /// How many may still be woken, in all batches.
+    left: Option<usize>,
 }
 
 impl<P: Platform> Batch<P> {
@@ -254,6 +313,8 @@ impl<P: Platform> Batch<P> {
         Batch {
             tasks: [const { None }; BATCH],
             len: 0,
+            seen: None,
+            left: None,
         }
     }
 
@@ -261,13 +322,19 @@ impl<P: Platform> Batch<P> {
         self.len == BATCH
     }
 
-    /// The tasks.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &P::Task> {
-        self.tasks.iter().flatten()
+    fn has_room(&self) -> bool {
+        !self.is_full() && self.left != Some(0)
+    }
+
+    /// Takes the tasks out.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = P::Task> {
+        let len = core::mem::take(&mut self.len);
+        self.tasks[..len].iter_mut().filter_map(Option::take)
     }
 
     fn push(&mut self, task: P::Task) {
         self.tasks[self.len] = Some(task);
         self.len += 1;
+        self.left = self.left.map(|left| left - 1);
     }
 }

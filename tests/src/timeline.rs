@@ -4,15 +4,18 @@
 //! There is a track for each CPU, with who runs there, and one for each thread, with its calls, its
 //! faults and why it does not run. An arrow leads from who woke a thread to where that one goes on.
 
+mod arrows;
 mod file;
 
 use std::collections::{BTreeSet, HashMap};
 
-use abi::trace::{Event, EventKind, Left, Woken};
+use abi::trace::{Event, EventKind, Left};
 use serde_json::{Value, json};
 
 use crate::events::{self, Line, Threads};
 use crate::strace::{Answer, Call, call};
+
+use arrows::Waker;
 
 pub use file::Sink;
 
@@ -83,8 +86,8 @@ struct Thread {
     call: Option<Event>,
     /// Since when it does not run, and how it stood then.
     off: Option<(u64, Left)>,
-    /// Who woke it, to whom an arrow leads: its number, and why.
-    woken: Option<(u64, u64)>,
+    /// Who woke it first since it ran.
+    woken: Option<Waker>,
 }
 
 #[derive(Debug, Default)]
@@ -246,52 +249,6 @@ impl Drawing {
         }
     }
 
-    /// A thread runs again: ends its wait, and the arrow from who woke it.
-    fn goes_on(&mut self, cpu: usize, thread: u32, now: u64) {
-        let state = self.state(thread);
-        let (off, woken) = (state.off.take(), state.woken.take());
-        if let Some((since, left)) = off {
-            let name = match left {
-                Left::Asleep => "waits",
-                Left::Ready => "ready",
-                Left::Ended => return,
-            };
-            let why = woken.map(|(_, why)| why_woken(why));
-            let args = json!({ "ended by": why.unwrap_or("the scheduler"), "cpu": cpu });
-            self.slice(thread, name, "wait", (since, now), args);
-        }
-        if let Some((arrow, _)) = woken {
-            let (pid, tid) = self.track(thread);
-            self.out.push(json!({
-                "ph": "f", "bp": "e", "id": arrow, "name": "wake", "cat": "wake",
-                "pid": pid, "tid": tid, "ts": micros(now),
-            }));
-        }
-    }
-
-    /// An arrow from who wakes to who is woken: from the thread, or from the CPU when a time or an
-    /// idle CPU does.
-    fn wake(&mut self, cpu: usize, event: &Event) {
-        let [woken, _, why, ..] = event.arguments;
-        let by_thread = event.thread != 0 && why != Woken::TimedOut as u64;
-        let (pid, tid) = match by_thread {
-            true => self.track(event.thread),
-            false => (MACHINE, cpu as u64),
-        };
-        let name = self.threads.label(woken as u32);
-        let span = (event.time_ns, event.time_ns + 1);
-        let args = json!({ "why": why_woken(why) });
-        // An arrow begins in a slice.
-        self.put_slice((pid, tid), &format!("wakes {name}"), "wake", span, args);
-        self.arrows += 1;
-        let arrow = self.arrows;
-        self.out.push(json!({
-            "ph": "s", "id": arrow, "name": "wake", "cat": "wake",
-            "pid": pid, "tid": tid, "ts": micros(event.time_ns),
-        }));
-        self.state(woken as u32).woken = Some((arrow, why));
-    }
-
     fn instant(&mut self, cpu: usize, event: &Event, name: &str) {
         if event.thread == 0 {
             return self.mark(cpu, event.time_ns, name);
@@ -374,15 +331,6 @@ impl Drawing {
         self.out.push(json!({
             "ph": "M", "name": what, "pid": pid, "tid": tid, "args": { "name": name },
         }));
-    }
-}
-
-fn why_woken(why: u64) -> &'static str {
-    match why {
-        why if why == Woken::Unparked as u64 => "a wake",
-        why if why == Woken::TimedOut as u64 => "its deadline",
-        why if why == Woken::Ending as u64 => "its end",
-        _ => "its start",
     }
 }
 

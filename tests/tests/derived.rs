@@ -260,6 +260,7 @@ fn a_one_shot_capability_is_gone_after_the_first_call_that_succeeds() {
     assert_eq!(realm.derive(0, once, READ), Err(Error::Denied));
     let shared = realm.grant(0, once, 1, Mode::Share, ALL);
     assert_eq!(shared, Err(Error::Denied));
+    settle(&realm, false);
     // A call that fails leaves it.
     assert_eq!(
         realm.ipc.commit_region(domain, once, 1, 0),

@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use abi::limits::MAX_BINDINGS;
+use abi::limits::{MAX_BINDINGS, MAX_WATCHES};
 use abi::{Error, FOREVER, Handle, Mode, Resources, Rights, cost};
 use common::ports::{
     EDGE, LEVEL, NOTHING, ONCE, bind, clear, notification, packet, poll, port, signal, take,
@@ -92,6 +92,36 @@ fn a_binding_ends_with_the_capability_that_it_was_made_by() {
         let _ = realm.drop_handle(0, below);
         assert_eq!(realm.counts(), before);
     }
+    realm.finish();
+}
+
+#[test]
+fn an_object_has_so_many_bindings_of_all_ports_and_no_more() {
+    let realm = Realm::new(1);
+    let object = notification(&realm, 0);
+    let ports = [(); 2].map(|()| port(&realm, 0));
+    let before = realm.counts();
+    let bind = |port: usize, key| bind(&realm, 0, ports[port], object, EDGE, key);
+    for key in 0..MAX_WATCHES as u64 {
+        bind(key as usize % 2, key).unwrap();
+    }
+    assert_eq!(bind(0, u64::MAX), Err(Error::Limit));
+    signal(&realm, 0, object);
+    for (at, port) in ports.into_iter().enumerate() {
+        let packets: Vec<_> = (0..MAX_WATCHES / 2)
+            .map(|key| packet((2 * key + at) as u64, 1))
+            .collect();
+        let mut told = take(&realm, 0, port, MAX_WATCHES, 0).unwrap();
+        told.sort_unstable_by_key(|packet| packet.key);
+        assert_eq!(told, packets);
+    }
+    let unbind = |port: usize, key| realm.ipc.unbind_port(&realm.domains[0], ports[port], key);
+    unbind(0, 0).unwrap();
+    bind(1, u64::MAX).unwrap();
+    unbind(1, u64::MAX).unwrap();
+    (1..MAX_WATCHES as u64).for_each(|key| unbind(key as usize % 2, key).unwrap());
+    clear(&realm, 0, object);
+    assert_eq!(realm.counts(), before);
     realm.finish();
 }
 

@@ -77,11 +77,29 @@ fn check(timeline: &Timeline) {
             .expect("it begins somewhere, and ends once");
         assert!(start.as_f64() <= arrow["ts"].as_f64(), "forward in time");
     }
+    assert!(begun.is_empty(), "arrows that lead nowhere: {begun:?}");
     let mut tracks: HashMap<(u64, u64), Vec<(u64, u64)>> = HashMap::new();
     for slice in of_phase(timeline, "X") {
         let number = |key: &str| slice[key].as_u64().expect("a number");
         let track = tracks.entry((number("pid"), number("tid"))).or_default();
         track.push(span(slice));
+    }
+    // A viewer binds an arrow to the slice around its ends, or to the next one, and drops it without.
+    for end in of_phase(timeline, "s")
+        .into_iter()
+        .chain(of_phase(timeline, "f"))
+    {
+        let number = |key: &str| end[key].as_u64().expect("a number");
+        let at = (end["ts"].as_f64().expect("a number") * 1000.0).round() as u64;
+        let slices = &tracks[&(number("pid"), number("tid"))];
+        let bound =
+            slices.iter().any(
+                |&(begin, until)| match end["ph"] == "s" || end["bp"] == "e" {
+                    true => begin <= at && at <= until,
+                    false => at <= begin,
+                },
+            );
+        assert!(bound, "{end} has no slice");
     }
     for (track, mut spans) in tracks {
         spans.sort_by_key(|&(begin, end)| (begin, u64::MAX - end));
@@ -128,6 +146,7 @@ fn a_wait_is_joined_with_its_waker() {
         (&7.into(), &907.into())
     );
     assert_eq!(waits[0]["args"]["ended by"], "a wake");
+    assert_eq!(waits[0]["args"]["woken by"], "producer/8");
     let (starts, ends) = (of_phase(&timeline, "s"), of_phase(&timeline, "f"));
     assert_eq!((starts.len(), ends.len()), (1, 1));
     assert_eq!((&starts[0]["tid"], &ends[0]["tid"]), (&8.into(), &7.into()));
@@ -148,8 +167,26 @@ fn a_sleep_that_a_deadline_ends_has_its_arrow_from_the_cpu() {
     check(&timeline);
     let wait = slices(&timeline, "waits")[0];
     assert_eq!(wait["args"]["ended by"], "its deadline");
+    assert_eq!(wait["args"]["woken by"], "CPU 0");
     assert_eq!(of_phase(&timeline, "s")[0]["pid"], 0);
     assert!(!timeline.complete);
+}
+
+#[test]
+fn a_thread_that_starts_is_joined_with_who_started_it() {
+    let nop = Syscall::Nop as u8;
+    let timeline = timeline(&[
+        thread(0, 90, 8, "parent"),
+        wake(0, 100, 8, 7, Woken::Started),
+        switch(1, 300, 0, 7, Left::Ready),
+        line(1, 320, EventKind::Enter, nop, 7, &[]),
+        line(1, 340, EventKind::Leave, nop, 7, &[]),
+    ]);
+    check(&timeline);
+    let starts = slices(&timeline, "starts")[0];
+    assert_eq!(span(starts), (100, 300));
+    assert_eq!(starts["args"]["woken by"], "parent/8");
+    assert_eq!(of_phase(&timeline, "f")[0]["tid"], 7);
 }
 
 #[test]
@@ -267,6 +304,10 @@ fn a_demonstration_is_traced_from_its_machine() {
     }
     assert!(!said.contains("#trace"), "{said}");
     assert!(!said.contains("are lost"), "{said}");
+    assert!(
+        !said.contains("cap_drop(handle=none)"),
+        "what was used up is not given back"
+    );
     let text = std::fs::read_to_string(&file).expect("the trace was written");
     let timeline = Timeline {
         json: serde_json::from_str(&text).expect("it is JSON"),

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use abi::{Error, Events, FOREVER, Handle, Mode, Rights, RingGeometry};
@@ -114,6 +115,40 @@ fn of_ten_thousand_a_revoke_ends_those_below_it() {
             .sleep_in(ticket, deadline, &crowd.list, |waiters| waiters);
         assert_eq!(slept, expected, "task {number}");
     }
+    crowd.finish();
+}
+
+#[test]
+fn who_waits_again_as_fast_as_it_is_woken_is_woken_once() {
+    const FEW: usize = 100;
+    let crowd = Crowd::new();
+    let node = node(&crowd.realm, crowd.handle);
+    let domain = crowd.realm.domains[0].koid();
+    let wait = |list: &mut Waiters<FakeMachine>, task: &FakeTask| {
+        let ticket = list.enlist(task.clone(), &node, domain, Rights::WAIT);
+        drop(ticket.unwrap());
+    };
+    let tasks = &crowd.tasks[..FEW];
+    for task in tasks {
+        wait(&mut crowd.list.lock(), task);
+    }
+    let woken = Cell::new(0);
+    let wait_again = |list: &mut Waiters<FakeMachine>| {
+        for task in tasks.iter().filter(|task| task.take_unparked()) {
+            woken.set(woken.get() + 1);
+            wait(list, task);
+        }
+    };
+    let ipc = &crowd.realm.ipc;
+    ipc.end_all_waits(Outcome::Ready, &crowd.list, |list| {
+        wait_again(list);
+        assert!(woken.get() <= FEW, "it goes on without end");
+        list
+    });
+    wait_again(&mut crowd.list.lock());
+    assert_eq!(woken.get(), FEW);
+    assert_eq!(std::iter::from_fn(|| crowd.wake()).count(), FEW);
+    drop(node);
     crowd.finish();
 }
 

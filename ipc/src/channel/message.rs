@@ -140,12 +140,7 @@ impl<P: Platform> Ipc<P> {
         let (mode, rights) = transfer.decode()?;
         let none = GrantFlags::empty();
         self.begin_if(sender, transfer.handle, mode, rights, none, |node| {
-            match (over, node.object().payload()) {
-                (Some(over), Payload::ChannelEnd(sent, _)) if !sent.is_younger_than(over) => {
-                    Err(Error::Invalid)
-                }
-                _ => Ok(()),
-            }
+            check_goes_over(node, over)
         })
     }
 
@@ -221,3 +216,18 @@ impl<P: Platform> Ipc<P> {
 
 /// Who paid for each capability of a message.
 pub(super) type Bills = ArrayVec<Bill, MAX_MESSAGE_HANDLES>;
+
+/// Checks that a capability is no end of a channel that is as old as `over`, over which it is to go.
+/// `Invalid`.
+#[inline(always)]
+pub(crate) fn check_goes_over<P: Platform>(
+    node: &Node<P>,
+    over: Option<&Channel<P>>,
+) -> Result<(), Error> {
+    match (over, node.object().payload()) {
+        (Some(over), Payload::ChannelEnd(sent, _)) if !sent.is_younger_than(over) => {
+            Err(Error::Invalid)
+        }
+        _ => Ok(()),
+    }
+}

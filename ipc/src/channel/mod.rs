@@ -13,6 +13,7 @@
 //! end and for a right to reply, of which never two are held.
 
 mod call;
+mod close;
 mod limit;
 mod message;
 mod queue;
@@ -31,14 +32,16 @@ use mm::Charge;
 use mm::lock::{Lock, Rank};
 
 use self::limit::Limits;
-use self::queue::{BLOCK, Load, Packet, Queue};
+use self::queue::{BLOCK, Packet, Queue};
 use crate::domain::Peer;
 use crate::events::{Events, Level};
+use crate::grants::First;
 use crate::wait::Outcome;
 use crate::waiters::Waiters;
-use crate::{Domain, Ipc, Node, Object, Payload, Platform, Traffic};
+use crate::{Domain, Ipc, Node, Payload, Platform, Traffic};
 
 pub use self::limit::{Limits as ChannelLimits, Passage};
+pub(crate) use self::message::check_goes_over;
 pub use self::message::{Outgoing, Preview, Received};
 pub use self::reply::{CallCell, Fit, Reply};
 
@@ -74,6 +77,8 @@ struct Side<P: Platform> {
     holder: AtomicU64,
     inbox: Lock<Inbox<P>>,
     events: Events<P>,
+    /// Those that are to be accepted at this end.
+    grants: First,
     /// The next of the ends that are being closed together.
     grave: Lock<Option<(Arc<Channel<P>>, ChannelSide)>>,
 }
@@ -162,6 +167,16 @@ impl<P: Platform> Channel<P> {
         self.side(side).holder.store(domain, Ordering::Release);
     }
 
+    /// Whether nobody can receive or accept anything at an end any more.
+    pub(crate) fn is_closed(&self, side: ChannelSide) -> bool {
+        self.inbox(side).lock().closed
+    }
+
+    /// What is pending to be accepted at an end.
+    pub(crate) fn grants(&self, side: ChannelSide) -> &First {
+        &self.side(side).grants
+    }
+
     /// What was sent to an end.
     pub(crate) fn traffic(&self, side: ChannelSide) -> Traffic {
         self.inbox(side).lock().traffic
@@ -245,6 +260,7 @@ impl<P: Platform> Ipc<P> {
                     },
                 ),
                 events: Events::new(),
+                grants: First::new(),
                 grave: Lock::new(Rank::Queue, None),
             })
         };
@@ -277,13 +293,8 @@ impl<P: Platform> Ipc<P> {
         let (channel, side) = end.parts()?;
         let inbox = channel.inbox(side.peer());
         inbox.lock().limits = Limits::new(messages, bytes, self.platform().now_ns());
-        loop {
-            let woken = inbox.lock().limited.wake_first(Outcome::Ready);
-            match woken {
-                Some(task) => self.platform().unpark(&task),
-                None => return Ok(()),
-            }
-        }
+        self.end_all_waits(Outcome::Ready, inbox, |inbox| &mut inbox.limited);
+        Ok(())
     }
 
     /// Facts about an end.
@@ -331,71 +342,5 @@ impl<P: Platform> Ipc<P> {
         self.end_unheld_waits(outbox, |outbox| &mut outbox.senders);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.limited);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.callers);
-    }
-
-    /// Closes an end whose last capability is gone, and those that it was the last to hold: what was
-    /// sent to it goes back or ends. One after the other, however deep they lie in one another.
-    pub(crate) fn close_channel_end(&self, channel: &Arc<Channel<P>>, side: ChannelSide) {
-        let mut graves = Some((channel.clone(), side));
-        while let Some((channel, side)) = graves {
-            graves = channel.side(side).grave.lock().take();
-            self.tell_closed(&channel, side);
-            loop {
-                let load = channel.inbox(side).lock().queue.pop().map(Packet::unload);
-                let Some(load) = load else { break };
-                self.return_load(load, |channel, side| {
-                    let next = graves.take();
-                    *channel.side(side).grave.lock() = next;
-                    graves = Some((channel.clone(), side));
-                });
-            }
-        }
-    }
-
-    /// Lets nobody send to an end any more, and nobody wait for what comes from it.
-    fn tell_closed(&self, channel: &Channel<P>, side: ChannelSide) {
-        channel.inbox(side).lock().closed = true;
-        channel.inbox(side.peer()).lock().peer_closed = true;
-        let (inbox, peer) = (channel.inbox(side), channel.inbox(side.peer()));
-        loop {
-            let closed = Outcome::PeerClosed;
-            let woken = {
-                let mut inbox = inbox.lock();
-                let woken = inbox.senders.wake_first(closed);
-                woken.or_else(|| inbox.limited.wake_first(closed))
-            };
-            let woken = woken.or_else(|| {
-                let mut peer = peer.lock();
-                // Nobody waits while there is a message, but who has been told of one.
-                let woken = peer.receivers.wake_first(closed);
-                woken.or_else(|| peer.servers.wake_first(closed))
-            });
-            match woken {
-                Some(task) => self.platform().unpark(&task),
-                None => break,
-            }
-        }
-        let events = channel.events(side.peer());
-        self.fire(events, abi::Events::PEER_CLOSED, 0);
-    }
-
-    /// Takes back what a message carried that nobody receives. `closed` is told of the channel ends that
-    /// this was the last to hold.
-    fn return_load(&self, load: Load<P>, mut closed: impl FnMut(&Arc<Channel<P>>, ChannelSide)) {
-        let mut end = |object: Arc<Object<P>>| match object.payload() {
-            Payload::ChannelEnd(channel, side) => {
-                self.forget_object();
-                closed(channel, *side);
-            }
-            _ => self.destroy_object(&object),
-        };
-        for offer in load.offers {
-            if let Some(object) = self.take_back(offer) {
-                end(object);
-            }
-        }
-        if let Some(object) = load.reply.and_then(|reply| self.unlink(&reply)) {
-            end(object);
-        }
     }
 }

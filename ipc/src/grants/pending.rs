@@ -2,18 +2,16 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 
 use abi::limits::MAX_PROCESSES;
 use abi::{Error, Token};
 use mm::Region;
 
+use super::lists::{First, Linked, Links, List, NONE};
 use crate::chunks::{BLOCK, Chunks};
+use crate::node::NodeState;
 use crate::places::next_generation;
-use crate::{Node, Offer, Platform};
-
-/// The addressee of a grant that was not published when the addressee ended.
-const GONE: u64 = 0;
+use crate::{Channel, ChannelSide, Node, Object, Offer, Platform};
 
 struct Slot<P: Platform> {
     generation: u32,
@@ -29,16 +27,28 @@ impl<P: Platform> Default for Slot<P> {
     }
 }
 
+/// An end of a channel.
+pub(super) type End<P> = (Arc<Channel<P>>, ChannelSide);
+
 struct Grant<P: Platform> {
     addressee: u64,
-    /// The end of a channel at which it has to be accepted, by its koid; 0 for any way that leads to
-    /// the grantor.
-    through: u64,
+    /// The end of a channel at which it has to be accepted; none for any way that leads to the grantor.
+    at: Option<End<P>>,
     /// When it ends, and its number among what does; `FOREVER` for never.
     deadline: u64,
     number: u64,
     /// Missing between the reservation of the slot and its publication.
     offer: Option<Offer<P>>,
+    /// Once it is published.
+    links: Links,
+}
+
+/// Somebody who can be granted something.
+struct Receiver {
+    domain: u64,
+    /// It ends.
+    closed: bool,
+    grants: First,
 }
 
 /// The pending grants of a machine.
@@ -49,8 +59,8 @@ pub(crate) struct Grants<P: Platform> {
     next_generation: u32,
     /// Slots that have a grant.
     live: usize,
-    /// The domains that can receive, in ascending order.
-    receivers: Vec<u64>,
+    /// By their domains, in ascending order.
+    receivers: Vec<Receiver>,
 }
 
 impl<P: Platform> Grants<P> {
@@ -70,21 +80,41 @@ impl<P: Platform> Grants<P> {
             self.receivers.reserve(MAX_PROCESSES);
         }
         // Numbers ascend, so this is mostly the end.
-        let place = self.receivers.partition_point(|&other| other < domain);
-        self.receivers.insert(place, domain);
+        let place = self
+            .receivers
+            .partition_point(|other| other.domain < domain);
+        let receiver = Receiver {
+            domain,
+            closed: false,
+            grants: First::new(),
+        };
+        self.receivers.insert(place, receiver);
     }
 
-    /// A slot for a grant to `addressee`, not published yet, and its generation.
+    fn receiver(&self, domain: u64) -> Option<usize> {
+        let place = self
+            .receivers
+            .binary_search_by_key(&domain, |other| other.domain);
+        place.ok()
+    }
+
+    /// Where somebody is who can be granted something at an end.
+    fn open_receiver(&self, domain: u64, at: Option<&End<P>>) -> Option<usize> {
+        let place = self.receiver(domain)?;
+        let open = at.is_none_or(|(channel, side)| !channel.is_closed(*side));
+        (open && !self.receivers[place].closed).then_some(place)
+    }
+
+    /// A slot for a grant to `addressee` to be accepted at an end, not published yet, and its generation.
     pub(super) fn reserve(
         &mut self,
         addressee: u64,
-        through: u64,
+        at: Option<End<P>>,
         deadline: u64,
         number: u64,
     ) -> Result<(u32, u32), Error> {
-        if self.receivers.binary_search(&addressee).is_err() {
-            return Err(Error::PeerClosed);
-        }
+        self.open_receiver(addressee, at.as_ref())
+            .ok_or(Error::PeerClosed)?;
         let index = match self.free.pop() {
             Some(index) => index,
             None => self.add_slot()?,
@@ -92,10 +122,11 @@ impl<P: Platform> Grants<P> {
         let slot = &mut self.slots[index as usize];
         slot.grant = Some(Grant {
             addressee,
-            through,
+            at,
             deadline,
             number,
             offer: None,
+            links: Links::NONE,
         });
         self.live += 1;
         Ok((index, slot.generation))
@@ -118,20 +149,29 @@ impl<P: Platform> Grants<P> {
         Ok(self.slots.push(slot) as u32)
     }
 
-    /// Lets the addressee have the offer. Gives it back if the addressee has ended meanwhile.
+    /// Lets the addressee have the offer. Gives it back if the addressee has ended meanwhile, or the end
+    /// at which it would have to be accepted.
     pub(super) fn publish(&mut self, index: u32, offer: Offer<P>) -> Result<Token, Offer<P>> {
-        let slot = &mut self.slots[index as usize];
+        let slot = &self.slots[index as usize];
         let token = Token::new(index, slot.generation, offer.kind(), offer.mode());
-        match &mut slot.grant {
-            Some(grant) if grant.addressee != GONE => {
-                grant.offer = Some(offer);
-                Ok(token)
-            }
-            _ => {
-                self.vacate(index);
-                Err(offer)
-            }
+        let to = slot.grant.as_ref().and_then(|grant| {
+            let place = self.open_receiver(grant.addressee, grant.at.as_ref())?;
+            Some((place, grant.at.clone()))
+        });
+        let Some((place, at)) = to else {
+            self.vacate(index);
+            return Err(offer);
+        };
+        let slots = &mut self.slots;
+        slots.enter(List::Addressee, &self.receivers[place].grants, index);
+        slots.enter(List::Object, &offer.node.object().grants, index);
+        if let Some((channel, side)) = &at {
+            slots.enter(List::End, channel.grants(*side), index);
         }
+        if let Some(grant) = &mut slots[index as usize].grant {
+            grant.offer = Some(offer);
+        }
+        Ok(token)
     }
 
     /// What the offer of a slot is for, if it is published and `wanted`.
@@ -164,31 +204,70 @@ impl<P: Platform> Grants<P> {
         let grant = slot.grant.as_mut()?;
         let offer = grant.offer.take()?;
         let (deadline, number) = (grant.deadline, grant.number);
+        let (addressee, at) = (grant.addressee, grant.at.take());
+        if let Some(place) = self.receiver(addressee) {
+            let first = &self.receivers[place].grants;
+            self.slots.leave(List::Addressee, first, index);
+        }
+        let first = &offer.node.object().grants;
+        self.slots.leave(List::Object, first, index);
+        if let Some((channel, side)) = &at {
+            self.slots.leave(List::End, channel.grants(*side), index);
+        }
         self.vacate(index);
-        offer.sender.pending_grants.fetch_sub(1, Ordering::Relaxed);
+        offer.sender.uncount_grant();
         Some((offer, deadline, number))
     }
 
     /// Takes out an offer that waits for a domain that ends; no more can be made to it from now on.
     pub(super) fn take_for(&mut self, domain: u64) -> Option<(Offer<P>, u64, u64)> {
-        if let Ok(place) = self.receivers.binary_search(&domain) {
+        let place = self.receiver(domain)?;
+        let receiver = &mut self.receivers[place];
+        receiver.closed = true;
+        let first = receiver.grants.get();
+        if first == NONE {
             self.receivers.remove(place);
-        }
-        if self.live == 0 {
             return None;
         }
-        (0..self.slots.len()).find_map(|index| {
-            if let Some(Grant {
-                addressee,
-                offer: None,
-                ..
-            }) = &mut self.slots[index].grant
-                && *addressee == domain
-            {
-                *addressee = GONE;
+        self.take(first, |_| true)
+    }
+
+    /// Takes out an offer that can be accepted at an end only, which is closed.
+    pub(super) fn take_at(
+        &mut self,
+        channel: &Channel<P>,
+        side: ChannelSide,
+    ) -> Option<(Offer<P>, u64, u64)> {
+        self.take(channel.grants(side).get(), |_| true)
+    }
+
+    /// Takes out an offer of a capability of an object that was revoked, behind a grant which was seen
+    /// before and still is pending, else from the first on; `seen` is the last that stays.
+    pub(super) fn take_dead(
+        &mut self,
+        object: &Object<P>,
+        seen: &mut Option<(u32, u32)>,
+    ) -> Option<(Offer<P>, u64, u64)> {
+        let mut index = match *seen {
+            Some((index, generation)) if self.is_pending(index, generation) => {
+                self.next_of(index)?
             }
-            self.take(index as u32, |pending| pending.addressee == domain)
-        })
+            _ => object.grants.get(),
+        };
+        loop {
+            let pending = Pending::of(self.slots.get(index as usize)?)?;
+            if pending.offer.node.state() == NodeState::Dead {
+                return self.take(index, |_| true);
+            }
+            *seen = Some((index, pending.generation));
+            index = self.next_of(index)?;
+        }
+    }
+
+    /// The slot of the next grant of the same object.
+    fn next_of(&self, index: u32) -> Option<u32> {
+        let grant = self.slots.get(index as usize)?.grant.as_ref()?;
+        Some(grant.links.next(List::Object))
     }
 
     /// Whether a slot still has this grant.
@@ -201,11 +280,6 @@ impl<P: Platform> Grants<P> {
     pub(super) fn region_of(&self, token: Token) -> Option<Arc<Region>> {
         let slot = self.slots.get(token.index() as usize)?;
         Pending::of(slot)?.offer.node.object().region().cloned()
-    }
-
-    /// Slots that there are.
-    pub(super) fn slot_count(&self) -> u32 {
-        self.slots.len() as u32
     }
 
     pub(super) fn vacate(&mut self, index: u32) {
@@ -226,10 +300,19 @@ impl<P: Platform> Grants<P> {
     }
 }
 
+impl<P: Platform> Linked for Chunks<Slot<P>> {
+    fn links(&mut self, index: u32) -> Option<&mut Links> {
+        let slot = self.get_mut(index as usize)?;
+        slot.grant.as_mut().map(|grant| &mut grant.links)
+    }
+}
+
 /// A grant that can be accepted.
 pub(super) struct Pending<'a, P: Platform> {
     pub(super) offer: &'a Offer<P>,
-    pub(super) addressee: u64,
+    addressee: u64,
+    /// The end of a channel at which it has to be accepted, by its koid; 0 for any way that leads to the
+    /// grantor.
     pub(super) through: u64,
     deadline: u64,
     pub(super) generation: u32,
@@ -241,7 +324,10 @@ impl<P: Platform> Pending<'_, P> {
         Some(Pending {
             offer: grant.offer.as_ref()?,
             addressee: grant.addressee,
-            through: grant.through,
+            through: grant
+                .at
+                .as_ref()
+                .map_or(0, |(channel, side)| channel.koid(*side)),
             deadline: grant.deadline,
             generation: slot.generation,
         })

@@ -16,20 +16,23 @@ pub(crate) struct Killed {
     pub(crate) count: u64,
     /// Whether a grant of one of them may be pending.
     pub(crate) granted: bool,
-    /// Whether one of them is listed as ending in time.
-    pub(crate) timed: bool,
     /// Whether nothing is left of the tree.
     pub(crate) emptied: bool,
     /// Whether somebody else is still taking away what rests on nodes that it has killed.
     pub(crate) joined: bool,
 }
 
+/// Is told of nodes that leave and are listed as ending in time.
+pub(crate) type Unlist<'a, P> = &'a dyn Fn(&Branch<P>);
+
 impl Killed {
-    fn add<P: Platform>(&mut self, node: &Node<P>) {
+    fn add<P: Platform>(&mut self, node: &Node<P>, unlist: Unlist<'_, P>) {
         self.count += 1;
         self.granted |= node.holder() == PENDING || node.state() == NodeState::InTransit;
-        self.timed |= node.timed != 0;
         node.set_state(NodeState::Dead);
+        if node.timed != 0 {
+            unlist(node);
+        }
     }
 }
 
@@ -56,68 +59,67 @@ pub(crate) struct Reduced {
 pub(crate) struct Released {
     /// That was the last node.
     pub(crate) emptied: bool,
-    /// Nodes above it left too, and one of them is listed as ending in time.
-    pub(crate) timed: bool,
 }
 
 impl<P: Platform> Lineage<P> {
-    /// Takes a node out of the tree if nothing keeps it, and then its parent likewise.
-    pub(crate) fn release(&mut self, branch: &Branch<P>) -> Released {
+    /// Takes a node out of the tree if nothing keeps it, and then its parent likewise. The node itself is
+    /// the caller's to unlist.
+    pub(crate) fn release(&mut self, branch: &Branch<P>, unlist: Unlist<'_, P>) -> Released {
         self.settle();
         if branch.state() == NodeState::Dead {
             return Released::default();
         }
         match self.node(branch.index).cloned() {
-            Some(node) if !node.is_kept() => self.release_unkept(&node),
+            Some(node) if !node.is_kept() => self.release_unkept(&node, unlist),
             _ => Released::default(),
         }
     }
 
     /// The same of a live node, or one in transit, that nothing keeps.
     #[inline(always)]
-    fn release_unkept(&mut self, node: &Node<P>) -> Released {
+    fn release_unkept(&mut self, node: &Node<P>, unlist: Unlist<'_, P>) -> Released {
         // So that whoever releases it once more finds nothing to do.
         node.set_state(NodeState::Dead);
         self.unlink(node.index);
         match self.node(node.parent) {
             Some(parent) if parent.is_kept() => Released::default(),
-            Some(_) => self.release_from(node.parent),
-            None => self.released(false),
+            Some(_) => self.release_from(node.parent, unlist),
+            None => self.released(),
         }
     }
 
-    /// Says that nobody holds a live node any more.
+    /// Says that nobody holds a live node any more. It is the caller's to unlist.
     #[inline(always)]
-    pub(crate) fn give_up(&mut self, node: &Node<P>) -> Released {
+    pub(crate) fn give_up(&mut self, node: &Node<P>, unlist: Unlist<'_, P>) -> Released {
         self.settle();
         node.drop_holder();
         if node.mappings() > 0 || node.first_child.get().is_some() {
             return Released::default();
         }
-        self.release_unkept(node)
+        self.release_unkept(node, unlist)
     }
 
     /// The same of the node at a place, and of those above it.
     #[cold]
-    fn release_from(&mut self, mut index: u32) -> Released {
-        let mut timed = false;
+    fn release_from(&mut self, mut index: u32, unlist: Unlist<'_, P>) -> Released {
         while let Some(node) = self.node(index) {
             if node.is_kept() {
                 break;
             }
             node.set_state(NodeState::Dead);
-            timed |= node.timed != 0;
+            if node.timed != 0 {
+                unlist(node);
+            }
             let parent = node.parent;
             self.unlink(index);
             index = parent;
         }
-        self.released(timed)
+        self.released()
     }
 
-    fn released(&mut self, timed: bool) -> Released {
+    fn released(&self) -> Released {
         Released {
             emptied: self.live == 0,
-            timed,
         }
     }
 
@@ -159,7 +161,12 @@ impl<P: Platform> Lineage<P> {
 
     /// Marks every node below `branch`, and itself if asked to, dead and takes it out of the tree.
     /// Mappings under them are then to be detached.
-    pub(crate) fn kill(&mut self, branch: &Branch<P>, extent: Extent) -> Killed {
+    pub(crate) fn kill(
+        &mut self,
+        branch: &Branch<P>,
+        extent: Extent,
+        unlist: Unlist<'_, P>,
+    ) -> Killed {
         self.settle();
         let mut killed = Killed {
             joined: self.burials > 0,
@@ -173,7 +180,7 @@ impl<P: Platform> Lineage<P> {
                 leaf = child;
             }
             if let Some(node) = self.node(leaf) {
-                killed.add(node);
+                killed.add(node, unlist);
             }
             self.unlink(leaf);
         }
@@ -181,20 +188,19 @@ impl<P: Platform> Lineage<P> {
             && branch.state() != NodeState::Dead
             && let Some(node) = self.node(branch.index)
         {
-            killed.add(node);
+            killed.add(node, unlist);
             let parent = node.parent;
             self.unlink(branch.index);
-            let above = self.release_from(parent);
-            (killed.emptied, killed.timed) = (above.emptied, killed.timed | above.timed);
+            killed.emptied = self.release_from(parent, unlist).emptied;
         }
         self.burials += u32::from(killed.count > 0);
         killed
     }
 
     /// Marks every node dead and empties the tree; it kills none when it was empty.
-    pub(crate) fn kill_all(&mut self) -> Killed {
+    pub(crate) fn kill_all(&mut self, unlist: Unlist<'_, P>) -> Killed {
         match self.root.clone() {
-            Some(root) => self.kill(&root, Extent::Itself),
+            Some(root) => self.kill(&root, Extent::Itself, unlist),
             None => Killed::default(),
         }
     }

@@ -149,7 +149,7 @@ impl<P: Platform> Ipc<P> {
         }
         node.set_rights(after);
         if revokes {
-            let killed = lineage.kill(node, Extent::Below);
+            let killed = lineage.kill(node, Extent::Below, &|node| self.unlist_timed(node));
             drop(lineage);
             self.bury(object, killed);
         }

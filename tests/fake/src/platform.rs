@@ -63,6 +63,11 @@ impl FakeTask {
         }
     }
 
+    /// Whether somebody has unparked it since it slept or was asked last.
+    pub fn take_unparked(&self) -> bool {
+        std::mem::take(&mut lock(&self.0.state).unparked)
+    }
+
     /// Tells it to end: it sleeps no more.
     pub fn end(&self) {
         lock(&self.0.state).ending = true;

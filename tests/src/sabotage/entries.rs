@@ -56,6 +56,10 @@ entries! {
             quotas::thousands_of_tiny_regions_end_with_the_quota_and_come_back;
         reply_twice: "the end of a right to reply that was used",
             calls::a_right_to_reply_works_once;
+        woken_without_end: "the end of a wake of many who wait again at once",
+            waits::who_waits_again_as_fast_as_it_is_woken_is_woken_once;
+        grant_outlives_its_end: "the way back of grants when the end closes at which they can be accepted",
+            grants_at_ends::a_grant_comes_back_when_the_end_at_which_it_could_be_accepted_closes;
         failed_send_loses_handles: "the way back of what a failed send had begun to hand over",
             channels::a_send_that_fails_leaves_every_handle_with_the_sender;
         taken_unseen: "the look whether the message that was shown is still the next",

@@ -49,7 +49,10 @@ macro_rules! owned {
 
         impl Drop for $name {
             fn drop(&mut self) {
-                let _ = $crate::drop_handle(self.handle);
+                // One that was used up names nothing any more.
+                if self.handle != abi::Handle::NONE {
+                    let _ = $crate::drop_handle(self.handle);
+                }
             }
         }
     };
