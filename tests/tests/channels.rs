@@ -120,15 +120,17 @@ fn every_message_of_many_senders_is_received_once_by_many_receivers() {
     let ends = Ends::between(&realm, 0, 1, 3);
     let received = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for sender in 0..4_u64 {
-            let (ends, realm) = (&ends, &realm);
-            scope.spawn(move || {
-                for number in 0..200_u64 {
-                    let message = (sender * 1000 + number).to_le_bytes();
-                    ends.here.send_until(realm, &message, &[], FOREVER).unwrap();
-                }
-            });
-        }
+        let senders: Vec<_> = (0..4_u64)
+            .map(|sender| {
+                let (ends, realm) = (&ends, &realm);
+                scope.spawn(move || {
+                    for number in 0..200_u64 {
+                        let message = (sender * 1000 + number).to_le_bytes();
+                        ends.here.send_until(realm, &message, &[], FOREVER).unwrap();
+                    }
+                })
+            })
+            .collect();
         for _ in 0..3 {
             scope.spawn(|| {
                 let mut mine = Vec::new();
@@ -148,13 +150,13 @@ fn every_message_of_many_senders_is_received_once_by_many_receivers() {
                 received.lock().unwrap().extend(mine);
             });
         }
-        // The receivers end when everything was received.
-        while received.lock().unwrap().len() < 800 {
-            let queued = ends.there.info(&realm).queued;
-            if queued == 0 {
-                let _ = ends.here.send(&realm, &u64::MAX.to_le_bytes(), &[]);
-            }
-            std::thread::yield_now();
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        // Behind all that was sent.
+        for _ in 0..3 {
+            let end = u64::MAX.to_le_bytes();
+            ends.here.send_until(&realm, &end, &[], FOREVER).unwrap();
         }
     });
     let mut received = received.into_inner().unwrap();
