@@ -20,8 +20,6 @@ use crate::cpu::MAX_CPUS;
 /// The atomics are written by their own CPU only, except `user_return_work`; so Relaxed is enough.
 #[repr(C, align(64))]
 pub(crate) struct PerCpu {
-    /// Initial stack pointer of a system call.
-    pub kernel_stack: AtomicU64,
     /// Where the system call entry parks the user's stack pointer.
     pub user_stack: AtomicU64,
     /// Dense number of this CPU.
@@ -48,7 +46,6 @@ unsafe impl Sync for PerCpu {}
 impl PerCpu {
     const fn new() -> Self {
         Self {
-            kernel_stack: AtomicU64::new(0),
             user_stack: AtomicU64::new(0),
             index: AtomicUsize::new(0),
             user_return_work: AtomicBool::new(false),
@@ -65,7 +62,9 @@ impl PerCpu {
 static BLOCKS: [PerCpu; MAX_CPUS] = [const { PerCpu::new() }; MAX_CPUS];
 
 /// Offsets for the entry stubs.
-pub(crate) const KERNEL_STACK: usize = offset_of!(PerCpu, kernel_stack);
+/// Where system calls, and interrupts from user mode, find the stack of the context that runs.
+pub(crate) const KERNEL_STACK: usize =
+    offset_of!(PerCpu, tss) + offset_of!(TaskStateSegment, privilege_stack_table);
 pub(crate) const USER_STACK: usize = offset_of!(PerCpu, user_stack);
 pub(crate) const USER_RETURN_WORK: usize = offset_of!(PerCpu, user_return_work);
 
@@ -141,20 +140,16 @@ pub(crate) fn is_task_switched() -> bool {
 /// and interrupts from user mode arrive.
 #[inline(always)]
 pub(crate) fn set_context(context: *mut Context, stack_top: u64) {
-    const STACK_OF_RING_0: usize =
-        offset_of!(PerCpu, tss) + offset_of!(TaskStateSegment, privilege_stack_table);
     // SAFETY: as in `index`; the block and the task state segment in it are written by their own CPU only,
     // which reads the stack from there when it enters the kernel and not before.
     unsafe {
         asm!(
             "mov gs:[{context}], {0}",
             "mov gs:[{kernel_stack}], {1}",
-            "mov gs:[{ring_0}], {1}",
             in(reg) context,
             in(reg) stack_top,
             context = const offset_of!(PerCpu, context),
             kernel_stack = const KERNEL_STACK,
-            ring_0 = const STACK_OF_RING_0,
             options(nostack, preserves_flags)
         );
     }

@@ -134,7 +134,7 @@ impl<P: Platform> Node<P> {
             .store(kind | rights.bits(), Ordering::Relaxed);
         // The ends of rings, of which mappings may allow more, have one node each.
         self.0.revive(rights);
-        self.standing.revive(holder);
+        self.standing.pass(holder);
     }
 
     /// Ends a node that nothing keeps.
@@ -281,6 +281,13 @@ impl<P: Platform> Branch<P> {
     #[inline(always)]
     pub(crate) fn set_holder(&self, holder: u64) {
         self.standing.set_holder(holder);
+    }
+
+    /// Gives a right to reply, which is live and in nobody's table, to somebody. Nobody else can change how
+    /// it stands: it has no relatives, and nothing narrower can be made of it.
+    #[inline(always)]
+    pub(crate) fn pass(&self, holder: u64) {
+        self.standing.pass(holder);
     }
 
     #[inline(always)]

@@ -94,6 +94,11 @@ impl<T> Place<T> {
         Some(value)
     }
 
+    /// Which empty place comes after this one, which is empty.
+    pub(crate) fn next_free(&self) -> u32 {
+        self.0.lock().name.index()
+    }
+
     /// Says which empty place comes after this one.
     pub(crate) fn set_next_free(&self, next_free: u32) {
         let mut tenant = self.0.lock();

@@ -40,6 +40,11 @@ pub trait Platform: Machine + Sized {
     /// The task that executes this.
     fn current_task(&self) -> Self::Task;
 
+    /// Calls `f` with that task, for which a platform may need no reference of its own.
+    fn with_current_task<R>(&self, f: impl FnOnce(&Self::Task) -> R) -> R {
+        f(&self.current_task())
+    }
+
     /// Sleeps until the current task is unparked or an absolute time of the monotonic clock in ns
     /// passes. An unpark that came first is used up and returns at once. Never called with a lock
     /// held.

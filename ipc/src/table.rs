@@ -7,7 +7,7 @@
 use alloc::sync::Arc;
 
 use abi::limits::MAX_HANDLES;
-use abi::{Error, Handle, cost};
+use abi::{Error, Handle, ObjectKind, cost};
 use mm::lock::{Guard, Lock, Rank};
 use mm::{Account, RecordCharge};
 
@@ -35,14 +35,16 @@ pub(crate) struct Table<P: Platform> {
     state: Lock<State>,
 }
 
+/// An empty place that is kept for a capability which is to come.
+pub(crate) struct Kept(u32);
+
 /// Which places are taken.
 struct State {
     /// The first empty place that can be used, and how many there are.
     free: u32,
     free_len: usize,
+    /// Handles, and places that are kept for some.
     live: usize,
-    /// Insertions that there is to be room for.
-    promised: usize,
     blocks: usize,
     /// Where to look for the next capability of a process that ends.
     next: u32,
@@ -67,7 +69,6 @@ impl<P: Platform> Table<P> {
                     free_len: 0,
                     live: 0,
                     blocks: 0,
-                    promised: 0,
                     next: 0,
                     charge: payer.charge_nothing(),
                 },
@@ -82,6 +83,34 @@ impl<P: Platform> Table<P> {
             places: &self.places,
             state: self.state.lock(),
         }
+    }
+
+    /// Takes a capability out if `wanted`, and keeps its place for the next one of its kind: with the
+    /// lock of the place alone, so also while the table is locked. No place is kept of one whose
+    /// generations are used up.
+    #[inline(always)]
+    pub(crate) fn exchange(
+        &self,
+        handle: Handle,
+        wanted: impl FnOnce(&Node<P>) -> Result<(), Error>,
+    ) -> Result<(Node<P>, Option<Kept>), Error> {
+        let index = handle.index();
+        let place = self.places.at(index).ok_or(Error::BadHandle)?;
+        let (node, usable) = place.move_out(handle, NONE, wanted)?;
+        if !usable {
+            self.lock().state.live -= 1;
+        }
+        Ok((node, usable.then_some(Kept(index))))
+    }
+
+    /// Puts a capability into the place that was kept for it.
+    #[inline(always)]
+    pub(crate) fn fill(&self, kept: &Kept, kind: ObjectKind, node: Node<P>) -> Handle {
+        let Some(place) = self.places.at(kept.0) else {
+            debug_assert!(false, "a place that is not there was kept");
+            return Handle::NONE;
+        };
+        place.move_in(kept.0, kind, node).0
     }
 
     /// Calls `f` with what a handle stands for, however it stands, while it stays there. `f` takes no
@@ -114,7 +143,7 @@ pub(crate) struct Locked<'a, P: Platform> {
 }
 
 impl<P: Platform> Locked<'_, P> {
-    /// How many handles there are.
+    /// How many handles there are, and places that are kept for some.
     pub(crate) fn len(&self) -> usize {
         self.state.live
     }
@@ -123,33 +152,32 @@ impl<P: Platform> Locked<'_, P> {
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         let state = &*self.state;
-        state.free_len > state.promised && state.live + state.promised < MAX_HANDLES
+        state.free_len > 0 && state.live < MAX_HANDLES
     }
 
-    /// Keeps room for `count` insertions by [`insert_promised`](Locked::insert_promised), also while the
-    /// table is not locked.
-    pub(crate) fn promise(&mut self, count: usize) -> Result<(), Error> {
-        if count != 1 || !self.has_room() {
-            self.prepare(count)?;
+    /// Keeps a place for a capability that is to come. `Limit`, `Quota`, `NoMemory`.
+    pub(crate) fn keep(&mut self) -> Result<Kept, Error> {
+        self.prepare(1)?;
+        let index = self.state.free;
+        let place = self.places.at(index).ok_or(Error::Limit)?;
+        self.state.free = place.next_free();
+        self.state.free_len -= 1;
+        self.state.live += 1;
+        Ok(Kept(index))
+    }
+
+    /// Gives a place that was kept up.
+    pub(crate) fn give_back(&mut self, kept: &Kept) {
+        if let Some(place) = self.places.at(kept.0) {
+            place.set_next_free(self.state.free);
+            self.state.free = kept.0;
+            self.state.free_len += 1;
+            self.state.live -= 1;
         }
-        self.state.promised += count;
-        Ok(())
-    }
-
-    /// Gives that room up.
-    pub(crate) fn break_promise(&mut self, count: usize) {
-        self.state.promised -= count;
-    }
-
-    /// Puts a capability into room that was kept for it.
-    pub(crate) fn insert_promised(&mut self, node: Node<P>) -> Handle {
-        self.state.promised -= 1;
-        self.insert(node)
     }
 
     /// Makes sure that the next `count` insertions can't fail while the table stays locked.
     pub(crate) fn prepare(&mut self, count: usize) -> Result<(), Error> {
-        let count = self.state.promised + count;
         if self.state.live + count > MAX_HANDLES {
             return Err(Error::Limit);
         }

@@ -50,6 +50,15 @@ impl Outcome {
         }
     }
 
+    /// Of a wait through a capability that is not its process's any more, for this reason.
+    pub(crate) fn of_unheld(error: Error) -> Outcome {
+        match error {
+            Error::Revoked => Outcome::Revoked,
+            Error::Denied => Outcome::Denied,
+            _ => Outcome::Cancelled,
+        }
+    }
+
     fn from_code(code: u64) -> Option<Outcome> {
         Some(match code {
             1 => Outcome::Ready,
@@ -71,11 +80,14 @@ pub const WAIT_WORDS: usize = 6;
 const CODE_BITS: u32 = 8;
 const CODE: u64 = (1 << CODE_BITS) - 1;
 
+/// It will be ready in a moment: whoever completes it is about to write what it is woken with.
+const CLAIMED: u64 = CODE;
+
 /// What a task has for its waits: one at a time.
 pub struct WaitCell<P: Platform> {
     /// `number of the wait << CODE_BITS | code`.
     state: AtomicU64,
-    /// Written by who wakes it, under the lock of the list that it is in.
+    /// Written by who completes it, between the claim and the outcome.
     pub(crate) words: [AtomicU64; WAIT_WORDS],
     pub(crate) place: Lock<Place<P>>,
 }
@@ -106,26 +118,70 @@ impl<P: Platform> WaitCell<P> {
     #[inline]
     pub(crate) fn complete(&self, outcome: Outcome) -> bool {
         let state = self.state.load(Ordering::Relaxed);
-        let ended = state & !CODE | outcome as u64;
+        self.change(state, outcome as u64)
+    }
+
+    /// The same if the wait has this number.
+    pub(crate) fn complete_wait(&self, number: u64, outcome: Outcome) -> bool {
+        self.change(number << CODE_BITS, outcome as u64)
+    }
+
+    /// Gives a wait that has not ended, as `state` says, a code.
+    #[inline(always)]
+    fn change(&self, state: u64, code: u64) -> bool {
+        let changed = state & !CODE | code;
         if mm::sabotaged!("wait_completed_twice") {
-            self.state.store(ended, Ordering::Release);
+            self.state.store(changed, Ordering::Release);
             return true;
         }
         state & CODE == 0
-            // SYNC(wait.complete): the words are there for whoever sees the outcome.
+            // SYNC(wait.complete): what it waited for is there for whoever sees the outcome.
             && self
                 .state
-                .compare_exchange(state, ended, Ordering::Release, Ordering::Relaxed)
+                .compare_exchange(state, changed, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
     }
 
-    /// The same with [`Outcome::Ready`] and words for the task, by the only one who may pass any.
+    /// Makes sure that the wait, if it has not ended, ends with what the claim is finished with.
+    #[inline(always)]
+    pub(crate) fn claim(&self) -> Option<Claim<'_, P>> {
+        let state = self.state.load(Ordering::Relaxed);
+        self.change(state, CLAIMED).then_some(Claim {
+            cell: self,
+            ready: state & !CODE | Outcome::Ready as u64,
+        })
+    }
+
+    /// Ends the wait with [`Outcome::Ready`] and words for the task, if it has not ended.
     #[inline]
     pub(crate) fn complete_with<const N: usize>(&self, words: [u64; N]) -> bool {
+        match self.claim() {
+            Some(claim) => {
+                claim.finish_with(words);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Sets the words that its task finds: by whoever claimed its wait, or by the task itself.
+    #[inline(always)]
+    pub(crate) fn set_words<const N: usize>(&self, words: [u64; N]) {
         for (to, word) in self.words.iter().zip(words) {
             to.store(word, Ordering::Relaxed);
         }
-        self.complete(Outcome::Ready)
+    }
+
+    /// What it was completed with, if that was words. Asked by its own task.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> [u64; WAIT_WORDS] {
+        core::array::from_fn(|index| self.words[index].load(Ordering::Relaxed))
+    }
+
+    /// One of them.
+    #[inline(always)]
+    pub(crate) fn word(&self, index: usize) -> u64 {
+        self.words[index].load(Ordering::Relaxed)
     }
 
     /// How a wait ended, if it has. Asked by its own task.
@@ -133,6 +189,23 @@ impl<P: Platform> WaitCell<P> {
     fn outcome(&self) -> Option<Outcome> {
         // SYNC(wait.complete)
         Outcome::from_code(self.state.load(Ordering::Acquire) & CODE)
+    }
+}
+
+/// The right to say what a wait ends with, which nothing else ends any more.
+#[must_use = "a wait that was claimed has to end"]
+pub(crate) struct Claim<'a, P: Platform> {
+    cell: &'a WaitCell<P>,
+    ready: u64,
+}
+
+impl<P: Platform> Claim<'_, P> {
+    /// Ends the wait with [`Outcome::Ready`] and words for the task, which the caller unparks.
+    #[inline(always)]
+    pub(crate) fn finish_with<const N: usize>(self, words: [u64; N]) {
+        self.cell.set_words(words);
+        // SYNC(wait.complete): as for any outcome.
+        self.cell.state.store(self.ready, Ordering::Release);
     }
 }
 
@@ -159,8 +232,7 @@ pub struct Ticket<P: Platform> {
 impl<P: Platform> Ticket<P> {
     /// What it was woken with, after a sleep that was woken with words.
     pub fn words(&self) -> [u64; WAIT_WORDS] {
-        let words = &P::wait_cell(&self.task).words;
-        core::array::from_fn(|index| words[index].load(Ordering::Relaxed))
+        P::wait_cell(&self.task).words()
     }
 }
 
@@ -176,7 +248,9 @@ impl<P: Platform> Ipc<P> {
     /// # Errors
     /// `TimedOut`, `Cancelled`, `Interrupted`: the task has to end; `Revoked`, `Denied`, `PeerClosed`.
     pub fn sleep(&self, ticket: &Ticket<P>, deadline_ns: u64) -> Result<(), Error> {
-        self.sleep_by(ticket, || self.platform().park(deadline_ns), deadline_ns)
+        let cell = P::wait_cell(&ticket.task);
+        let parked = self.platform().park(deadline_ns);
+        self.sleep_on(cell, parked, deadline_ns)
     }
 
     /// The same, unparking another task on the way.
@@ -186,19 +260,32 @@ impl<P: Platform> Ipc<P> {
         ticket: &Ticket<P>,
         deadline_ns: u64,
     ) -> Result<(), Error> {
-        let park = || self.platform().unpark_and_park(woken, deadline_ns);
-        self.sleep_by(ticket, park, deadline_ns)
+        let cell = P::wait_cell(&ticket.task);
+        self.sleep_in_turn(woken, cell, deadline_ns)
     }
 
+    /// The same for a wait that the current task has begun in its cell, without a list.
     #[inline(always)]
-    fn sleep_by(
+    pub(crate) fn sleep_in_turn(
         &self,
-        ticket: &Ticket<P>,
-        park: impl FnOnce() -> Parked,
+        woken: &P::Task,
+        cell: &WaitCell<P>,
         deadline_ns: u64,
     ) -> Result<(), Error> {
-        let cell = P::wait_cell(&ticket.task);
-        let mut parked = park();
+        let parked = self.platform().unpark_and_park(woken, deadline_ns);
+        match cell.outcome() {
+            Some(Outcome::Ready) => Ok(()),
+            _ => self.sleep_on(cell, parked, deadline_ns),
+        }
+    }
+
+    /// Goes on sleeping until a wait has ended.
+    fn sleep_on(
+        &self,
+        cell: &WaitCell<P>,
+        mut parked: Parked,
+        deadline_ns: u64,
+    ) -> Result<(), Error> {
         loop {
             if let Some(outcome) = cell.outcome() {
                 return outcome.into_result();
@@ -210,6 +297,8 @@ impl<P: Platform> Ipc<P> {
                 Parked::Ending => _ = cell.complete(Outcome::Interrupted),
             }
             if cell.outcome().is_none() {
+                // Only what has been claimed is left to wait for when the task has to end.
+                core::hint::spin_loop();
                 parked = self.platform().park(deadline_ns);
             }
         }

@@ -203,9 +203,7 @@ impl<P: Platform> Waiters<P> {
         let _ = self.wake_some(batch, |_, place| match &place.authority {
             Some((node, holder)) => match node.check_allowed(*holder, place.right) {
                 Ok(()) => Fate::Stays,
-                Err(Error::Revoked) => Fate::Ends(Outcome::Revoked),
-                Err(Error::Denied) => Fate::Ends(Outcome::Denied),
-                Err(_) => Fate::Ends(Outcome::Cancelled),
+                Err(error) => Fate::Ends(Outcome::of_unheld(error)),
             },
             None => Fate::Stays,
         });

@@ -28,8 +28,15 @@ const_assert!(abi::limits::USER_END <= arch::layout::USER_END);
 static IPC: Once<Ipc<Kernel>> = Once::new();
 
 /// The one instance of the subsystem.
+#[inline(always)]
 pub fn ipc() -> &'static Ipc<Kernel> {
-    IPC.get().expect("memory comes up before anything uses it")
+    debug_assert!(
+        IPC.is_completed(),
+        "memory comes up before anything uses it"
+    );
+    // SAFETY: `start` makes it before the first thread, the first interrupt and the second CPU, and
+    // uses nothing of it before.
+    unsafe { IPC.get_unchecked() }
 }
 
 /// The machine that this kernel runs on.
@@ -210,6 +217,11 @@ impl Platform for Kernel {
         sched::current()
     }
 
+    #[inline(always)]
+    fn with_current_task<R>(&self, f: impl FnOnce(&Arc<Thread>) -> R) -> R {
+        sched::with_current_ref(f)
+    }
+
     fn park(&self, deadline_ns: u64) -> Parked {
         sched::park(deadline_ns)
     }
@@ -218,6 +230,7 @@ impl Platform for Kernel {
         sched::unpark(task);
     }
 
+    #[inline(always)]
     fn unpark_and_park(&self, task: &Arc<Thread>, deadline_ns: u64) -> Parked {
         sched::unpark_and_park(task, deadline_ns)
     }

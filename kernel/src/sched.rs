@@ -14,6 +14,7 @@ mod switch;
 mod table;
 
 use alloc::sync::Arc;
+use core::cmp;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use abi::limits::{MAX_CPUS, MAX_PRIORITY, MAX_THREADS};
@@ -30,7 +31,8 @@ use crate::{stats, trace};
 use levels::Levels;
 pub use slice::{on_timer, rearm};
 pub use switch::{leave_space, set_tls};
-pub use table::{current, with_current};
+use table::Current;
+pub use table::{current, with_current, with_current_ref};
 
 /// Where threads compete that have to end.
 const TOP: u8 = MAX_PRIORITY as u8;
@@ -184,52 +186,62 @@ fn park_until(deadline_ns: u64) -> Parked {
 /// Wakes a thread and sleeps, as [`unpark`] and [`park`] do one after the other. A sleeper of this
 /// CPU that is at least as urgent goes on at once, in the rest of the caller's slice. With interrupts
 /// on.
-#[inline]
+#[inline(always)]
 pub fn unpark_and_park(other: &Arc<Thread>, deadline_ns: u64) -> Parked {
-    with_current(|thread| {
-        let direct = other.cpu() == thread.cpu()
-            && deadline_ns == abi::FOREVER
-            && !SEEDED.load(Ordering::Relaxed)
-            && other.level.load(Ordering::Relaxed) >= thread.level.load(Ordering::Relaxed);
-        if !direct {
-            unpark(other);
-            return park(deadline_ns);
-        }
-        debug_assert!(cpu::interrupts_enabled());
-        cpu::disable_interrupts();
-        if !take_parked(other, 0) {
-            // It is not asleep: it is in a list, or was told to end.
-            cpu::enable_interrupts();
-            unpark(other);
-            return park(deadline_ns);
-        }
-        tell(other, Woken::Unparked);
-        if try_park(thread) {
-            switch::run(thread, other);
-        } else {
-            enqueue(other);
-        }
+    let thread = Current::get();
+    let (level, other_level) = (&thread.level, other.level.load(Ordering::Relaxed));
+    let is_above = level.load(Ordering::Relaxed).cmp(&other_level);
+    let direct = other.cpu() == thread.cpu()
+        && deadline_ns == abi::FOREVER
+        && !SEEDED.load(Ordering::Relaxed)
+        && is_above != cmp::Ordering::Greater;
+    if !direct {
+        return unpark_then_park(other, deadline_ns);
+    }
+    debug_assert!(cpu::interrupts_enabled());
+    cpu::disable_interrupts();
+    // Whoever makes it end after this looks for it where it runs.
+    if !other.exchange_state(state::PARKED, 0) {
+        // It is not asleep: it is in a list, or was told to end.
         cpu::enable_interrupts();
-        woken(thread)
-    })
+        return unpark_then_park(other, deadline_ns);
+    }
+    if !try_park(&thread) {
+        tell(other, Woken::Unparked);
+        enqueue(other);
+    } else if is_above == cmp::Ordering::Equal {
+        switch::run(&thread, other);
+    } else {
+        switch::run_above(&thread, other);
+    }
+    cpu::enable_interrupts();
+    woken(&thread)
+}
+
+#[cold]
+#[inline(never)]
+fn unpark_then_park(other: &Thread, deadline_ns: u64) -> Parked {
+    unpark(other);
+    park(deadline_ns)
 }
 
 /// From now on whoever unparks the thread has to make it ready. False: it is not to sleep.
 #[inline(always)]
 fn try_park(thread: &Thread) -> bool {
-    thread
-        .state
-        .compare_exchange(0, state::PARKED, Ordering::AcqRel, Ordering::Relaxed)
-        .is_ok()
+    thread.exchange_state(0, state::PARKED)
 }
 
 /// Why a thread goes on that slept, or wanted to. Uses up the token and the time-out.
 #[inline(always)]
 fn woken(thread: &Thread) -> Parked {
-    let now = thread.state.load(Ordering::Acquire);
-    if now == 0 {
-        return Parked::Unparked;
+    match thread.state.load(Ordering::Acquire) {
+        0 => Parked::Unparked,
+        now => woken_with(thread, now),
     }
+}
+
+#[cold]
+fn woken_with(thread: &Thread, now: u32) -> Parked {
     if now & state::ENDING != 0 {
         return Parked::Ending;
     }

@@ -119,7 +119,11 @@ pub fn totals() -> Totals {
 /// interrupt handlers do: nobody comes in between.
 #[inline(always)]
 fn count(counter: impl Fn(&Counters) -> &AtomicU64) {
-    let counter = counter(&PAGES.cpus[cpu::current()]);
+    increment(counter(&PAGES.cpus[cpu::current()]));
+}
+
+#[inline(always)]
+fn increment(counter: &AtomicU64) {
     let count = counter.load(Ordering::Relaxed);
     counter.store(count.wrapping_add(1), Ordering::Relaxed);
 }
@@ -154,6 +158,14 @@ pub fn count_interrupt() {
 #[inline(always)]
 pub fn count_switch() {
     count(|cpu| &cpu.switches);
+}
+
+/// Counts both a switch and that the thread which runs then was made ready.
+#[inline(always)]
+pub fn count_direct_switch() {
+    let counters = &PAGES.cpus[cpu::current()];
+    increment(&counters.switches);
+    increment(&counters.wakes);
 }
 
 /// Counts that a thread made a sleeper ready.

@@ -109,6 +109,14 @@ unsafe impl Send for Thread {}
 unsafe impl Sync for Thread {}
 
 impl Thread {
+    /// Changes its state if it is exactly this one.
+    #[inline(always)]
+    pub(crate) fn exchange_state(&self, from: u32, to: u32) -> bool {
+        self.state
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
     /// A thread of a process that will begin at `entry` in the kernel when it is started. `Limit`:
     /// there are too many.
     pub fn new(

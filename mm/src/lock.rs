@@ -40,23 +40,25 @@ pub enum Rank {
     Timers = 11,
     /// The state of a channel, a notification or a ring end, and who waits there.
     Queue = 12,
+    /// A call that somebody waits for the answer of.
+    Calls = 13,
     /// Who wants to be told of what happens to an object.
-    Events = 13,
+    Events = 14,
     /// The packets of a port.
-    Ports = 14,
+    Ports = 15,
     /// The free frames that a CPU keeps. Above whatever allocates from the heap while it is held:
     /// the heap may grow.
-    Frames = 15,
+    Frames = 16,
     /// The free frames of a node.
-    Nodes = 16,
+    Nodes = 17,
     /// The alarms of a CPU.
-    Alarms = 17,
+    Alarms = 18,
     /// A run queue.
-    Scheduler = 18,
+    Scheduler = 19,
     /// What is charged for a capability or for a region. Nothing is taken above it.
-    Account = 19,
+    Account = 20,
     /// The place of a task among those who wait where it does. Nothing is taken above it.
-    Waits = 20,
+    Waits = 21,
 }
 
 /// Is told of locks in debug builds.

@@ -306,11 +306,35 @@ impl<M: Machine> Memory<M> {
         to: Option<&AddressSpace>,
         kernel_root: crate::Frame,
     ) {
-        let me = self.machine.current();
         let (root, koid) = match to {
             Some(space) => (space.root(), space.koid()),
             None => (kernel_root, ANY_SPACE),
         };
+        let me = self.machine.current();
+        self.load_space(me, to, root, koid);
+        if let Some(space) = from
+            && space.koid() != koid
+        {
+            space.leave(me);
+        }
+    }
+
+    /// The same between two spaces that are not the same.
+    #[inline(always)]
+    pub fn exchange_space(&self, from: &AddressSpace, to: &AddressSpace) {
+        let me = self.machine.current();
+        self.load_space(me, Some(to), to.root(), to.koid());
+        from.leave(me);
+    }
+
+    #[inline(always)]
+    fn load_space(
+        &self,
+        me: crate::CpuId,
+        to: Option<&AddressSpace>,
+        root: crate::Frame,
+        koid: u64,
+    ) {
         let enter = || to.into_iter().for_each(|space| space.enter(me));
         if !crate::sabotaged!("root_loaded_before_active_bit") {
             enter();
@@ -323,11 +347,6 @@ impl<M: Machine> Memory<M> {
         loaded.store(koid, Ordering::Relaxed);
         if crate::sabotaged!("root_loaded_before_active_bit") {
             enter();
-        }
-        if let Some(space) = from
-            && space.koid() != koid
-        {
-            space.leave(me);
         }
     }
 

@@ -258,9 +258,10 @@ fn a_message_that_somebody_was_told_of_who_lost_the_end_wakes_another() {
                 served.map(|_| Vec::new())
             }
         };
-        let taken = match serves {
-            false => Ok(b"message".to_vec()),
-            true => Err(Error::TooLarge),
+        // Of a server that waits to meet a caller, and somebody else who waits, the other one is told.
+        let (gone, taken) = match serves {
+            false => (Error::BadHandle, Ok(b"message".to_vec())),
+            true => (Error::Cancelled, Err(Error::TooLarge)),
         };
         std::thread::scope(|scope| {
             let first = scope.spawn(|| take(&lost));
@@ -270,7 +271,7 @@ fn a_message_that_somebody_was_told_of_who_lost_the_end_wakes_another() {
             ends.here.send(&realm, b"message", &[]).unwrap();
             lost.drop(&realm);
             drop(go_on);
-            assert_eq!(first.join().unwrap(), Err(Error::BadHandle));
+            assert_eq!(first.join().unwrap(), Err(gone));
             assert_eq!(second.join().unwrap(), taken);
         });
         realm.finish();

@@ -317,7 +317,7 @@ const CONCURRENT: &str = "memory.,transfers.,snapshots.,capabilities.revoke";
 
 /// The same of what they say to one another, and of how they end.
 const TOGETHER: &str =
-    "waiting.,channels.,threads.,supervision.,derived.,fuses.with_threads,fuses.at_a_port";
+    "races.,waiting.,channels.,threads.,supervision.,derived.,fuses.with_threads,fuses.at_a_port";
 
 /// Runs cases that depend on it, once for each seed.
 fn run_schedules(cpus: u32, cases: &str, seeds: std::ops::Range<u64>) {

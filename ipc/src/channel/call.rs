@@ -11,6 +11,7 @@ use super::queue::{Load, Offers, WORDS_LEN, to_bytes, to_words};
 use super::reply::{Answer, Fit, answer, record};
 use super::send::Posted;
 use super::{EndOf, Outgoing, Preview, Received};
+use crate::node::{NOBODY, PENDING};
 use crate::wait::{Ticket, WAIT_WORDS};
 use crate::{Domain, Ipc, Node, Platform};
 
@@ -72,7 +73,7 @@ impl<P: Platform> Ipc<P> {
             Ok(Posted { ticket, woken }) => (ticket, woken),
             Err(error) => {
                 record(&right)?.give_up();
-                self.keep_right(&task, right);
+                right.pass(NOBODY);
                 return Err(error);
             }
         };
@@ -87,7 +88,7 @@ impl<P: Platform> Ipc<P> {
         match slept {
             Ok(()) => Ok(ticket.words()),
             Err(error) => {
-                self.take_call_back(end, &task, right)?;
+                self.take_call_back(end, &right)?;
                 Err(error)
             }
         }
@@ -103,20 +104,19 @@ impl<P: Platform> Ipc<P> {
     /// What becomes of a call whose caller does not wait any more: nothing answers it, and if nobody has
     /// received it, nobody will.
     #[cold]
-    fn take_call_back(&self, end: &EndOf<P>, task: &P::Task, right: Node<P>) -> Result<(), Error> {
-        record(&right)?.give_up();
+    fn take_call_back(&self, end: &EndOf<P>, right: &Node<P>) -> Result<(), Error> {
+        record(right)?.give_up();
         let (channel, side) = end.parts()?;
         let (load, was_full, woken) = {
             let mut state = channel.inbox(side.peer()).lock();
             let was_full = !state.queue.has_room();
-            let load = state.queue.remove(&right);
+            let load = state.queue.remove(right);
             (load, was_full, state.wake_sender())
         };
         if let Some(mut load) = load {
             self.tell_room(channel, side.peer(), was_full, woken);
             self.withdraw_all(&mut load.offers);
-            drop(load.reply);
-            self.keep_right(task, right);
+            right.pass(NOBODY);
         } else if let Some(task) = woken {
             self.platform().unpark(&task);
         }
@@ -130,12 +130,9 @@ impl<P: Platform> Ipc<P> {
         show: &mut impl FnMut(&Preview<'_>) -> Result<(), Error>,
     ) -> Result<Received, Error> {
         let task = self.platform().current_task();
-        let packet = {
-            let hand = P::call_cell(&task).lock();
-            hand.spare.clone()
-        };
+        let right = P::call_cell(&task).right();
         let (mut bytes, mut load) = (ArrayVec::new(), Load::new());
-        match &packet {
+        match &right {
             Some(right) => record(right)?.take_answer(&mut bytes, &mut load),
             None => return Err(Error::PeerClosed),
         }
@@ -208,7 +205,9 @@ impl<P: Platform> Ipc<P> {
         if fits != Ok(true) {
             self.withdraw_all(&mut offers);
             let right = self.use_up(sender, reply)?;
-            let told = self.answer(right, Answer::Misfit).ok_or(Error::Cancelled)?;
+            let told = self
+                .answer(&right, Answer::Misfit)
+                .ok_or(Error::Cancelled)?;
             self.platform().unpark(&told);
             return Err(Error::TooLarge);
         }
@@ -223,7 +222,7 @@ impl<P: Platform> Ipc<P> {
         let bytes = message.bytes;
         let offered = &mut offers;
         let told = self.answer(
-            right,
+            &right,
             Answer::Message {
                 bytes,
                 offers: offered,
@@ -255,7 +254,7 @@ impl<P: Platform> Ipc<P> {
                 offers: &mut none,
             },
         };
-        let told = self.answer(right, answer).ok_or(Error::Cancelled)?;
+        let told = self.answer(&right, answer).ok_or(Error::Cancelled)?;
         match fits {
             Ok(true) => Ok(told),
             _ => {
@@ -306,12 +305,17 @@ impl<P: Platform> Ipc<P> {
         if mm::sabotaged!("reply_twice") {
             return Ok(domain.look_up(reply, None, Rights::empty())?.node);
         }
-        domain.table.lock().remove_if(reply, |right| {
-            // Whoever moves it away marks it under this lock.
-            let _lineage = right.object().lineage.lock();
-            domain.check_usable(right, Some(ObjectKind::Reply), Rights::SEND)?;
-            right.drop_holder();
-            Ok(())
-        })
+        let mut table = domain.table.lock();
+        table.remove_if(reply, |right| start_home(domain, right))
     }
+}
+
+/// Takes a right to reply, in a place of a domain's table, from that domain, which uses it up.
+#[inline(always)]
+pub(super) fn start_home<P: Platform>(domain: &Domain<P>, right: &Node<P>) -> Result<(), Error> {
+    // Whoever moves it away marks it under this lock.
+    let _lineage = right.object().lineage.lock();
+    domain.check_usable(right, Some(ObjectKind::Reply), Rights::SEND)?;
+    right.pass(PENDING);
+    Ok(())
 }

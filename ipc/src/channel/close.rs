@@ -58,7 +58,7 @@ impl<P: Platform> Ipc<P> {
                 let mut peer = peer.lock();
                 // Nobody waits while there is a message, but who has been told of one.
                 let woken = peer.receivers.wake_first(closed);
-                woken.or_else(|| peer.servers.wake_first(closed))
+                woken.or_else(|| peer.meeting.end_server(closed))
             });
             match woken {
                 Some(task) => self.platform().unpark(&task),

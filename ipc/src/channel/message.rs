@@ -194,7 +194,7 @@ impl<P: Platform> Ipc<P> {
         }
         if let Some(reply) = load.reply.take() {
             debug_assert!(reply.holder() == PENDING);
-            reply.set_holder(receiver.koid());
+            reply.pass(receiver.koid());
             received.reply = table.insert(reply);
         }
         drop(table);
@@ -203,14 +203,6 @@ impl<P: Platform> Ipc<P> {
                 offer.leave_sender(receiver);
             }
         }
-    }
-
-    /// Gives a right to reply to `receiver`, in the place that was kept for it.
-    #[inline]
-    pub(super) fn install_reply(&self, receiver: &Domain<P>, reply: Node<P>) -> Handle {
-        debug_assert!(reply.holder() == PENDING);
-        reply.set_holder(receiver.koid());
-        receiver.table.lock().insert_promised(reply)
     }
 }
 

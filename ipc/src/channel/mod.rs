@@ -15,6 +15,7 @@
 mod call;
 mod close;
 mod limit;
+mod meeting;
 mod message;
 mod queue;
 mod receive;
@@ -32,6 +33,7 @@ use mm::Charge;
 use mm::lock::{Lock, Rank};
 
 use self::limit::Limits;
+use self::meeting::Meeting;
 use self::queue::{BLOCK, Packet, Queue};
 use crate::domain::Peer;
 use crate::events::{Events, Level};
@@ -94,8 +96,8 @@ struct Inbox<P: Platform> {
     limits: Limits,
     /// Those who receive here.
     receivers: Waiters<P>,
-    /// Those who receive words here: a message of words is handed to them as it comes.
-    servers: Waiters<P>,
+    /// Who receives words here, and whose call that is.
+    meeting: Meeting<P>,
     /// Those at the other end who wait for a place.
     senders: Waiters<P>,
     /// Those at the other end who wait for their limit to let them.
@@ -110,7 +112,7 @@ impl<P: Platform> Inbox<P> {
     /// Whoever waits for a message and is to look. Those who take any message come first.
     fn wake_receiver(&mut self) -> Option<P::Task> {
         let woken = self.receivers.wake_first(Outcome::Ready);
-        woken.or_else(|| self.servers.wake_first(Outcome::Ready))
+        woken.or_else(|| self.meeting.end_server(Outcome::Ready))
     }
 
     /// Whoever waits for a place, if there is one.
@@ -252,7 +254,7 @@ impl<P: Platform> Ipc<P> {
                         peer_closed: false,
                         limits: Limits::NONE,
                         receivers: Waiters::new(),
-                        servers: Waiters::new(),
+                        meeting: Meeting::new(),
                         senders: Waiters::new(),
                         limited: Waiters::new(),
                         callers: Waiters::new(),
@@ -338,9 +340,10 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn end_channel_waits(&self, channel: &Channel<P>, side: ChannelSide) {
         let (inbox, outbox) = (channel.inbox(side), channel.inbox(side.peer()));
         self.end_unheld_waits(inbox, |inbox| &mut inbox.receivers);
-        self.end_unheld_waits(inbox, |inbox| &mut inbox.servers);
+        self.end_server_wait(inbox, Outcome::Ready);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.senders);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.limited);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.callers);
+        self.end_unheld_call(outbox);
     }
 }

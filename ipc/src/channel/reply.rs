@@ -1,14 +1,15 @@
 //! The right to reply: a capability that works once, and comes back to the caller with the answer.
 //!
-//! A task keeps one right to reply to itself, made at its first call. The right travels with the call
-//! to whoever receives it, and is moved on like any capability; answering puts it back where the
-//! caller finds it for its next call, so that a call makes nothing. Whoever drops it, or ends with
+//! A task knows one right to reply to itself, made at its first call. The right travels with the call
+//! to whoever receives it, and is moved on like any capability; answering sends it home, where its
+//! caller finds it for the next call, so that a call makes nothing. Whoever drops it, or ends with
 //! it, destroys it: the caller gets `PeerClosed` and makes another one next time. So does a caller that
 //! gives up, and what it leaves behind answers nothing any more.
 //!
-//! Invariant: a right to reply is in one place: its caller's cell, a message, a table, or on its way
-//! between two of them. Lock ranks: Queue for the record of a call, then Waits for the cell of a
-//! task.
+//! Invariant: a right to reply is at home, which is when nobody holds it; or in one message or table; or
+//! on its way between two of them. It comes home in the hold of its record's lock in which its caller
+//! is taken out of there, so nobody answers a call with the right of another. Lock ranks: Calls for
+//! the record of a call, then Waits for the cell of a task.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -17,7 +18,7 @@ use abi::limits::MAX_MESSAGE;
 use abi::{Error, ObjectKind, Rights, cost};
 use arrayvec::ArrayVec;
 use mm::RecordCharge;
-use mm::lock::{Guard, Lock, Rank};
+use mm::lock::{Lock, Rank};
 
 use super::queue::{Load, Offers, Packet, WORDS_LEN, pour};
 use crate::node::NOBODY;
@@ -60,6 +61,8 @@ pub(super) mod answer {
     pub const MESSAGE: u64 = 1;
     /// The answer did not fit.
     pub const MISFIT: u64 = 2;
+    /// The answer is the first four, and the caller is out of where it met who answered.
+    pub const MET: u64 = 3;
     /// The answer is of bytes of the first four.
     pub const BYTES: u64 = 4;
     /// How many bytes.
@@ -113,6 +116,25 @@ impl<P: Platform> Reply<P> {
         drop(caller);
     }
 
+    /// Answers a call with words, through a right that is on its way home, and returns who is to go on
+    /// with them, or that nobody is any more. `leave` says as what the caller finds them. `Cancelled`:
+    /// the caller gave up before, and nothing was done.
+    #[inline(always)]
+    pub(super) fn answer_words(
+        &self,
+        right: &Node<P>,
+        [a, b, c, d]: [u64; 4],
+        leave: impl FnOnce(&P::Task) -> u64,
+    ) -> Result<Option<P::Task>, Error> {
+        let mut call = self.call.lock();
+        let (task, _) = call.caller.take().ok_or(Error::Cancelled)?;
+        // Before the caller can go on and call again.
+        right.pass(NOBODY);
+        let kind = leave(&task);
+        let told = P::wait_cell(&task).complete_with([a, b, c, d, kind]);
+        Ok(told.then_some(task))
+    }
+
     /// Whether an answer fits what the caller waits for. `Cancelled`: it does not wait.
     pub(super) fn fits(&self, bytes: usize, handles: usize) -> Result<bool, Error> {
         let call = self.call.lock();
@@ -133,17 +155,10 @@ pub struct CallCell<P: Platform>(Lock<Hand<P>>);
 
 /// What a task has in hand.
 pub(super) struct Hand<P: Platform> {
-    /// The right to reply that its next call sends.
-    pub(super) spare: Option<Node<P>>,
-    /// What was sent to it while it waited for words.
-    pub(super) handed: Option<Handed<P>>,
-}
-
-/// A message of words in the hand of its receiver.
-pub(super) struct Handed<P: Platform> {
-    pub(super) words: [u64; 4],
-    pub(super) badge: u64,
-    pub(super) reply: Option<Node<P>>,
+    /// The right to reply to it, which its next call sends if it is at home.
+    right: Option<Node<P>>,
+    /// The right to answer the call that it was woken with the words of.
+    handed: Option<Node<P>>,
 }
 
 impl<P: Platform> CallCell<P> {
@@ -152,14 +167,35 @@ impl<P: Platform> CallCell<P> {
         CallCell(Lock::new(
             Rank::Waits,
             Hand {
-                spare: None,
+                right: None,
                 handed: None,
             },
         ))
     }
 
-    pub(super) fn lock(&self) -> Guard<'_, Hand<P>> {
-        self.0.lock()
+    /// The right to reply to its task, if it is at home.
+    #[inline(always)]
+    pub(super) fn right_at_home(&self) -> Option<Node<P>> {
+        let hand = self.0.lock();
+        let home = |right: &&Node<P>| right.is_plainly_of(NOBODY);
+        hand.right.as_ref().filter(home).cloned()
+    }
+
+    /// The right to reply to its task, wherever it is.
+    pub(super) fn right(&self) -> Option<Node<P>> {
+        self.0.lock().right.clone()
+    }
+
+    /// Hands the right to answer a call to its task, which has none in hand.
+    #[inline(always)]
+    pub(super) fn hand(&self, right: Node<P>) {
+        self.0.lock().handed = Some(right);
+    }
+
+    /// What its task was handed.
+    #[inline(always)]
+    pub(super) fn take_handed(&self) -> Option<Node<P>> {
+        self.0.lock().handed.take()
     }
 }
 
@@ -192,11 +228,13 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         task: &P::Task,
     ) -> Result<Node<P>, Error> {
-        let spare = P::call_cell(task).lock().spare.take();
-        match spare {
-            Some(right) => Ok(right),
-            None => self.make_right_to_reply(domain),
+        if let Some(right) = P::call_cell(task).right_at_home() {
+            return Ok(right);
         }
+        let right = self.make_right_to_reply(domain)?;
+        let lost = P::call_cell(task).0.lock().right.replace(right.clone());
+        drop(lost);
+        Ok(right)
     }
 
     #[cold]
@@ -209,7 +247,7 @@ impl<P: Platform> Ipc<P> {
         let charge = domain.account().charge_record(cost::REPLY)?;
         let reply = Arc::new(Reply {
             call: Lock::new(
-                Rank::Queue,
+                Rank::Calls,
                 Call {
                     caller: None,
                     answer: Packet::empty(),
@@ -223,24 +261,17 @@ impl<P: Platform> Ipc<P> {
         Ok(right)
     }
 
-    /// Puts a right to reply back that was not sent.
-    pub(super) fn keep_right(&self, task: &P::Task, right: Node<P>) {
-        right.drop_holder();
-        P::call_cell(task).lock().spare = Some(right);
-    }
-
-    /// Uses a right to reply up, which nobody holds any more, and returns who is to go on with the
+    /// Uses a right to reply up, which is on its way home, and returns who is to go on with the
     /// answer. None: the caller does not wait any more, and whoever answers keeps what it offered.
-    pub(super) fn answer(&self, right: Node<P>, answer: Answer<'_, P>) -> Option<P::Task> {
-        let reply = record(&right).ok()?.clone();
-        let mut call = reply.call.lock();
+    pub(super) fn answer(&self, right: &Node<P>, answer: Answer<'_, P>) -> Option<P::Task> {
+        let mut call = record(right).ok()?.call.lock();
         let Some((task, _)) = call.caller.take() else {
             drop(call);
-            self.lose(&right);
+            self.lose(right);
             return None;
         };
         // Before the caller can go on and call again.
-        P::call_cell(&task).lock().spare = Some(right);
+        right.pass(NOBODY);
         let cell = P::wait_cell(&task);
         let told = match answer {
             Answer::Words([a, b, c, d]) => cell.complete_with([a, b, c, d, answer::WORDS]),
@@ -274,18 +305,21 @@ impl<P: Platform> Ipc<P> {
     /// Returns what a task kept for calls, and what it was handed and did not live to have. To be
     /// called when a task ends, by itself or when it never ran; with no lock held.
     pub fn end_task(&self, task: &P::Task) {
-        let (spare, handed) = {
-            let mut hand = P::call_cell(task).lock();
-            (hand.spare.take(), hand.handed.take())
+        let (right, handed) = {
+            let mut hand = P::call_cell(task).0.lock();
+            (hand.right.take(), hand.handed.take())
         };
-        let rights = [spare, handed.and_then(|handed| handed.reply)];
-        for right in rights.iter().flatten() {
-            if let Ok(reply) = record(right)
-                && right.holder() != crate::node::PENDING
-            {
+        if let Some(right) = &right {
+            if let Ok(reply) = record(right) {
                 reply.give_up();
             }
-            self.lose(right);
+            // Where else it is, it answers nothing any more.
+            if right.is_plainly_of(NOBODY) {
+                self.lose(right);
+            }
+        }
+        if let Some(right) = handed {
+            self.lose(&right);
         }
     }
 

@@ -9,12 +9,11 @@ use alloc::sync::Arc;
 use abi::{Error, Handle, Rights};
 use mm::lock::{Guard, Lock};
 
-use super::queue::{Offers, WORDS_LEN, pour, to_words};
+use super::queue::{Offers, pour};
 use super::receive::Waiting;
-use super::reply::Handed;
 use super::{EndOf, Inbox, Passage};
 use crate::node::PENDING;
-use crate::wait::{Outcome, Ticket};
+use crate::wait::Ticket;
 use crate::{Domain, Ipc, Node, Outgoing, Platform};
 
 /// What sending came to.
@@ -93,12 +92,9 @@ impl<P: Platform> Ipc<P> {
             }
         };
         state.traffic.count_message(len as u64);
-        let (woken, queued) = put(&mut state, end, message.bytes, &mut offers, reply);
+        let woken = put(&mut state, end, message.bytes, &mut offers, reply);
         drop(state);
-        if queued {
-            let events = channel.events(side.peer());
-            self.fire(events, abi::Events::READABLE, 0);
-        }
+        self.fire(channel.events(side.peer()), abi::Events::READABLE, 0);
         Ok(Posted { woken, ticket })
     }
 
@@ -229,45 +225,21 @@ enum Admission<'a, P: Platform> {
     Slept,
 }
 
-/// Puts a message where it is received: into the hands of somebody who waits for words, or into the
-/// queue. Returns who is to go on, and whether it is in the queue.
+/// Puts a message into the queue. Returns who is to look at it.
 fn put<P: Platform>(
     state: &mut Inbox<P>,
     end: &EndOf<P>,
     bytes: &[u8],
     offers: &mut Offers<P>,
     reply: Option<&Node<P>>,
-) -> (Option<P::Task>, bool) {
+) -> Option<P::Task> {
     if let Some(reply) = reply {
-        reply.set_holder(PENDING);
-    }
-    let alone = state.queue.is_empty() && !state.servers.is_empty();
-    if alone
-        && offers.is_empty()
-        && let Some((words, WORDS_LEN)) = to_words(bytes)
-    {
-        let woken = state.servers.wake_first_by(|task| {
-            let mut hand = P::call_cell(task).lock();
-            hand.handed = Some(Handed {
-                words,
-                badge: end.node.badge(),
-                reply: reply.cloned(),
-            });
-            let told = P::wait_cell(task).complete(Outcome::Ready);
-            if !told {
-                hand.handed = None;
-            }
-            told
-        });
-        if woken.is_some() {
-            state.traffic.count_wake();
-            return (woken, false);
-        }
+        reply.pass(PENDING);
     }
     let packet = state.queue.push();
     packet.set_bytes(bytes);
     pour(offers, &mut packet.offers);
     packet.reply = reply.cloned();
     packet.badge = end.node.badge();
-    (state.wake_receiver(), true)
+    state.wake_receiver()
 }

@@ -1,29 +1,36 @@
 //! Calls of four words in registers: the shortest way from one program to another and back.
 //!
-//! A message of words is handed to whoever waits for one, and an answer to its caller: neither lies in
-//! a queue, and nothing is allocated. Who answers and waits for the next call goes over to the caller
-//! at once where the platform can.
+//! A caller [meets](super::meeting) whoever serves: it puts the words into that task's hand, waits for the
+//! answer, and the CPU goes over, in one hold of one lock each way. Who answers and waits for the
+//! next call does the same in the other direction. Nothing lies in a queue or a list, and nothing is
+//! allocated. Whatever else may be the case goes the way of all messages.
 
 use alloc::sync::Arc;
 
 use abi::{Error, Handle, ObjectKind, Rights, Words};
 use mm::lock::Lock;
 
-use super::queue::{Packet, to_bytes};
-use super::reply::{Answer, Fit, Handed, answer};
+use super::call::start_home;
+use super::queue::{WORDS_LEN, to_bytes};
+use super::reply::{Answer, Fit, answer, record};
 use super::{EndOf, Inbox, Outgoing};
-use crate::{Domain, Ipc, Platform};
+use crate::node::PENDING;
+use crate::table::Kept;
+use crate::wait::Ticket;
+use crate::{Domain, Ipc, Node, Payload, Platform};
 
 /// What a server has before it may wait.
 enum Next<P: Platform> {
-    Taken(Handed<P>),
-    /// It has slept, and somebody may have handed it something.
+    /// Words, and the right to answer if they are a call.
+    Taken(Option<Node<P>>),
+    /// It has slept, and somebody may have handed it a call.
     Slept,
 }
 
 impl<P: Platform> Ipc<P> {
     /// Calls with four words and waits until a time for four. Errors as of [`call`](Ipc::call);
     /// `TooLarge`: the answer was something else.
+    #[inline(always)]
     pub fn call_words(
         &self,
         caller: &Arc<Domain<P>>,
@@ -31,6 +38,70 @@ impl<P: Platform> Ipc<P> {
         words: [u64; 4],
         deadline_ns: u64,
     ) -> Result<[u64; 4], Error> {
+        self.platform().with_current_task(|task| {
+            let cell = P::wait_cell(task);
+            match self.hand_over(caller, end, words, task, deadline_ns) {
+                Some(server) => {
+                    let slept = self.sleep_in_turn(&server, cell, deadline_ns);
+                    if slept.is_err() || cell.word(answer::KIND) != answer::MET {
+                        self.end_meeting(caller, end, task, slept)?;
+                    }
+                }
+                None => self.call_by_queue(caller, end, words, deadline_ns)?,
+            }
+            let [a, b, c, d, ..] = cell.words();
+            Ok([a, b, c, d])
+        })
+    }
+
+    /// Hands a call to who serves at the other end, and begins to wait for the answer. None: nothing was
+    /// done.
+    #[inline(always)]
+    fn hand_over(
+        &self,
+        caller: &Domain<P>,
+        end: Handle,
+        words: [u64; 4],
+        task: &P::Task,
+        deadline_ns: u64,
+    ) -> Option<P::Task> {
+        let meet = |node: &Node<P>| {
+            let Payload::ChannelEnd(channel, side) = node.object().payload() else {
+                return Err(Error::WrongKind);
+            };
+            let mut inbox = channel.inbox(side.peer()).lock();
+            let ready = inbox.meeting.is_ready() && inbox.queue.is_empty();
+            // A revoke marks the node first and takes this lock afterwards.
+            let allowed = node.is_plainly(caller.koid(), None, Rights::SEND);
+            if !ready || !allowed || !inbox.limits.is_none() || deadline_ns == 0 {
+                return Err(Error::Invalid);
+            }
+            let right = P::call_cell(task).right_at_home();
+            let right = right.ok_or(Error::Invalid)?;
+            let server = inbox.meeting.take_server().ok_or(Error::Invalid)?;
+            let claim = P::wait_cell(&server).claim().ok_or(Error::Invalid)?;
+            record(&right)?.begin(task.clone(), Fit::Words);
+            right.pass(PENDING);
+            inbox.meeting.call(task, node, caller.koid());
+            P::call_cell(&server).hand(right);
+            let [a, b, c, d] = words;
+            claim.finish_with([a, b, c, d, node.badge()]);
+            inbox.traffic.count_message(WORDS_LEN as u64);
+            inbox.traffic.count_wake();
+            Ok(server)
+        };
+        caller.table.with(end, meet).ok()
+    }
+
+    /// The same as a message. The current task finds the answer in its cell.
+    #[cold]
+    fn call_by_queue(
+        &self,
+        caller: &Arc<Domain<P>>,
+        end: Handle,
+        words: [u64; 4],
+        deadline_ns: u64,
+    ) -> Result<(), Error> {
         let end = self.channel_end(caller, end, Rights::SEND)?;
         let bytes = to_bytes(words);
         let message = Outgoing {
@@ -39,7 +110,36 @@ impl<P: Platform> Ipc<P> {
         };
         let woken = self.call_and_wait(caller, &end, &message, Fit::Words, deadline_ns)?;
         match woken[answer::KIND] {
-            answer::WORDS => Ok([woken[0], woken[1], woken[2], woken[3]]),
+            answer::WORDS => Ok(()),
+            _ => Err(Error::TooLarge),
+        }
+    }
+
+    /// Ends a call that was handed over and was not answered by who served it, where they met.
+    #[cold]
+    fn end_meeting(
+        &self,
+        caller: &Domain<P>,
+        end: Handle,
+        task: &P::Task,
+        slept: Result<(), Error>,
+    ) -> Result<(), Error> {
+        // Whoever took the handle away since has looked there, and taken the caller out.
+        let _ = caller.table.with(end, |node| {
+            if let Payload::ChannelEnd(channel, side) = node.object().payload() {
+                let mut inbox = channel.inbox(side.peer()).lock();
+                inbox.meeting.leave_caller(task);
+            }
+            Ok(())
+        });
+        if slept.is_err()
+            && let Some(right) = P::call_cell(task).right()
+        {
+            record(&right)?.give_up();
+        }
+        slept?;
+        match P::wait_cell(task).word(answer::KIND) {
+            answer::WORDS | answer::MET => Ok(()),
             _ => Err(Error::TooLarge),
         }
     }
@@ -52,23 +152,12 @@ impl<P: Platform> Ipc<P> {
         reply: Handle,
         words: [u64; 4],
     ) -> Result<(), Error> {
-        let task = self.answer_words(domain, reply, words)?;
-        self.platform().unpark(&task);
-        Ok(())
-    }
-
-    /// The same; returns who is to go on.
-    fn answer_words(
-        &self,
-        domain: &Domain<P>,
-        reply: Handle,
-        words: [u64; 4],
-    ) -> Result<P::Task, Error> {
         // What is wrong with the handle comes first.
         domain.look_up(reply, Some(ObjectKind::Reply), Rights::SEND)?;
         let right = self.use_up(domain, reply)?;
-        self.answer(right, Answer::Words(words))
-            .ok_or(Error::Cancelled)
+        let task = self.answer(&right, Answer::Words(words));
+        self.platform().unpark(&task.ok_or(Error::Cancelled)?);
+        Ok(())
     }
 
     /// Answers a call, if there is one, and takes the next message of four words that was sent to an
@@ -77,6 +166,7 @@ impl<P: Platform> Ipc<P> {
     /// # Errors
     /// What is wrong with `reply`, and then nothing was done; else as of [`receive`](Ipc::receive), and
     /// the answer was given. `TooLarge`: what is next is not four words, and stays.
+    #[inline(always)]
     pub fn serve_words(
         &self,
         domain: &Domain<P>,
@@ -84,94 +174,216 @@ impl<P: Platform> Ipc<P> {
         reply: Handle,
         words: [u64; 4],
     ) -> Result<Words, Error> {
-        let end = self.channel_end(domain, end, Rights::RECEIVE)?;
-        let mut woken = None;
-        if reply != Handle::NONE {
-            woken = match self.answer_words(domain, reply, words) {
-                Ok(task) => Some(task),
-                Err(Error::Cancelled) => None,
-                Err(error) => return Err(error),
+        self.platform().with_current_task(|task| {
+            let reply = match reply {
+                Handle::NONE => self.serve_on(domain, end, task, None, None)?,
+                reply => self.answer_and_wait(domain, end, reply, words, task)?,
             };
+            let [a, b, c, d, badge, _] = P::wait_cell(task).words();
+            Ok(Words {
+                words: [a, b, c, d],
+                reply,
+                badge,
+            })
+        })
+    }
+
+    /// Answers a call and waits for the next one, whose words the current task finds in its cell.
+    #[inline(always)]
+    fn answer_and_wait(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        reply: Handle,
+        words: [u64; 4],
+        task: &P::Task,
+    ) -> Result<Handle, Error> {
+        if mm::sabotaged!("reply_twice") {
+            let right = self.use_up(domain, reply)?;
+            let woken = self.answer(&right, Answer::Words(words));
+            return self.serve_on(domain, end, task, woken, None);
         }
-        let next = self.next_words(domain, &end, &mut woken);
+        let take = |right: &Node<P>| start_home(domain, right);
+        let (right, kept) = domain.table.exchange(reply, take)?;
+        let caller = match self.answer_and_serve(domain, end, &right, words, task) {
+            Ok(Some(caller)) => caller,
+            Ok(None) => return self.serve_on(domain, end, task, None, kept),
+            Err(_) => {
+                let woken = self.answer(&right, Answer::Words(words));
+                return self.serve_on(domain, end, task, woken, kept);
+            }
+        };
+        drop(right);
+        let slept = self.sleep_in_turn(&caller, P::wait_cell(task), abi::FOREVER);
+        drop(caller);
+        match (slept, P::call_cell(task).take_handed(), &kept) {
+            (Ok(()), Some(right), Some(place)) => Ok(install(domain, place, right)),
+            (slept, handed, _) => self.after_serving(domain, end, task, (slept, handed), kept),
+        }
+    }
+
+    /// Answers a call and begins to serve the next one, or only finds that nobody waits for the answer
+    /// any more. When it fails, nothing was done.
+    #[inline(always)]
+    fn answer_and_serve(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        right: &Node<P>,
+        words: [u64; 4],
+        task: &P::Task,
+    ) -> Result<Option<P::Task>, Error> {
+        domain.table.with(end, |node| {
+            let Payload::ChannelEnd(channel, side) = node.object().payload() else {
+                return Err(Error::WrongKind);
+            };
+            let mut inbox = channel.inbox(*side).lock();
+            let inbox = &mut *inbox;
+            let ready = inbox.meeting.has_no_server() && inbox.queue.is_empty();
+            // As for who calls.
+            let allowed = node.is_plainly(domain.koid(), None, Rights::RECEIVE);
+            if !ready || !allowed || inbox.peer_closed {
+                return Err(Error::Invalid);
+            }
+            let meeting = &mut inbox.meeting;
+            let leave = |caller: &P::Task| match meeting.leave_caller(caller) {
+                true => answer::MET,
+                false => answer::WORDS,
+            };
+            let caller = record(right)?.answer_words(right, words, leave)?;
+            if caller.is_some() {
+                inbox.meeting.serve(task);
+                inbox.traffic.count_wait();
+            }
+            Ok(caller)
+        })
+    }
+
+    /// What follows a wait that did not end with a call in hand and a place for the right to answer.
+    #[cold]
+    fn after_serving(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        task: &P::Task,
+        (slept, handed): (Result<(), Error>, Option<Node<P>>),
+        kept: Option<Kept>,
+    ) -> Result<Handle, Error> {
+        if let Some(right) = handed {
+            let place = place_for(domain, kept).inspect_err(|_| self.lose(&right))?;
+            return Ok(install(domain, &place, right));
+        }
+        if let Err(error) = slept {
+            // As when a caller leaves.
+            let _ = domain.table.with(end, |node| {
+                if let Payload::ChannelEnd(channel, side) = node.object().payload() {
+                    channel.inbox(*side).lock().meeting.leave_server(task);
+                }
+                Ok(())
+            });
+            if let Some(place) = kept {
+                domain.table.lock().give_back(&place);
+            }
+            return Err(error);
+        }
+        let served = self.serve_on(domain, end, task, None, kept);
+        served.map_err(unheld)
+    }
+
+    /// Waits for words from the queue or from whoever calls, which the current task finds in its cell.
+    /// `woken` is somebody who is to go on, at the latest when this sleeps.
+    #[cold]
+    fn serve_on(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        task: &P::Task,
+        mut woken: Option<P::Task>,
+        kept: Option<Kept>,
+    ) -> Result<Handle, Error> {
+        let served = place_for(domain, kept).and_then(|place| {
+            let next = self.next_words(domain, end, task, &mut woken);
+            if let Ok(Some(right)) = next {
+                return Ok(install(domain, &place, right));
+            }
+            domain.table.lock().give_back(&place);
+            next.map(|_| Handle::NONE)
+        });
         // Whoever did not go on while this slept does now.
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }
-        let next = next?;
-        let reply = match next.reply {
-            Some(right) => self.install_reply(domain, right),
-            None => {
-                domain.table.lock().break_promise(1);
-                Handle::NONE
-            }
-        };
-        Ok(Words {
-            words: next.words,
-            reply,
-            badge: next.badge,
-        })
+        served
     }
 
-    /// The next words, with a place in the table for a right to reply. `woken` is somebody who is
-    /// to go on, at the latest when this sleeps.
     fn next_words(
         &self,
         domain: &Domain<P>,
-        end: &EndOf<P>,
+        end: Handle,
+        task: &P::Task,
         woken: &mut Option<P::Task>,
-    ) -> Result<Handed<P>, Error> {
+    ) -> Result<Option<Node<P>>, Error> {
+        let end = self.channel_end(domain, end, Rights::RECEIVE)?;
         let (channel, side) = end.parts()?;
-        domain.table.lock().promise(1)?;
+        let inbox = channel.inbox(side);
         loop {
-            let inbox = channel.inbox(side);
-            let next = match self.take_words(domain, end, inbox, woken) {
-                Ok(Next::Taken(words)) => return Ok(words),
-                Ok(Next::Slept) => {
-                    let task = self.platform().current_task();
-                    P::call_cell(&task).lock().handed.take()
-                }
-                Err(error) => {
-                    domain.table.lock().break_promise(1);
-                    // Whatever it was told of is another's to take.
-                    self.wake_next_receiver(inbox);
-                    return Err(error);
-                }
-            };
-            if let Some(handed) = next {
-                return Ok(handed);
+            let next = self.take_words(domain, &end, inbox, task, woken);
+            let next = next.inspect_err(|_| {
+                // Whatever it was told of is another's to take.
+                self.wake_next_receiver(inbox);
+            })?;
+            if let Next::Taken(right) = next {
+                return Ok(right);
+            }
+            if let Some(right) = P::call_cell(task).take_handed() {
+                return Ok(Some(right));
             }
         }
     }
 
+    /// Takes words from the queue, or sleeps until there may be some there or in hand.
     fn take_words(
         &self,
         domain: &Domain<P>,
         end: &EndOf<P>,
         inbox: &Lock<Inbox<P>>,
+        task: &P::Task,
         woken: &mut Option<P::Task>,
     ) -> Result<Next<P>, Error> {
         let mut state = inbox.lock();
-        end.node.check_allowed(domain.koid(), Rights::RECEIVE)?;
+        let allowed = end.node.check_allowed(domain.koid(), Rights::RECEIVE);
+        allowed.map_err(unheld)?;
         if let Some((packet, _)) = state.queue.first() {
             if !packet.is_words() {
                 return Err(Error::TooLarge);
             }
             let was_full = !state.queue.has_room();
-            let taken = state.queue.pop().map(take_out);
+            let right = state.queue.pop().and_then(|packet| {
+                let [a, b, c, d] = packet.words();
+                P::wait_cell(task).set_words([a, b, c, d, packet.badge]);
+                packet.reply.take()
+            });
             let sender = state.wake_sender();
             drop(state);
             let (channel, side) = end.parts()?;
             self.tell_room(channel, side, was_full, sender);
-            return Ok(taken.map_or(Next::Slept, Next::Taken));
+            return Ok(Next::Taken(right));
         }
         if state.peer_closed {
             return Err(Error::PeerClosed);
         }
-        let task = self.platform().current_task();
-        let ticket = state
-            .servers
-            .enlist(task, &end.node, domain.koid(), Rights::RECEIVE)?;
+        // One task meets callers; others look after it.
+        let ticket = match state.meeting.has_no_server() {
+            true => {
+                state.meeting.serve(task);
+                Ticket { task: task.clone() }
+            }
+            false => {
+                let (task, node) = (task.clone(), &end.node);
+                let receivers = &mut state.receivers;
+                receivers.enlist(task, node, domain.koid(), Rights::RECEIVE)?
+            }
+        };
         state.traffic.count_wait();
         drop(state);
         let slept = match woken.take() {
@@ -179,17 +391,33 @@ impl<P: Platform> Ipc<P> {
             None => self.sleep(&ticket, abi::FOREVER),
         };
         if slept.is_err() {
-            inbox.lock().servers.withdraw(&ticket);
+            let mut state = inbox.lock();
+            state.meeting.leave_server(task);
+            state.receivers.withdraw(&ticket);
         }
         slept.map(|()| Next::Slept)
     }
 }
 
-/// The words of a message that was taken.
-fn take_out<P: Platform>(packet: &mut Packet<P>) -> Handed<P> {
-    Handed {
-        words: packet.words(),
-        badge: packet.badge,
-        reply: packet.reply.take(),
+/// What somebody is told whose capability was taken away in a wait.
+fn unheld(error: Error) -> Error {
+    match error {
+        Error::BadHandle | Error::InTransit => Error::Cancelled,
+        error => error,
     }
+}
+
+/// The place that was kept, or another.
+fn place_for<P: Platform>(domain: &Domain<P>, kept: Option<Kept>) -> Result<Kept, Error> {
+    match kept {
+        Some(place) => Ok(place),
+        None => domain.table.lock().keep(),
+    }
+}
+
+/// Gives a right to reply to a domain, in a place of its table that was kept for it.
+#[inline(always)]
+fn install<P: Platform>(domain: &Domain<P>, place: &Kept, right: Node<P>) -> Handle {
+    right.pass(domain.koid());
+    domain.table.fill(place, ObjectKind::Reply, right)
 }

@@ -84,9 +84,10 @@ impl Standing {
         self.0.store(NOBODY | DEAD, Ordering::Release);
     }
 
-    /// Of a node that ended so: it is live and a domain has it.
+    /// Of a node that is not limited, and either live and in nobody's table or [ended](Standing::end):
+    /// who has it from now on.
     #[inline(always)]
-    pub(crate) fn revive(&self, holder: u64) {
+    pub(crate) fn pass(&self, holder: u64) {
         // SYNC(node.standing)
         self.0.store(holder, Ordering::Release);
     }

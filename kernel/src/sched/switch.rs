@@ -5,6 +5,7 @@
 use core::ptr;
 use core::sync::atomic::Ordering;
 
+use abi::trace::Woken;
 use arch::{context, cpu, user};
 use mm::{AddressSpace, Frame};
 
@@ -33,15 +34,26 @@ pub fn run_next(from: &Thread) {
     }
 }
 
-/// Runs a thread of this CPU that was asleep and is at least as urgent as `from`, the current one,
-/// in the rest of its slice. With interrupts off.
+/// Wakes and runs a thread of this CPU that was asleep, not ending, and is as urgent as `from`, the
+/// current one, in the rest of its slice. With interrupts off.
 #[inline(always)]
 pub fn run(from: &Thread, to: &Thread) {
-    // It does not fall, so nobody who compares with the old value is forgotten.
-    this()
-        .level
-        .store(to.level.load(Ordering::Relaxed), Ordering::Relaxed);
-    switch(from, to);
+    stats::count_direct_switch();
+    if trace::is_on() {
+        trace::woke(to, Woken::Unparked);
+        trace::switched(from, to);
+    }
+    enter(from, to);
+}
+
+/// The same where it is more urgent.
+#[cold]
+#[inline(never)]
+pub fn run_above(from: &Thread, to: &Thread) {
+    // What this CPU competes at does not fall, so nobody who compares with the old value is forgotten.
+    let level = to.level.load(Ordering::Relaxed);
+    this().level.store(level, Ordering::Relaxed);
+    run(from, to);
 }
 
 #[inline(always)]
@@ -50,19 +62,28 @@ fn switch(from: &Thread, to: &Thread) {
     if trace::is_on() {
         trace::switched(from, to);
     }
+    // Who makes it end after this look sends an interrupt.
+    if to.is_ending() {
+        cpu::request_user_return_work();
+    }
+    enter(from, to);
+}
+
+#[inline(always)]
+fn enter(from: &Thread, to: &Thread) {
     let left = from.space.load(Ordering::Relaxed);
     let entered = to.space.load(Ordering::Relaxed);
     if left != entered {
-        switch_space(left, entered);
+        // SAFETY: as in `switch_space`.
+        match unsafe { (left.as_ref(), entered.as_ref()) } {
+            (Some(left), Some(entered)) => ipc().memory().exchange_space(left, entered),
+            _ => switch_space(left, entered),
+        }
     }
     let bases = from.tls.load(Ordering::Relaxed) | to.tls.load(Ordering::Relaxed);
     // A program can make its base 0 with a selector, and nothing else: where both are 0, it is.
     if bases != 0 && !mm::sabotaged!("tls_not_switched") {
         user::set_fs_base(to.tls.load(Ordering::Relaxed));
-    }
-    // Who makes it end after this look sends an interrupt.
-    if to.is_ending() {
-        cpu::request_user_return_work();
     }
     cpu::set_kernel_word(ptr::from_ref(to).cast_mut().cast());
     // SAFETY: interrupts are off; `from` runs here, `to` lives on this CPU and was made or switched
@@ -70,7 +91,6 @@ fn switch(from: &Thread, to: &Thread) {
     unsafe { context::switch(from.context(), to.context()) };
 }
 
-#[inline(always)]
 fn switch_space(left: *mut AddressSpace, entered: *mut AddressSpace) {
     // SAFETY: the space of a process that a thread has not left yet; the thread holds the process,
     // and the table holds the thread.

@@ -3,6 +3,9 @@
 #![allow(unsafe_code)] // References that the table keeps, without counting each use.
 
 use alloc::sync::Arc;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ops::Deref;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -95,11 +98,48 @@ pub fn current() -> Arc<Thread> {
     })
 }
 
+/// The thread that runs, for as long as it has this on its stack.
+pub struct Current {
+    thread: &'static Thread,
+    /// It stays with its thread.
+    _here: PhantomData<*const ()>,
+}
+
+impl Current {
+    /// The thread that runs this.
+    #[inline(always)]
+    pub fn get() -> Current {
+        let thread = cpu::kernel_word().cast::<Thread>();
+        Current {
+            // SAFETY: the switch put it there. The table keeps a thread while it runs, and what is on
+            // its stack is used by nobody else.
+            thread: unsafe { &*thread },
+            _here: PhantomData,
+        }
+    }
+}
+
+impl Deref for Current {
+    type Target = Thread;
+
+    #[inline(always)]
+    fn deref(&self) -> &Thread {
+        self.thread
+    }
+}
+
+/// Calls `f` with a reference to the thread that runs, without counting it.
+#[inline(always)]
+pub fn with_current_ref<R>(f: impl FnOnce(&Arc<Thread>) -> R) -> R {
+    with_current(|thread| {
+        // SAFETY: as in `current`, for as long as the thread runs; and this is not dropped.
+        let thread = ManuallyDrop::new(unsafe { Arc::from_raw(ptr::from_ref(thread)) });
+        f(&thread)
+    })
+}
+
 /// Calls `f` with the thread that runs, without counting a reference.
 #[inline(always)]
 pub fn with_current<R>(f: impl FnOnce(&Thread) -> R) -> R {
-    let thread = cpu::kernel_word().cast::<Thread>();
-    // SAFETY: the switch put it there. The table keeps a thread while it runs, and it runs: this is
-    // its own code.
-    f(unsafe { &*thread })
+    f(&Current::get())
 }

@@ -64,6 +64,8 @@ entries! {
             channels::a_send_that_fails_leaves_every_handle_with_the_sender;
         taken_unseen: "the look whether the message that was shown is still the next",
             receivers::what_is_taken_is_what_was_shown_last;
+        pending_not_charged: "the charge of what is offered to its sender",
+            grants::the_sender_pays_for_what_is_pending_until_it_is_accepted;
         receiver_not_charged: "the charge of what was received to its receiver",
             receivers::who_receives_a_capability_pays_for_it_from_then_on;
         cycle_not_refused: "the check that a channel end goes over an older channel",

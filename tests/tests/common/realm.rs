@@ -52,7 +52,8 @@ impl Realm {
         Realm::below(fake::start_ipc(Config::default()), quotas)
     }
 
-    fn below(ipc: Arc<Ipc<FakeMachine>>, quotas: &[Resources]) -> Realm {
+    /// The same on a machine that is there.
+    pub fn below(ipc: Arc<Ipc<FakeMachine>>, quotas: &[Resources]) -> Realm {
         let config = *ipc.platform().config();
         let count = quotas.len();
         let domains: Vec<_> = quotas

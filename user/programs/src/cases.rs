@@ -79,7 +79,7 @@ macro_rules! for_each_case {
             derived::reduce "what is taken from a capability is taken from who uses it on another CPU";
             derived::itself "revoke takes the capability itself if asked to, and the object with the first";
             derived::grant_deadline "a token is worth nothing after its deadline, and what was moved comes back";
-            derived::many_holders "a region is taken from fifty holders and used again at once, twice";
+            derived::many_holders "a region is taken from a hundred processes and used again at once, twice";
 
             matrix::missing_rights "every call without a right that it needs is Denied, and with it is not";
             matrix::missing_rights_in_messages "what carries capabilities refuses one without a right that its mode needs";
@@ -221,6 +221,24 @@ macro_rules! for_each_case {
             fuses::in_calls "so can a caller and a server";
             fuses::at_a_port "so can who waits at a port and who is waited for";
             fuses::with_grants "so can who has offered and who accepts";
+
+            demos::handed_over "producer, consumer and name service can end at any entry, and all that they had is returned";
+            demos::found "so can the name service, who registers there and who looks it up";
+            demos::supervised "so can a supervisor, the name service and the client of what it keeps running";
+
+            races::derive "a revoke beside a process that derives leaves nothing below that works";
+            races::offer "a revoke beside one that grants leaves nothing below that works";
+            races::accept "a revoke beside one that accepts leaves nothing below that works";
+            races::mapping "a revoke beside one that maps leaves nothing below that works";
+            races::fault "a revoke beside one that takes faults leaves nothing below that works";
+            races::moves "a revoke beside one that moves leaves nothing below that works";
+            races::copy "a revoke beside one that copies leaves nothing below that works";
+            races::snapshot "a revoke beside one that takes snapshots leaves nothing below that works";
+            races::dropping "a revoke beside one that drops leaves nothing below that works";
+            races::exit "a revoke beside one that ends leaves nothing below that works";
+            races::send "a revoke beside one that sends and receives leaves nothing below that works";
+            races::call "a revoke beside one that calls leaves nothing below that works";
+            races::waits "a revoke beside one that waits leaves nothing below that works";
 
             images::truncated "a file that ends early is no program";
             images::header "a file for another machine, class or use is no program";

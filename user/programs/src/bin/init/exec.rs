@@ -6,7 +6,8 @@ use programs::expect;
 use rt::{FOREVER, Mode, Process, Rights, Spawn};
 
 use crate::names::NameService;
-use crate::{Given, Initrd, READ_INITRD, READ_STATISTICS, display, edu};
+use crate::suite::INITRD_RIGHTS;
+use crate::{Given, Initrd, READ_STATISTICS, display, edu};
 
 /// The program ended by a fault or was killed: this and the number of the exception.
 const FAULTED: u8 = 128;
@@ -73,7 +74,7 @@ fn program<'a>(
     let spawn = Spawn::new(initrd.image(command[0]), command[0]);
     let args = command[1..].iter();
     args.fold(spawn, |spawn, arg| spawn.arg(arg))
-        .handle(initrd.region.handle(), Mode::Share, READ_INITRD)
+        .handle(initrd.region.handle(), Mode::Share, INITRD_RIGHTS)
         .handle(names.session().into_handle(), Mode::Move, Rights::all())
         .handle(given.statistics, Mode::Share, READ_STATISTICS)
 }

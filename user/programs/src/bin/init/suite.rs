@@ -13,8 +13,8 @@ const LIMIT_MS: u64 = 20_000;
 /// How long its children may take to be gone after it, in ms.
 const SETTLE_MS: u64 = 5_000;
 
-/// What cases may do with the initrd.
-const INITRD_RIGHTS: Rights = READ_INITRD.union(Rights::GRANT).union(Rights::DUPLICATE);
+/// What cases may do with the initrd, and programs that start others.
+pub const INITRD_RIGHTS: Rights = READ_INITRD.union(Rights::GRANT).union(Rights::DUPLICATE);
 /// What cases may do with the image of the program that they are in.
 const IMAGE_RIGHTS: Rights = Rights::EXECUTE
     .union(Rights::GRANT)

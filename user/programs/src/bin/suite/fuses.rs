@@ -12,7 +12,7 @@ use crate::check::cpus;
 use crate::lives::CUT_SHORT;
 
 /// Entries up to which lives end by their fuse in the suite.
-const ENTRIES: u64 = 300;
+pub const ENTRIES: u64 = 300;
 
 /// How long lives may take to notice that one has ended, in ms.
 const NOTICE_MS: u64 = 2_000;
@@ -113,26 +113,33 @@ fn live(case: &Case, start: Start, victim: usize, entries: u64) -> bool {
     killed
 }
 
-/// Ends each of the processes at every entry up to the last that it makes, or up to a limit.
-fn every_entry(case: &Case, start: Start, processes: usize, limit: u64) {
+/// Ends each of the processes at every entry up to the last that it makes, or up to a limit. `live` lets
+/// them live, one of which has a fuse, and says whether it burnt.
+pub fn every_entry(processes: usize, limit: u64, live: impl Fn(usize, u64) -> bool) {
     // What grows once grows before.
     for victim in 0..processes {
-        live(case, start, victim, u64::MAX);
-        live(case, start, victim, 1);
+        live(victim, u64::MAX);
+        live(victim, 1);
     }
     let before = done!(Held::now(), "counters");
     for victim in 0..processes {
-        let mut entries = 1;
-        while entries <= limit && live(case, start, victim, entries) {
+        // Once more than it makes of them on the same CPU, and on another.
+        let (mut burnt, mut last) = (0, true);
+        for entries in 1..=limit {
+            let now = live(victim, entries);
+            burnt += u64::from(now);
+            if !last && !now {
+                break;
+            }
+            last = now;
             if let Err(now) = before.restored(rt::in_ms(NOTICE_MS)) {
                 check!(
                     false,
                     "{before:?} became {now:?} when {victim} ended at entry {entries}"
                 );
             }
-            entries += 1;
         }
-        rt::println!("life {victim} ended at each of {} entries", entries - 1);
+        rt::println!("life {victim} ended at each of {burnt} entries");
     }
 }
 
@@ -140,7 +147,9 @@ fn every_entry(case: &Case, start: Start, processes: usize, limit: u64) {
 macro_rules! cases {
     ($($name:ident: $start:ident $processes:literal;)*) => {
         $(pub fn $name(case: &Case) {
-            every_entry(case, $start, $processes, ENTRIES);
+            every_entry($processes, ENTRIES, |victim, entries| {
+                live(case, $start, victim, entries)
+            });
         })*
 
         /// All of them at every entry that there is, and a number of rounds with other schedules.
@@ -148,7 +157,9 @@ macro_rules! cases {
             for round in 0..rounds {
                 $(
                     rt::println!("{}, round {round}", stringify!($name));
-                    every_entry(case, $start, $processes, u64::MAX);
+                    every_entry($processes, u64::MAX, |victim, entries| {
+                        live(case, $start, victim, entries)
+                    });
                 )*
             }
         }

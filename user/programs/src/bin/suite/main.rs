@@ -14,6 +14,7 @@ mod arguments;
 mod calls;
 mod capabilities;
 mod channels;
+mod demos;
 mod derived;
 mod devices;
 mod faults;
@@ -27,6 +28,7 @@ mod objects;
 mod priorities;
 mod processes;
 mod quotas;
+mod races;
 mod rings;
 mod services;
 mod snapshots;
@@ -110,7 +112,9 @@ fn run(env: &Env) -> u8 {
                 statistics: Handle::NONE,
             };
             let rounds = args.next().and_then(|rounds| rounds.parse().ok());
-            fuses::without_limit(&case, rounds.unwrap_or(1));
+            let rounds = rounds.unwrap_or(1);
+            fuses::without_limit(&case, rounds);
+            demos::without_limit(&case, rounds);
             0
         }
         Some("child") => match args.next() {
@@ -147,6 +151,7 @@ fn child(role: &str, env: &Env) -> u8 {
         memory::child,
         capabilities::child,
         channels::child_role,
+        demos::child,
         derived::child,
         devices::child,
         transfers::child,
@@ -157,6 +162,7 @@ fn child(role: &str, env: &Env) -> u8 {
         priorities::child,
         supervision::child,
         quotas::child,
+        races::child,
         services::child,
         objects::child,
         lives::child,

@@ -1,0 +1,142 @@
+//! Where a call of words meets who serves it, without a list and a queue between them.
+//!
+//! One task that serves waits here at a time, and one whose call was handed to it. Both look under the
+//! lock of the inbox whether their capability is theirs, and whoever takes that away looks here
+//! afterwards, under the same lock. So whoever is here is kept by itself, and nothing dies when it is
+//! taken out.
+//!
+//! Invariants kept here (docs/INVARIANTS.md): I5. Lock rank: Queue, of the inbox that it is part of.
+
+use core::ptr;
+
+use abi::Rights;
+use mm::lock::Lock;
+
+use super::Inbox;
+use crate::wait::Outcome;
+use crate::{Ipc, Node, Platform};
+
+/// Who meets at an end.
+pub(super) struct Meeting<P: Platform> {
+    server: Option<P::Task>,
+    caller: Option<Caller<P>>,
+}
+
+/// Who waits for the answer of a call that was handed over.
+struct Caller<P: Platform> {
+    task: P::Task,
+    /// The number of its wait.
+    wait: u64,
+    /// Through which capability, and whose that is.
+    node: Node<P>,
+    holder: u64,
+}
+
+impl<P: Platform> Meeting<P> {
+    /// Nobody.
+    pub(super) const fn new() -> Meeting<P> {
+        Meeting {
+            server: None,
+            caller: None,
+        }
+    }
+
+    /// Whether somebody serves, and no caller waits.
+    #[inline(always)]
+    pub(super) fn is_ready(&self) -> bool {
+        self.server.is_some() && self.caller.is_none()
+    }
+
+    /// Whether nobody serves.
+    #[inline(always)]
+    pub(super) fn has_no_server(&self) -> bool {
+        self.server.is_none()
+    }
+
+    /// Begins the wait of a task that serves: the current one.
+    #[inline(always)]
+    pub(super) fn serve(&mut self, task: &P::Task) {
+        P::wait_cell(task).begin();
+        self.server = Some(task.clone());
+    }
+
+    /// Takes who serves.
+    #[inline(always)]
+    pub(super) fn take_server(&mut self) -> Option<P::Task> {
+        self.server.take()
+    }
+
+    /// Ends the wait of who serves; with [`Outcome::Ready`] it is to look what there is. The caller
+    /// unparks it.
+    pub(super) fn end_server(&mut self, outcome: Outcome) -> Option<P::Task> {
+        let server = self.server.take()?;
+        P::wait_cell(&server).complete(outcome).then_some(server)
+    }
+
+    /// Takes a task out that does not serve any more.
+    pub(super) fn leave_server(&mut self, task: &P::Task) {
+        if self
+            .server
+            .as_ref()
+            .is_some_and(|server| is::<P>(server, task))
+        {
+            self.server = None;
+        }
+    }
+
+    /// Begins the wait of a caller, the current task.
+    #[inline(always)]
+    pub(super) fn call(&mut self, task: &P::Task, node: &Node<P>, holder: u64) {
+        self.caller = Some(Caller {
+            task: task.clone(),
+            wait: P::wait_cell(task).begin(),
+            node: node.clone(),
+            holder,
+        });
+    }
+
+    /// Takes a caller out; false: it is not here.
+    #[inline(always)]
+    pub(super) fn leave_caller(&mut self, task: &P::Task) -> bool {
+        let is_here = |caller: &Caller<P>| is::<P>(&caller.task, task);
+        let here = self.caller.as_ref().is_some_and(is_here);
+        if here {
+            self.caller = None;
+        }
+        here
+    }
+
+    /// Ends the wait of a caller whose capability is not its domain's any more. The caller unparks it.
+    fn end_unheld_caller(&mut self) -> Option<P::Task> {
+        let caller = self.caller.as_ref()?;
+        let allowed = caller.node.check_allowed(caller.holder, Rights::SEND);
+        let outcome = Outcome::of_unheld(allowed.err()?);
+        let caller = self.caller.take()?;
+        let told = P::wait_cell(&caller.task).complete_wait(caller.wait, outcome);
+        told.then_some(caller.task)
+    }
+}
+
+/// Whether both are one task.
+#[inline(always)]
+fn is<P: Platform>(task: &P::Task, other: &P::Task) -> bool {
+    ptr::eq(P::wait_cell(task), P::wait_cell(other))
+}
+
+impl<P: Platform> Ipc<P> {
+    /// Has who serves at an end look whether it may.
+    pub(super) fn end_server_wait(&self, inbox: &Lock<Inbox<P>>, outcome: Outcome) {
+        let woken = inbox.lock().meeting.end_server(outcome);
+        if let Some(task) = woken {
+            self.platform().unpark(&task);
+        }
+    }
+
+    /// Ends the call that was handed over at an end, if its capability is not its domain's any more.
+    pub(super) fn end_unheld_call(&self, inbox: &Lock<Inbox<P>>) {
+        let woken = inbox.lock().meeting.end_unheld_caller();
+        if let Some(task) = woken {
+            self.platform().unpark(&task);
+        }
+    }
+}

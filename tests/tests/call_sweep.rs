@@ -1,0 +1,441 @@
+//! Every call of the one table that takes memory or quota is refused for the want of any of it, and
+//! each time nothing is changed (I9, I11).
+
+mod common;
+
+#[path = "common/heap.rs"]
+mod heap;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use abi::limits::PAGE_SIZE;
+use abi::ring::Geometry;
+use abi::{
+    BindFlags, CachePolicy, Error, Events, FOREVER, Handle, HandleTransfer, MapFlags, Mode,
+    RegionFlags, Resources, Rights, SYSCALLS, SnapshotFlags, Token, cost,
+};
+use common::messages::{End, Ends};
+use common::realm::{self, Realm};
+use common::{READ, WRITE, devices};
+use fake::{Config, FakeTask};
+use ipc::{Fit, Outgoing, Resource};
+
+#[global_allocator]
+static HEAP: heap::Heap = heap::Heap;
+
+const ALL: Rights = Rights::all();
+const ROOMY: Fit = Fit::Message {
+    bytes: 256,
+    handles: 4,
+};
+const MANY: u64 = 1 << 40;
+const PLENTY: Resources = Resources {
+    frames: MANY,
+    tables: MANY,
+    bytes: MANY,
+};
+
+/// Places by which a table of handles grows.
+const BLOCK: usize = 64;
+
+/// Whether there is room in the table of who calls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Handles {
+    Room,
+    /// It has to grow for the next one.
+    Full,
+}
+
+/// What a call finds. Domain 0 makes it.
+struct Before {
+    realm: Arc<Realm>,
+    /// Of domain 0, mapped nowhere, with a snapshot.
+    region: Handle,
+    /// From domain 1: a Move and a share.
+    tokens: [Token; 2],
+    /// An end of domain 0, whose peer has sent a region by Move.
+    end: End,
+    /// Where nothing has been sent.
+    empty: End,
+    producer: Handle,
+    notification: Handle,
+    port: Handle,
+    resource: Handle,
+    /// The right to reply to somebody who waits for it.
+    reply: Handle,
+    /// Domain 1 calls there, in words.
+    called: End,
+    callers: Vec<JoinHandle<()>>,
+}
+
+impl Before {
+    fn new(handles: Handles) -> Before {
+        let config = Config {
+            frames: 3000,
+            device_frames: 16,
+            ..Config::default()
+        };
+        let realm = Arc::new(Realm::below(fake::start_ipc(config), &[PLENTY; 2]));
+        let region = realm.region(0, 3);
+        let flags = SnapshotFlags::empty();
+        let me = &realm.domains[0];
+        realm
+            .ipc
+            .commit_region(me, region, 0, 3 * PAGE_SIZE)
+            .unwrap();
+        realm.ipc.snapshot_region(me, region, 0, 0, flags).unwrap();
+        let token = |mode| {
+            let offered = realm.region(1, 2);
+            realm.grant(1, offered, 0, mode, ALL).unwrap()
+        };
+        let tokens = [token(Mode::Move), token(Mode::Share)];
+        let ends = Ends::between(&realm, 0, 1, 4);
+        let carried = HandleTransfer::new(realm.region(1, 1), Mode::Move, ALL);
+        ends.there.send(&realm, b"for you", &[carried]).unwrap();
+        let empty = Ends::between(&realm, 0, 1, 4).here;
+        let (producer, _) = realm.ipc.create_ring(me, Geometry::slot(64, 64)).unwrap();
+        let device = Resource::new(devices::device(realm.machine()), 16 * PAGE_SIZE).unwrap();
+        let mut before = Before {
+            region,
+            tokens,
+            end: ends.here,
+            empty,
+            producer,
+            notification: common::ports::notification(&realm, 0),
+            port: common::ports::port(&realm, 0),
+            resource: realm.ipc.create_resource(me, device).unwrap(),
+            reply: Handle::NONE,
+            called: empty,
+            callers: Vec::new(),
+            realm,
+        };
+        before.reply = {
+            let here = before.is_called();
+            here.receive(&before.realm).unwrap().reply
+        };
+        before.called = before.is_called();
+        if handles == Handles::Full {
+            let filler = before.realm.region(0, 1);
+            while !before.me().handle_count().is_multiple_of(BLOCK) {
+                before.realm.derive(0, filler, READ).unwrap();
+            }
+        }
+        before
+    }
+
+    /// Has domain 1 call domain 0, at this end.
+    fn is_called(&mut self) -> End {
+        let ends = Ends::between(&self.realm, 0, 1, 2);
+        let there = ends.there;
+        let (caller, task) = common::waiting::waiting(&self.realm, move |realm| {
+            let domain = &realm.domains[there.domain];
+            let words = Outgoing {
+                bytes: &[1; 32],
+                transfers: &[],
+            };
+            let (end, ipc) = (there.handle, &realm.ipc);
+            let _ = ipc.call(domain, end, words, ROOMY, FOREVER, |_| Ok(()));
+            realm.ipc.end_task(&FakeTask::current());
+        });
+        task.until_asleep();
+        self.callers.push(caller);
+        ends.here
+    }
+
+    fn me(&self) -> &ipc::Domain<fake::FakeMachine> {
+        &self.realm.domains[0]
+    }
+
+    fn transfer(&self) -> [HandleTransfer; 1] {
+        [HandleTransfer::new(self.region, Mode::CopyOnWrite, ALL)]
+    }
+
+    fn finish(self) {
+        // Then nobody is left to answer.
+        self.realm.exit(0);
+        for caller in self.callers {
+            caller.join().expect("it ends");
+        }
+        let realm = Arc::into_inner(self.realm).expect("nobody else has it");
+        realm.finish();
+    }
+}
+
+type Call = (&'static str, fn(&Before) -> Result<(), Error>);
+
+const FIXED: u64 = 0x7e00_0000_0000;
+
+/// Each call under its name in the table.
+const CALLS: &[Call] = &[
+    ("region_create", |b| {
+        let (len, flags) = (600 * PAGE_SIZE, RegionFlags::COMMIT);
+        b.realm
+            .ipc
+            .create_region(b.me(), len, flags, None)
+            .map(drop)
+    }),
+    ("region_snapshot", |b| {
+        let flags = SnapshotFlags::empty();
+        let ipc = &b.realm.ipc;
+        ipc.snapshot_region(b.me(), b.region, 0, 0, flags).map(drop)
+    }),
+    ("region_pin", |b| b.realm.ipc.pin_region(b.me(), b.region)),
+    ("map", |b| {
+        let flags = MapFlags::FIXED;
+        let ipc = &b.realm.ipc;
+        ipc.map(b.me(), b.region, FIXED, 0, 0, WRITE, flags)
+            .map(drop)
+    }),
+    ("cap_derive", |b| {
+        b.realm.derive(0, b.region, READ).map(drop)
+    }),
+    ("cap_derive_with", |b| {
+        let args = abi::DeriveArgs {
+            deadline: 1 << 40,
+            max_nodes: 5,
+            ..realm::derive_args(READ)
+        };
+        b.realm.derive_with(0, b.region, args).map(drop)
+    }),
+    ("grant", |b| {
+        let mode = Mode::CopyOnWrite;
+        let until = 1 << 40;
+        b.realm
+            .grant_until(0, b.region, 1, mode, ALL, until)
+            .map(drop)
+    }),
+    ("accept", |b| b.realm.accept(0, b.tokens[0], 1).map(drop)),
+    ("accept", |b| b.realm.accept(0, b.tokens[1], 1).map(drop)),
+    ("ring_create", |b| {
+        let geometry = Geometry::slot(64, 128);
+        b.realm.ipc.create_ring(b.me(), geometry).map(drop)
+    }),
+    ("ring_map", |b| {
+        b.realm.ipc.map_ring(b.me(), b.producer).map(drop)
+    }),
+    ("channel_create", |b| {
+        b.realm.ipc.create_channel(b.me(), 16).map(drop)
+    }),
+    ("channel_send", |b| {
+        b.empty.send(&b.realm, &[7; 256], &b.transfer())
+    }),
+    ("channel_receive", |b| b.end.receive(&b.realm).map(drop)),
+    ("channel_call", |b| {
+        let message = Outgoing {
+            bytes: &[7; 256],
+            transfers: &b.transfer(),
+        };
+        let (domain, end, until) = (&b.realm.domains[0], b.empty.handle, 1 << 40);
+        // All that it takes is taken when it begins to wait; nobody answers.
+        let called = b
+            .realm
+            .ipc
+            .call(domain, end, message, ROOMY, until, |_| Ok(()));
+        waited(called.map(drop))
+    }),
+    ("channel_reply", |b| {
+        let message = Outgoing {
+            bytes: &[7; 256],
+            transfers: &b.transfer(),
+        };
+        b.realm.ipc.reply(&b.realm.domains[0], b.reply, message)
+    }),
+    ("channel_call_words", |b| {
+        let domain = &b.realm.domains[0];
+        let called = b
+            .realm
+            .ipc
+            .call_words(domain, b.empty.handle, [1; 4], 1 << 40);
+        waited(called.map(drop))
+    }),
+    ("channel_serve_words", |b| {
+        let (end, nobody) = (b.called.handle, Handle::NONE);
+        b.realm
+            .ipc
+            .serve_words(b.me(), end, nobody, [0; 4])
+            .map(drop)
+    }),
+    ("notify_create", |b| {
+        b.realm.ipc.create_notification(b.me()).map(drop)
+    }),
+    ("port_create", |b| b.realm.ipc.create_port(b.me()).map(drop)),
+    ("port_bind", |b| {
+        let (events, flags) = (Events::SIGNALED, BindFlags::empty());
+        let ipc = &b.realm.ipc;
+        ipc.bind_port(b.me(), b.port, b.notification, events, flags, 1)
+    }),
+    ("resource_part", |b| {
+        let address = devices::device(b.realm.machine());
+        let ipc = &b.realm.ipc;
+        ipc.part_of_resource(b.me(), b.resource, address, PAGE_SIZE)
+            .map(drop)
+    }),
+    ("region_device", |b| {
+        let address = devices::device(b.realm.machine());
+        let (len, policy) = (16 * PAGE_SIZE, CachePolicy::Uncached);
+        let ipc = &b.realm.ipc;
+        ipc.create_device_region(b.me(), b.resource, address, len, policy)
+            .map(drop)
+    }),
+    ("interrupt_create", |b| {
+        let ipc = &b.realm.ipc;
+        ipc.create_interrupt(b.me(), b.resource, b.notification, 1)
+            .map(drop)
+    }),
+    ("timer_create", |b| {
+        b.realm
+            .ipc
+            .create_timer(b.me(), b.notification, 1)
+            .map(drop)
+    }),
+];
+
+/// What waits has done all that it can fail in.
+fn waited(called: Result<(), Error>) -> Result<(), Error> {
+    match called {
+        Err(Error::TimedOut) => Ok(()),
+        other => other,
+    }
+}
+
+/// Calls that take what was promised when their region was created, and say so only of one whose promise
+/// is lost: an overcommitted one.
+const PROMISED: &[&str] = &["region_seal", "region_commit", "region_decommit", "protect"];
+
+/// Calls that are the kernel's own. A process whose quota ends anywhere makes them in the guest.
+const KERNEL: &[&str] = &[
+    "debug_write",
+    "process_spawn",
+    "thread_spawn",
+    "image_create",
+    "trace_start",
+];
+
+/// What is made to fail.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Want {
+    Frames,
+    Allocations,
+    /// Of a quota: pages, page tables or bytes.
+    Quota(usize),
+}
+
+const WANTS: [Want; 5] = [
+    Want::Frames,
+    Want::Allocations,
+    Want::Quota(0),
+    Want::Quota(1),
+    Want::Quota(2),
+];
+
+/// An amount of one kind alone.
+fn only(kind: usize, amount: u64) -> Resources {
+    [Resources::frames, Resources::tables, Resources::bytes][kind](amount)
+}
+
+fn amount(kind: usize, of: Resources) -> u64 {
+    [of.frames, of.tables, of.bytes][kind]
+}
+
+impl Want {
+    fn error(self) -> Error {
+        match self {
+            Want::Quota(_) => Error::Quota,
+            _ => Error::NoMemory,
+        }
+    }
+
+    /// Makes a call for which there is as much as `turn` says. Whether it failed for want of more.
+    fn call(self, before: &Before, call: Call, turn: u64) -> bool {
+        let machine = before.realm.machine();
+        let account = before.me().account();
+        let (result, failed) = match self {
+            Want::Frames => {
+                machine.fail_after(turn);
+                let result = call.1(before);
+                (result, machine.stop_failing())
+            }
+            Want::Allocations => {
+                heap::fail_after(turn);
+                let result = call.1(before);
+                (result, heap::stop_failing())
+            }
+            Want::Quota(kind) => {
+                // As much more each time as tells single charges apart.
+                let left = turn * [37, 1, 128][kind];
+                let free = MANY - amount(kind, account.used());
+                let hog = account.charge(only(kind, free - left)).unwrap();
+                let result = call.1(before);
+                drop(hog);
+                (result, result == Err(Error::Quota))
+            }
+        };
+        let expected = if failed { Err(self.error()) } else { Ok(()) };
+        assert_eq!(result, expected, "{} without {self:?}, turn {turn}", call.0);
+        failed
+    }
+}
+
+/// Calls with ever more of something, until it is enough. How often it was not.
+fn sweep(call: Call, want: Want, handles: Handles) -> u64 {
+    for turn in 0.. {
+        assert!(turn < 4096, "{} takes {want:?} for ever", call.0);
+        let before = Before::new(handles);
+        let counts = before.realm.counts();
+        if !want.call(&before, call, turn) {
+            before.finish();
+            return turn;
+        }
+        // What a thread keeps for its calls goes with it.
+        before.realm.ipc.end_task(&FakeTask::current());
+        let (mut frames, objects, mut domains) = before.realm.counts();
+        // Directories that were made for a mapping stay with its space.
+        let spaces = frames.tables - counts.0.tables;
+        if matches!(call.0, "map" | "ring_map") {
+            frames.tables -= spaces;
+            frames.free += spaces;
+            frames.available += spaces;
+            domains[0].1.tables -= spaces;
+        }
+        // So does what its table of handles has grown by.
+        if handles == Handles::Full && domains[0].1.bytes > counts.2[0].1.bytes {
+            domains[0].1.bytes -= cost::HANDLES;
+        }
+        let now = (frames, objects, domains);
+        assert_eq!(now, counts, "{} without {want:?}, turn {turn}", call.0);
+        assert_eq!(call.1(&before), Ok(()), "{} once more", call.0);
+        before.finish();
+    }
+    unreachable!("there are numbers enough")
+}
+
+#[test]
+fn a_call_that_lacks_any_frame_allocation_or_quota_changes_nothing() {
+    for call in CALLS {
+        let failures = [Handles::Room, Handles::Full]
+            .map(|handles| WANTS.map(|want| sweep(*call, want, handles)));
+        println!("{}: {failures:?}", call.0);
+        let failed: u64 = failures.iter().flatten().sum();
+        assert!(failed > 0, "{} takes nothing", call.0);
+    }
+}
+
+#[test]
+fn every_call_that_can_lack_memory_or_quota_is_swept() {
+    let lacks = |call: &&abi::SyscallInfo| {
+        let lack = |error| call.errors.contains(error);
+        [Error::NoMemory, Error::Quota].iter().any(lack)
+    };
+    let all: BTreeSet<_> = SYSCALLS
+        .iter()
+        .filter(lacks)
+        .map(|call| call.name)
+        .collect();
+    let swept = CALLS.iter().map(|call| call.0);
+    let swept: BTreeSet<_> = swept
+        .chain(PROMISED.iter().chain(KERNEL).copied())
+        .collect();
+    assert_eq!(swept, all);
+}

@@ -1,0 +1,261 @@
+//! The programs of the demonstrations, each ended at its n-th entry into the kernel, for every n: what
+//! they had is returned, whoever of them is left.
+
+use alloc::vec::Vec;
+
+use abi::limits::LEAF_SIZE;
+use programs::demo::PRODUCER_VA;
+use programs::store::{self, KEYS, Request};
+use rt::names::Names;
+use rt::{
+    Env, Error, FOREVER, Handle, Mode, Process, ProcessState, Region, Rights, Spawn, Thread,
+    channel,
+};
+
+use crate::Case;
+use crate::check::{cpus, eventually};
+use crate::fuses::{ENTRIES, every_entry};
+use crate::objects::image_of;
+
+const ALL: Rights = Rights::all();
+/// Bytes that the producer hands over: more than a page.
+const LEN: &str = "5000";
+/// How long those that are left may take to end by themselves, in ms. Some wait for ever, for
+/// somebody who does not come.
+const PATIENCE_MS: u64 = 20;
+/// How long one that was killed may take to be gone, in ms.
+const NOTICE_MS: u64 = 2_000;
+/// The name of the store, and numbers that its client puts there.
+const STORE: &str = "store";
+const NUMBERS: u64 = 4;
+/// The name of the service that a resident has, and what it answers.
+const INN: &str = "inn";
+const WELCOME: [u64; 4] = [1, 2, 3, 4];
+
+/// What the producer may do with the initrd.
+const READ_INITRD: Rights = Rights::READ.union(Rights::MAP).union(Rights::INSPECT);
+
+/// Starts what a demonstration is made of; all but the name service have not begun. The error is that
+/// the name service has ended before.
+type Start = fn(&Demo<'_>, &mut Vec<Process>) -> Result<(), Error>;
+
+/// A demonstration: the name service, and two programs that find each other by it.
+struct Demo<'a> {
+    case: &'a Case,
+    names: Handle,
+    /// Of the others.
+    images: [Handle; 2],
+    /// Whether they run on different CPUs.
+    apart: bool,
+    /// Which of them ends, and after how many entries.
+    fuse: (usize, u64),
+}
+
+impl Demo<'_> {
+    /// A process that has not begun, with its fuse.
+    fn process(&self, spawn: Spawn<'_>, started: &mut Vec<Process>) {
+        let index = started.len();
+        let cpu = index * usize::from(self.apart) % cpus() as usize;
+        let process = done!(spawn.cpus(1 << cpu).stopped().start(), "a process");
+        if index == self.fuse.0 {
+            done!(process.set_fuse(self.fuse.1), "a fuse");
+        }
+        started.push(process);
+    }
+
+    /// The name service, which begins. The error is that it has ended before there were two sessions.
+    fn town(&self, started: &mut Vec<Process>) -> Result<[Handle; 2], Error> {
+        let (first, end) = done!(channel(4), "a channel");
+        let spawn = Spawn::new(self.names, "names");
+        self.process(spawn.handle(end.into_handle(), Mode::Move, ALL), started);
+        done!(started[0].resume(0, 0), "beginning");
+        // What a thread keeps for its calls goes with it.
+        let asking = Thread::spawn(move || {
+            let names = Names::new(first);
+            let sessions = (names.attach(FOREVER)?, names.attach(FOREVER)?);
+            Ok([sessions.0.into_handle(), sessions.1.into_handle()])
+        });
+        done!(done!(asking, "a thread").join(), "asking")
+    }
+}
+
+fn hand_over(demo: &Demo<'_>, started: &mut Vec<Process>) -> Result<(), Error> {
+    let [first, second] = demo.town(started)?;
+    let producer = Spawn::new(demo.images[0], "producer").arg("0").arg(LEN);
+    let producer = producer.handle(demo.case.initrd, Mode::Share, READ_INITRD);
+    demo.process(producer.handle(first, Mode::Move, ALL), started);
+    let consumer = Spawn::new(demo.images[1], "consumer");
+    demo.process(consumer.handle(second, Mode::Move, ALL), started);
+    Ok(())
+}
+
+fn find(demo: &Demo<'_>, started: &mut Vec<Process>) -> Result<(), Error> {
+    let sessions = demo.town(started)?;
+    for (role, session) in ["resident", "visitor"].into_iter().zip(sessions) {
+        let child = demo.case.child(role).handle(session, Mode::Move, ALL);
+        demo.process(child, started);
+    }
+    Ok(())
+}
+
+fn supervise(demo: &Demo<'_>, started: &mut Vec<Process>) -> Result<(), Error> {
+    let [first, second] = demo.town(started)?;
+    let values = done!(Region::create(KEYS * 8), "a region");
+    let supervisor = Spawn::new(demo.images[0], "supervisor").arg(STORE);
+    let supervisor = supervisor
+        .handle(first, Mode::Move, ALL)
+        .handle(demo.images[1], Mode::Share, ALL)
+        .handle(values.handle(), Mode::Share, ALL);
+    demo.process(supervisor, started);
+    let customer = demo.case.child("customer");
+    demo.process(customer.handle(second, Mode::Move, ALL), started);
+    Ok(())
+}
+
+/// Lets a demonstration run, of which one process has a fuse. Whether it burnt; else all have done what
+/// they had to.
+fn live(demo: &Demo<'_>, start: Start) -> bool {
+    let (victim, entries) = demo.fuse;
+    let processes = || done!(rt::system_info(), "system_info").processes;
+    let before = processes();
+    let mut started = Vec::new();
+    let begun = start(demo, &mut started);
+    for process in started.iter().skip(1) {
+        done!(process.resume(0, 0), "beginning");
+    }
+    let deadline = rt::in_ms(PATIENCE_MS);
+    let mut ended = Vec::new();
+    for process in &started {
+        let waited = process.wait(deadline);
+        ended.push(waited.ok());
+    }
+    for (process, ended) in started.iter().zip(&ended) {
+        if ended.is_none() {
+            done!(process.kill(), "killing");
+            done!(process.wait(rt::in_ms(NOTICE_MS)), "who was killed");
+        }
+    }
+    let state = |index: usize| {
+        ended
+            .get(index)
+            .and_then(|status| status.map(|it| it.state))
+    };
+    let burnt = state(victim) == Some(ProcessState::Killed as u32);
+    check!(burnt || begun.is_ok(), "{victim} at {entries}: {begun:?}");
+    for (index, status) in ended.iter().enumerate() {
+        let in_order = match status {
+            Some(status) if status.state == ProcessState::Exited as u32 => {
+                burnt || status.status == 0
+            }
+            // So ends who touches what it has moved away.
+            Some(status) if status.state == ProcessState::Faulted as u32 => {
+                (PRODUCER_VA..PRODUCER_VA + LEAF_SIZE).contains(&status.address)
+            }
+            Some(_) => index == victim,
+            None => burnt,
+        };
+        check!(
+            in_order,
+            "{index} ended by {status:?} when {victim} ends at entry {entries}"
+        );
+    }
+    drop(started);
+    // A service whose supervisor has ended does so by itself.
+    eventually("nobody to be left", || processes() == before);
+    burnt
+}
+
+/// Ends each of the three at every entry up to a limit.
+fn every(case: &Case, start: Start, programs: [Option<&str>; 2], limit: u64) {
+    let image = |name| done!(image_of(case.initrd, name), "the program {name}");
+    let (names, images) = (
+        image("names"),
+        programs.map(|name| name.map_or(Handle::NONE, image)),
+    );
+    every_entry(3, limit, |victim, entries| {
+        let apart = entries.is_multiple_of(2);
+        let fuse = (victim, entries);
+        let demo = Demo {
+            case,
+            names,
+            images,
+            apart,
+            fuse,
+        };
+        live(&demo, start)
+    });
+}
+
+/// Cases, each of so many processes.
+macro_rules! cases {
+    ($($name:ident: $start:ident $programs:expr;)*) => {
+        $(pub fn $name(case: &Case) {
+            every(case, $start, $programs, ENTRIES);
+        })*
+
+        /// All of them at every entry that there is, and a number of rounds with other schedules.
+        pub fn without_limit(case: &Case, rounds: u64) {
+            for round in 0..rounds {
+                $(
+                    rt::println!("{}, round {round}", stringify!($name));
+                    every(case, $start, $programs, u64::MAX);
+                )*
+            }
+        }
+    };
+}
+
+cases! {
+    handed_over: hand_over [Some("producer"), Some("consumer")];
+    found: find [None, None];
+    supervised: supervise [Some("supervisor"), Some("store")];
+}
+
+/// Registers a name, and answers the first who comes.
+fn reside(names: &Names) -> Result<(), Error> {
+    let listener = names.register(INN, FOREVER)?;
+    let guest = listener.accept(FOREVER)?;
+    let mut request = guest.receive(FOREVER)?;
+    if let Some(mut reply) = request.take_reply() {
+        reply.send_words(WELCOME)?;
+    }
+    names.withdraw(INN, FOREVER)
+}
+
+fn visit(names: &Names) -> Result<(), Error> {
+    let inn = names.connect(INN, FOREVER)?;
+    match inn.call_words([0; 4], FOREVER)? {
+        WELCOME => Ok(()),
+        _ => Err(Error::Invalid),
+    }
+}
+
+/// Puts numbers into the store, and has it end.
+fn shop(names: &Names) -> Result<(), Error> {
+    let store = names.connect(STORE, FOREVER)?;
+    let ask = |request: Request| store::value(store.call_words(request.encode(), FOREVER)?);
+    for key in 0..NUMBERS {
+        ask(Request::Put {
+            key,
+            value: key + 7,
+        })?;
+    }
+    for key in 0..NUMBERS {
+        if ask(Request::Get { key })? != key + 7 {
+            return Err(Error::Invalid);
+        }
+    }
+    ask(Request::Finish).map(drop)
+}
+
+/// The roles of children here.
+pub fn child(role: &str, env: &Env) -> Option<u8> {
+    let names = || Names::from_handle(env.handle(0));
+    let done = match role {
+        "resident" => reside(&names()),
+        "visitor" => visit(&names()),
+        "customer" => shop(&names()),
+        _ => return None,
+    };
+    Some(u8::from(done.is_err()))
+}
