@@ -141,6 +141,8 @@ typedef uint64_t handover_token;
 #define HANDOVER_PORT_UNBIND 87
 /* port_wait(handover_handle port, void *packets, uint64_t len, uint64_t deadline) */
 #define HANDOVER_PORT_WAIT 88
+/* channel_serve(handover_handle end, handover_handle reply, void *answer, void *request, uint64_t deadline) */
+#define HANDOVER_CHANNEL_SERVE 89
 /* resource_info(handover_handle resource, void *info) */
 #define HANDOVER_RESOURCE_INFO 90
 /* resource_part(handover_handle resource, uint64_t address, uint64_t len) */

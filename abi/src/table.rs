@@ -157,6 +157,8 @@ macro_rules! for_each_syscall {
             87 PortUnbind port_unbind(port: Handle, key: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
             /// Waits until a bound object has something to tell, and fills in up to `len` packets (at most 64); returns how many.
             88 PortWait port_wait(port: Handle, packets: UserPtr<PortPacket>, len: u64, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Fault, WouldBlock, TimedOut, Cancelled, Interrupted];
+            /// Answers a call as `channel_reply` does, unless `reply` is 0, and takes the next message that was sent to this end as `channel_receive` does. An answer without capabilities that its caller does not wait for any more, or does not take, is lost; whatever else keeps it from being given is told, and then nothing was received. The caller goes on at the latest when this waits.
+            89 ChannelServe channel_serve(end: Handle, reply: Handle, answer: UserPtr<Message>, request: UserPtr<Message>, deadline: u64) -> (), rights [RECEIVE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, Invalid, TooLarge, Overlap, Shared, Pinned, Unsupported, PeerClosed, WouldBlock, TimedOut, Cancelled, Interrupted, Quota, NoMemory, Limit];
 
             /// Tells which physical addresses a resource covers.
             90 ResourceInfo resource_info(resource: Handle, info: UserPtr<ResourceInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];

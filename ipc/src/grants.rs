@@ -192,7 +192,7 @@ impl<P: Platform> Ipc<P> {
                 .map_err(|_| Error::NotFound),
             // It was withdrawn in this moment.
             None => {
-                self.withdraw_bill(bill, &offered, receiver);
+                self.withdraw_bill(&bill, &offered, receiver);
                 Err(Error::NotFound)
             }
         }

@@ -9,9 +9,7 @@ mod begin;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::limits::MAX_MESSAGE_HANDLES;
 use abi::{Error, Handle, Mode, ObjectKind, Rights};
-use arrayvec::ArrayVec;
 use mm::{Account, Region};
 
 use crate::node::NodeState;
@@ -59,6 +57,17 @@ impl<P: Platform> Offer<P> {
         }
     }
 
+    /// Takes the handle of what was moved and delivered out of the table of who had it; with no table
+    /// locked. The node has another holder by then, so the handle is already worth nothing.
+    #[inline(always)]
+    pub(crate) fn leave_sender(&self, receiver: &Domain<P>) {
+        if let Source::Moved { handle, .. } = self.source
+            && self.sender.koid() != receiver.koid()
+        {
+            self.sender.table.lock().remove(handle);
+        }
+    }
+
     /// Another for the same, which no mechanism makes.
     #[cfg(sabotage)]
     pub(crate) fn again(&self) -> Offer<P> {
@@ -93,17 +102,17 @@ impl<P: Platform> Ipc<P> {
                 region,
             }),
             Err(error) => {
-                node.hand_back_charge(payer, before);
+                node.hand_back_charge(payer, &before);
                 Err(error)
             }
         }
     }
 
     /// Makes those pay again who did, since `receiver` was given nothing.
-    pub(crate) fn withdraw_bill(&self, bill: Bill, node: &Node<P>, receiver: &Domain<P>) {
+    pub(crate) fn withdraw_bill(&self, bill: &Bill, node: &Node<P>, receiver: &Domain<P>) {
         let payer = receiver.account();
-        node.hand_back_charge(payer, bill.node);
-        if let (Some(region), Some(before)) = (region_that_goes_with(node), bill.region) {
+        node.hand_back_charge(payer, &bill.node);
+        if let (Some(region), Some(before)) = (region_that_goes_with(node), &bill.region) {
             region.hand_back_charge(payer, before);
         }
     }
@@ -117,49 +126,39 @@ impl<P: Platform> Ipc<P> {
         receiver: &Domain<P>,
         mut table: Locked<'_, P>,
     ) -> Result<Handle, Error> {
-        let mut left = Left::new();
-        let delivered = self.deliver_into(&mut table, receiver, offer, bill, &mut left);
+        let delivered = self.deliver_into(&mut table, receiver, &offer, &bill);
         drop(table);
-        left.clear_up();
+        if delivered.is_ok() {
+            offer.leave_sender(receiver);
+        }
         delivered
     }
 
-    /// The same while the table stays locked. What is `left` is to be cleared up without it.
+    /// The same while the table stays locked, after which what was given [leaves its
+    /// sender](Offer::leave_sender), and the offer may be dropped.
     #[inline(always)]
     pub(crate) fn deliver_into(
         &self,
         table: &mut Locked<'_, P>,
         receiver: &Domain<P>,
-        offer: Offer<P>,
-        bill: Bill,
-        left: &mut Left<P>,
+        offer: &Offer<P>,
+        bill: &Bill,
     ) -> Result<Handle, Error> {
-        let mode = offer.mode();
-        let Offer {
-            node,
-            sender,
-            source,
-        } = offer;
-        let mut moved = match source {
-            Source::Moved { handle, .. } => handle,
-            Source::Shared | Source::Copied => Handle::NONE,
-        };
-        if moved != Handle::NONE && sender.koid() == receiver.koid() {
-            table.remove(moved);
-            moved = Handle::NONE;
+        let node = &offer.node;
+        if let Source::Moved { handle, .. } = offer.source
+            && offer.sender.koid() == receiver.koid()
+        {
+            table.remove(handle);
         }
         {
-            let lineage = node.object().lineage.lock();
+            let _lineage = node.object().lineage.lock();
             if node.state() == NodeState::Dead {
-                self.withdraw_bill(bill, &node, receiver);
-                drop(lineage);
-                left.dead.push(node);
-                left.senders.push((sender, Handle::NONE));
+                self.withdraw_bill(bill, node, receiver);
                 return Err(Error::Revoked);
             }
             node.set_holder(receiver.koid());
             node.set_state(NodeState::Live);
-            node.object().tally.count_transfer(mode);
+            node.object().tally.count_transfer(offer.mode());
         }
         match node.object().payload() {
             Payload::RingEnd(ring, end) => ring.set_holder(*end, receiver.koid()),
@@ -168,9 +167,7 @@ impl<P: Platform> Ipc<P> {
             }
             _ => {}
         }
-        // The node has another holder by now, so the old handle is already worth nothing.
-        left.senders.push((sender, moved));
-        Ok(table.insert(node))
+        Ok(table.insert(node.clone()))
     }
 
     /// Gives offers to a domain that nobody else uses yet, in order. When it fails, none is given.
@@ -191,7 +188,7 @@ impl<P: Platform> Ipc<P> {
         });
         if let Err(error) = billed {
             for (offer, bill) in offers.iter().zip(bills) {
-                self.withdraw_bill(bill, &offer.node, receiver);
+                self.withdraw_bill(&bill, &offer.node, receiver);
             }
             offers.into_iter().for_each(|offer| self.withdraw(offer));
             return Err(error);
@@ -258,34 +255,6 @@ impl<P: Platform> Ipc<P> {
         };
         self.unlist_dead(node);
         released.emptied.then(|| object.clone())
-    }
-}
-
-/// What is left of offers that were delivered, for when no table is locked.
-pub(crate) struct Left<P: Platform> {
-    /// Who made them, and the handle of what was moved away.
-    senders: ArrayVec<(Arc<Domain<P>>, Handle), MAX_MESSAGE_HANDLES>,
-    /// What was revoked on the way.
-    dead: ArrayVec<Node<P>, MAX_MESSAGE_HANDLES>,
-}
-
-impl<P: Platform> Left<P> {
-    #[inline(always)]
-    pub(crate) fn new() -> Left<P> {
-        Left {
-            senders: ArrayVec::new(),
-            dead: ArrayVec::new(),
-        }
-    }
-
-    /// Takes the handles of what was moved out of the tables of those who had it.
-    #[inline(always)]
-    pub(crate) fn clear_up(self) {
-        for (sender, moved) in &self.senders {
-            if *moved != Handle::NONE {
-                sender.table.lock().remove(*moved);
-            }
-        }
     }
 }
 

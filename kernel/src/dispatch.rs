@@ -156,6 +156,7 @@ const fn allocates(call: Syscall) -> bool {
             | Syscall::ChannelReceive
             | Syscall::ChannelCall
             | Syscall::ChannelReply
+            | Syscall::ChannelServe
             | Syscall::NotifyCreate
             | Syscall::PortCreate
             | Syscall::PortBind

@@ -64,6 +64,12 @@ pub fn read<T: Plain>(from: UserPtr<T>) -> Result<T, Error> {
     Ok(unsafe { value.assume_init() })
 }
 
+/// The same to where it is to be, so that it is not moved.
+#[inline(always)]
+pub fn read_to<T: Plain>(room: &mut MaybeUninit<T>, from: UserPtr<T>) -> Result<&T, Error> {
+    Ok(&read_slice(from.address(), slice::from_mut(room))?[0])
+}
+
 /// Copies as many values in as there is room for.
 #[inline]
 pub fn read_slice<T: Plain>(from: u64, room: &mut [MaybeUninit<T>]) -> Result<&mut [T], Error> {

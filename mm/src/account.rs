@@ -358,10 +358,10 @@ impl Charge {
 
     /// Undoes that `payer` took it over from an account, unless another pays for it by now. Can't fail:
     /// what somebody else was charged with meanwhile does not count against it.
-    pub fn hand_back(&mut self, payer: &Arc<Account>, to: Arc<Account>) {
+    pub fn hand_back(&mut self, payer: &Arc<Account>, to: &Arc<Account>) {
         if Arc::ptr_eq(&self.account, payer) {
-            Account::force(payer, &to, &self.amount);
-            self.account = to;
+            Account::force(payer, to, &self.amount);
+            self.account = to.clone();
         }
     }
 }
@@ -415,10 +415,10 @@ impl RecordCharge {
     }
 
     /// As [`Charge::hand_back`].
-    pub fn hand_back(&mut self, payer: &Arc<Account>, to: Arc<Account>) {
+    pub fn hand_back(&mut self, payer: &Arc<Account>, to: &Arc<Account>) {
         if Arc::ptr_eq(&self.account, payer) {
-            Account::force(payer, &to, &Resources::bytes(self.bytes));
-            self.account = to;
+            Account::force(payer, to, &Resources::bytes(self.bytes));
+            self.account = to.clone();
         }
     }
 }

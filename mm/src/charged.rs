@@ -53,7 +53,7 @@ impl Region {
     }
 
     /// Undoes that; see [`Charge::hand_back`].
-    pub fn hand_back_charge(&self, payer: &Arc<Account>, to: Arc<Account>) {
+    pub fn hand_back_charge(&self, payer: &Arc<Account>, to: &Arc<Account>) {
         self.charge.lock().hand_back(payer, to);
     }
 }

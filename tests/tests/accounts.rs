@@ -169,7 +169,7 @@ impl Model {
         };
         meanwhile(self, at);
         let entry = &mut self.charges[at];
-        entry.0.hand_back(&payer, before);
+        entry.0.hand_back(&payer, &before);
         entry.1 = by;
     }
 

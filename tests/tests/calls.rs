@@ -50,6 +50,96 @@ fn serve(realm: &Realm, end: &End, right: Handle, words: [u64; 4]) -> Result<abi
     realm.ipc.serve_words(domain, end.handle, right, words)
 }
 
+/// Answers a call and takes the next message at once.
+fn answer_and_receive(
+    realm: &Realm,
+    end: &End,
+    right: Handle,
+    (bytes, transfers): (&[u8], &[HandleTransfer]),
+) -> Result<(Vec<u8>, ipc::Received), Error> {
+    let mut shown = Vec::new();
+    let domain = &realm.domains[end.domain];
+    let answer = Outgoing { bytes, transfers };
+    let next = realm
+        .ipc
+        .serve(domain, end.handle, right, &answer, 0, |preview| {
+            shown = preview.bytes.to_vec();
+            Ok(())
+        })?;
+    Ok((shown, next))
+}
+
+#[test]
+fn a_server_answers_and_takes_the_next_message_in_one_call() {
+    let realm = Realm::new(2);
+    let ends = Ends::between(&realm, 0, 1, 2);
+    let region = realm.region(1, 1);
+    let moved = [HandleTransfer::new(region, Mode::Move, ALL)];
+    std::thread::scope(|scope| {
+        let caller = asleep(scope, &realm, || {
+            call(&realm, &ends.here, b"one", &[], ROOMY)
+        });
+        let none = (&b"not given"[..], &[][..]);
+        let first = answer_and_receive(&realm, &ends.there, Handle::NONE, none).unwrap();
+        assert_eq!(first.0, b"one");
+        ends.here.send(&realm, b"two", &[]).unwrap();
+        // What can't be given leaves everything as it is, the right too.
+        let twice = (&b"back"[..], &[moved[0], moved[0]][..]);
+        let refused = answer_and_receive(&realm, &ends.there, first.1.reply, twice);
+        assert_eq!(refused.err(), Some(Error::Overlap));
+        let given = (&b"back"[..], &moved[..]);
+        let next = answer_and_receive(&realm, &ends.there, first.1.reply, given).unwrap();
+        assert_eq!(
+            (next.0.as_slice(), next.1.reply),
+            (&b"two"[..], Handle::NONE)
+        );
+        let (bytes, handles) = caller.join().unwrap().unwrap();
+        assert_eq!((bytes.as_slice(), handles.len()), (&b"back"[..], 1));
+        let used = answer_and_receive(&realm, &ends.there, first.1.reply, none);
+        assert_eq!(used.err(), Some(Error::BadHandle));
+    });
+    realm.finish();
+}
+
+#[test]
+fn an_answer_that_nobody_takes_does_not_keep_a_server_from_the_next_message() {
+    let realm = Realm::new(2);
+    let ends = Ends::between(&realm, 0, 1, 2);
+    let region = realm.region(1, 1);
+    let moved = [HandleTransfer::new(region, Mode::Move, ALL)];
+    for transfers in [&[][..], &moved[..]] {
+        let mut right = Handle::NONE;
+        std::thread::scope(|scope| {
+            let caller = asleep(scope, &realm, || {
+                call(
+                    &realm,
+                    &ends.here,
+                    b"small",
+                    &[],
+                    Fit::Message {
+                        bytes: 1,
+                        handles: 0,
+                    },
+                )
+            });
+            right = ends.there.receive(&realm).unwrap().reply;
+            ends.here.send(&realm, b"next", &[]).unwrap();
+            let answer = (&b"too large"[..], transfers);
+            let next = answer_and_receive(&realm, &ends.there, right, answer);
+            match transfers {
+                [] => assert_eq!(next.unwrap().0, b"next"),
+                // It is told, since what it carried is still here.
+                _ => assert_eq!(next.err(), Some(Error::TooLarge)),
+            }
+            assert_eq!(caller.join().unwrap().err(), Some(Error::TooLarge));
+        });
+        assert_eq!(reply(&realm, 1, right, b""), Err(Error::BadHandle));
+    }
+    assert!(realm.look_up(1, region).is_ok());
+    assert_eq!(ends.there.receive(&realm).unwrap().bytes, b"next");
+    realm.finish();
+}
+
 #[test]
 fn a_call_in_bytes_is_answered_in_bytes_and_capabilities() {
     let realm = Realm::new(2);

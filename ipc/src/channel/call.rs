@@ -148,7 +148,8 @@ impl<P: Platform> Ipc<P> {
         });
         match billed {
             Ok(table) => {
-                self.deliver_load(caller, table, &mut load, &mut bills, &mut received);
+                bills.reverse();
+                self.deliver_load(caller, table, &mut load, &bills, &mut received);
                 Ok(received)
             }
             Err(error) => {
@@ -171,9 +172,31 @@ impl<P: Platform> Ipc<P> {
         reply: Handle,
         message: Outgoing<'_>,
     ) -> Result<(), Error> {
-        if message.transfers.is_empty() && message.bytes.len() <= MAX_MESSAGE {
-            return self.reply_bytes(sender, reply, message.bytes);
+        let told = self.answer_call(sender, reply, &message)?;
+        self.platform().unpark(&told);
+        Ok(())
+    }
+
+    /// The same; returns who is to go on.
+    #[inline(always)]
+    pub(super) fn answer_call(
+        &self,
+        sender: &Arc<Domain<P>>,
+        reply: Handle,
+        message: &Outgoing<'_>,
+    ) -> Result<P::Task, Error> {
+        match message.transfers.is_empty() && message.bytes.len() <= MAX_MESSAGE {
+            true => self.answer_bytes(sender, reply, message.bytes),
+            false => self.answer_message(sender, reply, message),
         }
+    }
+
+    fn answer_message(
+        &self,
+        sender: &Arc<Domain<P>>,
+        reply: Handle,
+        message: &Outgoing<'_>,
+    ) -> Result<P::Task, Error> {
         let right = self.look_up_reply(sender, reply)?;
         message.check()?;
         let mut offers = Offers::new();
@@ -205,21 +228,20 @@ impl<P: Platform> Ipc<P> {
                 offers: offered,
             },
         );
-        match told {
-            Some(task) => {
-                self.platform().unpark(&task);
-                Ok(())
-            }
-            None => {
-                self.withdraw_all(&mut offers);
-                Err(Error::Cancelled)
-            }
+        if told.is_none() {
+            self.withdraw_all(&mut offers);
         }
+        told.ok_or(Error::Cancelled)
     }
 
     /// Answers with bytes alone, at most [`MAX_MESSAGE`].
     #[inline(always)]
-    fn reply_bytes(&self, sender: &Domain<P>, reply: Handle, bytes: &[u8]) -> Result<(), Error> {
+    fn answer_bytes(
+        &self,
+        sender: &Domain<P>,
+        reply: Handle,
+        bytes: &[u8],
+    ) -> Result<P::Task, Error> {
         let right = self.use_up(sender, reply)?;
         let fits = record(&right)?.fits(bytes.len(), 0);
         let mut none = Offers::new();
@@ -233,11 +255,49 @@ impl<P: Platform> Ipc<P> {
             },
         };
         let told = self.answer(&right, answer).ok_or(Error::Cancelled)?;
-        self.platform().unpark(&told);
         match fits {
-            Ok(false) => Err(Error::TooLarge),
-            _ => Ok(()),
+            Ok(true) => Ok(told),
+            _ => {
+                self.platform().unpark(&told);
+                Err(Error::TooLarge)
+            }
         }
+    }
+
+    /// Answers a call, unless `reply` is none, and takes the next message as [`receive`](Ipc::receive)
+    /// does. An answer of bytes alone that the caller does not wait for any more, or does not take, is
+    /// lost.
+    ///
+    /// # Errors
+    /// As of [`reply`](Ipc::reply), and then nothing was received; else as of `receive`, and the answer
+    /// was given.
+    #[inline]
+    pub fn serve(
+        &self,
+        server: &Arc<Domain<P>>,
+        end: Handle,
+        reply: Handle,
+        answer: &Outgoing<'_>,
+        deadline_ns: u64,
+        show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
+    ) -> Result<Received, Error> {
+        let end = self.channel_end(server, end, Rights::RECEIVE)?;
+        let mut woken = None;
+        if reply != Handle::NONE {
+            answer.check()?;
+            woken = match self.answer_call(server, reply, answer) {
+                Ok(task) => Some(task),
+                // That no message can be so large was asked before.
+                Err(Error::Cancelled | Error::TooLarge) if answer.transfers.is_empty() => None,
+                Err(error) => return Err(error),
+            };
+        }
+        let received = self.receive_by(server, &end, deadline_ns, &mut woken, show);
+        // Whoever did not go on while this slept does now.
+        if let Some(task) = woken {
+            self.platform().unpark(&task);
+        }
+        received
     }
 
     /// Takes a right to reply out of a table for good. Nobody else can have it then.

@@ -10,7 +10,7 @@ use super::Channel;
 use super::queue::{Load, Offers};
 use crate::node::PENDING;
 use crate::table::Locked;
-use crate::transfer::{Bill, Left};
+use crate::transfer::Bill;
 use crate::{Domain, Ipc, Node, Offer, Payload, Platform};
 
 /// A message to be sent: copies of what the program wrote.
@@ -23,6 +23,12 @@ pub struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
+    /// Nothing.
+    pub const EMPTY: Outgoing<'static> = Outgoing {
+        bytes: &[],
+        transfers: &[],
+    };
+
     /// `TooLarge`: more than a message can be; `Invalid`: a mode or right that there is not;
     /// `Overlap`: one capability both moved and handed over once more.
     pub(super) fn check(&self) -> Result<(), Error> {
@@ -158,7 +164,7 @@ impl<P: Platform> Ipc<P> {
             match self.bill(&offer.node, receiver) {
                 Ok(bill) => bills.push(bill),
                 Err(error) => {
-                    for (bill, offer) in bills.drain(..).zip(offers) {
+                    for (bill, offer) in bills.iter().zip(offers) {
                         self.withdraw_bill(bill, &offer.node, receiver);
                     }
                     return Err(error);
@@ -169,22 +175,22 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Gives what was offered and paid for to `receiver`, whose `table` has room for it and for a
-    /// right to reply.
+    /// right to reply. The bills are in the order of the queue: the last one comes first.
     #[inline(always)]
     pub(super) fn deliver_load(
         &self,
         receiver: &Domain<P>,
         mut table: Locked<'_, P>,
         load: &mut Load<P>,
-        bills: &mut Bills,
+        bills: &Bills,
         received: &mut Received,
     ) {
-        let mut left = Left::new();
-        for (offer, bill) in load.offers.drain(..).zip(bills.drain(..)) {
+        received.handles_len = load.offers.len();
+        let offers = load.offers.iter().zip(bills.iter().rev());
+        for ((offer, bill), place) in offers.zip(&mut received.handles) {
             // One that was revoked on the way is a handle that names nothing.
-            let handle = self.deliver_into(&mut table, receiver, offer, bill, &mut left);
-            received.handles[received.handles_len] = handle.unwrap_or(Handle::NONE);
-            received.handles_len += 1;
+            let handle = self.deliver_into(&mut table, receiver, offer, bill);
+            *place = handle.unwrap_or(Handle::NONE);
         }
         if let Some(reply) = load.reply.take() {
             debug_assert!(reply.holder() == PENDING);
@@ -192,7 +198,11 @@ impl<P: Platform> Ipc<P> {
             received.reply = table.insert(reply);
         }
         drop(table);
-        left.clear_up();
+        for (offer, handle) in load.offers.iter().zip(received.handles) {
+            if handle != Handle::NONE {
+                offer.leave_sender(receiver);
+            }
+        }
     }
 }
 

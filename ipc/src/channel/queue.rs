@@ -64,10 +64,10 @@ impl<P: Platform> Packet<P> {
         core::array::from_fn(|index| u64::from_le_bytes(words[index]))
     }
 
-    /// Takes what it carries out of it, into what carries nothing.
+    /// Takes what it carries out of it, into what carries nothing, in the order of the message.
     #[inline(always)]
     pub(super) fn unload_into(&mut self, load: &mut Load<P>) {
-        load.offers.extend(self.offers.drain(..));
+        pour(&mut self.offers, &mut load.offers);
         load.reply = self.reply.take();
     }
 
@@ -79,8 +79,16 @@ impl<P: Platform> Packet<P> {
     }
 }
 
-/// Capabilities on their way in one message.
+/// Capabilities on their way in one message. While it lies in a queue, the last one comes first.
 pub(super) type Offers<P> = ArrayVec<Offer<P>, MAX_MESSAGE_HANDLES>;
+
+/// Moves offers to where there are none; the last one comes first then.
+#[inline(always)]
+pub(super) fn pour<P: Platform>(from: &mut Offers<P>, to: &mut Offers<P>) {
+    while let Some(offer) = from.pop() {
+        to.push(offer);
+    }
+}
 
 /// What a message carries besides bytes.
 pub(super) struct Load<P: Platform> {

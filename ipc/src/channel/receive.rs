@@ -55,6 +55,13 @@ impl Seen {
     }
 }
 
+/// Who waits at an end, by what, and how long.
+pub(super) struct Waiting<'a, P: Platform> {
+    pub(super) domain: &'a Domain<P>,
+    pub(super) end: &'a EndOf<P>,
+    pub(super) deadline_ns: u64,
+}
+
 impl<P: Platform> Ipc<P> {
     /// Takes the next message that was sent to an end, waiting for it until a time. `show` is called
     /// with no lock held, maybe more than once, with what is next; if it fails, that stays.
@@ -69,16 +76,35 @@ impl<P: Platform> Ipc<P> {
         receiver: &Domain<P>,
         end: Handle,
         deadline_ns: u64,
-        mut show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
+        show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
     ) -> Result<Received, Error> {
         let end = self.channel_end(receiver, end, Rights::RECEIVE)?;
+        self.receive_by(receiver, &end, deadline_ns, &mut None, show)
+    }
+
+    /// The same by an end that was looked up. `woken` is somebody who is to go on, at the latest when
+    /// this sleeps.
+    #[inline(always)]
+    pub(super) fn receive_by(
+        &self,
+        receiver: &Domain<P>,
+        end: &EndOf<P>,
+        deadline_ns: u64,
+        woken: &mut Option<P::Task>,
+        mut show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
+    ) -> Result<Received, Error> {
         let (channel, side) = end.parts()?;
         let inbox = channel.inbox(side);
         let mut seen = Seen::new();
         loop {
-            self.next_message(receiver, &end, inbox, deadline_ns, &mut seen)?;
-            let taken = show(&seen.preview())
-                .and_then(|()| self.take(receiver, &end, channel, side, &seen));
+            let by = Waiting {
+                domain: receiver,
+                end,
+                deadline_ns,
+            };
+            self.next_message(&by, inbox, woken, &mut seen)?;
+            let taken =
+                show(&seen.preview()).and_then(|()| self.take(receiver, end, channel, side, &seen));
             match taken {
                 Ok(Some(received)) => return Ok(received),
                 // Somebody else was faster.
@@ -94,15 +120,14 @@ impl<P: Platform> Ipc<P> {
     #[inline(always)]
     fn next_message(
         &self,
-        receiver: &Domain<P>,
-        end: &EndOf<P>,
+        by: &Waiting<'_, P>,
         inbox: &Lock<Inbox<P>>,
-        deadline_ns: u64,
+        woken: &mut Option<P::Task>,
         seen: &mut Seen,
     ) -> Result<(), Error> {
         loop {
             let state = inbox.lock();
-            if let Err(error) = end.check(receiver) {
+            if let Err(error) = by.end.check(by.domain) {
                 drop(state);
                 // It may have been told of a message that is another's to take now.
                 self.wake_next_receiver(inbox);
@@ -115,31 +140,42 @@ impl<P: Platform> Ipc<P> {
             if state.peer_closed {
                 return Err(Error::PeerClosed);
             }
-            if deadline_ns == 0 {
+            if by.deadline_ns == 0 {
                 return Err(Error::WouldBlock);
             }
-            self.wait_in(inbox, state, receiver, end, deadline_ns, |state| {
-                &mut state.receivers
-            })?;
+            self.wait_in(inbox, state, by, woken.take(), |state| &mut state.receivers)?;
         }
     }
 
-    /// Waits in a list of an inbox, which was locked, until somebody wakes it.
+    /// Waits in a list of an inbox, which was locked, until somebody wakes it. `woken` is somebody who
+    /// is to go on.
     #[inline(always)]
     pub(super) fn wait_in(
         &self,
         inbox: &Lock<Inbox<P>>,
         mut state: Guard<'_, Inbox<P>>,
-        domain: &Domain<P>,
-        end: &EndOf<P>,
-        deadline_ns: u64,
+        by: &Waiting<'_, P>,
+        woken: Option<P::Task>,
         list: impl Fn(&mut Inbox<P>) -> &mut Waiters<P>,
     ) -> Result<(), Error> {
-        let task = self.platform().current_task();
-        let ticket = list(&mut state).enlist(task, &end.node, domain.koid(), end.needed)?;
+        let (task, end) = (self.platform().current_task(), by.end);
+        let enlisted = list(&mut state).enlist(task, &end.node, by.domain.koid(), end.needed);
         state.traffic.count_wait();
         drop(state);
-        self.sleep_in(&ticket, deadline_ns, inbox, list)
+        let slept = match (&enlisted, woken) {
+            (Ok(ticket), Some(woken)) => self.sleep_unparking(&woken, ticket, by.deadline_ns),
+            (Ok(ticket), None) => self.sleep(ticket, by.deadline_ns),
+            (Err(error), woken) => {
+                if let Some(woken) = woken {
+                    self.platform().unpark(&woken);
+                }
+                return Err(*error);
+            }
+        };
+        if let (Err(_), Ok(ticket)) = (slept, &enlisted) {
+            list(&mut inbox.lock()).withdraw(ticket);
+        }
+        slept
     }
 
     /// Takes what was seen, unless somebody else has. It is charged for and taken in one hold of the
@@ -173,7 +209,7 @@ impl<P: Platform> Ipc<P> {
         let woken = state.wake_sender();
         drop(state);
         let mut received = Received::of(seen.bytes.len(), seen.badge);
-        self.deliver_load(receiver, table, &mut load, &mut bills, &mut received);
+        self.deliver_load(receiver, table, &mut load, &bills, &mut received);
         self.tell_room(channel, side, was_full, woken);
         Ok(Some(received))
     }

@@ -20,7 +20,7 @@ use arrayvec::ArrayVec;
 use mm::RecordCharge;
 use mm::lock::{Lock, Rank};
 
-use super::queue::{Load, Offers, Packet, WORDS_LEN};
+use super::queue::{Load, Offers, Packet, WORDS_LEN, pour};
 use crate::node::HOME;
 use crate::{Domain, Ipc, Node, Payload, Platform};
 
@@ -281,10 +281,10 @@ impl<P: Platform> Ipc<P> {
             Answer::Misfit => cell.complete_with([0, 0, 0, 0, answer::MISFIT]),
             Answer::Message { bytes, offers } => {
                 call.answer.set_bytes(bytes);
-                call.answer.offers.extend(offers.drain(..));
+                pour(offers, &mut call.answer.offers);
                 let told = cell.complete_with([0, 0, 0, 0, answer::MESSAGE]);
                 if !told {
-                    offers.extend(call.answer.offers.drain(..));
+                    pour(&mut call.answer.offers, offers);
                 }
                 told
             }

@@ -9,7 +9,8 @@ use alloc::sync::Arc;
 use abi::{Error, Handle, Rights};
 use mm::lock::{Guard, Lock};
 
-use super::queue::Offers;
+use super::queue::{Offers, pour};
+use super::receive::Waiting;
 use super::{EndOf, Inbox, Passage};
 use crate::node::PENDING;
 use crate::wait::Ticket;
@@ -164,9 +165,12 @@ impl<P: Platform> Ipc<P> {
             if deadline_ns == 0 {
                 return Err(Error::Full);
             }
-            self.wait_in(inbox, state, sender, end, deadline_ns, |state| {
-                &mut state.senders
-            })?;
+            let by = Waiting {
+                domain: sender,
+                end,
+                deadline_ns,
+            };
+            self.wait_in(inbox, state, &by, None, |state| &mut state.senders)?;
             return Ok(Admission::Slept);
         }
         if state.limits.is_none() {
@@ -177,16 +181,14 @@ impl<P: Platform> Ipc<P> {
             Passage::Now => Ok(Admission::Now(state)),
             Passage::NotBefore(_) if deadline_ns == 0 => Err(Error::Limit),
             Passage::NotBefore(time) => {
-                let task = self.platform().current_task();
-                let ticket = state
-                    .limited
-                    .enlist(task, &end.node, sender.koid(), end.needed)?;
-                state.traffic.count_wait();
-                drop(state);
                 // Somebody with less to say may fit the place.
-                self.wake_next_sender(inbox);
-                let until = time.min(deadline_ns);
-                let slept = self.sleep_in(&ticket, until, inbox, |state| &mut state.limited);
+                let woken = state.wake_sender();
+                let by = Waiting {
+                    domain: sender,
+                    end,
+                    deadline_ns: time.min(deadline_ns),
+                };
+                let slept = self.wait_in(inbox, state, &by, woken, |state| &mut state.limited);
                 match slept {
                     Err(Error::TimedOut) if time < deadline_ns => Ok(Admission::Slept),
                     slept => slept.map(|()| Admission::Slept),
@@ -236,7 +238,7 @@ fn put<P: Platform>(
     }
     let packet = state.queue.push();
     packet.set_bytes(bytes);
-    packet.offers.extend(offers.drain(..));
+    pour(offers, &mut packet.offers);
     packet.reply = reply.cloned();
     packet.badge = end.node.badge();
     state.wake_receiver()

@@ -19,7 +19,7 @@ impl<P: Platform> Branch<P> {
     }
 
     /// Undoes that; see [`RecordCharge::hand_back`](mm::RecordCharge::hand_back).
-    pub(crate) fn hand_back_charge(&self, payer: &Arc<Account>, to: Arc<Account>) {
+    pub(crate) fn hand_back_charge(&self, payer: &Arc<Account>, to: &Arc<Account>) {
         if let Some(charge) = &mut *self.charge.lock() {
             charge.hand_back(payer, to);
         }

@@ -29,7 +29,8 @@ impl Room {
 
     #[inline(always)]
     fn read(&mut self, from: UserPtr<Message>) -> Result<Outgoing<'_>, Error> {
-        let message = user_memory::read(from)?;
+        let mut message = MaybeUninit::uninit();
+        let message = user_memory::read_to(&mut message, from)?;
         let (bytes, transfers) = (message.bytes_len, message.handles_len);
         if bytes > MAX_MESSAGE as u64 || transfers > MAX_MESSAGE_HANDLES as u64 {
             return Err(Error::TooLarge);
@@ -43,16 +44,16 @@ impl Room {
 }
 
 /// Where a program wants a message to be.
-struct Place {
+struct Place<'a> {
     at: UserPtr<Message>,
     /// As the program filled it in.
-    wanted: Message,
+    wanted: &'a Message,
 }
 
-impl Place {
+impl<'a> Place<'a> {
     #[inline(always)]
-    fn read(at: UserPtr<Message>) -> Result<Place, Error> {
-        let wanted = user_memory::read(at)?;
+    fn read(at: UserPtr<Message>, room: &'a mut MaybeUninit<Message>) -> Result<Place<'a>, Error> {
+        let wanted = user_memory::read_to(room, at)?;
         Ok(Place { at, wanted })
     }
 
@@ -63,7 +64,7 @@ impl Place {
             handles_len: preview.handles as u64,
             reply: Handle::NONE,
             badge: preview.badge,
-            ..self.wanted
+            ..*self.wanted
         };
         user_memory::write(self.at, &lengths)?;
         if lengths.bytes_len > self.wanted.bytes_len
@@ -145,7 +146,8 @@ pub fn channel_receive(
     message: UserPtr<Message>,
     deadline: u64,
 ) -> Result<(), Error> {
-    let place = Place::read(message)?;
+    let mut wanted = MaybeUninit::uninit();
+    let place = Place::read(message, &mut wanted)?;
     let show = |preview: &Preview<'_>| place.show(preview);
     let received = ipc().receive(process.domain(), end, deadline, show)?;
     place.finish(process, &received)
@@ -160,7 +162,8 @@ pub fn channel_call(
 ) -> Result<(), Error> {
     let mut room = Room::new();
     let request = room.read(request)?;
-    let place = Place::read(answer)?;
+    let mut wanted = MaybeUninit::uninit();
+    let place = Place::read(answer, &mut wanted)?;
     let received = ipc().call(
         process.domain(),
         end,
@@ -180,6 +183,26 @@ pub fn channel_reply(
     let mut room = Room::new();
     let message = room.read(message)?;
     ipc().reply(process.domain(), reply, message)
+}
+
+pub fn channel_serve(
+    process: &Arc<Process>,
+    end: Handle,
+    reply: Handle,
+    answer: UserPtr<Message>,
+    request: UserPtr<Message>,
+    deadline: u64,
+) -> Result<(), Error> {
+    let mut room = Room::new();
+    let answer = match reply {
+        Handle::NONE => Outgoing::EMPTY,
+        _ => room.read(answer)?,
+    };
+    let mut wanted = MaybeUninit::uninit();
+    let place = Place::read(request, &mut wanted)?;
+    let show = |preview: &Preview<'_>| place.show(preview);
+    let received = ipc().serve(process.domain(), end, reply, &answer, deadline, show)?;
+    place.finish(process, &received)
 }
 
 pub fn channel_call_words(

@@ -103,6 +103,7 @@ macro_rules! for_each_case {
             channels::deadlines "deadlines of 0 and in the past are answered at once, and a call that nobody received is taken back";
             channels::ten_thousand_calls "ten thousand calls in registers are answered, on one CPU and on two";
             channels::calls_with_capabilities "a region goes with a call and comes back with its answer";
+            channels::answers_in_turn "the same with a server that answers and takes the next call at once";
             channels::one_reply "a call is answered once, and one whose right to reply is dropped ends with PeerClosed";
             channels::caller_gone "an answer to a caller that gave up or died is Cancelled";
             channels::server_gone "callers of a server that dies get PeerClosed, whether it had received the call or not";

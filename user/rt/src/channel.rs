@@ -61,6 +61,32 @@ impl ChannelEnd {
         Received::fill(|raw| unsafe { sys::channel_receive(self.handle, raw, deadline_ns) })
     }
 
+    /// Answers a call, if there is a right to, and takes the next message; needs RECEIVE. What the two
+    /// calls of the kernel do it does in one, after which the caller goes on at once if there is no
+    /// message yet. Errors as of [`Reply::send`], after which the right is here still and nothing was
+    /// received, and as of [`receive`](Self::receive), after which it is used up. An answer of bytes alone that
+    /// nobody takes is lost.
+    pub fn reply_and_receive(
+        &self,
+        reply: &mut Option<Reply>,
+        answer: &mut Message<'_>,
+        deadline_ns: u64,
+    ) -> Result<Received, Error> {
+        let raw = answer.raw();
+        let pointer = UserPtr::new((&raw const raw) as u64);
+        let right = reply.as_ref().map_or(Handle::NONE, Reply::handle);
+        // SAFETY: as for `send` and `receive`.
+        let received = Received::fill(|request| unsafe {
+            sys::channel_serve(self.handle, right, pointer, request, deadline_ns)
+        })?;
+        if let Some(right) = reply.take() {
+            // It was used up.
+            right.into_handle();
+            answer.sent();
+        }
+        Ok(received)
+    }
+
     /// Sends a message and waits until it is answered; needs SEND. `PeerClosed`: whoever had it, or
     /// the other end, is gone. After `TimedOut`, `Cancelled` and `PeerClosed` what the message was
     /// given may have been received or not.

@@ -163,7 +163,9 @@ fn serve_words(end: Handle) {
 
 /// Answers calls that bring a capability, and keeps them all.
 fn take(end: Handle) {
-    let mut taken = Handle::NONE;
+    let (mut taken, mut reply) = (Handle::NONE, Handle::NONE);
+    let answer = Message::default();
+    let answer = UserPtr::new((&raw const answer) as u64);
     loop {
         let mut request = Message {
             handles: (&raw mut taken) as u64,
@@ -171,14 +173,11 @@ fn take(end: Handle) {
             ..Message::default()
         };
         let pointer = UserPtr::new((&raw mut request) as u64);
-        // SAFETY: the pointer leads to `request`, and that to `taken`.
-        if unsafe { sys::channel_receive(end, pointer, FOREVER) }.is_err() {
+        // SAFETY: the pointers lead to `answer`, which names nothing, to `request`, and from there to
+        // `taken`.
+        if unsafe { sys::channel_serve(end, reply, answer, pointer, FOREVER) }.is_err() {
             break;
         }
-        let answer = Message::default();
-        let pointer = UserPtr::new((&raw const answer) as u64);
-        // SAFETY: the pointer leads to `answer`, which names nothing.
-        let replied = unsafe { sys::channel_reply(request.reply, pointer) };
-        expect!(replied, "bench: an answer");
+        reply = request.reply;
     }
 }

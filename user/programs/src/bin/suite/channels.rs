@@ -152,9 +152,17 @@ pub fn ten_thousand_calls(case: &Case) {
 }
 
 pub fn calls_with_capabilities(case: &Case) {
+    serve_regions(case, "serve_regions");
+}
+
+pub fn answers_in_turn(case: &Case) {
+    serve_regions(case, "serve_regions_in_turn");
+}
+
+fn serve_regions(case: &Case, role: &'static str) {
     for cpus in [1, other_cpu()] {
         let (here, there) = pair(1);
-        let server = child(case, "serve_regions", there, cpus);
+        let server = child(case, role, there, cpus);
         for index in 0..200 {
             let mut moved = region(4096);
             let va = map_all(moved, READ_WRITE);
@@ -322,6 +330,22 @@ pub fn child_role(role: &str, env: &Env) -> Option<u8> {
                 done!(reply.send(&mut Message::new(b"").give(region)), "answering");
             });
             same!(error, Error::PeerClosed, "why serving ended");
+        }
+        "serve_regions_in_turn" => {
+            let (end, mut reply, mut back) = (end(), None, Message::new(b""));
+            let ended = loop {
+                let mut request = match end.reply_and_receive(&mut reply, &mut back, FOREVER) {
+                    Ok(request) => request,
+                    Err(error) => break error,
+                };
+                let region = done!(take_first(&mut request).ok_or(Error::NotFound), "a region");
+                let va = map_all(region, READ_WRITE);
+                poke(va, peek(va) + 1);
+                done!(unmap(va), "unmapping it");
+                reply = request.take_reply();
+                back = Message::new(b"").give(region);
+            };
+            same!(ended, Error::PeerClosed, "why serving ended");
         }
         "call_twice" => {
             let end = end();

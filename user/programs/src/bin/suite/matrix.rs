@@ -168,7 +168,12 @@ pub fn missing_rights_in_messages(case: &Case) {
                 handles_len: 1,
                 ..Message::default()
             };
-            good.write(1, message);
+            let place = info
+                .arguments
+                .iter()
+                .position(|argument| points_to(argument, "Message"));
+            let place = done!(place.ok_or(Error::NotFound), "a message");
+            good.write(place, message);
             let answer = raw(info.number, arguments);
             refused!(
                 answer,

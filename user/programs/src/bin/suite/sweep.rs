@@ -11,7 +11,7 @@ use rt::{Env, Error, Handle, Mode, ProcessState, Resources, Rights, Spawn, UserP
 use crate::Case;
 use crate::calls::{cap_drop, cap_info, image_create, map_all, region, region_info, unmap};
 use crate::check::{eventually, wait};
-use crate::threads::starting::exit_at_once;
+use crate::threads::exit_at_once;
 
 /// What is limited, by steps that tell single charges apart.
 const KINDS: [fn(u64) -> Resources; 3] = [

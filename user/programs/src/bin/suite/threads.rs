@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use abi::ProcessState;
 use abi::limits::USER_END;
 use rt::{Env, Error, FOREVER, Mode, Rights, Thread, ThreadSpawn};
-pub use starting::{bad_arguments, ended_unborn, stopped, too_many};
+pub use starting::{bad_arguments, ended_unborn, exit_at_once, stopped, too_many};
 
 use crate::Case;
 use crate::calls::{READ_WRITE, map_all, peek, poke, region, ring_wait, small_ring, yield_now};
