@@ -19,7 +19,7 @@ use mm::{Permit, RecordCharge};
 
 use crate::limits::Limits;
 use crate::part::Part;
-use crate::{Object, Platform};
+use crate::{Object, Payload, Platform};
 
 pub(crate) use links::{Count, Link};
 use standing::Standing;
@@ -156,11 +156,11 @@ impl<P: Platform> Node<P> {
             && self.purse != self.index
     }
 
-    /// Whether its tree and one more refer to it and nobody else, which under the lineage lock stays so
-    /// if the other is known.
+    /// Whether its tree and one more use it and nobody else, which under the lineage lock stays so if
+    /// the other is known.
     #[inline(always)]
     pub(crate) fn is_alone(&self) -> bool {
-        Arc::strong_count(&self.0) == 2
+        Arc::strong_count(&self.0) == 2 && !self.may_serve()
     }
 
     /// The authority of its mappings.
@@ -168,9 +168,16 @@ impl<P: Platform> Node<P> {
         self.0.clone()
     }
 
-    /// Whether anybody but its tree and who asks refers to it, as every mapping and pin does.
+    /// Whether anybody but its tree and who asks may use it now, as every mapping, pin and wait does.
     pub(crate) fn is_shared(&self) -> bool {
-        Arc::strong_count(&self.0) > 2
+        Arc::strong_count(&self.0) > 2 || self.may_serve()
+    }
+
+    /// Whether somebody may wait by it without a reference to it: who serves at a channel does.
+    #[inline(always)]
+    fn may_serve(&self) -> bool {
+        matches!(self.object().payload(), Payload::ChannelEnd(..))
+            && !mm::sabotaged!("who_serves_is_forgotten")
     }
 
     /// Whether both are one.

@@ -86,6 +86,14 @@ impl<T> Place<T> {
         Ok((value, next.is_some()))
     }
 
+    /// Lets in again what was moved out of this place, which nobody else was let into since.
+    #[cold]
+    pub(crate) fn move_back(&self, handle: Handle, value: T) {
+        let mut tenant = self.0.lock();
+        tenant.name = handle;
+        tenant.value = Some(value);
+    }
+
     /// Takes out whatever is here, under the table's lock; for good.
     pub(crate) fn clear(&self) -> Option<T> {
         let mut tenant = self.0.lock();

@@ -113,6 +113,17 @@ impl<P: Platform> Table<P> {
         place.move_in(kept.0, kind, node).0
     }
 
+    /// Undoes an exchange: the handle stands for what it stood for.
+    #[cold]
+    pub(crate) fn put_back(&self, handle: Handle, kept: Option<Kept>, node: Node<P>) {
+        if let Some(place) = self.places.at(handle.index()) {
+            place.move_back(handle, node);
+        }
+        if kept.is_none() {
+            self.lock().state.live += 1;
+        }
+    }
+
     /// Calls `f` with what a handle stands for, however it stands, while it stays there. `f` takes no
     /// lock of a rank below places.
     #[inline(always)]

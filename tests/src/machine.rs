@@ -112,10 +112,10 @@ impl Default for Machine {
 }
 
 /// The memory that a machine needs for an initrd of this many bytes, in MiB: the file itself and
-/// three copies beside 64 MiB for the rest, in steps of 64 MiB and at least 128 MiB.
+/// three copies beside 128 MiB, of which the stacks of a hundred processes take most, in steps of 64 MiB.
 pub fn memory_for_initrd(initrd_bytes: u64) -> u64 {
-    let needed = 64 * MIB + 4 * initrd_bytes;
-    needed.next_multiple_of(64 * MIB).max(128 * MIB) / MIB
+    let needed = 128 * MIB + 4 * initrd_bytes;
+    needed.next_multiple_of(64 * MIB) / MIB
 }
 
 impl Machine {

@@ -77,7 +77,7 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=CPUS_MAX))]
     pub smp: Option<u32>,
 
-    /// Memory, as 256M or 1G [default: what the initrd needs, at least 128M; for --bench 1536M]
+    /// Memory, as 256M or 1G [default: what the initrd needs, at least 192M; for --bench 1536M]
     #[arg(long, value_name = "SIZE", value_parser = parse_memory_mib)]
     pub memory: Option<u64>,
 

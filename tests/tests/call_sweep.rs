@@ -250,6 +250,13 @@ const CALLS: &[Call] = &[
             .call_words(domain, b.empty.handle, [1; 4], 1 << 40);
         waited(called.map(drop))
     }),
+    // What its answer takes is what a reply does.
+    ("channel_serve", |b| {
+        let (domain, end) = (&b.realm.domains[0], b.end.handle);
+        let (ipc, nobody, nothing) = (&b.realm.ipc, Handle::NONE, Outgoing::EMPTY);
+        ipc.serve(domain, end, nobody, &nothing, 0, |_| Ok(()))
+            .map(drop)
+    }),
     ("channel_serve_words", |b| {
         let (end, nobody) = (b.called.handle, Handle::NONE);
         b.realm

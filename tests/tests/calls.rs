@@ -102,6 +102,30 @@ fn a_server_answers_and_takes_the_next_message_in_one_call() {
 }
 
 #[test]
+fn a_server_that_names_a_wrong_end_has_not_answered() {
+    let realm = Realm::new(2);
+    let ends = Ends::between(&realm, 0, 1, 2);
+    let elsewhere = Ends::between(&realm, 0, 1, 2);
+    elsewhere.there.drop(&realm);
+    let taken = std::thread::scope(|scope| {
+        let caller = asleep(scope, &realm, || call_words(&realm, &ends.here, [1; 4]));
+        let first = serve(&realm, &ends.there, Handle::NONE, [0; 4]).unwrap();
+        for _ in 0..2 {
+            let wrong = serve(&realm, &elsewhere.there, first.reply, [7; 4]);
+            assert_eq!(wrong.err(), Some(Error::BadHandle));
+        }
+        let answer = (&b"7"[..], &[][..]);
+        let wrong = answer_and_receive(&realm, &elsewhere.there, first.reply, answer);
+        assert_eq!(wrong.err(), Some(Error::BadHandle));
+        let domain = &realm.domains[1];
+        realm.ipc.reply_words(domain, first.reply, [2; 4]).unwrap();
+        caller.join().unwrap()
+    });
+    assert_eq!(taken, Ok([2; 4]));
+    realm.finish();
+}
+
+#[test]
 fn an_answer_that_nobody_takes_does_not_keep_a_server_from_the_next_message() {
     let realm = Realm::new(2);
     let ends = Ends::between(&realm, 0, 1, 2);

@@ -108,9 +108,9 @@ fn the_time_limit_depends_on_the_job_and_gdb_has_none() {
 fn memory_follows_the_initrd() {
     let mib = 1 << 20;
     assert_eq!(memory_for_initrd(0), 128);
-    assert_eq!(memory_for_initrd(16 * mib), 128);
-    assert_eq!(memory_for_initrd(16 * mib + 1), 192);
-    assert_eq!(memory_for_initrd(65 * mib), 384);
+    assert_eq!(memory_for_initrd(16 * mib), 192);
+    assert_eq!(memory_for_initrd(16 * mib + 1), 256);
+    assert_eq!(memory_for_initrd(65 * mib), 448);
 }
 
 fn command_line(machine: &Machine) -> String {

@@ -108,6 +108,9 @@ impl<P: Platform> Meeting<P> {
 
     /// Ends the wait of a caller whose capability is not its domain's any more. The caller unparks it.
     fn end_unheld_caller(&mut self) -> Option<P::Task> {
+        if mm::sabotaged!("revoke_skips_meetings") {
+            return None;
+        }
         let caller = self.caller.as_ref()?;
         let allowed = caller.node.check_allowed(caller.holder, Rights::SEND);
         let outcome = Outcome::of_unheld(allowed.err()?);

@@ -164,8 +164,9 @@ impl<P: Platform> Ipc<P> {
     /// end, waiting for it for ever. An answer that nobody waits for is lost.
     ///
     /// # Errors
-    /// What is wrong with `reply`, and then nothing was done; else as of [`receive`](Ipc::receive), and
-    /// the answer was given. `TooLarge`: what is next is not four words, and stays.
+    /// What is wrong with `end` or `reply`, and then nothing was done; else as of
+    /// [`receive`](Ipc::receive), and the answer was given. `TooLarge`: what is next is not four words,
+    /// and stays.
     #[inline(always)]
     pub fn serve_words(
         &self,
@@ -209,6 +210,11 @@ impl<P: Platform> Ipc<P> {
             Ok(Some(caller)) => caller,
             Ok(None) => return self.serve_on(domain, end, task, None, kept),
             Err(_) => {
+                if let Err(error) = self.channel_end(domain, end, Rights::RECEIVE) {
+                    right.pass(domain.koid());
+                    domain.table.put_back(reply, kept, right);
+                    return Err(error);
+                }
                 let woken = self.answer(&right, Answer::Words(words));
                 return self.serve_on(domain, end, task, woken, kept);
             }

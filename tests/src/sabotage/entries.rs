@@ -106,6 +106,10 @@ entries! {
             transfers::a_token_is_good_once_for_its_addressee_from_its_grantor;
         revoke_skips_tokens: "the end of tokens in a revoke",
             revokes::tokens_of_what_was_revoked_are_not_found_and_count_no_more;
+        revoke_skips_meetings: "the end of calls that met their server in a revoke",
+            meetings::a_call_ends_when_its_capability_is_revoked;
+        who_serves_is_forgotten: "that a channel end may be waited by without a reference to it",
+            meetings::who_serves_is_told_what_becomes_of_its_capability;
         revoke_skips_one_mapping: "the end of the last mapping in a revoke",
             revokes::every_mapping_and_every_level_is_gone;
         revoke_skips_one_level: "the way down to the last level in a revoke",

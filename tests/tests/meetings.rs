@@ -1,0 +1,170 @@
+//! Calls of words that meet their server: how they end before they are answered, and that the next one
+//! is answered all the same.
+
+mod common;
+
+use std::sync::mpsc;
+
+use abi::{Error, FOREVER, Handle, Mode, RevokeFlags, Rights, Words};
+use common::messages::{End, Ends};
+use common::realm::Realm;
+use fake::FakeTask;
+
+const ALL: Rights = Rights::all();
+
+fn serve(realm: &Realm, end: End, call: &Words) -> Result<Words, Error> {
+    let domain = &realm.domains[end.domain];
+    let served = realm
+        .ipc
+        .serve_words(domain, end.handle, call.reply, call.words);
+    if served.is_err() {
+        realm.ipc.end_task(&FakeTask::current());
+    }
+    served
+}
+
+fn call(realm: &Realm, end: End, word: u64) -> Result<u64, Error> {
+    let domain = &realm.domains[end.domain];
+    let words = [word, 0, 0, 0];
+    let answer = realm.ipc.call_words(domain, end.handle, words, FOREVER);
+    answer.map(|words| words[0])
+}
+
+/// Calls three times: to be answered, to meet the server and be ended by `end` before it answers, and,
+/// by the capability above, to be answered. Returns what the second one came to.
+fn ended_by(end: impl FnOnce(&Realm, End, End, FakeTask)) -> Result<u64, Error> {
+    let realm = Realm::new(2);
+    let ends = Ends::between(&realm, 0, 1, 2);
+    let below = End::new(0, realm.derive(0, ends.here.handle, ALL).unwrap());
+    let (received, is_received) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel::<()>();
+    let ended = std::thread::scope(|scope| {
+        let server = scope.spawn({
+            let realm = &realm;
+            move || {
+                let none = Words {
+                    reply: Handle::NONE,
+                    ..Words::default()
+                };
+                let first = serve(realm, ends.there, &none)?;
+                let second = serve(realm, ends.there, &first)?;
+                received.send(()).unwrap();
+                goes_on.recv().unwrap();
+                // Nobody waits for this answer.
+                let third = serve(realm, ends.there, &second)?;
+                assert_eq!(third.words[0], 3);
+                serve(realm, ends.there, &third)
+            }
+        });
+        let (name, named) = mpsc::channel();
+        let caller = scope.spawn({
+            let realm = &realm;
+            move || {
+                name.send(FakeTask::current()).unwrap();
+                assert_eq!(call(realm, below, 1), Ok(1));
+                let ended = call(realm, below, 2);
+                assert_eq!(call(realm, ends.here, 3), Ok(3));
+                realm.ipc.end_task(&FakeTask::current());
+                ended
+            }
+        });
+        is_received.recv().unwrap();
+        end(&realm, ends.here, below, named.recv().unwrap());
+        go_on.send(()).unwrap();
+        let ended = caller.join().unwrap();
+        ends.here.drop(&realm);
+        let _ = realm.ipc.drop_capability(&realm.domains[0], below.handle);
+        assert_eq!(server.join().unwrap(), Err(Error::PeerClosed));
+        ended
+    });
+    realm.finish();
+    ended
+}
+
+#[test]
+fn a_call_ends_when_its_capability_is_revoked() {
+    let ended = ended_by(|realm, end, _, _| {
+        let flags = RevokeFlags::empty();
+        let revoked = realm.ipc.revoke(&realm.domains[0], end.handle, flags);
+        assert_eq!(revoked, Ok(1));
+    });
+    assert_eq!(ended, Err(Error::Revoked));
+}
+
+#[test]
+fn a_call_ends_when_its_capability_is_dropped() {
+    let ended = ended_by(|realm, _, below, _| below.drop(realm));
+    assert_eq!(ended, Err(Error::Cancelled));
+}
+
+#[test]
+fn a_call_ends_when_its_capability_allows_no_calls_any_more() {
+    let ended = ended_by(|realm, _, below, _| {
+        let rights = ALL - Rights::SEND;
+        realm
+            .ipc
+            .reduce(&realm.domains[0], below.handle, rights)
+            .unwrap();
+    });
+    assert_eq!(ended, Err(Error::Denied));
+}
+
+#[test]
+fn a_call_ends_when_it_is_cancelled() {
+    let ended = ended_by(|realm, _, _, task| realm.ipc.cancel_wait(&task).unwrap());
+    assert_eq!(ended, Err(Error::Cancelled));
+}
+
+/// Takes a capability of an end away, which was derived from another.
+type TakeAway = fn(&Realm, End, End);
+
+#[test]
+fn who_serves_is_told_what_becomes_of_its_capability() {
+    let cases: [(TakeAway, Error); 4] = [
+        (
+            |realm, end, _| {
+                let flags = RevokeFlags::empty();
+                let revoked = realm.ipc.revoke(&realm.domains[1], end.handle, flags);
+                assert_eq!(revoked, Ok(1));
+            },
+            Error::Revoked,
+        ),
+        (|realm, _, below| below.drop(realm), Error::Cancelled),
+        (
+            |realm, _, below| {
+                let rights = ALL - Rights::RECEIVE;
+                let domain = &realm.domains[1];
+                realm.ipc.reduce(domain, below.handle, rights).unwrap();
+            },
+            Error::Denied,
+        ),
+        (
+            |realm, _, below| {
+                let moved = realm.give(1, below.handle, 0, Mode::Move);
+                End::new(0, moved).drop(realm);
+            },
+            Error::Cancelled,
+        ),
+    ];
+    for (take_away, told) in cases {
+        let realm = Realm::new(2);
+        let ends = Ends::between(&realm, 0, 1, 2);
+        let below = End::new(1, realm.derive(1, ends.there.handle, ALL).unwrap());
+        std::thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                let none = Words {
+                    reply: Handle::NONE,
+                    ..Words::default()
+                };
+                let first = serve(&realm, below, &none)?;
+                serve(&realm, below, &first)
+            });
+            // The answer comes when the server waits for the next call.
+            assert_eq!(call(&realm, ends.here, 1), Ok(1));
+            take_away(&realm, ends.there, below);
+            assert_eq!(server.join().unwrap(), Err(told));
+        });
+        realm.ipc.end_task(&FakeTask::current());
+        realm.finish();
+    }
+}
