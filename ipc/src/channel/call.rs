@@ -5,12 +5,15 @@ use alloc::sync::Arc;
 use abi::limits::MAX_MESSAGE;
 use abi::{Error, Handle, ObjectKind, Rights};
 use arrayvec::ArrayVec;
+use mm::lock::Lock;
 
 use super::message::Bills;
 use super::queue::{Load, Offers, WORDS_LEN, to_bytes, to_words};
+use super::ready::Told;
+use super::receive::Waiting;
 use super::reply::{Answer, Fit, answer, record};
-use super::send::Posted;
-use super::{EndOf, Outgoing, Preview, Received};
+use super::send::Asking;
+use super::{EndOf, Inbox, Outgoing, Preview, Received};
 use crate::node::{HOME, PENDING};
 use crate::wait::{Ticket, WAIT_WORDS};
 use crate::{Domain, Ipc, Node, Platform};
@@ -39,10 +42,10 @@ impl<P: Platform> Ipc<P> {
         let end = self.channel_end(caller, end, Rights::SEND)?;
         let words = self.call_and_wait(caller, &end, &message, space, deadline_ns)?;
         match words[answer::KIND] {
-            kind @ (answer::WORDS | answer::BYTES) => {
+            kind @ (answer::WORDS | answer::BYTES | answer::MET | answer::MET_BYTES) => {
                 let bytes = to_bytes([words[0], words[1], words[2], words[3]]);
                 let len = match kind {
-                    answer::BYTES => words[answer::LEN] as usize,
+                    answer::BYTES | answer::MET_BYTES => words[answer::LEN] as usize,
                     _ => WORDS_LEN,
                 };
                 show(&Preview::answer(&bytes[..len], 0))?;
@@ -65,39 +68,45 @@ impl<P: Platform> Ipc<P> {
         if deadline_ns == 0 {
             return Err(Error::WouldBlock);
         }
-        let task = self.platform().current_task();
-        let right = self.right_to_reply(caller, &task)?;
-        record(&right)?.begin(task.clone(), fit);
-        let posted = self.post(caller, end, message, Some(&right), deadline_ns);
-        let (ticket, woken) = match posted {
-            Ok(Posted { ticket, woken }) => (ticket, woken),
-            Err(error) => {
-                record(&right)?.give_up();
-                right.pass(HOME);
-                return Err(error);
+        self.platform().with_current_task(|task| {
+            let right = &self.right_to_reply(caller, task)?;
+            record(right)?.begin(task.clone(), fit);
+            let asking = Asking { task, right };
+            let woken = match self.post(caller, end, message, Some(&asking), deadline_ns) {
+                Ok(woken) => woken,
+                Err(error) => {
+                    record(right)?.give_up();
+                    right.pass(HOME);
+                    return Err(error);
+                }
+            };
+            let cell = P::wait_cell(task);
+            let slept = match woken {
+                Some(woken) => self.sleep_in_turn(&woken, cell, deadline_ns),
+                None => self.sleep(&Ticket { task: task.clone() }, deadline_ns),
+            };
+            let words = cell.words();
+            if slept.is_err() || !matches!(words[answer::KIND], answer::MET | answer::MET_BYTES) {
+                self.end_call(end, task)?;
             }
-        };
-        let Some(ticket) = ticket else {
-            return Err(Error::Invalid);
-        };
-        let slept = match woken {
-            Some(woken) => self.sleep_unparking(&woken, &ticket, deadline_ns),
-            None => self.sleep(&ticket, deadline_ns),
-        };
-        self.end_call(end, &ticket)?;
-        match slept {
-            Ok(()) => Ok(ticket.words()),
-            Err(error) => {
-                self.take_call_back(end, &right)?;
-                Err(error)
+            match slept {
+                Ok(()) => Ok(words),
+                Err(error) => {
+                    self.take_call_back(end, right)?;
+                    Err(error)
+                }
             }
-        }
+        })
     }
 
-    /// Takes a caller off the list of those who wait for an answer.
-    fn end_call(&self, end: &EndOf<P>, ticket: &Ticket<P>) -> Result<(), Error> {
+    /// Takes a caller out of where it waits for an answer.
+    #[cold]
+    fn end_call(&self, end: &EndOf<P>, task: &P::Task) -> Result<(), Error> {
         let (channel, side) = end.parts()?;
-        channel.inbox(side.peer()).lock().callers.withdraw(ticket);
+        let mut inbox = channel.inbox(side.peer()).lock();
+        if !inbox.meeting.leave_caller(task) {
+            inbox.callers.withdraw(&Ticket { task: task.clone() });
+        }
         Ok(())
     }
 
@@ -243,7 +252,12 @@ impl<P: Platform> Ipc<P> {
         bytes: &[u8],
     ) -> Result<P::Task, Error> {
         let right = self.use_up(sender, reply)?;
-        let fits = record(&right)?.fits(bytes.len(), 0);
+        self.answer_bytes_by(&right, bytes)
+    }
+
+    /// The same by a right that was used up.
+    fn answer_bytes_by(&self, right: &Node<P>, bytes: &[u8]) -> Result<P::Task, Error> {
+        let fits = record(right)?.fits(bytes.len(), 0);
         let mut none = Offers::new();
         let answer = match to_words(bytes) {
             _ if fits != Ok(true) => Answer::Misfit,
@@ -254,7 +268,7 @@ impl<P: Platform> Ipc<P> {
                 offers: &mut none,
             },
         };
-        let told = self.answer(&right, answer).ok_or(Error::Cancelled)?;
+        let told = self.answer(right, answer).ok_or(Error::Cancelled)?;
         match fits {
             Ok(true) => Ok(told),
             _ => {
@@ -282,22 +296,86 @@ impl<P: Platform> Ipc<P> {
         show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
     ) -> Result<Received, Error> {
         let end = self.channel_end(server, end, Rights::RECEIVE)?;
-        let mut woken = None;
+        let by = Waiting {
+            domain: server,
+            end: &end,
+            deadline_ns,
+        };
+        let (mut woken, mut told) = (None, None);
         if reply != Handle::NONE {
             answer.check()?;
-            woken = match self.answer_call(server, reply, answer) {
-                Ok(task) => Some(task),
-                // That no message can be so large was asked before.
-                Err(Error::Cancelled | Error::TooLarge) if answer.transfers.is_empty() => None,
-                Err(error) => return Err(error),
+            let answered = match answer.transfers.is_empty() {
+                true => self.answer_and_get_ready(&by, reply, answer.bytes)?,
+                false => Answered::Told(self.answer_call(server, reply, answer)?),
             };
+            match answered {
+                Answered::Nobody => {}
+                Answered::Told(task) => woken = Some(task),
+                Answered::Slept(next) => told = next,
+            }
         }
-        let received = self.receive_by(server, &end, deadline_ns, &mut woken, show);
+        let received = self.receive_by(&by, &mut woken, told, show);
         // Whoever did not go on while this slept does now.
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }
         received
+    }
+
+    /// Answers a call with bytes alone, at most [`MAX_MESSAGE`], and waits for the next message if
+    /// none is there.
+    #[inline(always)]
+    fn answer_and_get_ready(
+        &self,
+        by: &Waiting<'_, P>,
+        reply: Handle,
+        bytes: &[u8],
+    ) -> Result<Answered<P>, Error> {
+        let right = self.use_up(by.domain, reply)?;
+        let (channel, side) = by.end.parts()?;
+        let inbox = channel.inbox(side);
+        self.platform().with_current_task(|task| {
+            match self.answer_where_met(by, inbox, &right, bytes, task) {
+                Some(Some(caller)) => {
+                    let next = self.sleep_ready(by, inbox, task, Some(&caller))?;
+                    Ok(Answered::Slept(next))
+                }
+                Some(None) => Ok(Answered::Nobody),
+                None => match self.answer_bytes_by(&right, bytes) {
+                    Ok(caller) => Ok(Answered::Told(caller)),
+                    // That no message can be so large was asked before.
+                    Err(Error::Cancelled | Error::TooLarge) => Ok(Answered::Nobody),
+                    Err(error) => Err(error),
+                },
+            }
+        })
+    }
+
+    /// Answers a call and gets ready for the next message, in one hold of the lock. None: nothing was done.
+    /// Else who is to go on, if the caller still waited; if not, nobody is ready.
+    #[inline(always)]
+    fn answer_where_met(
+        &self,
+        by: &Waiting<'_, P>,
+        inbox: &Lock<Inbox<P>>,
+        right: &Node<P>,
+        bytes: &[u8],
+        task: &P::Task,
+    ) -> Option<Option<P::Task>> {
+        let mut state = inbox.lock();
+        let state = &mut *state;
+        if by.deadline_ns == 0 || !state.is_idle() || by.end.check(by.domain).is_err() {
+            return None;
+        }
+        let leave = |caller: &P::Task| state.meeting.leave_caller(caller);
+        let caller = record(right)
+            .ok()?
+            .answer_bytes(right, to_words(bytes)?, leave)?;
+        if caller.is_some() {
+            state.ready.enter(task);
+            state.traffic.count_wait();
+        }
+        Some(caller)
     }
 
     /// Takes a right to reply out of a table for good. Nobody else can have it then.
@@ -308,6 +386,16 @@ impl<P: Platform> Ipc<P> {
         let mut table = domain.table.lock();
         table.remove_if(reply, |right| start_home(domain, right))
     }
+}
+
+/// What answering a call before the next message came to.
+enum Answered<P: Platform> {
+    /// Nobody waits for the answer any more, or takes it.
+    Nobody,
+    /// This task is to go on.
+    Told(P::Task),
+    /// The caller went on and this task has slept, and may have been told of a message.
+    Slept(Option<Told>),
 }
 
 /// Takes a right to reply, in a place of a domain's table, from that domain, which uses it up.

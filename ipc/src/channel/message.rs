@@ -29,6 +29,13 @@ impl Outgoing<'_> {
         transfers: &[],
     };
 
+    /// Whether nothing is taken from the sender by it.
+    #[inline(always)]
+    pub(super) fn only_shares(&self) -> bool {
+        let mut transfers = self.transfers.iter();
+        transfers.all(|transfer| transfer.mode == Mode::Share as u32)
+    }
+
     /// `TooLarge`: more than a message can be; `Invalid`: a mode or right that there is not;
     /// `Overlap`: one capability both moved and handed over once more.
     pub(super) fn check(&self) -> Result<(), Error> {

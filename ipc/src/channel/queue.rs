@@ -218,6 +218,12 @@ impl<P: Platform> Queue<P> {
         Some((packet, self.taken))
     }
 
+    /// The number of the message that is next, or will be.
+    #[inline]
+    pub(super) fn first_number(&self) -> u64 {
+        self.taken
+    }
+
     /// Takes the message that is next; what it is stays in its place until the next one comes there.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<&mut Packet<P>> {

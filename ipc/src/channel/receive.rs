@@ -10,8 +10,11 @@ use arrayvec::ArrayVec;
 use mm::lock::{Guard, Lock};
 
 use super::message::Bills;
-use super::queue::{Load, Packet};
+use super::queue::{Load, Packet, to_bytes};
+use super::ready::Told;
+use super::words::unheld;
 use super::{Channel, ChannelSide, EndOf, Inbox, Preview, Received};
+use crate::wait::{Outcome, Ticket};
 use crate::{Domain, Ipc, Platform, Waiters};
 
 /// A copy of the next message, and which one that is.
@@ -43,6 +46,17 @@ impl Seen {
         self.handles = packet.offers.len();
         self.is_call = packet.reply.is_some();
         self.badge = packet.badge;
+    }
+
+    #[inline(always)]
+    fn hear(&mut self, told: &Told) {
+        self.number = told.number;
+        self.bytes.clear();
+        self.bytes
+            .extend(to_bytes(told.words)[..told.len].iter().copied());
+        self.handles = told.handles;
+        self.is_call = told.is_call;
+        self.badge = told.badge;
     }
 
     #[inline(always)]
@@ -79,32 +93,34 @@ impl<P: Platform> Ipc<P> {
         show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
     ) -> Result<Received, Error> {
         let end = self.channel_end(receiver, end, Rights::RECEIVE)?;
-        self.receive_by(receiver, &end, deadline_ns, &mut None, show)
+        let by = Waiting {
+            domain: receiver,
+            end: &end,
+            deadline_ns,
+        };
+        self.receive_by(&by, &mut None, None, show)
     }
 
     /// The same by an end that was looked up. `woken` is somebody who is to go on, at the latest when
-    /// this sleeps.
+    /// this sleeps; `told` is what the current task was told of what is next, if it was.
     #[inline(always)]
     pub(super) fn receive_by(
         &self,
-        receiver: &Domain<P>,
-        end: &EndOf<P>,
-        deadline_ns: u64,
+        by: &Waiting<'_, P>,
         woken: &mut Option<P::Task>,
+        mut told: Option<Told>,
         mut show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
     ) -> Result<Received, Error> {
-        let (channel, side) = end.parts()?;
+        let (channel, side) = by.end.parts()?;
         let inbox = channel.inbox(side);
         let mut seen = Seen::new();
         loop {
-            let by = Waiting {
-                domain: receiver,
-                end,
-                deadline_ns,
-            };
-            self.next_message(&by, inbox, woken, &mut seen)?;
-            let taken =
-                show(&seen.preview()).and_then(|()| self.take(receiver, end, channel, side, &seen));
+            match told.take() {
+                Some(told) => seen.hear(&told),
+                None => self.next_message(by, inbox, woken, &mut seen)?,
+            }
+            let taken = show(&seen.preview())
+                .and_then(|()| self.take(by.domain, by.end, channel, side, &seen));
             match taken {
                 Ok(Some(received)) => return Ok(received),
                 // Somebody else was faster.
@@ -117,7 +133,6 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    #[inline(always)]
     fn next_message(
         &self,
         by: &Waiting<'_, P>,
@@ -126,7 +141,7 @@ impl<P: Platform> Ipc<P> {
         seen: &mut Seen,
     ) -> Result<(), Error> {
         loop {
-            let state = inbox.lock();
+            let mut state = inbox.lock();
             if let Err(error) = by.end.check(by.domain) {
                 drop(state);
                 // It may have been told of a message that is another's to take now.
@@ -143,7 +158,57 @@ impl<P: Platform> Ipc<P> {
             if by.deadline_ns == 0 {
                 return Err(Error::WouldBlock);
             }
-            self.wait_in(inbox, state, by, woken.take(), |state| &mut state.receivers)?;
+            if !state.ready.is_nobody() || !state.receivers.is_empty() {
+                self.wait_in(inbox, state, by, woken.take(), |state| &mut state.receivers)?;
+                continue;
+            }
+            let woken = woken.take();
+            let told = self.platform().with_current_task(|task| {
+                state.ready.enter(task);
+                state.traffic.count_wait();
+                drop(state);
+                self.sleep_ready(by, inbox, task, woken.as_ref())
+            })?;
+            if let Some(told) = told {
+                seen.hear(&told);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sleeps until the current task, which is ready at an inbox, is told what there is or is to look.
+    /// `woken` is somebody who is to go on.
+    #[inline(always)]
+    pub(super) fn sleep_ready(
+        &self,
+        by: &Waiting<'_, P>,
+        inbox: &Lock<Inbox<P>>,
+        task: &P::Task,
+        woken: Option<&P::Task>,
+    ) -> Result<Option<Told>, Error> {
+        let cell = P::wait_cell(task);
+        let slept = match woken {
+            Some(woken) => self.sleep_in_turn(woken, cell, by.deadline_ns),
+            None => self.sleep(&Ticket { task: task.clone() }, by.deadline_ns),
+        };
+        if let Err(error) = slept {
+            inbox.lock().ready.leave(task);
+            return Err(error);
+        }
+        let told = Told::of(cell);
+        if told.is_none() {
+            let held = by.end.check(by.domain);
+            held.map_err(unheld)
+                .inspect_err(|_| self.wake_next_receiver(inbox))?;
+        }
+        Ok(told)
+    }
+
+    /// Has who is ready at an end look whether it may.
+    pub(super) fn end_ready_wait(&self, inbox: &Lock<Inbox<P>>) {
+        let woken = inbox.lock().ready.end(Outcome::Ready);
+        if let Some(task) = woken {
+            self.platform().unpark(&task);
         }
     }
 

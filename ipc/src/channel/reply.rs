@@ -65,6 +65,8 @@ pub(super) mod answer {
     pub const MET: u64 = 3;
     /// The answer is of bytes of the first four.
     pub const BYTES: u64 = 4;
+    /// Both of these.
+    pub const MET_BYTES: u64 = 5;
     /// How many bytes.
     pub const LEN: usize = 5;
 }
@@ -133,6 +135,28 @@ impl<P: Platform> Reply<P> {
         let kind = leave(&task);
         let told = P::wait_cell(&task).complete_with([a, b, c, d, kind]);
         Ok(told.then_some(task))
+    }
+
+    /// The same with bytes of words, if they fit what the caller waits for; `leave` says whether it is out of
+    /// where it met who answers. None: nothing was done.
+    #[inline(always)]
+    pub(super) fn answer_bytes(
+        &self,
+        right: &Node<P>,
+        ([a, b, c, d], len): ([u64; 4], usize),
+        leave: impl FnOnce(&P::Task) -> bool,
+    ) -> Option<Option<P::Task>> {
+        let mut call = self.call.lock();
+        let (task, _) = call.caller.take_if(|(_, fit)| fit.takes(len, 0))?;
+        right.pass(HOME);
+        let kind = match (leave(&task), len) {
+            (true, WORDS_LEN) => answer::MET,
+            (true, _) => answer::MET_BYTES,
+            (false, WORDS_LEN) => answer::WORDS,
+            (false, _) => answer::BYTES,
+        };
+        let told = P::wait_cell(&task).complete_with([a, b, c, d, kind, len as u64]);
+        Some(told.then_some(task))
     }
 
     /// Whether an answer fits what the caller waits for. `Cancelled`: it does not wait.
