@@ -21,6 +21,7 @@ mod queue;
 mod receive;
 mod reply;
 mod send;
+mod serve;
 mod words;
 
 use alloc::sync::Arc;
