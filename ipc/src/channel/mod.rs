@@ -26,6 +26,7 @@ mod queue;
 mod receive;
 mod reply;
 mod send;
+mod serve;
 mod words;
 
 use alloc::sync::Arc;
