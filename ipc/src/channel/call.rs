@@ -9,13 +9,12 @@ use mm::lock::Lock;
 
 use super::message::Bills;
 use super::queue::{Load, Offers, WORDS_LEN, to_bytes, to_words};
-use super::ready::Told;
-use super::receive::Waiting;
+use super::receive::{Seen, Waiting};
 use super::reply::{Answer, Fit, answer, record};
 use super::send::Asking;
 use super::{EndOf, Inbox, Outgoing, Preview, Received};
 use crate::node::{HOME, PENDING};
-use crate::wait::{Ticket, WAIT_WORDS};
+use crate::wait::Ticket;
 use crate::{Domain, Ipc, Node, Platform};
 
 impl<P: Platform> Ipc<P> {
@@ -29,6 +28,7 @@ impl<P: Platform> Ipc<P> {
     /// right to reply is gone; `TooLarge`: the answer did not fit; what `show` says; `Quota`,
     /// `NoMemory`, `Limit`: the caller can't have the capabilities. An answer that can't be taken is
     /// lost, and what it carried goes back. `WouldBlock`: the deadline is 0, and nothing was sent.
+    #[inline(always)]
     pub fn call(
         &self,
         caller: &Arc<Domain<P>>,
@@ -40,74 +40,80 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<Received, Error> {
         message.check()?;
         let end = self.channel_end(caller, end, Rights::SEND)?;
-        let words = self.call_and_wait(caller, &end, &message, space, deadline_ns)?;
-        match words[answer::KIND] {
-            kind @ (answer::WORDS | answer::BYTES | answer::MET | answer::MET_BYTES) => {
-                let bytes = to_bytes([words[0], words[1], words[2], words[3]]);
-                let len = match kind {
-                    answer::BYTES | answer::MET_BYTES => words[answer::LEN] as usize,
-                    _ => WORDS_LEN,
-                };
-                show(&Preview::answer(&bytes[..len], 0))?;
-                Ok(Received::of(len, 0))
-            }
-            answer::MESSAGE => self.take_answer(caller, &mut show),
-            _ => Err(Error::TooLarge),
-        }
+        let task = self.platform().current_task();
+        self.call_and_wait(caller, &task, &end, &message, space, deadline_ns)?;
+        let cell = P::wait_cell(&task);
+        let len = match cell.word(answer::KIND) {
+            answer::BYTES | answer::MET_BYTES => cell.word(answer::LEN) as usize,
+            answer::WORDS | answer::MET => WORDS_LEN,
+            answer::MESSAGE => return self.take_answer(caller, &mut show),
+            _ => return Err(Error::TooLarge),
+        };
+        let [a, b, c, d, ..] = cell.words();
+        show(&Preview::answer(&to_bytes([a, b, c, d])[..len], 0))?;
+        Ok(Received {
+            len,
+            ..Received::default()
+        })
     }
 
-    /// Calls, and returns what the caller was woken with.
+    /// Calls, and returns when the current task, `task`, was woken with words.
+    #[inline(always)]
     pub(super) fn call_and_wait(
         &self,
         caller: &Arc<Domain<P>>,
+        task: &P::Task,
         end: &EndOf<P>,
         message: &Outgoing<'_>,
         fit: Fit,
         deadline_ns: u64,
-    ) -> Result<[u64; WAIT_WORDS], Error> {
+    ) -> Result<(), Error> {
         if deadline_ns == 0 {
             return Err(Error::WouldBlock);
         }
-        self.platform().with_current_task(|task| {
-            let right = &self.right_to_reply(caller, task)?;
-            record(right)?.begin(task.clone(), fit);
-            let asking = Asking { task, right };
-            let woken = match self.post(caller, end, message, Some(&asking), deadline_ns) {
-                Ok(woken) => woken,
-                Err(error) => {
-                    record(right)?.give_up();
-                    right.pass(HOME);
-                    return Err(error);
-                }
-            };
-            let cell = P::wait_cell(task);
-            let slept = match woken {
-                Some(woken) => self.sleep_in_turn(&woken, cell, deadline_ns),
-                None => self.sleep(&Ticket { task: task.clone() }, deadline_ns),
-            };
-            let words = cell.words();
-            if slept.is_err() || !matches!(words[answer::KIND], answer::MET | answer::MET_BYTES) {
-                self.end_call(end, task)?;
+        let right = &self.right_to_reply(caller, task)?;
+        record(right)?.begin(task.clone(), fit);
+        let asking = Asking { task, right };
+        let woken = match self.post(caller, end, message, Some(&asking), deadline_ns) {
+            Ok(woken) => woken,
+            Err(error) => {
+                record(right)?.give_up();
+                right.pass(HOME);
+                return Err(error);
             }
-            match slept {
-                Ok(()) => Ok(words),
-                Err(error) => {
-                    self.take_call_back(end, right)?;
-                    Err(error)
-                }
-            }
-        })
-    }
-
-    /// Takes a caller out of where it waits for an answer.
-    #[cold]
-    fn end_call(&self, end: &EndOf<P>, task: &P::Task) -> Result<(), Error> {
-        let (channel, side) = end.parts()?;
-        let mut inbox = channel.inbox(side.peer()).lock();
-        if !inbox.meeting.leave_caller(task) {
-            inbox.callers.withdraw(&Ticket { task: task.clone() });
+        };
+        let cell = P::wait_cell(task);
+        let slept = match woken {
+            Some(woken) => self.sleep_in_turn(&woken, cell, deadline_ns),
+            None => self.sleep(&Ticket { task: task.clone() }, deadline_ns),
+        };
+        let kind = cell.word(answer::KIND);
+        if slept.is_err() || !matches!(kind, answer::MET | answer::MET_BYTES) {
+            self.end_call(end, task, right, slept)?;
         }
         Ok(())
+    }
+
+    /// Takes a caller out of where it waits for an answer, and its call back if it has none.
+    #[cold]
+    fn end_call(
+        &self,
+        end: &EndOf<P>,
+        task: &P::Task,
+        right: &Node<P>,
+        slept: Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (channel, side) = end.parts()?;
+        {
+            let mut inbox = channel.inbox(side.peer()).lock();
+            if !inbox.meeting.leave_caller(task) {
+                inbox.callers.withdraw(&Ticket { task: task.clone() });
+            }
+        }
+        if slept.is_err() {
+            self.take_call_back(end, right)?;
+        }
+        slept
     }
 
     /// What becomes of a call whose caller does not wait any more: nothing answers it, and if nobody has
@@ -146,7 +152,10 @@ impl<P: Platform> Ipc<P> {
             None => return Err(Error::PeerClosed),
         }
         let count = load.offers.len();
-        let mut received = Received::of(bytes.len(), 0);
+        let mut received = Received {
+            len: bytes.len(),
+            ..Received::default()
+        };
         let mut bills = Bills::new();
         let shown = show(&Preview::answer(&bytes, count));
         let billed = shown.and_then(|()| {
@@ -285,7 +294,7 @@ impl<P: Platform> Ipc<P> {
     /// # Errors
     /// As of [`reply`](Ipc::reply), and then nothing was received; else as of `receive`, and the answer
     /// was given.
-    #[inline]
+    #[inline(always)]
     pub fn serve(
         &self,
         server: &Arc<Domain<P>>,
@@ -301,54 +310,49 @@ impl<P: Platform> Ipc<P> {
             end: &end,
             deadline_ns,
         };
-        let (mut woken, mut told) = (None, None);
+        let (mut woken, mut seen) = (None, Seen::new());
         if reply != Handle::NONE {
             answer.check()?;
-            let answered = match answer.transfers.is_empty() {
-                true => self.answer_and_get_ready(&by, reply, answer.bytes)?,
-                false => Answered::Told(self.answer_call(server, reply, answer)?),
+            woken = match answer.transfers.is_empty() {
+                true => self.answer_and_get_ready(&by, reply, answer.bytes, &mut seen)?,
+                false => Some(self.answer_call(server, reply, answer)?),
             };
-            match answered {
-                Answered::Nobody => {}
-                Answered::Told(task) => woken = Some(task),
-                Answered::Slept(next) => told = next,
-            }
         }
-        let received = self.receive_by(&by, &mut woken, told, show);
+        let mut received = Received::default();
+        let taken = self.receive_by(&by, &mut woken, &mut seen, &mut received, show);
         // Whoever did not go on while this slept does now.
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }
-        received
+        taken.map(|()| received)
     }
 
     /// Answers a call with bytes alone, at most [`MAX_MESSAGE`], and waits for the next message if
-    /// none is there.
+    /// none is there. Returns who is to go on if it has not slept.
     #[inline(always)]
     fn answer_and_get_ready(
         &self,
         by: &Waiting<'_, P>,
         reply: Handle,
         bytes: &[u8],
-    ) -> Result<Answered<P>, Error> {
+        seen: &mut Seen,
+    ) -> Result<Option<P::Task>, Error> {
         let right = self.use_up(by.domain, reply)?;
         let (channel, side) = by.end.parts()?;
         let inbox = channel.inbox(side);
-        self.platform().with_current_task(|task| {
-            match self.answer_where_met(by, inbox, &right, bytes, task) {
-                Some(Some(caller)) => {
-                    let next = self.sleep_ready(by, inbox, task, Some(&caller))?;
-                    Ok(Answered::Slept(next))
-                }
-                Some(None) => Ok(Answered::Nobody),
-                None => match self.answer_bytes_by(&right, bytes) {
-                    Ok(caller) => Ok(Answered::Told(caller)),
-                    // That no message can be so large was asked before.
-                    Err(Error::Cancelled | Error::TooLarge) => Ok(Answered::Nobody),
-                    Err(error) => Err(error),
-                },
+        let task = self.platform().current_task();
+        match self.answer_where_met(by, inbox, &right, bytes, &task) {
+            Some(Some(caller)) => {
+                self.sleep_ready(by, inbox, &task, Some(&caller), seen)?;
+                Ok(None)
             }
-        })
+            Some(None) => Ok(None),
+            None => match self.answer_bytes_by(&right, bytes) {
+                // That no message can be so large was asked before.
+                Err(Error::Cancelled | Error::TooLarge) => Ok(None),
+                told => told.map(Some),
+            },
+        }
     }
 
     /// Answers a call and gets ready for the next message, in one hold of the lock. None: nothing was done.
@@ -386,16 +390,6 @@ impl<P: Platform> Ipc<P> {
         let mut table = domain.table.lock();
         table.remove_if(reply, |right| start_home(domain, right))
     }
-}
-
-/// What answering a call before the next message came to.
-enum Answered<P: Platform> {
-    /// Nobody waits for the answer any more, or takes it.
-    Nobody,
-    /// This task is to go on.
-    Told(P::Task),
-    /// The caller went on and this task has slept, and may have been told of a message.
-    Slept(Option<Told>),
 }
 
 /// Takes a right to reply, in a place of a domain's table, from that domain, which uses it up.

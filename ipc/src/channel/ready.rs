@@ -31,9 +31,8 @@ const HANDLES_SHIFT: u32 = 10;
 const NUMBER_SHIFT: u32 = 16;
 const _: () = assert!(MAX_MESSAGE < 1 << HANDLES_SHIFT && MAX_MESSAGE_HANDLES < 1 << 4);
 
-/// What the next message is, as far as whoever was woken for it is told.
+/// What the next message is, as whoever was woken for it is told. Its bytes are in the words.
 pub(super) struct Told {
-    pub(super) words: [u64; 4],
     pub(super) len: usize,
     pub(super) handles: usize,
     pub(super) is_call: bool,
@@ -108,9 +107,7 @@ impl Told {
         if shape == UNKNOWN {
             return None;
         }
-        let [a, b, c, d, ..] = cell.words();
         Some(Told {
-            words: [a, b, c, d],
             len: (shape & ((1 << HANDLES_SHIFT) - 1)) as usize,
             handles: (shape >> HANDLES_SHIFT & 0xf) as usize,
             is_call: shape & IS_CALL != 0,

@@ -12,13 +12,15 @@ use mm::lock::{Guard, Lock};
 use super::message::Bills;
 use super::queue::{Load, Packet, to_bytes};
 use super::ready::Told;
-use super::words::unheld;
+use super::serve::unheld;
 use super::{Channel, ChannelSide, EndOf, Inbox, Preview, Received};
-use crate::wait::{Outcome, Ticket};
+use crate::wait::{Outcome, Ticket, WaitCell};
 use crate::{Domain, Ipc, Platform, Waiters};
 
 /// A copy of the next message, and which one that is.
-struct Seen {
+pub(super) struct Seen {
+    /// Whether it is of what is next, and not of what has been.
+    is_new: bool,
     number: u64,
     bytes: ArrayVec<u8, MAX_MESSAGE>,
     handles: usize,
@@ -28,8 +30,9 @@ struct Seen {
 
 impl Seen {
     #[inline(always)]
-    fn new() -> Seen {
+    pub(super) fn new() -> Seen {
         Seen {
+            is_new: false,
             number: 0,
             bytes: ArrayVec::new(),
             handles: 0,
@@ -38,8 +41,8 @@ impl Seen {
         }
     }
 
-    #[inline(always)]
     fn look<P: Platform>(&mut self, packet: &Packet<P>, number: u64) {
+        self.is_new = true;
         self.number = number;
         self.bytes.clear();
         self.bytes.extend(packet.bytes().iter().copied());
@@ -48,15 +51,24 @@ impl Seen {
         self.badge = packet.badge;
     }
 
+    /// Takes over what the current task was told with its wake. False: nothing.
     #[inline(always)]
-    fn hear(&mut self, told: &Told) {
+    fn hear<P: Platform>(&mut self, cell: &WaitCell<P>) -> bool {
+        let Some(told) = Told::of(cell) else {
+            return false;
+        };
+        self.is_new = true;
         self.number = told.number;
         self.bytes.clear();
-        self.bytes
-            .extend(to_bytes(told.words)[..told.len].iter().copied());
+        if told.len > 0 {
+            let [a, b, c, d, ..] = cell.words();
+            let bytes = to_bytes([a, b, c, d]);
+            self.bytes.extend(bytes[..told.len].iter().copied());
+        }
         self.handles = told.handles;
         self.is_call = told.is_call;
         self.badge = told.badge;
+        true
     }
 
     #[inline(always)]
@@ -98,33 +110,36 @@ impl<P: Platform> Ipc<P> {
             end: &end,
             deadline_ns,
         };
-        self.receive_by(&by, &mut None, None, show)
+        let mut received = Received::default();
+        self.receive_by(&by, &mut None, &mut Seen::new(), &mut received, show)?;
+        Ok(received)
     }
 
     /// The same by an end that was looked up. `woken` is somebody who is to go on, at the latest when
-    /// this sleeps; `told` is what the current task was told of what is next, if it was.
+    /// this sleeps; `seen` is what the current task was told of what is next, if it was. Says in `received`
+    /// what came.
     #[inline(always)]
     pub(super) fn receive_by(
         &self,
         by: &Waiting<'_, P>,
         woken: &mut Option<P::Task>,
-        mut told: Option<Told>,
+        seen: &mut Seen,
+        received: &mut Received,
         mut show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
-    ) -> Result<Received, Error> {
+    ) -> Result<(), Error> {
         let (channel, side) = by.end.parts()?;
         let inbox = channel.inbox(side);
-        let mut seen = Seen::new();
         loop {
-            match told.take() {
-                Some(told) => seen.hear(&told),
-                None => self.next_message(by, inbox, woken, &mut seen)?,
+            if !seen.is_new {
+                self.next_message(by, inbox, woken, seen)?;
             }
-            let taken = show(&seen.preview())
-                .and_then(|()| self.take(by.domain, by.end, channel, side, &seen));
+            seen.is_new = false;
+            let taken =
+                show(&seen.preview()).and_then(|()| self.take(by, channel, side, seen, received));
             match taken {
-                Ok(Some(received)) => return Ok(received),
+                Ok(true) => return Ok(()),
                 // Somebody else was faster.
-                Ok(None) => {}
+                Ok(false) => {}
                 Err(error) => {
                     self.wake_next_receiver(inbox);
                     return Err(error);
@@ -133,6 +148,7 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
+    #[inline(never)]
     fn next_message(
         &self,
         by: &Waiting<'_, P>,
@@ -163,14 +179,12 @@ impl<P: Platform> Ipc<P> {
                 continue;
             }
             let woken = woken.take();
-            let told = self.platform().with_current_task(|task| {
-                state.ready.enter(task);
-                state.traffic.count_wait();
-                drop(state);
-                self.sleep_ready(by, inbox, task, woken.as_ref())
-            })?;
-            if let Some(told) = told {
-                seen.hear(&told);
+            let task = self.platform().current_task();
+            state.ready.enter(&task);
+            state.traffic.count_wait();
+            drop(state);
+            self.sleep_ready(by, inbox, &task, woken.as_ref(), seen)?;
+            if seen.is_new {
                 return Ok(());
             }
         }
@@ -185,23 +199,34 @@ impl<P: Platform> Ipc<P> {
         inbox: &Lock<Inbox<P>>,
         task: &P::Task,
         woken: Option<&P::Task>,
-    ) -> Result<Option<Told>, Error> {
+        seen: &mut Seen,
+    ) -> Result<(), Error> {
         let cell = P::wait_cell(task);
         let slept = match woken {
             Some(woken) => self.sleep_in_turn(woken, cell, by.deadline_ns),
             None => self.sleep(&Ticket { task: task.clone() }, by.deadline_ns),
         };
-        if let Err(error) = slept {
+        if slept.is_ok() && seen.hear(cell) {
+            return Ok(());
+        }
+        self.after_ready(by, inbox, task, slept)
+    }
+
+    /// What follows a wait that did not end with a message.
+    #[cold]
+    fn after_ready(
+        &self,
+        by: &Waiting<'_, P>,
+        inbox: &Lock<Inbox<P>>,
+        task: &P::Task,
+        slept: Result<(), Error>,
+    ) -> Result<(), Error> {
+        if slept.is_err() {
             inbox.lock().ready.leave(task);
-            return Err(error);
+            return slept;
         }
-        let told = Told::of(cell);
-        if told.is_none() {
-            let held = by.end.check(by.domain);
-            held.map_err(unheld)
-                .inspect_err(|_| self.wake_next_receiver(inbox))?;
-        }
-        Ok(told)
+        let held = by.end.check(by.domain).map_err(unheld);
+        held.inspect_err(|_| self.wake_next_receiver(inbox))
     }
 
     /// Has who is ready at an end look whether it may.
@@ -248,39 +273,43 @@ impl<P: Platform> Ipc<P> {
     #[inline(always)]
     fn take(
         &self,
-        receiver: &Domain<P>,
-        end: &EndOf<P>,
+        by: &Waiting<'_, P>,
         channel: &Channel<P>,
         side: ChannelSide,
         seen: &Seen,
-    ) -> Result<Option<Received>, Error> {
-        let places = seen.handles + usize::from(seen.is_call);
+        received: &mut Received,
+    ) -> Result<bool, Error> {
+        let receiver = by.domain;
         let mut table = receiver.table.lock();
-        table.prepare(places)?;
+        table.prepare(seen.handles + usize::from(seen.is_call))?;
         let (mut load, mut bills) = (Load::new(), Bills::new());
         let mut state = channel.inbox(side).lock();
-        end.check(receiver)?;
-        let is_seen = |number| number == seen.number || mm::sabotaged!("taken_unseen");
-        match state.queue.first() {
-            Some((packet, number)) if is_seen(number) => {
-                self.bill_all(receiver, &packet.offers, &mut bills)?;
-            }
-            _ => return Ok(None),
-        }
+        by.end.check(receiver)?;
         let was_full = !state.queue.has_room();
-        if let Some(packet) = state.queue.pop() {
+        let taken = state.queue.take_if(|packet, number| {
+            if number != seen.number && !mm::sabotaged!("taken_unseen") {
+                return Ok(false);
+            }
+            self.bill_all(receiver, &packet.offers, &mut bills)?;
             packet.unload_into(&mut load);
+            Ok(true)
+        })?;
+        if !taken {
+            return Ok(false);
         }
         let woken = state.wake_sender();
         drop(state);
-        let mut received = Received::of(seen.bytes.len(), seen.badge);
-        self.deliver_load(receiver, table, &mut load, &bills, &mut received);
-        self.tell_room(channel, side, was_full, woken);
-        Ok(Some(received))
+        received.len = seen.bytes.len();
+        received.badge = seen.badge;
+        self.deliver_load(receiver, table, &mut load, &bills, received);
+        if was_full || woken.is_some() {
+            self.tell_room(channel, side, was_full, woken);
+        }
+        Ok(true)
     }
 
     /// Tells those at the other end that there is room at `side`.
-    #[inline]
+    #[cold]
     pub(super) fn tell_room(
         &self,
         channel: &Channel<P>,

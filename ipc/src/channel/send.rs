@@ -47,6 +47,7 @@ impl<P: Platform> Ipc<P> {
 
     /// Sends a message, as a call if somebody asks, whose wait for the answer begins. Its right to reply
     /// is still the caller's when this fails. Returns who is to go on: it has a message to look at.
+    #[inline(always)]
     pub(super) fn post(
         &self,
         sender: &Arc<Domain<P>>,
@@ -62,7 +63,7 @@ impl<P: Platform> Ipc<P> {
             let mut offers = Offers::new();
             let over = Some(&**channel);
             if self
-                .begin_all(sender, message.transfers, over, &mut offers)
+                .begin_each(sender, message.transfers, over, &mut offers)
                 .is_ok()
             {
                 let mut state = inbox.lock();
