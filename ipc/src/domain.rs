@@ -79,12 +79,26 @@ impl<P: Platform> Domain<P> {
         f: impl FnOnce(&Node<P>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         self.table.with(handle, |node| {
-            if !node.is_plainly(self.koid, kind, rights) {
-                self.check(node, kind, rights)?;
-                self.claim(handle, node)?;
-            }
+            self.check_to_use(handle, node, kind, rights)?;
             f(node)
         })
+    }
+
+    /// Whether a node, which is held in its place, may be used so at this moment; a one-shot capability is
+    /// the current task's from then on.
+    #[inline(always)]
+    pub(crate) fn check_to_use(
+        &self,
+        handle: Handle,
+        node: &Node<P>,
+        kind: Option<ObjectKind>,
+        rights: Rights,
+    ) -> Result<(), Error> {
+        if !node.is_plainly(self.koid, kind, rights) {
+            self.check(node, kind, rights)?;
+            self.claim(handle, node)?;
+        }
+        Ok(())
     }
 
     /// Finds what a handle stands for, to do something with the capability and not with the object:

@@ -11,7 +11,7 @@ use abi::{Error, Handle, ObjectKind, cost};
 use mm::lock::{Guard, Lock, Rank};
 use mm::{Account, RecordCharge};
 
-use crate::places::{BLOCK, NONE, Places};
+use crate::places::{BLOCK, NONE, Places, Tenant};
 use crate::{Node, Object, Platform};
 
 /// What a handle stands for, at the moment of looking it up.
@@ -133,6 +133,13 @@ impl<P: Platform> Table<P> {
         f: impl FnOnce(&Node<P>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         with(&self.places, handle, f)
+    }
+
+    /// Holds the place that a handle leads to, whatever is there. `BadHandle`: there is no such place.
+    #[inline(always)]
+    pub(crate) fn hold(&self, handle: Handle) -> Result<Guard<'_, Tenant<Node<P>>>, Error> {
+        let place = self.places.at(handle.index()).ok_or(Error::BadHandle)?;
+        Ok(place.tenant().lock())
     }
 }
 

@@ -406,7 +406,7 @@ impl RecordCharge {
     }
 
     /// As [`Charge::hand_over`].
-    #[inline]
+    #[inline(always)]
     pub fn hand_over(&mut self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
         let common = Account::common(&self.account, payer);
         payer.add_bytes_below(self.bytes, common)?;

@@ -41,7 +41,16 @@ impl<P: Platform> Ipc<P> {
         message.check()?;
         let end = self.channel_end(caller, end, Rights::SEND)?;
         let task = self.platform().current_task();
-        self.call_and_wait(caller, &task, &end, &message, space, deadline_ns)?;
+        let right = self.begin_call(caller, &task, space, deadline_ns)?;
+        let asking = Asking {
+            task: &task,
+            right: &right,
+        };
+        let woken = match self.post_short(caller, &end, &message, &asking) {
+            Some(woken) => woken,
+            None => self.post_call(caller, &end, &message, &asking, deadline_ns)?,
+        };
+        self.await_answer(&end, &asking, woken, deadline_ns)?;
         let cell = P::wait_cell(&task);
         let len = match cell.word(answer::KIND) {
             answer::BYTES | answer::MET_BYTES => cell.word(answer::LEN) as usize,
@@ -58,7 +67,7 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Calls, and returns when the current task, `task`, was woken with words.
-    #[inline(always)]
+    #[cold]
     pub(super) fn call_and_wait(
         &self,
         caller: &Arc<Domain<P>>,
@@ -68,28 +77,64 @@ impl<P: Platform> Ipc<P> {
         fit: Fit,
         deadline_ns: u64,
     ) -> Result<(), Error> {
+        let right = &self.begin_call(caller, task, fit, deadline_ns)?;
+        let asking = Asking { task, right };
+        let woken = self.post_call(caller, end, message, &asking, deadline_ns)?;
+        self.await_answer(end, &asking, woken, deadline_ns)
+    }
+
+    /// The right to reply to the current task, `task`, which is about to be sent.
+    #[inline(always)]
+    fn begin_call(
+        &self,
+        caller: &Domain<P>,
+        task: &P::Task,
+        fit: Fit,
+        deadline_ns: u64,
+    ) -> Result<Node<P>, Error> {
         if deadline_ns == 0 {
             return Err(Error::WouldBlock);
         }
-        let right = &self.right_to_reply(caller, task)?;
-        record(right)?.begin(task.clone(), fit);
-        let asking = Asking { task, right };
-        let woken = match self.post(caller, end, message, Some(&asking), deadline_ns) {
-            Ok(woken) => woken,
-            Err(error) => {
-                record(right)?.give_up();
-                right.pass(HOME);
-                return Err(error);
-            }
-        };
-        let cell = P::wait_cell(task);
+        let right = self.right_to_reply(caller, task)?;
+        record(&right)?.begin(task.clone(), fit);
+        Ok(right)
+    }
+
+    /// Sends a call that has begun. When it fails, the right to reply is where it was.
+    #[cold]
+    fn post_call(
+        &self,
+        caller: &Arc<Domain<P>>,
+        end: &EndOf<P>,
+        message: &Outgoing<'_>,
+        asking: &Asking<'_, P>,
+        deadline_ns: u64,
+    ) -> Result<Option<P::Task>, Error> {
+        let posted = self.post(caller, end, message, Some(asking), deadline_ns);
+        if posted.is_err() {
+            record(asking.right)?.give_up();
+            asking.right.pass(HOME);
+        }
+        posted
+    }
+
+    /// Sleeps until a call that was sent is answered; `woken` is who is to go on.
+    #[inline(always)]
+    fn await_answer(
+        &self,
+        end: &EndOf<P>,
+        asking: &Asking<'_, P>,
+        woken: Option<P::Task>,
+        deadline_ns: u64,
+    ) -> Result<(), Error> {
+        let (task, cell) = (asking.task, P::wait_cell(asking.task));
         let slept = match woken {
             Some(woken) => self.sleep_in_turn(&woken, cell, deadline_ns),
             None => self.sleep(&Ticket { task: task.clone() }, deadline_ns),
         };
         let kind = cell.word(answer::KIND);
         if slept.is_err() || !matches!(kind, answer::MET | answer::MET_BYTES) {
-            self.end_call(end, task, right, slept)?;
+            self.end_call(end, asking, slept)?;
         }
         Ok(())
     }
@@ -99,8 +144,7 @@ impl<P: Platform> Ipc<P> {
     fn end_call(
         &self,
         end: &EndOf<P>,
-        task: &P::Task,
-        right: &Node<P>,
+        &Asking { task, right }: &Asking<'_, P>,
         slept: Result<(), Error>,
     ) -> Result<(), Error> {
         let (channel, side) = end.parts()?;
@@ -371,10 +415,10 @@ impl<P: Platform> Ipc<P> {
         if by.deadline_ns == 0 || !state.is_idle() || by.end.check(by.domain).is_err() {
             return None;
         }
-        let leave = |caller: &P::Task| state.meeting.leave_caller(caller);
-        let caller = record(right)
-            .ok()?
-            .answer_bytes(right, to_words(bytes)?, leave)?;
+        let caller =
+            record(right)
+                .ok()?
+                .answer_bytes(right, to_words(bytes)?, &mut state.meeting)?;
         if caller.is_some() {
             state.ready.enter(task);
             state.traffic.count_wait();

@@ -29,13 +29,6 @@ impl Outgoing<'_> {
         transfers: &[],
     };
 
-    /// Whether nothing is taken from the sender by it.
-    #[inline(always)]
-    pub(super) fn only_shares(&self) -> bool {
-        let mut transfers = self.transfers.iter();
-        transfers.all(|transfer| transfer.mode == Mode::Share as u32)
-    }
-
     /// `TooLarge`: more than a message can be; `Invalid`: a mode or right that there is not;
     /// `Overlap`: one capability both moved and handed over once more.
     pub(super) fn check(&self) -> Result<(), Error> {
@@ -99,18 +92,6 @@ impl<P: Platform> Ipc<P> {
     /// is empty, and stays so when this fails.
     #[inline(never)]
     pub(super) fn begin_all(
-        &self,
-        sender: &Arc<Domain<P>>,
-        transfers: &[HandleTransfer],
-        over: Option<&Channel<P>>,
-        offers: &mut Offers<P>,
-    ) -> Result<(), Error> {
-        self.begin_each(sender, transfers, over, offers)
-    }
-
-    /// The same where it is short.
-    #[inline(always)]
-    pub(super) fn begin_each(
         &self,
         sender: &Arc<Domain<P>>,
         transfers: &[HandleTransfer],

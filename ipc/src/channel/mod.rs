@@ -140,8 +140,17 @@ impl<P: Platform> Inbox<P> {
     }
 
     /// Whoever waits for a place, if there is one.
+    #[inline(always)]
     fn wake_sender(&mut self) -> Option<P::Task> {
-        if self.senders.is_empty() || !self.queue.has_room() {
+        if self.senders.is_empty() {
+            return None;
+        }
+        self.wake_first_sender()
+    }
+
+    #[cold]
+    fn wake_first_sender(&mut self) -> Option<P::Task> {
+        if !self.queue.has_room() {
             return None;
         }
         self.senders.wake_first(Outcome::Ready)

@@ -237,23 +237,19 @@ impl<P: Platform> Queue<P> {
         Some(self.place(at))
     }
 
-    /// Takes the message that is next if `take` says so, which gets what it carries, and its number. False:
-    /// it does not, or there is none.
+    /// The same to be taken, which [`advance`](Queue::advance) completes.
     #[inline(always)]
-    pub(super) fn take_if(
-        &mut self,
-        take: impl FnOnce(&mut Packet<P>, u64) -> Result<bool, Error>,
-    ) -> Result<bool, Error> {
-        let (at, number) = (self.head, self.taken);
-        if self.len == 0 || !take(self.place(at), number)? {
-            return Ok(false);
+    pub(super) fn first_mut(&mut self) -> Option<(&mut Packet<P>, u64)> {
+        if self.len == 0 {
+            return None;
         }
-        self.advance();
-        Ok(true)
+        let (at, number) = (self.head, self.taken);
+        Some((self.place(at), number))
     }
 
+    /// Goes on to the message behind the first, of which nothing is left.
     #[inline(always)]
-    fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         self.len -= 1;
         self.head = match self.head + 1 {
             end if end == self.capacity => 0,

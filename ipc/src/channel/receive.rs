@@ -71,6 +71,18 @@ impl Seen {
         true
     }
 
+    /// Whether it is the message of this number.
+    #[inline(always)]
+    fn is(&self, number: u64) -> bool {
+        number == self.number || mm::sabotaged!("taken_unseen")
+    }
+
+    /// How many places of a table it takes.
+    #[inline(always)]
+    fn places(&self) -> usize {
+        self.handles + usize::from(self.is_call)
+    }
+
     #[inline(always)]
     fn preview(&self) -> Preview<'_> {
         Preview {
@@ -279,32 +291,85 @@ impl<P: Platform> Ipc<P> {
         seen: &Seen,
         received: &mut Received,
     ) -> Result<bool, Error> {
+        if seen.handles > 1 {
+            return self.take_load(by, channel, side, seen, received);
+        }
         let receiver = by.domain;
         let mut table = receiver.table.lock();
-        table.prepare(seen.handles + usize::from(seen.is_call))?;
+        table.prepare(seen.places())?;
+        let mut state = channel.inbox(side).lock();
+        by.end.check(receiver)?;
+        let was_full = !state.queue.has_room();
+        let Some((packet, number)) = state.queue.first_mut() else {
+            return Ok(false);
+        };
+        if !seen.is(number) {
+            return Ok(false);
+        }
+        let bill = match packet.offers.first() {
+            Some(offer) => Some(self.bill(&offer.node, receiver)?),
+            None => None,
+        };
+        let (offer, reply) = (packet.offers.pop(), packet.reply.take());
+        state.queue.advance();
+        let woken = state.wake_sender();
+        drop(state);
+        received.len = seen.bytes.len();
+        received.badge = seen.badge;
+        if let (Some(offer), Some(bill)) = (&offer, &bill) {
+            // One that was revoked on the way is a handle that names nothing.
+            let handle = self.deliver_into(&mut table, receiver, offer, bill);
+            received.handles_len = 1;
+            received.handles[0] = handle.unwrap_or(Handle::NONE);
+        }
+        if let Some(reply) = reply {
+            reply.pass(receiver.koid());
+            received.reply = table.insert(reply);
+        }
+        drop(table);
+        if let Some(offer) = &offer
+            && received.handles[0] != Handle::NONE
+        {
+            offer.leave_sender(receiver);
+        }
+        if was_full || woken.is_some() {
+            self.tell_room(channel, side, was_full, woken);
+        }
+        Ok(true)
+    }
+
+    /// The same of a message with several capabilities.
+    #[cold]
+    fn take_load(
+        &self,
+        by: &Waiting<'_, P>,
+        channel: &Channel<P>,
+        side: ChannelSide,
+        seen: &Seen,
+        received: &mut Received,
+    ) -> Result<bool, Error> {
+        let receiver = by.domain;
+        let mut table = receiver.table.lock();
+        table.prepare(seen.places())?;
         let (mut load, mut bills) = (Load::new(), Bills::new());
         let mut state = channel.inbox(side).lock();
         by.end.check(receiver)?;
         let was_full = !state.queue.has_room();
-        let taken = state.queue.take_if(|packet, number| {
-            if number != seen.number && !mm::sabotaged!("taken_unseen") {
-                return Ok(false);
-            }
-            self.bill_all(receiver, &packet.offers, &mut bills)?;
-            packet.unload_into(&mut load);
-            Ok(true)
-        })?;
-        if !taken {
+        let Some((packet, number)) = state.queue.first_mut() else {
+            return Ok(false);
+        };
+        if !seen.is(number) {
             return Ok(false);
         }
+        self.bill_all(receiver, &packet.offers, &mut bills)?;
+        packet.unload_into(&mut load);
+        state.queue.advance();
         let woken = state.wake_sender();
         drop(state);
         received.len = seen.bytes.len();
         received.badge = seen.badge;
         self.deliver_load(receiver, table, &mut load, &bills, received);
-        if was_full || woken.is_some() {
-            self.tell_room(channel, side, was_full, woken);
-        }
+        self.tell_room(channel, side, was_full, woken);
         Ok(true)
     }
 

@@ -20,6 +20,7 @@ use arrayvec::ArrayVec;
 use mm::RecordCharge;
 use mm::lock::{Lock, Rank};
 
+use super::meeting::Meeting;
 use super::queue::{Load, Offers, Packet, WORDS_LEN, pour};
 use crate::node::HOME;
 use crate::{Domain, Ipc, Node, Payload, Platform};
@@ -108,6 +109,7 @@ impl<P: Platform> fmt::Debug for Reply<P> {
 
 impl<P: Platform> Reply<P> {
     /// The call begins: the right is about to be sent.
+    #[inline(always)]
     pub(super) fn begin(&self, task: P::Task, fit: Fit) {
         self.call.lock().caller = Some((task, fit));
     }
@@ -137,19 +139,19 @@ impl<P: Platform> Reply<P> {
         Ok(told.then_some(task))
     }
 
-    /// The same with bytes of words, if they fit what the caller waits for; `leave` says whether it is out of
-    /// where it met who answers. None: nothing was done.
+    /// The same with bytes of words, if they fit what the caller waits for, which is taken out of where it
+    /// met who answers. None: nothing was done.
     #[inline(always)]
     pub(super) fn answer_bytes(
         &self,
         right: &Node<P>,
         ([a, b, c, d], len): ([u64; 4], usize),
-        leave: impl FnOnce(&P::Task) -> bool,
+        meeting: &mut Meeting<P>,
     ) -> Option<Option<P::Task>> {
         let mut call = self.call.lock();
         let (task, _) = call.caller.take_if(|(_, fit)| fit.takes(len, 0))?;
         right.pass(HOME);
-        let kind = match (leave(&task), len) {
+        let kind = match (meeting.leave_caller(&task), len) {
             (true, WORDS_LEN) => answer::MET,
             (true, _) => answer::MET_BYTES,
             (false, WORDS_LEN) => answer::WORDS,

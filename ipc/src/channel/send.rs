@@ -6,14 +6,15 @@
 
 use alloc::sync::Arc;
 
-use abi::{Error, Handle, Rights};
+use abi::{Error, Handle, Mode, Rights};
 use mm::lock::{Guard, Lock};
 
-use super::queue::{Offers, pour};
+use super::message::check_goes_over;
+use super::queue::Offers;
 use super::receive::Waiting;
 use super::{EndOf, Inbox, Passage};
 use crate::node::PENDING;
-use crate::{Domain, Ipc, Node, Outgoing, Platform};
+use crate::{Domain, Ipc, Node, Offer, Outgoing, Platform};
 
 /// Who calls: the current task, by its right to reply.
 pub(super) struct Asking<'a, P: Platform> {
@@ -45,48 +46,50 @@ impl<P: Platform> Ipc<P> {
         Ok(())
     }
 
-    /// Sends a message, as a call if somebody asks, whose wait for the answer begins. Its right to reply
-    /// is still the caller's when this fails. Returns who is to go on: it has a message to look at.
+    /// Calls with bytes and at most one capability, which is shared, where there is room for it at once.
+    /// Begins to wait for the answer, and returns who is to go on, which has the call to look at. None:
+    /// nothing was done.
     #[inline(always)]
-    pub(super) fn post(
+    pub(super) fn post_short(
         &self,
         sender: &Arc<Domain<P>>,
         end: &EndOf<P>,
         message: &Outgoing<'_>,
-        asking: Option<&Asking<'_, P>>,
-        deadline_ns: u64,
-    ) -> Result<Option<P::Task>, Error> {
-        let (channel, side) = end.parts()?;
-        let inbox = channel.inbox(side.peer());
-        // What is shared takes nothing from the sender, so it can be begun before there is a place.
-        if message.only_shares() {
-            let mut offers = Offers::new();
-            let over = Some(&**channel);
-            if self
-                .begin_each(sender, message.transfers, over, &mut offers)
-                .is_ok()
-            {
-                let mut state = inbox.lock();
-
-                if state.is_open()
-                    && end.check(sender).is_ok()
-                    && asking.is_none_or(|asking| state.await_answer(sender, end, asking).is_ok())
-                {
-                    let woken = state.put(end, message.bytes, &mut offers, asking);
-                    drop(state);
-                    self.fire(channel.events(side.peer()), abi::Events::READABLE, 0);
-                    return Ok(woken);
-                }
-                drop(state);
-                self.withdraw_all(&mut offers);
+        asking: &Asking<'_, P>,
+    ) -> Option<Option<P::Task>> {
+        let (channel, side) = end.parts().ok()?;
+        // What is shared takes nothing from the sender, so it is begun before there is a place.
+        let offer = match message.transfers {
+            [] => None,
+            [transfer] => {
+                let (Mode::Share, rights) = transfer.decode().ok()? else {
+                    return None;
+                };
+                let allowed = |node: &Node<P>| check_goes_over(node, Some(channel));
+                let offer = self.begin_share(sender, transfer.handle, rights, allowed);
+                Some(offer.ok()?)
             }
+            _ => return None,
+        };
+        let mut state = channel.inbox(side.peer()).lock();
+        let allowed = state.is_open() && end.check(sender).is_ok();
+        if !allowed || state.await_answer(sender, end, asking).is_err() {
+            drop(state);
+            if let Some(offer) = offer {
+                self.withdraw(offer);
+            }
+            return None;
         }
-        self.post_in_turn(sender, end, message, asking, deadline_ns)
+        let woken = state.put(end, message.bytes, offer, Some(asking));
+        drop(state);
+        self.fire(channel.events(side.peer()), abi::Events::READABLE, 0);
+        Some(woken)
     }
 
-    /// The same of what begins only with a place for it, or has to wait for that.
+    /// Sends a message, as a call if somebody asks, whose wait for the answer begins. Its right to reply
+    /// is still the caller's when this fails. Returns who is to go on: it has a message to look at.
     #[inline(never)]
-    fn post_in_turn(
+    pub(super) fn post(
         &self,
         sender: &Arc<Domain<P>>,
         end: &EndOf<P>,
@@ -131,7 +134,8 @@ impl<P: Platform> Ipc<P> {
             self.withdraw_all(&mut offers);
             return Err(error);
         }
-        let woken = state.put(end, message.bytes, &mut offers, asking);
+        let offers = offers.into_iter().rev();
+        let woken = state.put(end, message.bytes, offers, asking);
         drop(state);
         self.fire(channel.events(side.peer()), abi::Events::READABLE, 0);
         Ok(woken)
@@ -261,18 +265,29 @@ impl<P: Platform> Inbox<P> {
             self.meeting.call(asking.task, &end.node, sender.koid());
             return Ok(());
         }
+        self.enlist_caller(sender, end, asking)
+    }
+
+    #[cold]
+    fn enlist_caller(
+        &mut self,
+        sender: &Domain<P>,
+        end: &EndOf<P>,
+        asking: &Asking<'_, P>,
+    ) -> Result<(), Error> {
         let (task, callers) = (asking.task.clone(), &mut self.callers);
         let listed = callers.enlist(task, &end.node, sender.koid(), end.needed);
         listed.map(drop)
     }
 
-    /// Puts a message into the queue, in which there is a place. Returns who is to look at it.
+    /// Puts a message into the queue, in which there is a place, with its offers, the last one first. Returns
+    /// who is to look at it.
     #[inline(always)]
     fn put(
         &mut self,
         end: &EndOf<P>,
         bytes: &[u8],
-        offers: &mut Offers<P>,
+        offers: impl IntoIterator<Item = Offer<P>>,
         asking: Option<&Asking<'_, P>>,
     ) -> Option<P::Task> {
         self.traffic.count_message(bytes.len() as u64);
@@ -284,13 +299,16 @@ impl<P: Platform> Inbox<P> {
         let number = self.queue.first_number();
         let packet = self.queue.push();
         packet.set_bytes(bytes);
-        pour(offers, &mut packet.offers);
+        packet.offers.extend(offers);
         packet.reply = right.cloned();
         packet.badge = end.node.badge();
         let told = match is_next {
             true => self.ready.tell(packet, number),
             false => None,
         };
-        told.or_else(|| self.wake_receiver())
+        match told {
+            None => self.wake_receiver(),
+            told => told,
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::Platform;
 
 impl<P: Platform> Branch<P> {
     /// Makes another account pay for it; see [`RecordCharge::hand_over`](mm::RecordCharge::hand_over).
+    #[inline(always)]
     pub(crate) fn hand_over_charge(&self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
         match &mut *self.charge.lock() {
             Some(charge) => charge.hand_over(payer),
