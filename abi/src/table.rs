@@ -211,7 +211,8 @@ pub struct SyscallInfo {
     pub show_result: fn(u64, &mut fmt::Formatter<'_>) -> fmt::Result,
     /// The rights that the capability in its first argument must have.
     pub rights: &'static [Rights],
-    /// The errors of its own; any call can also be `Invalid` for an argument that can't be decoded.
+    /// The errors of its own; any call can also be `Invalid` for an argument that can't be decoded, and one
+    /// that uses a capability for one use `Busy` or `NoMemory` for it.
     pub errors: &'static [Error],
     /// What it does.
     pub doc: &'static str,
