@@ -5,17 +5,18 @@
 //! of its own; the last owner gets write access back without a copy. Whatever was replaced is left
 //! only when no CPU can reach it any more, and only then does the writer go on.
 
-use core::ops::Range;
+mod own_leaf;
 
 use abi::{Error, Rights};
 
-use crate::leaf::{Leaf, Page, owned_flags};
+use crate::leaf::{Page, owned_flags};
 use crate::region::State;
 use crate::reserve::Dry;
 use crate::{
-    AddressSpace, Budget, Entry, EntryFlags, Frame, FrameState, LEAF_PAGES, Machine, Memory,
-    Region, Stale,
+    AddressSpace, Budget, Entry, EntryFlags, Frame, FrameState, LEAF_PAGES, Machine, Memory, Region,
 };
+
+pub(crate) use self::own_leaf::edited_pages;
 
 /// What a page has to be good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,65 +287,6 @@ impl<M: Machine> Memory<M> {
         Ok(owned)
     }
 
-    /// Gives a region a leaf table of its own for a page, if it shares one.
-    fn own_leaf(&self, region: &Region, state: &mut State, page: u64) -> Result<(), Dry> {
-        let number = (page / LEAF_PAGES) as usize;
-        if !state.reserve.is_family() || self.owns(&state.views[0][number]) {
-            return Ok(());
-        }
-        let table = self.draw_copy(state, region.node())?;
-        let shared = self.replace_leaf(state, number, table);
-        let edited = edited_pages(region, page..page + 1, true);
-        let leaf = state.stale_pages(edited, shared).wait(self);
-        self.leave_cloned(state, leaf);
-        Ok(())
-    }
-
-    /// Puts a copy in the place of a shared leaf table, and returns what has to be left after the
-    /// acknowledgement.
-    pub(crate) fn replace_leaf(&self, state: &mut State, number: usize, table: Frame) -> Leaf {
-        let leaf = &state.views[0][number];
-        if leaf.is_large() {
-            self.retire_large(state, number);
-        }
-        let own = self.clone_leaf(&state.views[0][number], table);
-        let shared = core::mem::replace(state.leaf_mut(number), own);
-        self.refresh_attachments(state, number);
-        shared
-    }
-
-    /// Takes a large leaf out of every mapping, so that no CPU ever has one address cached in two
-    /// sizes (Intel SDM volume 3, section 4.10.2.3). Who touches it meanwhile waits for the lock.
-    fn retire_large(&self, state: &State, number: usize) {
-        let covering = || state.mappings.iter().filter(|m| m.covers(number));
-        for mapping in covering() {
-            self.write_attachments(mapping, number..number + 1, |_| Entry::HOLE);
-        }
-        if !crate::sabotaged!("split_without_flush") {
-            Stale::in_spaces((), covering().map(|mapping| mapping.space())).wait(self);
-        }
-    }
-
-    /// Leaves a leaf table that was cloned, after the acknowledgement. All others may have done so
-    /// too: then it goes, and what the clones did not take along goes with it.
-    pub(crate) fn leave_cloned(&self, state: &mut State, leaf: Leaf) {
-        let freed = self.leave_leaf(leaf, false);
-        state.reserve.note_freed(&self.machine, freed);
-    }
-
-    /// Writes the entries that lead to a leaf as they have to be now, in every mapping.
-    fn refresh_attachments(&self, state: &State, leaf: usize) {
-        let covering = state.mappings.iter().filter(|m| m.covers(leaf));
-        let some = if crate::sabotaged!("cow_retargets_one_mapping") {
-            1
-        } else {
-            usize::MAX
-        };
-        for mapping in covering.take(some) {
-            self.attach(state, mapping, leaf..leaf + 1);
-        }
-    }
-
     fn drop_early(&self, page: Page) -> Option<Page> {
         self.leave_page(page);
         None
@@ -384,17 +326,6 @@ impl<M: Machine> Memory<M> {
             self.put_back_free(state, Some(frame));
         }
     }
-}
-
-/// What CPUs may have cached otherwise than it is after an edit of pages of one leaf table. If that is
-/// a clone, any page: until they acknowledge they walk the old one, in which another owner may have
-/// put the zero frame into an entry that is empty in the clone.
-pub(crate) fn edited_pages(region: &Region, pages: Range<u64>, cloned: bool) -> Range<u64> {
-    if !cloned || crate::sabotaged!("clone_flushed_by_page") {
-        return pages;
-    }
-    let first = pages.start / LEAF_PAGES * LEAF_PAGES;
-    first..region.pages().min(first + LEAF_PAGES)
 }
 
 /// What a page of fixed frames allows is what its entry says.

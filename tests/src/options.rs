@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
+use programs::cases;
 
 use crate::build::Profile;
 use crate::failure::Failure;
@@ -17,6 +18,17 @@ const DEMO_SECONDS: u64 = 60;
 const OTHER_SECONDS: u64 = 600;
 /// The word that makes the kernel measure what no program can.
 pub const MEASURE: &str = "measure";
+/// The word that makes the kernel check itself instead of starting programs, and with how behind it.
+const SELF_CHECK: &str = "selfcheck";
+/// What can be asked of the kernel by hand.
+const KERNEL_WORDS: [&str; 6] = [
+    MEASURE,
+    SELF_CHECK,
+    "selfcheck=shootdown",
+    "selfcheck=guard",
+    "selfcheck=panic",
+    "selfcheck=canary",
+];
 /// Events of each CPU that a trace has room for, until they are written down.
 const TRACE_SLOTS: u32 = 32_768;
 /// The benchmark maps a region of 1 GiB whose pages are all present.
@@ -77,12 +89,12 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=CPUS_MAX))]
     pub smp: Option<u32>,
 
-    /// Memory, as 256M or 1G [default: what the initrd needs, at least 192M; for --bench 1536M]
+    /// Memory, as 256M or 1G [default: what the initrd needs, at least 192M; for --bench 3G]
     #[arg(long, value_name = "SIZE", value_parser = parse_memory_mib)]
     pub memory: Option<u64>,
 
-    /// NUMA nodes over which CPUs and memory are spread evenly
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=CPUS_MAX))]
+    /// NUMA nodes over which CPUs and memory are spread evenly [default: 1]
+    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..=CPUS_MAX))]
     pub numa: u32,
 
     /// What executes the machine
@@ -101,8 +113,8 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
-    /// A word for the kernel's command line, such as selfcheck, selfcheck=guard, selfcheck=panic, selfcheck=canary or measure; repeatable
-    #[arg(long = "kernel", value_name = "WORD")]
+    /// A word for the kernel's command line; repeatable
+    #[arg(long = "kernel", value_name = "WORD", value_parser = KERNEL_WORDS)]
     pub kernel_words: Vec<String>,
 
     /// Gives the machine a display, and the program of --exec the resources of it
@@ -155,6 +167,8 @@ pub enum Job {
     List,
     /// Measure the kernel paths.
     Bench,
+    /// Have the kernel check itself.
+    SelfCheck,
 }
 
 impl Job {
@@ -167,6 +181,7 @@ impl Job {
             Self::Suite(Some(filter)) => vec!["suite".into(), filter.clone()],
             Self::List => vec!["suite".into(), "--list".into()],
             Self::Bench => vec!["bench".into()],
+            Self::SelfCheck => Vec::new(),
         };
         // As for every program, the first is its name.
         std::iter::once("init".to_owned()).chain(words).collect()
@@ -187,8 +202,21 @@ impl Options {
     /// What the machine is to do.
     ///
     /// # Errors
-    /// A usage failure when the words of `--exec` can't be taken apart or are none.
+    /// A usage failure when the words of `--exec` can't be taken apart or are none, and when no case
+    /// matches the filter of `--suite`.
     pub fn job(&self) -> Result<Job, Failure> {
+        if self
+            .kernel_words
+            .iter()
+            .any(|word| word.starts_with(SELF_CHECK))
+        {
+            return match self.exec.is_some() || self.suite.is_some() || self.list || self.bench {
+                true => Err(Failure::usage(
+                    "--kernel selfcheck starts no programs: it goes without --exec, --suite, --list and --bench",
+                )),
+                false => Ok(Job::SelfCheck),
+            };
+        }
         if let Some(line) = &self.exec {
             let words = shell_words::split(line)
                 .map_err(|error| Failure::usage(format!("--exec: {error} in: {line}")))?;
@@ -198,6 +226,11 @@ impl Options {
             return Ok(Job::Exec(words));
         }
         Ok(match &self.suite {
+            Some(Some(filter)) if !cases::are_some(filter) => {
+                return Err(Failure::usage(format!(
+                    "--suite: no case has `{filter}` in its id; --list shows them all"
+                )));
+            }
             Some(filter) => Job::Suite(filter.clone()),
             None if self.list => Job::List,
             None if self.bench => Job::Bench,

@@ -213,6 +213,11 @@ fn parse_version(line: &str) -> Option<(u32, u32)> {
 }
 
 impl Run {
+    /// Whether the kernel checked itself and found all well.
+    pub fn passed_self_check(&self) -> bool {
+        self.ending == Ending::Status(33) && self.transcript.last_line() == "selfcheck: passed"
+    }
+
     /// The exit status of `init`, when the machine came to an orderly end.
     ///
     /// # Errors

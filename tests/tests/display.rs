@@ -1,34 +1,19 @@
 //! The display of the machine: what two processes draw through one device region, pixel by pixel.
 
+mod machines;
+
 use std::fs::File;
 use std::io::BufReader;
 
-use handover_tests::boot::Boot;
-use handover_tests::build::{self, Profile};
+use handover_tests::build::Profile;
 use handover_tests::machine::{Display, Machine};
-use handover_tests::options::Job;
-use handover_tests::qemu::{Qemu, Run};
+use handover_tests::qemu::Run;
 use handover_tests::screen::Screen;
+use machines::{boot, exec, status};
 use programs::picture::{HEIGHT, WIDTH, pixel};
 
 fn draw(machine: &Machine) -> Run {
-    let qemu = Qemu::find().expect("QEMU is there");
-    let guest = build::guest(Profile::GuestChecked).expect("the guest builds");
-    let boot = Boot {
-        qemu: &qemu,
-        guest: &guest,
-        machine,
-        programs: &[],
-        input: &[],
-        arguments: &Job::Exec(vec!["draw".into()]).arguments(),
-    };
-    boot.run(|_| {}, &mut |_| {}).expect("QEMU starts")
-}
-
-/// The status of the program, or a panic with all that the machine said.
-fn status(run: &Run) -> u8 {
-    run.exit_status()
-        .unwrap_or_else(|failure| panic!("{failure}\n{}", run.transcript.lines().join("\n")))
+    boot(Profile::GuestChecked, machine, b"", &exec("draw"))
 }
 
 /// What a machine with a display and so many CPUs shows at its end: pixels as `0x00RRGGBB`.

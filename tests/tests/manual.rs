@@ -1,14 +1,15 @@
 //! The programs of `docs/programs.md`, built as somebody would build them who has only the document, and
 //! run: what they print is what the document says.
 
+mod machines;
+
 use std::path::Path;
 
-use handover_tests::boot::Boot;
 use handover_tests::build::{self, Profile};
 use handover_tests::machine::Machine;
-use handover_tests::options::Job;
 use handover_tests::program::ProgramFile;
-use handover_tests::qemu::{Qemu, Run};
+use handover_tests::qemu::Run;
+use machines::{boot_with, exec, said};
 
 const TARGET: &str = "x86_64-unknown-none";
 
@@ -85,7 +86,7 @@ fn the_programs_of_the_document_build_and_print_what_it_says() {
         ("guest Ada + greeter + guest Ada", "hello, Ada, client ", 0),
     ] {
         let run = boot(Profile::Guest, 2, &programs, words);
-        let said = run.transcript.lines().join("\n");
+        let said = said(&run);
         assert_eq!(run.exit_status().ok(), Some(status), "{said}");
         assert!(said.contains(says), "{said}");
         assert!(document.contains(says), "the document does not say {says}");
@@ -93,29 +94,18 @@ fn the_programs_of_the_document_build_and_print_what_it_says() {
 }
 
 fn boot(profile: Profile, cpus: u32, programs: &[(ProgramFile, Vec<u8>)], words: &str) -> Run {
-    let guest = build::guest(profile).expect("the guest builds");
-    let qemu = Qemu::find().expect("QEMU is there");
     let machine = Machine {
         cpus,
         ..Machine::default()
     };
-    let words = words.split(' ').map(str::to_owned).collect();
-    let boot = Boot {
-        qemu: &qemu,
-        guest: &guest,
-        machine: &machine,
-        programs,
-        input: b"",
-        arguments: &Job::Exec(words).arguments(),
-    };
-    boot.run(|_| {}, &mut |_| {}).expect("QEMU starts")
+    boot_with(profile, &machine, programs, b"", &exec(words))
 }
 
 #[test]
 fn a_service_that_dies_is_started_again_and_its_clients_lose_nothing() {
     for cpus in [1, 2, 4] {
         let run = boot(Profile::GuestChecked, cpus, &[], "services");
-        let said = run.transcript.lines().join("\n");
+        let said = said(&run);
         assert_eq!(run.exit_status().ok(), Some(0), "{said}");
         for expected in [
             "store: begins with 0 values",

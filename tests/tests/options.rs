@@ -54,6 +54,9 @@ fn options_that_make_no_sense_are_refused() {
         &["--screenshot", "a.png", "--suite"],
         &["--screenshot", "a.png", "--bench"],
         &["--screenshot", "a.png", "--gdb"],
+        &["--kernel", "nonsense"],
+        &["--kernel", "selfcheck", "--exec", "a"],
+        &["--suite", "no such case"],
         &["stray"],
     ] {
         assert!(refused(arguments), "{arguments:?}");

@@ -1,83 +1,15 @@
 //! Handover in its machine: the demonstration on awkward sizes, CPU counts and models, the guest
 //! suites, and the exit status of a program. No test looks at the clock; a hang is the only limit.
 
-use std::sync::{Condvar, Mutex, OnceLock};
+mod machines;
 
-use handover_tests::boot::Boot;
-use handover_tests::build::{self, Guest, Profile};
+use handover_tests::build::Profile;
 use handover_tests::demo;
-use handover_tests::machine::{InstructionCount, Machine};
+use handover_tests::machine::Machine;
 use handover_tests::options::Job;
-use handover_tests::qemu::{Ending, Qemu, Run};
+use handover_tests::qemu::Run;
 use handover_tests::suite;
-use handover_tests::symbolise::Symboliser;
-
-/// How many machines may run at once.
-const MACHINES: usize = 2;
-
-/// Counts the machines that may still be started.
-struct Places {
-    free: Mutex<usize>,
-    freed: Condvar,
-}
-
-static PLACES: Places = Places {
-    free: Mutex::new(MACHINES),
-    freed: Condvar::new(),
-};
-
-/// A machine's place; dropping it lets the next one start.
-struct Place;
-
-impl Place {
-    fn take() -> Self {
-        let free = PLACES.free.lock().expect("no holder panics");
-        let mut free = PLACES
-            .freed
-            .wait_while(free, |free| *free == 0)
-            .expect("no holder panics");
-        *free -= 1;
-        Self
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        *PLACES.free.lock().expect("no holder panics") += 1;
-        PLACES.freed.notify_one();
-    }
-}
-
-fn guest(profile: Profile) -> &'static Guest {
-    static OPTIMISED: OnceLock<Guest> = OnceLock::new();
-    static CHECKED: OnceLock<Guest> = OnceLock::new();
-    let cell = match profile {
-        Profile::Guest => &OPTIMISED,
-        Profile::GuestChecked => &CHECKED,
-    };
-    cell.get_or_init(|| build::guest(profile).expect("the guest builds"))
-}
-
-fn boot(profile: Profile, machine: &Machine, input: &[u8], job: &Job) -> Run {
-    let qemu = Qemu::find().expect("QEMU is there");
-    let guest = guest(profile);
-    let boot = Boot {
-        qemu: &qemu,
-        guest,
-        machine,
-        programs: &[],
-        input,
-        arguments: &job.arguments(),
-    };
-    let _place = Place::take();
-    boot.run(|_| {}, &mut |_| {}).expect("QEMU starts")
-}
-
-/// The status of init, or a panic with all that the machine said.
-fn status(run: &Run) -> u8 {
-    run.exit_status()
-        .unwrap_or_else(|failure| panic!("{failure}\n{}", run.transcript.lines().join("\n")))
-}
+use machines::{boot, exec, said, status};
 
 /// Bytes in which no two pages are alike.
 fn bytes(length: usize) -> Vec<u8> {
@@ -97,7 +29,7 @@ fn demonstrate(profile: Profile, machine: &Machine, length: usize) {
     let run = boot(profile, machine, &input, &Job::Demo);
     let status = status(&run);
     let verdict = demo::judge(&run.transcript, &input, machine);
-    let said = run.transcript.lines().join("\n");
+    let said = said(&run);
     assert!(
         verdict.problems.is_empty(),
         "{length} bytes: {:?}\n{said}",
@@ -188,85 +120,6 @@ fn all_memory_that_the_machine_has_is_accounted_for() {
     }
 }
 
-/// Boots a kernel that checks itself instead of starting programs.
-fn check_itself(machine: Machine, word: &str) -> Run {
-    let machine = Machine {
-        kernel_words: vec![word.to_owned()],
-        ..machine
-    };
-    boot(Profile::Guest, &machine, b"", &Job::Demo)
-}
-
-#[test]
-fn the_platform_passes_its_self_check_on_one_to_eight_cpus() {
-    for cpus in [1, 2, 8] {
-        let machine = Machine {
-            cpus,
-            ..Machine::default()
-        };
-        let run = check_itself(machine, "selfcheck");
-        let said = run.transcript.lines().join("\n");
-        assert_eq!(run.ending, Ending::Status(33), "{said}");
-        assert!(said.ends_with("selfcheck: passed"), "{said}");
-    }
-}
-
-/// With instructions as the clock, and in parallel.
-#[test]
-fn four_cpus_that_all_take_away_at_once_with_interrupts_off_all_go_on() {
-    for instruction_count in [InstructionCount::On, InstructionCount::Off] {
-        let machine = Machine {
-            cpus: 4,
-            instruction_count,
-            kernel_words: vec!["selfcheck=shootdown".into()],
-            ..Machine::default()
-        };
-        let run = boot(Profile::GuestChecked, &machine, b"", &Job::Demo);
-        let said = run.transcript.lines().join("\n");
-        assert_eq!(run.ending, Ending::Status(33), "{said}");
-        assert!(said.ends_with("selfcheck: passed"), "{said}");
-    }
-}
-
-#[test]
-fn a_kernel_stack_that_overflows_is_a_panic_that_says_so() {
-    let run = check_itself(Machine::default(), "selfcheck=guard");
-    let said = run.transcript.lines().join("\n");
-    assert_eq!(run.ending, Ending::Status(35), "{said}");
-    assert!(said.contains("stack overflow"), "{said}");
-}
-
-#[test]
-fn a_write_to_a_free_frame_is_a_panic_that_names_the_frame() {
-    let machine = Machine {
-        kernel_words: vec!["selfcheck=canary".to_owned()],
-        ..Machine::default()
-    };
-    let run = boot(Profile::GuestChecked, &machine, b"", &Job::Demo);
-    let said = run.transcript.lines().join("\n");
-    assert_eq!(run.ending, Ending::Status(35), "{said}");
-    let canary = "was written while it was free: its byte 291 is 0x5a";
-    assert!(said.contains(canary) && said.contains("Frame("), "{said}");
-}
-
-#[test]
-fn a_panic_names_its_functions() {
-    let run = check_itself(Machine::default(), "selfcheck=panic");
-    let said = run.transcript.lines().join("\n");
-    assert_eq!(run.ending, Ending::Status(35), "{said}");
-    let symbols = Symboliser::new(&guest(Profile::Guest).kernel);
-    let named: Vec<String> = run
-        .transcript
-        .lines()
-        .iter()
-        .filter_map(|line| symbols.line(line))
-        .collect();
-    assert!(
-        named.iter().any(|line| line.contains("selfcheck")),
-        "{named:?}\n{said}"
-    );
-}
-
 fn run_suite(machine: &Machine) {
     run_cases(machine, None);
 }
@@ -280,7 +133,7 @@ fn run_cases(machine: &Machine, filter: Option<&str>) -> Run {
     );
     let status = status(&run);
     let problems = suite::judge(&run.transcript);
-    let said = run.transcript.lines().join("\n");
+    let said = said(&run);
     assert!(problems.is_empty(), "{problems:?}\n{said}");
     assert_eq!(status, 0, "{said}");
     run
@@ -369,8 +222,13 @@ fn the_size_of_a_ring_is_limited_by_memory_and_not_by_the_kernel_heap() {
         memory_mib: Some(512),
         ..Machine::default()
     };
-    let job = Job::Exec(vec!["suite".into(), "large-ring".into()]);
-    assert_eq!(status(&boot(Profile::GuestChecked, &machine, b"", &job)), 0);
+    let run = boot(
+        Profile::GuestChecked,
+        &machine,
+        b"",
+        &exec("suite large-ring"),
+    );
+    assert_eq!(status(&run), 0);
 }
 
 #[test]
@@ -379,7 +237,7 @@ fn the_status_of_a_program_passes_through_whatever_it_printed_last() {
         Profile::GuestChecked,
         &Machine::default(),
         b"",
-        &Job::Exec(vec!["suite".into(), "murmur".into()]),
+        &exec("suite murmur"),
     );
     assert_eq!(status(&run), 7);
     let lines = run.transcript.lines();
@@ -392,13 +250,8 @@ fn the_status_of_a_program_passes_through_whatever_it_printed_last() {
 #[test]
 fn the_status_of_a_program_passes_through() {
     for expected in [0_u8, 7, 255] {
-        let words = ["suite".to_owned(), "exit".into(), expected.to_string()];
-        let run = boot(
-            Profile::GuestChecked,
-            &Machine::default(),
-            b"",
-            &Job::Exec(words.into()),
-        );
+        let job = exec(&format!("suite exit {expected}"));
+        let run = boot(Profile::GuestChecked, &Machine::default(), b"", &job);
         assert_eq!(status(&run), expected);
     }
 }

@@ -260,6 +260,19 @@ fn a_demonstration_that_shows_nothing_fails() {
 }
 
 #[test]
+fn a_kernel_that_checks_itself_has_to_say_that_all_is_well() {
+    let passed = whole_run(&["--kernel", "selfcheck"], "self-checked");
+    assert_eq!(passed.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&passed.stdout);
+    assert!(
+        said.ends_with("the kernel passed its own check\n"),
+        "{said}"
+    );
+    let other = whole_run(&["--kernel", "selfcheck=guard"], "panicking");
+    assert_eq!(other.status.code(), Some(i32::from(EXIT_FAILED)));
+}
+
+#[test]
 fn a_reset_of_the_machine_is_never_success() {
     let output = whole_run(&["--exec", "init"], "triple-fault");
     assert_eq!(output.status.code(), Some(i32::from(EXIT_FAILED)));

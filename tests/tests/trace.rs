@@ -84,7 +84,7 @@ fn check(timeline: &Timeline) {
         let track = tracks.entry((number("pid"), number("tid"))).or_default();
         track.push(span(slice));
     }
-    // A viewer binds an arrow to the slice around its ends, or to the next one, and drops it without.
+    // A viewer binds an arrow to the slices around its ends, and drops it without.
     for end in of_phase(timeline, "s")
         .into_iter()
         .chain(of_phase(timeline, "f"))
@@ -92,14 +92,12 @@ fn check(timeline: &Timeline) {
         let number = |key: &str| end[key].as_u64().expect("a number");
         let at = (end["ts"].as_f64().expect("a number") * 1000.0).round() as u64;
         let slices = &tracks[&(number("pid"), number("tid"))];
-        let bound =
-            slices.iter().any(
-                |&(begin, until)| match end["ph"] == "s" || end["bp"] == "e" {
-                    true => begin <= at && at <= until,
-                    false => at <= begin,
-                },
-            );
-        assert!(bound, "{end} has no slice");
+        let is_around = |&(begin, until): &(u64, u64)| begin <= at && at < until;
+        assert!(slices.iter().any(is_around), "{end} has no slice");
+        assert!(
+            end["ph"] == "s" || end["bp"] == "e",
+            "{end} leads to the next slice"
+        );
     }
     for (track, mut spans) in tracks {
         spans.sort_by_key(|&(begin, end)| (begin, u64::MAX - end));

@@ -9,8 +9,13 @@
 //! lies in queues can't lead round to itself, and channels can't keep each other alive
 //! (docs/adr/0022).
 //!
-//! Invariants kept here (docs/INVARIANTS.md): I5, I9, I10, I11. Lock rank: Queue for the state of an
-//! end and for a right to reply, of which never two are held.
+//! Calls of four words don't lie in the queue when somebody serves: caller and server
+//! [meet](meeting) under the lock of the end, and the words go from the one to the other
+//! (docs/adr/0027).
+//!
+//! Invariants kept here (docs/INVARIANTS.md): I5, I9, I10, I11. Lock ranks: Queue for the state of an
+//! end, of which never two are held; above it Calls for the call that a [right to reply](reply)
+//! answers, and Waits for the cells of the tasks that wait.
 
 mod call;
 mod close;
@@ -21,6 +26,7 @@ mod queue;
 mod receive;
 mod reply;
 mod send;
+mod serve;
 mod words;
 
 use alloc::sync::Arc;

@@ -41,9 +41,13 @@ impl Drawing {
         }
     }
 
-    /// An arrow into the slice of a thread that goes on now, or into its next one.
+    /// An arrow into the call of a thread that goes on now, or into a slice of its own.
     fn arrow(&mut self, from: &Waker, thread: u32, now: u64) {
         self.arrows += 1;
+        let in_a_call = self.state(thread).call.is_some();
+        if !in_a_call {
+            self.slice(thread, "goes on", "wake", (now, now + 1), json!({}));
+        }
         let ends = [("s", from.track, from.at), ("f", self.track(thread), now)];
         for (phase, (pid, tid), at) in ends {
             self.out.push(json!({
@@ -51,10 +55,8 @@ impl Drawing {
                 "pid": pid, "tid": tid, "ts": micros(at),
             }));
         }
-        if from.why != Woken::Started as u64
-            && let Some(end) = self.out.last_mut()
-        {
-            // The call that it waited in goes on around it.
+        if let Some(end) = self.out.last_mut() {
+            // What is around it, and not what comes next.
             end["bp"] = "e".into();
         }
     }

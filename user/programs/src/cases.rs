@@ -266,3 +266,13 @@ macro_rules! list {
 }
 
 for_each_case!(list);
+
+/// Whether a filter takes a case: its id contains one of the words that commas separate.
+pub fn is_taken(filter: &str, id: &str) -> bool {
+    filter.split(',').any(|word| id.contains(word))
+}
+
+/// Whether there is a case that a filter takes.
+pub fn are_some(filter: &str) -> bool {
+    CASES.iter().any(|(id, _)| is_taken(filter, id))
+}

@@ -4,7 +4,7 @@ use abi::{ChannelEnds, ChannelInfo, Error, Handle, UserPtr};
 
 use crate::message::{Message, Received, Reply};
 use crate::owned::owned;
-use crate::sys;
+use crate::{cap_info, sys};
 
 /// A capability of one end of a channel. There may be several, in several processes; the end is
 /// closed when the last one is gone.
@@ -62,10 +62,12 @@ impl ChannelEnd {
     }
 
     /// Answers a call, if there is a right to, and takes the next message; needs RECEIVE. What the two
-    /// calls of the kernel do it does in one, after which the caller goes on at once if there is no
-    /// message yet. Errors as of [`Reply::send`], after which the right is here still and nothing was
-    /// received, and as of [`receive`](Self::receive), after which it is used up. An answer of bytes alone that
-    /// nobody takes is lost.
+    /// calls of the kernel do it does in one, and the caller goes on at once when there is no
+    /// message yet. An answer of bytes alone that nobody takes is lost.
+    ///
+    /// # Errors
+    /// With the right still in `reply`, as of [`Reply::send`], and nothing was received. Without it as of
+    /// [`receive`](Self::receive), or of an answer that was not taken, and it is used up.
     pub fn reply_and_receive(
         &self,
         reply: &mut Option<Reply>,
@@ -78,13 +80,16 @@ impl ChannelEnd {
         // SAFETY: as for `send` and `receive`.
         let received = Received::fill(|request| unsafe {
             sys::channel_serve(self.handle, right, pointer, request, deadline_ns)
-        })?;
-        if let Some(right) = reply.take() {
-            // It was used up.
+        });
+        // What was answered before it failed does not come back.
+        let is_used = received.is_ok() || matches!(cap_info(right), Err(Error::BadHandle));
+        if is_used && let Some(right) = reply.take() {
             right.into_handle();
+        }
+        if received.is_ok() {
             answer.sent();
         }
-        Ok(received)
+        received
     }
 
     /// Sends a message and waits until it is answered; needs SEND. `PeerClosed`: whoever had it, or

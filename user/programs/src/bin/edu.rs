@@ -19,6 +19,9 @@ rt::entry!(run);
 /// Without a number it computes the factorial of this one.
 const DEFAULT: u32 = 10;
 
+/// The last number whose factorial has no more than 32 bits.
+const LAST_WHOLE: u32 = 12;
+
 /// An argument is no number.
 const USAGE: u8 = 2;
 /// This machine has no such device.
@@ -97,7 +100,12 @@ fn run(env: &Env) -> u8 {
     );
     for number in numbers {
         let factorial = edu.factorial(number);
-        println!("edu: {number}! = {factorial}, told by an interrupt");
+        let of_32_bits = if number > LAST_WHOLE {
+            " modulo 2^32"
+        } else {
+            ""
+        };
+        println!("edu: {number}! = {factorial}{of_32_bits}, told by an interrupt");
     }
     if edu.outlives_a_storm() && edu.ends_with_its_interrupt() {
         0

@@ -1,7 +1,7 @@
 //! The suite: each case is a fresh process with a time limit, and has to leave nothing behind.
 
 use abi::limits::DEFAULT_PRIORITY;
-use programs::cases::CASES;
+use programs::cases::{CASES, is_taken};
 use programs::expect;
 use programs::held::Held;
 use rt::{Error, Handle, Mode, ProcessStatus, Region, Rights, Spawn};
@@ -55,8 +55,7 @@ pub fn run(initrd: &Initrd, given: Given, filter: Option<&str>) -> u8 {
     let _ = (rt::drop_handle(via), rt::drop_handle(end));
     let (mut passed, mut failed) = (0, 0);
     for (id, sentence) in CASES {
-        let named = |filter: &str| filter.split(',').any(|part| id.contains(part));
-        if !filter.is_none_or(named) {
+        if !filter.is_none_or(|filter| is_taken(filter, id)) {
             continue;
         }
         let status = run_case(initrd, image, given, id);

@@ -1,16 +1,17 @@
 //! Prints what the system has counted, a row for each CPU, and which calls were made.
 //!
 //! Arguments: `[MILLISECONDS [COUNT]]`: after the counts since boot, those of COUNT intervals (1) of so
-//! many. Handles: the initrd and a session with the name service, which it does
-//! not need, and the statistics.
+//! many. Handles: the initrd and a session with the name service, which it does not need, and the
+//! statistics.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt::Write;
+use core::cmp::Reverse;
 
 use abi::SYSCALLS;
 use abi::statistics::CpuStatistics;
@@ -34,7 +35,7 @@ const HEADS: [&str; 8] = [
 ];
 /// The narrowest a column is.
 const WIDTH: usize = 8;
-/// Calls in a line of those that were made most.
+/// How many of the calls that were made are shown.
 const CALLS: usize = 12;
 
 fn run(env: &Env) -> u8 {
@@ -107,43 +108,36 @@ fn counts(statistics: &Statistics) -> Vec<Counts> {
 }
 
 fn show(cpus: &[Counts]) {
-    let widths = HEADS.map(|head| head.len().max(WIDTH));
-    let line = |first: &str, cells: &dyn Fn(usize) -> String| {
-        let mut line = String::from(first);
-        for (index, width) in widths.iter().enumerate() {
-            // Writing to a string does not fail.
-            let _ = write!(line, "  {:>width$}", cells(index));
+    let line = |first: &str, cells: [String; HEADS.len()]| {
+        let mut line = format!("{first:>3}");
+        for (head, cell) in HEADS.iter().zip(cells) {
+            let width = head.len().max(WIDTH);
+            line += &format!("  {cell:>width$}");
         }
         rt::println!("{line}");
     };
-    line("cpu", &|index| HEADS[index].into());
+    line("cpu", HEADS.map(String::from));
     for (number, cpu) in cpus.iter().enumerate() {
-        let mut first = String::new();
-        let _ = write!(first, "{number:>3}");
-        line(&first, &|index| text(cpu.columns[index]));
+        line(
+            &number.to_string(),
+            cpu.columns.map(|count| count.to_string()),
+        );
     }
-    line("all", &|index| {
-        text(cpus.iter().map(|cpu| cpu.columns[index]).sum())
-    });
+    let sum = |index: usize| cpus.iter().map(|cpu| cpu.columns[index]).sum::<u64>();
+    line("all", core::array::from_fn(|index| sum(index).to_string()));
     show_calls(cpus);
-}
-
-fn text(number: u64) -> String {
-    let mut text = String::new();
-    let _ = write!(text, "{number}");
-    text
 }
 
 /// The calls that were made most.
 fn show_calls(cpus: &[Counts]) {
     let sum = |number: usize| cpus.iter().filter_map(|cpu| cpu.calls.get(number)).sum();
-    let mut made: Vec<(u64, &str)> = SYSCALLS
+    let mut made: Vec<(Reverse<u64>, &str)> = SYSCALLS
         .iter()
-        .map(|call| (sum(call.number as usize), call.name))
-        .filter(|&(count, _)| count > 0)
+        .map(|call| (Reverse(sum(call.number as usize)), call.name))
+        .filter(|&(Reverse(count), _)| count > 0)
         .collect();
-    made.sort_unstable_by(|a, b| b.cmp(a));
-    for (count, name) in made.iter().take(CALLS) {
+    made.sort_unstable();
+    for (Reverse(count), name) in made.iter().take(CALLS) {
         rt::println!("{count:>13}  {name}");
     }
 }

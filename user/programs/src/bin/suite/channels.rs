@@ -157,6 +157,13 @@ pub fn calls_with_capabilities(case: &Case) {
 
 pub fn answers_in_turn(case: &Case) {
     serve_regions(case, "serve_regions_in_turn");
+    // Whoever has answered and then waited in vain has no right any more.
+    let (here, there) = pair(1);
+    let server = child(case, "serve_one_in_time", there, 1);
+    let answer = done!(here.call(&mut Message::new(b"one"), FOREVER), "a call");
+    same!(answer.bytes(), b"two", "its answer");
+    drop(here);
+    succeeds(&server);
 }
 
 fn serve_regions(case: &Case, role: &'static str) {
@@ -346,6 +353,21 @@ pub fn child_role(role: &str, env: &Env) -> Option<u8> {
                 back = Message::new(b"").give(region);
             };
             same!(ended, Error::PeerClosed, "why serving ended");
+        }
+        "serve_one_in_time" => {
+            let end = end();
+            let mut request = done!(end.receive(FOREVER), "the call");
+            let mut reply = request.take_reply();
+            let mut answer = Message::new(b"two");
+            let late = end.reply_and_receive(&mut reply, &mut answer, rt::in_ms(1));
+            check!(reply.is_none(), "the right is used up");
+            check!(
+                matches!(late, Err(Error::TimedOut | Error::PeerClosed)),
+                "nothing else came"
+            );
+            let mut nothing = Message::new(b"");
+            let closed = end.reply_and_receive(&mut reply, &mut nothing, FOREVER);
+            refused!(closed, Error::PeerClosed, "after the last message");
         }
         "call_twice" => {
             let end = end();

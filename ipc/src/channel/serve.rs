@@ -1,0 +1,292 @@
+//! The other side of calls in [words](super::words): a server answers one and waits for the next, in
+//! one hold of one lock.
+//!
+//! The right to answer the next call gets the place of the one that is used up, which the server keeps
+//! while it waits. So nothing can be missing when a call comes.
+
+use abi::{Error, Handle, ObjectKind, Rights, Words};
+use mm::lock::Lock;
+
+use super::call::start_home;
+use super::reply::{Answer, answer, record};
+use super::{EndOf, Inbox};
+use crate::table::Kept;
+use crate::wait::Ticket;
+use crate::{Domain, Ipc, Node, Payload, Platform};
+
+/// What a server has before it may wait.
+enum Next<P: Platform> {
+    /// Words, and the right to answer if they are a call.
+    Taken(Option<Node<P>>),
+    /// It has slept, and somebody may have handed it a call.
+    Slept,
+}
+
+impl<P: Platform> Ipc<P> {
+    /// Answers a call, if there is one, and takes the next message of four words that was sent to an
+    /// end, waiting for it for ever. An answer that nobody waits for is lost.
+    ///
+    /// # Errors
+    /// What is wrong with `end` or `reply`, and then nothing was done; else as of
+    /// [`receive`](Ipc::receive), and the answer was given. `TooLarge`: what is next is not four words,
+    /// and stays.
+    #[inline(always)]
+    pub fn serve_words(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        reply: Handle,
+        words: [u64; 4],
+    ) -> Result<Words, Error> {
+        self.platform().with_current_task(|task| {
+            let reply = match reply {
+                Handle::NONE => self.serve_on(domain, end, task, None, None)?,
+                reply => self.answer_and_wait(domain, end, reply, words, task)?,
+            };
+            let [a, b, c, d, badge, _] = P::wait_cell(task).words();
+            Ok(Words {
+                words: [a, b, c, d],
+                reply,
+                badge,
+            })
+        })
+    }
+
+    /// Answers a call and waits for the next one, whose words the current task finds in its cell.
+    #[inline(always)]
+    fn answer_and_wait(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        reply: Handle,
+        words: [u64; 4],
+        task: &P::Task,
+    ) -> Result<Handle, Error> {
+        if mm::sabotaged!("reply_twice") {
+            let right = self.use_up(domain, reply)?;
+            let woken = self.answer(&right, Answer::Words(words));
+            return self.serve_on(domain, end, task, woken, None);
+        }
+        let take = |right: &Node<P>| start_home(domain, right);
+        let (right, kept) = domain.table.exchange(reply, take)?;
+        let caller = match self.answer_and_serve(domain, end, &right, words, task) {
+            Ok(Some(caller)) => caller,
+            Ok(None) => return self.serve_on(domain, end, task, None, kept),
+            Err(_) => {
+                if let Err(error) = self.channel_end(domain, end, Rights::RECEIVE) {
+                    right.pass(domain.koid());
+                    domain.table.put_back(reply, kept, right);
+                    return Err(error);
+                }
+                let woken = self.answer(&right, Answer::Words(words));
+                return self.serve_on(domain, end, task, woken, kept);
+            }
+        };
+        drop(right);
+        let slept = self.sleep_in_turn(&caller, P::wait_cell(task), abi::FOREVER);
+        drop(caller);
+        match (slept, P::call_cell(task).take_handed(), &kept) {
+            (Ok(()), Some(right), Some(place)) => Ok(install(domain, place, right)),
+            (slept, handed, _) => self.after_serving(domain, end, task, (slept, handed), kept),
+        }
+    }
+
+    /// Answers a call and begins to serve the next one, or only finds that nobody waits for the answer
+    /// any more. When it fails, nothing was done.
+    #[inline(always)]
+    fn answer_and_serve(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        right: &Node<P>,
+        words: [u64; 4],
+        task: &P::Task,
+    ) -> Result<Option<P::Task>, Error> {
+        domain.table.with(end, |node| {
+            let Payload::ChannelEnd(channel, side) = node.object().payload() else {
+                return Err(Error::WrongKind);
+            };
+            let mut inbox = channel.inbox(*side).lock();
+            let inbox = &mut *inbox;
+            let ready = inbox.meeting.has_no_server() && inbox.queue.is_empty();
+            // As for who calls.
+            let allowed = node.is_plainly(domain.koid(), None, Rights::RECEIVE);
+            if !ready || !allowed || inbox.peer_closed {
+                return Err(Error::Invalid);
+            }
+            let meeting = &mut inbox.meeting;
+            let leave = |caller: &P::Task| match meeting.leave_caller(caller) {
+                true => answer::MET,
+                false => answer::WORDS,
+            };
+            let caller = record(right)?.answer_words(right, words, leave)?;
+            if caller.is_some() {
+                inbox.meeting.serve(task);
+                inbox.traffic.count_wait();
+            }
+            Ok(caller)
+        })
+    }
+
+    /// What follows a wait that did not end with a call in hand and a place for the right to answer.
+    #[cold]
+    fn after_serving(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        task: &P::Task,
+        (slept, handed): (Result<(), Error>, Option<Node<P>>),
+        kept: Option<Kept>,
+    ) -> Result<Handle, Error> {
+        if let Some(right) = handed {
+            let place = place_for(domain, kept).inspect_err(|_| self.lose(&right))?;
+            return Ok(install(domain, &place, right));
+        }
+        if let Err(error) = slept {
+            // As when a caller leaves.
+            let _ = domain.table.with(end, |node| {
+                if let Payload::ChannelEnd(channel, side) = node.object().payload() {
+                    channel.inbox(*side).lock().meeting.leave_server(task);
+                }
+                Ok(())
+            });
+            if let Some(place) = kept {
+                domain.table.lock().give_back(&place);
+            }
+            return Err(error);
+        }
+        let served = self.serve_on(domain, end, task, None, kept);
+        served.map_err(unheld)
+    }
+
+    /// Waits for words from the queue or from whoever calls, which the current task finds in its cell.
+    /// `woken` is somebody who is to go on, at the latest when this sleeps.
+    #[cold]
+    fn serve_on(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        task: &P::Task,
+        mut woken: Option<P::Task>,
+        kept: Option<Kept>,
+    ) -> Result<Handle, Error> {
+        let served = place_for(domain, kept).and_then(|place| {
+            let next = self.next_words(domain, end, task, &mut woken);
+            if let Ok(Some(right)) = next {
+                return Ok(install(domain, &place, right));
+            }
+            domain.table.lock().give_back(&place);
+            next.map(|_| Handle::NONE)
+        });
+        // Whoever did not go on while this slept does now.
+        if let Some(task) = woken {
+            self.platform().unpark(&task);
+        }
+        served
+    }
+
+    fn next_words(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        task: &P::Task,
+        woken: &mut Option<P::Task>,
+    ) -> Result<Option<Node<P>>, Error> {
+        let end = self.channel_end(domain, end, Rights::RECEIVE)?;
+        let (channel, side) = end.parts()?;
+        let inbox = channel.inbox(side);
+        loop {
+            let next = self.take_words(domain, &end, inbox, task, woken);
+            let next = next.inspect_err(|_| {
+                // Whatever it was told of is another's to take.
+                self.wake_next_receiver(inbox);
+            })?;
+            if let Next::Taken(right) = next {
+                return Ok(right);
+            }
+            if let Some(right) = P::call_cell(task).take_handed() {
+                return Ok(Some(right));
+            }
+        }
+    }
+
+    /// Takes words from the queue, or sleeps until there may be some there or in hand.
+    fn take_words(
+        &self,
+        domain: &Domain<P>,
+        end: &EndOf<P>,
+        inbox: &Lock<Inbox<P>>,
+        task: &P::Task,
+        woken: &mut Option<P::Task>,
+    ) -> Result<Next<P>, Error> {
+        let mut state = inbox.lock();
+        let allowed = end.node.check_allowed(domain.koid(), Rights::RECEIVE);
+        allowed.map_err(unheld)?;
+        if let Some((packet, _)) = state.queue.first() {
+            if !packet.is_words() {
+                return Err(Error::TooLarge);
+            }
+            let was_full = !state.queue.has_room();
+            let right = state.queue.pop().and_then(|packet| {
+                let [a, b, c, d] = packet.words();
+                P::wait_cell(task).set_words([a, b, c, d, packet.badge]);
+                packet.reply.take()
+            });
+            let sender = state.wake_sender();
+            drop(state);
+            let (channel, side) = end.parts()?;
+            self.tell_room(channel, side, was_full, sender);
+            return Ok(Next::Taken(right));
+        }
+        if state.peer_closed {
+            return Err(Error::PeerClosed);
+        }
+        // One task meets callers; others look after it.
+        let ticket = match state.meeting.has_no_server() {
+            true => {
+                state.meeting.serve(task);
+                Ticket { task: task.clone() }
+            }
+            false => {
+                let (task, node) = (task.clone(), &end.node);
+                let receivers = &mut state.receivers;
+                receivers.enlist(task, node, domain.koid(), Rights::RECEIVE)?
+            }
+        };
+        state.traffic.count_wait();
+        drop(state);
+        let slept = match woken.take() {
+            Some(woken) => self.sleep_unparking(&woken, &ticket, abi::FOREVER),
+            None => self.sleep(&ticket, abi::FOREVER),
+        };
+        if slept.is_err() {
+            let mut state = inbox.lock();
+            state.meeting.leave_server(task);
+            state.receivers.withdraw(&ticket);
+        }
+        slept.map(|()| Next::Slept)
+    }
+}
+
+/// What somebody is told whose capability was taken away in a wait.
+fn unheld(error: Error) -> Error {
+    match error {
+        Error::BadHandle | Error::InTransit => Error::Cancelled,
+        error => error,
+    }
+}
+
+/// The place that was kept, or another.
+fn place_for<P: Platform>(domain: &Domain<P>, kept: Option<Kept>) -> Result<Kept, Error> {
+    match kept {
+        Some(place) => Ok(place),
+        None => domain.table.lock().keep(),
+    }
+}
+
+/// Gives a right to reply to a domain, in a place of its table that was kept for it.
+#[inline(always)]
+fn install<P: Platform>(domain: &Domain<P>, place: &Kept, right: Node<P>) -> Handle {
+    right.pass(domain.koid());
+    domain.table.fill(place, ObjectKind::Reply, right)
+}
