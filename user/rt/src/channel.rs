@@ -4,7 +4,7 @@ use abi::{ChannelEnds, ChannelInfo, Error, Handle, UserPtr};
 
 use crate::message::{Message, Received, Reply};
 use crate::owned::owned;
-use crate::{cap_info, sys};
+use crate::{cap_info, drop_handle, sys};
 
 /// A capability of one end of a channel. There may be several, in several processes; the end is
 /// closed when the last one is gone.
@@ -165,7 +165,13 @@ impl ChannelEnd {
                         Err(error) => return error,
                     }
                 }
-                Err(error) => return error,
+                Err(error) => {
+                    // If nothing was done, there is still a caller who waits for the answer.
+                    if reply != Handle::NONE {
+                        let _ = drop_handle(reply);
+                    }
+                    return error;
+                }
             }
         }
     }

@@ -80,9 +80,9 @@ pub fn now_ns() -> u64 {
     unsafe { sys::clock_now() }.unwrap_or(0)
 }
 
-/// The deadline so many milliseconds from now.
+/// The deadline so many milliseconds from now; what can't be said in nanoseconds is never.
 pub fn in_ms(ms: u64) -> u64 {
-    now_ns() + ms * 1_000_000
+    now_ns().saturating_add(ms.saturating_mul(1_000_000))
 }
 
 /// What the system holds and has done.
@@ -104,7 +104,8 @@ pub fn exit(status: u8) -> ! {
 
 /// Offers what a handle stands for to the process at the other end of `via`.
 pub fn grant(handle: Handle, via: Handle, mode: Mode, rights: Rights) -> Result<Token, Error> {
-    // SAFETY: after Move, mappings of the region are gone: `Region::grant` takes care of them.
+    // SAFETY: after Move, mappings of the region are gone. Whoever has slices of one has promised that
+    // nobody takes it away; `Region::give` takes care of that.
     unsafe { sys::grant(handle, via, mode, rights, GrantFlags::empty(), FOREVER) }
 }
 

@@ -46,7 +46,8 @@ impl<'a> Spawn<'a> {
         .arg(name)
     }
 
-    /// One more argument.
+    /// One more argument; one that contains a zero byte is several.
+    #[must_use]
     pub fn arg(mut self, arg: &str) -> Spawn<'a> {
         self.args.extend_from_slice(arg.as_bytes());
         self.args.push(0);
@@ -54,30 +55,35 @@ impl<'a> Spawn<'a> {
     }
 
     /// One more handle, handed over by `mode` with at most `rights`.
+    #[must_use]
     pub fn handle(mut self, handle: Handle, mode: Mode, rights: Rights) -> Spawn<'a> {
         self.handles.push(HandleTransfer::new(handle, mode, rights));
         self
     }
 
     /// The CPUs that it may run on, a bit each; 0 for every one.
+    #[must_use]
     pub fn cpus(mut self, cpus: u64) -> Spawn<'a> {
         self.cpus = cpus;
         self
     }
 
     /// What it may have at most, all that it starts included; 0 stands for no limit of its own.
+    #[must_use]
     pub fn quota(mut self, quota: Resources) -> Spawn<'a> {
         self.quota = quota;
         self
     }
 
     /// How urgent its threads may be, 1 to 31; its first one is.
+    #[must_use]
     pub fn priority(mut self, priority: u32) -> Spawn<'a> {
         self.priority = priority;
         self
     }
 
     /// Does not let it run before it is resumed.
+    #[must_use]
     pub fn stopped(mut self) -> Spawn<'a> {
         self.flags |= SpawnFlags::STOPPED;
         self

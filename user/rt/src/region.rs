@@ -158,33 +158,33 @@ impl Region {
     }
 
     /// Gives it to the process at the other end of `via`. Pass every mapping that this process has
-    /// of it: they are gone afterwards. When it is refused, everything is still there, and the
-    /// mappings are lost only as Rust values.
+    /// of it: they are gone afterwards. When it is refused, all of it is dropped here; who wants to keep
+    /// it then uses [`grant`](crate::grant).
     pub fn give<const N: usize>(
         self,
         mappings: [Mapping; N],
         via: Handle,
         rights: Rights,
     ) -> Result<Token, Error> {
-        let handle = self.into_handle();
-        for mapping in mappings {
-            core::mem::forget(mapping);
-        }
         // SAFETY: nothing refers to the mappings any more.
-        unsafe {
+        let token = unsafe {
             sys::grant(
-                handle,
+                self.handle,
                 via,
                 Mode::Move,
                 rights,
                 GrantFlags::empty(),
                 FOREVER,
             )
-        }
+        }?;
+        core::mem::forget((self, mappings));
+        Ok(token)
     }
 }
 
-/// A mapping of a whole region, unmapped when it is dropped.
+/// A mapping of a whole region, unmapped when it is dropped, by its address. When somebody else revokes
+/// the region, that address is free, and the next mapping of this process may get it: drop what was
+/// revoked before anything else is mapped.
 #[derive(Debug)]
 pub struct Mapping {
     start: u64,

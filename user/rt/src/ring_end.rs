@@ -44,6 +44,7 @@ impl ring::Wait for RingWait {
         // SAFETY: the call touches no memory of this process.
         unsafe { sys::ring_wait(self.end, seen, deadline_ns) }.map_err(|error| match error {
             Error::TimedOut | Error::WouldBlock => ring::Error::TimedOut,
+            Error::Cancelled => ring::Error::Cancelled,
             Error::Interrupted => ring::Error::Interrupted,
             Error::BadHandle | Error::InTransit => ring::Error::Closed,
             Error::Revoked => ring::Error::Revoked,

@@ -87,16 +87,27 @@ impl Service<'_> {
     /// One life of the service, from its start to its end.
     fn live(&self, life: u64) -> Result<ProcessStatus, Error> {
         let process = self.start()?;
+        let watched = self.watch(&process, life);
+        if watched.is_err() {
+            // Nobody would see what becomes of it.
+            process.kill()?;
+        }
+        watched?;
+        process.wait(FOREVER)
+    }
+
+    /// Lets a process begin, waits until it has ended or stopped at a fault, and ends it then.
+    fn watch(&self, process: &Process, life: u64) -> Result<(), Error> {
         // Before its first instruction, so that no fault is missed.
         let events = Events::ENDED | Events::FAULTED;
         self.port.bind(process.handle(), events, life)?;
         process.resume(0, 0)?;
         let packet = self.port.next(FOREVER)?;
         if events_of(&packet).contains(Events::FAULTED) {
-            self.report_fault(&process, packet.value);
+            self.report_fault(process, packet.value);
             process.kill()?;
         }
-        process.wait(FOREVER)
+        Ok(())
     }
 
     fn start(&self) -> Result<Process, Error> {

@@ -2,7 +2,8 @@
 
 use abi::{HandleTransfer, UserPtr};
 use rt::{
-    ChannelEnd, Env, Error, FOREVER, Handle, Message, Mode, Process, Received, Rights, channel, sys,
+    ChannelEnd, Env, Error, FOREVER, Handle, Message, Mode, Process, Received, Rights, Thread,
+    channel, sys,
 };
 
 use crate::Case;
@@ -237,6 +238,20 @@ pub fn server_gone(case: &Case) {
     exits(&server, 3);
     let answer = here.call_words([0; 4], FOREVER);
     refused!(answer, Error::PeerClosed, "a server that has ended");
+    // One that loses its end while it serves has not answered, and keeps nobody waiting.
+    let (here, there) = pair(2);
+    let caller = done!(
+        Thread::spawn(move || here.call_words([0; 4], FOREVER)),
+        "a thread"
+    );
+    let handle = there.handle();
+    let ended = there.serve_words(|_, _| {
+        done!(cap_drop(handle), "dropping the end");
+        [1; 4]
+    });
+    same!(ended, Error::BadHandle, "why serving ended");
+    let answer = done!(caller.join(), "what the caller got");
+    refused!(answer, Error::PeerClosed, "a server without its end");
 }
 
 pub fn over_itself(_: &Case) {

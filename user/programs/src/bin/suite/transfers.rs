@@ -1,7 +1,7 @@
 //! Grants: Share and Move, tokens, and what becomes of what nobody accepts.
 
 use abi::limits::MAX_GRANTS;
-use rt::{Env, Error, Handle, MapFlags, Mode, Process, Rights, Token};
+use rt::{Env, Error, Handle, MapFlags, Mode, Process, Region, Rights, Token};
 
 use crate::Case;
 use crate::calls::{
@@ -174,6 +174,18 @@ pub fn cancel(_: &Case) {
         "the rights that came back"
     );
     same!(peek(map_all(handle, READ_WRITE)), 31, "the bytes");
+    // What can't be given is dropped like anything that a function was given.
+    let region = done!(Region::create(4096), "a region");
+    let (mapping, handle) = (region.map(READ_WRITE), region.handle());
+    let mapping = done!(mapping, "mapping");
+    let va = mapping.address();
+    refused!(
+        region.give([mapping], handle, ACCESS),
+        Error::WrongKind,
+        "giving over a region"
+    );
+    refused!(cap_info(handle), Error::BadHandle, "the region");
+    refused!(unmap(va), Error::NotFound, "its mapping");
 }
 
 pub fn in_transit(_: &Case) {

@@ -147,6 +147,17 @@ pub fn cancel(case: &Case) {
     exits(&stranger, 0);
     let answers = done!(thread.join(), "what it got");
     same!(answers, [Err(Error::Cancelled), Ok(2)], "its answers");
+    // At a ring, too.
+    let (_producer, consumer) = done!(rt::ring(64, 4), "a ring");
+    let thread = Thread::spawn(move || {
+        let mut receiver = done!(rt::open_receiver(consumer), "opening the ring");
+        receiver.receive(&mut [0; 64], FOREVER).map_err(rt::to_abi)
+    });
+    let thread = done!(thread, "a thread");
+    until_waited(consumer, 1);
+    done!(thread.cancel_wait(), "a cancel at a ring");
+    let answer = done!(thread.join(), "what it got there");
+    same!(answer, Err(Error::Cancelled), "its answer");
 }
 
 fn stranger(env: &Env) {
