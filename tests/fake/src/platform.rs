@@ -41,13 +41,23 @@ struct SleepState {
     sleeps: bool,
 }
 
+thread_local! {
+    static CURRENT: RefCell<FakeTask> = RefCell::default();
+}
+
 impl FakeTask {
     /// The task of this thread.
     pub fn current() -> FakeTask {
-        thread_local! {
-            static CURRENT: RefCell<FakeTask> = RefCell::default();
-        }
         CURRENT.with_borrow(FakeTask::clone)
+    }
+
+    /// Lets this thread be the task until `act` is done. One thread can be many that sleep, each in the
+    /// hook of the one before it: those who sleep first are the last to go on.
+    pub fn perform<T>(&self, act: impl FnOnce() -> T) -> T {
+        let before = CURRENT.replace(self.clone());
+        let done = act();
+        CURRENT.set(before);
+        done
     }
 
     /// Whether both are one.
