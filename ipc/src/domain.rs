@@ -1,12 +1,12 @@
 //! Domains: what a process is to this crate, and how its handles are looked up.
 
 use alloc::sync::Arc;
-use core::sync::atomic::AtomicU32;
 
 use abi::{Error, Handle, ObjectKind, Rights, cost};
 use mm::{Account, AddressSpace};
 
 use crate::limits::Claims;
+use crate::node::Count;
 use crate::table::Table;
 use crate::{Capability, Ipc, Node, Payload, Platform};
 
@@ -23,8 +23,8 @@ pub struct Domain<P: Platform> {
     koid: u64,
     space: Arc<AddressSpace>,
     pub(crate) table: Table<P>,
-    /// Grants that it made and that are pending.
-    pub(crate) pending_grants: AtomicU32,
+    /// Grants that it made and that are pending or begun. Changes under the lock of the grants.
+    pub(crate) pending_grants: Count,
     pub(crate) moment: P::Moment,
     pub(crate) claims: Claims,
 }
@@ -78,10 +78,10 @@ impl<P: Platform> Domain<P> {
         rights: Rights,
         f: impl FnOnce(&Node<P>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        self.table.with(handle, |node| {
-            self.check_to_use(handle, node, kind, rights)?;
-            f(node)
-        })
+        let tenant = self.table.tenant(handle)?;
+        let node = tenant.named(handle)?;
+        self.check_to_use(handle, node, kind, rights)?;
+        f(node)
     }
 
     /// Whether a node, which is held in its place, may be used so at this moment; a one-shot capability is
@@ -151,7 +151,7 @@ impl<P: Platform> Ipc<P> {
             koid: space.koid(),
             table: Table::new(account),
             space,
-            pending_grants: AtomicU32::new(0),
+            pending_grants: Count::new(0),
             moment: self.platform().moment(),
             claims: Claims::new(),
         });
@@ -166,7 +166,7 @@ impl<P: Platform> Ipc<P> {
             koid: space.koid(),
             table: Table::new(space.account()),
             space: Arc::new(space),
-            pending_grants: AtomicU32::new(0),
+            pending_grants: Count::new(0),
             moment: self.platform().moment(),
             claims: Claims::new(),
         }

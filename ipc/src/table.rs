@@ -124,6 +124,15 @@ impl<P: Platform> Table<P> {
         }
     }
 
+    /// The place that a handle leads to, while nobody moves in or out there; whether the handle
+    /// [names](Tenant::named) what is there is not looked at. Who has it takes no lock of a rank below
+    /// places.
+    #[inline(always)]
+    pub(crate) fn tenant(&self, handle: Handle) -> Result<Guard<'_, Tenant<Node<P>>>, Error> {
+        let place = self.places.at(handle.index()).ok_or(Error::BadHandle)?;
+        Ok(place.tenant().lock())
+    }
+
     /// Calls `f` with what a handle stands for, however it stands, while it stays there. `f` takes no
     /// lock of a rank below places.
     #[inline(always)]
@@ -133,13 +142,6 @@ impl<P: Platform> Table<P> {
         f: impl FnOnce(&Node<P>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         with(&self.places, handle, f)
-    }
-
-    /// Holds the place that a handle leads to, whatever is there. `BadHandle`: there is no such place.
-    #[inline(always)]
-    pub(crate) fn hold(&self, handle: Handle) -> Result<Guard<'_, Tenant<Node<P>>>, Error> {
-        let place = self.places.at(handle.index()).ok_or(Error::BadHandle)?;
-        Ok(place.tenant().lock())
     }
 }
 

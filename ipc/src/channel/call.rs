@@ -1,6 +1,7 @@
 //! Calls and replies as messages.
 
 use alloc::sync::Arc;
+use core::cell::Cell;
 
 use abi::limits::MAX_MESSAGE;
 use abi::{Error, Handle, ObjectKind, Rights};
@@ -45,6 +46,7 @@ impl<P: Platform> Ipc<P> {
         let asking = Asking {
             task: &task,
             right: &right,
+            met: Cell::new(false),
         };
         let woken = match self.post_short(caller, &end, &message, &asking) {
             Some(woken) => woken,
@@ -78,7 +80,8 @@ impl<P: Platform> Ipc<P> {
         deadline_ns: u64,
     ) -> Result<(), Error> {
         let right = &self.begin_call(caller, task, fit, deadline_ns)?;
-        let asking = Asking { task, right };
+        let met = Cell::new(false);
+        let asking = Asking { task, right, met };
         let woken = self.post_call(caller, end, message, &asking, deadline_ns)?;
         self.await_answer(end, &asking, woken, deadline_ns)
     }
@@ -132,8 +135,8 @@ impl<P: Platform> Ipc<P> {
             Some(woken) => self.sleep_in_turn(&woken, cell, deadline_ns),
             None => self.sleep(&Ticket { task: task.clone() }, deadline_ns),
         };
-        let kind = cell.word(answer::KIND);
-        if slept.is_err() || !matches!(kind, answer::MET | answer::MET_BYTES) {
+        let told = matches!(cell.word(answer::KIND), answer::MET | answer::MET_BYTES);
+        if slept.is_err() || !told || !asking.met.get() {
             self.end_call(end, asking, slept)?;
         }
         Ok(())
@@ -144,14 +147,16 @@ impl<P: Platform> Ipc<P> {
     fn end_call(
         &self,
         end: &EndOf<P>,
-        &Asking { task, right }: &Asking<'_, P>,
+        asking: &Asking<'_, P>,
         slept: Result<(), Error>,
     ) -> Result<(), Error> {
+        let (task, right) = (asking.task, asking.right);
         let (channel, side) = end.parts()?;
         {
             let mut inbox = channel.inbox(side.peer()).lock();
-            if !inbox.meeting.leave_caller(task) {
-                inbox.callers.withdraw(&Ticket { task: task.clone() });
+            match asking.met.get() {
+                true => _ = inbox.meeting.leave_caller(task),
+                false => inbox.callers.withdraw(&Ticket { task: task.clone() }),
             }
         }
         if slept.is_err() {

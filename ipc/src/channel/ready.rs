@@ -81,7 +81,9 @@ impl<P: Platform> Ready<P> {
     #[inline(always)]
     pub(super) fn tell(&mut self, packet: &Packet<P>, number: u64) -> Option<P::Task> {
         let task = self.0.take()?;
-        let claim = P::wait_cell(&task).claim()?;
+        // It leaves before it waits elsewhere.
+        let cell = P::wait_cell(&task);
+        let claim = cell.claim(cell.number())?;
         let (words, shape) = match to_words(packet.bytes()) {
             Some((words, len)) => {
                 let call = if packet.reply.is_some() { IS_CALL } else { 0 };

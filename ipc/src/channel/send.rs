@@ -5,6 +5,7 @@
 //! the sender's own capability is revoked meanwhile; then everything is the sender's again.
 
 use alloc::sync::Arc;
+use core::cell::Cell;
 
 use abi::{Error, Handle, Mode, Rights};
 use mm::lock::{Guard, Lock};
@@ -20,6 +21,8 @@ use crate::{Domain, Ipc, Node, Offer, Outgoing, Platform};
 pub(super) struct Asking<'a, P: Platform> {
     pub(super) task: &'a P::Task,
     pub(super) right: &'a Node<P>,
+    /// Whether it waits where it met who answers, and in no list.
+    pub(super) met: Cell<bool>,
 }
 
 impl<P: Platform> Ipc<P> {
@@ -263,6 +266,7 @@ impl<P: Platform> Inbox<P> {
     ) -> Result<(), Error> {
         if !self.ready.is_nobody() && self.meeting.has_no_caller() {
             self.meeting.call(asking.task, &end.node, sender.koid());
+            asking.met.set(true);
             return Ok(());
         }
         self.enlist_caller(sender, end, asking)
