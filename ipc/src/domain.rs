@@ -1,12 +1,12 @@
 //! Domains: what a process is to this crate, and how its handles are looked up.
 
 use alloc::sync::Arc;
-use core::sync::atomic::AtomicU32;
 
 use abi::{Error, Handle, ObjectKind, Rights, cost};
 use mm::{Account, AddressSpace};
 
 use crate::limits::Claims;
+use crate::node::Count;
 use crate::table::Table;
 use crate::{Capability, Ipc, Node, Payload, Platform};
 
@@ -23,8 +23,8 @@ pub struct Domain<P: Platform> {
     koid: u64,
     space: Arc<AddressSpace>,
     pub(crate) table: Table<P>,
-    /// Grants that it made and that are pending.
-    pub(crate) pending_grants: AtomicU32,
+    /// Grants that it made and that are pending or begun. Changes under the lock of the grants.
+    pub(crate) pending_grants: Count,
     pub(crate) moment: P::Moment,
     pub(crate) claims: Claims,
 }
@@ -78,13 +78,13 @@ impl<P: Platform> Domain<P> {
         rights: Rights,
         f: impl FnOnce(&Node<P>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        self.table.with(handle, |node| {
-            if !node.is_plainly(self.koid, kind, rights) {
-                self.check(node, kind, rights)?;
-                self.claim(handle, node)?;
-            }
-            f(node)
-        })
+        let tenant = self.table.tenant(handle)?;
+        let node = tenant.named(handle)?;
+        if !node.is_plainly(self.koid, kind, rights) {
+            self.check(node, kind, rights)?;
+            self.claim(handle, node)?;
+        }
+        f(node)
     }
 
     /// Finds what a handle stands for, to do something with the capability and not with the object:
@@ -137,7 +137,7 @@ impl<P: Platform> Ipc<P> {
             koid: space.koid(),
             table: Table::new(account),
             space,
-            pending_grants: AtomicU32::new(0),
+            pending_grants: Count::new(0),
             moment: self.platform().moment(),
             claims: Claims::new(),
         });
@@ -152,7 +152,7 @@ impl<P: Platform> Ipc<P> {
             koid: space.koid(),
             table: Table::new(space.account()),
             space: Arc::new(space),
-            pending_grants: AtomicU32::new(0),
+            pending_grants: Count::new(0),
             moment: self.platform().moment(),
             claims: Claims::new(),
         }

@@ -235,8 +235,15 @@ impl<P: Platform> Ipc<P> {
     /// more or does not allow them any more: waits with `Revoked` if it was revoked, `Denied` if it was
     /// reduced, else with `Cancelled`. Called after the capabilities were taken away or reduced, with no
     /// lock of rank Queue or above.
+    #[inline(always)]
     pub(crate) fn complete_revoked_waits(&self, object: &Object<P>) {
-        let payload = object.payload();
+        // Nobody waits at memory.
+        if object.kind() != abi::ObjectKind::Region {
+            self.complete_revoked_waits_at(object.payload());
+        }
+    }
+
+    fn complete_revoked_waits_at(&self, payload: &Payload<P>) {
         match payload {
             Payload::Notification(notification) => self.end_notification_waits(notification),
             Payload::Port(port) => self.end_port_waits(port),

@@ -11,9 +11,6 @@ mod lists;
 mod pending;
 
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
-
-use abi::limits::MAX_GRANTS;
 use mm::Region;
 
 use abi::{Error, FOREVER, GrantFlags, Handle, Mode, Rights, Token};
@@ -21,52 +18,32 @@ use abi::{Error, FOREVER, GrantFlags, Handle, Mode, Rights, Token};
 use crate::channel::check_goes_over;
 use crate::domain::Peer;
 use crate::limits::Ending;
-use crate::node::NodeState;
 use crate::platform::Moment;
-use crate::{Channel, ChannelSide, Domain, Ipc, Object, Offer, Payload, Platform};
+use crate::{Channel, ChannelSide, Domain, Ipc, Node, Object, Offer, Payload, Platform};
 
 pub(crate) use lists::First;
 pub(crate) use pending::Grants;
-use pending::{End, Pending};
-
-/// Where a capability leads over which something is granted or accepted.
-struct Way<P: Platform> {
-    peer: Peer,
-    /// The end of a channel that it stands for, if it does.
-    end: Option<End<P>>,
-}
-
-impl<P: Platform> Way<P> {
-    /// Where what is granted over it has to be accepted.
-    fn there(&self) -> Option<End<P>> {
-        let (channel, side) = self.end.as_ref()?;
-        Some((channel.clone(), side.peer()))
-    }
-
-    /// Whether a grant by `sender` came over this way.
-    fn leads_to(&self, sender: u64, through: u64) -> bool {
-        let (Peer::Present(grantor) | Peer::Gone(grantor)) = self.peer;
-        if mm::sabotaged!("accept_without_grantor_check") {
-            return true;
-        }
-        let here = self.end.as_ref();
-        let here = here.map_or(0, |(channel, side)| channel.koid(*side));
-        through == here && (through != 0 || sender == grantor)
-    }
-}
+use pending::{Address, Slot, Taken};
 
 impl<P: Platform> Ipc<P> {
-    /// Where `via` leads: a ring end, a channel end, or a process. It needs `rights`: GRANT to offer
-    /// something, none to take what was offered.
-    fn way(&self, domain: &Domain<P>, via: Handle, rights: Rights) -> Result<Way<P>, Error> {
-        let of = |peer| Way { peer, end: None };
+    /// Who is at the other end of `via`, a ring end, a channel end, or a process, and what `of` makes of
+    /// a channel end. It needs `rights`: GRANT to offer something, none to take what was offered.
+    #[inline(always)]
+    fn way<T>(
+        &self,
+        domain: &Domain<P>,
+        via: Handle,
+        rights: Rights,
+        of: impl FnOnce(&Arc<Channel<P>>, ChannelSide) -> T,
+    ) -> Result<(Peer, Option<T>), Error> {
         domain.with_node(via, None, rights, |via| match via.object().payload() {
-            Payload::RingEnd(ring, end) => Ok(of(ring.peer_of(*end))),
-            Payload::Process(process) => Ok(of(Peer::Present(self.platform().domain_of(process)))),
-            Payload::ChannelEnd(channel, side) => Ok(Way {
-                peer: channel.peer_of(*side),
-                end: Some((channel.clone(), *side)),
-            }),
+            Payload::RingEnd(ring, end) => Ok((ring.peer_of(*end), None)),
+            Payload::Process(process) => {
+                Ok((Peer::Present(self.platform().domain_of(process)), None))
+            }
+            Payload::ChannelEnd(channel, side) => {
+                Ok((channel.peer_of(*side), Some(of(channel, *side))))
+            }
             _ => Err(Error::WrongKind),
         })
     }
@@ -75,7 +52,7 @@ impl<P: Platform> Ipc<P> {
     /// returns the token. See [`begin`](Ipc::begin) for what is refused; `PeerClosed`: nobody is
     /// there (if the addressee ended in this very moment, mappings of what was to be moved are gone);
     /// `Invalid`: an end of a channel that is not younger than the one it goes over; `Limit`: the sender has
-    /// [`MAX_GRANTS`] pending; `TimedOut`: the deadline has passed.
+    /// [`MAX_GRANTS`](abi::limits::MAX_GRANTS) pending; `TimedOut`: the deadline has passed.
     #[allow(clippy::too_many_arguments)] // The registers of the call.
     pub fn grant(
         &self,
@@ -87,61 +64,68 @@ impl<P: Platform> Ipc<P> {
         flags: GrantFlags,
         deadline_ns: u64,
     ) -> Result<Token, Error> {
-        let way = self.way(sender, via, Rights::GRANT)?;
-        let Peer::Present(addressee) = way.peer else {
+        let there = |channel: &Arc<Channel<P>>, side: ChannelSide| (channel.clone(), side.peer());
+        let (peer, at) = self.way(sender, via, Rights::GRANT, there)?;
+        let Peer::Present(domain) = peer else {
             return Err(Error::PeerClosed);
         };
         let number = self.number_for(sender, deadline_ns)?;
-        let there = way.there();
-        sender.count_grant()?;
-        let reserved = self
-            .grants
-            .lock()
-            .reserve(addressee, there, deadline_ns, number);
-        let (index, generation) = reserved.inspect_err(|_| sender.uncount_grant())?;
-        let over = way.end.as_ref().map(|(channel, _)| &**channel);
-        let begun = self.begin_if(sender, handle, mode, rights, flags, |node| {
+        let to = Address {
+            domain,
+            at,
+            deadline: deadline_ns,
+            number,
+        };
+        let promise = self.grants.lock().promise(sender, &to)?;
+        let over = to.at.as_ref().map(|(channel, _)| &**channel);
+        let offer = self.mark_if(sender, handle, mode, rights, flags, |node| {
             check_goes_over(node, over)
         });
-        let offer = match begun {
+        let offer = offer.and_then(|offer| self.clear_if_unpinned(offer));
+        let (offer, careless) = match offer {
             Ok(offer) => offer,
             Err(error) => {
-                self.grants.lock().vacate(index);
-                sender.uncount_grant();
+                self.grants.lock().take_back(sender, promise);
                 return Err(error);
             }
         };
-        let careless = mm::sabotaged!("move_publishes_before_ack").then(|| offer.node.clone());
-        if careless.is_none() {
-            self.clear(&offer);
-        }
-        let published = self.grants.lock().publish(index, offer);
+        let published = self.grants.lock().publish(promise, to, offer);
         if let Some(node) = careless {
             self.clear_node(&node);
         }
-        let token = published.map_err(|offer| {
-            sender.uncount_grant();
+        let token = published.map_err(|(offer, error)| {
             self.withdraw(offer);
-            Error::PeerClosed
+            error
         })?;
-        // Whoever revoked it may have looked for tokens before it was published.
-        let dead = |pending: &Pending<'_, P>| {
-            pending.generation == generation && pending.offer.node.state() == NodeState::Dead
-        };
-        if self.take_grant(index, dead).is_some() {
-            return Err(Error::Revoked);
-        }
         if deadline_ns != FOREVER {
-            self.list_grant(deadline_ns, number, index, generation);
+            self.list_grant(deadline_ns, number, token);
         }
         Ok(token)
     }
 
+    /// Takes the sender's access to what is moved away, unless something has to stay where it is. A
+    /// kernel without that step has still to do it to what it returns besides.
+    #[inline(always)]
+    fn clear_if_unpinned(&self, offer: Offer<P>) -> Result<(Offer<P>, Option<Node<P>>), Error> {
+        if mm::sabotaged!("move_publishes_before_ack") {
+            let node = offer.node.clone();
+            return Ok((offer, Some(node)));
+        }
+        match self.clear_unpinned(&offer) {
+            Ok(()) => Ok((offer, None)),
+            Err(error) => {
+                self.withdraw(offer);
+                Err(error)
+            }
+        }
+    }
+
     /// Has a grant end in time, unless it has ended already.
-    fn list_grant(&self, deadline_ns: u64, number: u64, index: u32, generation: u32) {
-        let ending = Ending::Grant(index, generation);
+    #[cold]
+    fn list_grant(&self, deadline_ns: u64, number: u64, token: Token) {
+        let ending = Ending::Grant(token);
         self.change_timed(|timed| timed.add(deadline_ns, number, ending));
-        let pending = self.grants.lock().is_pending(index, generation);
+        let pending = self.grants.lock().pending(token).is_some();
         if pending {
             self.expire_at(self.next_lapse());
         } else {
@@ -150,21 +134,17 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Takes the offer of a slot out if it is published and `wanted`.
-    fn take_grant(
-        &self,
-        index: u32,
-        wanted: impl FnOnce(&Pending<'_, P>) -> bool,
-    ) -> Option<Offer<P>> {
-        let (offer, deadline, number) = self.grants.lock().take(index, wanted)?;
-        self.unlist_grant(deadline, number);
-        Some(offer)
+    #[inline(always)]
+    fn unlist(&self, taken: Taken<P>) -> Offer<P> {
+        if taken.deadline != FOREVER {
+            self.unlist_grant(taken.deadline, taken.number);
+        }
+        taken.offer
     }
 
+    #[cold]
     fn unlist_grant(&self, deadline: u64, number: u64) {
-        if deadline != FOREVER {
-            drop(self.change_timed(|timed| timed.remove(deadline, number)));
-        }
+        drop(self.change_timed(|timed| timed.remove(deadline, number)));
     }
 
     /// Takes what the domain at the other end of `via` offered to `receiver`. `NotFound`: the token
@@ -173,49 +153,58 @@ impl<P: Platform> Ipc<P> {
     /// good.
     pub fn accept(&self, receiver: &Domain<P>, token: Token, via: Handle) -> Result<Handle, Error> {
         // Who is gone may have left offers behind.
-        let way = self.way(receiver, via, Rights::empty())?;
-        let now_ns = receiver.moment.now_ns();
+        let koid = |channel: &Arc<Channel<P>>, side| channel.koid(side);
+        let (peer, here) = self.way(receiver, via, Rights::empty(), koid)?;
+        let (Peer::Present(grantor) | Peer::Gone(grantor)) = peer;
+        let genuine = |slot: &Slot<P>, offer: &Offer<P>| {
+            let from_there = match here {
+                Some(end) => slot.through() == end,
+                None => slot.through() == 0 && offer.sender.koid() == grantor,
+            };
+            slot.token == token
+                && slot.is_for(receiver.koid(), || receiver.moment.now_ns())
+                && (from_there || mm::sabotaged!("accept_without_grantor_check"))
+        };
         let mut table = receiver.table.lock();
         table.prepare(1)?;
-        let genuine = |pending: &Pending<'_, P>| {
-            pending.is(token)
-                && pending.is_for(receiver.koid(), now_ns)
-                && way.leads_to(pending.offer.sender.koid(), pending.through)
+        let (taken, bill) = {
+            let mut grants = self.grants.lock();
+            let pending = grants.get(token.index());
+            let pending = pending.filter(|(slot, offer)| genuine(slot, offer));
+            let (_, offer) = pending.ok_or(Error::NotFound)?;
+            let bill = self.bill(&offer.node, receiver)?;
+            let taken = grants.take(token.index());
+            (taken.ok_or(Error::NotFound)?, bill)
         };
-        let offered = self.grants.lock().look_up(token.index(), genuine);
-        let offered = offered.ok_or(Error::NotFound)?;
-        let bill = self.bill(&offered, receiver)?;
-        match self.take_grant(token.index(), genuine) {
-            // If it was revoked in this moment, it was withdrawn.
-            Some(offer) => self
-                .deliver(offer, bill, receiver, table)
-                .map_err(|_| Error::NotFound),
-            // It was withdrawn in this moment.
-            None => {
-                self.withdraw_bill(&bill, &offered, receiver);
-                Err(Error::NotFound)
-            }
-        }
+        // If it was revoked in this moment, it was withdrawn.
+        self.deliver(self.unlist(taken), bill, receiver, table)
+            .map_err(|_| Error::NotFound)
     }
 
     /// Withdraws a grant of `sender` that was not accepted. The handle of what was moved works again;
     /// its mappings are gone.
     pub fn cancel(&self, sender: &Domain<P>, token: Token) -> Result<(), Error> {
-        let offer = self.take_grant(token.index(), |pending| {
-            pending.is(token) && pending.offer.sender.koid() == sender.koid()
-        });
-        self.withdraw(offer.ok_or(Error::NotFound)?);
+        let taken = {
+            let mut grants = self.grants.lock();
+            let pending = grants.pending(token);
+            let own = pending.filter(|(_, offer)| offer.sender.koid() == sender.koid());
+            own.ok_or(Error::NotFound)?;
+            grants.take(token.index())
+        };
+        let offer = self.unlist(taken.ok_or(Error::NotFound)?);
+        self.withdraw(offer);
         Ok(())
     }
 
     /// Withdraws a grant whose time is over.
-    pub(crate) fn expire_grant(&self, index: u32, generation: u32) {
-        let offer = self
-            .grants
-            .lock()
-            .take(index, |pending| pending.generation == generation);
-        if let Some((offer, ..)) = offer {
-            self.withdraw(offer);
+    pub(crate) fn expire_grant(&self, token: Token) {
+        let taken = {
+            let mut grants = self.grants.lock();
+            let pending = grants.pending(token).is_some();
+            pending.then(|| grants.take(token.index())).flatten()
+        };
+        if let Some(taken) = taken {
+            self.withdraw(taken.offer);
         }
     }
 
@@ -227,9 +216,8 @@ impl<P: Platform> Ipc<P> {
 
     /// An offer that waits for a domain that ends; no more can be made to it from now on.
     pub(crate) fn take_grant_for(&self, domain: u64) -> Option<Offer<P>> {
-        let (offer, deadline, number) = self.grants.lock().take_for(domain)?;
-        self.unlist_grant(deadline, number);
-        Some(offer)
+        let taken = self.grants.lock().take_for(domain);
+        taken.map(|taken| self.unlist(taken))
     }
 
     /// An offer that can be accepted at an end only, which is closed.
@@ -238,9 +226,8 @@ impl<P: Platform> Ipc<P> {
         channel: &Channel<P>,
         side: ChannelSide,
     ) -> Option<Offer<P>> {
-        let (offer, deadline, number) = self.grants.lock().take_at(channel, side)?;
-        self.unlist_grant(deadline, number);
-        Some(offer)
+        let taken = self.grants.lock().take_at(channel, side);
+        taken.map(|taken| self.unlist(taken))
     }
 
     /// Drops the grants of capabilities of an object that were revoked.
@@ -248,25 +235,8 @@ impl<P: Platform> Ipc<P> {
         let mut seen = None;
         loop {
             let dead = self.grants.lock().take_dead(object, &mut seen);
-            let Some((offer, deadline, number)) = dead else {
-                return;
-            };
-            self.unlist_grant(deadline, number);
-            drop(offer);
+            let Some(taken) = dead else { return };
+            drop(self.unlist(taken));
         }
-    }
-}
-
-impl<P: Platform> Domain<P> {
-    /// Counts one more grant of its own that is pending. `Limit`.
-    fn count_grant(&self) -> Result<(), Error> {
-        let more = |count| (count < MAX_GRANTS as u32).then_some(count + 1);
-        let order = Ordering::Relaxed;
-        let counted = self.pending_grants.fetch_update(order, order, more);
-        counted.map(drop).map_err(|_| Error::Limit)
-    }
-
-    pub(super) fn uncount_grant(&self) {
-        self.pending_grants.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::limits::NOTIFICATION_BITS;
-use abi::{DeriveArgs, DeriveFlags, Error, FOREVER, Handle, Rights};
+use abi::{DeriveArgs, DeriveFlags, Error, FOREVER, Handle, Rights, Token};
 use mm::lock::{Lock, Rank};
 
 use crate::lineage::Budget;
@@ -127,8 +127,8 @@ impl Narrowing {
 pub(crate) enum Ending<P: Platform> {
     /// A capability, with all below it.
     Node(Node<P>),
-    /// The grant at a place of the grants, of this generation.
-    Grant(u32, u32),
+    /// The grant that a token names.
+    Grant(Token),
 }
 
 /// Everything that ends at a time, earliest first.
@@ -350,7 +350,7 @@ impl<P: Platform> Ipc<P> {
             }
             match self.change_timed(|timed| timed.take_due(now_ns)) {
                 Some(Ending::Node(node)) => self.kill(&node),
-                Some(Ending::Grant(index, generation)) => self.expire_grant(index, generation),
+                Some(Ending::Grant(token)) => self.expire_grant(token),
                 None => return,
             }
         }

@@ -262,16 +262,20 @@ impl<P: Platform> Lineage<P> {
             .map_or(0, |purse| purse.nodes_left.get())
     }
 
+    /// Whether it has one node alone, as that of what is moved mostly has.
+    #[inline(always)]
+    pub(crate) fn is_single(&self) -> bool {
+        self.live == 1
+    }
+
     /// Whether a node other than this, and not below it if those are `spared`, gives access to the
     /// memory of the object.
     pub(crate) fn others_have_access(&self, branch: &Branch<P>, spared: bool) -> bool {
-        // Alone, as what is moved mostly is.
-        self.live > 1
-            && self.nodes().any(|node| {
-                node.index != branch.index
-                    && node.has_access()
-                    && !(spared && self.is_below(node, branch.index))
-            })
+        self.nodes().any(|node| {
+            node.index != branch.index
+                && node.has_access()
+                && !(spared && self.is_below(node, branch.index))
+        })
     }
 
     fn is_below(&self, branch: &Branch<P>, top: u32) -> bool {

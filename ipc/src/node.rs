@@ -197,11 +197,23 @@ impl<P: Platform> Node<P> {
         self.standing.set_state(state);
     }
 
-    /// Marks it as moved away; under the lineage lock. `Busy`: a call is using it.
-    pub(crate) fn begin_transit(&self) -> Result<(), Error> {
+    /// Marks it as moved away, with these rights from then on; under the lineage lock. `Busy`: a call is
+    /// using it.
+    #[inline(always)]
+    pub(crate) fn begin_transit(&self, rights: Rights) -> Result<(), Error> {
         self.standing.begin_transit()?;
-        self.0.set_live(false);
+        let kind = self.authority.load(Ordering::Relaxed) & KIND;
+        self.authority
+            .store(kind | rights.bits(), Ordering::Relaxed);
+        self.0.end(mappable(self.object.kind(), rights));
         Ok(())
+    }
+
+    /// Gives it, which is in transit or in nobody's table, to somebody; under the lineage lock.
+    #[inline(always)]
+    pub(crate) fn deliver(&self, holder: u64) {
+        self.0.set_live(true);
+        self.standing.deliver(holder);
     }
 
     /// Changes what it allows; under the lineage lock. Mappings that allow more are for

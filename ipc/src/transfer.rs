@@ -39,10 +39,11 @@ enum Source {
     Copied,
 }
 
-/// The accounts that paid before the receiver's took over, so that they can be made to pay again.
+/// The accounts that paid before the receiver's took over, if they are others, so that they can be made to
+/// pay again.
 pub(crate) struct Bill {
     /// For the capability.
-    node: Arc<Account>,
+    node: Option<Arc<Account>>,
     /// For the memory of the region, if it goes along: with its first capability.
     region: Option<Arc<Account>>,
 }
@@ -61,11 +62,7 @@ impl<P: Platform> Offer<P> {
     /// locked. The node has another holder by then, so the handle is already worth nothing.
     #[inline(always)]
     pub(crate) fn leave_sender(&self, receiver: &Domain<P>) {
-        if let Source::Moved { handle, .. } = self.source
-            && self.sender.koid() != receiver.koid()
-        {
-            self.sender.table.lock().remove(handle);
-        }
+        leave_sender(&self.sender, &self.source, receiver);
     }
 
     /// Another for the same, which no mechanism makes.
@@ -91,27 +88,34 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn bill(&self, node: &Node<P>, receiver: &Domain<P>) -> Result<Bill, Error> {
         let payer = receiver.account();
         if mm::sabotaged!("receiver_not_charged") {
-            let node = payer.clone();
-            return Ok(Bill { node, region: None });
+            return Ok(Bill {
+                node: None,
+                region: None,
+            });
         }
-        let before = node.hand_over_charge(payer)?;
-        let region = region_that_goes_with(node).map(|region| region.hand_over_charge(payer));
-        match region.transpose() {
-            Ok(region) => Ok(Bill {
-                node: before,
-                region,
-            }),
-            Err(error) => {
-                node.hand_back_charge(payer, &before);
-                Err(error)
+        let mut bill = Bill {
+            node: node.hand_over_charge(payer)?,
+            region: None,
+        };
+        if let Some(region) = region_that_goes_with(node) {
+            match region.hand_over_charge(payer) {
+                Ok(before) => bill.region = before,
+                Err(error) => {
+                    self.withdraw_bill(&bill, node, receiver);
+                    return Err(error);
+                }
             }
         }
+        Ok(bill)
     }
 
     /// Makes those pay again who did, since `receiver` was given nothing.
+    #[cold]
     pub(crate) fn withdraw_bill(&self, bill: &Bill, node: &Node<P>, receiver: &Domain<P>) {
         let payer = receiver.account();
-        node.hand_back_charge(payer, &bill.node);
+        if let Some(before) = &bill.node {
+            node.hand_back_charge(payer, before);
+        }
         if let (Some(region), Some(before)) = (region_that_goes_with(node), &bill.region) {
             region.hand_back_charge(payer, before);
         }
@@ -126,12 +130,20 @@ impl<P: Platform> Ipc<P> {
         receiver: &Domain<P>,
         mut table: Locked<'_, P>,
     ) -> Result<Handle, Error> {
-        let delivered = self.deliver_into(&mut table, receiver, &offer, &bill);
-        drop(table);
-        if delivered.is_ok() {
-            offer.leave_sender(receiver);
+        let node = &offer.node;
+        if let Err(error) = self.hand_to(&offer, receiver, &mut table) {
+            self.withdraw_bill(&bill, node, receiver);
+            return Err(error);
         }
-        delivered
+        let Offer {
+            node,
+            sender,
+            source,
+        } = offer;
+        let handle = table.insert(node);
+        drop(table);
+        leave_sender(&sender, &source, receiver);
+        Ok(handle)
     }
 
     /// The same while the table stays locked, after which what was given [leaves its
@@ -144,30 +156,44 @@ impl<P: Platform> Ipc<P> {
         offer: &Offer<P>,
         bill: &Bill,
     ) -> Result<Handle, Error> {
+        if let Err(error) = self.hand_to(offer, receiver, table) {
+            self.withdraw_bill(bill, &offer.node, receiver);
+            return Err(error);
+        }
+        Ok(table.insert(offer.node.clone()))
+    }
+
+    /// Makes `receiver`, whose table is locked, the holder of what was offered. `Revoked`.
+    #[inline(always)]
+    fn hand_to(
+        &self,
+        offer: &Offer<P>,
+        receiver: &Domain<P>,
+        table: &mut Locked<'_, P>,
+    ) -> Result<(), Error> {
         let node = &offer.node;
         if let Source::Moved { handle, .. } = offer.source
             && offer.sender.koid() == receiver.koid()
         {
             table.remove(handle);
         }
+        let object = node.object();
         {
-            let _lineage = node.object().lineage.lock();
+            let _lineage = object.lineage.lock();
             if node.state() == NodeState::Dead {
-                self.withdraw_bill(bill, node, receiver);
                 return Err(Error::Revoked);
             }
-            node.set_holder(receiver.koid());
-            node.set_state(NodeState::Live);
-            node.object().tally.count_transfer(offer.mode());
+            node.deliver(receiver.koid());
+            object.tally.count_transfer(offer.mode());
         }
-        match node.object().payload() {
+        match object.payload() {
             Payload::RingEnd(ring, end) => ring.set_holder(*end, receiver.koid()),
             Payload::ChannelEnd(channel, side) if node.is_root() => {
                 channel.set_holder(*side, receiver.koid());
             }
             _ => {}
         }
-        Ok(table.insert(node.clone()))
+        Ok(())
     }
 
     /// Gives offers to a domain that nobody else uses yet, in order. When it fails, none is given.
@@ -255,6 +281,15 @@ impl<P: Platform> Ipc<P> {
         };
         self.unlist_dead(node);
         released.emptied.then(|| object.clone())
+    }
+}
+
+#[inline(always)]
+fn leave_sender<P: Platform>(sender: &Domain<P>, source: &Source, receiver: &Domain<P>) {
+    if let Source::Moved { handle, .. } = *source
+        && sender.koid() != receiver.koid()
+    {
+        sender.table.lock().remove(handle);
     }
 }
 

@@ -347,9 +347,17 @@ impl Charge {
         self.account.give_back(&resources(part));
     }
 
-    /// Makes another account pay for it and returns the one that did. `Quota`: that does not cover it,
-    /// and nothing has changed. Accounts above both are not charged twice.
-    pub fn hand_over(&mut self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
+    /// Makes another account pay for it and returns the one that did, if it was another. `Quota`: that
+    /// does not cover it, and nothing has changed. Accounts above both are not charged twice.
+    #[inline]
+    pub fn hand_over(&mut self, payer: &Arc<Account>) -> Result<Option<Arc<Account>>, Error> {
+        match Arc::ptr_eq(&self.account, payer) {
+            true => Ok(None),
+            false => self.hand_over_to_other(payer).map(Some),
+        }
+    }
+
+    fn hand_over_to_other(&mut self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
         let common = Account::common(&self.account, payer);
         payer.add(&self.amount, common)?;
         self.account.subtract(&self.amount, common);
@@ -407,7 +415,15 @@ impl RecordCharge {
 
     /// As [`Charge::hand_over`].
     #[inline]
-    pub fn hand_over(&mut self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
+    pub fn hand_over(&mut self, payer: &Arc<Account>) -> Result<Option<Arc<Account>>, Error> {
+        match Arc::ptr_eq(&self.account, payer) {
+            true => Ok(None),
+            false => self.hand_over_to_other(payer).map(Some),
+        }
+    }
+
+    #[inline]
+    fn hand_over_to_other(&mut self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
         let common = Account::common(&self.account, payer);
         payer.add_bytes_below(self.bytes, common)?;
         self.account.subtract_bytes_below(self.bytes, common);

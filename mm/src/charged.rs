@@ -48,7 +48,8 @@ impl Region {
     }
 
     /// Makes another account pay for it; see [`Charge::hand_over`].
-    pub fn hand_over_charge(&self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
+    #[inline]
+    pub fn hand_over_charge(&self, payer: &Arc<Account>) -> Result<Option<Arc<Account>>, Error> {
         self.charge.lock().hand_over(payer)
     }
 

@@ -158,8 +158,9 @@ impl Model {
         let moved = entry.0.hand_over(&payer);
         assert_eq!(moved.as_ref().err(), expected.as_ref().err());
         let before = moved.ok()?;
+        assert_eq!(before.is_none(), by == to);
         entry.1 = to;
-        Some((before, by))
+        Some((before.unwrap_or(payer), by))
     }
 
     fn undo(&mut self, at: usize, to: usize, meanwhile: impl FnOnce(&mut Model, usize)) {

@@ -52,12 +52,14 @@ struct Neighbours {
 pub(super) struct Links([Neighbours; 3]);
 
 impl Links {
-    pub(super) const NONE: Links = Links(
-        [Neighbours {
+    /// Of a grant that will be in front of these.
+    #[inline(always)]
+    pub(super) fn before(firsts: [u32; 3]) -> Links {
+        Links(firsts.map(|next| Neighbours {
             previous: NONE,
-            next: NONE,
-        }; 3],
-    );
+            next,
+        }))
+    }
 
     /// Which comes after it.
     pub(super) fn next(&self, list: List) -> u32 {
@@ -70,35 +72,36 @@ pub(super) trait Linked {
     /// Those of the grant of a slot, if it has one.
     fn links(&mut self, index: u32) -> Option<&mut Links>;
 
-    /// Puts a grant in front of the `first` of a list, which it is from now on.
-    fn enter(&mut self, list: List, first: &First, index: u32) {
+    /// Puts a grant with these links in front of the `first` of a list, which it is from now on.
+    #[inline(always)]
+    fn enter(&mut self, list: List, links: &Links, first: &First, index: u32) {
         let list = list as usize;
-        let next = first.get();
-        if let Some(links) = self.links(index) {
-            links.0[list] = Neighbours {
-                previous: NONE,
-                next,
-            };
-        }
-        if let Some(links) = self.links(next) {
-            links.0[list].previous = index;
+        if let Some(next) = self.neighbour(links.0[list].next) {
+            next.0[list].previous = index;
         }
         first.set(index);
     }
 
-    /// Takes a grant out of a list.
-    fn leave(&mut self, list: List, first: &First, index: u32) {
+    /// Takes a grant that had these links out of a list.
+    #[inline(always)]
+    fn leave(&mut self, list: List, links: &Links, first: &First) {
         let list = list as usize;
-        let Some(Neighbours { previous, next }) = self.links(index).map(|links| links.0[list])
-        else {
-            return;
-        };
-        match self.links(previous) {
-            Some(links) => links.0[list].next = next,
+        let Neighbours { previous, next } = links.0[list];
+        match self.neighbour(previous) {
+            Some(previous) => previous.0[list].next = next,
             None => first.set(next),
         }
-        if let Some(links) = self.links(next) {
-            links.0[list].previous = previous;
+        if let Some(next) = self.neighbour(next) {
+            next.0[list].previous = previous;
+        }
+    }
+
+    /// The links of a neighbour, if there is one.
+    #[inline(always)]
+    fn neighbour(&mut self, index: u32) -> Option<&mut Links> {
+        match index {
+            NONE => None,
+            index => self.links(index),
         }
     }
 }

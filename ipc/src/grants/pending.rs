@@ -3,47 +3,98 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::limits::MAX_PROCESSES;
-use abi::{Error, Token};
+use abi::limits::{MAX_GRANTS, MAX_PROCESSES};
+use abi::{Error, FOREVER, Token, cost};
 use mm::Region;
 
 use super::lists::{First, Linked, Links, List, NONE};
 use crate::chunks::{BLOCK, Chunks};
 use crate::node::NodeState;
 use crate::places::next_generation;
-use crate::{Channel, ChannelSide, Node, Object, Offer, Platform};
+use crate::{Channel, ChannelSide, Domain, Node, Object, Offer, Platform};
 
-struct Slot<P: Platform> {
+/// A place for a grant. What is said of the grant means nothing while there is no offer.
+pub(super) struct Slot<P: Platform> {
     generation: u32,
-    grant: Option<Grant<P>>,
-}
-
-impl<P: Platform> Default for Slot<P> {
-    fn default() -> Self {
-        Slot {
-            generation: 1,
-            grant: None,
-        }
-    }
-}
-
-/// An end of a channel.
-pub(super) type End<P> = (Arc<Channel<P>>, ChannelSide);
-
-struct Grant<P: Platform> {
+    /// Which of those who can be granted something the addressee is.
+    receiver: u32,
     addressee: u64,
+    /// What names the grant.
+    pub(super) token: Token,
     /// The end of a channel at which it has to be accepted; none for any way that leads to the grantor.
     at: Option<End<P>>,
     /// When it ends, and its number among what does; `FOREVER` for never.
     deadline: u64,
     number: u64,
-    /// Missing between the reservation of the slot and its publication.
-    offer: Option<Offer<P>>,
-    /// Once it is published.
     links: Links,
+    offer: Option<Offer<P>>,
 }
 
-/// Somebody who can be granted something.
+/// An end of a channel.
+pub(super) type End<P> = (Arc<Channel<P>>, ChannelSide);
+
+impl<P: Platform> Slot<P> {
+    fn new(generation: u32) -> Slot<P> {
+        Slot {
+            generation,
+            receiver: 0,
+            addressee: 0,
+            token: Token::from_bits(0),
+            at: None,
+            deadline: FOREVER,
+            number: 0,
+            links: Links::before([NONE; 3]),
+            offer: None,
+        }
+    }
+
+    /// The end of a channel at which it has to be accepted, by its koid; 0 for any way that leads to the
+    /// grantor.
+    #[inline(always)]
+    pub(super) fn through(&self) -> u64 {
+        let at = self.at.as_ref();
+        at.map_or(0, |(channel, side)| channel.koid(*side))
+    }
+
+    /// Whether it is for a domain that accepts it `now`.
+    #[inline(always)]
+    pub(super) fn is_for(&self, domain: u64, now: impl FnOnce() -> u64) -> bool {
+        let addressed =
+            self.addressee == domain || mm::sabotaged!("accept_without_addressee_check");
+        addressed && (self.deadline == FOREVER || self.deadline > now())
+    }
+}
+
+impl<P: Platform> Default for Slot<P> {
+    fn default() -> Self {
+        Slot::new(1)
+    }
+}
+
+/// Whom a grant is to go to, and where it has to be accepted.
+pub(super) struct Address<P: Platform> {
+    pub(super) domain: u64,
+    pub(super) at: Option<End<P>>,
+    /// When it ends, and its number among what does.
+    pub(super) deadline: u64,
+    pub(super) number: u64,
+}
+
+/// The promise of a slot for a grant.
+pub(super) struct Promise {
+    /// Which of those who can be granted something it is for.
+    receiver: u32,
+}
+
+/// An offer that is not pending any more.
+pub(crate) struct Taken<P: Platform> {
+    pub(crate) offer: Offer<P>,
+    /// When it would have ended, and its number among what does.
+    pub(super) deadline: u64,
+    pub(super) number: u64,
+}
+
+/// Somebody who can be granted something; nobody, while its domain is 0.
 struct Receiver {
     domain: u64,
     /// It ends.
@@ -55,12 +106,14 @@ struct Receiver {
 pub(crate) struct Grants<P: Platform> {
     slots: Chunks<Slot<P>>,
     free: Vec<u32>,
+    /// How many of the free ones are promised to grants that have begun.
+    promised: usize,
     /// Above those of all slots that were given back.
     next_generation: u32,
-    /// Slots that have a grant.
-    live: usize,
-    /// By their domains, in ascending order.
+    /// Each stays at its place.
     receivers: Vec<Receiver>,
+    /// Their domains in ascending order, and their places.
+    by_domain: Vec<(u64, u32)>,
 }
 
 impl<P: Platform> Grants<P> {
@@ -68,9 +121,10 @@ impl<P: Platform> Grants<P> {
         Grants {
             slots: Chunks::new(),
             free: Vec::new(),
+            promised: 0,
             next_generation: 1,
-            live: 0,
             receivers: Vec::new(),
+            by_domain: Vec::new(),
         }
     }
 
@@ -78,63 +132,85 @@ impl<P: Platform> Grants<P> {
         if self.receivers.is_empty() {
             // At once, so that what a process leaves is as it was before.
             self.receivers.reserve(MAX_PROCESSES);
+            self.by_domain.reserve(MAX_PROCESSES);
         }
-        // Numbers ascend, so this is mostly the end.
-        let place = self
-            .receivers
-            .partition_point(|other| other.domain < domain);
         let receiver = Receiver {
             domain,
             closed: false,
             grants: First::new(),
         };
-        self.receivers.insert(place, receiver);
-    }
-
-    fn receiver(&self, domain: u64) -> Option<usize> {
-        let place = self
-            .receivers
-            .binary_search_by_key(&domain, |other| other.domain);
-        place.ok()
-    }
-
-    /// Where somebody is who can be granted something at an end.
-    fn open_receiver(&self, domain: u64, at: Option<&End<P>>) -> Option<usize> {
-        let place = self.receiver(domain)?;
-        let open = at.is_none_or(|(channel, side)| !channel.is_closed(*side));
-        (open && !self.receivers[place].closed).then_some(place)
-    }
-
-    /// A slot for a grant to `addressee` to be accepted at an end, not published yet, and its generation.
-    pub(super) fn reserve(
-        &mut self,
-        addressee: u64,
-        at: Option<End<P>>,
-        deadline: u64,
-        number: u64,
-    ) -> Result<(u32, u32), Error> {
-        self.open_receiver(addressee, at.as_ref())
-            .ok_or(Error::PeerClosed)?;
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => self.add_slot()?,
+        let empty = self.receivers.iter().position(|other| other.domain == 0);
+        let place = match empty {
+            Some(place) => {
+                self.receivers[place] = receiver;
+                place
+            }
+            None => {
+                self.receivers.push(receiver);
+                self.receivers.len() - 1
+            }
         };
-        let slot = &mut self.slots[index as usize];
-        slot.grant = Some(Grant {
-            addressee,
-            at,
-            deadline,
-            number,
-            offer: None,
-            links: Links::NONE,
-        });
-        self.live += 1;
-        Ok((index, slot.generation))
+        // Numbers ascend, so this is mostly the end.
+        let order = self.by_domain.partition_point(|(other, _)| *other < domain);
+        self.by_domain.insert(order, (domain, place as u32));
+    }
+
+    /// Where a domain is among the receivers, and in their order.
+    #[inline(always)]
+    fn receiver(&self, domain: u64) -> Option<(u32, usize)> {
+        let order = self
+            .by_domain
+            .binary_search_by_key(&domain, |(other, _)| *other);
+        let order = order.ok()?;
+        Some((self.by_domain[order].1, order))
+    }
+
+    /// Whether a domain that was found at a place can still be granted something at an end.
+    #[inline(always)]
+    fn is_open(&self, receiver: u32, domain: u64, at: Option<&End<P>>) -> bool {
+        let open = at.is_none_or(|(channel, side)| !channel.is_closed(*side));
+        let receiver = self.receivers.get(receiver as usize);
+        open && receiver.is_some_and(|receiver| receiver.domain == domain && !receiver.closed)
+    }
+
+    /// Promises a slot for a grant of `sender`. `PeerClosed`: nobody could accept it; `NoMemory`; `Limit`: it
+    /// has [`MAX_GRANTS`] pending.
+    #[inline(always)]
+    pub(super) fn promise(
+        &mut self,
+        sender: &Domain<P>,
+        to: &Address<P>,
+    ) -> Result<Promise, Error> {
+        let pending = sender.pending_grants.get();
+        if pending >= MAX_GRANTS as u32 {
+            return Err(Error::Limit);
+        }
+        let receiver = self.receiver(to.domain).map(|(place, _)| place);
+        let receiver = receiver.filter(|place| self.is_open(*place, to.domain, to.at.as_ref()));
+        let receiver = receiver.ok_or(Error::PeerClosed)?;
+        if self.free.len() == self.promised {
+            self.add_slot()?;
+        }
+        self.promised += 1;
+        sender.pending_grants.set(pending + 1);
+        Ok(Promise { receiver })
+    }
+
+    /// Takes a promise back.
+    #[cold]
+    pub(super) fn take_back(&mut self, sender: &Domain<P>, _: Promise) {
+        self.promised -= 1;
+        uncount(sender);
     }
 
     /// One more empty slot, and room for it among the empty ones.
     #[cold]
-    fn add_slot(&mut self) -> Result<u32, Error> {
+    fn add_slot(&mut self) -> Result<(), Error> {
+        const {
+            // A capability is offered from one place of a table, which it still has when it is moved.
+            let place = size_of::<Slot<P>>() + size_of::<u32>() + 32;
+            assert!(cfg!(loom) || (Node::<P>::RECORD + place) as u64 <= cost::CAPABILITY);
+        }
         self.slots.reserve(1)?;
         // Room for every slot of the block, so that vacating one never allocates.
         let slots = (self.slots.len() + 1).next_multiple_of(BLOCK);
@@ -142,103 +218,140 @@ impl<P: Platform> Grants<P> {
         self.free
             .try_reserve_exact(room)
             .map_err(|_| Error::NoMemory)?;
-        let slot = Slot {
-            generation: self.next_generation,
-            grant: None,
-        };
-        Ok(self.slots.push(slot) as u32)
+        let slot = Slot::new(self.next_generation);
+        let index = self.slots.push(slot) as u32;
+        self.free.push(index);
+        Ok(())
     }
 
-    /// Lets the addressee have the offer. Gives it back if the addressee has ended meanwhile, or the end
-    /// at which it would have to be accepted.
-    pub(super) fn publish(&mut self, index: u32, offer: Offer<P>) -> Result<Token, Offer<P>> {
-        let slot = &self.slots[index as usize];
-        let token = Token::new(index, slot.generation, offer.kind(), offer.mode());
-        let to = slot.grant.as_ref().and_then(|grant| {
-            let place = self.open_receiver(grant.addressee, grant.at.as_ref())?;
-            Some((place, grant.at.clone()))
-        });
-        let Some((place, at)) = to else {
-            self.vacate(index);
-            return Err(offer);
+    /// Lets the addressee have the offer, and returns its token. With an error it is given back.
+    /// `PeerClosed`: the addressee has ended meanwhile, or the end at which it would have to be accepted;
+    /// `Revoked`: whoever revoked it may have looked for tokens before.
+    #[inline(always)]
+    pub(super) fn publish(
+        &mut self,
+        promise: Promise,
+        to: Address<P>,
+        offer: Offer<P>,
+    ) -> Result<Token, (Offer<P>, Error)> {
+        let receiver = promise.receiver;
+        if !self.is_open(receiver, to.domain, to.at.as_ref()) {
+            self.take_back(&offer.sender, promise);
+            return Err((offer, Error::PeerClosed));
+        }
+        if offer.node.state() == NodeState::Dead {
+            self.take_back(&offer.sender, promise);
+            return Err((offer, Error::Revoked));
+        }
+        self.promised -= 1;
+        let Some(index) = self.free.pop() else {
+            debug_assert!(false, "no slot is left of those that were promised");
+            return Err((offer, Error::NoMemory));
         };
-        let slots = &mut self.slots;
-        slots.enter(List::Addressee, &self.receivers[place].grants, index);
-        slots.enter(List::Object, &offer.node.object().grants, index);
-        if let Some((channel, side)) = &at {
-            slots.enter(List::End, channel.grants(*side), index);
+        let object = offer.node.object();
+        let of_receiver = &self.receivers[receiver as usize].grants;
+        let at_end = to.at.as_ref().map(|(channel, side)| channel.grants(*side));
+        let links = Links::before([
+            of_receiver.get(),
+            object.grants.get(),
+            at_end.map_or(NONE, First::get),
+        ]);
+        self.slots
+            .enter(List::Addressee, &links, of_receiver, index);
+        self.slots
+            .enter(List::Object, &links, &object.grants, index);
+        if let Some(first) = at_end {
+            self.slots.enter(List::End, &links, first, index);
         }
-        if let Some(grant) = &mut slots[index as usize].grant {
-            grant.offer = Some(offer);
-        }
+        let slot = &mut self.slots[index as usize];
+        let token = Token::new(index, slot.generation, offer.kind(), offer.mode());
+        slot.token = token;
+        slot.addressee = to.domain;
+        slot.receiver = receiver;
+        slot.at = to.at;
+        slot.deadline = to.deadline;
+        slot.number = to.number;
+        slot.links = links;
+        slot.offer = Some(offer);
         Ok(token)
     }
 
-    /// What the offer of a slot is for, if it is published and `wanted`.
-    pub(super) fn look_up(
-        &self,
-        index: u32,
-        wanted: impl FnOnce(&Pending<'_, P>) -> bool,
-    ) -> Option<Node<P>> {
+    /// The grant of a slot, and what is offered.
+    #[inline(always)]
+    pub(super) fn get(&self, index: u32) -> Option<(&Slot<P>, &Offer<P>)> {
         let slot = self.slots.get(index as usize)?;
-        let pending = Pending::of(slot)?;
-        wanted(&pending).then(|| pending.offer.node.clone())
+        Some((slot, slot.offer.as_ref()?))
     }
 
-    /// Takes the offer of a slot out if it is published and `wanted`, and tells its deadline and
-    /// number.
-    pub(super) fn take(
-        &mut self,
-        index: u32,
-        wanted: impl FnOnce(&Pending<'_, P>) -> bool,
-    ) -> Option<(Offer<P>, u64, u64)> {
+    /// Takes the offer of a slot out.
+    #[inline(always)]
+    pub(super) fn take(&mut self, index: u32) -> Option<Taken<P>> {
         let slot = self.slots.get_mut(index as usize)?;
-        if !wanted(&Pending::of(slot)?) {
-            return None;
-        }
         #[cfg(sabotage)]
         if mm::sabotaged!("accept_twice") {
-            let offer = Pending::of(slot)?.offer.again();
-            return Some((offer, abi::FOREVER, 0));
+            return Some(Taken {
+                offer: slot.offer.as_ref()?.again(),
+                deadline: FOREVER,
+                number: 0,
+            });
         }
-        let grant = slot.grant.as_mut()?;
-        let offer = grant.offer.take()?;
-        let (deadline, number) = (grant.deadline, grant.number);
-        let (addressee, at) = (grant.addressee, grant.at.take());
-        if let Some(place) = self.receiver(addressee) {
-            let first = &self.receivers[place].grants;
-            self.slots.leave(List::Addressee, first, index);
+        let offer = slot.offer.take()?;
+        let (at, links, receiver) = (slot.at.take(), slot.links, slot.receiver);
+        let (deadline, number) = (slot.deadline, slot.number);
+        let next = next_generation(slot.generation);
+        if let Some(next) = next {
+            slot.generation = next;
+            self.next_generation = self.next_generation.max(next);
+            self.free.push(index);
+        }
+        if let Some(receiver) = self.receivers.get(receiver as usize) {
+            self.slots.leave(List::Addressee, &links, &receiver.grants);
         }
         let first = &offer.node.object().grants;
-        self.slots.leave(List::Object, first, index);
+        self.slots.leave(List::Object, &links, first);
         if let Some((channel, side)) = &at {
-            self.slots.leave(List::End, channel.grants(*side), index);
+            self.slots.leave(List::End, &links, channel.grants(*side));
         }
-        self.vacate(index);
-        offer.sender.uncount_grant();
-        Some((offer, deadline, number))
+        if self.slots.len() > BLOCK && self.free.len() == self.slots.len() {
+            self.shrink();
+        }
+        uncount(&offer.sender);
+        Some(Taken {
+            offer,
+            deadline,
+            number,
+        })
+    }
+
+    /// Gives memory back when nothing is pending. What comes later begins above the generations that are
+    /// forgotten.
+    #[cold]
+    fn shrink(&mut self) {
+        if self.promised > 0 {
+            return;
+        }
+        self.slots.truncate(1);
+        self.free.retain(|index| (*index as usize) < BLOCK);
+        mm::shrink_to(&mut self.free, BLOCK);
     }
 
     /// Takes out an offer that waits for a domain that ends; no more can be made to it from now on.
-    pub(super) fn take_for(&mut self, domain: u64) -> Option<(Offer<P>, u64, u64)> {
-        let place = self.receiver(domain)?;
-        let receiver = &mut self.receivers[place];
+    pub(super) fn take_for(&mut self, domain: u64) -> Option<Taken<P>> {
+        let (place, order) = self.receiver(domain)?;
+        let receiver = self.receivers.get_mut(place as usize)?;
         receiver.closed = true;
         let first = receiver.grants.get();
         if first == NONE {
-            self.receivers.remove(place);
+            receiver.domain = 0;
+            self.by_domain.remove(order);
             return None;
         }
-        self.take(first, |_| true)
+        self.take(first)
     }
 
     /// Takes out an offer that can be accepted at an end only, which is closed.
-    pub(super) fn take_at(
-        &mut self,
-        channel: &Channel<P>,
-        side: ChannelSide,
-    ) -> Option<(Offer<P>, u64, u64)> {
-        self.take(channel.grants(side).get(), |_| true)
+    pub(super) fn take_at(&mut self, channel: &Channel<P>, side: ChannelSide) -> Option<Taken<P>> {
+        self.take(channel.grants(side).get())
     }
 
     /// Takes out an offer of a capability of an object that was revoked, behind a grant which was seen
@@ -246,103 +359,43 @@ impl<P: Platform> Grants<P> {
     pub(super) fn take_dead(
         &mut self,
         object: &Object<P>,
-        seen: &mut Option<(u32, u32)>,
-    ) -> Option<(Offer<P>, u64, u64)> {
-        let mut index = match *seen {
-            Some((index, generation)) if self.is_pending(index, generation) => {
-                self.next_of(index)?
-            }
-            _ => object.grants.get(),
-        };
+        seen: &mut Option<Token>,
+    ) -> Option<Taken<P>> {
+        let next = |slot: &Slot<P>| slot.links.next(List::Object);
+        let behind = seen.and_then(|token| self.pending(token));
+        let behind = behind.map(|(slot, _)| next(slot));
+        let mut index = behind.unwrap_or_else(|| object.grants.get());
         loop {
-            let pending = Pending::of(self.slots.get(index as usize)?)?;
-            if pending.offer.node.state() == NodeState::Dead {
-                return self.take(index, |_| true);
+            let (slot, offer) = self.get(index)?;
+            if offer.node.state() == NodeState::Dead {
+                return self.take(index);
             }
-            *seen = Some((index, pending.generation));
-            index = self.next_of(index)?;
+            *seen = Some(slot.token);
+            index = next(slot);
         }
     }
 
-    /// The slot of the next grant of the same object.
-    fn next_of(&self, index: u32) -> Option<u32> {
-        let grant = self.slots.get(index as usize)?.grant.as_ref()?;
-        Some(grant.links.next(List::Object))
-    }
-
-    /// Whether a slot still has this grant.
-    pub(super) fn is_pending(&self, index: u32, generation: u32) -> bool {
-        let slot = self.slots.get(index as usize);
-        slot.is_some_and(|slot| slot.generation == generation && slot.grant.is_some())
+    /// The grant that a token names.
+    pub(super) fn pending(&self, token: Token) -> Option<(&Slot<P>, &Offer<P>)> {
+        self.get(token.index())
+            .filter(|(slot, _)| slot.token == token)
     }
 
     /// The region that a grant stands for.
     pub(super) fn region_of(&self, token: Token) -> Option<Arc<Region>> {
-        let slot = self.slots.get(token.index() as usize)?;
-        Pending::of(slot)?.offer.node.object().region().cloned()
+        let (_, offer) = self.get(token.index())?;
+        offer.node.object().region().cloned()
     }
+}
 
-    pub(super) fn vacate(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
-        slot.grant = None;
-        self.live -= 1;
-        if let Some(next) = next_generation(slot.generation) {
-            slot.generation = next;
-            self.next_generation = self.next_generation.max(next);
-            self.free.push(index);
-        }
-        // Nothing is pending. What comes later begins above the generations that are forgotten.
-        if self.slots.len() > BLOCK && self.free.len() == self.slots.len() {
-            self.slots.truncate(1);
-            self.free.retain(|index| (*index as usize) < BLOCK);
-            mm::shrink_to(&mut self.free, BLOCK);
-        }
-    }
+/// Counts a grant of its own that is pending no more.
+fn uncount<P: Platform>(sender: &Domain<P>) {
+    sender.pending_grants.set(sender.pending_grants.get() - 1);
 }
 
 impl<P: Platform> Linked for Chunks<Slot<P>> {
+    #[inline(always)]
     fn links(&mut self, index: u32) -> Option<&mut Links> {
-        let slot = self.get_mut(index as usize)?;
-        slot.grant.as_mut().map(|grant| &mut grant.links)
-    }
-}
-
-/// A grant that can be accepted.
-pub(super) struct Pending<'a, P: Platform> {
-    pub(super) offer: &'a Offer<P>,
-    addressee: u64,
-    /// The end of a channel at which it has to be accepted, by its koid; 0 for any way that leads to the
-    /// grantor.
-    pub(super) through: u64,
-    deadline: u64,
-    pub(super) generation: u32,
-}
-
-impl<P: Platform> Pending<'_, P> {
-    fn of(slot: &Slot<P>) -> Option<Pending<'_, P>> {
-        let grant = slot.grant.as_ref()?;
-        Some(Pending {
-            offer: grant.offer.as_ref()?,
-            addressee: grant.addressee,
-            through: grant
-                .at
-                .as_ref()
-                .map_or(0, |(channel, side)| channel.koid(*side)),
-            deadline: grant.deadline,
-            generation: slot.generation,
-        })
-    }
-
-    /// Whether a token names it.
-    pub(super) fn is(&self, token: Token) -> bool {
-        let (kind, mode) = (self.offer.kind(), self.offer.mode());
-        Token::new(token.index(), self.generation, kind, mode) == token
-    }
-
-    /// Whether it is for a domain that accepts it at some time.
-    pub(super) fn is_for(&self, domain: u64, now_ns: u64) -> bool {
-        let addressed =
-            self.addressee == domain || mm::sabotaged!("accept_without_addressee_check");
-        addressed && self.deadline > now_ns
+        Some(&mut self.get_mut(index as usize)?.links)
     }
 }

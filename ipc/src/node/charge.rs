@@ -10,11 +10,15 @@ use crate::Platform;
 
 impl<P: Platform> Branch<P> {
     /// Makes another account pay for it; see [`RecordCharge::hand_over`](mm::RecordCharge::hand_over).
-    pub(crate) fn hand_over_charge(&self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
+    #[inline(always)]
+    pub(crate) fn hand_over_charge(
+        &self,
+        payer: &Arc<Account>,
+    ) -> Result<Option<Arc<Account>>, Error> {
         match &mut *self.charge.lock() {
             Some(charge) => charge.hand_over(payer),
             // It is gone, and so is what it cost.
-            None => Ok(payer.clone()),
+            None => Ok(None),
         }
     }
 

@@ -27,7 +27,7 @@ impl Link {
     }
 }
 
-/// A number that changes under the lineage lock.
+/// A number that changes under one lock: that of the lineage, if nothing else is said.
 pub(crate) struct Count(AtomicU32);
 
 impl Count {

@@ -96,7 +96,19 @@ impl Standing {
     }
 
     /// Marks a live node as moved away. `Busy`: a call is using it, which may have begun this moment.
+    #[inline(always)]
     pub(crate) fn begin_transit(&self) -> Result<(), Error> {
+        let standing = self.0.load(Ordering::Relaxed);
+        if standing & LIMITED != 0 {
+            return self.begin_limited_transit();
+        }
+        // SYNC(node.standing)
+        self.0.store(standing | IN_TRANSIT, Ordering::Release);
+        Ok(())
+    }
+
+    #[cold]
+    fn begin_limited_transit(&self) -> Result<(), Error> {
         let moved = |standing| (standing & CLAIMED == 0).then_some(standing | IN_TRANSIT);
         self.0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, moved)
@@ -107,6 +119,12 @@ impl Standing {
     #[inline(always)]
     pub(crate) fn set_holder(&self, holder: u64) {
         self.change(|standing| standing & !(HOLDER | CLAIMED) | holder);
+    }
+
+    /// Gives a node that is in transit, or in nobody's table, to somebody.
+    #[inline(always)]
+    pub(crate) fn deliver(&self, holder: u64) {
+        self.change(|standing| standing & LIMITED | holder);
     }
 
     /// Under the lineage lock, where nothing but a claim comes in between.

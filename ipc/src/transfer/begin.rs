@@ -6,8 +6,8 @@ use alloc::sync::Arc;
 use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 
 use super::{Offer, Source};
-use crate::lineage::{Budget, Child, Extent};
-use crate::node::{NodeState, PENDING};
+use crate::lineage::{Budget, Child, Extent, Lineage};
+use crate::node::PENDING;
 use crate::{Domain, Ipc, Node, Payload, Platform};
 
 impl<P: Platform> Ipc<P> {
@@ -42,10 +42,35 @@ impl<P: Platform> Ipc<P> {
         flags: GrantFlags,
         allowed: impl FnOnce(&Node<P>) -> Result<(), Error>,
     ) -> Result<Offer<P>, Error> {
-        if mode == Mode::Share && flags.is_empty() {
-            return self.begin_share(sender, handle, rights, allowed);
+        let offer = self.mark_if(sender, handle, mode, rights, flags, allowed)?;
+        match offer.is_pinned() {
+            false => Ok(offer),
+            true => {
+                self.withdraw(offer);
+                Err(Error::Pinned)
+            }
         }
-        self.begin_whole(sender, handle, mode, rights, flags, allowed)
+    }
+
+    /// The same, but that what is to be moved may have to stay where it is.
+    #[inline(always)]
+    pub(crate) fn mark_if(
+        &self,
+        sender: &Arc<Domain<P>>,
+        handle: Handle,
+        mode: Mode,
+        rights: Rights,
+        flags: GrantFlags,
+        allowed: impl FnOnce(&Node<P>) -> Result<(), Error>,
+    ) -> Result<Offer<P>, Error> {
+        match mode {
+            _ if !flags.is_empty() => {
+                self.begin_flagged(sender, handle, mode, rights, flags, allowed)
+            }
+            Mode::Share => self.begin_share(sender, handle, rights, allowed),
+            Mode::Move => self.begin_move(sender, handle, rights, allowed),
+            Mode::CopyOnWrite => self.begin_copy(sender, handle, rights, flags, allowed),
+        }
     }
 
     #[inline(always)]
@@ -75,8 +100,50 @@ impl<P: Platform> Ipc<P> {
         })
     }
 
-    /// Begins to move or to copy.
-    fn begin_whole(
+    #[inline(always)]
+    fn begin_move(
+        &self,
+        sender: &Arc<Domain<P>>,
+        handle: Handle,
+        rights: Rights,
+        allowed: impl FnOnce(&Node<P>) -> Result<(), Error>,
+    ) -> Result<Offer<P>, Error> {
+        let tenant = sender.table.tenant(handle)?;
+        let node = tenant.named(handle)?;
+        sender.check_usable(node, None, Rights::empty())?;
+        allowed(node)?;
+        let mut lineage = node.object().lineage.lock();
+        let needed = Rights::GRANT | Rights::MOVE;
+        let before = mark_moved(&mut lineage, sender, node, needed, rights, false)?;
+        Ok(Offer::moved(sender, handle, node, before))
+    }
+
+    #[inline(never)]
+    fn begin_copy(
+        &self,
+        sender: &Arc<Domain<P>>,
+        handle: Handle,
+        rights: Rights,
+        flags: GrantFlags,
+        allowed: impl FnOnce(&Node<P>) -> Result<(), Error>,
+    ) -> Result<Offer<P>, Error> {
+        let node = sender.examine(handle, Rights::empty())?.node;
+        allowed(&node)?;
+        let overcommit = flags.contains(GrantFlags::OVERCOMMIT);
+        let (snapshot, all) = self.snapshot_of(sender, handle, Rights::GRANT, 0, 0, overcommit)?;
+        let payload = Payload::Region(snapshot);
+        let copy = self.create_object(sender.account(), payload, all & rights, PENDING)?;
+        node.object().count_transfer(Mode::CopyOnWrite);
+        Ok(Offer {
+            node: copy,
+            sender: sender.clone(),
+            source: Source::Copied,
+        })
+    }
+
+    /// Begins to copy what overcommits, or to move what others are to have no more.
+    #[inline(never)]
+    fn begin_flagged(
         &self,
         sender: &Arc<Domain<P>>,
         handle: Handle,
@@ -85,79 +152,38 @@ impl<P: Platform> Ipc<P> {
         flags: GrantFlags,
         allowed: impl FnOnce(&Node<P>) -> Result<(), Error>,
     ) -> Result<Offer<P>, Error> {
-        let (mut needed, meaningful) = match mode {
-            Mode::Move => (Rights::GRANT | Rights::MOVE, GrantFlags::REVOKE_OTHERS),
-            Mode::Share => (Rights::GRANT | Rights::DUPLICATE, GrantFlags::empty()),
-            Mode::CopyOnWrite => (Rights::GRANT, GrantFlags::OVERCOMMIT),
+        let meaningful = match mode {
+            Mode::Move => GrantFlags::REVOKE_OTHERS,
+            Mode::Share => GrantFlags::empty(),
+            Mode::CopyOnWrite => GrantFlags::OVERCOMMIT,
         };
         if !meaningful.contains(flags) {
             return Err(Error::Invalid);
         }
-        if flags.contains(GrantFlags::REVOKE_OTHERS) {
-            needed |= Rights::REVOKE;
+        if mode == Mode::CopyOnWrite {
+            return self.begin_copy(sender, handle, rights, flags, allowed);
         }
         let node = sender.examine(handle, Rights::empty())?.node;
         allowed(&node)?;
-        let offer = |node, source| Offer {
-            node,
-            sender: sender.clone(),
-            source,
-        };
-        if mode == Mode::CopyOnWrite {
-            let overcommit = flags.contains(GrantFlags::OVERCOMMIT);
-            let (snapshot, all) = self.snapshot_of(sender, handle, needed, 0, 0, overcommit)?;
-            let payload = Payload::Region(snapshot);
-            let copy = self.create_object(sender.account(), payload, all & rights, PENDING)?;
-            node.object().count_transfer(Mode::CopyOnWrite);
-            return Ok(offer(copy, Source::Copied));
-        }
-        let rights = self.begin_move(sender, &node, needed, rights, flags)?;
-        Ok(offer(node, Source::Moved { handle, rights }))
-    }
-
-    /// Checks that a node may be moved and marks it; returns what it allowed. From here on nothing
-    /// can be mapped under it.
-    fn begin_move(
-        &self,
-        sender: &Domain<P>,
-        node: &Node<P>,
-        needed: Rights,
-        rights: Rights,
-        flags: GrantFlags,
-    ) -> Result<Rights, Error> {
-        let revokes = flags.contains(GrantFlags::REVOKE_OTHERS);
         let object = node.object();
         let mut lineage = object.lineage.lock();
-        node.check_allowed(sender.koid(), needed)?;
-        if node.is_claimed() {
-            return Err(Error::Busy);
+        let needed = Rights::GRANT | Rights::MOVE | Rights::REVOKE;
+        let before = mark_moved(&mut lineage, sender, &node, needed, rights, true)?;
+        let offer = Offer::moved(sender, handle, &node, before);
+        let pinned = offer.is_pinned();
+        let killed =
+            (!pinned).then(|| lineage.kill(&node, Extent::Below, &|node| self.unlist_timed(node)));
+        drop(lineage);
+        match killed {
+            Some(killed) => {
+                self.bury(object, killed);
+                Ok(offer)
+            }
+            None => {
+                self.withdraw(offer);
+                Err(Error::Pinned)
+            }
         }
-        // Its holder changes.
-        lineage.settle();
-        let exclusive = object.kind() == ObjectKind::Region;
-        let takes_all = revokes && mm::sabotaged!("revoke_others_takes_ancestor");
-        if exclusive && !takes_all && lineage.others_have_access(node, revokes) {
-            return Err(Error::Shared);
-        }
-        let before = node.rights();
-        let after = before & rights;
-        // What was derived from it must not be left with more than it has (I4).
-        if !revokes && lineage.descendants_exceed(node, after) {
-            return Err(Error::Shared);
-        }
-        node.begin_transit()?;
-        // Whoever pins asks first whether the node is live.
-        if object.region().is_some_and(|region| region.is_pinned()) {
-            node.set_state(NodeState::Live);
-            return Err(Error::Pinned);
-        }
-        node.set_rights(after);
-        if revokes {
-            let killed = lineage.kill(node, Extent::Below, &|node| self.unlist_timed(node));
-            drop(lineage);
-            self.bury(object, killed);
-        }
-        Ok(before)
     }
 
     /// Takes the sender's access to what is moved away; no CPU has any when this returns.
@@ -165,6 +191,22 @@ impl<P: Platform> Ipc<P> {
         if let Source::Moved { .. } = offer.source {
             self.clear_node(&offer.node);
         }
+    }
+
+    /// The same, if nothing has to stay where it is; else `Pinned`, and it has all that it had.
+    #[inline(always)]
+    pub(crate) fn clear_unpinned(&self, offer: &Offer<P>) -> Result<(), Error> {
+        if let Source::Moved { .. } = offer.source {
+            let object = offer.node.object();
+            if let Some(region) = object.region() {
+                self.memory
+                    .detach_unpinned(region, |permit| !permit.is_live())?;
+            }
+            if offer.node.is_shared() {
+                self.complete_revoked_waits(object);
+            }
+        }
+        Ok(())
     }
 
     /// Removes every mapping of an object that was made under a node which is not live, with the pins.
@@ -176,4 +218,70 @@ impl<P: Platform> Ipc<P> {
             self.complete_revoked_waits(node.object());
         }
     }
+}
+
+impl<P: Platform> Offer<P> {
+    #[inline(always)]
+    fn moved(sender: &Arc<Domain<P>>, handle: Handle, node: &Node<P>, rights: Rights) -> Offer<P> {
+        Offer {
+            node: node.clone(),
+            sender: sender.clone(),
+            source: Source::Moved { handle, rights },
+        }
+    }
+
+    /// Whether it is of memory that has to stay where it is. Whoever pins asks first whether the node is
+    /// live.
+    #[inline(always)]
+    fn is_pinned(&self) -> bool {
+        let moved = matches!(self.source, Source::Moved { .. });
+        let region = self.node.object().region();
+        moved && region.is_some_and(|region| region.is_pinned())
+    }
+}
+
+/// Checks that a node may be moved and marks it; returns what it allowed. From here on nothing can be mapped
+/// under it. Those below it may have any access if they are about to be `revoked`.
+#[inline(always)]
+fn mark_moved<P: Platform>(
+    lineage: &mut Lineage<P>,
+    sender: &Domain<P>,
+    node: &Node<P>,
+    needed: Rights,
+    rights: Rights,
+    revoked: bool,
+) -> Result<Rights, Error> {
+    node.check_allowed(sender.koid(), needed)?;
+    if node.is_claimed() {
+        return Err(Error::Busy);
+    }
+    let before = node.rights();
+    let after = before & rights;
+    if !lineage.is_single() {
+        check_relatives(lineage, node, after, revoked)?;
+    }
+    node.begin_transit(after)?;
+    Ok(before)
+}
+
+/// `Shared`: somebody else has access to what is to be moved.
+#[inline(never)]
+fn check_relatives<P: Platform>(
+    lineage: &mut Lineage<P>,
+    node: &Node<P>,
+    after: Rights,
+    revoked: bool,
+) -> Result<(), Error> {
+    // The holder of a node that one may be parked below changes.
+    lineage.settle();
+    let exclusive = node.object().kind() == ObjectKind::Region;
+    let takes_all = revoked && mm::sabotaged!("revoke_others_takes_ancestor");
+    if exclusive && !takes_all && lineage.others_have_access(node, revoked) {
+        return Err(Error::Shared);
+    }
+    // What was derived from it must not be left with more than it has (I4).
+    if !revoked && lineage.descendants_exceed(node, after) {
+        return Err(Error::Shared);
+    }
+    Ok(())
 }

@@ -18,6 +18,21 @@ impl<M: Machine> Memory<M> {
         self.detach_locked(&mut region.lock(), condemned)
     }
 
+    /// The same of a region that nobody has pinned; else `Pinned`, and nothing was removed.
+    #[inline]
+    pub fn detach_unpinned(
+        &self,
+        region: &Region,
+        condemned: impl Fn(&Arc<Permit>) -> bool,
+    ) -> Result<(), Error> {
+        let mut state = region.lock();
+        if !state.pins.is_empty() {
+            return Err(Error::Pinned);
+        }
+        self.detach_mappings(&mut state, condemned);
+        Ok(())
+    }
+
     /// The same for a region whose lock is held.
     pub(crate) fn detach_locked(
         &self,
@@ -25,6 +40,15 @@ impl<M: Machine> Memory<M> {
         condemned: impl Fn(&Arc<Permit>) -> bool,
     ) -> usize {
         state.unpin(|permit| !condemned(permit));
+        self.detach_mappings(state, condemned)
+    }
+
+    #[inline(always)]
+    fn detach_mappings(
+        &self,
+        state: &mut State,
+        condemned: impl Fn(&Arc<Permit>) -> bool,
+    ) -> usize {
         let count = self.clear_attachments(state, condemned);
         if count > 0 {
             let gone = state.mappings.iter().filter(|m| !m.is_attached());

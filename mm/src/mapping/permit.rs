@@ -75,6 +75,13 @@ impl<T: ?Sized> Permit<T> {
         self.allowed.store(access.bits() | LIVE, Ordering::Release);
     }
 
+    /// Makes it not live, with what mappings may allow; see [`set_live`](Permit::set_live).
+    #[inline(always)]
+    pub fn end(&self, access: Rights) {
+        // SYNC(permit.live)
+        self.allowed.store(access.bits(), Ordering::Release);
+    }
+
     /// Changes what mappings may allow, as [`set_live`](Permit::set_live) does. Those that exist are
     /// for [`Memory::restrict`](crate::Memory::restrict) to narrow.
     pub fn set_access(&self, access: Rights) {
