@@ -165,6 +165,10 @@ pub fn put_u64(dst: u64, value: u64) -> Result<(), Fault> {
 /// One side lies in the user half, the other is the caller's memory of `length` bytes, `length` > 0.
 #[inline]
 unsafe fn copy(dst: u64, src: u64, length: usize) -> Result<(), Fault> {
+    if length.is_multiple_of(8) {
+        // SAFETY: the caller's.
+        return unsafe { copy_words(dst, src, length / 8) };
+    }
     let remaining: u64;
     open();
     // SAFETY: the caller vouches for the addresses; a fault in either copy leaves its rest in rcx and ends it.
@@ -180,6 +184,30 @@ unsafe fn copy(dst: u64, src: u64, length: usize) -> Result<(), Fault> {
             ".popsection",
             tail = in(reg) length % 8,
             inout("rcx") length / 8 => remaining,
+            inout("rdi") dst => _,
+            inout("rsi") src => _,
+            options(nostack),
+        );
+    }
+    close();
+    if remaining == 0 { Ok(()) } else { Err(Fault) }
+}
+
+/// # Safety
+/// As of [`copy`], of so many words.
+#[inline]
+unsafe fn copy_words(dst: u64, src: u64, words: usize) -> Result<(), Fault> {
+    let remaining: u64;
+    open();
+    // SAFETY: the caller vouches for the addresses; a fault leaves its rest in rcx and ends the copy.
+    unsafe {
+        asm!(
+            "2: rep movsq",
+            "4:",
+            ".pushsection .extable, \"a\"",
+            ".quad 2b, 4b",
+            ".popsection",
+            inout("rcx") words => remaining,
             inout("rdi") dst => _,
             inout("rsi") src => _,
             options(nostack),

@@ -169,7 +169,19 @@ impl<P: Platform> Lineage<P> {
 
     /// A node below `parent`, which is live, with at most its rights; `payer` pays for it. `Limit`:
     /// the parent has derived as many as it may, or has not so many to hand down; `Quota`.
+    #[inline(never)]
     pub(crate) fn derive(
+        &mut self,
+        parent: &Branch<P>,
+        child: Child,
+        payer: &Arc<Account>,
+    ) -> Result<Node<P>, Error> {
+        self.derive_here(parent, child, payer)
+    }
+
+    /// The same where it is short.
+    #[inline(always)]
+    pub(crate) fn derive_here(
         &mut self,
         parent: &Branch<P>,
         child: Child,

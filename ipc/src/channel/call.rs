@@ -29,7 +29,6 @@ impl<P: Platform> Ipc<P> {
     /// right to reply is gone; `TooLarge`: the answer did not fit; what `show` says; `Quota`,
     /// `NoMemory`, `Limit`: the caller can't have the capabilities. An answer that can't be taken is
     /// lost, and what it carried goes back. `WouldBlock`: the deadline is 0, and nothing was sent.
-    #[inline(always)]
     pub fn call(
         &self,
         caller: &Arc<Domain<P>>,
@@ -37,8 +36,25 @@ impl<P: Platform> Ipc<P> {
         message: Outgoing<'_>,
         space: Fit,
         deadline_ns: u64,
-        mut show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
+        show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
     ) -> Result<Received, Error> {
+        let mut received = Received::default();
+        let call = (end, message);
+        self.call_to(caller, call, space, deadline_ns, &mut received, show)?;
+        Ok(received)
+    }
+
+    /// The same; says in `received`, where nothing is yet, what came.
+    #[inline(always)]
+    pub fn call_to(
+        &self,
+        caller: &Arc<Domain<P>>,
+        (end, message): (Handle, Outgoing<'_>),
+        space: Fit,
+        deadline_ns: u64,
+        received: &mut Received,
+        mut show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         message.check()?;
         let end = self.channel_end(caller, end, Rights::SEND)?;
         let task = self.platform().current_task();
@@ -57,15 +73,13 @@ impl<P: Platform> Ipc<P> {
         let len = match cell.word(answer::KIND) {
             answer::BYTES | answer::MET_BYTES => cell.word(answer::LEN) as usize,
             answer::WORDS | answer::MET => WORDS_LEN,
-            answer::MESSAGE => return self.take_answer(caller, &mut show),
+            answer::MESSAGE => return self.take_answer(caller, received, &mut show),
             _ => return Err(Error::TooLarge),
         };
         let [a, b, c, d, ..] = cell.words();
         show(&Preview::answer(&to_bytes([a, b, c, d])[..len], 0))?;
-        Ok(Received {
-            len,
-            ..Received::default()
-        })
+        received.len = len;
+        Ok(())
     }
 
     /// Calls, and returns when the current task, `task`, was woken with words.
@@ -191,8 +205,9 @@ impl<P: Platform> Ipc<P> {
     fn take_answer(
         &self,
         caller: &Domain<P>,
+        received: &mut Received,
         show: &mut impl FnMut(&Preview<'_>) -> Result<(), Error>,
-    ) -> Result<Received, Error> {
+    ) -> Result<(), Error> {
         let task = self.platform().current_task();
         let right = P::call_cell(&task).right();
         let (mut bytes, mut load) = (ArrayVec::new(), Load::new());
@@ -201,10 +216,7 @@ impl<P: Platform> Ipc<P> {
             None => return Err(Error::PeerClosed),
         }
         let count = load.offers.len();
-        let mut received = Received {
-            len: bytes.len(),
-            ..Received::default()
-        };
+        received.len = bytes.len();
         let mut bills = Bills::new();
         let shown = show(&Preview::answer(&bytes, count));
         let billed = shown.and_then(|()| {
@@ -216,8 +228,8 @@ impl<P: Platform> Ipc<P> {
         match billed {
             Ok(table) => {
                 bills.reverse();
-                self.deliver_load(caller, table, &mut load, &bills, &mut received);
-                Ok(received)
+                self.deliver_load(caller, table, &mut load, &bills, received);
+                Ok(())
             }
             Err(error) => {
                 self.withdraw_all(&mut load.offers);
@@ -343,7 +355,6 @@ impl<P: Platform> Ipc<P> {
     /// # Errors
     /// As of [`reply`](Ipc::reply), and then nothing was received; else as of `receive`, and the answer
     /// was given.
-    #[inline(always)]
     pub fn serve(
         &self,
         server: &Arc<Domain<P>>,
@@ -353,6 +364,23 @@ impl<P: Platform> Ipc<P> {
         deadline_ns: u64,
         show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
     ) -> Result<Received, Error> {
+        let mut received = Received::default();
+        let answer = (reply, answer);
+        self.serve_to(server, end, answer, deadline_ns, &mut received, show)?;
+        Ok(received)
+    }
+
+    /// The same; says in `received`, where nothing is yet, what came.
+    #[inline(always)]
+    pub fn serve_to(
+        &self,
+        server: &Arc<Domain<P>>,
+        end: Handle,
+        (reply, answer): (Handle, &Outgoing<'_>),
+        deadline_ns: u64,
+        received: &mut Received,
+        show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let end = self.channel_end(server, end, Rights::RECEIVE)?;
         let by = Waiting {
             domain: server,
@@ -367,13 +395,12 @@ impl<P: Platform> Ipc<P> {
                 false => Some(self.answer_call(server, reply, answer)?),
             };
         }
-        let mut received = Received::default();
-        let taken = self.receive_by(&by, &mut woken, &mut seen, &mut received, show);
+        let taken = self.receive_by(&by, &mut woken, &mut seen, received, show);
         // Whoever did not go on while this slept does now.
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }
-        taken.map(|()| received)
+        taken
     }
 
     /// Answers a call with bytes alone, at most [`MAX_MESSAGE`], and waits for the next message if
@@ -432,6 +459,7 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Takes a right to reply out of a table for good. Nobody else can have it then.
+    #[inline(always)]
     pub(super) fn use_up(&self, domain: &Domain<P>, reply: Handle) -> Result<Node<P>, Error> {
         if mm::sabotaged!("reply_twice") {
             return Ok(domain.look_up(reply, None, Rights::empty())?.node);

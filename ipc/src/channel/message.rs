@@ -31,10 +31,20 @@ impl Outgoing<'_> {
 
     /// `TooLarge`: more than a message can be; `Invalid`: a mode or right that there is not;
     /// `Overlap`: one capability both moved and handed over once more.
+    #[inline(always)]
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.bytes.len() > MAX_MESSAGE || self.transfers.len() > MAX_MESSAGE_HANDLES {
             return Err(Error::TooLarge);
         }
+        match self.transfers {
+            [] => Ok(()),
+            [transfer] => transfer.decode().map(drop),
+            _ => self.check_transfers(),
+        }
+    }
+
+    #[cold]
+    fn check_transfers(&self) -> Result<(), Error> {
         for (index, transfer) in self.transfers.iter().enumerate() {
             let (mode, _) = transfer.decode()?;
             let again = self.transfers[..index]

@@ -84,19 +84,17 @@ impl<P: Platform> Ready<P> {
         // It leaves before it waits elsewhere.
         let cell = P::wait_cell(&task);
         let claim = cell.claim(cell.number())?;
-        let (words, shape) = match to_words(packet.bytes()) {
-            Some((words, len)) => {
-                let call = if packet.reply.is_some() { IS_CALL } else { 0 };
-                let handles = (packet.offers.len() as u64) << HANDLES_SHIFT;
-                (
-                    words,
-                    number << NUMBER_SHIFT | KNOWN | call | handles | len as u64,
-                )
-            }
-            None => ([0; 4], UNKNOWN),
+        let len = packet.len as u64;
+        let known = len == 0 || tell_bytes(cell, packet);
+        let call = if packet.reply.is_some() { IS_CALL } else { 0 };
+        let handles = (packet.offers.len() as u64) << HANDLES_SHIFT;
+        let shape = match known {
+            true => number << NUMBER_SHIFT | KNOWN | call | handles | len,
+            false => UNKNOWN,
         };
-        let [a, b, c, d] = words;
-        claim.finish_with([a, b, c, d, packet.badge, shape]);
+        cell.words[BADGE].store(packet.badge, Ordering::Relaxed);
+        cell.words[SHAPE].store(shape, Ordering::Relaxed);
+        claim.finish_with([]);
         Some(task)
     }
 }
@@ -117,4 +115,14 @@ impl Told {
             number: shape >> NUMBER_SHIFT,
         })
     }
+}
+
+/// Puts the bytes of a message into the words of a task, if there is room for them.
+#[inline(always)]
+fn tell_bytes<P: Platform>(cell: &WaitCell<P>, packet: &Packet<P>) -> bool {
+    let words = to_words(packet.bytes());
+    if let Some((words, _)) = words {
+        cell.set_words(words);
+    }
+    words.is_some()
 }

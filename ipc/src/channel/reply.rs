@@ -248,7 +248,7 @@ pub(super) fn record<P: Platform>(right: &Node<P>) -> Result<&Arc<Reply<P>>, Err
 impl<P: Platform> Ipc<P> {
     /// The right to reply that the next call of a task sends. `Quota`, `NoMemory`: there is none yet,
     /// and `domain` does not cover it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn right_to_reply(
         &self,
         domain: &Domain<P>,
@@ -257,13 +257,17 @@ impl<P: Platform> Ipc<P> {
         if let Some(right) = P::call_cell(task).right_at_home() {
             return Ok(right);
         }
+        self.first_right_to_reply(domain, task)
+    }
+
+    #[cold]
+    fn first_right_to_reply(&self, domain: &Domain<P>, task: &P::Task) -> Result<Node<P>, Error> {
         let right = self.make_right_to_reply(domain)?;
         let lost = P::call_cell(task).0.lock().right.replace(right.clone());
         drop(lost);
         Ok(right)
     }
 
-    #[cold]
     fn make_right_to_reply(&self, domain: &Domain<P>) -> Result<Node<P>, Error> {
         const {
             let records = size_of::<Reply<P>>() + size_of::<crate::Object<P>>() + Node::<P>::RECORD;

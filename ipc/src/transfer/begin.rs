@@ -93,7 +93,7 @@ impl<P: Platform> Ipc<P> {
             true => self.memory().account(),
             false => sender.account(),
         };
-        let node = lineage.derive(node, child, payer)?;
+        let node = lineage.derive_here(node, child, payer)?;
         Ok(Offer {
             node,
             sender: sender.clone(),

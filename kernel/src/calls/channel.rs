@@ -27,8 +27,12 @@ impl Room {
         }
     }
 
+    /// Of the address 0 nothing.
     #[inline(always)]
     fn read(&mut self, from: UserPtr<Message>) -> Result<Outgoing<'_>, Error> {
+        if from.address() == 0 {
+            return Ok(Outgoing::EMPTY);
+        }
         let mut message = MaybeUninit::uninit();
         let message = user_memory::read_to(&mut message, from)?;
         let (bytes, transfers) = (message.bytes_len, message.handles_len);
@@ -57,8 +61,28 @@ impl<'a> Place<'a> {
         Ok(Place { at, wanted })
     }
 
+    /// The same of an answer. Of the address 0 it takes nothing.
+    #[inline(always)]
+    fn read_for_answer(
+        at: UserPtr<Message>,
+        room: &'a mut MaybeUninit<Message>,
+    ) -> Result<Place<'a>, Error> {
+        match at.address() {
+            0 => Ok(Place {
+                at,
+                wanted: room.write(Message::default()),
+            }),
+            _ => Place::read(at, room),
+        }
+    }
+
     /// Writes what comes, but for the handles, which nobody knows yet: their places are cleared.
+    #[inline(always)]
     fn show(&self, preview: &Preview<'_>) -> Result<(), Error> {
+        // What is there was known to fit.
+        if self.at.address() == 0 {
+            return Ok(());
+        }
         let lengths = Message {
             bytes_len: preview.bytes.len() as u64,
             handles_len: preview.handles as u64,
@@ -163,15 +187,11 @@ pub fn channel_call(
     let mut room = Room::new();
     let request = room.read(request)?;
     let mut wanted = MaybeUninit::uninit();
-    let place = Place::read(answer, &mut wanted)?;
-    let received = ipc().call(
-        process.domain(),
-        end,
-        request,
-        place.fit(),
-        deadline,
-        |preview| place.show(preview),
-    )?;
+    let place = Place::read_for_answer(answer, &mut wanted)?;
+    let mut received = Received::default();
+    let show = |preview: &Preview<'_>| place.show(preview);
+    let (domain, call, fit) = (process.domain(), (end, request), place.fit());
+    ipc().call_to(domain, call, fit, deadline, &mut received, show)?;
     place.finish(process, &received)
 }
 
@@ -201,7 +221,9 @@ pub fn channel_serve(
     let mut wanted = MaybeUninit::uninit();
     let place = Place::read(request, &mut wanted)?;
     let show = |preview: &Preview<'_>| place.show(preview);
-    let received = ipc().serve(process.domain(), end, reply, &answer, deadline, show)?;
+    let mut received = Received::default();
+    let (domain, answer) = (process.domain(), (reply, &answer));
+    ipc().serve_to(domain, end, answer, deadline, &mut received, show)?;
     place.finish(process, &received)
 }
 

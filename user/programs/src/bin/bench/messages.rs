@@ -120,16 +120,16 @@ fn wait(notification: Handle) -> u64 {
     expect!(bits, "bench: waiting for a signal")
 }
 
-/// Sends a capability along with a call, and takes the empty answer.
+/// Sends a capability along with a call, and waits for the answer that it was taken, of which nothing is
+/// to be copied.
 #[inline(always)]
 fn pass(end: Handle, request: &Message) {
-    let mut answer = Message::default();
-    // SAFETY: the pointers lead to `request`, what it names, and `answer`.
+    // SAFETY: the pointers lead to `request`, what it names, and nothing.
     let answered = unsafe {
         sys::channel_call(
             end,
             UserPtr::new((&raw const *request) as u64),
-            UserPtr::new((&raw mut answer) as u64),
+            UserPtr::new(0),
             FOREVER,
         )
     };
@@ -164,8 +164,6 @@ fn serve_words(end: Handle) {
 /// Answers calls that bring a capability, and keeps them all.
 fn take(end: Handle) {
     let (mut taken, mut reply) = (Handle::NONE, Handle::NONE);
-    let answer = Message::default();
-    let answer = UserPtr::new((&raw const answer) as u64);
     loop {
         let mut request = Message {
             handles: (&raw mut taken) as u64,
@@ -173,9 +171,8 @@ fn take(end: Handle) {
             ..Message::default()
         };
         let pointer = UserPtr::new((&raw mut request) as u64);
-        // SAFETY: the pointers lead to `answer`, which names nothing, to `request`, and from there to
-        // `taken`.
-        if unsafe { sys::channel_serve(end, reply, answer, pointer, FOREVER) }.is_err() {
+        // SAFETY: the pointers lead to nothing, to `request`, and from there to `taken`.
+        if unsafe { sys::channel_serve(end, reply, UserPtr::new(0), pointer, FOREVER) }.is_err() {
             break;
         }
         reply = request.reply;
