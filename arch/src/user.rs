@@ -195,10 +195,30 @@ unsafe fn copy(dst: u64, src: u64, length: usize) -> Result<(), Fault> {
 
 /// # Safety
 /// As of [`copy`], of so many words.
-#[inline]
+#[inline(always)]
 unsafe fn copy_words(dst: u64, src: u64, words: usize) -> Result<(), Fault> {
+    let remaining = if SMAP.load(Ordering::Relaxed) {
+        // SAFETY: the CPU has SMAP, and the copy is the caller's.
+        unsafe {
+            asm!("stac", options(nostack));
+            let remaining = move_words(dst, src, words);
+            asm!("clac", options(nostack));
+            remaining
+        }
+    } else {
+        // SAFETY: the caller's.
+        unsafe { move_words(dst, src, words) }
+    };
+    if remaining == 0 { Ok(()) } else { Err(Fault) }
+}
+
+/// Copies words, and returns how many were left at a fault.
+///
+/// # Safety
+/// As of [`copy`], with user memory open.
+#[inline(always)]
+unsafe fn move_words(dst: u64, src: u64, words: usize) -> u64 {
     let remaining: u64;
-    open();
     // SAFETY: the caller vouches for the addresses; a fault leaves its rest in rcx and ends the copy.
     unsafe {
         asm!(
@@ -213,8 +233,7 @@ unsafe fn copy_words(dst: u64, src: u64, words: usize) -> Result<(), Fault> {
             options(nostack),
         );
     }
-    close();
-    if remaining == 0 { Ok(()) } else { Err(Fault) }
+    remaining
 }
 
 /// Opens user memory to the kernel.

@@ -280,6 +280,7 @@ impl<P: Platform> Branch<P> {
     }
 
     /// Whether it is the first of its object, which whoever has it pays for.
+    #[inline(always)]
     pub(crate) fn is_root(&self) -> bool {
         self.parent == NONE
     }

@@ -295,9 +295,13 @@ fn leave_sender<P: Platform>(sender: &Domain<P>, source: &Source, receiver: &Dom
 }
 
 /// The region whose charge goes with a node: that of the object that it is the first node of.
+#[inline(always)]
 fn region_that_goes_with<P: Platform>(node: &Node<P>) -> Option<&Arc<Region>> {
+    if !node.is_root() {
+        return None;
+    }
     match node.object().payload() {
-        Payload::Region(region) | Payload::Image(region, _) if node.is_root() => Some(region),
+        Payload::Region(region) | Payload::Image(region, _) => Some(region),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)] // Structures are seen as bytes.
 
 use core::mem::MaybeUninit;
-use core::slice;
+use core::{ptr, slice};
 
 use abi::{
     CapInfo, ChannelEnds, ChannelInfo, DeriveArgs, Error, FaultInfo, Handle, HandleTransfer,
@@ -87,9 +87,15 @@ pub fn read_slice<T: Plain>(from: u64, room: &mut [MaybeUninit<T>]) -> Result<&m
 }
 
 /// Copies a structure out.
-#[inline]
+#[inline(always)]
 pub fn write<T: Plain>(to: UserPtr<T>, value: &T) -> Result<(), Error> {
-    write_slice(to.address(), slice::from_ref(value))
+    if const { size_of::<T>() != 8 } {
+        return write_slice(to.address(), slice::from_ref(value));
+    }
+    ranks::assert_none_held();
+    // SAFETY: eight bytes, all of which are initialised since there is no padding.
+    let word = unsafe { ptr::from_ref(value).cast::<u64>().read_unaligned() };
+    told(user::put_u64(to.address(), word))
 }
 
 /// Copies values out.
@@ -98,7 +104,13 @@ pub fn write_slice<T: Plain>(to: u64, values: &[T]) -> Result<(), Error> {
     ranks::assert_none_held();
     // SAFETY: the bytes of `values`, all of which are initialised since there is no padding.
     let bytes = unsafe { slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
-    match user::copy_to_user(to, bytes) {
+    told(user::copy_to_user(to, bytes))
+}
+
+/// What a program is told of a copy.
+#[inline(always)]
+fn told(copied: Result<(), user::Fault>) -> Result<(), Error> {
+    match copied {
         Err(_) if !mm::sabotaged!("user_copy_failure_ignored") => Err(Error::Fault),
         _ => Ok(()),
     }

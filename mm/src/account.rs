@@ -424,7 +424,11 @@ impl RecordCharge {
 
     #[inline(always)]
     fn hand_over_to_other(&mut self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
-        let common = Account::common(&self.account, payer);
+        let common = match &payer.parent {
+            // As of a process that its parent gives something to.
+            Some(above) if Arc::ptr_eq(above, &self.account) => Arc::as_ptr(above),
+            _ => Account::common(&self.account, payer),
+        };
         payer.add_bytes_below(self.bytes, common)?;
         self.account.subtract_bytes_below(self.bytes, common);
         Ok(mem::replace(&mut self.account, payer.clone()))

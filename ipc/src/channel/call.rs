@@ -76,10 +76,12 @@ impl<P: Platform> Ipc<P> {
             answer::MESSAGE => return self.take_answer(caller, received, &mut show),
             _ => return Err(Error::TooLarge),
         };
-        let [a, b, c, d, ..] = cell.words();
-        show(&Preview::answer(&to_bytes([a, b, c, d])[..len], 0))?;
         received.len = len;
-        Ok(())
+        if len == 0 {
+            return show(&Preview::answer(&[], 0));
+        }
+        let [a, b, c, d, ..] = cell.words();
+        show(&Preview::answer(&to_bytes([a, b, c, d])[..len], 0))
     }
 
     /// Calls, and returns when the current task, `task`, was woken with words.
@@ -388,19 +390,38 @@ impl<P: Platform> Ipc<P> {
             deadline_ns,
         };
         let (mut woken, mut seen) = (None, Seen::new());
-        if reply != Handle::NONE {
-            answer.check()?;
-            woken = match answer.transfers.is_empty() {
-                true => self.answer_and_get_ready(&by, reply, answer.bytes, &mut seen)?,
-                false => Some(self.answer_call(server, reply, answer)?),
-            };
+        let answer = (server, reply, answer);
+        let served = self.serve_by(&by, answer, &mut woken, &mut seen, received, show);
+        if let Some(place) = seen.kept() {
+            server.table.lock().give_back(place);
         }
-        let taken = self.receive_by(&by, &mut woken, &mut seen, received, show);
         // Whoever did not go on while this slept does now.
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }
-        taken
+        served
+    }
+
+    /// The same by an end that was looked up. Who is to go on still, and a place that was kept, are left to
+    /// the caller.
+    #[inline(always)]
+    fn serve_by(
+        &self,
+        by: &Waiting<'_, P>,
+        (server, reply, answer): (&Arc<Domain<P>>, Handle, &Outgoing<'_>),
+        woken: &mut Option<P::Task>,
+        seen: &mut Seen,
+        received: &mut Received,
+        show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if reply != Handle::NONE {
+            answer.check()?;
+            *woken = match answer.transfers.is_empty() {
+                true => self.answer_and_get_ready(by, reply, answer.bytes, seen)?,
+                false => Some(self.answer_call(server, reply, answer)?),
+            };
+        }
+        self.receive_by(by, woken, seen, received, show)
     }
 
     /// Answers a call with bytes alone, at most [`MAX_MESSAGE`], and waits for the next message if
@@ -413,7 +434,15 @@ impl<P: Platform> Ipc<P> {
         bytes: &[u8],
         seen: &mut Seen,
     ) -> Result<Option<P::Task>, Error> {
-        let right = self.use_up(by.domain, reply)?;
+        let right = match mm::sabotaged!("reply_twice") {
+            true => self.use_up(by.domain, reply)?,
+            false => {
+                let table = &by.domain.table;
+                let (right, kept) = table.exchange(reply, |right| start_home(by.domain, right))?;
+                *seen.kept() = kept;
+                right
+            }
+        };
         let (channel, side) = by.end.parts()?;
         let inbox = channel.inbox(side);
         let task = self.platform().current_task();
@@ -459,7 +488,6 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Takes a right to reply out of a table for good. Nobody else can have it then.
-    #[inline(always)]
     pub(super) fn use_up(&self, domain: &Domain<P>, reply: Handle) -> Result<Node<P>, Error> {
         if mm::sabotaged!("reply_twice") {
             return Ok(domain.look_up(reply, None, Rights::empty())?.node);

@@ -24,6 +24,9 @@ pub const WORDS_LEN: usize = 32;
 pub(super) struct Packet<P: Platform> {
     pub(super) bytes: [u8; MAX_MESSAGE],
     pub(super) len: usize,
+    /// The only capability that it carries, if that is all.
+    pub(super) only: Option<Offer<P>>,
+    /// Several, the last one first.
     pub(super) offers: Offers<P>,
     /// The right to reply, if it is a call.
     pub(super) reply: Option<Node<P>>,
@@ -35,6 +38,7 @@ impl<P: Platform> Packet<P> {
         Packet {
             bytes: [0; MAX_MESSAGE],
             len: 0,
+            only: None,
             offers: Offers::new_const(),
             reply: None,
             badge: 0,
@@ -43,7 +47,13 @@ impl<P: Platform> Packet<P> {
 
     /// Whether it is four words and nothing else.
     pub(super) fn is_words(&self) -> bool {
-        self.len == WORDS_LEN && self.offers.is_empty()
+        self.len == WORDS_LEN && self.handles() == 0
+    }
+
+    /// How many capabilities it carries.
+    #[inline(always)]
+    pub(super) fn handles(&self) -> usize {
+        self.offers.len() + usize::from(self.only.is_some())
     }
 
     /// Its bytes.
@@ -69,6 +79,7 @@ impl<P: Platform> Packet<P> {
     /// Takes what it carries out of it, into what carries nothing, in the order of the message.
     #[inline(always)]
     pub(super) fn unload_into(&mut self, load: &mut Load<P>) {
+        load.offers.extend(self.only.take());
         pour(&mut self.offers, &mut load.offers);
         load.reply = self.reply.take();
     }

@@ -87,7 +87,7 @@ impl<P: Platform> Ready<P> {
         let len = packet.len as u64;
         let known = len == 0 || tell_bytes(cell, packet);
         let call = if packet.reply.is_some() { IS_CALL } else { 0 };
-        let handles = (packet.offers.len() as u64) << HANDLES_SHIFT;
+        let handles = (packet.handles() as u64) << HANDLES_SHIFT;
         let shape = match known {
             true => number << NUMBER_SHIFT | KNOWN | call | handles | len,
             false => UNKNOWN,

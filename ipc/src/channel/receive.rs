@@ -5,7 +5,7 @@
 //! hold of the lock. So whatever fails leaves it where it is, and somebody else who waits is told.
 
 use abi::limits::MAX_MESSAGE;
-use abi::{Error, Handle, Rights};
+use abi::{Error, Handle, ObjectKind, Rights};
 use arrayvec::ArrayVec;
 use mm::lock::{Guard, Lock};
 
@@ -14,6 +14,7 @@ use super::queue::{Load, Packet, to_bytes};
 use super::ready::Told;
 use super::serve::unheld;
 use super::{Channel, ChannelSide, EndOf, Inbox, Preview, Received};
+use crate::table::Kept;
 use crate::wait::{Outcome, Ticket, WaitCell};
 use crate::{Domain, Ipc, Platform, Waiters};
 
@@ -26,6 +27,8 @@ pub(super) struct Seen {
     handles: usize,
     is_call: bool,
     badge: u64,
+    /// Where the right to reply goes.
+    kept: Option<Kept>,
 }
 
 impl Seen {
@@ -38,6 +41,7 @@ impl Seen {
             handles: 0,
             is_call: false,
             badge: 0,
+            kept: None,
         }
     }
 
@@ -46,7 +50,7 @@ impl Seen {
         self.number = number;
         self.bytes.clear();
         self.bytes.extend(packet.bytes().iter().copied());
-        self.handles = packet.offers.len();
+        self.handles = packet.handles();
         self.is_call = packet.reply.is_some();
         self.badge = packet.badge;
     }
@@ -77,10 +81,16 @@ impl Seen {
         number == self.number || mm::sabotaged!("taken_unseen")
     }
 
-    /// How many places of a table it takes.
+    /// How many places of a table it takes besides that which is kept.
     #[inline(always)]
     fn places(&self) -> usize {
-        self.handles + usize::from(self.is_call)
+        self.handles + usize::from(self.is_call && self.kept.is_none())
+    }
+
+    /// The place of the right to reply, which is the caller's to give back or to fill.
+    #[inline(always)]
+    pub(super) fn kept(&mut self) -> &mut Option<Kept> {
+        &mut self.kept
     }
 
     #[inline(always)]
@@ -288,7 +298,7 @@ impl<P: Platform> Ipc<P> {
         by: &Waiting<'_, P>,
         channel: &Channel<P>,
         side: ChannelSide,
-        seen: &Seen,
+        seen: &mut Seen,
         received: &mut Received,
     ) -> Result<bool, Error> {
         if seen.handles > 1 {
@@ -306,11 +316,11 @@ impl<P: Platform> Ipc<P> {
         if !seen.is(number) {
             return Ok(false);
         }
-        let bill = match packet.offers.first() {
+        let bill = match &packet.only {
             Some(offer) => Some(self.bill(&offer.node, receiver)?),
             None => None,
         };
-        let (offer, reply) = (packet.offers.pop(), packet.reply.take());
+        let (offer, reply) = (packet.only.take(), packet.reply.take());
         state.queue.advance();
         let woken = state.wake_sender();
         drop(state);
@@ -324,7 +334,10 @@ impl<P: Platform> Ipc<P> {
         }
         if let Some(reply) = reply {
             reply.pass(receiver.koid());
-            received.reply = table.insert(reply);
+            received.reply = match seen.kept.take() {
+                Some(kept) => receiver.table.fill(&kept, ObjectKind::Reply, reply),
+                None => table.insert(reply),
+            };
         }
         drop(table);
         if let Some(offer) = &offer
@@ -350,7 +363,7 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<bool, Error> {
         let receiver = by.domain;
         let mut table = receiver.table.lock();
-        table.prepare(seen.places())?;
+        table.prepare(seen.handles + usize::from(seen.is_call))?;
         let (mut load, mut bills) = (Load::new(), Bills::new());
         let mut state = channel.inbox(side).lock();
         by.end.check(receiver)?;

@@ -83,7 +83,7 @@ impl<P: Platform> Ipc<P> {
             }
             return None;
         }
-        let woken = state.put(end, message.bytes, offer, Some(asking));
+        let woken = state.put(end, message.bytes, (offer, []), Some(asking));
         drop(state);
         self.fire(channel.events(side.peer()), abi::Events::READABLE, 0);
         Some(woken)
@@ -137,8 +137,12 @@ impl<P: Platform> Ipc<P> {
             self.withdraw_all(&mut offers);
             return Err(error);
         }
-        let offers = offers.into_iter().rev();
-        let woken = state.put(end, message.bytes, offers, asking);
+        let only = match offers.len() {
+            1 => offers.pop(),
+            _ => None,
+        };
+        let others = offers.into_iter().rev();
+        let woken = state.put(end, message.bytes, (only, others), asking);
         drop(state);
         self.fire(channel.events(side.peer()), abi::Events::READABLE, 0);
         Ok(woken)
@@ -284,14 +288,14 @@ impl<P: Platform> Inbox<P> {
         listed.map(drop)
     }
 
-    /// Puts a message into the queue, in which there is a place, with its offers, the last one first. Returns
-    /// who is to look at it.
+    /// Puts a message into the queue, in which there is a place, with the only offer in it, or all of
+    /// several, the last one first. Returns who is to look at it.
     #[inline(always)]
     fn put(
         &mut self,
         end: &EndOf<P>,
         bytes: &[u8],
-        offers: impl IntoIterator<Item = Offer<P>>,
+        (only, others): (Option<Offer<P>>, impl IntoIterator<Item = Offer<P>>),
         asking: Option<&Asking<'_, P>>,
     ) -> Option<P::Task> {
         self.traffic.count_message(bytes.len() as u64);
@@ -303,7 +307,8 @@ impl<P: Platform> Inbox<P> {
         let number = self.queue.first_number();
         let packet = self.queue.push();
         packet.set_bytes(bytes);
-        packet.offers.extend(offers);
+        packet.only = only;
+        packet.offers.extend(others);
         packet.reply = right.cloned();
         packet.badge = end.node.badge();
         let told = match is_next {

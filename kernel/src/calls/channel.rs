@@ -97,12 +97,18 @@ impl<'a> Place<'a> {
             return Err(Error::TooLarge);
         }
         user_memory::write_slice(self.wanted.bytes, preview.bytes)?;
-        self.write_handles(&[Handle::NONE; MAX_MESSAGE_HANDLES][..preview.handles])
+        match preview.handles {
+            0 => Ok(()),
+            handles => self.write_handles(&[Handle::NONE; MAX_MESSAGE_HANDLES][..handles]),
+        }
     }
 
     #[inline(always)]
     fn write_handles(&self, handles: &[Handle]) -> Result<(), Error> {
-        user_memory::write_slice(self.wanted.handles, handles)
+        match handles {
+            [handle] => user_memory::write(UserPtr::new(self.wanted.handles), handle),
+            _ => user_memory::write_slice(self.wanted.handles, handles),
+        }
     }
 
     /// Tells the handles of what came. If another thread took the memory away in this moment, they
