@@ -253,6 +253,9 @@ impl<P: Platform> Ipc<P> {
 
     /// Has who is ready at an end look whether it may.
     pub(super) fn end_ready_wait(&self, inbox: &Lock<Inbox<P>>) {
+        if mm::sabotaged!("revoke_skips_who_is_ready") {
+            return;
+        }
         let woken = inbox.lock().ready.end(Outcome::Ready);
         if let Some(task) = woken {
             self.platform().unpark(&task);

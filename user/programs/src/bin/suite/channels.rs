@@ -112,6 +112,16 @@ pub fn sizes(_: &Case) {
     refused!(refused, Error::Fault, "bytes to address 8");
     let got = done!(there.receive(0), "receiving at last");
     same!(got.bytes(), b"seven b", "what stayed");
+    // The address 0 is a message of nothing, and no place for one that comes.
+    let nothing = UserPtr::new(0);
+    // SAFETY: no pointer leads anywhere.
+    let sent = unsafe { sys::channel_send(here.handle(), nothing, 0) };
+    done!(sent, "sending nothing");
+    // SAFETY: as above.
+    let refused = unsafe { sys::channel_receive(there.handle(), nothing, 0) };
+    refused!(refused, Error::Fault, "receiving to nowhere");
+    let got = done!(there.receive(0), "receiving nothing");
+    same!(got.bytes(), b"", "bytes of nothing");
 }
 
 pub fn deadlines(_: &Case) {
