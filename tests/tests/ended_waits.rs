@@ -11,7 +11,7 @@ use abi::{DeriveArgs, Error, FOREVER, Mode, Rights, SYSCALLS};
 use common::endings::{ENDINGS, Ending, Waiting, is_derived};
 use common::messages::{End, asleep};
 use common::ports::{EDGE, LEVEL, NOTHING, bind, notification, packet, poll, port, signal};
-use common::realm::{Realm, derive_args};
+use common::realm::Realm;
 use common::scenes::{At, Scene};
 use common::ways::{Stage, WAYS, Way};
 use common::{calls, ports};
@@ -41,7 +41,7 @@ fn meanwhile(way: &Way, time: Time, end: impl FnOnce(&Waiting<'_>)) -> Result<()
     };
     let args = DeriveArgs {
         deadline,
-        ..derive_args(ALL)
+        ..DeriveArgs::new(ALL)
     };
     let handle = match is_derived(way) {
         true => realm.derive_with(0, scene.object, args).unwrap(),
