@@ -90,6 +90,7 @@ pub struct FakeMachine {
     pub(crate) while_waiting: Mutex<Option<Hook>>,
     pub(crate) after_root_load: Mutex<Option<Hook>>,
     pub(crate) before_park: Mutex<Option<Hook>>,
+    pub(crate) after_unpark: Mutex<Option<Hook>>,
     pub(crate) while_zeroing: Mutex<Option<Hook>>,
     /// The entry whose next load is followed by the hook below; [`NO_ENTRY`] for none.
     pub(crate) awaited_entry: AtomicU64,
@@ -154,6 +155,7 @@ impl FakeMachine {
             while_waiting: Mutex::new(None),
             after_root_load: Mutex::new(None),
             before_park: Mutex::new(None),
+            after_unpark: Mutex::new(None),
             while_zeroing: Mutex::new(None),
             awaited_entry: AtomicU64::new(NO_ENTRY),
             after_entry_load: Mutex::new(None),
