@@ -17,7 +17,8 @@ pub fn markdown() -> String {
          `syscall` with the number in `rax` and the arguments in `rdi rsi rdx r10 r8 r9`; `rax` \
          returns the result (≥ 0) or minus an error; `rcx` and `r11` are lost, every other register \
          is kept. An unknown number is `Unsupported`. An unknown flag bit or a number that is too \
-         large for its type is `Invalid` before anything changes. Deadlines are absolute \
+         large for its type is `Invalid` before anything changes. A call by a capability for one use is `Busy` while \
+         another call uses it, and `NoMemory` where that can't be noted. Deadlines are absolute \
          nanoseconds of the monotonic clock, 0 = do not wait, 2^64 − 1 = for ever. A call that \
          fails has changed nothing, unless its sentence says so.\n\n\
          ## Calls\n\n| number | call | result | rights needed | errors |\n|---:|---|---|---|---|\n"

@@ -49,7 +49,7 @@ macro_rules! for_each_syscall {
             /// Ends a process when its threads have entered the kernel so many times more, faults included; 0 takes that back.
             16 ProcessFuse process_fuse(process: Handle, entries: u64) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Begins another thread of the calling process.
-            17 ThreadSpawn thread_spawn(args: UserPtr<ThreadArgs>) -> Handle, rights [], errors [Fault, Invalid, Range, Denied, Quota, NoMemory, Limit];
+            17 ThreadSpawn thread_spawn(args: UserPtr<ThreadArgs>) -> Handle, rights [], errors [Fault, Invalid, Range, Denied, Interrupted, Quota, NoMemory, Limit];
             /// Ends the calling thread; with the last one the process exits with status 0.
             18 ThreadExit thread_exit() -> (), rights [], errors [];
             /// Tells facts about a thread.
@@ -211,7 +211,8 @@ pub struct SyscallInfo {
     pub show_result: fn(u64, &mut fmt::Formatter<'_>) -> fmt::Result,
     /// The rights that the capability in its first argument must have.
     pub rights: &'static [Rights],
-    /// The errors of its own; any call can also be `Invalid` for an argument that can't be decoded.
+    /// The errors of its own; any call can also be `Invalid` for an argument that can't be decoded, and one
+    /// that uses a capability for one use `Busy` or `NoMemory` for it.
     pub errors: &'static [Error],
     /// What it does.
     pub doc: &'static str,

@@ -142,20 +142,21 @@ impl<P: Platform> WaitCell<P> {
                 .is_ok()
     }
 
-    /// Makes sure that the wait, if it has not ended, ends with what the claim is finished with.
+    /// Makes sure that the wait of this number, if it has not ended, ends with what the claim is finished
+    /// with.
     #[inline(always)]
-    pub(crate) fn claim(&self) -> Option<Claim<'_, P>> {
-        let state = self.state.load(Ordering::Relaxed);
+    pub(crate) fn claim(&self, number: u64) -> Option<Claim<'_, P>> {
+        let state = number << CODE_BITS;
         self.change(state, CLAIMED).then_some(Claim {
             cell: self,
-            ready: state & !CODE | Outcome::Ready as u64,
+            ready: state | Outcome::Ready as u64,
         })
     }
 
     /// Ends the wait with [`Outcome::Ready`] and words for the task, if it has not ended.
     #[inline]
     pub(crate) fn complete_with<const N: usize>(&self, words: [u64; N]) -> bool {
-        match self.claim() {
+        match self.claim(self.number()) {
             Some(claim) => {
                 claim.finish_with(words);
                 true

@@ -60,6 +60,12 @@ macro_rules! invoke {
 
             $(#[inline(never)]
             pub fn $name(process: &Arc<Process>, frame: &mut SyscallFrame) {
+                const ERRORS: &[Error] = &[$(Error::$error),*];
+                const LOOKS_UP: bool =
+                    looks_up(Syscall::$variant, &[$(<$ty as Argument>::IS_HANDLE),*]);
+                const {
+                    assert!(!allocates(Syscall::$variant) || lists(ERRORS, Error::NoMemory));
+                }
                 stats::count_call(Syscall::$variant);
                 let [$($arg,)* ..] = frame.arguments();
                 let handle = || {
@@ -67,11 +73,19 @@ macro_rules! invoke {
                         heap::ensure().map_err(|_| Error::NoMemory)?;
                     }
                     $(let $arg = <$ty as Argument>::from_raw($arg)?;)*
-                    calls::$name(process, $($arg),*)
+                    let outcome = calls::$name(process, $($arg),*);
+                    debug_assert!(
+                        outcome.as_ref().err().is_none_or(|error| {
+                            may_answer(ERRORS, LOOKS_UP, *error)
+                        }),
+                        "{} answered {:?}, which it does not list",
+                        stringify!($name),
+                        outcome.as_ref().err(),
+                    );
+                    outcome
                 };
                 let outcome = handle();
-                if const { looks_up(Syscall::$variant, &[$(<$ty as Argument>::IS_HANDLE),*]) }
-                    && process.domain().has_claims()
+                if LOOKS_UP && process.domain().has_claims()
                 {
                     ipc().settle(process.domain(), outcome.is_ok());
                 }
@@ -102,6 +116,25 @@ const fn looks_up(call: Syscall, arguments: &[bool]) -> bool {
         index += 1;
     }
     matches!(call, Syscall::ProcessSpawn)
+}
+
+/// Whether an error is one of those that a call lists.
+const fn lists(errors: &[Error], error: Error) -> bool {
+    let mut index = 0;
+    while index < errors.len() {
+        if errors[index] as u16 == error as u16 {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+/// Whether a call may answer with an error: one that it lists, or one that any may answer with which
+/// uses a capability for one use.
+fn may_answer(errors: &[Error], looks_up: bool, error: Error) -> bool {
+    let of_one_shot = looks_up && matches!(error, Error::Busy | Error::NoMemory);
+    of_one_shot || errors.contains(&error)
 }
 
 const fn begins_with_handle(arguments: &[bool]) -> bool {

@@ -4,7 +4,7 @@ mod common;
 
 use abi::{Error, Handle, HandleTransfer, Mode, Rights};
 use common::calls::{ROOMY, answer_and_receive, call, call_words, reply, serve};
-use common::messages::{Ends, asleep};
+use common::messages::{End, Ends, asleep};
 use common::realm::Realm;
 use common::{READ, WRITE};
 use ipc::{Fit, Outgoing};
@@ -56,6 +56,9 @@ fn a_server_that_names_a_wrong_end_has_not_answered() {
             let wrong = serve(&realm, &elsewhere.there, first.reply, [7; 4]);
             assert_eq!(wrong.err(), Some(Error::BadHandle));
         }
+        let itself = End::new(1, first.reply);
+        let wrong = serve(&realm, &itself, first.reply, [7; 4]);
+        assert_eq!(wrong.err(), Some(Error::WrongKind));
         let answer = (&b"7"[..], &[][..]);
         let wrong = answer_and_receive(&realm, &elsewhere.there, first.reply, answer);
         assert_eq!(wrong.err(), Some(Error::BadHandle));

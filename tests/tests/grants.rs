@@ -2,8 +2,9 @@
 
 mod common;
 
-use abi::{DeriveArgs, Error, GrantFlags, Mode, Rights, Token};
-use common::realm::{Realm, derive_args};
+use abi::{DeriveArgs, Error, GrantFlags, HandleTransfer, Mode, Resources, Rights, Token};
+use common::messages::{Ends, poor};
+use common::realm::Realm;
 use common::{READ, WRITE};
 
 const ALL: Rights = Rights::all();
@@ -80,7 +81,7 @@ fn what_was_shared_by_a_capability_with_a_deadline_ends_with_it() {
     let region = realm.region(0, 1);
     let args = DeriveArgs {
         deadline: 100,
-        ..derive_args(ALL)
+        ..DeriveArgs::new(ALL)
     };
     let short = realm.derive_with(0, region, args).unwrap();
     let token = realm.grant(0, short, 1, Mode::Share, ALL).unwrap();
@@ -140,5 +141,59 @@ fn the_sender_pays_for_what_is_pending_until_it_is_accepted() {
     realm.accept(1, token, 0).unwrap();
     assert_eq!(realm.used(0), mine);
     assert_eq!(realm.used(1).bytes, theirs.bytes + abi::cost::CAPABILITY);
+    realm.finish();
+}
+
+#[test]
+fn who_has_not_accepted_pays_for_nothing_however_much_is_offered() {
+    let realm = Realm::with_quotas(&[Resources::NONE, Resources::bytes(1 << 20)]);
+    let ends = Ends::between(&realm, 0, 1, 8);
+    let region = realm.region(0, 1);
+    // Nothing is left of its quota.
+    let poor = poor(&realm, 1);
+    let theirs = realm.used(1);
+    let mut tokens = Vec::new();
+    for mode in [Mode::Share, Mode::Move, Mode::CopyOnWrite] {
+        for via in [realm.via[0][1], ends.here.handle] {
+            let offered = realm.derive(0, region, ALL).unwrap();
+            let offered = match mode {
+                Mode::Move => realm.region(0, 1),
+                _ => offered,
+            };
+            let mine = realm.used(0).bytes;
+            let (from, flags) = (&realm.domains[0], GrantFlags::empty());
+            let forever = abi::FOREVER;
+            let token = realm
+                .ipc
+                .grant(from, offered, via, mode, ALL, flags, forever);
+            tokens.push((token.unwrap(), via));
+            let more = realm.used(0).bytes - mine;
+            assert_eq!(more > 0, mode != Mode::Move, "{mode:?}: {more} bytes");
+            assert_eq!(realm.used(1), theirs, "{mode:?}");
+            let message = HandleTransfer::new(realm.region(0, 1), mode, ALL);
+            ends.here.send(&realm, &[0; 256], &[message]).unwrap();
+            assert_eq!(realm.used(1), theirs, "{mode:?} in a message");
+        }
+    }
+    // As many as there can be.
+    while realm.grant(0, region, 1, Mode::Share, ALL).is_ok() {}
+    assert_eq!(realm.used(1), theirs);
+    // It is asked when it takes them, and can't; nothing is lost by that.
+    let accept = |(token, via)| {
+        let via = match via == ends.here.handle {
+            true => ends.there.handle,
+            false => realm.via[1][0],
+        };
+        realm.ipc.accept(&realm.domains[1], token, via)
+    };
+    for offered in &tokens {
+        assert_eq!(accept(*offered), Err(Error::Quota));
+    }
+    assert_eq!(ends.there.receive(&realm).err(), Some(Error::Quota));
+    drop(poor);
+    for offered in tokens {
+        assert!(accept(offered).is_ok());
+        ends.there.receive(&realm).unwrap();
+    }
     realm.finish();
 }

@@ -6,11 +6,19 @@ mod common;
 use std::sync::mpsc;
 
 use abi::{Error, FOREVER, Handle, Mode, RevokeFlags, Rights, Words};
-use common::messages::{End, Ends};
+use common::messages::{End, Ends, asleep};
+use common::ports::{notification, signal};
 use common::realm::Realm;
 use fake::FakeTask;
 
 const ALL: Rights = Rights::all();
+
+/// No call to answer.
+const NONE: Words = Words {
+    words: [0; 4],
+    reply: Handle::NONE,
+    badge: 0,
+};
 
 fn serve(realm: &Realm, end: End, call: &Words) -> Result<Words, Error> {
     let domain = &realm.domains[end.domain];
@@ -42,11 +50,7 @@ fn ended_by(end: impl FnOnce(&Realm, End, End, FakeTask)) -> Result<u64, Error> 
         let server = scope.spawn({
             let realm = &realm;
             move || {
-                let none = Words {
-                    reply: Handle::NONE,
-                    ..Words::default()
-                };
-                let first = serve(realm, ends.there, &none)?;
+                let first = serve(realm, ends.there, &NONE)?;
                 let second = serve(realm, ends.there, &first)?;
                 received.send(()).unwrap();
                 goes_on.recv().unwrap();
@@ -152,11 +156,7 @@ fn who_serves_is_told_what_becomes_of_its_capability() {
         let below = End::new(1, realm.derive(1, ends.there.handle, ALL).unwrap());
         std::thread::scope(|scope| {
             let server = scope.spawn(|| {
-                let none = Words {
-                    reply: Handle::NONE,
-                    ..Words::default()
-                };
-                let first = serve(&realm, below, &none)?;
+                let first = serve(&realm, below, &NONE)?;
                 serve(&realm, below, &first)
             });
             // The answer comes when the server waits for the next call.
@@ -167,4 +167,141 @@ fn who_serves_is_told_what_becomes_of_its_capability() {
         realm.ipc.end_task(&FakeTask::current());
         realm.finish();
     }
+}
+
+/// Serves until the other end is gone, beginning with the answer of a call.
+fn serve_all(realm: &Realm, end: End, mut call: Words) -> Error {
+    loop {
+        match serve(realm, end, &call) {
+            Ok(next) => call = next,
+            Err(error) => return error,
+        }
+    }
+}
+
+/// Drops a capability of an end, and does something in the middle of that: when the handle is gone, and
+/// those who meet by it have not been told yet.
+fn in_the_middle_of_a_drop(realm: &Realm, end: End, then: impl FnOnce()) {
+    std::thread::scope(|scope| {
+        let receiver = asleep(scope, realm, || end.receive_until(realm, FOREVER));
+        let (reach, reached) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel();
+        // The receiver is told first.
+        realm.machine().set_after_unpark(move |_| {
+            if reach.send(()).is_ok() {
+                let _ = goes_on.recv();
+            }
+        });
+        let dropper = scope.spawn(move || end.drop(realm));
+        reached.recv().unwrap();
+        drop(reached);
+        then();
+        go_on.send(()).unwrap();
+        dropper.join().unwrap();
+        realm.machine().clear_hooks();
+        assert_eq!(receiver.join().unwrap(), Err(Error::Cancelled));
+    });
+}
+
+#[test]
+fn who_served_and_waits_elsewhere_is_not_taken_for_who_serves() {
+    let realm = Realm::new(2);
+    let ends = Ends::between(&realm, 0, 1, 2);
+    let bits = notification(&realm, 1);
+    for calls in [false, true] {
+        let below = End::new(1, realm.derive(1, ends.there.handle, ALL).unwrap());
+        std::thread::scope(|scope| {
+            let (name, named) = mpsc::channel();
+            let (leave, left) = mpsc::channel();
+            let server = scope.spawn({
+                let realm = &realm;
+                move || {
+                    name.send(FakeTask::current()).unwrap();
+                    let first = serve(realm, below, &NONE).unwrap();
+                    assert_eq!(serve(realm, below, &first), Err(Error::Cancelled));
+                    leave.send(()).unwrap();
+                    let domain = &realm.domains[1];
+                    realm.ipc.wait_notification(domain, bits, FOREVER)
+                }
+            });
+            // The answer comes when the server waits for the next call.
+            assert_eq!(call(&realm, ends.here, 7), Ok(7));
+            let task = named.recv().unwrap();
+            task.until_sleeping();
+            in_the_middle_of_a_drop(&realm, below, || {
+                realm.ipc.cancel_wait(&task).unwrap();
+                left.recv().unwrap();
+                task.until_sleeping();
+                if calls {
+                    let other = scope.spawn(|| serve(&realm, ends.there, &NONE));
+                    let answer = scope.spawn(|| {
+                        let answer = call(&realm, ends.here, 8);
+                        realm.ipc.end_task(&FakeTask::current());
+                        answer
+                    });
+                    let called = other.join().unwrap().unwrap();
+                    assert_eq!(called.words[0], 8);
+                    let domain = &realm.domains[1];
+                    let answered = realm.ipc.reply_words(domain, called.reply, [9; 4]);
+                    assert_eq!(answered, Ok(()));
+                    assert_eq!(answer.join().unwrap(), Ok(9));
+                }
+            });
+            signal(&realm, 1, bits);
+            assert_eq!(server.join().unwrap(), Ok(1));
+        });
+    }
+    realm.ipc.end_task(&FakeTask::current());
+    realm.finish();
+}
+
+#[test]
+fn who_called_and_was_not_told_yet_that_its_capability_is_gone_is_answered_by_another() {
+    let realm = Realm::new(2);
+    let ends = Ends::between(&realm, 0, 1, 2);
+    let below = End::new(0, realm.derive(0, ends.here.handle, ALL).unwrap());
+    std::thread::scope(|scope| {
+        let (received, is_received) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let server = scope.spawn({
+            let realm = &realm;
+            move || {
+                let first = serve(realm, ends.there, &NONE).unwrap();
+                let second = serve(realm, ends.there, &first).unwrap();
+                received.send(()).unwrap();
+                goes_on.recv().unwrap();
+                // Nobody waits for this answer.
+                let third = serve(realm, ends.there, &second).unwrap();
+                assert_eq!(third.words[0], 3);
+                serve_all(realm, ends.there, third)
+            }
+        });
+        let (name, named) = mpsc::channel();
+        let (leave, left) = mpsc::channel();
+        let caller = scope.spawn({
+            let realm = &realm;
+            move || {
+                name.send(FakeTask::current()).unwrap();
+                assert_eq!(call(realm, below, 1), Ok(1));
+                assert_eq!(call(realm, below, 2), Err(Error::Cancelled));
+                leave.send(()).unwrap();
+                let answered = call(realm, ends.here, 3);
+                realm.ipc.end_task(&FakeTask::current());
+                answered
+            }
+        });
+        let task = named.recv().unwrap();
+        is_received.recv().unwrap();
+        in_the_middle_of_a_drop(&realm, below, || {
+            realm.ipc.cancel_wait(&task).unwrap();
+            left.recv().unwrap();
+            go_on.send(()).unwrap();
+            assert_eq!(caller.join().unwrap(), Ok(3));
+        });
+        assert_eq!(call(&realm, ends.here, 4), Ok(4));
+        ends.here.drop(&realm);
+        assert_eq!(server.join().unwrap(), Error::PeerClosed);
+    });
+    realm.ipc.end_task(&FakeTask::current());
+    realm.finish();
 }

@@ -39,7 +39,7 @@ impl<P: Platform> Ipc<P> {
         let end = self.channel_end(caller, end, Rights::SEND)?;
         let words = self.call_and_wait(caller, &end, &message, space, deadline_ns)?;
         match words[answer::KIND] {
-            kind @ (answer::WORDS | answer::BYTES) => {
+            kind @ (answer::WORDS | answer::MET | answer::BYTES) => {
                 let bytes = to_bytes([words[0], words[1], words[2], words[3]]);
                 let len = match kind {
                     answer::BYTES => words[answer::LEN] as usize,

@@ -3,7 +3,8 @@
 //! One task that serves waits here at a time, and one whose call was handed to it. Both look under the
 //! lock of the inbox whether their capability is theirs, and whoever takes that away looks here
 //! afterwards, under the same lock. So whoever is here is kept by itself, and nothing dies when it is
-//! taken out.
+//! taken out. Who leaves by itself and finds its capability gone may stay here for a moment, so each is
+//! known by the number of its wait, and no later one is taken for it.
 //!
 //! Invariants kept here (docs/INVARIANTS.md): I5. Lock rank: Queue, of the inbox that it is part of.
 
@@ -13,13 +14,37 @@ use abi::Rights;
 use mm::lock::Lock;
 
 use super::Inbox;
-use crate::wait::Outcome;
+use crate::wait::{Claim, Outcome};
 use crate::{Ipc, Node, Platform};
 
 /// Who meets at an end.
 pub(super) struct Meeting<P: Platform> {
-    server: Option<P::Task>,
+    server: Option<Server<P>>,
     caller: Option<Caller<P>>,
+}
+
+/// Who serves.
+pub(super) struct Server<P: Platform> {
+    pub(super) task: P::Task,
+    /// The number of its wait.
+    wait: u64,
+}
+
+impl<P: Platform> Server<P> {
+    /// Makes sure that its wait, if it has not ended, ends with what the claim is finished with.
+    #[inline(always)]
+    pub(super) fn claim(&self) -> Option<Claim<'_, P>> {
+        P::wait_cell(&self.task).claim(self.wait())
+    }
+
+    /// The number of its wait here.
+    #[inline(always)]
+    fn wait(&self) -> u64 {
+        match mm::sabotaged!("who_served_is_taken_for_who_serves") {
+            true => P::wait_cell(&self.task).number(),
+            false => self.wait,
+        }
+    }
 }
 
 /// Who waits for the answer of a call that was handed over.
@@ -56,13 +81,15 @@ impl<P: Platform> Meeting<P> {
     /// Begins the wait of a task that serves: the current one.
     #[inline(always)]
     pub(super) fn serve(&mut self, task: &P::Task) {
-        P::wait_cell(task).begin();
-        self.server = Some(task.clone());
+        self.server = Some(Server {
+            task: task.clone(),
+            wait: P::wait_cell(task).begin(),
+        });
     }
 
     /// Takes who serves.
     #[inline(always)]
-    pub(super) fn take_server(&mut self) -> Option<P::Task> {
+    pub(super) fn take_server(&mut self) -> Option<Server<P>> {
         self.server.take()
     }
 
@@ -70,7 +97,8 @@ impl<P: Platform> Meeting<P> {
     /// unparks it.
     pub(super) fn end_server(&mut self, outcome: Outcome) -> Option<P::Task> {
         let server = self.server.take()?;
-        P::wait_cell(&server).complete(outcome).then_some(server)
+        let told = P::wait_cell(&server.task).complete_wait(server.wait(), outcome);
+        told.then_some(server.task)
     }
 
     /// Takes a task out that does not serve any more.
@@ -78,7 +106,7 @@ impl<P: Platform> Meeting<P> {
         if self
             .server
             .as_ref()
-            .is_some_and(|server| is::<P>(server, task))
+            .is_some_and(|server| is::<P>(&server.task, task))
         {
             self.server = None;
         }

@@ -73,10 +73,12 @@ impl<P: Platform> Ipc<P> {
             Ok(Some(caller)) => caller,
             Ok(None) => return self.serve_on(domain, end, task, None, kept),
             Err(_) => {
-                if let Err(error) = self.channel_end(domain, end, Rights::RECEIVE) {
+                if self.channel_end(domain, end, Rights::RECEIVE).is_err() {
                     right.pass(domain.koid());
                     domain.table.put_back(reply, kept, right);
-                    return Err(error);
+                    // `end` may be `reply`.
+                    self.channel_end(domain, end, Rights::RECEIVE)?;
+                    return Err(Error::BadHandle);
                 }
                 let woken = self.answer(&right, Answer::Words(words));
                 return self.serve_on(domain, end, task, woken, kept);

@@ -66,16 +66,16 @@ impl<P: Platform> Ipc<P> {
             let right = P::call_cell(task).right_at_home();
             let right = right.ok_or(Error::Invalid)?;
             let server = inbox.meeting.take_server().ok_or(Error::Invalid)?;
-            let claim = P::wait_cell(&server).claim().ok_or(Error::Invalid)?;
+            let claim = server.claim().ok_or(Error::Invalid)?;
             record(&right)?.begin(task.clone(), Fit::Words);
             right.pass(PENDING);
             inbox.meeting.call(task, node, caller.koid());
-            P::call_cell(&server).hand(right);
+            P::call_cell(&server.task).hand(right);
             let [a, b, c, d] = words;
             claim.finish_with([a, b, c, d, node.badge()]);
             inbox.traffic.count_message(WORDS_LEN as u64);
             inbox.traffic.count_wake();
-            Ok(server)
+            Ok(server.task)
         };
         caller.table.with(end, meet).ok()
     }
@@ -97,7 +97,8 @@ impl<P: Platform> Ipc<P> {
         };
         let woken = self.call_and_wait(caller, &end, &message, Fit::Words, deadline_ns)?;
         match woken[answer::KIND] {
-            answer::WORDS => Ok(()),
+            // It may still be where it met the server of a call before this.
+            answer::WORDS | answer::MET => Ok(()),
             _ => Err(Error::TooLarge),
         }
     }

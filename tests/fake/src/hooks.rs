@@ -25,6 +25,12 @@ impl FakeMachine {
         *lock(&self.before_park) = Some(Box::new(hook));
     }
 
+    /// Sets what others do at the moment at which a task has been unparked, in the middle of what whoever
+    /// unparked it does.
+    pub fn set_after_unpark(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
+        *lock(&self.after_unpark) = Some(Box::new(hook));
+    }
+
     /// Sets what others do while a CPU fills a frame with zeros, which it does without a lock.
     pub fn set_while_zeroing(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
         *lock(&self.while_zeroing) = Some(Box::new(hook));
@@ -66,5 +72,6 @@ impl FakeMachine {
         *lock(&self.while_waiting) = None;
         *lock(&self.after_root_load) = None;
         *lock(&self.before_park) = None;
+        *lock(&self.after_unpark) = None;
     }
 }

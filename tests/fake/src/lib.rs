@@ -27,6 +27,7 @@ mod ranks;
 mod tlb;
 mod traits;
 mod view;
+mod watch;
 
 pub use audit::{Counts, audit, counts};
 pub use cpu::{current_cpu, on_cpu};

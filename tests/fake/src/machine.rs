@@ -11,6 +11,7 @@ use mm::{
 use crate::arena::Arena;
 use crate::lines::Lines;
 use crate::tlb::{Access, PageFault, Tlb};
+use crate::watch::Watched;
 use crate::{Memory, on_cpu, ranks};
 
 /// What machine to build.
@@ -89,10 +90,12 @@ pub struct FakeMachine {
     pub(crate) while_waiting: Mutex<Option<Hook>>,
     pub(crate) after_root_load: Mutex<Option<Hook>>,
     pub(crate) before_park: Mutex<Option<Hook>>,
+    pub(crate) after_unpark: Mutex<Option<Hook>>,
     pub(crate) while_zeroing: Mutex<Option<Hook>>,
     /// The entry whose next load is followed by the hook below; [`NO_ENTRY`] for none.
     pub(crate) awaited_entry: AtomicU64,
     pub(crate) after_entry_load: Mutex<Option<Hook>>,
+    _watched: Watched,
 }
 
 /// No entry has this address.
@@ -152,9 +155,11 @@ impl FakeMachine {
             while_waiting: Mutex::new(None),
             after_root_load: Mutex::new(None),
             before_park: Mutex::new(None),
+            after_unpark: Mutex::new(None),
             while_zeroing: Mutex::new(None),
             awaited_entry: AtomicU64::new(NO_ENTRY),
             after_entry_load: Mutex::new(None),
+            _watched: Watched::begin(),
         };
         let nodes = config.nodes as u64;
         for node in 0..nodes {

@@ -35,16 +35,29 @@ struct Sleep {
 struct SleepState {
     unparked: bool,
     ending: bool,
+    /// It sleeps, or has slept.
     asleep: bool,
+    /// It sleeps at this moment.
+    sleeps: bool,
+}
+
+thread_local! {
+    static CURRENT: RefCell<FakeTask> = RefCell::default();
 }
 
 impl FakeTask {
     /// The task of this thread.
     pub fn current() -> FakeTask {
-        thread_local! {
-            static CURRENT: RefCell<FakeTask> = RefCell::default();
-        }
         CURRENT.with_borrow(FakeTask::clone)
+    }
+
+    /// Lets this thread be the task until `act` is done. One thread can be many that sleep, each in the
+    /// hook of the one before it: those who sleep first are the last to go on.
+    pub fn perform<T>(&self, act: impl FnOnce() -> T) -> T {
+        let before = CURRENT.replace(self.clone());
+        let done = act();
+        CURRENT.set(before);
+        done
     }
 
     /// Whether both are one.
@@ -52,10 +65,19 @@ impl FakeTask {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Waits until it sleeps at this moment.
+    pub fn until_sleeping(&self) {
+        self.until(|state| state.sleeps && !state.unparked && !state.ending);
+    }
+
     /// Waits until it sleeps, or has slept.
     pub fn until_asleep(&self) {
+        self.until(|state| state.asleep);
+    }
+
+    fn until(&self, so: impl Fn(&SleepState) -> bool) {
         let mut state = lock(&self.0.state);
-        while !state.asleep {
+        while !so(&state) {
             let waited = self.0.changed.wait_timeout(state, PATIENCE);
             let (changed, result) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
             assert!(!result.timed_out(), "a task does not sleep");
@@ -165,18 +187,21 @@ impl Platform for FakeMachine {
             if deadline_ns != FOREVER {
                 return Parked::TimedOut;
             }
-            if !std::mem::replace(&mut state.asleep, true) {
+            state.asleep = true;
+            if !std::mem::replace(&mut state.sleeps, true) {
                 task.0.changed.notify_all();
             }
             let waited = task.0.changed.wait_timeout(state, PATIENCE);
             let (woken, result) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
             assert!(!result.timed_out(), "nobody wakes a task that sleeps");
             state = woken;
+            state.sleeps = false;
         }
     }
 
     fn unpark(&self, task: &FakeTask) {
         task.unpark();
+        self.run_hook(&self.after_unpark);
     }
 
     /// Where it is kept: no other task has that as long as this one exists.

@@ -110,6 +110,8 @@ entries! {
             revokes::tokens_of_what_was_revoked_are_not_found_and_count_no_more;
         revoke_skips_meetings: "the end of calls that met their server in a revoke",
             meetings::a_call_ends_when_its_capability_is_revoked;
+        who_served_is_taken_for_who_serves: "the number of the wait of who serves",
+            meetings::who_served_and_waits_elsewhere_is_not_taken_for_who_serves;
         who_serves_is_forgotten: "that a channel end may be waited by without a reference to it",
             meetings::who_serves_is_told_what_becomes_of_its_capability;
         revoke_skips_one_mapping: "the end of the last mapping in a revoke",

@@ -229,6 +229,8 @@ macro_rules! for_each_case {
 
             demos::handed_over "producer, consumer and name service can end at any entry, and all that they had is returned";
             demos::found "so can the name service, who registers there and who looks it up";
+            demos::served "so can a program that starts a supervisor and the clients of what that keeps running";
+            demos::named "so can the name service by which those find one another";
             demos::supervised "so can a supervisor, the name service and the client of what it keeps running";
 
             races::derive "a revoke beside a process that derives leaves nothing below that works";

@@ -8,7 +8,7 @@
 use programs::store::{KEYS, REFUSED, Request, answer};
 use programs::{expect, expect_handles};
 use rt::names::{Listener, Service};
-use rt::{ChannelEnd, Env, ObjectKind, Region, Rights, println};
+use rt::{ChannelEnd, Env, Error, ObjectKind, Region, Rights, println};
 
 rt::entry!(run);
 
@@ -57,6 +57,10 @@ fn run(env: &Env) -> u8 {
             rt::exit(0);
         }
     });
+    // Its name is gone, and so is the last client: nobody can come any more.
+    if error == Error::PeerClosed {
+        return 0;
+    }
     println!("store: {error}");
     1
 }

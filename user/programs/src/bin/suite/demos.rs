@@ -2,6 +2,7 @@
 //! they had is returned, whoever of them is left.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use abi::limits::LEAF_SIZE;
 use programs::demo::PRODUCER_VA;
@@ -20,6 +21,8 @@ use crate::objects::image_of;
 const ALL: Rights = Rights::all();
 /// Bytes that the producer hands over: more than a page.
 const LEN: &str = "5000";
+/// How long a demonstration may take, in ms: a supervisor pauses before it tries again.
+const LIFE_MS: u64 = 500;
 /// How long those that are left may take to end by themselves, in ms. Some wait for ever, for
 /// somebody who does not come.
 const PATIENCE_MS: u64 = 20;
@@ -112,6 +115,16 @@ fn supervise(demo: &Demo<'_>, started: &mut Vec<Process>) -> Result<(), Error> {
     Ok(())
 }
 
+/// The demonstration is a program that starts the others itself.
+fn serve(demo: &Demo<'_>, started: &mut Vec<Process>) -> Result<(), Error> {
+    let [first, second] = demo.town(started)?;
+    done!(rt::drop_handle(second), "dropping a session");
+    let services = Spawn::new(demo.images[0], "services");
+    let services = services.handle(demo.case.initrd, Mode::Share, ALL);
+    demo.process(services.handle(first, Mode::Move, ALL), started);
+    Ok(())
+}
+
 /// Lets a demonstration run, of which one process has a fuse. Whether it burnt; else all have done what
 /// they had to.
 fn live(demo: &Demo<'_>, start: Start) -> bool {
@@ -123,7 +136,9 @@ fn live(demo: &Demo<'_>, start: Start) -> bool {
     for process in started.iter().skip(1) {
         done!(process.resume(0, 0), "beginning");
     }
-    let deadline = rt::in_ms(PATIENCE_MS);
+    let first = started[victim].wait(rt::in_ms(LIFE_MS));
+    let burnt = first.is_ok_and(|status| status.state == ProcessState::Killed as u32);
+    let deadline = rt::in_ms(if burnt { PATIENCE_MS } else { LIFE_MS });
     let mut ended = Vec::new();
     for process in &started {
         let waited = process.wait(deadline);
@@ -135,12 +150,6 @@ fn live(demo: &Demo<'_>, start: Start) -> bool {
             done!(process.wait(rt::in_ms(NOTICE_MS)), "who was killed");
         }
     }
-    let state = |index: usize| {
-        ended
-            .get(index)
-            .and_then(|status| status.map(|it| it.state))
-    };
-    let burnt = state(victim) == Some(ProcessState::Killed as u32);
     check!(burnt || begun.is_ok(), "{victim} at {entries}: {begun:?}");
     for (index, status) in ended.iter().enumerate() {
         let in_order = match status {
@@ -165,14 +174,20 @@ fn live(demo: &Demo<'_>, start: Start) -> bool {
     burnt
 }
 
-/// Ends each of the three at every entry up to a limit.
-fn every(case: &Case, start: Start, programs: [Option<&str>; 2], limit: u64) {
+/// Ends each of some processes at every entry up to a limit.
+fn every(
+    case: &Case,
+    start: Start,
+    victims: Range<usize>,
+    programs: [Option<&str>; 2],
+    limit: u64,
+) {
     let image = |name| done!(image_of(case.initrd, name), "the program {name}");
     let (names, images) = (
         image("names"),
         programs.map(|name| name.map_or(Handle::NONE, image)),
     );
-    every_entry(3, limit, |victim, entries| {
+    every_entry(victims, limit, |victim, entries| {
         let apart = entries.is_multiple_of(2);
         let fuse = (victim, entries);
         let demo = Demo {
@@ -186,11 +201,11 @@ fn every(case: &Case, start: Start, programs: [Option<&str>; 2], limit: u64) {
     });
 }
 
-/// Cases, each of so many processes.
+/// Cases, and which of the processes they end.
 macro_rules! cases {
-    ($($name:ident: $start:ident $programs:expr;)*) => {
+    ($($name:ident: $start:ident [$victims:expr] $programs:expr;)*) => {
         $(pub fn $name(case: &Case) {
-            every(case, $start, $programs, ENTRIES);
+            every(case, $start, $victims, $programs, ENTRIES);
         })*
 
         /// All of them at every entry that there is, and a number of rounds with other schedules.
@@ -198,7 +213,7 @@ macro_rules! cases {
             for round in 0..rounds {
                 $(
                     rt::println!("{}, round {round}", stringify!($name));
-                    every(case, $start, $programs, u64::MAX);
+                    every(case, $start, $victims, $programs, u64::MAX);
                 )*
             }
         }
@@ -206,9 +221,11 @@ macro_rules! cases {
 }
 
 cases! {
-    handed_over: hand_over [Some("producer"), Some("consumer")];
-    found: find [None, None];
-    supervised: supervise [Some("supervisor"), Some("store")];
+    handed_over: hand_over [0..3] [Some("producer"), Some("consumer")];
+    found: find [0..3] [None, None];
+    supervised: supervise [0..3] [Some("supervisor"), Some("store")];
+    served: serve [1..2] [Some("services"), None];
+    named: serve [0..1] [Some("services"), None];
 }
 
 /// Registers a name, and answers the first who comes.

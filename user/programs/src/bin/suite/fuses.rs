@@ -3,6 +3,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use programs::held::Held;
 use rt::{Handle, Mode, Process, ProcessState, Rights, Spawn};
@@ -113,18 +114,18 @@ fn live(case: &Case, start: Start, victim: usize, entries: u64) -> bool {
     killed
 }
 
-/// Ends each of the processes at every entry up to the last that it makes, or up to a limit. `live` lets
+/// Ends each of some processes at every entry up to the last that it makes, or up to a limit. `live` lets
 /// them live, one of which has a fuse, and says whether it burnt.
-pub fn every_entry(processes: usize, limit: u64, live: impl Fn(usize, u64) -> bool) {
+pub fn every_entry(victims: Range<usize>, limit: u64, live: impl Fn(usize, u64) -> bool) {
     // What grows once grows before.
-    for victim in 0..processes {
+    for victim in victims.clone() {
         live(victim, u64::MAX);
         live(victim, 1);
     }
     let before = done!(Held::now(), "counters");
-    for victim in 0..processes {
+    for victim in victims {
         // Once more than it makes of them on the same CPU, and on another.
-        let (mut burnt, mut last) = (0, true);
+        let (mut burnt, mut last, begun) = (0, true, rt::now_ns());
         for entries in 1..=limit {
             let now = live(victim, entries);
             burnt += u64::from(now);
@@ -139,7 +140,8 @@ pub fn every_entry(processes: usize, limit: u64, live: impl Fn(usize, u64) -> bo
                 );
             }
         }
-        rt::println!("life {victim} ended at each of {burnt} entries");
+        let ms = (rt::now_ns() - begun) / 1_000_000;
+        rt::println!("life {victim} ended at each of {burnt} entries, in {ms} ms");
     }
 }
 
@@ -147,7 +149,7 @@ pub fn every_entry(processes: usize, limit: u64, live: impl Fn(usize, u64) -> bo
 macro_rules! cases {
     ($($name:ident: $start:ident $processes:literal;)*) => {
         $(pub fn $name(case: &Case) {
-            every_entry($processes, ENTRIES, |victim, entries| {
+            every_entry(0..$processes, ENTRIES, |victim, entries| {
                 live(case, $start, victim, entries)
             });
         })*
@@ -157,7 +159,7 @@ macro_rules! cases {
             for round in 0..rounds {
                 $(
                     rt::println!("{}, round {round}", stringify!($name));
-                    every_entry($processes, u64::MAX, |victim, entries| {
+                    every_entry(0..$processes, u64::MAX, |victim, entries| {
                         live(case, $start, victim, entries)
                     });
                 )*
