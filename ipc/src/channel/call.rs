@@ -10,10 +10,10 @@ use super::message::Bills;
 use super::queue::{Load, Offers, WORDS_LEN, to_bytes, to_words};
 use super::reply::{Answer, Fit, answer, record};
 use super::send::Posted;
-use super::{EndOf, Outgoing, Preview, Received};
+use super::{EndOf, Inbox, Outgoing, Preview, Received};
 use crate::node::{HOME, PENDING};
 use crate::wait::{Ticket, WAIT_WORDS};
-use crate::{Domain, Ipc, Node, Platform};
+use crate::{Counted, Domain, Ipc, Node, Platform};
 
 impl<P: Platform> Ipc<P> {
     /// Sends a message and waits until a time for the answer, which is shown as
@@ -84,7 +84,7 @@ impl<P: Platform> Ipc<P> {
             Some(woken) => self.sleep_unparking(&woken, &ticket, deadline_ns),
             None => self.sleep(&ticket, deadline_ns),
         };
-        self.end_call(end, &ticket)?;
+        self.end_call(end, &ticket, slept, &right)?;
         match slept {
             Ok(()) => Ok(ticket.words()),
             Err(error) => {
@@ -94,11 +94,43 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Takes a caller off the list of those who wait for an answer.
-    fn end_call(&self, end: &EndOf<P>, ticket: &Ticket<P>) -> Result<(), Error> {
+    /// Takes a caller off the list of those who wait for an answer, and counts what it slept for.
+    fn end_call(
+        &self,
+        end: &EndOf<P>,
+        ticket: &Ticket<P>,
+        slept: Result<(), Error>,
+        right: &Node<P>,
+    ) -> Result<(), Error> {
+        let words = ticket.words();
+        let len = match words[answer::KIND] {
+            answer::WORDS | answer::MET => Some(WORDS_LEN as u64),
+            answer::BYTES => Some(words[answer::LEN]),
+            answer::MESSAGE => Some(record(right)?.answer_len()),
+            _ => None,
+        };
         let (channel, side) = end.parts()?;
-        channel.inbox(side.peer()).lock().callers.withdraw(ticket);
+        let mut inbox = channel.inbox(side.peer()).lock();
+        inbox.callers.withdraw(ticket);
+        self.count_answer(&mut inbox, slept, len);
         Ok(())
+    }
+
+    /// Counts, where a call went to, what its caller slept for: an answer of so many bytes, if it took
+    /// one, or that there is none. Whoever ended its wait otherwise has counted that.
+    pub(super) fn count_answer(
+        &self,
+        inbox: &mut Inbox<P>,
+        slept: Result<(), Error>,
+        len: Option<u64>,
+    ) {
+        if let (Ok(()), Some(bytes)) = (slept, len) {
+            inbox.answered.count(bytes);
+            self.platform().count(Counted::Message { bytes });
+        }
+        if matches!(slept, Ok(()) | Err(Error::PeerClosed)) {
+            inbox.callers.count_wake();
+        }
     }
 
     /// What becomes of a call whose caller does not wait any more: nothing answers it, and if nobody has

@@ -14,13 +14,29 @@ use abi::Rights;
 use mm::lock::Lock;
 
 use super::Inbox;
+use super::queue::WORDS_LEN;
 use crate::wait::{Claim, Outcome};
-use crate::{Ipc, Node, Platform};
+use crate::{Ipc, Node, Platform, Traffic};
 
 /// Who meets at an end.
 pub(super) struct Meeting<P: Platform> {
     server: Option<Server<P>>,
     caller: Option<Caller<P>>,
+    counts: Counts,
+}
+
+/// What happened here, each once.
+struct Counts {
+    /// Calls that were handed over: a server woke, and a caller waits.
+    calls: u64,
+    /// Answers to them that were given here: a caller woke.
+    answers: u64,
+    /// Waits of those who serve.
+    serves: u64,
+    /// Those that ended without a call.
+    servers_told: u64,
+    /// Waits of callers that ended without an answer.
+    callers_told: u64,
 }
 
 /// Who serves.
@@ -63,7 +79,40 @@ impl<P: Platform> Meeting<P> {
         Meeting {
             server: None,
             caller: None,
+            counts: Counts {
+                calls: 0,
+                answers: 0,
+                serves: 0,
+                servers_told: 0,
+                callers_told: 0,
+            },
         }
+    }
+
+    /// What came to the end where one serves.
+    pub(super) fn served(&self) -> Traffic {
+        Traffic {
+            messages: self.counts.calls,
+            bytes: self.counts.calls * WORDS_LEN as u64,
+            wakes: self.counts.calls + self.counts.servers_told,
+            waits: self.counts.serves,
+        }
+    }
+
+    /// What came back to the end where one calls.
+    pub(super) fn called(&self) -> Traffic {
+        Traffic {
+            messages: self.counts.answers,
+            bytes: self.counts.answers * WORDS_LEN as u64,
+            wakes: self.counts.answers + self.counts.callers_told,
+            waits: self.counts.calls,
+        }
+    }
+
+    /// Counts that a caller was answered here.
+    #[inline(always)]
+    pub(super) fn count_answer(&mut self) {
+        self.counts.answers += 1;
     }
 
     /// Whether somebody serves, and no caller waits.
@@ -81,6 +130,7 @@ impl<P: Platform> Meeting<P> {
     /// Begins the wait of a task that serves: the current one.
     #[inline(always)]
     pub(super) fn serve(&mut self, task: &P::Task) {
+        self.counts.serves += 1;
         self.server = Some(Server {
             task: task.clone(),
             wait: P::wait_cell(task).begin(),
@@ -98,6 +148,7 @@ impl<P: Platform> Meeting<P> {
     pub(super) fn end_server(&mut self, outcome: Outcome) -> Option<P::Task> {
         let server = self.server.take()?;
         let told = P::wait_cell(&server.task).complete_wait(server.wait(), outcome);
+        self.counts.servers_told += u64::from(told);
         told.then_some(server.task)
     }
 
@@ -112,9 +163,10 @@ impl<P: Platform> Meeting<P> {
         }
     }
 
-    /// Begins the wait of a caller, the current task.
+    /// Begins the wait of a caller, the current task, whose call was handed over.
     #[inline(always)]
     pub(super) fn call(&mut self, task: &P::Task, node: &Node<P>, holder: u64) {
+        self.counts.calls += 1;
         self.caller = Some(Caller {
             task: task.clone(),
             wait: P::wait_cell(task).begin(),
@@ -144,6 +196,7 @@ impl<P: Platform> Meeting<P> {
         let outcome = Outcome::of_unheld(allowed.err()?);
         let caller = self.caller.take()?;
         let told = P::wait_cell(&caller.task).complete_wait(caller.wait, outcome);
+        self.counts.callers_told += u64::from(told);
         told.then_some(caller.task)
     }
 }

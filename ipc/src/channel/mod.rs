@@ -44,6 +44,7 @@ use self::queue::{BLOCK, Packet, Queue};
 use crate::domain::Peer;
 use crate::events::{Events, Level};
 use crate::grants::First;
+use crate::statistics::Messages;
 use crate::wait::Outcome;
 use crate::waiters::Waiters;
 use crate::{Domain, Ipc, Node, Payload, Platform, Traffic};
@@ -110,8 +111,10 @@ struct Inbox<P: Platform> {
     limited: Waiters<P>,
     /// Those at the other end who wait for an answer.
     callers: Waiters<P>,
-    /// What was sent to here, and who waited for it or for room.
-    traffic: Traffic,
+    /// Messages that were put into the queue.
+    sent: Messages,
+    /// Answers to callers at the other end, as far as these count them.
+    answered: Messages,
 }
 
 impl<P: Platform> Inbox<P> {
@@ -127,6 +130,17 @@ impl<P: Platform> Inbox<P> {
             return None;
         }
         self.senders.wake_first(Outcome::Ready)
+    }
+
+    /// What came to this end.
+    fn traffic(&self) -> Traffic {
+        self.sent.traffic() + self.receivers.traffic() + self.meeting.served()
+    }
+
+    /// What came back from here to the other end, and who waited there for it or for room.
+    fn traffic_back(&self) -> Traffic {
+        let waited = self.senders.traffic() + self.limited.traffic() + self.callers.traffic();
+        waited + self.answered.traffic() + self.meeting.called()
     }
 }
 
@@ -185,9 +199,10 @@ impl<P: Platform> Channel<P> {
         &self.side(side).grants
     }
 
-    /// What was sent to an end.
+    /// What came to an end, and who waited there.
     pub(crate) fn traffic(&self, side: ChannelSide) -> Traffic {
-        self.inbox(side).lock().traffic
+        let came = self.inbox(side).lock().traffic();
+        came + self.inbox(side.peer()).lock().traffic_back()
     }
 
     fn side(&self, side: ChannelSide) -> &Side<P> {
@@ -264,7 +279,8 @@ impl<P: Platform> Ipc<P> {
                         senders: Waiters::new(),
                         limited: Waiters::new(),
                         callers: Waiters::new(),
-                        traffic: Traffic::NONE,
+                        sent: Messages::default(),
+                        answered: Messages::default(),
                     },
                 ),
                 events: Events::new(),

@@ -160,7 +160,6 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         let (task, end) = (self.platform().current_task(), by.end);
         let enlisted = list(&mut state).enlist(task, &end.node, by.domain.koid(), end.needed);
-        state.traffic.count_wait();
         drop(state);
         let slept = match (&enlisted, woken) {
             (Ok(ticket), Some(woken)) => self.sleep_unparking(&woken, ticket, by.deadline_ns),

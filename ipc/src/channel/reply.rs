@@ -142,6 +142,11 @@ impl<P: Platform> Reply<P> {
         Ok(fit.takes(bytes, handles))
     }
 
+    /// Bytes of the answer that is here.
+    pub(super) fn answer_len(&self) -> u64 {
+        self.call.lock().answer.bytes().len() as u64
+    }
+
     /// Takes the answer out, by the caller that was woken with it: its bytes, and what it carries.
     pub(super) fn take_answer(&self, bytes: &mut ArrayVec<u8, MAX_MESSAGE>, load: &mut Load<P>) {
         let answer = &mut self.call.lock().answer;

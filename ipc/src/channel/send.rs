@@ -14,7 +14,7 @@ use super::receive::Waiting;
 use super::{EndOf, Inbox, Passage};
 use crate::node::PENDING;
 use crate::wait::Ticket;
-use crate::{Domain, Ipc, Node, Outgoing, Platform};
+use crate::{Counted, Domain, Ipc, Node, Outgoing, Platform};
 
 /// What sending came to.
 pub(super) struct Posted<P: Platform> {
@@ -91,7 +91,9 @@ impl<P: Platform> Ipc<P> {
                 return Err(error);
             }
         };
-        state.traffic.count_message(len as u64);
+        let bytes = len as u64;
+        state.sent.count(bytes);
+        self.platform().count(Counted::Message { bytes });
         let woken = put(&mut state, end, message.bytes, &mut offers, reply);
         drop(state);
         self.fire(channel.events(side.peer()), abi::Events::READABLE, 0);

@@ -12,7 +12,7 @@ use super::Outgoing;
 use super::queue::{WORDS_LEN, to_bytes};
 use super::reply::{Answer, Fit, answer, record};
 use crate::node::PENDING;
-use crate::{Domain, Ipc, Node, Payload, Platform};
+use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
 
 impl<P: Platform> Ipc<P> {
     /// Calls with four words and waits until a time for four. Errors as of [`call`](Ipc::call);
@@ -73,8 +73,7 @@ impl<P: Platform> Ipc<P> {
             P::call_cell(&server.task).hand(right);
             let [a, b, c, d] = words;
             claim.finish_with([a, b, c, d, node.badge()]);
-            inbox.traffic.count_message(WORDS_LEN as u64);
-            inbox.traffic.count_wake();
+            self.platform().count(Counted::Handed);
             Ok(server.task)
         };
         caller.table.with(end, meet).ok()
@@ -112,11 +111,16 @@ impl<P: Platform> Ipc<P> {
         task: &P::Task,
         slept: Result<(), Error>,
     ) -> Result<(), Error> {
+        let len = match P::wait_cell(task).word(answer::KIND) {
+            answer::WORDS => Some(WORDS_LEN as u64),
+            _ => None,
+        };
         // Whoever took the handle away since has looked there, and taken the caller out.
         let _ = caller.table.with(end, |node| {
             if let Payload::ChannelEnd(channel, side) = node.object().payload() {
                 let mut inbox = channel.inbox(side.peer()).lock();
                 inbox.meeting.leave_caller(task);
+                self.count_answer(&mut inbox, slept, len);
             }
             Ok(())
         });
