@@ -94,6 +94,12 @@ impl<P: Platform> Waiters<P> {
         }
     }
 
+    /// Counts a wait that began beside the list.
+    #[inline(always)]
+    pub(crate) fn count_wait(&mut self) {
+        self.waits += 1;
+    }
+
     /// Counts that a wait which began here was ended because of what happened.
     #[inline(always)]
     pub(crate) fn count_wake(&mut self) {
@@ -101,6 +107,7 @@ impl<P: Platform> Waiters<P> {
     }
 
     /// Whether nobody is in the list. Those in it may have been told already.
+    #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
     }

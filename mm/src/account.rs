@@ -414,7 +414,7 @@ impl RecordCharge {
     }
 
     /// As [`Charge::hand_over`].
-    #[inline]
+    #[inline(always)]
     pub fn hand_over(&mut self, payer: &Arc<Account>) -> Result<Option<Arc<Account>>, Error> {
         match Arc::ptr_eq(&self.account, payer) {
             true => Ok(None),
@@ -422,7 +422,7 @@ impl RecordCharge {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn hand_over_to_other(&mut self, payer: &Arc<Account>) -> Result<Arc<Account>, Error> {
         let common = Account::common(&self.account, payer);
         payer.add_bytes_below(self.bytes, common)?;

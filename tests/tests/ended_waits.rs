@@ -5,7 +5,7 @@ mod common;
 use abi::{DeriveArgs, Error, Events, FOREVER, Handle, Mode, Rights, RingGeometry};
 use common::messages::{Ends, asleep};
 use common::ports::{EDGE, LEVEL, NOTHING, bind, notification, packet, poll, port, signal, take};
-use common::realm::{Realm, derive_args};
+use common::realm::Realm;
 use ipc::{Fit, Outgoing};
 
 const ALL: Rights = Rights::all();
@@ -138,7 +138,7 @@ fn each_ends(error: Error, end: impl Fn(&Realm, &Wait, Handle, Handle)) {
         let above = (way.object)(&realm);
         let args = DeriveArgs {
             deadline: END,
-            ..derive_args(ALL)
+            ..DeriveArgs::new(ALL)
         };
         let handle = realm.derive_with(0, above, args).unwrap();
         std::thread::scope(|scope| {

@@ -14,7 +14,7 @@ use common::ports::{EDGE, bind, notification, port, signal, take};
 use common::realm::Realm;
 use common::{WRITE, page};
 use fake::FakeTask;
-use ipc::{Payload, Resource};
+use ipc::{Outgoing, Payload, Preview, Resource};
 
 /// What an object has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -188,6 +188,28 @@ const SCENES: &[(&str, Scene)] = &[
             reply(realm, 0, right, &[7; 200]).unwrap();
         });
         both(here, [1, 200, 1, 1], there, [1, 3, 0, 0])
+    }),
+    ("a call that meets who serves, and the answer", |realm| {
+        let Ends { here, there } = Ends::of(realm, 0, 1);
+        let (name, named) = mpsc::channel();
+        let work = move |realm: &Realm| {
+            name.send(FakeTask::current()).unwrap();
+            let asked = there.receive_until(realm, FOREVER).unwrap();
+            let answer = Outgoing {
+                bytes: b"0123456789",
+                transfers: &[],
+            };
+            let (domain, show) = (&realm.domains[0], |_: &Preview<'_>| Ok(()));
+            let ipc = &realm.ipc;
+            ipc.serve(domain, there.handle, asked.reply, &answer, FOREVER, show)
+        };
+        meanwhile(realm, work, || {
+            let answered = call(realm, &here, b"abc", &[], ROOMY);
+            assert_eq!(answered, Ok((b"0123456789".to_vec(), vec![])));
+            // It waits for the next call, which nobody makes.
+            realm.ipc.cancel_wait(&named.recv().unwrap()).unwrap();
+        });
+        both(here, [1, 10, 1, 1], there, [1, 3, 2, 1])
     }),
     ("a call whose answer will not come", |realm| {
         let Ends { here, there } = called(realm, |realm, right| {

@@ -25,18 +25,14 @@ pub(super) struct Meeting<P: Platform> {
     counts: Counts,
 }
 
-/// What happened here, each once.
+/// How often something happened that stands for several counts.
 struct Counts {
     /// Calls that were handed over: a server woke, and a caller waits.
     calls: u64,
-    /// Answers to them that were given here: a caller woke.
+    /// Answers of words by who serves on: a caller woke.
     answers: u64,
     /// Waits of those who serve.
     serves: u64,
-    /// Those that ended without a call.
-    servers_told: u64,
-    /// Waits of callers that ended without an answer.
-    callers_told: u64,
 }
 
 /// Who serves.
@@ -83,33 +79,37 @@ impl<P: Platform> Meeting<P> {
                 calls: 0,
                 answers: 0,
                 serves: 0,
-                servers_told: 0,
-                callers_told: 0,
             },
         }
     }
 
-    /// What came to the end where one serves.
+    /// What of that counts at the end where one serves.
     pub(super) fn served(&self) -> Traffic {
         Traffic {
             messages: self.counts.calls,
             bytes: self.counts.calls * WORDS_LEN as u64,
-            wakes: self.counts.calls + self.counts.servers_told,
+            wakes: self.counts.calls,
             waits: self.counts.serves,
         }
     }
 
-    /// What came back to the end where one calls.
+    /// What of that counts at the end where one calls.
     pub(super) fn called(&self) -> Traffic {
         Traffic {
             messages: self.counts.answers,
             bytes: self.counts.answers * WORDS_LEN as u64,
-            wakes: self.counts.answers + self.counts.callers_told,
+            wakes: self.counts.answers,
             waits: self.counts.calls,
         }
     }
 
-    /// Counts that a caller was answered here.
+    /// Counts a call that was handed over.
+    #[inline(always)]
+    pub(super) fn count_call(&mut self) {
+        self.counts.calls += 1;
+    }
+
+    /// Counts an answer of words to who met who serves on.
     #[inline(always)]
     pub(super) fn count_answer(&mut self) {
         self.counts.answers += 1;
@@ -137,6 +137,12 @@ impl<P: Platform> Meeting<P> {
         });
     }
 
+    /// Whether no caller waits.
+    #[inline(always)]
+    pub(super) fn has_no_caller(&self) -> bool {
+        self.caller.is_none()
+    }
+
     /// Takes who serves.
     #[inline(always)]
     pub(super) fn take_server(&mut self) -> Option<Server<P>> {
@@ -148,7 +154,6 @@ impl<P: Platform> Meeting<P> {
     pub(super) fn end_server(&mut self, outcome: Outcome) -> Option<P::Task> {
         let server = self.server.take()?;
         let told = P::wait_cell(&server.task).complete_wait(server.wait(), outcome);
-        self.counts.servers_told += u64::from(told);
         told.then_some(server.task)
     }
 
@@ -163,10 +168,9 @@ impl<P: Platform> Meeting<P> {
         }
     }
 
-    /// Begins the wait of a caller, the current task, whose call was handed over.
+    /// Begins the wait of a caller, the current task.
     #[inline(always)]
     pub(super) fn call(&mut self, task: &P::Task, node: &Node<P>, holder: u64) {
-        self.counts.calls += 1;
         self.caller = Some(Caller {
             task: task.clone(),
             wait: P::wait_cell(task).begin(),
@@ -196,7 +200,6 @@ impl<P: Platform> Meeting<P> {
         let outcome = Outcome::of_unheld(allowed.err()?);
         let caller = self.caller.take()?;
         let told = P::wait_cell(&caller.task).complete_wait(caller.wait, outcome);
-        self.counts.callers_told += u64::from(told);
         told.then_some(caller.task)
     }
 }
@@ -210,7 +213,7 @@ fn is<P: Platform>(task: &P::Task, other: &P::Task) -> bool {
 impl<P: Platform> Ipc<P> {
     /// Has who serves at an end look whether it may.
     pub(super) fn end_server_wait(&self, inbox: &Lock<Inbox<P>>, outcome: Outcome) {
-        let woken = inbox.lock().meeting.end_server(outcome);
+        let woken = inbox.lock().end_server(outcome);
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }
@@ -218,7 +221,14 @@ impl<P: Platform> Ipc<P> {
 
     /// Ends the call that was handed over at an end, if its capability is not its domain's any more.
     pub(super) fn end_unheld_call(&self, inbox: &Lock<Inbox<P>>) {
-        let woken = inbox.lock().meeting.end_unheld_caller();
+        let woken = {
+            let mut inbox = inbox.lock();
+            let woken = inbox.meeting.end_unheld_caller();
+            if woken.is_some() {
+                inbox.callers.count_wake();
+            }
+            woken
+        };
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }

@@ -9,7 +9,8 @@ use alloc::sync::Arc;
 use abi::{Error, Handle, ObjectKind, Rights};
 
 use super::Outgoing;
-use super::queue::{WORDS_LEN, to_bytes};
+use super::call::Came;
+use super::queue::to_bytes;
 use super::reply::{Answer, Fit, answer, record};
 use crate::node::PENDING;
 use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
@@ -70,6 +71,7 @@ impl<P: Platform> Ipc<P> {
             record(&right)?.begin(task.clone(), Fit::Words);
             right.pass(PENDING);
             inbox.meeting.call(task, node, caller.koid());
+            inbox.meeting.count_call();
             P::call_cell(&server.task).hand(right);
             let [a, b, c, d] = words;
             claim.finish_with([a, b, c, d, node.badge()]);
@@ -94,8 +96,9 @@ impl<P: Platform> Ipc<P> {
             bytes: &bytes,
             transfers: &[],
         };
-        let woken = self.call_and_wait(caller, &end, &message, Fit::Words, deadline_ns)?;
-        match woken[answer::KIND] {
+        let task = self.platform().current_task();
+        self.call_and_wait(caller, &task, &end, &message, Fit::Words, deadline_ns)?;
+        match P::wait_cell(&task).word(answer::KIND) {
             // It may still be where it met the server of a call before this.
             answer::WORDS | answer::MET => Ok(()),
             _ => Err(Error::TooLarge),
@@ -111,23 +114,21 @@ impl<P: Platform> Ipc<P> {
         task: &P::Task,
         slept: Result<(), Error>,
     ) -> Result<(), Error> {
-        let len = match P::wait_cell(task).word(answer::KIND) {
-            answer::WORDS => Some(WORDS_LEN as u64),
-            _ => None,
-        };
+        let right = P::call_cell(task).right();
+        let came = Came::of(P::wait_cell(task), right.as_ref(), slept)?;
         // Whoever took the handle away since has looked there, and taken the caller out.
         let _ = caller.table.with(end, |node| {
             if let Payload::ChannelEnd(channel, side) = node.object().payload() {
                 let mut inbox = channel.inbox(side.peer()).lock();
                 inbox.meeting.leave_caller(task);
-                self.count_answer(&mut inbox, slept, len);
+                self.count_what_came(&mut inbox, came);
             }
             Ok(())
         });
         if slept.is_err()
-            && let Some(right) = P::call_cell(task).right()
+            && let Some(right) = &right
         {
-            record(&right)?.give_up();
+            record(right)?.give_up();
         }
         slept?;
         match P::wait_cell(task).word(answer::KIND) {

@@ -16,14 +16,14 @@ use core::cmp::Reverse;
 use abi::SYSCALLS;
 use abi::statistics::CpuStatistics;
 use programs::expect;
-use rt::{Env, Region, Statistics};
+use rt::{Env, Mode, Region, Statistics};
 
 rt::entry!(run);
 
 /// The arguments make no sense.
 const USAGE: u8 = 2;
 /// The heads of the columns behind that of the CPU, each as wide as its numbers.
-const HEADS: [&str; 8] = [
+const HEADS: [&str; 14] = [
     "calls",
     "refused",
     "faults",
@@ -32,6 +32,12 @@ const HEADS: [&str; 8] = [
     "wakes",
     "timeouts",
     "shootdowns",
+    "messages",
+    "bytes",
+    "waits",
+    "moved",
+    "shared",
+    "copied",
 ];
 /// The narrowest a column is.
 const WIDTH: usize = 8;
@@ -76,6 +82,7 @@ struct Counts {
 
 impl Counts {
     fn of(cpu: &CpuStatistics) -> Counts {
+        let transfers = |mode: Mode| cpu.transfers[mode as usize];
         Counts {
             columns: [
                 cpu.syscalls(),
@@ -86,6 +93,12 @@ impl Counts {
                 cpu.wakes,
                 cpu.timeouts,
                 cpu.shootdowns,
+                cpu.all_messages(),
+                cpu.all_bytes(),
+                cpu.all_waits(),
+                transfers(Mode::Move),
+                transfers(Mode::Share),
+                transfers(Mode::CopyOnWrite),
             ],
             calls: cpu.calls.to_vec(),
         }

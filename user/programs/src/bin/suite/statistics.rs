@@ -92,6 +92,61 @@ pub fn objects(_: &Case) {
     done!(rt::drop_handle(region.into_handle()), "giving it back");
 }
 
+/// Messages, their bytes and waits, and how objects were handed over.
+type Traffic = ([u64; 3], [u64; 3]);
+
+/// What all CPUs have counted.
+fn everywhere(statistics: &Statistics) -> Traffic {
+    let cpus = (0..statistics.cpus()).filter_map(|cpu| statistics.cpu(cpu));
+    cpus.fold(([0; 3], [0; 3]), |sum, cpu| {
+        let of_cpu = [cpu.all_messages(), cpu.all_bytes(), cpu.all_waits()];
+        plus(sum, (of_cpu, cpu.transfers))
+    })
+}
+
+fn plus(one: Traffic, other: Traffic) -> Traffic {
+    let each = |one: [u64; 3], other: [u64; 3]| array::from_fn(|at| one[at] + other[at]);
+    (each(one.0, other.0), each(one.1, other.1))
+}
+
+/// Both kinds of calls, to a thread that serves, and a signal to one that sleeps.
+pub fn agreement(case: &Case) {
+    let region = Region::from_handle(case.statistics);
+    let statistics = done!(Statistics::open(&region), "opening the statistics");
+    let before = everywhere(&statistics);
+    let (here, there) = done!(rt::channel(4), "a channel");
+    let bell = done!(Notification::create(), "a notification");
+    let memory = done!(Region::create(4096), "a region");
+    let (serving, ringing) = (there.handle(), bell.handle());
+    let server = done!(
+        Thread::spawn(move || serve(serving, ringing)),
+        "a thread that serves"
+    );
+    for number in 0..CALLS {
+        let answer = here.call_words([number; 4], rt::in_ms(SOON_MS));
+        same!(answer, Ok([number + 1; 4]), "the answer");
+    }
+    let mut answer = done!(
+        here.call(&mut Message::new(b"abc"), rt::in_ms(SOON_MS)),
+        "a call of bytes"
+    );
+    same!(answer.bytes(), b"0123456789", "the answer");
+    drop(answer.take_reply());
+    let mut shared = Message::new(b"");
+    done!(shared.push(memory.handle(), Mode::Share, Rights::all()), "a capability");
+    done!(here.send(&mut shared, 0), "sending it");
+    done!(bell.wait(rt::in_ms(SOON_MS)), "the end of the server");
+    done!(server.join(), "joining it");
+    let objects = [here.handle(), serving, ringing, memory.handle()];
+    let mut sum = ([0; 3], [0; 3]);
+    for object in objects {
+        let info = done!(rt::object_info(object), "object_info");
+        sum = plus(sum, ([info.messages, info.bytes, info.waits], info.transfers));
+    }
+    let after = everywhere(&statistics);
+    same!(plus(before, sum), after, "the system and its objects");
+}
+
 pub fn read_only(case: &Case) {
     let trace = done!(rt::trace_start(case.devices, 64), "a trace");
     let statistics = Region::from_handle(case.statistics);
