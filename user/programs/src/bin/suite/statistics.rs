@@ -1,10 +1,13 @@
 //! What is counted, of the system and of each object.
 
+use core::array;
+
 use abi::Syscall;
 use abi::statistics::CpuStatistics;
-use rt::{Error, Handle, Mode, Region, Rights, Statistics};
+use rt::{ChannelEnd, Error, Handle, Message, Mode, Region, Rights, Statistics, Thread};
 
 use crate::Case;
+use crate::check::SOON_MS;
 
 /// What the CPU of the cases has counted.
 fn here(statistics: &Statistics) -> CpuStatistics {
@@ -109,42 +112,63 @@ fn plus(one: Traffic, other: Traffic) -> Traffic {
     (each(one.0, other.0), each(one.1, other.1))
 }
 
-/// Both kinds of calls, to a thread that serves, and a signal to one that sleeps.
+/// Calls of words to the agreement's server.
+const CALLS: u64 = 10;
+
+/// Answers calls of words until its wait is cancelled, then a call of bytes, then takes a message.
+fn serve(end: ChannelEnd) -> Option<ChannelEnd> {
+    let ended = end.serve_words(|words, _| words.map(|word| word + 1));
+    if ended != Error::Cancelled {
+        return None;
+    }
+    let mut asked = end.receive(rt::in_ms(SOON_MS)).ok()?;
+    asked
+        .take_reply()?
+        .send(&mut Message::new(b"0123456789"))
+        .ok()?;
+    end.receive(rt::in_ms(SOON_MS)).ok()?;
+    Some(end)
+}
+
 pub fn agreement(case: &Case) {
     let region = Region::from_handle(case.statistics);
     let statistics = done!(Statistics::open(&region), "opening the statistics");
-    let before = everywhere(&statistics);
     let (here, there) = done!(rt::channel(4), "a channel");
-    let bell = done!(Notification::create(), "a notification");
     let memory = done!(Region::create(4096), "a region");
-    let (serving, ringing) = (there.handle(), bell.handle());
-    let server = done!(
-        Thread::spawn(move || serve(serving, ringing)),
-        "a thread that serves"
-    );
+    let before = everywhere(&statistics);
+    let server = done!(Thread::spawn(move || serve(there)), "a thread that serves");
     for number in 0..CALLS {
         let answer = here.call_words([number; 4], rt::in_ms(SOON_MS));
         same!(answer, Ok([number + 1; 4]), "the answer");
     }
-    let mut answer = done!(
-        here.call(&mut Message::new(b"abc"), rt::in_ms(SOON_MS)),
-        "a call of bytes"
-    );
-    same!(answer.bytes(), b"0123456789", "the answer");
-    drop(answer.take_reply());
-    let mut shared = Message::new(b"");
-    done!(shared.push(memory.handle(), Mode::Share, Rights::all()), "a capability");
-    done!(here.send(&mut shared, 0), "sending it");
-    done!(bell.wait(rt::in_ms(SOON_MS)), "the end of the server");
-    done!(server.join(), "joining it");
-    let objects = [here.handle(), serving, ringing, memory.handle()];
-    let mut sum = ([0; 3], [0; 3]);
-    for object in objects {
-        let info = done!(rt::object_info(object), "object_info");
-        sum = plus(sum, ([info.messages, info.bytes, info.waits], info.transfers));
+    while server.cancel_wait() == Err(Error::NotFound) {
+        rt::yield_now();
     }
+    let answer = here.call(&mut Message::new(b"abc"), rt::in_ms(SOON_MS));
+    let answer = done!(answer, "a call of bytes");
+    same!(answer.bytes(), b"0123456789", "the answer");
+    let mut message = Message::new(b"").share(memory.handle(), Rights::all());
+    done!(here.send(&mut message, 0), "sending a capability");
+    done!(server.wait(rt::in_ms(SOON_MS)), "the end of the server");
     let after = everywhere(&statistics);
-    same!(plus(before, sum), after, "the system and its objects");
+    let thread = done!(rt::object_info(server.handle()), "the thread's counts");
+    let there = done!(server.join(), "joining it");
+    let there = done!(there.ok_or(Error::Invalid), "what the server met");
+    let counts = |handle| done!(rt::object_info(handle), "object_info");
+    let caller = counts(here.handle());
+    same!(caller.messages, CALLS + 1, "answers");
+    same!(caller.bytes, 32 * CALLS + 10, "their bytes");
+    same!(caller.waits, CALLS + 1, "waits for them");
+    let server = counts(there.handle());
+    same!(server.messages, CALLS + 2, "calls and the message");
+    same!(server.bytes, 32 * CALLS + 3, "their bytes");
+    let all = [caller, server, thread, counts(memory.handle())];
+    let sum = all.iter().fold(before, |sum, info| {
+        let traffic = [info.messages, info.bytes, info.waits];
+        plus(sum, (traffic, info.transfers))
+    });
+    same!(after, sum, "what the system has counted");
+    done!(rt::drop_handle(memory.into_handle()), "giving it back");
 }
 
 pub fn read_only(case: &Case) {
