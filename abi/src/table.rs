@@ -42,9 +42,9 @@ macro_rules! for_each_syscall {
             12 ProcessKill process_kill(process: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells facts about a process.
             13 ProcessInfo process_info(process: Handle, info: UserPtr<ProcessInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
-            /// Starts a thread that was stopped: by its fault, or because its process was spawned stopped. `thread` is its number, from the packet of the port that was told; 0 stands for the first thread. It goes on at `instruction`, or where it stopped if that is 0. `NotFound`: no such thread has stopped.
+            /// Starts a thread that was stopped: by its fault, or because its process was spawned stopped. `thread` is its number, from the packet of the port that was told; 0 stands for the first that has stopped. It goes on at `instruction`, or where it stopped if that is 0. `NotFound`: no such thread has stopped.
             14 ProcessResume process_resume(process: Handle, thread: u64, instruction: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound, Range];
-            /// Tells why a thread of a process has stopped. `NotFound`: it has not.
+            /// Tells why a thread of a process has stopped; a `thread` of 0 stands for the first that has. `NotFound`: it has not.
             15 FaultInfo process_fault(process: Handle, thread: u64, info: UserPtr<FaultInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound, Fault];
             /// Ends a process when its threads have entered the kernel so many times more, faults included; 0 takes that back.
             16 ProcessFuse process_fuse(process: Handle, entries: u64) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
@@ -151,7 +151,7 @@ macro_rules! for_each_syscall {
             84 WaitCancel wait_cancel(thread: Handle) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
             /// Makes a port, at which a thread can wait for many objects at once.
             85 PortCreate port_create() -> Handle, rights [], errors [Quota, NoMemory, Limit];
-            /// Has a port told of events of an object under a key; needs WAIT on the object. The packet is there from now on, so telling can't fail; what holds already is told at once. The binding ends with the port, and with the capability of the object that it was made by. `Exists`: the key is taken. `Unsupported`: a port, or an event that such an object does not have.
+            /// Has a port told of events of an object under a key; needs WAIT on the object, and for FAULTED MANAGE too, since a process that somebody is told of does not end by a fault. The packet is there from now on, so telling can't fail; what holds already is told at once. The binding ends with the port, and with the capability of the object that it was made by. `Exists`: the key is taken. `Unsupported`: a port, an event that such an object does not have, or FAULTED with ONCE: whoever has a stopped thread go on has to be told still.
             86 PortBind port_bind(port: Handle, object: Handle, events: Events, flags: BindFlags, key: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Exists, Unsupported, Quota, NoMemory, Limit];
             /// Takes a binding back, with its packet if that was not taken. `NotFound`: no such key.
             87 PortUnbind port_unbind(port: Handle, key: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];

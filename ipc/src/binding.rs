@@ -88,7 +88,8 @@ impl<P: Platform> Binding<P> {
 
     /// Whether the capability that it was made by is still there and allows it, or why not.
     pub(crate) fn check_held(&self) -> Result<(), Error> {
-        self.node.check_allowed(self.holder, Rights::WAIT)
+        self.node
+            .check_allowed(self.holder, needed_for(self.events))
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -156,12 +157,23 @@ impl<P: Platform> fmt::Debug for Binding<P> {
     }
 }
 
+/// The rights to an object that it takes to be told of events of it.
+fn needed_for(events: abi::Events) -> Rights {
+    if events.contains(abi::Events::FAULTED) && !mm::sabotaged!("faults_held_by_anybody") {
+        Rights::WAIT | Rights::MANAGE
+    } else {
+        Rights::WAIT
+    }
+}
+
 impl<P: Platform> Ipc<P> {
-    /// Has a port told of events of an object under a key: with MANAGE on the port and WAIT on the object.
+    /// Has a port told of events of an object under a key: with MANAGE on the port and WAIT on the object,
+    /// and with MANAGE on it too for [`FAULTED`](abi::Events::FAULTED), which keeps a process from its end.
     /// `domain` pays for it. If one of the events holds already, it is told.
     ///
     /// # Errors
-    /// `Invalid`: no event; `Unsupported`: a port, or an event that such an object does not have;
+    /// `Invalid`: no event; `Unsupported`: a port, an event that such an object does not have, or
+    /// `FAULTED` with `ONCE`, which would leave a stopped thread to nobody;
     /// `Exists`: the key is taken; `Limit`: the port has [`MAX_BINDINGS`](abi::limits::MAX_BINDINGS), or the
     /// object [`MAX_WATCHES`](abi::limits::MAX_WATCHES);
     /// `Quota`, `NoMemory`; those of a look-up.
@@ -182,9 +194,13 @@ impl<P: Platform> Ipc<P> {
         let Payload::Port(port) = port.object().payload() else {
             return Err(Error::WrongKind);
         };
-        let watched = domain.look_up(object, None, Rights::WAIT)?;
+        let watched = domain.look_up(object, None, needed_for(events))?;
         if events.is_empty() {
             return Err(Error::Invalid);
+        }
+        let stops = events.contains(abi::Events::FAULTED);
+        if stops && flags.contains(BindFlags::ONCE) {
+            return Err(Error::Unsupported);
         }
         let payload = watched.object().payload();
         let source = payload.events().ok_or(Error::Unsupported)?;

@@ -80,6 +80,8 @@ entries! {
             pool::runs_are_aligned_and_disjoint_and_merge_when_freed_frame_by_frame;
         kept_frames_not_collected: "the search for frames that other CPUs keep",
             kept_frames::what_other_cpus_keep_is_collected_for_a_run;
+        faults_held_by_anybody: "that only who may have a process go on keeps it from its end by a fault",
+            ports::faults_are_told_to_nobody_who_could_not_have_the_process_go_on;
         port_packet_lost: "what happens while a packet is being taken",
             ports::what_happens_while_a_packet_is_delivered_is_told_next;
         lock_spin_does_not_serve: "the service of shootdowns while spinning for a lock",
