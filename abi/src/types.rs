@@ -3,7 +3,7 @@
 
 use static_assertions::const_assert_eq;
 
-use crate::{Error, Handle, Mode, Rights, limits, ring};
+use crate::{Error, FOREVER, Handle, Mode, Rights, limits, ring};
 
 /// A handle that `process_spawn` hands to the new process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,6 +197,22 @@ pub struct DeriveArgs {
 }
 
 const_assert_eq!(size_of::<DeriveArgs>(), 48);
+
+impl DeriveArgs {
+    /// What narrows nothing but the rights, as `cap_derive` does.
+    pub const fn new(rights: Rights) -> DeriveArgs {
+        DeriveArgs {
+            rights: rights.bits(),
+            flags: 0,
+            offset: 0,
+            len: 0,
+            badge: 0,
+            deadline: FOREVER,
+            max_nodes: 0,
+            reserved: 0,
+        }
+    }
+}
 
 /// What has gone through an object since it was made, from `object_info`. What a kind of object does
 /// not have stays 0.

@@ -80,11 +80,25 @@ impl<P: Platform> Domain<P> {
     ) -> Result<R, Error> {
         let tenant = self.table.tenant(handle)?;
         let node = tenant.named(handle)?;
+        self.check_to_use(handle, node, kind, rights)?;
+        f(node)
+    }
+
+    /// Whether a node, which is held in its place, may be used so at this moment; a one-shot capability is
+    /// the current task's from then on.
+    #[inline(always)]
+    pub(crate) fn check_to_use(
+        &self,
+        handle: Handle,
+        node: &Node<P>,
+        kind: Option<ObjectKind>,
+        rights: Rights,
+    ) -> Result<(), Error> {
         if !node.is_plainly(self.koid, kind, rights) {
             self.check(node, kind, rights)?;
             self.claim(handle, node)?;
         }
-        f(node)
+        Ok(())
     }
 
     /// Finds what a handle stands for, to do something with the capability and not with the object:

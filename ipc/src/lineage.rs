@@ -177,7 +177,7 @@ impl<P: Platform> Lineage<P> {
     ) -> Result<Node<P>, Error> {
         self.settle();
         if self.free == NONE {
-            self.add_place()?;
+            self.add_places()?;
         }
         let place = self.free as usize;
         // Most are derived from one that has its own budget.
@@ -248,11 +248,18 @@ impl<P: Platform> Lineage<P> {
         Ok(node)
     }
 
-    /// One more empty place.
+    /// More empty places: those that the block of the next one has room for.
     #[cold]
-    fn add_place(&mut self) -> Result<(), Error> {
+    fn add_places(&mut self) -> Result<(), Error> {
         self.slots.reserve(1)?;
-        self.free = self.slots.push(Slot::default()) as u32;
+        let first = self.slots.len();
+        let last = first - first % BLOCK + BLOCK - 1;
+        for place in first..=last {
+            let next_free = if place < last { place as u32 + 1 } else { NONE };
+            let node = None;
+            self.slots.push(Slot { node, next_free });
+        }
+        self.free = first as u32;
         Ok(())
     }
 

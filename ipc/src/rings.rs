@@ -234,18 +234,11 @@ impl<P: Platform> Ipc<P> {
         self.memory.map(
             domain.space(),
             MapRequest {
-                region: &ring.region,
-                permit: capability.node.permit(),
                 view: match end {
                     End::Producer => mm::RING_PRODUCER_VIEW,
                     End::Consumer => mm::RING_CONSUMER_VIEW,
                 },
-                hint: 0,
-                fixed: false,
-                guard: false,
-                offset: 0,
-                len: 0,
-                access,
+                ..MapRequest::whole(&ring.region, capability.node.permit(), access)
             },
         )
     }

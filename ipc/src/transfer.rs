@@ -85,6 +85,7 @@ impl<P: Platform> Ipc<P> {
     /// Makes `receiver` pay for what it is about to be given. `Quota`: its account does not cover it,
     /// and nothing has changed. Nobody else does so at the same time; takes no lock of a rank below
     /// `Account`.
+    #[inline(always)]
     pub(crate) fn bill(&self, node: &Node<P>, receiver: &Domain<P>) -> Result<Bill, Error> {
         let payer = receiver.account();
         if mm::sabotaged!("receiver_not_charged") {

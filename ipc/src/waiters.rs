@@ -79,6 +79,7 @@ impl<P: Platform> Waiters<P> {
     }
 
     /// Whether nobody is in the list. Those in it may have been told already.
+    #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
     }

@@ -8,7 +8,7 @@
 #[allow(dead_code, reason = "each model uses a part of it")]
 mod loom_platform;
 
-use abi::{DeriveArgs, DeriveFlags, Error, FOREVER, Handle, RevokeFlags, Rights};
+use abi::{DeriveArgs, DeriveFlags, Error, Handle, RevokeFlags, Rights};
 use ipc::Narrowing;
 use loom_platform::{Realm, explore, spawn};
 
@@ -103,14 +103,8 @@ fn a_capability_for_one_use_is_used_once() {
     explore(3, || {
         let realm = Realm::new();
         let narrowing = Narrowing::decode(&DeriveArgs {
-            rights: Rights::all().bits(),
             flags: DeriveFlags::ONE_SHOT.bits(),
-            offset: 0,
-            len: 0,
-            badge: 0,
-            deadline: FOREVER,
-            max_nodes: 0,
-            reserved: 0,
+            ..DeriveArgs::new(Rights::all())
         });
         let narrowing = narrowing.unwrap();
         let once = realm

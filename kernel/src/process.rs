@@ -312,15 +312,9 @@ fn map_part(
     ipc().memory().map(
         domain.space(),
         MapRequest {
-            region,
-            permit,
-            view: 0,
             hint: place.unwrap_or(0),
             fixed: place.is_some(),
-            guard: false,
-            offset: 0,
-            len: 0,
-            access,
+            ..MapRequest::whole(region, permit, access)
         },
     )
 }

@@ -134,6 +134,7 @@ impl<T> Lock<T> {
     }
 
     /// Takes the lock, spinning until it is free and serving shootdowns meanwhile.
+    #[inline(always)]
     pub fn lock(&self) -> Guard<'_, T> {
         if cfg!(debug_assertions)
             && let Some(observer) = OBSERVER.get()

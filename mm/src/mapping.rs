@@ -160,6 +160,24 @@ pub struct MapRequest<'a> {
     pub access: Rights,
 }
 
+impl<'a> MapRequest<'a> {
+    /// All of a region, wherever there is room.
+    #[inline]
+    pub fn whole(region: &'a Arc<Region>, permit: Arc<Permit>, access: Rights) -> MapRequest<'a> {
+        MapRequest {
+            region,
+            permit,
+            view: 0,
+            hint: 0,
+            fixed: false,
+            guard: false,
+            offset: 0,
+            len: 0,
+            access,
+        }
+    }
+}
+
 /// Which leaf tables `len` bytes of a region from `offset` on are, in units of 2 MiB; a length of 0,
 /// or one that reaches the end, stands for the rest. `Align`, `Range`.
 pub(crate) fn leaf_range(region: &Region, offset: u64, len: u64) -> Result<Range<usize>, Error> {

@@ -13,11 +13,11 @@ use std::thread::JoinHandle;
 use abi::limits::PAGE_SIZE;
 use abi::ring::Geometry;
 use abi::{
-    BindFlags, CachePolicy, Error, Events, FOREVER, Handle, HandleTransfer, MapFlags, Mode,
-    RegionFlags, Resources, Rights, SYSCALLS, SnapshotFlags, Token, cost,
+    BindFlags, CachePolicy, DeriveArgs, Error, Events, FOREVER, Handle, HandleTransfer, MapFlags,
+    Mode, RegionFlags, Resources, Rights, SYSCALLS, SnapshotFlags, Token, cost,
 };
 use common::messages::{End, Ends};
-use common::realm::{self, Realm};
+use common::realm::Realm;
 use common::{READ, WRITE, devices};
 use fake::{Config, FakeTask};
 use ipc::{Fit, Outgoing, Resource};
@@ -192,10 +192,10 @@ const CALLS: &[Call] = &[
         b.realm.derive(0, b.region, READ).map(drop)
     }),
     ("cap_derive_with", |b| {
-        let args = abi::DeriveArgs {
+        let args = DeriveArgs {
             deadline: 1 << 40,
             max_nodes: 5,
-            ..realm::derive_args(READ)
+            ..DeriveArgs::new(READ)
         };
         b.realm.derive_with(0, b.region, args).map(drop)
     }),

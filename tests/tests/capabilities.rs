@@ -132,15 +132,7 @@ fn an_operation_without_its_right_is_denied() {
         let region = |rights| {
             let region = realm
                 .memory()
-                .create_region(
-                    realm.memory().account(),
-                    4096,
-                    RegionOptions {
-                        node: None,
-                        commit: false,
-                        ..RegionOptions::default()
-                    },
-                )
+                .create_region(realm.memory().account(), 4096, RegionOptions::default())
                 .unwrap();
             realm
                 .ipc

@@ -247,13 +247,8 @@ fn a_send_that_fails_leaves_every_handle_with_the_sender() {
 #[test]
 fn an_end_that_closes_during_the_send_leaves_every_handle_with_the_sender() {
     let realm = Realm::new(2);
-    realm.run_also_on_3(0);
     let ends = Ends::between(&realm, 0, 1, 1);
-    let region = realm.region(0, 1);
-    let va = realm.map(0, region, WRITE);
-    for cpu in [0, 3] {
-        realm.store(cpu, 0, va, 5).unwrap();
-    }
+    let (region, _) = realm.region_cached_on_two();
     let (ipc, receiver) = (Arc::downgrade(&realm.ipc), realm.domains[1].clone());
     let there = ends.there.handle;
     realm.machine().set_while_waiting(move |_| {

@@ -4,7 +4,7 @@ mod common;
 
 use abi::limits::{DEFAULT_NODES, MAX_NODES};
 use abi::{DeriveArgs, Error, Handle, MapFlags, Mode, RegionFlags, Rights, SnapshotFlags};
-use common::realm::{Realm, derive_args};
+use common::realm::Realm;
 use common::{LEAF, READ, WRITE};
 use fake::Config;
 
@@ -20,7 +20,7 @@ fn part(realm: &Realm, handle: Handle, offset: u64, len: u64) -> Result<Handle, 
     let args = DeriveArgs {
         offset,
         len,
-        ..derive_args(ALL)
+        ..DeriveArgs::new(ALL)
     };
     realm.derive_with(0, handle, args)
 }
@@ -166,7 +166,7 @@ fn a_budget_is_taken_out_of_the_parents_and_given_back() {
     let budget = |parent, max_nodes| {
         let args = DeriveArgs {
             max_nodes,
-            ..derive_args(ALL)
+            ..DeriveArgs::new(ALL)
         };
         realm.derive_with(0, parent, args)
     };
@@ -187,7 +187,7 @@ fn a_budget_is_taken_out_of_the_parents_and_given_back() {
     // Nothing can be derived from it, so it takes none.
     let args = DeriveArgs {
         max_nodes: 50,
-        ..derive_args(READ)
+        ..DeriveArgs::new(READ)
     };
     realm.derive_with(0, region, args).unwrap();
     assert_eq!(realm.info(0, region).nodes_left, MAX_NODES as u32 - 2);
@@ -201,7 +201,7 @@ fn a_badge_is_written_once_and_inherited() {
     let badged = |parent, badge| {
         let args = DeriveArgs {
             badge,
-            ..derive_args(ALL)
+            ..DeriveArgs::new(ALL)
         };
         realm.derive_with(0, parent, args)
     };

@@ -89,6 +89,33 @@ fn links_lead_somewhere() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// What is in the code as "`item` in `file`".
+#[test]
+fn what_documents_say_is_in_a_file_is_there() {
+    let mut missing = Vec::new();
+    let mut places = 0;
+    for document in documents() {
+        let text = read(&document).replace('\n', " ");
+        let parts: Vec<&str> = text.split('`').collect();
+        for three in parts.windows(3) {
+            let &[item, " in ", file] = three else {
+                continue;
+            };
+            if !file.ends_with(".rs") {
+                continue;
+            }
+            places += 1;
+            let name = item.rsplit("::").next().unwrap_or_default();
+            let path = repository().join(file);
+            if !path.is_file() || !read(&path).contains(name) {
+                missing.push(format!("{}: {item} in {file}", document.display()));
+            }
+        }
+    }
+    assert!(places > 15, "only {places} places are named");
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
 #[test]
 fn decisions_are_numbered_without_gaps() {
     let directory = repository().join("docs/adr");
@@ -143,7 +170,12 @@ fn named_tests(document: &str) -> (usize, Vec<String>) {
 
 #[test]
 fn tests_that_documents_name_exist() {
-    for (document, at_least) in [("docs/INVARIANTS.md", 50), ("docs/prior-art.md", 30)] {
+    let documents = [
+        ("docs/INVARIANTS.md", 50),
+        ("docs/proofs.md", 50),
+        ("docs/prior-art.md", 30),
+    ];
+    for (document, at_least) in documents {
         let (named, missing) = named_tests(document);
         assert!(
             named > at_least,

@@ -5,7 +5,7 @@ mod common;
 use abi::limits::{MAX_GRANTS, MAX_HANDLES, MAX_NODES, MAX_REGION};
 use abi::ring::Geometry;
 use abi::{DeriveArgs, Error, Handle, MapFlags, Mode, RegionFlags, Rights};
-use common::realm::{self, Realm};
+use common::realm::Realm;
 use common::{READ, WRITE};
 use fake::Config;
 
@@ -89,7 +89,7 @@ fn an_object_has_so_many_capabilities_and_no_more() {
         region,
         DeriveArgs {
             max_nodes: MAX_NODES as u32 - 5,
-            ..realm::derive_args(Rights::all())
+            ..DeriveArgs::new(Rights::all())
         },
     );
     let made: Vec<_> = (0..3).map(|_| realm.derive(0, region, READ)).collect();

@@ -35,12 +35,7 @@ fn a_receiver_that_exits_leaves_the_sender_what_it_did_not_accept() {
 #[test]
 fn a_receiver_that_exits_during_the_move_leaves_it_with_the_sender() {
     let realm = Realm::new(3);
-    realm.run_also_on_3(0);
-    let mine = realm.region(0, 1);
-    let va = realm.map(0, mine, WRITE);
-    for cpu in [0, 3] {
-        realm.store(cpu, 0, va, 5).unwrap();
-    }
+    let (mine, _) = realm.region_cached_on_two();
     let (ipc, receiver) = (Arc::downgrade(&realm.ipc), realm.domains[1].clone());
     let once = AtomicU32::new(0);
     realm.machine().set_while_waiting(move |_| {

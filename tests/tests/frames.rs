@@ -35,7 +35,6 @@ fn a_creation_that_fails_takes_nothing() {
                 world.memory.account(),
                 600 * 4096,
                 RegionOptions {
-                    node: None,
                     commit,
                     ..RegionOptions::default()
                 },
@@ -109,15 +108,10 @@ fn a_region_that_does_not_fit_is_refused_at_once_and_one_that_does_never_fails_l
     };
     let world = World::of(1, config);
     let before = counts(&world.memory);
-    let refused = world.memory.create_region(
-        world.memory.account(),
-        64 * 4096,
-        RegionOptions {
-            node: None,
-            commit: false,
-            ..RegionOptions::default()
-        },
-    );
+    let refused =
+        world
+            .memory
+            .create_region(world.memory.account(), 64 * 4096, RegionOptions::default());
     assert_eq!(refused.err(), Some(Error::NoMemory));
     assert_eq!(counts(&world.memory), before);
     // The mapping needs two upper tables, the region one leaf table.
@@ -177,7 +171,6 @@ fn pages_come_from_the_node_that_was_asked_for_while_it_has_any() {
                 4 * 4096,
                 RegionOptions {
                     node: Some(node),
-                    commit: false,
                     ..RegionOptions::default()
                 },
             )

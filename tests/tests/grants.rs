@@ -4,7 +4,7 @@ mod common;
 
 use abi::{DeriveArgs, Error, GrantFlags, HandleTransfer, Mode, Resources, Rights, Token};
 use common::messages::{Ends, poor};
-use common::realm::{Realm, derive_args};
+use common::realm::Realm;
 use common::{READ, WRITE};
 
 const ALL: Rights = Rights::all();
@@ -81,7 +81,7 @@ fn what_was_shared_by_a_capability_with_a_deadline_ends_with_it() {
     let region = realm.region(0, 1);
     let args = DeriveArgs {
         deadline: 100,
-        ..derive_args(ALL)
+        ..DeriveArgs::new(ALL)
     };
     let short = realm.derive_with(0, region, args).unwrap();
     let token = realm.grant(0, short, 1, Mode::Share, ALL).unwrap();

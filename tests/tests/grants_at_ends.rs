@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi::limits::MAX_GRANTS;
 use abi::{Error, FOREVER, GrantFlags, Handle, Mode, Rights, Token};
-use common::WRITE;
 use common::messages::{End, Ends};
 use common::realm::Realm;
 
@@ -68,13 +67,8 @@ fn the_end_of_the_sender_closes_and_what_it_granted_is_still_accepted() {
 #[test]
 fn an_end_that_closes_during_the_grant_leaves_what_was_granted_with_the_sender() {
     let realm = Realm::new(2);
-    realm.run_also_on_3(0);
     let ends = Ends::between(&realm, 0, 1, 1);
-    let region = realm.region(0, 1);
-    let va = realm.map(0, region, WRITE);
-    for cpu in [0, 3] {
-        realm.store(cpu, 0, va, 5).unwrap();
-    }
+    let (region, _) = realm.region_cached_on_two();
     let (ipc, receiver) = (Arc::downgrade(&realm.ipc), realm.domains[1].clone());
     let (once, there) = (AtomicU32::new(0), ends.there.handle);
     realm.machine().set_while_waiting(move |_| {

@@ -3,7 +3,7 @@
 mod common;
 
 use abi::{DeriveArgs, DeriveFlags, Error, FOREVER, Handle, Mode, Rights};
-use common::realm::{Realm, derive_args};
+use common::realm::Realm;
 use common::{READ, WRITE};
 
 const ALL: Rights = Rights::all();
@@ -18,7 +18,7 @@ fn settle(realm: &Realm, succeeded: bool) {
 fn one_shot(realm: &Realm, handle: Handle) -> Handle {
     let args = DeriveArgs {
         flags: DeriveFlags::ONE_SHOT.bits(),
-        ..derive_args(ALL)
+        ..DeriveArgs::new(ALL)
     };
     realm.derive_with(0, handle, args).unwrap()
 }
@@ -26,7 +26,7 @@ fn one_shot(realm: &Realm, handle: Handle) -> Handle {
 fn until(realm: &Realm, handle: Handle, deadline: u64) -> Handle {
     let args = DeriveArgs {
         deadline,
-        ..derive_args(ALL)
+        ..DeriveArgs::new(ALL)
     };
     realm.derive_with(0, handle, args).unwrap()
 }
@@ -163,7 +163,7 @@ fn a_deadline_in_the_past_is_refused_and_one_further_off_than_the_parents_is_the
     for deadline in [0, 49, 50] {
         let args = DeriveArgs {
             deadline,
-            ..derive_args(ALL)
+            ..DeriveArgs::new(ALL)
         };
         assert_eq!(realm.derive_with(0, region, args), Err(Error::TimedOut));
     }

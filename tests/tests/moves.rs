@@ -48,12 +48,7 @@ fn move_takes_it_from_every_cpu_of_the_sender_and_keeps_the_bytes() {
 #[test]
 fn move_publishes_only_after_every_cpu_acknowledged() {
     let realm = Realm::new(3);
-    realm.run_also_on_3(0);
-    let mine = realm.region(0, 1);
-    let va = realm.map(0, mine, WRITE);
-    for cpu in [0, 3] {
-        realm.store(cpu, 0, va, 5).unwrap();
-    }
+    let (mine, va) = realm.region_cached_on_two();
     // The first grant of a machine: anybody can tell its token.
     let foreseen = Token::new(0, 1, ObjectKind::Region, Mode::Move);
     let seen = Arc::new(Mutex::new(Vec::new()));

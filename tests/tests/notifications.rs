@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use abi::limits::NOTIFICATION_BITS;
 use abi::{DeriveArgs, Error, Events, FOREVER, Handle, Mode, Rights};
-use common::realm::{Realm, derive_args};
+use common::realm::Realm;
 use common::waiting::asleep;
 
 fn notification(realm: &Realm, domain: usize) -> Handle {
@@ -58,7 +58,7 @@ fn a_badge_says_which_bits_a_signal_sets() {
     let handle = notification(&realm, 0);
     let narrower = DeriveArgs {
         badge: 0x30,
-        ..derive_args(Rights::all())
+        ..DeriveArgs::new(Rights::all())
     };
     let badged = realm.derive_with(0, handle, narrower).unwrap();
     for bits in [1, 0x10, 0x30] {

@@ -339,27 +339,14 @@ fn nothing_is_made_of_a_dead_permit_or_a_destroyed_region() {
     assert_eq!(
         world
             .memory
-            .create_region(
-                world.memory.account(),
-                0,
-                RegionOptions {
-                    node: None,
-                    commit: false,
-                    ..RegionOptions::default()
-                }
-            )
+            .create_region(world.memory.account(), 0, RegionOptions::default())
             .err(),
         Some(Error::Invalid)
     );
-    let large = world.memory.create_region(
-        world.memory.account(),
-        u64::MAX,
-        RegionOptions {
-            node: None,
-            commit: false,
-            ..RegionOptions::default()
-        },
-    );
+    let large =
+        world
+            .memory
+            .create_region(world.memory.account(), u64::MAX, RegionOptions::default());
     assert_eq!(large.err(), Some(Error::TooLarge));
     let ring = world
         .memory

@@ -93,15 +93,7 @@ fn what_is_in_transit_can_be_revoked_from_above() {
     let domain = &realm.domains[0];
     let region = realm
         .memory()
-        .create_region(
-            realm.memory().account(),
-            4096,
-            RegionOptions {
-                node: None,
-                commit: false,
-                ..RegionOptions::default()
-            },
-        )
+        .create_region(realm.memory().account(), 4096, RegionOptions::default())
         .unwrap();
     // Without access above, what is below can be moved.
     let rights = Rights::REGION - Rights::ACCESS;

@@ -1,18 +1,21 @@
 //! Calls and replies as messages.
 
 use alloc::sync::Arc;
+use core::cell::Cell;
 
 use abi::limits::MAX_MESSAGE;
 use abi::{Error, Handle, ObjectKind, Rights};
 use arrayvec::ArrayVec;
+use mm::lock::Lock;
 
 use super::message::Bills;
 use super::queue::{Load, Offers, WORDS_LEN, to_bytes, to_words};
+use super::receive::{Seen, Waiting};
 use super::reply::{Answer, Fit, answer, record};
-use super::send::Posted;
-use super::{EndOf, Outgoing, Preview, Received};
+use super::send::Asking;
+use super::{EndOf, Inbox, Outgoing, Preview, Received};
 use crate::node::{HOME, PENDING};
-use crate::wait::{Ticket, WAIT_WORDS};
+use crate::wait::Ticket;
 use crate::{Domain, Ipc, Node, Platform};
 
 impl<P: Platform> Ipc<P> {
@@ -26,6 +29,7 @@ impl<P: Platform> Ipc<P> {
     /// right to reply is gone; `TooLarge`: the answer did not fit; what `show` says; `Quota`,
     /// `NoMemory`, `Limit`: the caller can't have the capabilities. An answer that can't be taken is
     /// lost, and what it carried goes back. `WouldBlock`: the deadline is 0, and nothing was sent.
+    #[inline(always)]
     pub fn call(
         &self,
         caller: &Arc<Domain<P>>,
@@ -37,68 +41,128 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<Received, Error> {
         message.check()?;
         let end = self.channel_end(caller, end, Rights::SEND)?;
-        let words = self.call_and_wait(caller, &end, &message, space, deadline_ns)?;
-        match words[answer::KIND] {
-            kind @ (answer::WORDS | answer::MET | answer::BYTES) => {
-                let bytes = to_bytes([words[0], words[1], words[2], words[3]]);
-                let len = match kind {
-                    answer::BYTES => words[answer::LEN] as usize,
-                    _ => WORDS_LEN,
-                };
-                show(&Preview::answer(&bytes[..len], 0))?;
-                Ok(Received::of(len, 0))
-            }
-            answer::MESSAGE => self.take_answer(caller, &mut show),
-            _ => Err(Error::TooLarge),
-        }
+        let task = self.platform().current_task();
+        let right = self.begin_call(caller, &task, space, deadline_ns)?;
+        let asking = Asking {
+            task: &task,
+            right: &right,
+            met: Cell::new(false),
+        };
+        let woken = match self.post_short(caller, &end, &message, &asking) {
+            Some(woken) => woken,
+            None => self.post_call(caller, &end, &message, &asking, deadline_ns)?,
+        };
+        self.await_answer(&end, &asking, woken, deadline_ns)?;
+        let cell = P::wait_cell(&task);
+        let len = match cell.word(answer::KIND) {
+            answer::BYTES | answer::MET_BYTES => cell.word(answer::LEN) as usize,
+            answer::WORDS | answer::MET => WORDS_LEN,
+            answer::MESSAGE => return self.take_answer(caller, &mut show),
+            _ => return Err(Error::TooLarge),
+        };
+        let [a, b, c, d, ..] = cell.words();
+        show(&Preview::answer(&to_bytes([a, b, c, d])[..len], 0))?;
+        Ok(Received {
+            len,
+            ..Received::default()
+        })
     }
 
-    /// Calls, and returns what the caller was woken with.
+    /// Calls, and returns when the current task, `task`, was woken with words.
+    #[cold]
     pub(super) fn call_and_wait(
         &self,
         caller: &Arc<Domain<P>>,
+        task: &P::Task,
         end: &EndOf<P>,
         message: &Outgoing<'_>,
         fit: Fit,
         deadline_ns: u64,
-    ) -> Result<[u64; WAIT_WORDS], Error> {
+    ) -> Result<(), Error> {
+        let right = &self.begin_call(caller, task, fit, deadline_ns)?;
+        let met = Cell::new(false);
+        let asking = Asking { task, right, met };
+        let woken = self.post_call(caller, end, message, &asking, deadline_ns)?;
+        self.await_answer(end, &asking, woken, deadline_ns)
+    }
+
+    /// The right to reply to the current task, `task`, which is about to be sent.
+    #[inline(always)]
+    fn begin_call(
+        &self,
+        caller: &Domain<P>,
+        task: &P::Task,
+        fit: Fit,
+        deadline_ns: u64,
+    ) -> Result<Node<P>, Error> {
         if deadline_ns == 0 {
             return Err(Error::WouldBlock);
         }
-        let task = self.platform().current_task();
-        let right = self.right_to_reply(caller, &task)?;
+        let right = self.right_to_reply(caller, task)?;
         record(&right)?.begin(task.clone(), fit);
-        let posted = self.post(caller, end, message, Some(&right), deadline_ns);
-        let (ticket, woken) = match posted {
-            Ok(Posted { ticket, woken }) => (ticket, woken),
-            Err(error) => {
-                record(&right)?.give_up();
-                right.pass(HOME);
-                return Err(error);
-            }
-        };
-        let Some(ticket) = ticket else {
-            return Err(Error::Invalid);
-        };
-        let slept = match woken {
-            Some(woken) => self.sleep_unparking(&woken, &ticket, deadline_ns),
-            None => self.sleep(&ticket, deadline_ns),
-        };
-        self.end_call(end, &ticket)?;
-        match slept {
-            Ok(()) => Ok(ticket.words()),
-            Err(error) => {
-                self.take_call_back(end, &right)?;
-                Err(error)
-            }
-        }
+        Ok(right)
     }
 
-    /// Takes a caller off the list of those who wait for an answer.
-    fn end_call(&self, end: &EndOf<P>, ticket: &Ticket<P>) -> Result<(), Error> {
-        let (channel, side) = end.parts()?;
-        channel.inbox(side.peer()).lock().callers.withdraw(ticket);
+    /// Sends a call that has begun. When it fails, the right to reply is where it was.
+    #[cold]
+    fn post_call(
+        &self,
+        caller: &Arc<Domain<P>>,
+        end: &EndOf<P>,
+        message: &Outgoing<'_>,
+        asking: &Asking<'_, P>,
+        deadline_ns: u64,
+    ) -> Result<Option<P::Task>, Error> {
+        let posted = self.post(caller, end, message, Some(asking), deadline_ns);
+        if posted.is_err() {
+            record(asking.right)?.give_up();
+            asking.right.pass(HOME);
+        }
+        posted
+    }
+
+    /// Sleeps until a call that was sent is answered; `woken` is who is to go on.
+    #[inline(always)]
+    fn await_answer(
+        &self,
+        end: &EndOf<P>,
+        asking: &Asking<'_, P>,
+        woken: Option<P::Task>,
+        deadline_ns: u64,
+    ) -> Result<(), Error> {
+        let (task, cell) = (asking.task, P::wait_cell(asking.task));
+        let slept = match woken {
+            Some(woken) => self.sleep_in_turn(&woken, cell, deadline_ns),
+            None => self.sleep(&Ticket { task: task.clone() }, deadline_ns),
+        };
+        let told = matches!(cell.word(answer::KIND), answer::MET | answer::MET_BYTES);
+        if slept.is_err() || !told || !asking.met.get() {
+            self.end_call(end, asking, slept)?;
+        }
         Ok(())
+    }
+
+    /// Takes a caller out of where it waits for an answer, and its call back if it has none.
+    #[cold]
+    fn end_call(
+        &self,
+        end: &EndOf<P>,
+        asking: &Asking<'_, P>,
+        slept: Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (task, right) = (asking.task, asking.right);
+        let (channel, side) = end.parts()?;
+        {
+            let mut inbox = channel.inbox(side.peer()).lock();
+            match asking.met.get() {
+                true => _ = inbox.meeting.leave_caller(task),
+                false => inbox.callers.withdraw(&Ticket { task: task.clone() }),
+            }
+        }
+        if slept.is_err() {
+            self.take_call_back(end, right)?;
+        }
+        slept
     }
 
     /// What becomes of a call whose caller does not wait any more: nothing answers it, and if nobody has
@@ -137,7 +201,10 @@ impl<P: Platform> Ipc<P> {
             None => return Err(Error::PeerClosed),
         }
         let count = load.offers.len();
-        let mut received = Received::of(bytes.len(), 0);
+        let mut received = Received {
+            len: bytes.len(),
+            ..Received::default()
+        };
         let mut bills = Bills::new();
         let shown = show(&Preview::answer(&bytes, count));
         let billed = shown.and_then(|()| {
@@ -243,7 +310,12 @@ impl<P: Platform> Ipc<P> {
         bytes: &[u8],
     ) -> Result<P::Task, Error> {
         let right = self.use_up(sender, reply)?;
-        let fits = record(&right)?.fits(bytes.len(), 0);
+        self.answer_bytes_by(&right, bytes)
+    }
+
+    /// The same by a right that was used up.
+    fn answer_bytes_by(&self, right: &Node<P>, bytes: &[u8]) -> Result<P::Task, Error> {
+        let fits = record(right)?.fits(bytes.len(), 0);
         let mut none = Offers::new();
         let answer = match to_words(bytes) {
             _ if fits != Ok(true) => Answer::Misfit,
@@ -254,7 +326,7 @@ impl<P: Platform> Ipc<P> {
                 offers: &mut none,
             },
         };
-        let told = self.answer(&right, answer).ok_or(Error::Cancelled)?;
+        let told = self.answer(right, answer).ok_or(Error::Cancelled)?;
         match fits {
             Ok(true) => Ok(told),
             _ => {
@@ -271,7 +343,7 @@ impl<P: Platform> Ipc<P> {
     /// # Errors
     /// As of [`reply`](Ipc::reply), and then nothing was received; else as of `receive`, and the answer
     /// was given.
-    #[inline]
+    #[inline(always)]
     pub fn serve(
         &self,
         server: &Arc<Domain<P>>,
@@ -282,22 +354,81 @@ impl<P: Platform> Ipc<P> {
         show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
     ) -> Result<Received, Error> {
         let end = self.channel_end(server, end, Rights::RECEIVE)?;
-        let mut woken = None;
+        let by = Waiting {
+            domain: server,
+            end: &end,
+            deadline_ns,
+        };
+        let (mut woken, mut seen) = (None, Seen::new());
         if reply != Handle::NONE {
             answer.check()?;
-            woken = match self.answer_call(server, reply, answer) {
-                Ok(task) => Some(task),
-                // That no message can be so large was asked before.
-                Err(Error::Cancelled | Error::TooLarge) if answer.transfers.is_empty() => None,
-                Err(error) => return Err(error),
+            woken = match answer.transfers.is_empty() {
+                true => self.answer_and_get_ready(&by, reply, answer.bytes, &mut seen)?,
+                false => Some(self.answer_call(server, reply, answer)?),
             };
         }
-        let received = self.receive_by(server, &end, deadline_ns, &mut woken, show);
+        let mut received = Received::default();
+        let taken = self.receive_by(&by, &mut woken, &mut seen, &mut received, show);
         // Whoever did not go on while this slept does now.
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }
-        received
+        taken.map(|()| received)
+    }
+
+    /// Answers a call with bytes alone, at most [`MAX_MESSAGE`], and waits for the next message if
+    /// none is there. Returns who is to go on if it has not slept.
+    #[inline(always)]
+    fn answer_and_get_ready(
+        &self,
+        by: &Waiting<'_, P>,
+        reply: Handle,
+        bytes: &[u8],
+        seen: &mut Seen,
+    ) -> Result<Option<P::Task>, Error> {
+        let right = self.use_up(by.domain, reply)?;
+        let (channel, side) = by.end.parts()?;
+        let inbox = channel.inbox(side);
+        let task = self.platform().current_task();
+        match self.answer_where_met(by, inbox, &right, bytes, &task) {
+            Some(Some(caller)) => {
+                self.sleep_ready(by, inbox, &task, Some(&caller), seen)?;
+                Ok(None)
+            }
+            Some(None) => Ok(None),
+            None => match self.answer_bytes_by(&right, bytes) {
+                // That no message can be so large was asked before.
+                Err(Error::Cancelled | Error::TooLarge) => Ok(None),
+                told => told.map(Some),
+            },
+        }
+    }
+
+    /// Answers a call and gets ready for the next message, in one hold of the lock. None: nothing was done.
+    /// Else who is to go on, if the caller still waited; if not, nobody is ready.
+    #[inline(always)]
+    fn answer_where_met(
+        &self,
+        by: &Waiting<'_, P>,
+        inbox: &Lock<Inbox<P>>,
+        right: &Node<P>,
+        bytes: &[u8],
+        task: &P::Task,
+    ) -> Option<Option<P::Task>> {
+        let mut state = inbox.lock();
+        let state = &mut *state;
+        if by.deadline_ns == 0 || !state.is_idle() || by.end.check(by.domain).is_err() {
+            return None;
+        }
+        let caller =
+            record(right)
+                .ok()?
+                .answer_bytes(right, to_words(bytes)?, &mut state.meeting)?;
+        if caller.is_some() {
+            state.ready.enter(task);
+            state.traffic.count_wait();
+        }
+        Some(caller)
     }
 
     /// Takes a right to reply out of a table for good. Nobody else can have it then.

@@ -55,10 +55,8 @@ impl<P: Platform> Ipc<P> {
                 woken.or_else(|| inbox.limited.wake_first(closed))
             };
             let woken = woken.or_else(|| {
-                let mut peer = peer.lock();
                 // Nobody waits while there is a message, but who has been told of one.
-                let woken = peer.receivers.wake_first(closed);
-                woken.or_else(|| peer.meeting.end_server(closed))
+                peer.lock().end_receiver(closed)
             });
             match woken {
                 Some(task) => self.platform().unpark(&task),

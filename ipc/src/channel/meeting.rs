@@ -87,6 +87,12 @@ impl<P: Platform> Meeting<P> {
         });
     }
 
+    /// Whether no caller waits.
+    #[inline(always)]
+    pub(super) fn has_no_caller(&self) -> bool {
+        self.caller.is_none()
+    }
+
     /// Takes who serves.
     #[inline(always)]
     pub(super) fn take_server(&mut self) -> Option<Server<P>> {

@@ -86,21 +86,11 @@ pub struct Received {
     pub badge: u64,
 }
 
-impl Received {
-    /// A message of so many bytes, and of what comes with it nothing yet.
-    pub(super) fn of(len: usize, badge: u64) -> Received {
-        Received {
-            len,
-            badge,
-            ..Received::default()
-        }
-    }
-}
-
 impl<P: Platform> Ipc<P> {
     /// Begins to hand over all that a message names, or nothing of it. `over`: the channel that it
     /// goes over, if it can lie there: a channel end in it has to be younger, else `Invalid`. `offers`
     /// is empty, and stays so when this fails.
+    #[inline(never)]
     pub(super) fn begin_all(
         &self,
         sender: &Arc<Domain<P>>,

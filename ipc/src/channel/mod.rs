@@ -23,6 +23,7 @@ mod limit;
 mod meeting;
 mod message;
 mod queue;
+mod ready;
 mod receive;
 mod reply;
 mod send;
@@ -41,6 +42,7 @@ use mm::lock::{Lock, Rank};
 use self::limit::Limits;
 use self::meeting::Meeting;
 use self::queue::{BLOCK, Packet, Queue};
+use self::ready::Ready;
 use crate::domain::Peer;
 use crate::events::{Events, Level};
 use crate::grants::First;
@@ -100,7 +102,8 @@ struct Inbox<P: Platform> {
     peer_closed: bool,
     /// What may be sent to here, which is what the other end is limited to.
     limits: Limits,
-    /// Those who receive here.
+    /// Who receives here and is told what comes, and those behind.
+    ready: Ready<P>,
     receivers: Waiters<P>,
     /// Who receives words here, and whose call that is.
     meeting: Meeting<P>,
@@ -117,13 +120,37 @@ struct Inbox<P: Platform> {
 impl<P: Platform> Inbox<P> {
     /// Whoever waits for a message and is to look. Those who take any message come first.
     fn wake_receiver(&mut self) -> Option<P::Task> {
-        let woken = self.receivers.wake_first(Outcome::Ready);
-        woken.or_else(|| self.meeting.end_server(Outcome::Ready))
+        self.end_receiver(Outcome::Ready)
+    }
+
+    /// Whether nothing is here to be received and nobody waits for it, while something may come.
+    #[inline(always)]
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+            && self.ready.is_nobody()
+            && self.receivers.is_empty()
+            && !self.peer_closed
+    }
+
+    /// Ends the wait of one who waits for a message.
+    fn end_receiver(&mut self, outcome: Outcome) -> Option<P::Task> {
+        let woken = self.ready.end(outcome);
+        let woken = woken.or_else(|| self.receivers.wake_first(outcome));
+        woken.or_else(|| self.meeting.end_server(outcome))
     }
 
     /// Whoever waits for a place, if there is one.
+    #[inline(always)]
     fn wake_sender(&mut self) -> Option<P::Task> {
-        if self.senders.is_empty() || !self.queue.has_room() {
+        if self.senders.is_empty() {
+            return None;
+        }
+        self.wake_first_sender()
+    }
+
+    #[cold]
+    fn wake_first_sender(&mut self) -> Option<P::Task> {
+        if !self.queue.has_room() {
             return None;
         }
         self.senders.wake_first(Outcome::Ready)
@@ -259,6 +286,7 @@ impl<P: Platform> Ipc<P> {
                         closed: false,
                         peer_closed: false,
                         limits: Limits::NONE,
+                        ready: Ready::new(),
                         receivers: Waiters::new(),
                         meeting: Meeting::new(),
                         senders: Waiters::new(),
@@ -346,6 +374,7 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn end_channel_waits(&self, channel: &Channel<P>, side: ChannelSide) {
         let (inbox, outbox) = (channel.inbox(side), channel.inbox(side.peer()));
         self.end_unheld_waits(inbox, |inbox| &mut inbox.receivers);
+        self.end_ready_wait(inbox);
         self.end_server_wait(inbox, Outcome::Ready);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.senders);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.limited);

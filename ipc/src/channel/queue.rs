@@ -52,9 +52,11 @@ impl<P: Platform> Packet<P> {
     }
 
     /// Writes bytes over what is there. They fit.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set_bytes(&mut self, bytes: &[u8]) {
-        self.bytes[..bytes.len()].copy_from_slice(bytes);
+        if !bytes.is_empty() {
+            self.bytes[..bytes.len()].copy_from_slice(bytes);
+        }
         self.len = bytes.len();
     }
 
@@ -198,7 +200,7 @@ impl<P: Platform> Queue<P> {
     }
 
     /// The place behind the last message, which is the last one then. There is room for it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self) -> &mut Packet<P> {
         let mut at = self.head + self.len;
         if at >= self.capacity {
@@ -218,17 +220,42 @@ impl<P: Platform> Queue<P> {
         Some((packet, self.taken))
     }
 
+    /// The number of the message that is next, or will be.
+    #[inline]
+    pub(super) fn first_number(&self) -> u64 {
+        self.taken
+    }
+
     /// Takes the message that is next; what it is stays in its place until the next one comes there.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<&mut Packet<P>> {
-        self.len = self.len.checked_sub(1)?;
+        if self.len == 0 {
+            return None;
+        }
         let at = self.head;
-        self.head = match at + 1 {
+        self.advance();
+        Some(self.place(at))
+    }
+
+    /// The same to be taken, which [`advance`](Queue::advance) completes.
+    #[inline(always)]
+    pub(super) fn first_mut(&mut self) -> Option<(&mut Packet<P>, u64)> {
+        if self.len == 0 {
+            return None;
+        }
+        let (at, number) = (self.head, self.taken);
+        Some((self.place(at), number))
+    }
+
+    /// Goes on to the message behind the first, of which nothing is left.
+    #[inline(always)]
+    pub(super) fn advance(&mut self) {
+        self.len -= 1;
+        self.head = match self.head + 1 {
             end if end == self.capacity => 0,
             next => next,
         };
         self.taken += 1;
-        Some(self.place(at))
     }
 
     /// Takes the message out that carries this right to reply, wherever it is; those behind it move
@@ -254,7 +281,7 @@ impl<P: Platform> Queue<P> {
         Some(load)
     }
 
-    #[inline]
+    #[inline(always)]
     fn place(&mut self, at: usize) -> &mut Packet<P> {
         &mut self.blocks[at / BLOCK][at % BLOCK]
     }

@@ -10,12 +10,17 @@ use arrayvec::ArrayVec;
 use mm::lock::{Guard, Lock};
 
 use super::message::Bills;
-use super::queue::{Load, Packet};
+use super::queue::{Load, Packet, to_bytes};
+use super::ready::Told;
+use super::serve::unheld;
 use super::{Channel, ChannelSide, EndOf, Inbox, Preview, Received};
+use crate::wait::{Outcome, Ticket, WaitCell};
 use crate::{Domain, Ipc, Platform, Waiters};
 
 /// A copy of the next message, and which one that is.
-struct Seen {
+pub(super) struct Seen {
+    /// Whether it is of what is next, and not of what has been.
+    is_new: bool,
     number: u64,
     bytes: ArrayVec<u8, MAX_MESSAGE>,
     handles: usize,
@@ -25,8 +30,9 @@ struct Seen {
 
 impl Seen {
     #[inline(always)]
-    fn new() -> Seen {
+    pub(super) fn new() -> Seen {
         Seen {
+            is_new: false,
             number: 0,
             bytes: ArrayVec::new(),
             handles: 0,
@@ -35,14 +41,46 @@ impl Seen {
         }
     }
 
-    #[inline(always)]
     fn look<P: Platform>(&mut self, packet: &Packet<P>, number: u64) {
+        self.is_new = true;
         self.number = number;
         self.bytes.clear();
         self.bytes.extend(packet.bytes().iter().copied());
         self.handles = packet.offers.len();
         self.is_call = packet.reply.is_some();
         self.badge = packet.badge;
+    }
+
+    /// Takes over what the current task was told with its wake. False: nothing.
+    #[inline(always)]
+    fn hear<P: Platform>(&mut self, cell: &WaitCell<P>) -> bool {
+        let Some(told) = Told::of(cell) else {
+            return false;
+        };
+        self.is_new = true;
+        self.number = told.number;
+        self.bytes.clear();
+        if told.len > 0 {
+            let [a, b, c, d, ..] = cell.words();
+            let bytes = to_bytes([a, b, c, d]);
+            self.bytes.extend(bytes[..told.len].iter().copied());
+        }
+        self.handles = told.handles;
+        self.is_call = told.is_call;
+        self.badge = told.badge;
+        true
+    }
+
+    /// Whether it is the message of this number.
+    #[inline(always)]
+    fn is(&self, number: u64) -> bool {
+        number == self.number || mm::sabotaged!("taken_unseen")
+    }
+
+    /// How many places of a table it takes.
+    #[inline(always)]
+    fn places(&self) -> usize {
+        self.handles + usize::from(self.is_call)
     }
 
     #[inline(always)]
@@ -79,36 +117,41 @@ impl<P: Platform> Ipc<P> {
         show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
     ) -> Result<Received, Error> {
         let end = self.channel_end(receiver, end, Rights::RECEIVE)?;
-        self.receive_by(receiver, &end, deadline_ns, &mut None, show)
+        let by = Waiting {
+            domain: receiver,
+            end: &end,
+            deadline_ns,
+        };
+        let mut received = Received::default();
+        self.receive_by(&by, &mut None, &mut Seen::new(), &mut received, show)?;
+        Ok(received)
     }
 
     /// The same by an end that was looked up. `woken` is somebody who is to go on, at the latest when
-    /// this sleeps.
+    /// this sleeps; `seen` is what the current task was told of what is next, if it was. Says in `received`
+    /// what came.
     #[inline(always)]
     pub(super) fn receive_by(
         &self,
-        receiver: &Domain<P>,
-        end: &EndOf<P>,
-        deadline_ns: u64,
+        by: &Waiting<'_, P>,
         woken: &mut Option<P::Task>,
+        seen: &mut Seen,
+        received: &mut Received,
         mut show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
-    ) -> Result<Received, Error> {
-        let (channel, side) = end.parts()?;
+    ) -> Result<(), Error> {
+        let (channel, side) = by.end.parts()?;
         let inbox = channel.inbox(side);
-        let mut seen = Seen::new();
         loop {
-            let by = Waiting {
-                domain: receiver,
-                end,
-                deadline_ns,
-            };
-            self.next_message(&by, inbox, woken, &mut seen)?;
+            if !seen.is_new {
+                self.next_message(by, inbox, woken, seen)?;
+            }
+            seen.is_new = false;
             let taken =
-                show(&seen.preview()).and_then(|()| self.take(receiver, end, channel, side, &seen));
+                show(&seen.preview()).and_then(|()| self.take(by, channel, side, seen, received));
             match taken {
-                Ok(Some(received)) => return Ok(received),
+                Ok(true) => return Ok(()),
                 // Somebody else was faster.
-                Ok(None) => {}
+                Ok(false) => {}
                 Err(error) => {
                     self.wake_next_receiver(inbox);
                     return Err(error);
@@ -117,7 +160,7 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn next_message(
         &self,
         by: &Waiting<'_, P>,
@@ -126,7 +169,7 @@ impl<P: Platform> Ipc<P> {
         seen: &mut Seen,
     ) -> Result<(), Error> {
         loop {
-            let state = inbox.lock();
+            let mut state = inbox.lock();
             if let Err(error) = by.end.check(by.domain) {
                 drop(state);
                 // It may have been told of a message that is another's to take now.
@@ -143,7 +186,66 @@ impl<P: Platform> Ipc<P> {
             if by.deadline_ns == 0 {
                 return Err(Error::WouldBlock);
             }
-            self.wait_in(inbox, state, by, woken.take(), |state| &mut state.receivers)?;
+            if !state.ready.is_nobody() || !state.receivers.is_empty() {
+                self.wait_in(inbox, state, by, woken.take(), |state| &mut state.receivers)?;
+                continue;
+            }
+            let woken = woken.take();
+            let task = self.platform().current_task();
+            state.ready.enter(&task);
+            state.traffic.count_wait();
+            drop(state);
+            self.sleep_ready(by, inbox, &task, woken.as_ref(), seen)?;
+            if seen.is_new {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sleeps until the current task, which is ready at an inbox, is told what there is or is to look.
+    /// `woken` is somebody who is to go on.
+    #[inline(always)]
+    pub(super) fn sleep_ready(
+        &self,
+        by: &Waiting<'_, P>,
+        inbox: &Lock<Inbox<P>>,
+        task: &P::Task,
+        woken: Option<&P::Task>,
+        seen: &mut Seen,
+    ) -> Result<(), Error> {
+        let cell = P::wait_cell(task);
+        let slept = match woken {
+            Some(woken) => self.sleep_in_turn(woken, cell, by.deadline_ns),
+            None => self.sleep(&Ticket { task: task.clone() }, by.deadline_ns),
+        };
+        if slept.is_ok() && seen.hear(cell) {
+            return Ok(());
+        }
+        self.after_ready(by, inbox, task, slept)
+    }
+
+    /// What follows a wait that did not end with a message.
+    #[cold]
+    fn after_ready(
+        &self,
+        by: &Waiting<'_, P>,
+        inbox: &Lock<Inbox<P>>,
+        task: &P::Task,
+        slept: Result<(), Error>,
+    ) -> Result<(), Error> {
+        if slept.is_err() {
+            inbox.lock().ready.leave(task);
+            return slept;
+        }
+        let held = by.end.check(by.domain).map_err(unheld);
+        held.inspect_err(|_| self.wake_next_receiver(inbox))
+    }
+
+    /// Has who is ready at an end look whether it may.
+    pub(super) fn end_ready_wait(&self, inbox: &Lock<Inbox<P>>) {
+        let woken = inbox.lock().ready.end(Outcome::Ready);
+        if let Some(task) = woken {
+            self.platform().unpark(&task);
         }
     }
 
@@ -183,39 +285,96 @@ impl<P: Platform> Ipc<P> {
     #[inline(always)]
     fn take(
         &self,
-        receiver: &Domain<P>,
-        end: &EndOf<P>,
+        by: &Waiting<'_, P>,
         channel: &Channel<P>,
         side: ChannelSide,
         seen: &Seen,
-    ) -> Result<Option<Received>, Error> {
-        let places = seen.handles + usize::from(seen.is_call);
+        received: &mut Received,
+    ) -> Result<bool, Error> {
+        if seen.handles > 1 {
+            return self.take_load(by, channel, side, seen, received);
+        }
+        let receiver = by.domain;
         let mut table = receiver.table.lock();
-        table.prepare(places)?;
-        let (mut load, mut bills) = (Load::new(), Bills::new());
+        table.prepare(seen.places())?;
         let mut state = channel.inbox(side).lock();
-        end.check(receiver)?;
-        let is_seen = |number| number == seen.number || mm::sabotaged!("taken_unseen");
-        match state.queue.first() {
-            Some((packet, number)) if is_seen(number) => {
-                self.bill_all(receiver, &packet.offers, &mut bills)?;
-            }
-            _ => return Ok(None),
-        }
+        by.end.check(receiver)?;
         let was_full = !state.queue.has_room();
-        if let Some(packet) = state.queue.pop() {
-            packet.unload_into(&mut load);
+        let Some((packet, number)) = state.queue.first_mut() else {
+            return Ok(false);
+        };
+        if !seen.is(number) {
+            return Ok(false);
         }
+        let bill = match packet.offers.first() {
+            Some(offer) => Some(self.bill(&offer.node, receiver)?),
+            None => None,
+        };
+        let (offer, reply) = (packet.offers.pop(), packet.reply.take());
+        state.queue.advance();
         let woken = state.wake_sender();
         drop(state);
-        let mut received = Received::of(seen.bytes.len(), seen.badge);
-        self.deliver_load(receiver, table, &mut load, &bills, &mut received);
+        received.len = seen.bytes.len();
+        received.badge = seen.badge;
+        if let (Some(offer), Some(bill)) = (&offer, &bill) {
+            // One that was revoked on the way is a handle that names nothing.
+            let handle = self.deliver_into(&mut table, receiver, offer, bill);
+            received.handles_len = 1;
+            received.handles[0] = handle.unwrap_or(Handle::NONE);
+        }
+        if let Some(reply) = reply {
+            reply.pass(receiver.koid());
+            received.reply = table.insert(reply);
+        }
+        drop(table);
+        if let Some(offer) = &offer
+            && received.handles[0] != Handle::NONE
+        {
+            offer.leave_sender(receiver);
+        }
+        if was_full || woken.is_some() {
+            self.tell_room(channel, side, was_full, woken);
+        }
+        Ok(true)
+    }
+
+    /// The same of a message with several capabilities.
+    #[cold]
+    fn take_load(
+        &self,
+        by: &Waiting<'_, P>,
+        channel: &Channel<P>,
+        side: ChannelSide,
+        seen: &Seen,
+        received: &mut Received,
+    ) -> Result<bool, Error> {
+        let receiver = by.domain;
+        let mut table = receiver.table.lock();
+        table.prepare(seen.places())?;
+        let (mut load, mut bills) = (Load::new(), Bills::new());
+        let mut state = channel.inbox(side).lock();
+        by.end.check(receiver)?;
+        let was_full = !state.queue.has_room();
+        let Some((packet, number)) = state.queue.first_mut() else {
+            return Ok(false);
+        };
+        if !seen.is(number) {
+            return Ok(false);
+        }
+        self.bill_all(receiver, &packet.offers, &mut bills)?;
+        packet.unload_into(&mut load);
+        state.queue.advance();
+        let woken = state.wake_sender();
+        drop(state);
+        received.len = seen.bytes.len();
+        received.badge = seen.badge;
+        self.deliver_load(receiver, table, &mut load, &bills, received);
         self.tell_room(channel, side, was_full, woken);
-        Ok(Some(received))
+        Ok(true)
     }
 
     /// Tells those at the other end that there is room at `side`.
-    #[inline]
+    #[cold]
     pub(super) fn tell_room(
         &self,
         channel: &Channel<P>,

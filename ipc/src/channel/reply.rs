@@ -20,6 +20,7 @@ use arrayvec::ArrayVec;
 use mm::RecordCharge;
 use mm::lock::{Lock, Rank};
 
+use super::meeting::Meeting;
 use super::queue::{Load, Offers, Packet, WORDS_LEN, pour};
 use crate::node::HOME;
 use crate::{Domain, Ipc, Node, Payload, Platform};
@@ -65,6 +66,8 @@ pub(super) mod answer {
     pub const MET: u64 = 3;
     /// The answer is of bytes of the first four.
     pub const BYTES: u64 = 4;
+    /// Both of these.
+    pub const MET_BYTES: u64 = 5;
     /// How many bytes.
     pub const LEN: usize = 5;
 }
@@ -106,6 +109,7 @@ impl<P: Platform> fmt::Debug for Reply<P> {
 
 impl<P: Platform> Reply<P> {
     /// The call begins: the right is about to be sent.
+    #[inline(always)]
     pub(super) fn begin(&self, task: P::Task, fit: Fit) {
         self.call.lock().caller = Some((task, fit));
     }
@@ -133,6 +137,28 @@ impl<P: Platform> Reply<P> {
         let kind = leave(&task);
         let told = P::wait_cell(&task).complete_with([a, b, c, d, kind]);
         Ok(told.then_some(task))
+    }
+
+    /// The same with bytes of words, if they fit what the caller waits for, which is taken out of where it
+    /// met who answers. None: nothing was done.
+    #[inline(always)]
+    pub(super) fn answer_bytes(
+        &self,
+        right: &Node<P>,
+        ([a, b, c, d], len): ([u64; 4], usize),
+        meeting: &mut Meeting<P>,
+    ) -> Option<Option<P::Task>> {
+        let mut call = self.call.lock();
+        let (task, _) = call.caller.take_if(|(_, fit)| fit.takes(len, 0))?;
+        right.pass(HOME);
+        let kind = match (meeting.leave_caller(&task), len) {
+            (true, WORDS_LEN) => answer::MET,
+            (true, _) => answer::MET_BYTES,
+            (false, WORDS_LEN) => answer::WORDS,
+            (false, _) => answer::BYTES,
+        };
+        let told = P::wait_cell(&task).complete_with([a, b, c, d, kind, len as u64]);
+        Some(told.then_some(task))
     }
 
     /// Whether an answer fits what the caller waits for. `Cancelled`: it does not wait.

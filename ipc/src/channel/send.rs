@@ -5,23 +5,24 @@
 //! the sender's own capability is revoked meanwhile; then everything is the sender's again.
 
 use alloc::sync::Arc;
+use core::cell::Cell;
 
-use abi::{Error, Handle, Rights};
+use abi::{Error, Handle, Mode, Rights};
 use mm::lock::{Guard, Lock};
 
-use super::queue::{Offers, pour};
+use super::message::check_goes_over;
+use super::queue::Offers;
 use super::receive::Waiting;
 use super::{EndOf, Inbox, Passage};
 use crate::node::PENDING;
-use crate::wait::Ticket;
-use crate::{Domain, Ipc, Node, Outgoing, Platform};
+use crate::{Domain, Ipc, Node, Offer, Outgoing, Platform};
 
-/// What sending came to.
-pub(super) struct Posted<P: Platform> {
-    /// Who is to go on: it has a message to look at.
-    pub(super) woken: Option<P::Task>,
-    /// Of a call: its wait for the answer.
-    pub(super) ticket: Option<Ticket<P>>,
+/// Who calls: the current task, by its right to reply.
+pub(super) struct Asking<'a, P: Platform> {
+    pub(super) task: &'a P::Task,
+    pub(super) right: &'a Node<P>,
+    /// Whether it waits where it met who answers, and in no list.
+    pub(super) met: Cell<bool>,
 }
 
 impl<P: Platform> Ipc<P> {
@@ -41,23 +42,64 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         message.check()?;
         let end = self.channel_end(sender, end, Rights::SEND)?;
-        let posted = self.post(sender, &end, &message, None, deadline_ns)?;
-        if let Some(task) = posted.woken {
+        let woken = self.post(sender, &end, &message, None, deadline_ns)?;
+        if let Some(task) = woken {
             self.platform().unpark(&task);
         }
         Ok(())
     }
 
-    /// Sends a message, as a call if there is a right to reply. That is still the caller's when this
-    /// fails.
+    /// Calls with bytes and at most one capability, which is shared, where there is room for it at once.
+    /// Begins to wait for the answer, and returns who is to go on, which has the call to look at. None:
+    /// nothing was done.
+    #[inline(always)]
+    pub(super) fn post_short(
+        &self,
+        sender: &Arc<Domain<P>>,
+        end: &EndOf<P>,
+        message: &Outgoing<'_>,
+        asking: &Asking<'_, P>,
+    ) -> Option<Option<P::Task>> {
+        let (channel, side) = end.parts().ok()?;
+        // What is shared takes nothing from the sender, so it is begun before there is a place.
+        let offer = match message.transfers {
+            [] => None,
+            [transfer] => {
+                let (Mode::Share, rights) = transfer.decode().ok()? else {
+                    return None;
+                };
+                let allowed = |node: &Node<P>| check_goes_over(node, Some(channel));
+                let offer = self.begin_share(sender, transfer.handle, rights, allowed);
+                Some(offer.ok()?)
+            }
+            _ => return None,
+        };
+        let mut state = channel.inbox(side.peer()).lock();
+        let allowed = state.is_open() && end.check(sender).is_ok();
+        if !allowed || state.await_answer(sender, end, asking).is_err() {
+            drop(state);
+            if let Some(offer) = offer {
+                self.withdraw(offer);
+            }
+            return None;
+        }
+        let woken = state.put(end, message.bytes, offer, Some(asking));
+        drop(state);
+        self.fire(channel.events(side.peer()), abi::Events::READABLE, 0);
+        Some(woken)
+    }
+
+    /// Sends a message, as a call if somebody asks, whose wait for the answer begins. Its right to reply
+    /// is still the caller's when this fails. Returns who is to go on: it has a message to look at.
+    #[inline(never)]
     pub(super) fn post(
         &self,
         sender: &Arc<Domain<P>>,
         end: &EndOf<P>,
         message: &Outgoing<'_>,
-        reply: Option<&Node<P>>,
+        asking: Option<&Asking<'_, P>>,
         deadline_ns: u64,
-    ) -> Result<Posted<P>, Error> {
+    ) -> Result<Option<P::Task>, Error> {
         let (channel, side) = end.parts()?;
         let inbox = channel.inbox(side.peer());
         let len = message.bytes.len();
@@ -81,43 +123,25 @@ impl<P: Platform> Ipc<P> {
                 return Err(error);
             }
         }
-        let begun = self.begin_wait(&mut state, sender, end, reply);
-        let ticket = match begun {
-            Ok(ticket) => ticket,
-            Err(error) => {
-                self.leave(state, len);
-                self.tell_room(channel, side.peer(), kept_last, None);
-                self.withdraw_all(&mut offers);
-                return Err(error);
-            }
+        // For the last time.
+        let mut allowed = match state.closed {
+            true => Err(Error::PeerClosed),
+            false => end.check(sender),
         };
-        state.traffic.count_message(len as u64);
-        let woken = put(&mut state, end, message.bytes, &mut offers, reply);
+        if let Some(asking) = asking {
+            allowed = allowed.and_then(|()| state.await_answer(sender, end, asking));
+        }
+        if let Err(error) = allowed {
+            self.leave(state, len);
+            self.tell_room(channel, side.peer(), kept_last, None);
+            self.withdraw_all(&mut offers);
+            return Err(error);
+        }
+        let offers = offers.into_iter().rev();
+        let woken = state.put(end, message.bytes, offers, asking);
         drop(state);
         self.fire(channel.events(side.peer()), abi::Events::READABLE, 0);
-        Ok(Posted { woken, ticket })
-    }
-
-    /// Looks for the last time whether a message may be sent, and lists who waits for its answer.
-    fn begin_wait(
-        &self,
-        state: &mut Inbox<P>,
-        sender: &Domain<P>,
-        end: &EndOf<P>,
-        reply: Option<&Node<P>>,
-    ) -> Result<Option<Ticket<P>>, Error> {
-        if state.closed {
-            return Err(Error::PeerClosed);
-        }
-        end.check(sender)?;
-        if reply.is_none() {
-            return Ok(None);
-        }
-        let task = self.platform().current_task();
-        let ticket = state
-            .callers
-            .enlist(task, &end.node, sender.koid(), end.needed)?;
-        Ok(Some(ticket))
+        Ok(woken)
     }
 
     /// Waits until a message of `len` bytes may be sent, and returns with the lock under which it may.
@@ -225,21 +249,70 @@ enum Admission<'a, P: Platform> {
     Slept,
 }
 
-/// Puts a message into the queue. Returns who is to look at it.
-fn put<P: Platform>(
-    state: &mut Inbox<P>,
-    end: &EndOf<P>,
-    bytes: &[u8],
-    offers: &mut Offers<P>,
-    reply: Option<&Node<P>>,
-) -> Option<P::Task> {
-    if let Some(reply) = reply {
-        reply.pass(PENDING);
+impl<P: Platform> Inbox<P> {
+    /// Whether anything can be put here at once.
+    #[inline(always)]
+    fn is_open(&self) -> bool {
+        !self.closed && self.queue.has_room() && self.limits.is_none()
     }
-    let packet = state.queue.push();
-    packet.set_bytes(bytes);
-    pour(offers, &mut packet.offers);
-    packet.reply = reply.cloned();
-    packet.badge = end.node.badge();
-    state.wake_receiver()
+
+    /// Begins the wait of a caller, which mostly is the only one. Why its capability is not there any more.
+    #[inline(always)]
+    fn await_answer(
+        &mut self,
+        sender: &Domain<P>,
+        end: &EndOf<P>,
+        asking: &Asking<'_, P>,
+    ) -> Result<(), Error> {
+        if !self.ready.is_nobody() && self.meeting.has_no_caller() {
+            self.meeting.call(asking.task, &end.node, sender.koid());
+            asking.met.set(true);
+            return Ok(());
+        }
+        self.enlist_caller(sender, end, asking)
+    }
+
+    #[cold]
+    fn enlist_caller(
+        &mut self,
+        sender: &Domain<P>,
+        end: &EndOf<P>,
+        asking: &Asking<'_, P>,
+    ) -> Result<(), Error> {
+        let (task, callers) = (asking.task.clone(), &mut self.callers);
+        let listed = callers.enlist(task, &end.node, sender.koid(), end.needed);
+        listed.map(drop)
+    }
+
+    /// Puts a message into the queue, in which there is a place, with its offers, the last one first. Returns
+    /// who is to look at it.
+    #[inline(always)]
+    fn put(
+        &mut self,
+        end: &EndOf<P>,
+        bytes: &[u8],
+        offers: impl IntoIterator<Item = Offer<P>>,
+        asking: Option<&Asking<'_, P>>,
+    ) -> Option<P::Task> {
+        self.traffic.count_message(bytes.len() as u64);
+        let right = asking.map(|asking| asking.right);
+        if let Some(right) = right {
+            right.pass(PENDING);
+        }
+        let is_next = self.queue.is_empty();
+        let number = self.queue.first_number();
+        let packet = self.queue.push();
+        packet.set_bytes(bytes);
+        packet.offers.extend(offers);
+        packet.reply = right.cloned();
+        packet.badge = end.node.badge();
+        let told = match is_next {
+            true => self.ready.tell(packet, number),
+            false => None,
+        };
+        match told {
+            None => self.wake_receiver(),
+            told => told,
+        }
+    }
 }

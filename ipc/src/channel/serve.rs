@@ -271,7 +271,7 @@ impl<P: Platform> Ipc<P> {
 }
 
 /// What somebody is told whose capability was taken away in a wait.
-fn unheld(error: Error) -> Error {
+pub(super) fn unheld(error: Error) -> Error {
     match error {
         Error::BadHandle | Error::InTransit => Error::Cancelled,
         error => error,

@@ -95,8 +95,9 @@ impl<P: Platform> Ipc<P> {
             bytes: &bytes,
             transfers: &[],
         };
-        let woken = self.call_and_wait(caller, &end, &message, Fit::Words, deadline_ns)?;
-        match woken[answer::KIND] {
+        let task = self.platform().current_task();
+        self.call_and_wait(caller, &task, &end, &message, Fit::Words, deadline_ns)?;
+        match P::wait_cell(&task).word(answer::KIND) {
             // It may still be where it met the server of a call before this.
             answer::WORDS | answer::MET => Ok(()),
             _ => Err(Error::TooLarge),

@@ -74,27 +74,28 @@ impl<P: Platform> Ipc<P> {
     }
 
     #[inline(always)]
-    fn begin_share(
+    pub(crate) fn begin_share(
         &self,
         sender: &Arc<Domain<P>>,
         handle: Handle,
         rights: Rights,
         allowed: impl FnOnce(&Node<P>) -> Result<(), Error>,
     ) -> Result<Offer<P>, Error> {
-        let derived = sender.with_node(handle, None, Rights::empty(), |node| {
-            allowed(node)?;
-            let mut lineage = node.object().lineage.lock();
-            node.check_allowed(sender.koid(), Rights::GRANT | Rights::DUPLICATE)?;
-            let mut child = Child::like(node, rights, PENDING);
-            child.budget = Budget::Usual;
-            let payer = match mm::sabotaged!("pending_not_charged") {
-                true => self.memory().account(),
-                false => sender.account(),
-            };
-            lineage.derive(node, child, payer)
-        })?;
+        let place = sender.table.tenant(handle)?;
+        let node = place.named(handle)?;
+        sender.check_to_use(handle, node, None, Rights::empty())?;
+        allowed(node)?;
+        let mut lineage = node.object().lineage.lock();
+        node.check_allowed(sender.koid(), Rights::GRANT | Rights::DUPLICATE)?;
+        let mut child = Child::like(node, rights, PENDING);
+        child.budget = Budget::Usual;
+        let payer = match mm::sabotaged!("pending_not_charged") {
+            true => self.memory().account(),
+            false => sender.account(),
+        };
+        let node = lineage.derive(node, child, payer)?;
         Ok(Offer {
-            node: derived,
+            node,
             sender: sender.clone(),
             source: Source::Shared,
         })

@@ -115,17 +115,7 @@ fn take_away(space: &Arc<AddressSpace>, number: u64) {
         .expect("memory for a region");
     let permit: Arc<Permit> = Arc::new(Permit::new());
     let access = Rights::READ | Rights::WRITE;
-    let request = MapRequest {
-        region: &region,
-        permit: permit.clone(),
-        view: 0,
-        hint: 0,
-        fixed: false,
-        guard: false,
-        offset: 0,
-        len: 0,
-        access,
-    };
+    let request = MapRequest::whole(&region, permit.clone(), access);
     let address = memory.map(space, request).expect("a place");
     assert_eq!(user::put_u64(address, number), Ok(()));
     assert_eq!(user::get_u64(address), Ok(number));

@@ -3,12 +3,15 @@
 
 pub mod calls;
 pub mod devices;
+pub mod endings;
 pub mod messages;
 pub mod pool;
 pub mod ports;
 pub mod quotas;
 pub mod realm;
+pub mod scenes;
 pub mod waiting;
+pub mod ways;
 
 use std::sync::Arc;
 
@@ -78,11 +81,7 @@ impl World {
             .create_region(
                 self.memory.account(),
                 pages * 4096,
-                RegionOptions {
-                    node: None,
-                    commit: false,
-                    ..RegionOptions::default()
-                },
+                RegionOptions::default(),
             )
             .unwrap()
     }
@@ -181,17 +180,7 @@ pub fn request<'a>(
     permit: &Arc<Permit>,
     access: Rights,
 ) -> MapRequest<'a> {
-    MapRequest {
-        region,
-        permit: permit.clone(),
-        view: 0,
-        hint: 0,
-        fixed: false,
-        guard: false,
-        offset: 0,
-        len: 0,
-        access,
-    }
+    MapRequest::whole(region, permit.clone(), access)
 }
 
 /// The address of a page of a mapping.

@@ -14,20 +14,6 @@ use super::BASE;
 
 pub type Domain = ipc::Domain<FakeMachine>;
 
-/// What `cap_derive_with` takes to narrow nothing but rights.
-pub fn derive_args(rights: Rights) -> DeriveArgs {
-    DeriveArgs {
-        rights: rights.bits(),
-        flags: 0,
-        offset: 0,
-        len: 0,
-        badge: 0,
-        deadline: FOREVER,
-        max_nodes: 0,
-        reserved: 0,
-    }
-}
-
 /// Some domains; domain *i* is loaded on CPU *i* as far as there is one.
 pub struct Realm {
     pub ipc: Arc<Ipc<FakeMachine>>,
@@ -90,6 +76,17 @@ impl Realm {
     /// A second CPU, 3, that also runs a domain.
     pub fn run_also_on_3(&self, domain: usize) {
         fake::enter(self.memory(), 3, Some(self.domains[domain].space()));
+    }
+
+    /// A region of the first domain, of one page, and where it is mapped; CPUs 0 and 3 have that cached.
+    pub fn region_cached_on_two(&self) -> (Handle, u64) {
+        self.run_also_on_3(0);
+        let region = self.region(0, 1);
+        let va = self.map(0, region, super::WRITE);
+        for cpu in [0, 3] {
+            self.store(cpu, 0, va, 5).unwrap();
+        }
+        (region, va)
     }
 
     pub fn memory(&self) -> &Memory {

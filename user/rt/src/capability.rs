@@ -1,8 +1,8 @@
 //! What can be done with a capability of any kind.
 
 use abi::{
-    CapInfo, DeriveArgs, DeriveFlags, Error, Events, FOREVER, Handle, ObjectInfo, RevokeFlags,
-    Rights, UserPtr,
+    CapInfo, DeriveArgs, DeriveFlags, Error, Events, Handle, ObjectInfo, RevokeFlags, Rights,
+    UserPtr,
 };
 
 use crate::sys;
@@ -21,16 +21,7 @@ impl Derive {
     /// One with at most these rights.
     pub const fn new(rights: Rights) -> Derive {
         Derive {
-            args: DeriveArgs {
-                rights: rights.bits(),
-                flags: 0,
-                offset: 0,
-                len: 0,
-                badge: 0,
-                deadline: FOREVER,
-                max_nodes: 0,
-                reserved: 0,
-            },
+            args: DeriveArgs::new(rights),
         }
     }
 

@@ -133,19 +133,9 @@ impl<'a> Good<'a> {
     /// A value for an argument that is no capability, with one of this kind.
     fn value(&self, at: usize, argument: &ArgumentInfo, kind: Option<ObjectKind>) -> u64 {
         match (argument.name, argument.ty) {
-            _ if points_to(argument, "DeriveArgs") => self.write(
-                at,
-                DeriveArgs {
-                    rights: Rights::INSPECT.bits(),
-                    flags: 0,
-                    offset: 0,
-                    len: 0,
-                    badge: 0,
-                    deadline: rt::FOREVER,
-                    max_nodes: 0,
-                    reserved: 0,
-                },
-            ),
+            _ if points_to(argument, "DeriveArgs") => {
+                self.write(at, DeriveArgs::new(Rights::INSPECT))
+            }
             (_, pointer) if pointer.starts_with("UserPtr") => self.write(at, [0u64; 60]),
             ("deadline", _) => rt::now_ns() + 1_000_000,
             (_, "Rights") => Rights::READ.bits().into(),

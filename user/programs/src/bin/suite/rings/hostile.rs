@@ -1,7 +1,9 @@
 //! What the MMU and the checks of a ring hold against a peer that breaks its protocol.
 
+use alloc::string::ToString;
+
 use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, EndState, PRODUCER_OFFSET};
-use rt::{Handle, Mode};
+use rt::{Handle, Mode, Process};
 
 use super::{ALL, start};
 use crate::Case;
@@ -14,13 +16,7 @@ const WAITS_UNTIL: u64 = 128;
 /// A child that writes a word of its view, where it must not.
 fn may_not_write(case: &Case, end: fn() -> (Handle, Handle), offset: u64) {
     let (theirs, mine) = end();
-    let offset = alloc::format!("{offset}");
-    let child = start(
-        case.child("write_view")
-            .arg(&offset)
-            .handle(theirs, Mode::Move, ALL),
-    );
-    let status = faults(&child, PAGE_FAULT);
+    let status = faults(&writer(case, theirs, offset), PAGE_FAULT);
     same!(status.error_code & WRITE, WRITE, "the kind of access");
     done!(cap_drop(mine), "dropping");
 }
@@ -28,14 +24,13 @@ fn may_not_write(case: &Case, end: fn() -> (Handle, Handle), offset: u64) {
 /// And where it may.
 fn may_write(case: &Case, end: fn() -> (Handle, Handle), offset: u64) {
     let (theirs, mine) = end();
-    let offset = alloc::format!("{offset}");
-    let child = start(
-        case.child("write_view")
-            .arg(&offset)
-            .handle(theirs, Mode::Move, ALL),
-    );
-    succeeds(&child);
+    succeeds(&writer(case, theirs, offset));
     done!(cap_drop(mine), "dropping");
+}
+
+fn writer(case: &Case, end: Handle, offset: u64) -> Process {
+    let child = case.child("write_view").arg(&offset.to_string());
+    start(child.handle(end, Mode::Move, ALL))
 }
 
 fn swapped() -> (Handle, Handle) {
@@ -58,6 +53,16 @@ pub fn consumer_pages(case: &Case) {
     may_write(case, swapped, CONSUMER_OFFSET as u64);
 }
 
+/// Starts a child that writes a word into its view of a ring, where it may.
+fn liar(case: &Case, end: Handle, offset: u64, word: u64) -> Process {
+    start(
+        case.child("lie")
+            .arg(&offset.to_string())
+            .arg(&word.to_string())
+            .handle(end, Mode::Move, ALL),
+    )
+}
+
 pub fn hostile_producer(case: &Case) {
     // What to write where: a sequence of laps ahead, a length past the slot, a tail out of reach.
     let lies = [
@@ -72,12 +77,7 @@ pub fn hostile_producer(case: &Case) {
         let (to, from) = small_ring();
         // Before the first lie: an end that finds one when it opens is refused there.
         let mut receiver = done!(rt::open_receiver(from), "opening an end");
-        let child = start(
-            case.child("lie")
-                .arg(&alloc::format!("{offset}"))
-                .arg(&alloc::format!("{word}"))
-                .handle(to, Mode::Move, ALL),
-        );
+        let child = liar(case, to, offset, word);
         eventually("the lie", || receiver.peer_state() != EndState::Open);
         succeeds(&child);
         let mut target = [0; 56];
@@ -103,12 +103,7 @@ pub fn hostile_consumer(case: &Case) {
     for head in [1u32, 100, 1 << 31, u32::MAX - 1] {
         let (to, from) = small_ring();
         let mut sender = done!(rt::open_sender(to), "opening an end");
-        let child = start(
-            case.child("lie")
-                .arg(&alloc::format!("{CONSUMER_OFFSET}"))
-                .arg(&alloc::format!("{head}"))
-                .handle(from, Mode::Move, ALL),
-        );
+        let child = liar(case, from, CONSUMER_OFFSET as u64, head.into());
         succeeds(&child);
         refused!(
             sender.len(),

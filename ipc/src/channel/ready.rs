@@ -1,0 +1,120 @@
+//! Who is ready for a message while there is none: one of those who receive at an end, in no list.
+//!
+//! It is told with the wake what its message is, so it looks into the queue only to take it. It waits by
+//! a capability that it has looked up, and whoever takes that away has it look at it, under the lock of
+//! the inbox; so nothing is kept here but the task. Whoever comes while it waits, or while somebody is in
+//! the list of receivers, goes into that list: who waits longest gets the message.
+//!
+//! Invariants kept here (docs/INVARIANTS.md): I5. Lock rank: Queue, of the inbox that it is part of.
+
+use core::ptr;
+use core::sync::atomic::Ordering;
+
+use abi::limits::{MAX_MESSAGE, MAX_MESSAGE_HANDLES};
+
+use super::queue::{Packet, to_words};
+use crate::Platform;
+use crate::wait::{Outcome, WaitCell};
+
+/// The task that is ready, if one is.
+pub(super) struct Ready<P: Platform>(Option<P::Task>);
+
+/// Where a task that was told finds the badge, and what else the message is.
+const BADGE: usize = 4;
+const SHAPE: usize = 5;
+
+/// A shape that says nothing.
+const UNKNOWN: u64 = 0;
+const KNOWN: u64 = 1 << 15;
+const IS_CALL: u64 = 1 << 14;
+const HANDLES_SHIFT: u32 = 10;
+const NUMBER_SHIFT: u32 = 16;
+const _: () = assert!(MAX_MESSAGE < 1 << HANDLES_SHIFT && MAX_MESSAGE_HANDLES < 1 << 4);
+
+/// What the next message is, as whoever was woken for it is told. Its bytes are in the words.
+pub(super) struct Told {
+    pub(super) len: usize,
+    pub(super) handles: usize,
+    pub(super) is_call: bool,
+    pub(super) badge: u64,
+    /// Which one it is. With a number that is too great for this it is just not found.
+    pub(super) number: u64,
+}
+
+impl<P: Platform> Ready<P> {
+    /// Nobody.
+    pub(super) const fn new() -> Ready<P> {
+        Ready(None)
+    }
+
+    #[inline(always)]
+    pub(super) fn is_nobody(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Begins the wait of the current task, while nobody else is here.
+    #[inline(always)]
+    pub(super) fn enter(&mut self, task: &P::Task) {
+        let cell = P::wait_cell(task);
+        cell.words[SHAPE].store(UNKNOWN, Ordering::Relaxed);
+        cell.begin();
+        self.0 = Some(task.clone());
+    }
+
+    /// Takes a task out that does not wait any more.
+    pub(super) fn leave(&mut self, task: &P::Task) {
+        let cell = ptr::from_ref(P::wait_cell(task));
+        let is_here = |ready: &P::Task| ptr::eq(P::wait_cell(ready), cell);
+        if self.0.as_ref().is_some_and(is_here) {
+            self.0 = None;
+        }
+    }
+
+    /// Ends the wait of whoever is here; with [`Outcome::Ready`] it is to look what there is. The caller
+    /// unparks it.
+    pub(super) fn end(&mut self, outcome: Outcome) -> Option<P::Task> {
+        let task = self.0.take()?;
+        P::wait_cell(&task).complete(outcome).then_some(task)
+    }
+
+    /// Ends it with the message that is the first in the queue from now on. The caller unparks who waited.
+    #[inline(always)]
+    pub(super) fn tell(&mut self, packet: &Packet<P>, number: u64) -> Option<P::Task> {
+        let task = self.0.take()?;
+        // It leaves before it waits elsewhere.
+        let cell = P::wait_cell(&task);
+        let claim = cell.claim(cell.number())?;
+        let (words, shape) = match to_words(packet.bytes()) {
+            Some((words, len)) => {
+                let call = if packet.reply.is_some() { IS_CALL } else { 0 };
+                let handles = (packet.offers.len() as u64) << HANDLES_SHIFT;
+                (
+                    words,
+                    number << NUMBER_SHIFT | KNOWN | call | handles | len as u64,
+                )
+            }
+            None => ([0; 4], UNKNOWN),
+        };
+        let [a, b, c, d] = words;
+        claim.finish_with([a, b, c, d, packet.badge, shape]);
+        Some(task)
+    }
+}
+
+impl Told {
+    /// What the current task was woken with, if that says what the message is.
+    #[inline(always)]
+    pub(super) fn of<P: Platform>(cell: &WaitCell<P>) -> Option<Told> {
+        let shape = cell.word(SHAPE);
+        if shape == UNKNOWN {
+            return None;
+        }
+        Some(Told {
+            len: (shape & ((1 << HANDLES_SHIFT) - 1)) as usize,
+            handles: (shape >> HANDLES_SHIFT & 0xf) as usize,
+            is_call: shape & IS_CALL != 0,
+            badge: cell.word(BADGE),
+            number: shape >> NUMBER_SHIFT,
+        })
+    }
+}
