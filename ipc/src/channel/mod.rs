@@ -251,11 +251,21 @@ impl<P: Platform> EndOf<P> {
         }
     }
 
-    /// Whether `domain` still has it and it allows what is needed. A revoke or reduce comes first and
-    /// takes the lock of an inbox afterwards, under which this is asked.
+    /// Whether `domain` still has it and it allows what is needed: `Cancelled` when it was given away.
+    /// A revoke or reduce comes first and takes the lock of an inbox afterwards, under which this is
+    /// asked.
     #[inline(always)]
     fn check(&self, domain: &Domain<P>) -> Result<(), Error> {
-        self.node.check_allowed(domain.koid(), self.needed)
+        let allowed = self.node.check_allowed(domain.koid(), self.needed);
+        allowed.map_err(unheld)
+    }
+}
+
+/// What somebody is told whose capability was taken away during a call, for this reason.
+fn unheld(error: Error) -> Error {
+    match error {
+        Error::BadHandle | Error::InTransit => Error::Cancelled,
+        error => error,
     }
 }
 

@@ -12,8 +12,7 @@ use mm::lock::{Guard, Lock};
 use super::message::Bills;
 use super::queue::{Load, Packet, to_bytes};
 use super::ready::Told;
-use super::serve::unheld;
-use super::{Channel, ChannelSide, EndOf, Inbox, Preview, Received};
+use super::{Channel, ChannelSide, EndOf, Inbox, Preview, Received, unheld};
 use crate::wait::{Outcome, Ticket, WaitCell};
 use crate::{Domain, Ipc, Platform, Waiters};
 
@@ -237,7 +236,7 @@ impl<P: Platform> Ipc<P> {
             inbox.lock().ready.leave(task);
             return slept;
         }
-        let held = by.end.check(by.domain).map_err(unheld);
+        let held = by.end.check(by.domain);
         held.inspect_err(|_| self.wake_next_receiver(inbox))
     }
 
@@ -271,7 +270,7 @@ impl<P: Platform> Ipc<P> {
                 if let Some(woken) = woken {
                     self.platform().unpark(&woken);
                 }
-                return Err(*error);
+                return Err(unheld(*error));
             }
         };
         if let (Err(_), Ok(ticket)) = (slept, &enlisted) {

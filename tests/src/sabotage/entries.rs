@@ -84,6 +84,8 @@ entries! {
             kept_frames::what_other_cpus_keep_is_collected_for_a_run;
         faults_held_by_anybody: "that only who may have a process go on keeps it from its end by a fault",
             ports::faults_are_told_to_nobody_who_could_not_have_the_process_go_on;
+        reply_stays_reduced: "that a right to reply is whole for each call",
+            calls::what_one_server_takes_from_a_right_to_reply_the_next_one_has;
         port_packet_lost: "what happens while a packet is being taken",
             ports::what_happens_while_a_packet_is_delivered_is_told_next;
         lock_spin_does_not_serve: "the service of shootdowns while spinning for a lock",
