@@ -110,7 +110,10 @@ fn what_one_server_takes_from_a_right_to_reply_the_next_one_has() {
         let next = serve(realm, &ends.there, first.reply, [3; 4]).unwrap();
         let rights = realm.info(1, next.reply).rights;
         assert_eq!(rights, Rights::REPLY.bits());
-        realm.ipc.reply_words(&realm.domains[1], next.reply, [4; 4]).unwrap();
+        realm
+            .ipc
+            .reply_words(&realm.domains[1], next.reply, [4; 4])
+            .unwrap();
         assert_eq!(caller.join().unwrap(), [Ok([3; 4]), Ok([4; 4])]);
         realm.ipc.end_task(&FakeTask::current());
     });
