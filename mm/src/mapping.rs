@@ -7,10 +7,10 @@
 
 mod attach;
 mod detach;
+mod list;
 mod permit;
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
@@ -18,14 +18,10 @@ use abi::limits::LEAF_SIZE;
 use abi::{Error, Rights, cost};
 
 use crate::region::State;
-use crate::room::shrink_to;
 use crate::space::Mappings;
 use crate::{AddressSpace, Frame, Machine, Memory, Plan, Region, Stale};
 
 pub use permit::Permit;
-
-/// Mappings whose places a region never gives back.
-const FEW_MAPPINGS: usize = 4;
 
 const ATTACHED: u8 = 0;
 /// Its entries are cleared; a CPU may still have them cached.
@@ -180,7 +176,16 @@ impl<'a> MapRequest<'a> {
 
 /// Which leaf tables `len` bytes of a region from `offset` on are, in units of 2 MiB; a length of 0,
 /// or one that reaches the end, stands for the rest. `Align`, `Range`.
+#[inline(always)]
 pub(crate) fn leaf_range(region: &Region, offset: u64, len: u64) -> Result<Range<usize>, Error> {
+    match offset | len {
+        0 => Ok(0..region.leaf_count()),
+        _ => part_range(region, offset, len),
+    }
+}
+
+#[inline(never)]
+fn part_range(region: &Region, offset: u64, len: u64) -> Result<Range<usize>, Error> {
     let total = region.leaf_count() as u64 * LEAF_SIZE;
     if !offset.is_multiple_of(LEAF_SIZE) {
         return Err(Error::Align);
@@ -211,55 +216,59 @@ impl<M: Machine> Memory<M> {
     /// `Revoked`: the authority is gone; `Denied`: it allows less by now; `Sealed`: writing is not to be had any more; `Busy`: it would
     /// be writable here and executable there; `Quota`: the account of the space does not cover it;
     /// `NoMemory`: no frame for upper tables.
+    #[inline(always)]
     pub fn map(&self, space: &Arc<AddressSpace>, request: MapRequest<'_>) -> Result<u64, Error> {
         let region = request.region;
         region.check_access(request.access)?;
         let leaves = leaf_range(region, request.offset, request.len)?;
-        let len = leaves.len() as u64 * LEAF_SIZE;
-
         let mut mappings = space.mappings.lock();
         if space.dead.load(Ordering::Relaxed) > 0 {
             sweep(space, &mut mappings);
         }
-        let guard = if request.guard { LEAF_SIZE } else { 0 };
         // The record returns it when it is dropped.
         space.account().add_bytes(cost::MAPPING)?;
-        let placed = mappings.place(request.hint, request.fixed, len, guard);
-        let (va, place) = placed.inspect_err(|_| space.account().subtract_bytes(cost::MAPPING))?;
-        let directory = self
-            .make_directories(space, va, va + len)
-            .inspect_err(|_| space.account().subtract_bytes(cost::MAPPING))?;
-        let mapping = Arc::new(Mapping {
-            space: space.clone(),
-            region: region.clone(),
-            permit: request.permit,
-            va,
-            view: request.view,
-            first_leaf: leaves.start,
-            leaves: leaves.len(),
-            directory,
-            guard,
-            access: AtomicU32::new(request.access.bits()),
-            state: AtomicU8::new(ATTACHED),
-            place: AtomicU32::new(0),
-        });
-        {
+        let mapped = self.map_charged(space, &mut mappings, request, leaves);
+        mapped.inspect_err(|_| space.account().subtract_bytes(cost::MAPPING))
+    }
+
+    /// The same for which the space is charged. When it fails, there is no record.
+    #[inline(always)]
+    fn map_charged(
+        &self,
+        space: &Arc<AddressSpace>,
+        mappings: &mut Mappings,
+        request: MapRequest<'_>,
+        leaves: Range<usize>,
+    ) -> Result<u64, Error> {
+        let region = request.region;
+        let len = leaves.len() as u64 * LEAF_SIZE;
+        let guard = if request.guard { LEAF_SIZE } else { 0 };
+        let (va, place) = mappings.place(request.hint, request.fixed, len, guard)?;
+        let directory = self.make_directories(space, mappings, va, va + len)?;
+        let mapping = {
+            // The record is made under the lock of the region: when all is checked, and its permit looked at
+            // where it is known what that is.
             let mut state = region.lock();
-            state.check_alive()?;
-            mapping.permit.check(request.access)?;
-            if state.sealed && request.access.contains(Rights::WRITE) {
-                return Err(Error::Sealed);
-            }
-            if region.excludes_write_and_execute() {
-                state.check_exclusion(Rights::empty(), request.access)?;
-            }
-            if state.mappings.len() == state.mappings.capacity() {
-                state.mappings.try_reserve(1).map_err(|_| Error::NoMemory)?;
-            }
+            state.check_new_mapping(region, &request)?;
+            request.permit.mappings.fetch_add(1, Ordering::Relaxed);
+            let mapping = Arc::new(Mapping {
+                space: space.clone(),
+                region: region.clone(),
+                permit: request.permit,
+                va,
+                view: request.view,
+                first_leaf: leaves.start,
+                leaves: leaves.len(),
+                directory,
+                guard,
+                access: AtomicU32::new(request.access.bits()),
+                state: AtomicU8::new(ATTACHED),
+                place: AtomicU32::new(0),
+            });
             state.list(mapping.clone());
-            mapping.permit.mappings.fetch_add(1, Ordering::Relaxed);
             self.attach(&state, &mapping, mapping.leaves());
-        }
+            mapping
+        };
         mappings.insert(place, mapping);
         Ok(va)
     }
@@ -268,10 +277,9 @@ impl<M: Machine> Memory<M> {
     /// it when this returns. `NotFound`: none begins there.
     pub fn unmap(&self, space: &AddressSpace, va: u64) -> Result<Arc<Mapping>, Error> {
         let mut mappings = space.mappings.lock();
-        let mapping = mappings.by_va.get(&va).ok_or(Error::NotFound)?.clone();
-        self.detach_one(&mapping);
-        mappings.remove(va);
-        Ok(mapping)
+        let (place, mapping) = mappings.find(va).ok_or(Error::NotFound)?;
+        self.detach_one(mapping);
+        mappings.remove(place).ok_or(Error::NotFound)
     }
 
     /// Removes every mapping of a space and passes each to `each`. For a process that ends.
@@ -284,10 +292,10 @@ impl<M: Machine> Memory<M> {
     /// The address is free only after the entries are cleared, or they would be somebody else's.
     fn unmap_first(&self, space: &AddressSpace) -> Option<Arc<Mapping>> {
         let mut mappings = space.mappings.lock();
-        let mapping = mappings.by_va.first()?.1.clone();
-        self.detach_one(&mapping);
-        mappings.remove(mapping.va);
-        Some(mapping)
+        let first = mappings.by_va.first()?.1.va;
+        let (place, mapping) = mappings.find(first)?;
+        self.detach_one(mapping);
+        mappings.remove(place)
     }
 
     /// Changes what the mapping that begins at `va` allows.
@@ -298,7 +306,7 @@ impl<M: Machine> Memory<M> {
     /// themselves (an image, a ring).
     pub fn protect(&self, space: &AddressSpace, va: u64, access: Rights) -> Result<(), Error> {
         let mappings = space.mappings.lock();
-        let mapping = mappings.by_va.get(&va).ok_or(Error::NotFound)?;
+        let (_, mapping) = mappings.find(va).ok_or(Error::NotFound)?;
         if !mapping.region.has_uniform_access() {
             return Err(Error::Unsupported);
         }
@@ -346,47 +354,5 @@ impl<M: Machine> Memory<M> {
 fn sweep(space: &AddressSpace, mappings: &mut Mappings) {
     if space.dead.swap(0, Ordering::Relaxed) > 0 {
         mappings.retain(|mapping| mapping.state.load(Ordering::Acquire) != DEAD);
-    }
-}
-
-impl State {
-    /// Keeps the pins that `kept` names, and no room for more when there is none.
-    pub(crate) fn unpin(&mut self, kept: impl FnMut(&Arc<Permit>) -> bool) {
-        self.pins.retain(kept);
-        if self.pins.is_empty() {
-            self.pins = Vec::new();
-        }
-    }
-
-    /// Puts a mapping on the list, for which there is room.
-    #[inline(always)]
-    fn list(&mut self, mapping: Arc<Mapping>) {
-        self.count_access(Rights::empty(), mapping.access());
-        let place = self.mappings.len() as u32;
-        mapping.place.store(place, Ordering::Relaxed);
-        self.mappings.push(mapping);
-    }
-
-    /// Takes the mapping at a place off the list.
-    fn unlist(&mut self, place: usize) -> Arc<Mapping> {
-        let mapping = self.mappings.swap_remove(place);
-        if self.mappings.capacity() > FEW_MAPPINGS {
-            self.shrink_list();
-        }
-        self.count_access(mapping.access(), Rights::empty());
-        if let Some(moved) = self.mappings.get(place) {
-            moved.place.store(place as u32, Ordering::Relaxed);
-        }
-        mapping
-    }
-
-    /// What others made grow does not stay with the region, unless no memory is left for less.
-    #[cold]
-    fn shrink_list(&mut self) {
-        let room = self.mappings.capacity();
-        if self.mappings.len() > room / 4 {
-            return;
-        }
-        shrink_to(&mut self.mappings, room / 2);
     }
 }

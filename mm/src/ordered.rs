@@ -19,10 +19,21 @@ pub(crate) struct Ordered<T> {
 }
 
 /// A place in the order, good until something is inserted or removed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     index: usize,
     within: usize,
+}
+
+impl Place {
+    /// That of the value behind the one at this place, if both are in one block.
+    #[inline(always)]
+    pub(crate) fn behind(self) -> Place {
+        Place {
+            within: self.within + 1,
+            ..self
+        }
+    }
 }
 
 impl<T> Ordered<T> {
@@ -51,7 +62,8 @@ impl<T> Ordered<T> {
     }
 
     /// The value at an address.
-    pub(crate) fn get(&self, address: &u64) -> Option<&T> {
+    #[cfg(test)]
+    fn get(&self, address: &u64) -> Option<&T> {
         let (found, value) = self.last_up_to(*address)?;
         (found == *address).then_some(value)
     }
@@ -142,33 +154,59 @@ impl<T> Ordered<T> {
         self.blocks.insert(index + 1, upper);
     }
 
-    /// The same where the place is known: it is that of the next value above.
-    #[inline]
-    pub(crate) fn insert_at(&mut self, place: Place, address: u64, value: T) {
+    /// The same where the place is known: it is that of the next value above. Whether the places in front of
+    /// it are still good, and its own is that of the new value.
+    #[inline(always)]
+    pub(crate) fn insert_at(&mut self, place: Place, address: u64, value: T) -> bool {
         match self.blocks.get_mut(place.index) {
             Some(block) if block.len() < BLOCK => {
-                block.insert(place.within, (address, value));
                 self.len += 1;
+                // Mostly it is the last.
+                match place.within == block.len() {
+                    true => block.push((address, value)),
+                    false => block.insert(place.within, (address, value)),
+                }
+                true
             }
-            _ => self.insert(address, value),
+            _ => {
+                self.insert(address, value);
+                false
+            }
         }
     }
 
-    /// Takes the value at an address out.
-    pub(crate) fn remove(&mut self, address: &u64) -> Option<T> {
-        let index = self.block_of(*address);
-        let block = self.blocks.get_mut(index)?;
-        let place = block.partition_point(|(other, _)| other < address);
-        if block.get(place)?.0 != *address {
-            return None;
-        }
-        let (_, value) = block.remove(place);
+    /// The place of the value at an address.
+    #[inline(always)]
+    pub(crate) fn find(&self, address: u64) -> Option<Place> {
+        let index = self.block_of(address);
+        let block = self.blocks.get(index)?;
+        let within = block.partition_point(|(other, _)| *other < address);
+        let found = block.get(within)?.0 == address;
+        found.then_some(Place { index, within })
+    }
+
+    /// Takes the value at a place out, and says whether the places in front of it are still good.
+    #[inline(always)]
+    pub(crate) fn remove_at(&mut self, place: Place) -> Option<(T, bool)> {
+        let block = self.blocks.get_mut(place.index)?;
+        let (_, value) = match place.within + 1 == block.len() {
+            true => block.pop()?,
+            false => block.remove(place.within),
+        };
         self.len -= 1;
         // One block stays, with what it has allocated.
-        if block.is_empty() && self.blocks.len() > 1 {
-            self.blocks.remove(index);
+        let goes = block.is_empty() && self.blocks.len() > 1;
+        if goes {
+            self.blocks.remove(place.index);
         }
-        Some(value)
+        Some((value, !goes))
+    }
+
+    /// Takes the value at an address out.
+    #[cfg(test)]
+    fn remove(&mut self, address: &u64) -> Option<T> {
+        let place = self.find(*address)?;
+        self.remove_at(place).map(|(value, _)| value)
     }
 
     /// Keeps what `wanted` wants.

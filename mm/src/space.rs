@@ -162,18 +162,24 @@ impl<M: Machine> Memory<M> {
 
     /// Makes the upper tables for the addresses `start..end` and returns the first of the directories.
     /// What was made stays when it fails: it belongs to the space and is returned with it.
+    #[inline(always)]
     pub(crate) fn make_directories(
         &self,
         space: &AddressSpace,
+        mappings: &mut Mappings,
         start: u64,
         end: u64,
     ) -> Result<Frame, Error> {
+        if let Some(directory) = mappings.last_directory(start, end) {
+            return Ok(directory);
+        }
         let first = self.make_directory(space, start)?;
         let mut va = next_directory(start);
         while va < end {
             self.make_directory(space, va)?;
             va = next_directory(va);
         }
+        mappings.set_last_directory(start, first);
         Ok(first)
     }
 

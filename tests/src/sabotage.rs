@@ -25,6 +25,8 @@ const CHOICE: &str = "HANDOVER_SABOTAGE";
 /// With a build. Less than what `fake` allows a machine, whose test then ends without a result.
 const TIME_LIMIT: Duration = Duration::from_secs(480);
 const POLL: Duration = Duration::from_millis(20);
+/// Lines that are shown of why a test failed, besides where.
+const REASON_LINES: usize = 3;
 
 /// How the test of an entry is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,18 +101,19 @@ impl Verdict {
 }
 
 impl Entry {
-    /// Runs the test with and without the mechanism.
+    /// Runs the test with and without the mechanism. With the verdict comes what the test said when it
+    /// failed.
     ///
     /// # Errors
     /// When cargo can't be started.
-    pub fn check(&self) -> Result<Verdict, Failure> {
-        let baseline = self.run(None)?;
+    pub fn check(&self) -> Result<(Verdict, String), Failure> {
+        let (baseline, said) = self.run(None)?;
         if baseline != Outcome::Passed {
-            return Ok(Verdict::Baseline(baseline));
+            return Ok((Verdict::Baseline(baseline), said));
         }
         Ok(match self.run(Some(self.name))? {
-            Outcome::Failed => Verdict::Noticed,
-            outcome => Verdict::Unnoticed(outcome),
+            (Outcome::Failed, said) => (Verdict::Noticed, said),
+            (outcome, said) => (Verdict::Unnoticed(outcome), said),
         })
     }
 
@@ -148,20 +151,34 @@ impl Entry {
         command
     }
 
-    fn run(&self, sabotage: Option<&str>) -> Result<Outcome, Failure> {
+    fn run(&self, sabotage: Option<&str>) -> Result<(Outcome, String), Failure> {
         if self.kind == Kind::Guest {
             return guest::run(&self.test_name(), &self.flags(sabotage), sabotage);
         }
         let output = bounded_output(self.command(sabotage))?;
         let Some((said, complaints)) = output else {
-            return Ok(Outcome::Hung);
+            return Ok((Outcome::Hung, String::new()));
         };
         let outcome = outcome(&said, self.test);
         if outcome == Outcome::NotBuilt {
             console::complain(complaints.trim_end());
         }
-        Ok(outcome)
+        Ok((outcome, reason(&said)))
     }
+}
+
+/// Where a test failed and what it said, of the output of libtest or of a machine: the first panic, or the
+/// first line of a case about itself.
+fn reason(output: &str) -> String {
+    let mut lines = output.lines();
+    let is_reason = |line: &&str| line.contains("panicked at ") || line.contains(".rs:");
+    let Some(first) = lines.find(is_reason) else {
+        return String::new();
+    };
+    let place = first.split("panicked at ").last().unwrap_or(first);
+    let more = lines.take_while(|line| !line.starts_with("stack backtrace") && !line.is_empty());
+    let more = more.take(REASON_LINES).map(|line| format!("\n    {line}"));
+    format!("    {place}{}", more.collect::<String>())
 }
 
 /// The target directory of everything that is built with sabotages.
@@ -228,7 +245,7 @@ fn read_all(mut source: impl Read + Send + 'static) -> JoinHandle<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ENTRIES, Outcome, outcome};
+    use super::{ENTRIES, Outcome, outcome, reason};
 
     #[test]
     fn the_output_of_libtest_is_understood() {
@@ -242,6 +259,16 @@ mod tests {
             Outcome::Absent
         );
         assert_eq!(outcome("", "a"), Outcome::NotBuilt);
+    }
+
+    #[test]
+    fn why_a_test_failed_is_found_in_what_was_said() {
+        let said = "---- a stdout ----\n\nthread 'a' (7) panicked at tests/a.rs:5:9:\nleft\nright\n\
+            stack backtrace:\n   0: begin\n             at library/std.rs:1:1\n";
+        assert_eq!(reason(said), "    tests/a.rs:5:9:\n    left\n    right");
+        let case = "init: begins\nsuite/a.rs:3: it was not refused\n";
+        assert_eq!(reason(case), "    suite/a.rs:3: it was not refused");
+        assert_eq!(reason("test a ... ok\n"), "");
     }
 
     #[test]

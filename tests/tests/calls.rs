@@ -154,11 +154,16 @@ fn a_right_to_reply_works_once() {
         for number in 0..3 {
             let got = serve(&realm, &ends.there, Handle::NONE, [0; 4]).unwrap();
             assert_eq!(got.words, [number; 4]);
+            // Neither while the next call waits for its answer, nor when nobody does.
+            let no_more = |used: &[Handle]| {
+                for old in used {
+                    assert_eq!(reply(&realm, 1, *old, &[9; 32]), Err(Error::BadHandle));
+                }
+            };
+            no_more(&used);
             assert_eq!(reply(&realm, 1, got.reply, &[number as u8; 32]), Ok(()));
             used.push(got.reply);
-            for old in &used {
-                assert_eq!(reply(&realm, 1, *old, &[9; 32]), Err(Error::BadHandle));
-            }
+            no_more(&used);
         }
         let answers = caller.join().unwrap();
         let expected: Vec<_> = (0..3_u8)

@@ -170,7 +170,12 @@ fn named_tests(document: &str) -> (usize, Vec<String>) {
 
 #[test]
 fn tests_that_documents_name_exist() {
-    for (document, at_least) in [("docs/INVARIANTS.md", 50), ("docs/prior-art.md", 30)] {
+    let documents = [
+        ("docs/INVARIANTS.md", 50),
+        ("docs/proofs.md", 50),
+        ("docs/prior-art.md", 30),
+    ];
+    for (document, at_least) in documents {
         let (named, missing) = named_tests(document);
         assert!(
             named > at_least,

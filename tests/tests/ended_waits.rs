@@ -1,190 +1,222 @@
-//! What goes on by a capability while that gets less or its time passes: it ends, and says why.
+//! What goes on by a capability while that is lost, gets less or ends in time: every [way to wait](WAYS)
+//! ends by everything that can end it, and says why.
 
 mod common;
 
-use abi::{DeriveArgs, Error, Events, FOREVER, Handle, Mode, Rights, RingGeometry};
-use common::messages::{Ends, asleep};
-use common::ports::{EDGE, LEVEL, NOTHING, bind, notification, packet, poll, port, signal, take};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, mpsc};
+
+use abi::{DeriveArgs, Error, FOREVER, Mode, Rights, SYSCALLS};
+use common::endings::{ENDINGS, Ending, Waiting, is_derived};
+use common::messages::{End, asleep};
+use common::ports::{EDGE, LEVEL, NOTHING, bind, notification, packet, poll, port, signal};
 use common::realm::Realm;
-use ipc::{Fit, Outgoing};
+use common::scenes::{At, Scene};
+use common::ways::{Stage, WAYS, Way};
+use common::{calls, ports};
+use fake::FakeTask;
 
 const ALL: Rights = Rights::all();
 /// When what is limited in time ends.
 const END: u64 = 1000;
+/// A deadline that does not come by itself.
+const LATER: u64 = FOREVER - 1;
 
-/// A way to wait by a capability of domain 0.
-struct Wait {
-    name: &'static str,
-    object: fn(&Realm) -> Handle,
-    needs: Rights,
-    wait: fn(&Realm, Handle) -> Result<(), Error>,
+/// Whether what a thread waits by is limited in time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Time {
+    Any,
+    Limited,
 }
 
-const WAITS: [Wait; 9] = [
-    Wait {
-        name: "a notification",
-        object: |realm| notification(realm, 0),
-        needs: Rights::WAIT,
-        wait: |realm, handle| {
-            let domain = &realm.domains[0];
-            realm
-                .ipc
-                .wait_notification(domain, handle, FOREVER)
-                .map(drop)
-        },
-    },
-    Wait {
-        name: "an event",
-        object: |realm| notification(realm, 0),
-        needs: Rights::WAIT,
-        wait: |realm, handle| {
-            let domain = &realm.domains[0];
-            realm
-                .ipc
-                .wait_object(domain, handle, Events::SIGNALED, FOREVER)
-                .map(drop)
-        },
-    },
-    Wait {
-        name: "a port",
-        object: |realm| port(realm, 0),
-        needs: Rights::WAIT,
-        wait: |realm, handle| take(realm, 0, handle, 1, FOREVER).map(drop),
-    },
-    Wait {
-        name: "the end of a process",
-        object: |realm| realm.via[0][1],
-        needs: Rights::WAIT,
-        wait: |realm, handle| {
-            let domain = &realm.domains[0];
-            realm
-                .ipc
-                .wait_object(domain, handle, Events::ENDED, FOREVER)
-                .map(drop)
-        },
-    },
-    Wait {
-        name: "a message",
-        object: |realm| Ends::between(realm, 0, 1, 1).here.handle,
-        needs: Rights::RECEIVE,
-        wait: |realm, handle| {
-            let domain = &realm.domains[0];
-            realm
-                .ipc
-                .receive(domain, handle, FOREVER, |_| Ok(()))
-                .map(drop)
-        },
-    },
-    Wait {
-        name: "words",
-        object: |realm| Ends::between(realm, 0, 1, 1).here.handle,
-        needs: Rights::RECEIVE,
-        wait: |realm, handle| {
-            let domain = &realm.domains[0];
-            realm
-                .ipc
-                .serve_words(domain, handle, Handle::NONE, [0; 4])
-                .map(drop)
-        },
-    },
-    Wait {
-        name: "room",
-        object: |realm| {
-            let ends = Ends::between(realm, 0, 1, 1);
-            ends.here.send(realm, b"full", &[]).unwrap();
-            ends.here.handle
-        },
-        needs: Rights::SEND,
-        wait: |realm, handle| realm.ipc.send(&realm.domains[0], handle, HELLO, FOREVER),
-    },
-    Wait {
-        name: "an answer",
-        object: |realm| Ends::between(realm, 0, 1, 1).here.handle,
-        needs: Rights::SEND,
-        wait: |realm, handle| {
-            let domain = &realm.domains[0];
-            let fit = Fit::Message {
-                bytes: 0,
-                handles: 0,
+/// Has somebody wait, does something meanwhile, and returns what the wait came to.
+fn meanwhile(way: &Way, time: Time, end: impl FnOnce(&Waiting<'_>)) -> Result<(), Error> {
+    let realm = Realm::new(3);
+    realm.machine().hold_deadlines();
+    let scene = Scene::of(&realm, way.at);
+    let deadline = match time {
+        Time::Any => FOREVER,
+        Time::Limited => END,
+    };
+    let args = DeriveArgs {
+        deadline,
+        ..DeriveArgs::new(ALL)
+    };
+    let handle = match is_derived(way) {
+        true => realm.derive_with(0, scene.object, args).unwrap(),
+        false => scene.object,
+    };
+    let over = AtomicBool::new(false);
+    let waited = std::thread::scope(|scope| {
+        let (be_ready, is_ready) = mpsc::channel();
+        let (name, named) = mpsc::channel();
+        let (realm, scene, over) = (&realm, &scene, &over);
+        let waiter = scope.spawn(move || {
+            name.send(FakeTask::current()).unwrap();
+            let deadline = match way.ends_in_time {
+                true => LATER,
+                false => FOREVER,
             };
-            let call = realm
-                .ipc
-                .call(domain, handle, HELLO, fit, FOREVER, |_| Ok(()));
-            call.map(drop)
-        },
-    },
-    Wait {
-        name: "an answer in words",
-        object: |realm| Ends::between(realm, 0, 1, 1).here.handle,
-        needs: Rights::SEND,
-        wait: |realm, handle| {
-            let domain = &realm.domains[0];
-            let call = realm.ipc.call_words(domain, handle, [1; 4], FOREVER);
-            call.map(drop)
-        },
-    },
-];
-
-const HELLO: Outgoing<'static> = Outgoing {
-    bytes: b"hello",
-    transfers: &[],
-};
-
-/// Checks that each way to wait ends with `error` when `end` is done, with the capability that is waited by
-/// and the one above it.
-fn each_ends(error: Error, end: impl Fn(&Realm, &Wait, Handle, Handle)) {
-    for way in &WAITS {
-        let realm = Realm::new(2);
-        let above = (way.object)(&realm);
-        let args = DeriveArgs {
-            deadline: END,
-            ..DeriveArgs::new(ALL)
-        };
-        let handle = realm.derive_with(0, above, args).unwrap();
-        std::thread::scope(|scope| {
-            let waiter = asleep(scope, &realm, || (way.wait)(&realm, handle));
-            end(&realm, way, handle, above);
-            assert_eq!(waiter.join().unwrap(), Err(error), "{}", way.name);
+            let stage = Stage {
+                realm,
+                scene,
+                handle,
+                deadline,
+                ready: &|| be_ready.send(()).unwrap(),
+            };
+            let waited = (way.wait)(&stage);
+            over.store(true, Ordering::Release);
+            realm.ipc.end_task(&FakeTask::current());
+            waited
         });
-        assert_eq!((way.wait)(&realm, handle), Err(error), "{}", way.name);
-        realm.finish();
+        is_ready.recv().unwrap();
+        let task = named.recv().unwrap();
+        task.until_sleeping();
+        end(&Waiting {
+            realm,
+            way,
+            scene,
+            handle,
+            task,
+            over,
+        });
+        waiter.join().unwrap()
+    });
+    speak(&realm, &scene);
+    realm.finish();
+    waited
+}
+
+/// Checks that words still go both ways over a channel that is left, and that they are answered.
+fn speak(realm: &Realm, scene: &Scene) {
+    let all = Rights::SEND | Rights::RECEIVE;
+    let here = End::new(0, scene.object);
+    let left = |end: End| {
+        let rights = realm.look_up(end.domain, end.handle);
+        rights.is_ok_and(|rights| rights.contains(all)) && end.handle.kind() == Some(CHANNEL)
+    };
+    let Some(there) = scene.there.filter(|&there| left(here) && left(there)) else {
+        return;
+    };
+    for end in [here, there] {
+        let domain = &realm.domains[end.domain];
+        realm.ipc.limit_channel(domain, end.handle, 0, 0).unwrap();
+        while end.receive(realm).is_ok() {}
+    }
+    for (caller, server) in [(here, there), (there, here)] {
+        std::thread::scope(|scope| {
+            let (name, named) = mpsc::channel();
+            let serves = asleep(scope, realm, move || {
+                name.send(FakeTask::current()).unwrap();
+                let mut call = abi::Words::default();
+                loop {
+                    match calls::serve(realm, &server, call.reply, call.words) {
+                        Ok(next) => call = next,
+                        Err(error) => return error,
+                    }
+                }
+            });
+            for word in 1..4 {
+                let words = [word; 4];
+                assert_eq!(calls::call_words(realm, &caller, words), Ok(words));
+            }
+            realm.ipc.end_task(&FakeTask::current());
+            let task = named.recv().unwrap();
+            task.until_sleeping();
+            realm.ipc.cancel_wait(&task).unwrap();
+            assert_eq!(serves.join().unwrap(), Error::Cancelled);
+        });
+    }
+}
+
+const CHANNEL: abi::ObjectKind = abi::ObjectKind::ChannelEnd;
+
+fn endings(way: &Way) -> impl Iterator<Item = &'static Ending> {
+    ENDINGS.iter().filter(|ending| (ending.fits)(way))
+}
+
+#[test]
+fn every_wait_ends_by_all_that_ends_it_and_says_why() {
+    for way in WAYS {
+        for time in [Time::Any, Time::Limited] {
+            for ending in endings(way) {
+                let waited = meanwhile(way, time, ending.end);
+                let name = (way.name, time, ending.name);
+                assert_eq!(waited, ending.told(way), "{name:?}");
+            }
+        }
     }
 }
 
 #[test]
-fn a_wait_ends_when_its_capability_does_not_allow_it_any_more() {
-    each_ends(Error::Denied, |realm, way, handle, _| {
-        realm.reduce(0, handle, way.needs).unwrap();
-        realm.reduce(0, handle, !way.needs).unwrap();
-    });
-    // One above it takes the right from it too.
-    each_ends(Error::Denied, |realm, way, _, above| {
-        realm.reduce(0, above, !way.needs).unwrap();
-    });
+fn of_two_things_that_end_a_wait_at_once_one_is_told() {
+    for way in WAYS {
+        for (at, one) in endings(way).enumerate() {
+            for other in endings(way).skip(at + 1) {
+                let waited = meanwhile(way, Time::Any, |of| {
+                    let both = Barrier::new(2);
+                    std::thread::scope(|scope| {
+                        for ending in [one, other] {
+                            let both = &both;
+                            scope.spawn(move || {
+                                both.wait();
+                                (ending.end)(of);
+                            });
+                        }
+                    });
+                });
+                let told = [one, other].map(|ending| ending.told(way));
+                let name = (way.name, one.name, other.name);
+                assert!(told.contains(&waited), "{name:?}: {waited:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_becomes_of_another_capability_ends_no_wait() {
+    for way in WAYS.iter().filter(|way| is_derived(way)) {
+        let waited = meanwhile(way, Time::Any, |of| {
+            let realm = of.realm;
+            let other = || realm.derive(0, of.scene.object, ALL).unwrap();
+            realm.drop_handle(0, other()).unwrap();
+            realm.reduce(0, other(), Rights::empty()).unwrap();
+            realm.revoke_itself(0, other()).unwrap();
+            realm.give(0, other(), 2, Mode::Move);
+            realm.exit(2);
+            // Who sends is let through.
+            if way.at == At::Channel && way.call != "channel_send" {
+                let domain = &realm.domains[0];
+                let limited = realm.ipc.limit_channel(domain, of.scene.object, 1, 1);
+                assert_eq!(limited, Ok(()));
+            }
+            of.cancel();
+        });
+        assert_eq!(waited, Err(Error::Cancelled), "{}", way.name);
+    }
 }
 
 #[test]
 fn a_wait_ends_with_the_time_of_its_capability() {
-    each_ends(Error::Revoked, |realm, _, _, _| {
-        realm.wait_until(END - 1);
-        realm.wait_until(END);
-    });
+    for way in WAYS.iter().filter(|way| is_derived(way)) {
+        let waited = meanwhile(way, Time::Limited, |of| {
+            of.realm.wait_until(END - 1);
+            of.realm.wait_until(END);
+        });
+        assert_eq!(waited, Err(Error::Revoked), "{}", way.name);
+    }
 }
 
 #[test]
-fn who_waits_for_a_ring_is_told_that_it_may_not_any_more() {
-    let realm = Realm::new(1);
-    let geometry = RingGeometry::slot(64, 4).decode().unwrap();
-    let (_, consumer) = realm.ipc.create_ring(&realm.domains[0], geometry).unwrap();
-    std::thread::scope(|scope| {
-        let waiter = asleep(scope, &realm, || {
-            let domain = &realm.domains[0];
-            realm.ipc.wait_ring(domain, consumer, 1, FOREVER)
-        });
-        realm.reduce(0, consumer, !Rights::WAIT).unwrap();
-        assert_eq!(waiter.join().unwrap(), Err(Error::Denied));
-    });
-    realm.finish();
+fn every_call_that_sleeps_is_among_the_ways_to_wait() {
+    // What begins a thread is interrupted and does not sleep.
+    let sleeps = |call: &&abi::SyscallInfo| {
+        call.errors.contains(&Error::Interrupted) && call.name != "thread_spawn"
+    };
+    let sleeping = SYSCALLS.iter().filter(sleeps).map(|call| call.name);
+    let ways = WAYS.iter().map(|way| way.call);
+    assert_eq!(ways.collect::<BTreeSet<_>>(), sleeping.collect());
 }
 
 #[test]
@@ -219,11 +251,11 @@ fn a_binding_ends_with_the_right_to_wait() {
         realm.reduce(0, below, !Rights::WAIT).unwrap();
         // It is gone with its packet, and its key is free.
         assert_eq!(poll(&realm, port), NOTHING);
-        common::ports::clear(&realm, 0, object);
+        ports::clear(&realm, 0, object);
         bind(&realm, 0, port, object, EDGE, 7).unwrap();
         signal(&realm, 0, object);
         assert_eq!(poll(&realm, port), Ok(vec![packet(7, 1)]));
-        common::ports::clear(&realm, 0, object);
+        ports::clear(&realm, 0, object);
         realm.ipc.unbind_port(&realm.domains[0], port, 7).unwrap();
         realm.drop_handle(0, below).unwrap();
         assert_eq!(realm.counts(), before);

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use abi::Error;
@@ -112,4 +113,66 @@ fn another_region_can_take_the_address_of_one_that_is_gone() {
         assert_eq!(u64::from_le_bytes(bytes), 2);
         world.finish(&[first, second]);
     }
+}
+
+/// Where the first gap of `len` bytes from the base on begins, and what is kept is not.
+fn first_fit(kept: &BTreeMap<u64, u64>, len: u64) -> u64 {
+    let mut start = BASE;
+    for (from, to) in kept.range(..) {
+        if *from >= start + len {
+            break;
+        }
+        start = start.max(*to);
+    }
+    start
+}
+
+#[test]
+fn a_mapping_without_a_wish_goes_to_the_first_place_that_is_large_enough() {
+    let world = World::of(1, Config::default());
+    let regions = [1, 513, 1025].map(|pages| world.region(pages));
+    let permits: [Arc<mm::Permit>; 2] = [(); 2].map(|()| Arc::new(mm::Permit::new()) as _);
+    let mut random = fastrand::Rng::with_seed(7);
+    // What is kept, from where to where; and what is mapped, where it begins to be kept and by which permit.
+    let (mut kept, mut mapped) = (BTreeMap::new(), Vec::<(u64, u64, usize)>::new());
+    for step in 0..4000 {
+        // Grows at first, then shrinks.
+        let grows = random.u32(..10) < if step < 2000 { 6 } else { 4 };
+        if grows || mapped.is_empty() {
+            let (size, by) = (random.usize(..3), random.usize(..2));
+            let mut request = common::request(&regions[size], &permits[by], READ);
+            let guard = if random.u32(..8) == 0 { LEAF } else { 0 };
+            let len = (size as u64 + 1) * LEAF + 2 * guard;
+            let mut start = first_fit(&kept, len);
+            request.guard = guard > 0;
+            if random.u32(..8) == 0 {
+                // A wish behind all that is kept.
+                let end = kept.last_key_value().map_or(BASE, |(_, to)| *to);
+                start = end + random.u64(..3) * LEAF;
+                (request.hint, request.fixed) = (start + guard, random.bool());
+            }
+            assert_eq!(world.try_map(0, request), Ok(start + guard), "step {step}");
+            kept.insert(start, start + len);
+            mapped.push((start + guard, start, by));
+        } else if random.u32(..200) > 0 {
+            // The last one as often as any other.
+            let last = mapped.len() - 1;
+            let which = if random.bool() {
+                last
+            } else {
+                random.usize(..=last)
+            };
+            let (va, start, _) = mapped.remove(which);
+            drop(world.memory.unmap(&world.spaces[0], va).unwrap());
+            kept.remove(&start);
+        } else {
+            permits[0].set_live(false);
+            for region in &regions {
+                world.memory.detach(region, |permit| !permit.is_live());
+            }
+            permits[0].set_live(true);
+            mapped.retain(|(_, start, by)| *by > 0 || kept.remove(start).is_none());
+        }
+    }
+    world.finish(&regions);
 }

@@ -8,8 +8,11 @@ use core::ops::Range;
 use abi::Error;
 use abi::limits::{LEAF_SIZE, USER_END, USER_START};
 
-use crate::Mapping;
 use crate::ordered::{Ordered, Place};
+use crate::{Frame, Mapping};
+
+/// The bytes that a page directory shows.
+const DIRECTORY: u64 = 1 << 30;
 
 /// What is mapped, by address.
 #[derive(Debug)]
@@ -19,6 +22,20 @@ pub(crate) struct Mappings {
     base: u64,
     /// Nothing is free between the base and here.
     full_up_to: u64,
+    /// What is free from there on, if that is known.
+    gap: Option<FirstGap>,
+    /// Where the addresses begin of a page directory that was made, and the directory. It stays as long as
+    /// the space.
+    last_directory: Option<(u64, Frame)>,
+}
+
+/// What is free in front of anything else above the base.
+#[derive(Debug)]
+struct FirstGap {
+    /// Up to where.
+    end: u64,
+    /// Where what is mapped there comes in the order.
+    place: Place,
 }
 
 impl Mappings {
@@ -28,11 +45,28 @@ impl Mappings {
             by_va: Ordered::new(),
             base,
             full_up_to: base,
+            gap: None,
+            last_directory: None,
         }
+    }
+
+    /// The directory that all addresses from `start` to `end` are in, if it is the last that was asked for.
+    #[inline(always)]
+    pub(super) fn last_directory(&self, start: u64, end: u64) -> Option<Frame> {
+        let (first, directory) = self.last_directory?;
+        let within = start >= first && end <= first + DIRECTORY;
+        within.then_some(directory)
+    }
+
+    /// Remembers that the addresses around `va` are in a directory.
+    #[cold]
+    pub(super) fn set_last_directory(&mut self, va: u64, directory: Frame) {
+        self.last_directory = Some((va & !(DIRECTORY - 1), directory));
     }
 
     /// A free place for `len` bytes, with `guard` bytes before and behind that stay free: at the hint
     /// if it is free, else the first one from the base on.
+    #[inline(always)]
     pub(crate) fn place(
         &mut self,
         hint: u64,
@@ -41,6 +75,24 @@ impl Mappings {
         guard: u64,
     ) -> Result<(u64, Option<Place>), Error> {
         self.by_va.reserve()?;
+        if let Some(gap) = &self.gap
+            && hint == 0
+            && !fixed
+            && gap.end - self.full_up_to >= len + 2 * guard
+        {
+            return Ok((self.full_up_to + guard, Some(gap.place)));
+        }
+        self.search(hint, fixed, len, guard)
+    }
+
+    #[inline(never)]
+    fn search(
+        &mut self,
+        hint: u64,
+        fixed: bool,
+        len: u64,
+        guard: u64,
+    ) -> Result<(u64, Option<Place>), Error> {
         let kept = || {
             let end = hint.checked_add(len)?.checked_add(guard)?;
             Some(hint.checked_sub(guard)?..end)
@@ -65,27 +117,66 @@ impl Mappings {
         let len = len + 2 * guard;
         let above = self.first_gap(self.full_up_to, USER_END, len);
         self.full_up_to = above.first_free;
+        self.gap = above.found.and_then(|found| {
+            let first = found.start == above.first_free;
+            first.then_some(FirstGap {
+                end: found.end,
+                place: found.place,
+            })
+        });
         above
-            .place
+            .found
             .or_else(|| self.first_gap_below(len))
-            .map(|(start, place)| (start + guard, Some(place)))
+            .map(|found| (found.start + guard, Some(found.place)))
             .ok_or(Error::Overlap)
     }
 
     /// Puts a mapping where [`place`](Mappings::place) found room for it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, place: Option<Place>, mapping: Arc<Mapping>) {
-        let address = mapping.start();
-        match place {
-            Some(place) => self.by_va.insert_at(place, address, mapping),
-            None => self.by_va.insert(address, mapping),
+        let (address, kept) = (mapping.start(), mapping.kept());
+        let Some(place) = place else {
+            if !crate::sabotaged!("gap_not_forgotten") {
+                self.gap = None;
+            }
+            return self.by_va.insert(address, mapping);
+        };
+        let stays = self.by_va.insert_at(place, address, mapping);
+        match &mut self.gap {
+            Some(gap) if stays && gap.place == place && self.full_up_to == kept.start => {
+                gap.place = place.behind();
+                self.full_up_to = kept.end;
+            }
+            _ => self.gap = None,
         }
     }
 
-    /// Takes the mapping out that begins at `va`.
-    pub(crate) fn remove(&mut self, va: u64) -> Option<Arc<Mapping>> {
-        let mapping = self.by_va.remove(&va)?;
-        self.note_free(mapping.kept().start);
+    /// The place of the mapping that begins at `va`, and the mapping.
+    #[inline(always)]
+    pub(crate) fn find(&self, va: u64) -> Option<(Place, &Arc<Mapping>)> {
+        let place = self.by_va.find(va)?;
+        let mut at = place;
+        let (_, mapping) = self.by_va.next(&mut at)?;
+        Some((place, mapping))
+    }
+
+    /// Takes the mapping at a place out.
+    #[inline(always)]
+    pub(crate) fn remove(&mut self, place: Place) -> Option<Arc<Mapping>> {
+        let (mapping, stays) = self.by_va.remove_at(place)?;
+        let kept = mapping.kept();
+        match &mut self.gap {
+            Some(gap)
+                if stays
+                    && gap.place == place.behind()
+                    && self.full_up_to == kept.end
+                    && kept.start >= self.base =>
+            {
+                gap.place = place;
+                self.full_up_to = kept.start;
+            }
+            _ => self.note_free(kept.start),
+        }
         Some(mapping)
     }
 
@@ -103,6 +194,7 @@ impl Mappings {
     }
 
     fn note_free(&mut self, va: u64) {
+        self.gap = None;
         self.full_up_to = self.full_up_to.min(va).max(self.base);
     }
 
@@ -122,8 +214,8 @@ impl Mappings {
 
     /// The search below the base, when nothing above is free.
     #[cold]
-    fn first_gap_below(&self, len: u64) -> Option<(u64, Place)> {
-        self.first_gap(USER_START, self.base, len).place
+    fn first_gap_below(&self, len: u64) -> Option<Found> {
+        self.first_gap(USER_START, self.base, len).found
     }
 
     #[inline(always)]
@@ -135,11 +227,13 @@ impl Mappings {
         };
         let mut first_free = u64::MAX;
         let mut next = place;
+        let mut end = to;
         while let Some((_, mapping)) = self.by_va.next(&mut next) {
             let kept = mapping.kept();
             if kept.start > start {
                 first_free = first_free.min(start);
                 if kept.start - start >= len || kept.start >= to {
+                    end = to.min(kept.start);
                     break;
                 }
             }
@@ -148,7 +242,7 @@ impl Mappings {
         }
         let fits = start.checked_add(len).is_some_and(|end| end <= to);
         Gap {
-            place: fits.then_some((start, place)),
+            found: fits.then_some(Found { start, end, place }),
             first_free: first_free.min(start),
         }
     }
@@ -156,8 +250,16 @@ impl Mappings {
 
 /// What a search for a free place found.
 struct Gap {
-    /// The first that is large enough: where, and where in the order that is.
-    place: Option<(u64, Place)>,
+    /// The first that is large enough.
+    found: Option<Found>,
     /// Where the first begins, of whatever size.
     first_free: u64,
+}
+
+/// Addresses that nobody keeps, and where in the order they are.
+#[derive(Clone, Copy)]
+struct Found {
+    start: u64,
+    end: u64,
+    place: Place,
 }

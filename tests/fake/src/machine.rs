@@ -83,6 +83,8 @@ pub struct FakeMachine {
     /// The monotonic clock.
     pub(crate) now_ns: Arc<AtomicU64>,
     pub(crate) lines: Lines,
+    /// Deadlines pass when a test says so, task by task.
+    pub(crate) holds_deadlines: AtomicBool,
     /// Calls that take memory until one fails; negative for never.
     failing: AtomicI64,
     failed: AtomicBool,
@@ -150,6 +152,7 @@ impl FakeMachine {
             random: Mutex::new(fastrand::Rng::with_seed(config.seed)),
             now_ns: Arc::default(),
             lines: Lines::new(config.cpus),
+            holds_deadlines: AtomicBool::new(false),
             failing: AtomicI64::new(-1),
             failed: AtomicBool::new(false),
             no_runs: AtomicBool::new(false),
@@ -197,6 +200,12 @@ impl FakeMachine {
     /// stays.
     pub fn set_interrupt_handler(&self, handler: impl Fn() + Send + Sync + 'static) {
         let _ = self.handler.set(Box::new(handler));
+    }
+
+    /// From now on a task with a deadline sleeps until it is unparked or [timed
+    /// out](crate::FakeTask::time_out).
+    pub fn hold_deadlines(&self) {
+        self.holds_deadlines.store(true, Ordering::Relaxed);
     }
 
     /// Moves the monotonic clock on.

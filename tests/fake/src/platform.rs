@@ -1,7 +1,7 @@
 //! What `ipc` asks besides: tasks, which are host threads, and references to processes.
 //!
 //! Time moves only when a test moves it, and a deadline passes at once when nothing else lets a task
-//! go on.
+//! go on, unless a test holds deadlines.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,6 +35,7 @@ struct Sleep {
 struct SleepState {
     unparked: bool,
     ending: bool,
+    timed_out: bool,
     /// It sleeps, or has slept.
     asleep: bool,
     /// It sleeps at this moment.
@@ -67,7 +68,7 @@ impl FakeTask {
 
     /// Waits until it sleeps at this moment.
     pub fn until_sleeping(&self) {
-        self.until(|state| state.sleeps && !state.unparked && !state.ending);
+        self.until(|state| state.sleeps && !state.unparked && !state.ending && !state.timed_out);
     }
 
     /// Waits until it sleeps, or has slept.
@@ -88,6 +89,13 @@ impl FakeTask {
     /// Whether somebody has unparked it since it slept or was asked last.
     pub fn take_unparked(&self) -> bool {
         std::mem::take(&mut lock(&self.0.state).unparked)
+    }
+
+    /// Lets the deadline pass that it sleeps until, where those are
+    /// [held](FakeMachine::hold_deadlines).
+    pub fn time_out(&self) {
+        lock(&self.0.state).timed_out = true;
+        self.0.changed.notify_all();
     }
 
     /// Tells it to end: it sleeps no more.
@@ -184,7 +192,8 @@ impl Platform for FakeMachine {
             if std::mem::take(&mut state.unparked) {
                 return Parked::Unparked;
             }
-            if deadline_ns != FOREVER {
+            let holds = self.holds_deadlines.load(Ordering::Relaxed);
+            if deadline_ns != FOREVER && (!holds || std::mem::take(&mut state.timed_out)) {
                 return Parked::TimedOut;
             }
             state.asleep = true;

@@ -21,6 +21,10 @@ struct Options {
     /// Lists the entries without building anything
     #[arg(long)]
     list: bool,
+
+    /// Shows where each test failed and what it said
+    #[arg(long, short)]
+    verbose: bool,
 }
 
 fn main() -> ExitCode {
@@ -40,7 +44,7 @@ fn main() -> ExitCode {
         say(&matrix(&entries, &[]));
         return ExitCode::SUCCESS;
     }
-    match check(&entries) {
+    match check(&entries, &options) {
         Ok(verdicts) => {
             say(&matrix(&entries, &verdicts));
             let all = verdicts.iter().all(|verdict| *verdict == Verdict::Noticed);
@@ -57,7 +61,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(entries: &[&Entry]) -> Result<Vec<Verdict>, Failure> {
+fn check(entries: &[&Entry], options: &Options) -> Result<Vec<Verdict>, Failure> {
     let mut verdicts = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         complain(&format!(
@@ -66,7 +70,16 @@ fn check(entries: &[&Entry]) -> Result<Vec<Verdict>, Failure> {
             entries.len(),
             entry.name
         ));
-        verdicts.push(entry.check()?);
+        let (verdict, said) = entry.check()?;
+        // At once, for who ends this before all are tried.
+        let noticed = verdict == Verdict::Noticed;
+        if !noticed {
+            complain(&format!("    {}", verdict.describe()));
+        }
+        if !said.is_empty() && (options.verbose || !noticed) {
+            complain(&said);
+        }
+        verdicts.push(verdict);
     }
     Ok(verdicts)
 }

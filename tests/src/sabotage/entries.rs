@@ -40,6 +40,8 @@ entries! {
             snapshot_races::what_another_cpu_writes_before_it_acknowledges_is_in_the_snapshot_and_in_the_source;
         owner_dropped_before_ack: "the wait before the count of a frame's owners falls",
             snapshot_races::a_side_counts_as_the_last_owner_only_when_no_cpu_of_the_other_reaches_the_page;
+        gap_not_forgotten: "that what is mapped elsewhere makes the first free place unknown",
+            mappings::a_mapping_without_a_wish_goes_to_the_first_place_that_is_large_enough;
         shared_leaf_freed: "the count of a leaf table's owners",
             snapshot_races::a_leaf_table_lives_as_long_as_one_region_has_it;
         plain_store_in_shared_table: "the atomic edit of a shared leaf table",

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::Outcome;
+use super::{Outcome, reason};
 use crate::boot::Boot;
 use crate::build::{self, Guest, Profile};
 use crate::failure::Failure;
@@ -24,15 +24,15 @@ pub fn directory() -> PathBuf {
     super::target().join("guest")
 }
 
-/// Runs a case with everything in place, or without one mechanism.
+/// Runs a case with everything in place, or without one mechanism; what it said when it failed.
 ///
 /// # Errors
 /// When QEMU is not there or can't be started.
-pub fn run(case: &str, flags: &str, sabotage: Option<&str>) -> Result<Outcome, Failure> {
+pub fn run(case: &str, flags: &str, sabotage: Option<&str>) -> Result<(Outcome, String), Failure> {
     static GUEST: OnceLock<Option<Guest>> = OnceLock::new();
     let build = || build::guest_with(Profile::GuestChecked, &directory(), flags).ok();
     let Some(guest) = GUEST.get_or_init(build) else {
-        return Ok(Outcome::NotBuilt);
+        return Ok((Outcome::NotBuilt, String::new()));
     };
     let machine = Machine {
         kernel_words: Vec::from_iter(sabotage.map(|name| format!("sabotage={name}"))),
@@ -49,11 +49,12 @@ pub fn run(case: &str, flags: &str, sabotage: Option<&str>) -> Result<Outcome, F
     };
     let run = boot.run(|_| {}, &mut |_| {})?;
     let cases = run.transcript.records("case").count();
-    Ok(match (run.ending, run.exit_status()) {
+    let outcome = match (&run.ending, run.exit_status()) {
         (Ending::TimedOut(_), _) => Outcome::Hung,
         (_, Ok(_)) if cases == 0 => Outcome::Absent,
         (_, Ok(0)) if suite::judge(&run.transcript).is_empty() => Outcome::Passed,
         // A kernel that panics has noticed, too.
         _ => Outcome::Failed,
-    })
+    };
+    Ok((outcome, reason(&run.transcript.lines().join("\n"))))
 }

@@ -3,12 +3,15 @@
 
 pub mod calls;
 pub mod devices;
+pub mod endings;
 pub mod messages;
 pub mod pool;
 pub mod ports;
 pub mod quotas;
 pub mod realm;
+pub mod scenes;
 pub mod waiting;
+pub mod ways;
 
 use std::sync::Arc;
 

@@ -1,0 +1,398 @@
+//! Every way in which a thread can sleep by a capability: what it sleeps at, and what is done before.
+//!
+//! Domain 0 waits; domain 1 has the other end where there is one.
+
+use std::sync::mpsc;
+use std::thread::{Scope, ScopedJoinHandle};
+
+use abi::{Error, Events, FOREVER, Handle, Rights, Words};
+use fake::FakeTask;
+use ipc::Outgoing;
+
+use super::calls::{self, ROOMY};
+use super::messages::{End, asleep};
+use super::ports::take;
+use super::realm::Realm;
+use super::scenes::{At, Scene};
+
+/// A way to wait.
+pub struct Way {
+    pub name: &'static str,
+    /// The call that waits so.
+    pub call: &'static str,
+    /// What its capability has to allow.
+    pub needs: Rights,
+    pub at: At,
+    /// What it comes to when domain 1 ends; nothing where it goes on.
+    pub alone: Option<Result<(), Error>>,
+    /// Whether it can last until a time and no longer.
+    pub ends_in_time: bool,
+    /// Waits by the capability of a stage.
+    pub wait: fn(&Stage<'_>) -> Result<(), Error>,
+}
+
+/// Where somebody waits.
+pub struct Stage<'a> {
+    pub realm: &'a Realm,
+    pub scene: &'a Scene,
+    /// The capability to wait by.
+    pub handle: Handle,
+    pub deadline: u64,
+    /// Says that nothing is left to do before the sleep.
+    pub ready: &'a (dyn Fn() + Sync),
+}
+
+impl Stage<'_> {
+    fn domain(&self) -> &std::sync::Arc<super::realm::Domain> {
+        &self.realm.domains[0]
+    }
+
+    fn here(&self) -> End {
+        End::new(0, self.handle)
+    }
+
+    fn there(&self) -> End {
+        self.scene.there.unwrap()
+    }
+
+    /// Begins to wait, with nothing done before.
+    fn begin(&self) {
+        (self.ready)();
+    }
+
+    fn call(&self) -> Result<(), Error> {
+        let call = self.realm.ipc.call(
+            self.domain(),
+            self.handle,
+            HELLO,
+            ROOMY,
+            self.deadline,
+            |_| Ok(()),
+        );
+        call.map(drop)
+    }
+
+    fn call_words(&self) -> Result<(), Error> {
+        let call = self
+            .realm
+            .ipc
+            .call_words(self.domain(), self.handle, [1; 4], self.deadline);
+        call.map(drop)
+    }
+
+    fn serve_words(&self, call: &Words) -> Result<Words, Error> {
+        calls::serve(self.realm, &self.here(), call.reply, call.words)
+    }
+
+    /// Does something while a thread of domain 1 has received a call of it, which it answers if that is the
+    /// first of two.
+    fn while_received(
+        &self,
+        words: bool,
+        calls: usize,
+        wait: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (realm, there) = (self.realm, self.there());
+        std::thread::scope(|scope| {
+            let (leave, left) = mpsc::channel::<()>();
+            let server = helper(scope, realm, move || {
+                let mut call = NOTHING;
+                for _ in 0..calls {
+                    call = match words {
+                        true => calls::serve(realm, &there, call.reply, call.words).unwrap(),
+                        false => Words {
+                            reply: there.receive_until(realm, FOREVER).unwrap().reply,
+                            ..NOTHING
+                        },
+                    };
+                }
+                (self.ready)();
+                let _ = left.recv();
+            });
+            let waited = wait();
+            drop(leave);
+            server.join().unwrap();
+            waited
+        })
+    }
+}
+
+/// A thread that does something beside who waits.
+fn helper<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    realm: &'scope Realm,
+    work: impl FnOnce() + Send + 'scope,
+) -> ScopedJoinHandle<'scope, ()> {
+    scope.spawn(move || {
+        work();
+        realm.ipc.end_task(&FakeTask::current());
+    })
+}
+
+const NOTHING: Words = Words {
+    words: [0; 4],
+    reply: Handle::NONE,
+    badge: 0,
+};
+
+const HELLO: Outgoing<'static> = Outgoing {
+    bytes: b"hello",
+    transfers: &[],
+};
+
+const GONE: Option<Result<(), Error>> = Some(Err(Error::PeerClosed));
+
+/// All of them.
+pub const WAYS: &[Way] = &[
+    Way {
+        name: "a notification",
+        call: "notify_wait",
+        needs: Rights::WAIT,
+        at: At::Notification,
+        alone: None,
+        ends_in_time: true,
+        wait: |stage| {
+            stage.begin();
+            let ipc = &stage.realm.ipc;
+            let bits = ipc.wait_notification(stage.domain(), stage.handle, stage.deadline);
+            bits.map(drop)
+        },
+    },
+    Way {
+        name: "an event",
+        call: "object_wait",
+        needs: Rights::WAIT,
+        at: At::Notification,
+        alone: None,
+        ends_in_time: true,
+        wait: |stage| wait_for(stage, Events::SIGNALED),
+    },
+    Way {
+        name: "a port",
+        call: "port_wait",
+        needs: Rights::WAIT,
+        at: At::Port,
+        alone: None,
+        ends_in_time: true,
+        wait: |stage| {
+            stage.begin();
+            take(stage.realm, 0, stage.handle, 1, stage.deadline).map(drop)
+        },
+    },
+    Way {
+        name: "the end of a process",
+        call: "process_wait",
+        needs: Rights::WAIT,
+        at: At::Process,
+        alone: None,
+        ends_in_time: true,
+        wait: |stage| wait_for(stage, Events::ENDED),
+    },
+    Way {
+        name: "a ring",
+        call: "ring_wait",
+        needs: Rights::WAIT,
+        at: At::Ring,
+        alone: Some(Ok(())),
+        ends_in_time: true,
+        wait: |stage| {
+            stage.begin();
+            let ipc = &stage.realm.ipc;
+            ipc.wait_ring(stage.domain(), stage.handle, 1, stage.deadline)
+        },
+    },
+    Way {
+        name: "a message",
+        call: "channel_receive",
+        needs: Rights::RECEIVE,
+        at: At::Channel,
+        alone: GONE,
+        ends_in_time: true,
+        wait: |stage| {
+            stage.begin();
+            let got = stage.here().receive_until(stage.realm, stage.deadline);
+            got.map(drop)
+        },
+    },
+    Way {
+        name: "a message after an answer",
+        call: "channel_serve",
+        needs: Rights::RECEIVE,
+        at: At::Channel,
+        alone: GONE,
+        ends_in_time: true,
+        wait: |stage| {
+            std::thread::scope(|scope| {
+                let (realm, there) = (stage.realm, stage.there());
+                let caller = helper(scope, realm, move || {
+                    calls::call(realm, &there, b"hello", &[], ROOMY).unwrap();
+                });
+                let call = stage.here().receive_until(realm, FOREVER).unwrap();
+                stage.begin();
+                let end = stage.handle;
+                let show = |_: &ipc::Preview<'_>| Ok(());
+                let domain = stage.domain();
+                let served = realm
+                    .ipc
+                    .serve(domain, end, call.reply, &HELLO, stage.deadline, show);
+                caller.join().unwrap();
+                served.map(drop)
+            })
+        },
+    },
+    Way {
+        name: "words",
+        call: "channel_serve_words",
+        needs: Rights::RECEIVE,
+        at: At::Channel,
+        alone: GONE,
+        ends_in_time: false,
+        wait: |stage| {
+            stage.begin();
+            stage.serve_words(&NOTHING).map(drop)
+        },
+    },
+    Way {
+        name: "words after an answer",
+        call: "channel_serve_words",
+        needs: Rights::RECEIVE,
+        at: At::Channel,
+        alone: GONE,
+        ends_in_time: false,
+        wait: |stage| {
+            std::thread::scope(|scope| {
+                let (realm, there) = (stage.realm, stage.there());
+                let caller = helper(scope, realm, move || {
+                    calls::call_words(realm, &there, [7; 4]).unwrap();
+                });
+                let call = stage.serve_words(&NOTHING).unwrap();
+                stage.begin();
+                let served = stage.serve_words(&call);
+                caller.join().unwrap();
+                served.map(drop)
+            })
+        },
+    },
+    Way {
+        name: "words behind another who serves",
+        call: "channel_serve_words",
+        needs: Rights::RECEIVE,
+        at: At::Channel,
+        alone: GONE,
+        ends_in_time: false,
+        wait: |stage| {
+            std::thread::scope(|scope| {
+                let (realm, first) = (stage.realm, End::new(0, stage.scene.object));
+                let (name, named) = mpsc::channel();
+                let other = asleep(scope, realm, move || {
+                    name.send(FakeTask::current()).unwrap();
+                    calls::serve(realm, &first, Handle::NONE, [0; 4]).map(drop)
+                });
+                stage.begin();
+                let served = stage.serve_words(&NOTHING);
+                let task = named.recv().unwrap();
+                while !other.is_finished() {
+                    let _ = realm.ipc.cancel_wait(&task);
+                    std::thread::yield_now();
+                }
+                assert!(other.join().unwrap().is_err());
+                served.map(drop)
+            })
+        },
+    },
+    Way {
+        name: "room",
+        call: "channel_send",
+        needs: Rights::SEND,
+        at: At::Channel,
+        alone: GONE,
+        ends_in_time: true,
+        wait: |stage| {
+            stage.here().send(stage.realm, b"full", &[]).unwrap();
+            stage.begin();
+            let here = stage.here();
+            here.send_until(stage.realm, b"more", &[], stage.deadline)
+        },
+    },
+    Way {
+        name: "the rate of messages",
+        call: "channel_send",
+        needs: Rights::SEND,
+        at: At::Channel,
+        alone: GONE,
+        // It tries again before.
+        ends_in_time: false,
+        wait: |stage| {
+            let (ipc, first) = (&stage.realm.ipc, stage.scene.object);
+            ipc.limit_channel(stage.domain(), first, 1, 0).unwrap();
+            stage.here().send(stage.realm, b"all", &[]).unwrap();
+            stage.there().receive(stage.realm).unwrap();
+            stage.begin();
+            let here = stage.here();
+            here.send_until(stage.realm, b"more", &[], stage.deadline)
+        },
+    },
+    Way {
+        name: "an answer to what nobody has received",
+        call: "channel_call",
+        needs: Rights::SEND,
+        at: At::Channel,
+        alone: GONE,
+        ends_in_time: true,
+        wait: |stage| {
+            stage.begin();
+            stage.call()
+        },
+    },
+    Way {
+        name: "an answer to what was received",
+        call: "channel_call",
+        needs: Rights::SEND,
+        at: At::Channel,
+        alone: GONE,
+        ends_in_time: true,
+        wait: |stage| stage.while_received(false, 1, || stage.call()),
+    },
+    Way {
+        name: "an answer to words that nobody has received",
+        call: "channel_call_words",
+        needs: Rights::SEND,
+        at: At::Channel,
+        alone: GONE,
+        ends_in_time: true,
+        wait: |stage| {
+            stage.begin();
+            stage.call_words()
+        },
+    },
+    Way {
+        name: "an answer to words that were received",
+        call: "channel_call_words",
+        needs: Rights::SEND,
+        at: At::Channel,
+        alone: GONE,
+        ends_in_time: true,
+        wait: |stage| stage.while_received(true, 1, || stage.call_words()),
+    },
+    Way {
+        name: "an answer to words that were handed over",
+        call: "channel_call_words",
+        needs: Rights::SEND,
+        at: At::Channel,
+        alone: GONE,
+        ends_in_time: true,
+        wait: |stage| {
+            stage.while_received(true, 2, || {
+                stage.call_words().unwrap();
+                stage.call_words()
+            })
+        },
+    },
+];
+
+fn wait_for(stage: &Stage<'_>, events: Events) -> Result<(), Error> {
+    stage.begin();
+    let (ipc, deadline) = (&stage.realm.ipc, stage.deadline);
+    let held = ipc.wait_object(stage.domain(), stage.handle, events, deadline);
+    held.map(drop)
+}
