@@ -73,11 +73,12 @@ fn nobody_waits_for_what_its_capability_does_not_allow_any_more() {
     explore(4, || {
         let realm = Realm::new();
         let waiter = spawn(&realm, |realm| realm.wait(realm.below, FOREVER));
-        let reduced = realm
-            .ipc
-            .reduce(&realm.domain, realm.notification, !Rights::WAIT);
+        let reduced = realm.ipc.reduce(&realm.domain, realm.below, !Rights::WAIT);
         reduced.unwrap();
+        // For others, whenever the wait began.
+        realm.signal(1);
         assert_eq!(waiter.join().unwrap(), Err(Error::Denied));
+        assert_eq!(realm.rest(), 1);
     });
 }
 

@@ -5,9 +5,12 @@ use std::io::Write;
 use crate::build::{self, Guest};
 use crate::failure::Failure;
 use crate::initrd;
-use crate::machine::Machine;
+use crate::machine::{MIB, Machine};
 use crate::program::ProgramFile;
 use crate::qemu::{Qemu, Run};
+
+/// What has to be there beside the initrd for a machine to begin, in MiB.
+const BESIDE_INITRD_MIB: u64 = 4;
 
 /// Everything that a boot needs.
 #[derive(Debug)]
@@ -40,6 +43,7 @@ impl Boot<'_> {
         on_line: &mut dyn FnMut(&str),
     ) -> Result<Run, Failure> {
         let archive = self.archive()?;
+        self.check_room(archive.len() as u64)?;
         let directory = build::guest_directory();
         let written = std::fs::create_dir_all(&directory).and_then(|()| {
             let mut file = tempfile::Builder::new()
@@ -63,6 +67,17 @@ impl Boot<'_> {
                 .chain(arguments.iter().map(|word| word.to_string_lossy())),
         ));
         self.qemu.run(&arguments, self.machine.time_limit, on_line)
+    }
+
+    /// The emulator would say so in words of its own.
+    fn check_room(&self, initrd_bytes: u64) -> Result<(), Failure> {
+        let needed = initrd_bytes.div_ceil(MIB) + BESIDE_INITRD_MIB;
+        match self.machine.memory_mib {
+            Some(given) if given < needed => Err(Failure::usage(format!(
+                "--memory {given}M: the files alone need {needed}M; without --memory there is enough"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn archive(&self) -> Result<Vec<u8>, Failure> {

@@ -245,6 +245,18 @@ fn an_unknown_program_is_one_line_and_status_2() {
 }
 
 #[test]
+fn memory_in_which_the_files_have_no_room_is_status_2() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    file.as_file().set_len(16 << 20).expect("it is extended");
+    let input = file.path().to_string_lossy();
+    complains(
+        &whole_run(&["--memory", "16M", "--input", &input], "orderly"),
+        EXIT_USAGE,
+        "--memory 16M: the files alone need 21M",
+    );
+}
+
+#[test]
 fn a_demonstration_that_shows_nothing_fails() {
     let output = whole_run(&[], "orderly");
     assert_eq!(output.status.code(), Some(i32::from(EXIT_FAILED)));

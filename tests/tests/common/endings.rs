@@ -11,6 +11,9 @@ use super::ways::Way;
 
 const ALL: Rights = Rights::all();
 
+/// Calls whose waiters are told to look, and not why.
+const SEEKERS: &[&str] = &["channel_receive", "channel_serve", "channel_serve_words"];
+
 /// Somebody who waits.
 pub struct Waiting<'a> {
     pub realm: &'a Realm,
@@ -97,7 +100,7 @@ pub const ENDINGS: &[Ending] = &[
                 let _ = of.realm.cancel(0, token);
             }
             // Who finds it back when it looks goes on.
-            if of.way.call == "channel_serve_words" {
+            if SEEKERS.contains(&of.way.call) {
                 of.cancel();
             }
         },
