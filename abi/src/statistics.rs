@@ -23,6 +23,9 @@ pub const CALLS: usize = 128;
 /// Offset of the first CPU's counts.
 pub const CPUS_OFFSET: usize = PAGE_SIZE as usize;
 
+/// Bytes of a message of four words.
+const HANDED_LEN: u64 = 32;
+
 /// Bytes of the whole.
 pub const LEN: usize = CPUS_OFFSET + MAX_CPUS * size_of::<CpuStatistics>();
 
@@ -62,14 +65,28 @@ pub struct CpuStatistics {
     pub timeouts: u64,
     /// Times that it asked other CPUs to forget translations.
     pub shootdowns: u64,
+    /// Messages that went through objects, as each [`ObjectInfo`](crate::ObjectInfo) counts them, but for
+    /// those of `handed`.
+    pub messages: u64,
+    /// Bytes of those messages.
+    pub bytes: u64,
+    /// Waits that began at objects, but for those of `handed`.
+    pub waits: u64,
+    /// Calls and answers of four words that went straight from one thread to another: each is a message
+    /// of 32 bytes, and a wait of who sent it.
+    pub handed: u64,
+    /// Times that objects were handed over, by the number of the
+    /// [`Mode`](crate::Mode).
+    pub transfers: [u64; 3],
     /// 0.
-    pub reserved: [u64; 90],
+    pub reserved: [u64; 83],
 }
 
 const_assert_eq!(size_of::<CpuStatistics>(), 2048);
 const_assert_eq!(offset_of!(CpuStatistics, refusals), 1024);
 const_assert_eq!(offset_of!(CpuStatistics, faults), 1280);
 const_assert_eq!(offset_of!(CpuStatistics, shootdowns), 1320);
+const_assert_eq!(offset_of!(CpuStatistics, transfers), 1360);
 
 impl CpuStatistics {
     /// Words of it.
@@ -88,6 +105,11 @@ impl CpuStatistics {
             wakes: word(offset_of!(CpuStatistics, wakes)),
             timeouts: word(offset_of!(CpuStatistics, timeouts)),
             shootdowns: word(offset_of!(CpuStatistics, shootdowns)),
+            messages: word(offset_of!(CpuStatistics, messages)),
+            bytes: word(offset_of!(CpuStatistics, bytes)),
+            waits: word(offset_of!(CpuStatistics, waits)),
+            handed: word(offset_of!(CpuStatistics, handed)),
+            transfers: core::array::from_fn(|mode| run(offset_of!(CpuStatistics, transfers), mode)),
             reserved: core::array::from_fn(|index| run(offset_of!(CpuStatistics, reserved), index)),
         }
     }
@@ -95,6 +117,21 @@ impl CpuStatistics {
     /// All system calls.
     pub fn syscalls(&self) -> u64 {
         self.calls.iter().sum()
+    }
+
+    /// All messages.
+    pub fn all_messages(&self) -> u64 {
+        self.messages + self.handed
+    }
+
+    /// Bytes of all messages.
+    pub fn all_bytes(&self) -> u64 {
+        self.bytes + HANDED_LEN * self.handed
+    }
+
+    /// All waits that began at objects.
+    pub fn all_waits(&self) -> u64 {
+        self.waits + self.handed
     }
 
     /// All refusals.
@@ -121,6 +158,13 @@ mod tests {
         let counts = CpuStatistics::from_words(&words);
         assert_eq!((counts.calls[127], counts.refusals[0]), (127, 128));
         assert_eq!((counts.faults, counts.shootdowns), (160, 165));
-        assert_eq!(counts.reserved[89], 255);
+        assert_eq!((counts.messages, counts.handed), (166, 169));
+        assert_eq!(
+            (counts.transfers, counts.reserved[82]),
+            ([170, 171, 172], 255)
+        );
+        assert_eq!(counts.all_messages(), 166 + 169);
+        assert_eq!(counts.all_bytes(), 167 + 32 * 169);
+        assert_eq!(counts.all_waits(), 168 + 169);
     }
 }

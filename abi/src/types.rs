@@ -215,7 +215,16 @@ impl DeriveArgs {
 }
 
 /// What has gone through an object since it was made, from `object_info`. What a kind of object does
-/// not have stays 0.
+/// not have stays 0:
+///
+/// | object | messages | waits |
+/// |---|---|---|
+/// | channel end | those sent to it, and answers to calls made by it once the caller has them | for messages, room, the rate limit, answers, events |
+/// | ring end | wakes asked for by the other end; its messages pass unseen | for the other end, for events |
+/// | notification | signals | for bits, for events |
+/// | port | packets delivered | for packets |
+/// | timer, interrupt | times that it went off; the notification counts the signal, too | |
+/// | process, thread | | for events |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct ObjectInfo {
@@ -225,13 +234,14 @@ pub struct ObjectInfo {
     pub kind: u32,
     /// Capabilities of it.
     pub capabilities: u32,
-    /// Messages sent, signals given, packets told.
+    /// Messages, as above.
     pub messages: u64,
     /// Bytes of those messages.
     pub bytes: u64,
-    /// Waits that somebody else ended.
+    /// Waits that ended because something happened here: what they were for, the end of the other side,
+    /// or of the capability. Not those that timed out, were cancelled or ended with their thread.
     pub wakes: u64,
-    /// Times that somebody slept here.
+    /// Waits that began here, by a capability of this object.
     pub waits: u64,
     /// Faults: of the pages of a region, if they were resolved; of the threads of a process, all.
     pub faults: u64,

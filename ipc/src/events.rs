@@ -19,7 +19,7 @@ use crate::binding::Binding;
 use crate::rings::possible_ring_events;
 use crate::sync::{AtomicU32, fence};
 use crate::wait::Ticket;
-use crate::{Domain, Ipc, Object, Payload, Platform, Waiters};
+use crate::{Domain, Ipc, Object, Payload, Platform, Traffic, Waiters};
 
 /// What the list of bindings keeps room for, however few it has.
 const FEW: usize = 16;
@@ -138,6 +138,11 @@ impl<P: Platform> Events<P> {
         }
         self.update_interest(state);
         binding
+    }
+
+    /// The waits for events.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.state.lock().waiters.traffic()
     }
 
     fn withdraw(&self, ticket: &Ticket<P>) {

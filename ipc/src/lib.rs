@@ -73,7 +73,7 @@ pub use part::Part;
 pub use platform::{Moment, Parked, Platform};
 pub use port::Port;
 pub use rings::Ring;
-pub use statistics::Traffic;
+pub use statistics::{Counted, Traffic};
 pub use table::Capability;
 pub use timer::{Timer, following_ns};
 pub use transfer::Offer;

@@ -9,7 +9,7 @@ use abi::limits::NOTIFICATION_BITS;
 use abi::{Error, Handle, ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
 
-use crate::{Domain, Events, Ipc, Node, Payload, Platform, Ticket, Traffic, Waiters};
+use crate::{Counted, Domain, Events, Ipc, Node, Payload, Platform, Ticket, Traffic, Waiters};
 
 /// A set of bits, and who waits for one of them.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ struct State<P: Platform> {
     /// Never set while there is somebody to take them.
     bits: u64,
     waiters: Waiters<P>,
-    traffic: Traffic,
+    messages: u64,
 }
 
 impl<P: Platform> Notification<P> {
@@ -35,7 +35,7 @@ impl<P: Platform> Notification<P> {
                 State {
                     bits: 0,
                     waiters: Waiters::new(),
-                    traffic: Traffic::NONE,
+                    messages: 0,
                 },
             ),
             events: Events::new(),
@@ -55,7 +55,11 @@ impl<P: Platform> Notification<P> {
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
-        self.state.lock().traffic
+        let state = self.state.lock();
+        Traffic {
+            messages: state.messages,
+            ..state.waiters.traffic()
+        }
     }
 
     /// Sets bits by a capability of a domain, and returns who is to be unparked. Why it can't any more: nothing
@@ -73,17 +77,14 @@ impl<P: Platform> State<P> {
     /// Sets bits, or gives them to the first who waits, who is then to be unparked.
     #[inline(always)]
     fn set(&mut self, bits: u64) -> Option<P::Task> {
-        self.traffic.count_message(0);
+        self.messages += 1;
         let woken = if self.waiters.is_empty() {
             None
         } else {
             self.waiters.wake_first_with([self.bits | bits])
         };
         match woken {
-            Some(_) => {
-                self.bits = 0;
-                self.traffic.count_wake();
-            }
+            Some(_) => self.bits = 0,
             None => self.bits |= bits,
         }
         woken
@@ -151,6 +152,7 @@ impl<P: Platform> Ipc<P> {
                 None => Ok(Told::Nobody),
             }
         })?;
+        self.platform().count(Counted::Message { bytes: 0 });
         match told {
             Told::Nobody => {}
             Told::Waiter(task) => self.platform().unpark(&task),
@@ -189,6 +191,7 @@ impl<P: Platform> Ipc<P> {
 
     #[inline(always)]
     fn signalled(&self, notification: &Notification<P>, woken: Option<P::Task>) {
+        self.platform().count(Counted::Message { bytes: 0 });
         match woken {
             Some(task) => self.platform().unpark(&task),
             None => self.fire(&notification.events, abi::Events::SIGNALED, 0),
@@ -223,7 +226,6 @@ impl<P: Platform> Ipc<P> {
                 let ticket = state
                     .waiters
                     .enlist(task, node, domain.koid(), Rights::WAIT)?;
-                state.traffic.count_wait();
                 Ok(Found::Nothing(ticket, node.clone()))
             })?;
             match found {

@@ -79,19 +79,24 @@ impl<P: Platform> Payload<P> {
 
     /// What went through it.
     pub fn traffic(&self) -> Traffic {
-        match self {
+        let own = match self {
             Payload::ChannelEnd(channel, side) => channel.traffic(*side),
             Payload::Notification(notification) => notification.traffic(),
             Payload::Timer(timer) => timer.traffic(),
             Payload::Interrupt(interrupt) => interrupt.traffic(),
             Payload::Port(port) => port.traffic(),
             Payload::RingEnd(ring, end) => ring.traffic(*end),
+            // Who waits for their events is all.
             Payload::Region(_)
             | Payload::Image(..)
             | Payload::Process(_)
             | Payload::Resource(_)
             | Payload::Thread(_)
             | Payload::Reply(_) => Traffic::NONE,
+        };
+        match self.events() {
+            Some(events) => own + events.traffic(),
+            None => own,
         }
     }
 }

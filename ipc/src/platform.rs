@@ -6,7 +6,7 @@ use core::fmt::Debug;
 use abi::Error;
 use mm::{CpuId, Machine, Region};
 
-use crate::{CallCell, Events, Interrupt, Level, Line, WaitCell};
+use crate::{CallCell, Counted, Events, Interrupt, Level, Line, WaitCell};
 
 /// Why a parked task goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,11 @@ pub trait Platform: Machine + Sized {
     fn ensure_memory(&self) -> Result<(), abi::Error> {
         Ok(())
     }
+
+    /// Counts something for the whole system, which has counted or is about to count at an object as
+    /// well. Called with locks held. Who does not keep such counts does nothing.
+    #[inline(always)]
+    fn count(&self, _: Counted) {}
 
     /// Faults that a process took, for [`ObjectInfo`](abi::ObjectInfo). Who does not count them says 0.
     fn faults_of(&self, _: &Self::Process) -> u64 {

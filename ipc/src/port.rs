@@ -18,7 +18,7 @@ use abi::{Error, Handle, ObjectKind, PortPacket, Rights};
 use mm::lock::{Lock, Rank};
 
 use crate::binding::{Binding, Status};
-use crate::{Domain, Ipc, Node, Outcome, Payload, Platform, Traffic, Waiters};
+use crate::{Counted, Domain, Ipc, Node, Outcome, Payload, Platform, Traffic, Waiters};
 
 /// Packets that are delivered at once.
 const BATCH: usize = 16;
@@ -39,7 +39,7 @@ struct State<P: Platform> {
     waiters: Waiters<P>,
     /// Its last capability is gone.
     closed: bool,
-    traffic: Traffic,
+    messages: u64,
 }
 
 impl<P: Platform> State<P> {
@@ -59,11 +59,7 @@ impl<P: Platform> State<P> {
         if self.ready.is_empty() {
             return None;
         }
-        let woken = self.waiters.wake_first(Outcome::Ready);
-        if woken.is_some() {
-            self.traffic.count_wake();
-        }
-        woken
+        self.waiters.wake_first(Outcome::Ready)
     }
 
     /// Takes the binding at a place out.
@@ -96,14 +92,18 @@ impl<P: Platform> Port<P> {
                     ready: VecDeque::new(),
                     waiters: Waiters::new(),
                     closed: false,
-                    traffic: Traffic::NONE,
+                    messages: 0,
                 },
             ),
         }
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
-        self.state.lock().traffic
+        let state = self.state.lock();
+        Traffic {
+            messages: state.messages,
+            ..state.waiters.traffic()
+        }
     }
 
     /// Puts a binding in. `Exists`: its key is taken; `Limit`, `NoMemory`; `BadHandle`: the port is gone.
@@ -253,7 +253,6 @@ impl<P: Platform> Ipc<P> {
                 if !state.ready.is_empty() {
                     continue;
                 }
-                state.traffic.count_wait();
                 let task = self.platform().current_task();
                 let waiters = &mut state.waiters;
                 waiters.enlist(task, &capability.node, domain.koid(), Rights::WAIT)?
@@ -347,7 +346,8 @@ impl<P: Platform> Ipc<P> {
         for ((at, packet), binding) in packets.zip(taking.bindings.iter().flatten()) {
             let mut state = port.state.lock();
             if at < told && delivered {
-                state.traffic.count_message(0);
+                state.messages += 1;
+                self.platform().count(Counted::Message { bytes: 0 });
             }
             if !binding.is_bound() {
                 continue;

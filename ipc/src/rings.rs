@@ -14,7 +14,7 @@ use mm::lock::{Lock, Rank};
 use mm::{Frame, MapRequest, Region};
 
 use crate::domain::Peer;
-use crate::{Domain, Ipc, Outcome, Payload, Platform, Traffic, Waiters};
+use crate::{Counted, Domain, Ipc, Outcome, Payload, Platform, Traffic, Waiters};
 
 /// Pages before the data.
 const CONTROL_PAGES: usize = 3;
@@ -47,7 +47,7 @@ struct Side<P: Platform> {
 struct SideState<P: Platform> {
     /// One at most that has not been told.
     waiters: Waiters<P>,
-    traffic: Traffic,
+    messages: u64,
 }
 
 impl<P: Platform> Ring<P> {
@@ -86,7 +86,11 @@ impl<P: Platform> Ring<P> {
 
     /// What went through an end.
     pub(crate) fn traffic(&self, end: End) -> Traffic {
-        self.side(end).state.lock().traffic
+        let state = self.side(end).state.lock();
+        Traffic {
+            messages: state.messages,
+            ..state.waiters.traffic()
+        }
     }
 
     fn side(&self, end: End) -> &Side<P> {
@@ -191,7 +195,7 @@ impl<P: Platform> Ipc<P> {
                 Rank::Queue,
                 SideState {
                     waiters: Waiters::new(),
-                    traffic: Traffic::NONE,
+                    messages: 0,
                 },
             ),
             events: crate::Events::new(),
@@ -277,7 +281,6 @@ impl<P: Platform> Ipc<P> {
             if !state.waiters.is_empty() {
                 return Err(Error::Busy);
             }
-            state.traffic.count_wait();
             let task = self.platform().current_task();
             let waiters = &mut state.waiters;
             waiters.enlist(task, &capability.node, domain.koid(), Rights::WAIT)?
@@ -290,7 +293,8 @@ impl<P: Platform> Ipc<P> {
     /// Wakes whoever sleeps at the other end.
     pub fn wake_ring(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let (ring, end) = self.ring_end(domain, handle, Rights::SIGNAL)?;
-        self.wake_end(&ring, end.peer());
+        self.platform().count(Counted::Message { bytes: 0 });
+        self.wake_end(&ring, end.peer(), 1);
         Ok(())
     }
 
@@ -307,7 +311,7 @@ impl<P: Platform> Ipc<P> {
         }
         self.platform()
             .store_u32(ring.control[0], Header::state_offset(end), state as u32);
-        self.wake_end(ring, end.peer());
+        self.wake_end(ring, end.peer(), 0);
         let peer = ring.events(end.peer());
         self.fire(peer, Events::PEER_CLOSED, 0);
         if ring.open.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -315,16 +319,13 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    fn wake_end(&self, ring: &Ring<P>, end: End) {
+    /// Wakes who sleeps at an end, for so many times that its peer asked for it.
+    fn wake_end(&self, ring: &Ring<P>, end: End, signals: u64) {
         let side = ring.side(end);
         let woken = {
             let mut state = side.state.lock();
-            state.traffic.count_message(0);
-            let woken = state.waiters.wake_first(Outcome::Ready);
-            if woken.is_some() {
-                state.traffic.count_wake();
-            }
-            woken
+            state.messages += signals;
+            state.waiters.wake_first(Outcome::Ready)
         };
         if let Some(task) = woken {
             self.platform().unpark(&task);

@@ -1,8 +1,11 @@
 //! What goes through objects, counted where it goes through.
 //!
-//! [`Traffic`] is part of what an object's own lock guards: plain numbers, so that counting costs an
-//! addition. A [`Tally`] is part of every object. Invariant: no count ever goes back.
+//! Messages are counted in what an object's own lock guards: plain numbers, so that counting costs an
+//! addition. So are waits and wakes, in the [list](crate::Waiters) of those who wait; [`Traffic`] is the
+//! sum. A [`Tally`] is part of every object. What counts at an object counts for the system, too ([`Counted`]). Invariant: no
+//! count ever goes back.
 
+use core::ops::Add;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::{Error, Handle, Mode, ObjectInfo, Rights};
@@ -16,10 +19,27 @@ pub struct Traffic {
     pub messages: u64,
     /// Bytes of those messages.
     pub bytes: u64,
-    /// Waits that somebody else ended.
+    /// Waits that ended because of what happened here.
     pub wakes: u64,
-    /// Times that somebody slept here.
+    /// Waits that began here.
     pub waits: u64,
+}
+
+/// What counts for the whole system; see [`Platform::count`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// A message of so many bytes, or a signal, a packet, an expiry of none.
+    Message {
+        /// Bytes.
+        bytes: u64,
+    },
+    /// A message of four words that went to who waited for it from who waits from now on: a
+    /// [`Message`](Counted::Message) of 32 bytes and a [`Wait`](Counted::Wait).
+    Handed,
+    /// A wait that begins.
+    Wait,
+    /// An object was handed over.
+    Transfer(Mode),
 }
 
 impl Traffic {
@@ -30,24 +50,43 @@ impl Traffic {
         wakes: 0,
         waits: 0,
     };
+}
 
-    /// Counts a message of so many bytes, or a signal or packet of none.
+impl Add for Traffic {
+    type Output = Traffic;
+
+    fn add(self, other: Traffic) -> Traffic {
+        Traffic {
+            messages: self.messages + other.messages,
+            bytes: self.bytes + other.bytes,
+            wakes: self.wakes + other.wakes,
+            waits: self.waits + other.waits,
+        }
+    }
+}
+
+/// Messages that went one way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Messages {
+    count: u64,
+    bytes: u64,
+}
+
+impl Messages {
+    /// Counts a message of so many bytes.
     #[inline(always)]
-    pub fn count_message(&mut self, bytes: u64) {
-        self.messages += 1;
+    pub(crate) fn count(&mut self, bytes: u64) {
+        self.count += 1;
         self.bytes += bytes;
     }
 
-    /// Counts a wait that begins.
-    #[inline(always)]
-    pub fn count_wait(&mut self) {
-        self.waits += 1;
-    }
-
-    /// Counts a wait that somebody else ended.
-    #[inline(always)]
-    pub fn count_wake(&mut self) {
-        self.wakes += 1;
+    /// They are all that went through.
+    pub(crate) fn traffic(self) -> Traffic {
+        Traffic {
+            messages: self.count,
+            bytes: self.bytes,
+            ..Traffic::NONE
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use mm::{Account, Region};
 
 use crate::node::NodeState;
 use crate::table::Locked;
-use crate::{Domain, Ipc, Node, Object, Payload, Platform};
+use crate::{Counted, Domain, Ipc, Node, Object, Payload, Platform};
 
 /// A capability on its way to another domain. It is delivered or withdrawn, never just dropped.
 #[must_use = "an offer is delivered or withdrawn"]
@@ -186,6 +186,7 @@ impl<P: Platform> Ipc<P> {
             }
             node.deliver(receiver.koid());
             object.tally.count_transfer(offer.mode());
+            self.platform().count(Counted::Transfer(offer.mode()));
         }
         match object.payload() {
             Payload::RingEnd(ring, end) => ring.set_holder(*end, receiver.koid()),

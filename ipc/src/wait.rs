@@ -15,7 +15,7 @@ use mm::lock::{Lock, Rank};
 
 use crate::sync::AtomicU64;
 use crate::waiters::{Batch, Place};
-use crate::{Ipc, Parked, Platform, Waiters};
+use crate::{Counted, Ipc, Parked, Platform, Waiters};
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,6 +250,7 @@ impl<P: Platform> Ipc<P> {
     /// `TimedOut`, `Cancelled`, `Interrupted`: the task has to end; `Revoked`, `Denied`, `PeerClosed`.
     pub fn sleep(&self, ticket: &Ticket<P>, deadline_ns: u64) -> Result<(), Error> {
         let cell = P::wait_cell(&ticket.task);
+        self.platform().count(Counted::Wait);
         let parked = self.platform().park(deadline_ns);
         self.sleep_on(cell, parked, deadline_ns)
     }
@@ -262,10 +263,12 @@ impl<P: Platform> Ipc<P> {
         deadline_ns: u64,
     ) -> Result<(), Error> {
         let cell = P::wait_cell(&ticket.task);
+        self.platform().count(Counted::Wait);
         self.sleep_in_turn(woken, cell, deadline_ns)
     }
 
-    /// The same for a wait that the current task has begun in its cell, without a list.
+    /// The same for a wait that the current task has begun in its cell, without a list, and that is
+    /// counted.
     #[inline(always)]
     pub(crate) fn sleep_in_turn(
         &self,

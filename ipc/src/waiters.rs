@@ -19,7 +19,7 @@ use core::sync::atomic::Ordering;
 use abi::{Error, Rights};
 
 use crate::wait::{Outcome, Ticket, WAIT_WORDS, WaitCell};
-use crate::{Node, Platform};
+use crate::{Node, Platform, Traffic};
 
 pub(crate) use batch::Batch;
 use batch::Seen;
@@ -66,6 +66,10 @@ pub struct Waiters<P: Platform> {
     /// Those behind, in their cells; nobody without a first.
     second: Option<P::Task>,
     last: Option<P::Task>,
+    /// Waits that began here.
+    waits: u64,
+    /// Those that were ended here.
+    wakes: u64,
 }
 
 impl<P: Platform> Waiters<P> {
@@ -75,7 +79,31 @@ impl<P: Platform> Waiters<P> {
             first: None,
             second: None,
             last: None,
+            waits: 0,
+            wakes: 0,
         }
+    }
+
+    /// The waits that began here, and those that were ended here. Who ends one without the list counts
+    /// it elsewhere.
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            waits: self.waits,
+            wakes: self.wakes,
+            ..Traffic::NONE
+        }
+    }
+
+    /// Counts a wait that began beside the list.
+    #[inline(always)]
+    pub(crate) fn count_wait(&mut self) {
+        self.waits += 1;
+    }
+
+    /// Counts that a wait which began here was ended because of what happened.
+    #[inline(always)]
+    pub(crate) fn count_wake(&mut self) {
+        self.wakes += u64::from(!mm::sabotaged!("wake_not_counted"));
     }
 
     /// Whether nobody is in the list. Those in it may have been told already.
@@ -115,6 +143,7 @@ impl<P: Platform> Waiters<P> {
             node.check_allowed(holder, right)?;
         }
         P::wait_cell(&task).begin();
+        self.waits += 1;
         let waiter = Waiter {
             task: task.clone(),
             authority: Authority {
@@ -224,6 +253,7 @@ impl<P: Platform> Waiters<P> {
     ) -> Option<P::Task> {
         while let Some(task) = self.pop() {
             if complete(&task) {
+                self.count_wake();
                 return Some(task);
             }
         }
@@ -307,6 +337,7 @@ impl<P: Platform> Waiters<P> {
                 Some(Fate::Ends(outcome)) => {
                     self.unlink(&task);
                     if cell.complete(outcome) {
+                        self.count_wake();
                         batch.push(task);
                     }
                 }

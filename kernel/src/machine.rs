@@ -9,7 +9,9 @@ use abi::Error;
 use abi::trace::EventKind;
 use arch::apic::{Ipi, send_ipi};
 use arch::{clock, cpu, phys, tlb};
-use ipc::{CallCell, Events, Interrupt, Ipc, Level, Line, Moment, Parked, Platform, WaitCell};
+use ipc::{
+    CallCell, Counted, Events, Interrupt, Ipc, Level, Line, Moment, Parked, Platform, WaitCell,
+};
 use mm::{
     Budget, CpuId, CpuSet, Cpus, Entry, EntryFlags, Frame, FrameMeta, FramePool, Frames, Mmu,
     Region,
@@ -233,6 +235,11 @@ impl Platform for Kernel {
     #[inline(always)]
     fn unpark_and_park(&self, task: &Arc<Thread>, deadline_ns: u64) -> Parked {
         sched::unpark_and_park(task, deadline_ns)
+    }
+
+    #[inline(always)]
+    fn count(&self, what: Counted) {
+        stats::count_at_objects(what);
     }
 
     fn task_koid(&self, task: &Arc<Thread>) -> u64 {

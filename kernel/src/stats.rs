@@ -9,7 +9,7 @@ use abi::limits::{MAX_CPUS, PAGE_SIZE};
 use abi::statistics::{CALLS, CPUS_OFFSET, CpuStatistics, Header, LEN, MAGIC};
 use abi::{Error, Handle, Rights, Syscall};
 use arch::cpu;
-use ipc::Domain;
+use ipc::{Counted, Domain};
 use mm::{Account, Frame};
 use static_assertions::const_assert_eq;
 
@@ -37,7 +37,12 @@ struct Counters {
     wakes: AtomicU64,
     timeouts: AtomicU64,
     shootdowns: AtomicU64,
-    reserved: [AtomicU64; 90],
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    waits: AtomicU64,
+    handed: AtomicU64,
+    transfers: [AtomicU64; 3],
+    reserved: [AtomicU64; 83],
 }
 
 const_assert_eq!(size_of::<Counters>(), size_of::<CpuStatistics>());
@@ -46,8 +51,8 @@ const_assert_eq!(
     offset_of!(CpuStatistics, refusals)
 );
 const_assert_eq!(
-    offset_of!(Counters, shootdowns),
-    offset_of!(CpuStatistics, shootdowns)
+    offset_of!(Counters, transfers),
+    offset_of!(CpuStatistics, transfers)
 );
 
 /// Whole pages of the image, and nothing else in them: whoever maps them sees only this.
@@ -72,7 +77,12 @@ static PAGES: Pages = Pages {
             wakes: AtomicU64::new(0),
             timeouts: AtomicU64::new(0),
             shootdowns: AtomicU64::new(0),
-            reserved: [const { AtomicU64::new(0) }; 90],
+            messages: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
+            handed: AtomicU64::new(0),
+            transfers: [const { AtomicU64::new(0) }; 3],
+            reserved: [const { AtomicU64::new(0) }; 83],
         }
     }; MAX_CPUS],
 };
@@ -124,8 +134,30 @@ fn count(counter: impl Fn(&Counters) -> &AtomicU64) {
 
 #[inline(always)]
 fn increment(counter: &AtomicU64) {
+    add(counter, 1);
+}
+
+#[inline(always)]
+fn add(counter: &AtomicU64, more: u64) {
     let count = counter.load(Ordering::Relaxed);
-    counter.store(count.wrapping_add(1), Ordering::Relaxed);
+    counter.store(count.wrapping_add(more), Ordering::Relaxed);
+}
+
+/// Counts what goes through objects. What goes from hand to hand is one count, which stands for all.
+#[inline(always)]
+pub fn count_at_objects(what: Counted) {
+    let counters = &PAGES.cpus[cpu::current()];
+    match what {
+        Counted::Handed => increment(&counters.handed),
+        Counted::Wait => increment(&counters.waits),
+        Counted::Transfer(mode) => increment(&counters.transfers[mode as usize]),
+        Counted::Message { bytes } => {
+            increment(&counters.messages);
+            if bytes > 0 {
+                add(&counters.bytes, bytes);
+            }
+        }
+    }
 }
 
 /// Counts a system call.

@@ -15,8 +15,8 @@ use super::reply::{Answer, Fit, answer, record};
 use super::send::Asking;
 use super::{EndOf, Inbox, Outgoing, Preview, Received};
 use crate::node::{HOME, PENDING};
-use crate::wait::Ticket;
-use crate::{Domain, Ipc, Node, Platform};
+use crate::wait::{Ticket, WaitCell};
+use crate::{Counted, Domain, Ipc, Node, Platform};
 
 impl<P: Platform> Ipc<P> {
     /// Sends a message and waits until a time for the answer, which is shown as
@@ -132,7 +132,10 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         let (task, cell) = (asking.task, P::wait_cell(asking.task));
         let slept = match woken {
-            Some(woken) => self.sleep_in_turn(&woken, cell, deadline_ns),
+            Some(woken) => {
+                self.platform().count(Counted::Wait);
+                self.sleep_in_turn(&woken, cell, deadline_ns)
+            }
             None => self.sleep(&Ticket { task: task.clone() }, deadline_ns),
         };
         let told = matches!(cell.word(answer::KIND), answer::MET | answer::MET_BYTES);
@@ -142,7 +145,8 @@ impl<P: Platform> Ipc<P> {
         Ok(())
     }
 
-    /// Takes a caller out of where it waits for an answer, and its call back if it has none.
+    /// Takes a caller out of where it waits for an answer, counts what it slept for, and takes its call
+    /// back if it has none.
     #[cold]
     fn end_call(
         &self,
@@ -152,8 +156,10 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         let (task, right) = (asking.task, asking.right);
         let (channel, side) = end.parts()?;
+        let came = Came::of(P::wait_cell(task), Some(right), slept)?;
         {
             let mut inbox = channel.inbox(side.peer()).lock();
+            self.count_what_came(&mut inbox, came);
             match asking.met.get() {
                 true => _ = inbox.meeting.leave_caller(task),
                 false => inbox.callers.withdraw(&Ticket { task: task.clone() }),
@@ -163,6 +169,18 @@ impl<P: Platform> Ipc<P> {
             self.take_call_back(end, right)?;
         }
         slept
+    }
+
+    /// Counts, where a call went to, what its caller slept for.
+    pub(super) fn count_what_came(&self, inbox: &mut Inbox<P>, came: Came) {
+        match came {
+            Came::Counted => {}
+            Came::Nothing => inbox.callers.count_wake(),
+            Came::Answer { bytes } => {
+                inbox.count_answer(bytes);
+                self.platform().count(Counted::Message { bytes });
+            }
+        }
     }
 
     /// What becomes of a call whose caller does not wait any more: nothing answers it, and if nobody has
@@ -424,9 +442,14 @@ impl<P: Platform> Ipc<P> {
             record(right)
                 .ok()?
                 .answer_bytes(right, to_words(bytes)?, &mut state.meeting)?;
+        let (caller, met) = caller;
         if caller.is_some() {
             state.ready.enter(task);
-            state.traffic.count_wait();
+            if met {
+                let bytes = bytes.len() as u64;
+                state.count_answer(bytes);
+                self.platform().count(Counted::Message { bytes });
+            }
         }
         Some(caller)
     }
@@ -438,6 +461,40 @@ impl<P: Platform> Ipc<P> {
         }
         let mut table = domain.table.lock();
         table.remove_if(reply, |right| start_home(domain, right))
+    }
+}
+
+/// What a caller slept for.
+#[derive(Clone, Copy)]
+pub(super) enum Came {
+    /// An answer of so many bytes.
+    Answer { bytes: u64 },
+    /// An answer that it can't take, or word that there will be none.
+    Nothing,
+    /// What whoever ended its wait has counted, or nobody did: its time was up.
+    Counted,
+}
+
+impl Came {
+    /// What came to the current task, which has this cell and this right to reply.
+    pub(super) fn of<P: Platform>(
+        cell: &WaitCell<P>,
+        right: Option<&Node<P>>,
+        slept: Result<(), Error>,
+    ) -> Result<Came, Error> {
+        match slept {
+            Ok(()) => {}
+            Err(Error::PeerClosed) => return Ok(Came::Nothing),
+            Err(_) => return Ok(Came::Counted),
+        }
+        let bytes = match cell.word(answer::KIND) {
+            answer::MET | answer::MET_BYTES => return Ok(Came::Counted),
+            answer::WORDS => WORDS_LEN as u64,
+            answer::BYTES => cell.word(answer::LEN),
+            answer::MESSAGE => right.map_or(Ok(0), |right| Ok(record(right)?.answer_len()))?,
+            _ => return Ok(Came::Nothing),
+        };
+        Ok(Came::Answer { bytes })
     }
 }
 

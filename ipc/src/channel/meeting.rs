@@ -14,13 +14,25 @@ use abi::Rights;
 use mm::lock::Lock;
 
 use super::Inbox;
+use super::queue::WORDS_LEN;
 use crate::wait::{Claim, Outcome};
-use crate::{Ipc, Node, Platform};
+use crate::{Ipc, Node, Platform, Traffic};
 
 /// Who meets at an end.
 pub(super) struct Meeting<P: Platform> {
     server: Option<Server<P>>,
     caller: Option<Caller<P>>,
+    counts: Counts,
+}
+
+/// How often something happened that stands for several counts.
+struct Counts {
+    /// Calls that were handed over: a server woke, and a caller waits.
+    calls: u64,
+    /// Answers of words by who serves on: a caller woke.
+    answers: u64,
+    /// Waits of those who serve.
+    serves: u64,
 }
 
 /// Who serves.
@@ -63,7 +75,44 @@ impl<P: Platform> Meeting<P> {
         Meeting {
             server: None,
             caller: None,
+            counts: Counts {
+                calls: 0,
+                answers: 0,
+                serves: 0,
+            },
         }
+    }
+
+    /// What of that counts at the end where one serves.
+    pub(super) fn served(&self) -> Traffic {
+        Traffic {
+            messages: self.counts.calls,
+            bytes: self.counts.calls * WORDS_LEN as u64,
+            wakes: self.counts.calls,
+            waits: self.counts.serves,
+        }
+    }
+
+    /// What of that counts at the end where one calls.
+    pub(super) fn called(&self) -> Traffic {
+        Traffic {
+            messages: self.counts.answers,
+            bytes: self.counts.answers * WORDS_LEN as u64,
+            wakes: self.counts.answers,
+            waits: self.counts.calls,
+        }
+    }
+
+    /// Counts a call that was handed over.
+    #[inline(always)]
+    pub(super) fn count_call(&mut self) {
+        self.counts.calls += 1;
+    }
+
+    /// Counts an answer of words to who met who serves on.
+    #[inline(always)]
+    pub(super) fn count_answer(&mut self) {
+        self.counts.answers += 1;
     }
 
     /// Whether somebody serves, and no caller waits.
@@ -81,6 +130,7 @@ impl<P: Platform> Meeting<P> {
     /// Begins the wait of a task that serves: the current one.
     #[inline(always)]
     pub(super) fn serve(&mut self, task: &P::Task) {
+        self.counts.serves += 1;
         self.server = Some(Server {
             task: task.clone(),
             wait: P::wait_cell(task).begin(),
@@ -163,7 +213,7 @@ fn is<P: Platform>(task: &P::Task, other: &P::Task) -> bool {
 impl<P: Platform> Ipc<P> {
     /// Has who serves at an end look whether it may.
     pub(super) fn end_server_wait(&self, inbox: &Lock<Inbox<P>>, outcome: Outcome) {
-        let woken = inbox.lock().meeting.end_server(outcome);
+        let woken = inbox.lock().end_server(outcome);
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }
@@ -171,7 +221,14 @@ impl<P: Platform> Ipc<P> {
 
     /// Ends the call that was handed over at an end, if its capability is not its domain's any more.
     pub(super) fn end_unheld_call(&self, inbox: &Lock<Inbox<P>>) {
-        let woken = inbox.lock().meeting.end_unheld_caller();
+        let woken = {
+            let mut inbox = inbox.lock();
+            let woken = inbox.meeting.end_unheld_caller();
+            if woken.is_some() {
+                inbox.callers.count_wake();
+            }
+            woken
+        };
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }

@@ -46,6 +46,7 @@ use self::ready::Ready;
 use crate::domain::Peer;
 use crate::events::{Events, Level};
 use crate::grants::First;
+use crate::statistics::Messages;
 use crate::wait::Outcome;
 use crate::waiters::Waiters;
 use crate::{Domain, Ipc, Node, Payload, Platform, Traffic};
@@ -113,8 +114,10 @@ struct Inbox<P: Platform> {
     limited: Waiters<P>,
     /// Those at the other end who wait for an answer.
     callers: Waiters<P>,
-    /// What was sent to here, and who waited for it or for room.
-    traffic: Traffic,
+    /// Messages that were put into the queue.
+    sent: Messages,
+    /// Answers to callers at the other end, but for those of words that met who called.
+    answered: Messages,
 }
 
 impl<P: Platform> Inbox<P> {
@@ -136,7 +139,21 @@ impl<P: Platform> Inbox<P> {
     fn end_receiver(&mut self, outcome: Outcome) -> Option<P::Task> {
         let woken = self.ready.end(outcome);
         let woken = woken.or_else(|| self.receivers.wake_first(outcome));
-        woken.or_else(|| self.meeting.end_server(outcome))
+        woken.or_else(|| self.end_server(outcome))
+    }
+
+    /// The same of who serves.
+    fn end_server(&mut self, outcome: Outcome) -> Option<P::Task> {
+        let woken = self.meeting.end_server(outcome)?;
+        self.receivers.count_wake();
+        Some(woken)
+    }
+
+    /// Counts an answer of so many bytes, which its caller has.
+    #[inline(always)]
+    fn count_answer(&mut self, bytes: u64) {
+        self.answered.count(bytes);
+        self.callers.count_wake();
     }
 
     /// Whoever waits for a place, if there is one.
@@ -154,6 +171,18 @@ impl<P: Platform> Inbox<P> {
             return None;
         }
         self.senders.wake_first(Outcome::Ready)
+    }
+
+    /// What came to this end.
+    fn traffic(&self) -> Traffic {
+        let waited = self.ready.traffic() + self.receivers.traffic();
+        waited + self.sent.traffic() + self.meeting.served()
+    }
+
+    /// What came back from here to the other end, and who waited there for it or for room.
+    fn traffic_back(&self) -> Traffic {
+        let waited = self.senders.traffic() + self.limited.traffic() + self.callers.traffic();
+        waited + self.answered.traffic() + self.meeting.called()
     }
 }
 
@@ -212,9 +241,10 @@ impl<P: Platform> Channel<P> {
         &self.side(side).grants
     }
 
-    /// What was sent to an end.
+    /// What came to an end, and who waited there.
     pub(crate) fn traffic(&self, side: ChannelSide) -> Traffic {
-        self.inbox(side).lock().traffic
+        let came = self.inbox(side).lock().traffic();
+        came + self.inbox(side.peer()).lock().traffic_back()
     }
 
     fn side(&self, side: ChannelSide) -> &Side<P> {
@@ -292,7 +322,8 @@ impl<P: Platform> Ipc<P> {
                         senders: Waiters::new(),
                         limited: Waiters::new(),
                         callers: Waiters::new(),
-                        traffic: Traffic::NONE,
+                        sent: Messages::default(),
+                        answered: Messages::default(),
                     },
                 ),
                 events: Events::new(),

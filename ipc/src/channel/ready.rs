@@ -13,11 +13,17 @@ use core::sync::atomic::Ordering;
 use abi::limits::{MAX_MESSAGE, MAX_MESSAGE_HANDLES};
 
 use super::queue::{Packet, to_words};
-use crate::Platform;
 use crate::wait::{Outcome, WaitCell};
+use crate::{Platform, Traffic};
 
 /// The task that is ready, if one is.
-pub(super) struct Ready<P: Platform>(Option<P::Task>);
+pub(super) struct Ready<P: Platform> {
+    task: Option<P::Task>,
+    /// How often one waited.
+    waits: u64,
+    /// How often one was told.
+    wakes: u64,
+}
 
 /// Where a task that was told finds the badge, and what else the message is.
 const BADGE: usize = 4;
@@ -44,12 +50,25 @@ pub(super) struct Told {
 impl<P: Platform> Ready<P> {
     /// Nobody.
     pub(super) const fn new() -> Ready<P> {
-        Ready(None)
+        Ready {
+            task: None,
+            waits: 0,
+            wakes: 0,
+        }
+    }
+
+    /// The waits here.
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic {
+            waits: self.waits,
+            wakes: self.wakes,
+            ..Traffic::NONE
+        }
     }
 
     #[inline(always)]
     pub(super) fn is_nobody(&self) -> bool {
-        self.0.is_none()
+        self.task.is_none()
     }
 
     /// Begins the wait of the current task, while nobody else is here.
@@ -58,32 +77,36 @@ impl<P: Platform> Ready<P> {
         let cell = P::wait_cell(task);
         cell.words[SHAPE].store(UNKNOWN, Ordering::Relaxed);
         cell.begin();
-        self.0 = Some(task.clone());
+        self.task = Some(task.clone());
+        self.waits += 1;
     }
 
     /// Takes a task out that does not wait any more.
     pub(super) fn leave(&mut self, task: &P::Task) {
         let cell = ptr::from_ref(P::wait_cell(task));
         let is_here = |ready: &P::Task| ptr::eq(P::wait_cell(ready), cell);
-        if self.0.as_ref().is_some_and(is_here) {
-            self.0 = None;
+        if self.task.as_ref().is_some_and(is_here) {
+            self.task = None;
         }
     }
 
     /// Ends the wait of whoever is here; with [`Outcome::Ready`] it is to look what there is. The caller
     /// unparks it.
     pub(super) fn end(&mut self, outcome: Outcome) -> Option<P::Task> {
-        let task = self.0.take()?;
-        P::wait_cell(&task).complete(outcome).then_some(task)
+        let task = self.task.take()?;
+        let told = P::wait_cell(&task).complete(outcome);
+        self.wakes += u64::from(told);
+        told.then_some(task)
     }
 
     /// Ends it with the message that is the first in the queue from now on. The caller unparks who waited.
     #[inline(always)]
     pub(super) fn tell(&mut self, packet: &Packet<P>, number: u64) -> Option<P::Task> {
-        let task = self.0.take()?;
+        let task = self.task.take()?;
         // It leaves before it waits elsewhere.
         let cell = P::wait_cell(&task);
         let claim = cell.claim(cell.number())?;
+        self.wakes += 1;
         let (words, shape) = match to_words(packet.bytes()) {
             Some((words, len)) => {
                 let call = if packet.reply.is_some() { IS_CALL } else { 0 };

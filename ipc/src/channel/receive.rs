@@ -15,7 +15,7 @@ use super::ready::Told;
 use super::serve::unheld;
 use super::{Channel, ChannelSide, EndOf, Inbox, Preview, Received};
 use crate::wait::{Outcome, Ticket, WaitCell};
-use crate::{Domain, Ipc, Platform, Waiters};
+use crate::{Counted, Domain, Ipc, Platform, Waiters};
 
 /// A copy of the next message, and which one that is.
 pub(super) struct Seen {
@@ -193,7 +193,6 @@ impl<P: Platform> Ipc<P> {
             let woken = woken.take();
             let task = self.platform().current_task();
             state.ready.enter(&task);
-            state.traffic.count_wait();
             drop(state);
             self.sleep_ready(by, inbox, &task, woken.as_ref(), seen)?;
             if seen.is_new {
@@ -215,7 +214,10 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         let cell = P::wait_cell(task);
         let slept = match woken {
-            Some(woken) => self.sleep_in_turn(woken, cell, by.deadline_ns),
+            Some(woken) => {
+                self.platform().count(Counted::Wait);
+                self.sleep_in_turn(woken, cell, by.deadline_ns)
+            }
             None => self.sleep(&Ticket { task: task.clone() }, by.deadline_ns),
         };
         if slept.is_ok() && seen.hear(cell) {
@@ -262,7 +264,6 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         let (task, end) = (self.platform().current_task(), by.end);
         let enlisted = list(&mut state).enlist(task, &end.node, by.domain.koid(), end.needed);
-        state.traffic.count_wait();
         drop(state);
         let slept = match (&enlisted, woken) {
             (Ok(ticket), Some(woken)) => self.sleep_unparking(&woken, ticket, by.deadline_ns),

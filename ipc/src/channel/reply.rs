@@ -140,25 +140,26 @@ impl<P: Platform> Reply<P> {
     }
 
     /// The same with bytes of words, if they fit what the caller waits for, which is taken out of where it
-    /// met who answers. None: nothing was done.
+    /// met who answers; whether it was there comes with it. None: nothing was done.
     #[inline(always)]
     pub(super) fn answer_bytes(
         &self,
         right: &Node<P>,
         ([a, b, c, d], len): ([u64; 4], usize),
         meeting: &mut Meeting<P>,
-    ) -> Option<Option<P::Task>> {
+    ) -> Option<(Option<P::Task>, bool)> {
         let mut call = self.call.lock();
         let (task, _) = call.caller.take_if(|(_, fit)| fit.takes(len, 0))?;
         right.pass(HOME);
-        let kind = match (meeting.leave_caller(&task), len) {
+        let met = meeting.leave_caller(&task);
+        let kind = match (met, len) {
             (true, WORDS_LEN) => answer::MET,
             (true, _) => answer::MET_BYTES,
             (false, WORDS_LEN) => answer::WORDS,
             (false, _) => answer::BYTES,
         };
         let told = P::wait_cell(&task).complete_with([a, b, c, d, kind, len as u64]);
-        Some(told.then_some(task))
+        Some((told.then_some(task), met))
     }
 
     /// Whether an answer fits what the caller waits for. `Cancelled`: it does not wait.
@@ -166,6 +167,11 @@ impl<P: Platform> Reply<P> {
         let call = self.call.lock();
         let (_, fit) = call.caller.as_ref().ok_or(Error::Cancelled)?;
         Ok(fit.takes(bytes, handles))
+    }
+
+    /// Bytes of the answer that is here.
+    pub(super) fn answer_len(&self) -> u64 {
+        self.call.lock().answer.bytes().len() as u64
     }
 
     /// Takes the answer out, by the caller that was woken with it: its bytes, and what it carries.

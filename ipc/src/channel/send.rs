@@ -15,7 +15,7 @@ use super::queue::Offers;
 use super::receive::Waiting;
 use super::{EndOf, Inbox, Passage};
 use crate::node::PENDING;
-use crate::{Domain, Ipc, Node, Offer, Outgoing, Platform};
+use crate::{Counted, Domain, Ipc, Node, Offer, Outgoing, Platform};
 
 /// Who calls: the current task, by its right to reply.
 pub(super) struct Asking<'a, P: Platform> {
@@ -84,6 +84,8 @@ impl<P: Platform> Ipc<P> {
             return None;
         }
         let woken = state.put(end, message.bytes, offer, Some(asking));
+        let bytes = message.bytes.len() as u64;
+        self.platform().count(Counted::Message { bytes });
         drop(state);
         self.fire(channel.events(side.peer()), abi::Events::READABLE, 0);
         Some(woken)
@@ -139,6 +141,8 @@ impl<P: Platform> Ipc<P> {
         }
         let offers = offers.into_iter().rev();
         let woken = state.put(end, message.bytes, offers, asking);
+        let bytes = len as u64;
+        self.platform().count(Counted::Message { bytes });
         drop(state);
         self.fire(channel.events(side.peer()), abi::Events::READABLE, 0);
         Ok(woken)
@@ -266,6 +270,7 @@ impl<P: Platform> Inbox<P> {
     ) -> Result<(), Error> {
         if !self.ready.is_nobody() && self.meeting.has_no_caller() {
             self.meeting.call(asking.task, &end.node, sender.koid());
+            self.callers.count_wait();
             asking.met.set(true);
             return Ok(());
         }
@@ -294,7 +299,7 @@ impl<P: Platform> Inbox<P> {
         offers: impl IntoIterator<Item = Offer<P>>,
         asking: Option<&Asking<'_, P>>,
     ) -> Option<P::Task> {
-        self.traffic.count_message(bytes.len() as u64);
+        self.sent.count(bytes.len() as u64);
         let right = asking.map(|asking| asking.right);
         if let Some(right) = right {
             right.pass(PENDING);

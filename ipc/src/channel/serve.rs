@@ -12,7 +12,7 @@ use super::reply::{Answer, answer, record};
 use super::{EndOf, Inbox};
 use crate::table::Kept;
 use crate::wait::Ticket;
-use crate::{Domain, Ipc, Node, Payload, Platform};
+use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
 
 /// What a server has before it may wait.
 enum Next<P: Platform> {
@@ -117,14 +117,25 @@ impl<P: Platform> Ipc<P> {
                 return Err(Error::Invalid);
             }
             let meeting = &mut inbox.meeting;
-            let leave = |caller: &P::Task| match meeting.leave_caller(caller) {
-                true => answer::MET,
-                false => answer::WORDS,
+            let mut met = false;
+            let leave = |caller: &P::Task| {
+                met = meeting.leave_caller(caller);
+                match met {
+                    true => answer::MET,
+                    false => answer::WORDS,
+                }
             };
             let caller = record(right)?.answer_words(right, words, leave)?;
             if caller.is_some() {
-                inbox.meeting.serve(task);
-                inbox.traffic.count_wait();
+                meeting.serve(task);
+                match met {
+                    true => {
+                        meeting.count_answer();
+                        self.platform().count(Counted::Handed);
+                    }
+                    // The caller counts the answer when it goes on.
+                    false => self.platform().count(Counted::Wait),
+                }
             }
             Ok(caller)
         })
@@ -255,7 +266,6 @@ impl<P: Platform> Ipc<P> {
                 receivers.enlist(task, node, domain.koid(), Rights::RECEIVE)?
             }
         };
-        state.traffic.count_wait();
         drop(state);
         let slept = match woken.take() {
             Some(woken) => self.sleep_unparking(&woken, &ticket, abi::FOREVER),

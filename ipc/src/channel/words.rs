@@ -9,10 +9,11 @@ use alloc::sync::Arc;
 use abi::{Error, Handle, ObjectKind, Rights};
 
 use super::Outgoing;
-use super::queue::{WORDS_LEN, to_bytes};
+use super::call::Came;
+use super::queue::to_bytes;
 use super::reply::{Answer, Fit, answer, record};
 use crate::node::PENDING;
-use crate::{Domain, Ipc, Node, Payload, Platform};
+use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
 
 impl<P: Platform> Ipc<P> {
     /// Calls with four words and waits until a time for four. Errors as of [`call`](Ipc::call);
@@ -70,11 +71,11 @@ impl<P: Platform> Ipc<P> {
             record(&right)?.begin(task.clone(), Fit::Words);
             right.pass(PENDING);
             inbox.meeting.call(task, node, caller.koid());
+            inbox.meeting.count_call();
             P::call_cell(&server.task).hand(right);
             let [a, b, c, d] = words;
             claim.finish_with([a, b, c, d, node.badge()]);
-            inbox.traffic.count_message(WORDS_LEN as u64);
-            inbox.traffic.count_wake();
+            self.platform().count(Counted::Handed);
             Ok(server.task)
         };
         caller.table.with(end, meet).ok()
@@ -113,18 +114,21 @@ impl<P: Platform> Ipc<P> {
         task: &P::Task,
         slept: Result<(), Error>,
     ) -> Result<(), Error> {
+        let right = P::call_cell(task).right();
+        let came = Came::of(P::wait_cell(task), right.as_ref(), slept)?;
         // Whoever took the handle away since has looked there, and taken the caller out.
         let _ = caller.table.with(end, |node| {
             if let Payload::ChannelEnd(channel, side) = node.object().payload() {
                 let mut inbox = channel.inbox(side.peer()).lock();
                 inbox.meeting.leave_caller(task);
+                self.count_what_came(&mut inbox, came);
             }
             Ok(())
         });
         if slept.is_err()
-            && let Some(right) = P::call_cell(task).right()
+            && let Some(right) = &right
         {
-            record(&right)?.give_up();
+            record(right)?.give_up();
         }
         slept?;
         match P::wait_cell(task).word(answer::KIND) {

@@ -8,7 +8,7 @@ use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 use super::{Offer, Source};
 use crate::lineage::{Budget, Child, Extent, Lineage};
 use crate::node::PENDING;
-use crate::{Domain, Ipc, Node, Payload, Platform};
+use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
 
 impl<P: Platform> Ipc<P> {
     /// Checks that `sender` may hand `handle` over in this way, and begins.
@@ -135,6 +135,7 @@ impl<P: Platform> Ipc<P> {
         let payload = Payload::Region(snapshot);
         let copy = self.create_object(sender.account(), payload, all & rights, PENDING)?;
         node.object().count_transfer(Mode::CopyOnWrite);
+        self.platform().count(Counted::Transfer(Mode::CopyOnWrite));
         Ok(Offer {
             node: copy,
             sender: sender.clone(),

@@ -33,7 +33,7 @@ pub use audit::{Counts, audit, counts};
 pub use cpu::{current_cpu, on_cpu};
 pub use interrupts::without_interrupts;
 pub use machine::{Config, FakeMachine, start};
-pub use platform::{FakeProcess, FakeTask, start_ipc};
+pub use platform::{FakeProcess, FakeTask, SystemCounts, start_ipc};
 pub use program::{Memory, enter, load, store, touch};
 pub use ranks::heap_may_grow;
 pub use tlb::{Access, PageFault};

@@ -10,6 +10,7 @@ use mm::{
 
 use crate::arena::Arena;
 use crate::lines::Lines;
+use crate::platform::SystemCounts;
 use crate::tlb::{Access, PageFault, Tlb};
 use crate::watch::Watched;
 use crate::{Memory, on_cpu, ranks};
@@ -83,6 +84,7 @@ pub struct FakeMachine {
     /// The monotonic clock.
     pub(crate) now_ns: Arc<AtomicU64>,
     pub(crate) lines: Lines,
+    pub(crate) counts: Mutex<SystemCounts>,
     /// Deadlines pass when a test says so, task by task.
     pub(crate) holds_deadlines: AtomicBool,
     /// Calls that take memory until one fails; negative for never.
@@ -152,6 +154,7 @@ impl FakeMachine {
             random: Mutex::new(fastrand::Rng::with_seed(config.seed)),
             now_ns: Arc::default(),
             lines: Lines::new(config.cpus),
+            counts: Mutex::default(),
             holds_deadlines: AtomicBool::new(false),
             failing: AtomicI64::new(-1),
             failed: AtomicBool::new(false),

@@ -9,7 +9,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use abi::{Error, FOREVER};
-use ipc::{CallCell, Events, Interrupt, Ipc, Level, Line, Moment, Parked, Platform, WaitCell};
+use ipc::{
+    CallCell, Counted, Events, Interrupt, Ipc, Level, Line, Moment, Parked, Platform, Traffic,
+    WaitCell,
+};
 
 use crate::machine::lock;
 use crate::{Config, FakeMachine};
@@ -116,6 +119,15 @@ impl FakeTask {
     }
 }
 
+/// What was counted for the whole system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SystemCounts {
+    /// Messages, their bytes, and waits. Wakes count with whoever unparks.
+    pub traffic: Traffic,
+    /// Objects that were handed over, by the mode.
+    pub transfers: [u64; 3],
+}
+
 /// A process, which is a domain, whether it has ended, and whether a thread of it has stopped.
 #[derive(Clone, Debug)]
 pub struct FakeProcess(Arc<ProcessState>);
@@ -170,6 +182,13 @@ impl Moment for FakeMoment {
     }
 }
 
+impl FakeMachine {
+    /// What it was told to count so far.
+    pub fn system_counts(&self) -> SystemCounts {
+        *lock(&self.counts)
+    }
+}
+
 impl Platform for FakeMachine {
     type Moment = FakeMoment;
     type Task = FakeTask;
@@ -211,6 +230,23 @@ impl Platform for FakeMachine {
     fn unpark(&self, task: &FakeTask) {
         task.unpark();
         self.run_hook(&self.after_unpark);
+    }
+
+    fn count(&self, what: Counted) {
+        let mut counts = lock(&self.counts);
+        match what {
+            Counted::Message { bytes } => {
+                counts.traffic.messages += 1;
+                counts.traffic.bytes += bytes;
+            }
+            Counted::Handed => {
+                counts.traffic.messages += 1;
+                counts.traffic.bytes += 32;
+                counts.traffic.waits += 1;
+            }
+            Counted::Wait => counts.traffic.waits += 1,
+            Counted::Transfer(mode) => counts.transfers[mode as usize] += 1,
+        }
     }
 
     /// Where it is kept: no other task has that as long as this one exists.

@@ -58,6 +58,8 @@ entries! {
             quotas::thousands_of_tiny_regions_end_with_the_quota_and_come_back;
         reply_twice: "the end of a right to reply that was used",
             calls::a_right_to_reply_works_once;
+        wake_not_counted: "the count of waits that were ended",
+            traffic::each_thing_counts_once_at_its_object_and_once_for_the_system;
         woken_without_end: "the end of a wake of many who wait again at once",
             waits::who_waits_again_as_fast_as_it_is_woken_is_woken_once;
         grant_outlives_its_end: "the way back of grants when the end closes at which they can be accepted",

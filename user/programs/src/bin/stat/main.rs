@@ -12,18 +12,20 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::ops::Range;
 
 use abi::SYSCALLS;
 use abi::statistics::CpuStatistics;
 use programs::expect;
-use rt::{Env, Region, Statistics};
+use rt::{Env, Mode, Region, Statistics};
 
 rt::entry!(run);
 
 /// The arguments make no sense.
 const USAGE: u8 = 2;
 /// The heads of the columns behind that of the CPU, each as wide as its numbers.
-const HEADS: [&str; 8] = [
+/// What goes through objects is in a table of its own.
+const HEADS: [&str; 14] = [
     "calls",
     "refused",
     "faults",
@@ -32,7 +34,15 @@ const HEADS: [&str; 8] = [
     "wakes",
     "timeouts",
     "shootdowns",
+    "messages",
+    "bytes",
+    "waits",
+    "moved",
+    "shared",
+    "copied",
 ];
+/// Columns of the first table.
+const FIRST: usize = 8;
 /// The narrowest a column is.
 const WIDTH: usize = 8;
 /// How many of the calls that were made are shown.
@@ -76,6 +86,7 @@ struct Counts {
 
 impl Counts {
     fn of(cpu: &CpuStatistics) -> Counts {
+        let transfers = |mode: Mode| cpu.transfers[mode as usize];
         Counts {
             columns: [
                 cpu.syscalls(),
@@ -86,6 +97,12 @@ impl Counts {
                 cpu.wakes,
                 cpu.timeouts,
                 cpu.shootdowns,
+                cpu.all_messages(),
+                cpu.all_bytes(),
+                cpu.all_waits(),
+                transfers(Mode::Move),
+                transfers(Mode::Share),
+                transfers(Mode::CopyOnWrite),
             ],
             calls: cpu.calls.to_vec(),
         }
@@ -108,24 +125,27 @@ fn counts(statistics: &Statistics) -> Vec<Counts> {
 }
 
 fn show(cpus: &[Counts]) {
-    let line = |first: &str, cells: [String; HEADS.len()]| {
+    show_columns(cpus, 0..FIRST);
+    show_columns(cpus, FIRST..HEADS.len());
+    show_calls(cpus);
+}
+
+fn show_columns(cpus: &[Counts], columns: Range<usize>) {
+    let line = |first: &str, cell: &dyn Fn(usize) -> String| {
         let mut line = format!("{first:>3}");
-        for (head, cell) in HEADS.iter().zip(cells) {
-            let width = head.len().max(WIDTH);
-            line += &format!("  {cell:>width$}");
+        for index in columns.clone() {
+            let width = HEADS[index].len().max(WIDTH);
+            line += &format!("  {:>width$}", cell(index));
         }
         rt::println!("{line}");
     };
-    line("cpu", HEADS.map(String::from));
+    line("cpu", &|index| HEADS[index].to_string());
     for (number, cpu) in cpus.iter().enumerate() {
-        line(
-            &number.to_string(),
-            cpu.columns.map(|count| count.to_string()),
-        );
+        let count = |index: usize| cpu.columns[index].to_string();
+        line(&number.to_string(), &count);
     }
     let sum = |index: usize| cpus.iter().map(|cpu| cpu.columns[index]).sum::<u64>();
-    line("all", core::array::from_fn(|index| sum(index).to_string()));
-    show_calls(cpus);
+    line("all", &|index| sum(index).to_string());
 }
 
 /// The calls that were made most.

@@ -1,10 +1,13 @@
 //! What is counted, of the system and of each object.
 
+use core::array;
+
 use abi::Syscall;
 use abi::statistics::CpuStatistics;
-use rt::{Error, Handle, Mode, Region, Rights, Statistics};
+use rt::{ChannelEnd, Error, Handle, Message, Mode, Region, Rights, Statistics, Thread};
 
 use crate::Case;
+use crate::check::SOON_MS;
 
 /// What the CPU of the cases has counted.
 fn here(statistics: &Statistics) -> CpuStatistics {
@@ -90,6 +93,82 @@ pub fn objects(_: &Case) {
     }
     drop(mapping);
     done!(rt::drop_handle(region.into_handle()), "giving it back");
+}
+
+/// Messages, their bytes and waits, and how objects were handed over.
+type Traffic = ([u64; 3], [u64; 3]);
+
+/// What all CPUs have counted.
+fn everywhere(statistics: &Statistics) -> Traffic {
+    let cpus = (0..statistics.cpus()).filter_map(|cpu| statistics.cpu(cpu));
+    cpus.fold(([0; 3], [0; 3]), |sum, cpu| {
+        let of_cpu = [cpu.all_messages(), cpu.all_bytes(), cpu.all_waits()];
+        plus(sum, (of_cpu, cpu.transfers))
+    })
+}
+
+fn plus(one: Traffic, other: Traffic) -> Traffic {
+    let each = |one: [u64; 3], other: [u64; 3]| array::from_fn(|at| one[at] + other[at]);
+    (each(one.0, other.0), each(one.1, other.1))
+}
+
+/// Calls of words to the agreement's server.
+const CALLS: u64 = 10;
+
+/// Answers calls of words until its wait is cancelled, then a call of bytes, then takes a message.
+fn serve(end: ChannelEnd) -> Option<ChannelEnd> {
+    let ended = end.serve_words(|words, _| words.map(|word| word + 1));
+    if ended != Error::Cancelled {
+        return None;
+    }
+    let mut asked = end.receive(rt::in_ms(SOON_MS)).ok()?;
+    asked
+        .take_reply()?
+        .send(&mut Message::new(b"0123456789"))
+        .ok()?;
+    end.receive(rt::in_ms(SOON_MS)).ok()?;
+    Some(end)
+}
+
+pub fn agreement(case: &Case) {
+    let region = Region::from_handle(case.statistics);
+    let statistics = done!(Statistics::open(&region), "opening the statistics");
+    let (here, there) = done!(rt::channel(4), "a channel");
+    let memory = done!(Region::create(4096), "a region");
+    let before = everywhere(&statistics);
+    let server = done!(Thread::spawn(move || serve(there)), "a thread that serves");
+    for number in 0..CALLS {
+        let answer = here.call_words([number; 4], rt::in_ms(SOON_MS));
+        same!(answer, Ok([number + 1; 4]), "the answer");
+    }
+    while server.cancel_wait() == Err(Error::NotFound) {
+        rt::yield_now();
+    }
+    let answer = here.call(&mut Message::new(b"abc"), rt::in_ms(SOON_MS));
+    let answer = done!(answer, "a call of bytes");
+    same!(answer.bytes(), b"0123456789", "the answer");
+    let mut message = Message::new(b"").share(memory.handle(), Rights::all());
+    done!(here.send(&mut message, 0), "sending a capability");
+    done!(server.wait(rt::in_ms(SOON_MS)), "the end of the server");
+    let after = everywhere(&statistics);
+    let thread = done!(rt::object_info(server.handle()), "the thread's counts");
+    let there = done!(server.join(), "joining it");
+    let there = done!(there.ok_or(Error::Invalid), "what the server met");
+    let counts = |handle| done!(rt::object_info(handle), "object_info");
+    let caller = counts(here.handle());
+    same!(caller.messages, CALLS + 1, "answers");
+    same!(caller.bytes, 32 * CALLS + 10, "their bytes");
+    same!(caller.waits, CALLS + 1, "waits for them");
+    let server = counts(there.handle());
+    same!(server.messages, CALLS + 2, "calls and the message");
+    same!(server.bytes, 32 * CALLS + 3, "their bytes");
+    let all = [caller, server, thread, counts(memory.handle())];
+    let sum = all.iter().fold(before, |sum, info| {
+        let traffic = [info.messages, info.bytes, info.waits];
+        plus(sum, (traffic, info.transfers))
+    });
+    same!(after, sum, "what the system has counted");
+    done!(rt::drop_handle(memory.into_handle()), "giving it back");
 }
 
 pub fn read_only(case: &Case) {
