@@ -1,6 +1,6 @@
 //! The guest benchmark: instruction counts against what they must be under.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -12,12 +12,14 @@ use crate::demo::grouped;
 use crate::failure::Failure;
 use crate::serial::{Record, Transcript};
 use crate::table::{self, Align};
-use crate::targets::{TARGETS, Target};
+use crate::targets::{Place, TARGETS, Target};
 
 /// Measured rows by key; each is the fields of a `#bench` line.
 #[derive(Debug, Default)]
 pub struct Measured {
     rows: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The numbers of CPUs that it was measured on.
+    cpus: BTreeSet<u32>,
 }
 
 /// The printed table and the rows that missed their limit.
@@ -30,9 +32,10 @@ pub struct Comparison {
 }
 
 impl Measured {
-    /// Takes the `#bench` lines of a run. A key that is there already keeps its figures, so that
+    /// Takes the `#bench` lines of a run on so many CPUs. A key that is there already keeps its figures, so that
     /// a second run on more CPUs adds only what the first could not measure.
-    pub fn add(&mut self, transcript: &Transcript) {
+    pub fn add(&mut self, cpus: u32, transcript: &Transcript) {
+        self.cpus.insert(cpus);
         let mut fresh: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
         for record in transcript.records("bench") {
             if let Some(key) = record.value("key") {
@@ -73,7 +76,17 @@ impl Measured {
         self.rows.get(key)?.get("instructions").copied()
     }
 
-    /// Compares with the targets. The table has the dear instructions when `with_columns` says so.
+    /// Whether one of the runs should have measured an operation.
+    fn is_expected(&self, target: &Target) -> bool {
+        match target.place() {
+            Place::Nowhere => false,
+            Place::OneCpu => self.cpus.contains(&1),
+            Place::SeveralCpus => self.cpus.iter().any(|&cpus| cpus > 1),
+            Place::Anywhere => true,
+        }
+    }
+
+    /// Compares with the targets; what has one and was not measured is a problem. The table has the dear instructions when `with_columns` says so.
     pub fn compare(&self, with_columns: bool) -> Comparison {
         let mut problems = Vec::new();
         let mut rows = Vec::new();
@@ -86,6 +99,9 @@ impl Measured {
                     grouped(measured),
                     grouped(target.must)
                 ));
+            }
+            if measured.is_none() && self.is_expected(target) {
+                problems.push(format!("{} was not measured", target.key));
             }
             rows.push(self.row(target, measured));
         }

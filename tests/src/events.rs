@@ -15,6 +15,8 @@ pub enum Line {
     Event(usize, EventKind, Event),
     /// A CPU did so much more than could be written down.
     Lost(usize, u64),
+    /// What happened before this time, in ns, has been written, but for what a CPU was just writing down.
+    Seen(u64),
     /// The trace is complete, and so many events are lost.
     End(u64),
 }
@@ -26,6 +28,9 @@ pub fn parse(line: &str) -> Option<Line> {
     let first = words.next()?;
     if first == "end" {
         return Some(Line::End(number(words.next()?)?));
+    }
+    if first == "seen" {
+        return Some(Line::Seen(number(words.next()?)?));
     }
     let cpu = number(first).filter(|&cpu| cpu < MAX_CPUS as u64)? as usize;
     let second = words.next()?;

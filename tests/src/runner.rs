@@ -122,7 +122,7 @@ impl Prepared<'_> {
             if status != 0 {
                 problems.push(format!("on {cpus} CPUs init ended with status {status}"));
             }
-            measured.add(&run.transcript);
+            measured.add(cpus, &run.transcript);
             growth.add(&run.transcript);
             if let Some(counted) = counted {
                 if counted.is_empty() {
@@ -195,7 +195,7 @@ impl Prepared<'_> {
         };
         let run = boot.run(announce, &mut |line| {
             if let Some(said) = strace.as_mut().and_then(|strace| strace.feed(line)) {
-                if let Some(text) = said {
+                for text in said {
                     progress.finish();
                     say(&text);
                 }
@@ -213,6 +213,10 @@ impl Prepared<'_> {
                 say(line);
             }
         })?;
+        // A machine that was stopped has not told the end of its trace.
+        for text in strace.iter_mut().flat_map(Strace::finish) {
+            say(&text);
+        }
         if let Some(timeline) = timeline {
             let lines = run.transcript.lines().iter().map(String::as_str);
             say(&timeline.finish(lines)?);

@@ -5,9 +5,10 @@
 //! ```
 //!
 //! A line is written when the call has answered: the time is when it began, in ms since the boot, and
-//! what stands in angle brackets is how long it took, in ms.
+//! what stands in angle brackets is how long it took, in ms. Lines are in the order of the answers, whichever
+//! CPU gave them: what is read of one is held back until all that came earlier has been read of the others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write};
 
 use abi::trace::{Event, EventKind, Left};
@@ -21,21 +22,68 @@ pub struct Strace {
     threads: Threads,
     /// What each thread is in.
     open: HashMap<u32, Event>,
+    /// What was read and not yet looked at, by its time and then as it came.
+    held: BTreeMap<(u64, u64), Held>,
+    /// How much was held ever.
+    count: u64,
+    /// The time of the last event of each CPU.
+    last: HashMap<usize, u64>,
+}
+
+#[derive(Debug)]
+enum Held {
+    Event(EventKind, Event),
+    Lost(usize, u64),
 }
 
 impl Strace {
-    /// The line to print for a line of the trace; `None` while there is nothing to say. The outer `None`
-    /// means that it is no line of a trace at all.
-    pub fn feed(&mut self, line: &str) -> Option<Option<String>> {
-        Some(match events::parse(line)? {
+    /// The lines to print after a line of the trace; `None` when it is no line of a trace at all.
+    pub fn feed(&mut self, line: &str) -> Option<Vec<String>> {
+        match events::parse(line)? {
             Line::Lost(cpu, count) => {
-                // What begins or ends in the gap is not known.
-                self.open.clear();
-                Some(format!("--- {count} events of CPU {cpu} are lost ---"))
+                let time = self.last.get(&cpu).copied().unwrap_or_default();
+                self.hold(time, Held::Lost(cpu, count));
             }
-            Line::End(_) => self.unanswered(),
-            Line::Event(_, kind, event) => self.event(kind, &event),
-        })
+            Line::Event(cpu, kind, event) => {
+                self.last.insert(cpu, event.time_ns);
+                self.hold(event.time_ns, Held::Event(kind, event));
+            }
+            Line::Seen(time) => return Some(self.release(time)),
+            Line::End(_) => return Some(self.finish()),
+        }
+        Some(Vec::new())
+    }
+
+    /// The lines that are left when nothing more is to come, those of calls from which nobody came back
+    /// at the end.
+    pub fn finish(&mut self) -> Vec<String> {
+        let mut lines = self.release(u64::MAX);
+        let mut open: Vec<Event> = self.open.drain().map(|(_, event)| event).collect();
+        open.sort_by_key(|event| event.time_ns);
+        lines.extend(open.iter().map(|enter| format!("{} = ?", self.call(enter))));
+        lines
+    }
+
+    fn hold(&mut self, time: u64, held: Held) {
+        self.held.insert((time, self.count), held);
+        self.count += 1;
+    }
+
+    /// The lines of what came before a time.
+    fn release(&mut self, time: u64) -> Vec<String> {
+        let later = self.held.split_off(&(time, 0));
+        let earlier = std::mem::replace(&mut self.held, later);
+        earlier
+            .into_values()
+            .filter_map(|held| match held {
+                Held::Event(kind, event) => self.event(kind, &event),
+                Held::Lost(cpu, count) => {
+                    // What begins or ends in the gap is not known.
+                    self.open.clear();
+                    Some(format!("--- {count} events of CPU {cpu} are lost ---"))
+                }
+            })
+            .collect()
     }
 
     fn event(&mut self, kind: EventKind, event: &Event) -> Option<String> {
@@ -69,17 +117,6 @@ impl Strace {
         }
     }
 
-    /// The calls from which nobody came back.
-    fn unanswered(&mut self) -> Option<String> {
-        let mut open: Vec<Event> = self.open.drain().map(|(_, event)| event).collect();
-        open.sort_by_key(|event| event.time_ns);
-        let lines: Vec<String> = open
-            .iter()
-            .map(|enter| format!("{} = ?", self.call(enter)))
-            .collect();
-        (!lines.is_empty()).then(|| lines.join("\n"))
-    }
-
     fn call(&self, enter: &Event) -> String {
         format!(
             "{:>12} {} {}",
@@ -106,6 +143,18 @@ pub fn call(number: u8) -> Option<&'static SyscallInfo> {
         .find(|call| call.number == u64::from(number))
 }
 
+/// Arguments that are addresses, or words of a message, as answers show them.
+const IN_HEX: [&str; 8] = [
+    "address",
+    "hint",
+    "base",
+    "instruction",
+    "first",
+    "second",
+    "third",
+    "fourth",
+];
+
 /// The name and the arguments of the call that an event tells of.
 pub struct Call<'a>(pub &'a Event);
 
@@ -122,6 +171,7 @@ impl fmt::Display for Call<'_> {
                 ("deadline", 0) => f.write_str("now")?,
                 ("deadline", FOREVER) => f.write_str("never")?,
                 ("deadline", ns) => write!(f, "{}ms", Millis(ns))?,
+                (name, raw) if IN_HEX.contains(&name) => write!(f, "{raw:#x}")?,
                 _ => (argument.show)(raw, f)?,
             }
         }
@@ -141,6 +191,9 @@ impl fmt::Display for Answer<'_> {
         let Some(call) = call(self.0.number) else {
             return write!(f, "{rax:#x}");
         };
+        if call.name == "map" {
+            return write!(f, "{rax:#x}");
+        }
         if call.result != "Words" {
             return (call.show_result)(rax, f);
         }

@@ -25,7 +25,46 @@ impl Target {
     pub fn best_peer(&self) -> Option<(&'static str, u64)> {
         self.peers.iter().copied().min_by_key(|&(_, cost)| cost)
     }
+
+    /// Where it is measured.
+    pub fn place(&self) -> Place {
+        let places = PLACES.iter().find(|(_, keys)| keys.contains(&self.key));
+        places.map_or(Place::Anywhere, |&(place, _)| place)
+    }
 }
+
+/// On which machines an operation is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On all.
+    Anywhere,
+    /// On those with one CPU: on several, others would have a share in it.
+    OneCpu,
+    /// On those with several CPUs.
+    SeveralCpus,
+    /// On none: there is no such operation.
+    Nowhere,
+}
+
+/// The operations that are not measured everywhere.
+const PLACES: &[(Place, &[&str])] = &[
+    (
+        Place::OneCpu,
+        &[
+            "signal",
+            "notify_round_trip",
+            "call_reply",
+            "pass_capability",
+            "ring_sleep_round_trip",
+        ],
+    ),
+    (
+        Place::SeveralCpus,
+        &["shootdown_extra", "ring_sleep_other_cpu"],
+    ),
+    // There is no submission ring.
+    (Place::Nowhere, &["sub_nop_of_32"]),
+];
 
 /// All operations. `fault_shared` counts faults, not instructions.
 pub const TARGETS: &[Target] = &[

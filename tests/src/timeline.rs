@@ -55,6 +55,7 @@ pub fn draw<'a>(lines: impl Iterator<Item = &'a str>) -> Timeline {
                 lost += count;
                 gaps.push((cpu, last.get(&cpu).copied(), events.len(), count));
             }
+            Line::Seen(_) => {}
             Line::End(_) => complete = true,
         }
     }
@@ -130,7 +131,8 @@ impl Drawing {
             EventKind::Fault => self.fault(event),
             EventKind::Switch => self.switch(cpu, event),
             EventKind::Wake => self.wake(cpu, event),
-            EventKind::Thread | EventKind::End => {}
+            EventKind::End => self.ended(event.arguments[0] as u32, now),
+            EventKind::Thread => {}
             EventKind::Grant => {
                 let [object, _, mode, ..] = event.arguments;
                 let mode = abi::Mode::from_code(mode).map(|mode| format!("{mode:?}"));
@@ -232,11 +234,32 @@ impl Drawing {
         };
         self.ran(cpu, from, since, now);
         self.running.insert(cpu, (to, now));
-        if from != 0 {
-            self.state(from).off = Some((now, left));
+        match left {
+            Left::Ended => self.ended(from, now),
+            _ if from != 0 => self.state(from).off = Some((now, left)),
+            _ => {}
         }
         if to != 0 {
             self.goes_on(cpu, to, now);
+        }
+    }
+
+    /// A thread is no more, and neither is what it was in.
+    fn ended(&mut self, thread: u32, now: u64) {
+        let Some(state) = self.states.remove(&thread) else {
+            return;
+        };
+        self.unfinished(thread, &state, now, "its end");
+    }
+
+    /// Draws what a thread did not come back from.
+    fn unfinished(&mut self, thread: u32, state: &Thread, end: u64, ended_by: &str) {
+        if let Some(enter) = &state.call {
+            self.call(enter, end, "?");
+        }
+        if let Some((since, Left::Asleep)) = state.off {
+            let args = json!({ "ended by": ended_by });
+            self.slice(thread, "waits", "wait", (since, end), args);
         }
     }
 
@@ -291,25 +314,10 @@ impl Drawing {
 
     /// Closes what is open at the end, and names the tracks.
     fn finish(&mut self, end: u64) {
-        let open: Vec<Event> = self
-            .states
-            .values()
-            .filter_map(|state| state.call)
-            .collect();
-        for enter in open {
-            self.call(&enter, end, "?");
-        }
-        let waiting: Vec<(u32, u64)> = self
-            .states
-            .iter()
-            .filter_map(|(&thread, state)| match state.off {
-                Some((since, Left::Asleep)) => Some((thread, since)),
-                _ => None,
-            })
-            .collect();
-        for (thread, since) in waiting {
-            let args = json!({ "ended by": "nobody, to the end" });
-            self.slice(thread, "waits", "wait", (since, end), args);
+        let mut states: Vec<_> = std::mem::take(&mut self.states).into_iter().collect();
+        states.sort_by_key(|&(thread, _)| thread);
+        for (thread, state) in states {
+            self.unfinished(thread, &state, end, "nobody, to the end");
         }
         let running: Vec<_> = self.running.drain().collect();
         for (cpu, (thread, since)) in running {

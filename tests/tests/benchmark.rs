@@ -3,25 +3,34 @@
 
 use std::collections::BTreeMap;
 
-use handover_tests::bench::{self, Measured};
+use handover_tests::bench::{self, Comparison, Measured};
 use handover_tests::dear::{COLUMNS, Counts, Text};
 use handover_tests::growth::Growth;
 use handover_tests::plot;
 use handover_tests::serial::Transcript;
+use handover_tests::targets::TARGETS;
 use handover_tests::trace;
 
 fn measured(runs: &[&[&str]]) -> Measured {
     let mut measured = Measured::default();
-    for lines in runs {
-        measured.add(&lines.iter().copied().collect::<Transcript>());
+    for (cpus, lines) in (1..).zip(runs) {
+        measured.add(cpus, &lines.iter().copied().collect::<Transcript>());
     }
     measured
+}
+
+/// What is wrong with the figures that are there.
+fn missed(comparison: &Comparison) -> Vec<&str> {
+    let problems = comparison.problems.iter().map(String::as_str);
+    problems
+        .filter(|problem| !problem.contains("not measured"))
+        .collect()
 }
 
 #[test]
 fn a_figure_under_its_limit_is_no_problem_and_others_are_listed() {
     let comparison = measured(&[&["#bench key=null_syscall instructions=60 cr3=0"]]).compare(false);
-    assert_eq!(comparison.problems, Vec::<String>::new());
+    assert_eq!(missed(&comparison), Vec::<&str>::new());
     let row = |key: &str| {
         let line = comparison
             .table
@@ -41,7 +50,7 @@ fn a_figure_under_its_limit_is_no_problem_and_others_are_listed() {
 fn a_figure_at_its_limit_is_missed() {
     let comparison = measured(&[&["#bench key=null_syscall instructions=195"]]).compare(false);
     assert_eq!(
-        comparison.problems,
+        missed(&comparison),
         ["null_syscall costs 195; it must be under 195"]
     );
 }
@@ -59,7 +68,41 @@ fn the_check_of_the_clock_is_shown_as_measuring_begins() {
 
 #[test]
 fn measuring_nothing_is_a_problem() {
-    assert_eq!(measured(&[]).compare(false).problems.len(), 1);
+    assert_eq!(missed(&measured(&[]).compare(false)).len(), 1);
+}
+
+/// The benchmark lines of all targets but some, each just under its limit.
+fn all_but(left_out: &[&str]) -> Vec<String> {
+    let kept = TARGETS
+        .iter()
+        .filter(|target| !left_out.contains(&target.key));
+    kept.map(|target| format!("#bench key={} instructions={}", target.key, target.must - 1))
+        .collect()
+}
+
+#[test]
+fn a_row_that_vanishes_is_a_problem() {
+    let problems = |left_out: &[&str], runs: &[u32]| {
+        let mut measured = Measured::default();
+        let lines = all_but(left_out);
+        for &cpus in runs {
+            measured.add(cpus, &lines.iter().map(String::as_str).collect());
+        }
+        measured.compare(false).problems
+    };
+    for target in TARGETS {
+        let expected = match target.key {
+            "sub_nop_of_32" => vec![],
+            key => vec![format!("{key} was not measured")],
+        };
+        assert_eq!(problems(&[target.key], &[1, 2]), expected);
+    }
+    let two = ["shootdown_extra", "ring_sleep_other_cpu"];
+    assert_eq!(problems(&two, &[1]), Vec::<String>::new());
+    assert_eq!(problems(&two, &[4]).len(), 2);
+    let one = ["call_reply", "ring_sleep_round_trip"];
+    assert_eq!(problems(&one, &[2]), Vec::<String>::new());
+    assert_eq!(problems(&one, &[1]).len(), 2);
 }
 
 #[test]
@@ -172,7 +215,7 @@ fn every_figure_has_all_columns_and_what_was_not_counted_is_null() {
     let counted = [("one", counts(274, 5)), ("all", counts(1106, 13))];
     let counted = counted.map(|(key, counts)| (key.to_owned(), counts));
     let mut measured = Measured::default();
-    measured.add(&run);
+    measured.add(1, &run);
     measured.add_counts(&run, &BTreeMap::from(counted));
     let json = measured.to_json();
     assert_eq!(json.as_array().map(Vec::len), Some(2));

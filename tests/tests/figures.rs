@@ -32,7 +32,7 @@ fn bench(guest: &Guest, cpus: u32, trace: Option<PathBuf>) -> Run {
 }
 
 /// Checks that the run came to a good end, counted instructions, and has rows of these keys.
-fn measured_all(run: &Run, keys: &[&str]) {
+fn measured_all(run: &Run, cpus: u32, keys: &[&str]) {
     let lines = run.transcript.lines().join("\n");
     assert_eq!(run.exit_status().ok(), Some(0), "{lines}");
     let said = |kind, key| run.transcript.records(kind).last()?.value(key);
@@ -41,6 +41,12 @@ fn measured_all(run: &Run, keys: &[&str]) {
         let mut rows = run.transcript.records("bench");
         assert!(rows.any(|row| row.value("key") == Some(key)), "{key}");
     }
+    // A figure may miss its limit here, but not be missing.
+    let mut measured = Measured::default();
+    measured.add(cpus, &run.transcript);
+    let mut problems = measured.compare(false).problems;
+    problems.retain(|problem| problem.contains("not measured"));
+    assert_eq!(problems, Vec::<String>::new());
 }
 
 #[test]
@@ -49,6 +55,7 @@ fn what_takes_two_cpus_is_measured_on_two() {
     let run = bench(&guest, 2, None);
     measured_all(
         &run,
+        2,
         &["frame_cached", "shootdown_extra", "ring_sleep_other_cpu"],
     );
 }
@@ -59,9 +66,9 @@ fn figures_are_taken_apart_into_instructions_and_grow_with_leaf_tables() {
     let tracer = Tracer::start(&guest).expect("the guest can be traced");
     let run = bench(&guest, 1, Some(tracer.directory()));
     let counted = tracer.finish();
-    measured_all(&run, &["frame_cached", "ring_sleep_round_trip"]);
+    measured_all(&run, 1, &["frame_cached", "ring_sleep_round_trip"]);
     let (mut measured, mut growth) = (Measured::default(), Growth::default());
-    measured.add(&run.transcript);
+    measured.add(1, &run.transcript);
     measured.add_counts(&run.transcript, &counted);
     let json = measured.to_json();
     let number = |key: &str, field: &str| {

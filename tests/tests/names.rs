@@ -35,6 +35,34 @@ type Known = Registry<u64, Ear>;
 const APPEARED: u64 = 1;
 const GONE: u64 = 2;
 
+/// Nothing more to check.
+fn admit(_: u64, _: &u64) -> Result<(), Refusal> {
+    Ok(())
+}
+
+#[test]
+fn nobody_is_told_of_a_name_that_is_refused_at_last() {
+    let mut known = Known::new();
+    let session = known.attach(Known::ROOT).expect("a session");
+    let (clock, ear) = (name("clock"), Ear::default());
+    let watching = known.watch(Known::ROOT, clock, [APPEARED, GONE], ear.clone());
+    watching.expect("a watch");
+    let before = known.counts();
+    for _ in 0..=TENANT.names {
+        let refused = known.register(session, clock, 1, |_, _| Err(Refusal::Limit));
+        assert_eq!(refused, Err(Refusal::Limit));
+    }
+    assert_eq!(known.counts(), before);
+    assert!(known.find(clock).is_none() && ear.heard.borrow().is_empty());
+    let mut told = 0;
+    let registered = known.register(session, clock, 7, |number, end| {
+        told = number + end;
+        Ok(())
+    });
+    assert_eq!(registered.map(|number| number + 7), Ok(told));
+    assert_eq!(*ear.heard.borrow(), [APPEARED]);
+}
+
 #[test]
 fn a_watcher_hears_at_once_what_is_there_and_then_what_changes() {
     let mut known = Known::new();
@@ -44,11 +72,15 @@ fn a_watcher_hears_at_once_what_is_there_and_then_what_changes() {
     let early = Ear::default();
     let watching = known.watch(session, clock, [APPEARED, GONE], early.clone());
     watching.expect("a watch");
-    known.register(session, clock, 1).expect("it is free");
+    known
+        .register(session, clock, 1, admit)
+        .expect("it is free");
     let watching = known.watch(Known::ROOT, clock, [APPEARED, GONE], ear.clone());
     let watch = watching.expect("a watch");
     assert_eq!(known.withdraw(session, clock), Ok(1));
-    known.register(session, clock, 2).expect("it is free");
+    known
+        .register(session, clock, 2, admit)
+        .expect("it is free");
     known.close(session);
     assert_eq!(*ear.heard.borrow(), [APPEARED, GONE, APPEARED, GONE]);
     assert_eq!(
@@ -57,7 +89,9 @@ fn a_watcher_hears_at_once_what_is_there_and_then_what_changes() {
         "it closed"
     );
     known.unwatch(Known::ROOT, watch).expect("it is there");
-    known.register(Known::ROOT, clock, 3).expect("it is free");
+    known
+        .register(Known::ROOT, clock, 3, admit)
+        .expect("it is free");
     assert_eq!(ear.heard.borrow().len(), 4);
 }
 
@@ -73,9 +107,14 @@ fn a_tenant_is_limited_as_a_whole_and_nobody_else_with_it() {
     let text = |number: usize| name(&format!("name-{number}"));
     for number in 0..TENANT.names {
         let session = own[number % own.len()];
-        known.register(session, text(number), 0).expect("within");
+        known
+            .register(session, text(number), 0, admit)
+            .expect("within");
     }
-    assert_eq!(known.register(own[3], name("more"), 0), Err(Refusal::Limit));
+    assert_eq!(
+        known.register(own[3], name("more"), 0, admit),
+        Err(Refusal::Limit)
+    );
     for number in 0..TENANT.watches {
         let session = own[number % own.len()];
         let watch = known.watch(session, text(number), [0, 0], Ear::default());
@@ -86,7 +125,9 @@ fn a_tenant_is_limited_as_a_whole_and_nobody_else_with_it() {
 
     let modest = known.attach(Known::ROOT).expect("a session");
     known.attach(modest).expect("another");
-    known.register(modest, name("more"), 0).expect("it is free");
+    known
+        .register(modest, name("more"), 0, admit)
+        .expect("it is free");
     for session in own {
         known.close(session);
     }
@@ -201,7 +242,7 @@ proptest! {
                 }
                 Step::Register(index, name) => {
                     end += 1;
-                    let registered = known.register(session(index), names[name], end);
+                    let registered = known.register(session(index), names[name], end, admit);
                     let is_taken = model.names.contains_key(&names[name]);
                     match registered {
                         Ok(key) => {

@@ -221,11 +221,46 @@ fn what_came_too_fast_is_shown_as_a_gap() {
     assert!(slices(&timeline, "nop").is_empty());
 }
 
+#[test]
+fn the_call_of_a_thread_that_ends_ends_with_it() {
+    let exit = Syscall::ThreadExit as u8;
+    let wait = Syscall::NotifyWait as u8;
+    let timeline = timeline(&[
+        // One exits, which it tells before its CPU leaves it.
+        line(0, 100, EventKind::Enter, exit, 7, &[]),
+        line(0, 140, EventKind::End, 0, 7, &[7]),
+        switch(0, 200, 7, 0, Left::Ended),
+        // One is killed as it waits, and one of which only its last switch is told.
+        line(1, 100, EventKind::Enter, wait, 8, &[]),
+        switch(1, 150, 8, 9, Left::Asleep),
+        line(1, 200, EventKind::Enter, wait, 9, &[]),
+        switch(1, 300, 9, 0, Left::Ended),
+        line(0, 400, EventKind::End, 0, 6, &[8]),
+        // The number again, of somebody else.
+        switch(0, 600, 0, 7, Left::Ready),
+        line(0, 700, EventKind::Enter, Syscall::Nop as u8, 7, &[]),
+        line(0, 800, EventKind::Leave, Syscall::Nop as u8, 7, &[]),
+        line(1, 9_000, EventKind::Interrupt, 32, 0, &[]),
+        "#trace end 0".into(),
+    ]);
+    check(&timeline);
+    assert_eq!(span(slices(&timeline, "thread_exit")[0]), (100, 140));
+    let mut waits: Vec<_> = slices(&timeline, "notify_wait");
+    waits.sort_by_key(|slice| slice["tid"].as_u64());
+    let spans: Vec<_> = waits.iter().map(|slice| span(slice)).collect();
+    assert_eq!(spans, [(100, 400), (200, 300)]);
+    let asleep = slices(&timeline, "waits");
+    assert_eq!(asleep.len(), 1);
+    assert_eq!(span(asleep[0]), (150, 400));
+    assert_eq!(asleep[0]["args"]["ended by"], "its end");
+    assert!(slices(&timeline, "ready").is_empty(), "nobody came back");
+}
+
 fn strace(lines: &[String]) -> Vec<String> {
     let mut strace = Strace::default();
     lines
         .iter()
-        .filter_map(|line| strace.feed(line).expect("a line of a trace"))
+        .flat_map(|line| strace.feed(line).expect("a line of a trace"))
         .collect()
 }
 
@@ -243,6 +278,7 @@ fn calls_are_printed_by_name_with_their_arguments_and_answers() {
         line(0, 2_000_500, EventKind::Leave, grant, 7, &[denied]),
         line(0, 3_000_000, EventKind::Enter, exit, 7, &[3]),
         switch(0, 3_000_100, 7, 0, Left::Ended),
+        "#trace end 0".into(),
     ]);
     assert_eq!(
         said,
@@ -262,6 +298,83 @@ fn a_call_without_an_answer_is_printed_at_the_end() {
     let said = strace(&lines);
     assert_eq!(said.len(), 1);
     assert!(said[0].ends_with("seen=3, deadline=never) = ?"), "{said:?}");
+}
+
+/// A call of a CPU that begins and answers at these times.
+fn nop(cpu: usize, began: u64, answered: u64) -> [String; 2] {
+    let (nop, thread) = (Syscall::Nop as u8, 70 + cpu as u32);
+    [
+        line(cpu, began, EventKind::Enter, nop, thread, &[]),
+        line(cpu, answered, EventKind::Leave, nop, thread, &[]),
+    ]
+}
+
+#[test]
+fn calls_of_several_cpus_are_printed_in_the_order_of_their_answers() {
+    let mut strace = Strace::default();
+    let mut feed = |lines: &[String]| {
+        let lines = lines.iter();
+        let said = lines.flat_map(|line| strace.feed(line).expect("a line of a trace"));
+        let threads = said.map(|line| line.split_whitespace().nth(1).map(str::to_owned));
+        threads.collect::<Option<Vec<_>>>().expect("a thread")
+    };
+    // A batch of each CPU, as they are read.
+    let batches = [
+        nop(0, 100, 200),
+        nop(0, 500, 600),
+        nop(1, 300, 400),
+        nop(1, 700, 1_200),
+        nop(2, 50, 550),
+    ];
+    assert!(feed(&batches.concat()).is_empty(), "more may come");
+    // Another CPU may yet say what it did from then on.
+    let said = feed(&["#trace seen 258".into()]);
+    assert_eq!(said, ["?/70", "?/71", "?/72"]);
+    assert!(feed(&nop(2, 600, 650)).is_empty());
+    assert_eq!(feed(&["#trace seen 3e8".into()]), ["?/70", "?/72"]);
+    assert_eq!(feed(&["#trace end 0".into()]), ["?/71"]);
+}
+
+#[test]
+fn what_was_held_back_is_printed_when_the_machine_stops() {
+    let mut strace = Strace::default();
+    let open = line(1, 900, EventKind::Enter, Syscall::Nop as u8, 9, &[]);
+    for line in [nop(0, 100, 200).to_vec(), vec![open]].concat() {
+        assert_eq!(strace.feed(&line), Some(vec![]));
+    }
+    let said = strace.finish();
+    assert_eq!(
+        said,
+        [
+            "    0.000100 ?/70 nop() = 0 <0.000100>",
+            "    0.000900 ?/9 nop() = ?"
+        ]
+    );
+    assert!(strace.finish().is_empty(), "once");
+}
+
+#[test]
+fn addresses_and_words_are_in_hex_as_arguments_and_as_answers() {
+    let region = Handle::new(2, 1, ObjectKind::Region).bits();
+    let end = Handle::new(3, 1, ObjectKind::ChannelEnd).bits();
+    let (map, call) = (Syscall::Map as u8, Syscall::ChannelCallWords as u8);
+    let words = [end, 1, 10, 0, 4, FOREVER];
+    let said = strace(&[
+        line(0, 100, EventKind::Enter, map, 7, &[region, 0, 0, 4096]),
+        line(0, 200, EventKind::Leave, map, 7, &[0x37_c040_0000]),
+        line(0, 300, EventKind::Enter, call, 7, &words),
+        line(0, 400, EventKind::Leave, call, 7, &[0, 2, 11, 0, 5]),
+        "#trace end 0".into(),
+    ]);
+    assert_eq!(
+        said,
+        [
+            "    0.000100 ?/7 map(region=region#2.1, hint=0x0, offset=0, len=4096, rights=0, \
+             flags=0) = 0x37c0400000 <0.000100>",
+            "    0.000300 ?/7 channel_call_words(end=channel-end#3.1, first=0x1, second=0xa, \
+             third=0x0, fourth=0x4, deadline=never) = [0x2, 0xb, 0x0, 0x5] <0.000100>",
+        ]
+    );
 }
 
 proptest! {

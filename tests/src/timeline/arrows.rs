@@ -23,9 +23,8 @@ impl Drawing {
             .as_ref()
             .filter(|waker| waker.why == Woken::Started as u64);
         let pause = match (off, starts) {
-            (Some((_, Left::Ended)), _) => return,
             (Some((since, Left::Asleep)), _) => Some(("waits", since)),
-            (Some((since, Left::Ready)), _) => Some(("ready", since)),
+            (Some((since, _)), _) => Some(("ready", since)),
             (None, Some(waker)) => Some(("starts", waker.at)),
             (None, None) => None,
         };

@@ -188,6 +188,9 @@ macro_rules! for_each_case {
             services::names "a name is registered, found, withdrawn, and gone with its session or its end";
             services::watch "who watches a name hears when it appears and when it goes";
             services::patience "who gives up waiting for a name leaves nothing behind at the name service";
+            services::shared_patience "nor do threads that share a session and all give up at once";
+            services::scarce "a session whose message can't be received for a moment goes on";
+            services::scarce_restart "a service that can't be started again for a moment is started a moment later";
             services::reconnect "clients of a service that dies see it, and find the next one under its name";
             services::many_clients "fifty clients find a service and are answered";
             services::supervised "a service that faults or fails is started again, and then no more";

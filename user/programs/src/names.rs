@@ -141,18 +141,26 @@ impl<E, N: Tell> Registry<E, N> {
         }
     }
 
-    /// Registers a name and returns the number of the registration.
-    pub fn register(&mut self, session: u64, name: Name, end: E) -> Result<u64, Refusal> {
+    /// Registers a name and returns the number of the registration. `admit` is the last that can refuse
+    /// it, before anybody is told; it gets the number.
+    pub fn register(
+        &mut self,
+        session: u64,
+        name: Name,
+        end: E,
+        admit: impl FnOnce(u64, &E) -> Result<(), Refusal>,
+    ) -> Result<u64, Refusal> {
         let tenant = self.tenant(session)?;
         if self.names.contains_key(&name) {
             return Err(Refusal::Exists);
         }
-        let counts = self.tenants.entry(tenant).or_default();
-        if self.names.len() == MAX_NAMES || tenant != Self::ROOT && counts.names == TENANT.names {
+        let names = (self.tenants.get(&tenant)).map_or(0, |counts| counts.names);
+        if self.names.len() == MAX_NAMES || tenant != Self::ROOT && names == TENANT.names {
             return Err(Refusal::Limit);
         }
-        counts.names += 1;
         let key = self.number();
+        admit(key, &end)?;
+        self.tenants.entry(tenant).or_default().names += 1;
         let registration = Registration { key, session, end };
         self.names.insert(name, registration);
         self.tell(name, |watch| watch.appeared);

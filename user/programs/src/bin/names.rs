@@ -49,6 +49,9 @@ impl Tell for Watcher {
     }
 }
 
+/// What the port tells of a session.
+const HEARD: Events = Events::READABLE.union(Events::PEER_CLOSED);
+
 type Known = Registry<KeptEnd, Watcher>;
 
 struct Names {
@@ -56,8 +59,23 @@ struct Names {
     known: Known,
     /// By their numbers, which are also their keys at the port, as those of registrations are.
     sessions: BTreeMap<u64, KeptEnd>,
+    /// Sessions that the port is not told of for a while.
+    put_off: BTreeMap<u64, PutOff>,
     ends: Ends,
 }
+
+/// A session whose next message can't be received for want of memory, of quota, or of places for handles.
+/// All three may be there again soon, and nothing of that is the sender's fault.
+#[derive(Clone, Copy)]
+struct PutOff {
+    tries: u32,
+    again_ns: u64,
+}
+
+/// The pause before the first further try, in ns; each is twice as long as the one before.
+const FIRST_PAUSE_NS: u64 = 1_000_000;
+/// Further tries to receive a message, for about a second.
+const TRIES: u32 = 10;
 
 impl Names {
     fn new(root: ChannelEnd) -> Result<Names, Error> {
@@ -65,6 +83,7 @@ impl Names {
             port: Port::create()?,
             known: Registry::new(),
             sessions: BTreeMap::new(),
+            put_off: BTreeMap::new(),
             ends: Ends::new(),
         };
         let root = names.ends.keep(root)?;
@@ -73,8 +92,7 @@ impl Names {
     }
 
     fn open(&mut self, session: u64, end: KeptEnd) -> Result<(), Error> {
-        let events = Events::READABLE | Events::PEER_CLOSED;
-        self.port.bind(end.handle(), events, session)?;
+        self.port.bind(end.handle(), HEARD, session)?;
         self.sessions.insert(session, end);
         Ok(())
     }
@@ -82,24 +100,82 @@ impl Names {
     fn close(&mut self, session: u64) {
         // The bindings go with the ends.
         self.sessions.remove(&session);
+        self.put_off.remove(&session);
         self.known.close(session);
     }
 
     /// Waits for one event and does what it asks for. Nothing that a client does is an error here.
     fn serve_one(&mut self) -> Result<(), Error> {
-        let key = self.port.next(FOREVER)?.key;
-        let Some(end) = self.sessions.get(&key) else {
+        self.try_again();
+        let again = self.put_off.values().map(|put_off| put_off.again_ns).min();
+        let key = match self.port.next(again.unwrap_or(FOREVER)) {
+            Ok(packet) => packet.key,
+            Err(Error::TimedOut) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if self.sessions.contains_key(&key) {
+            self.hear(key);
+        } else {
             // An end that was registered, and where nobody receives any more.
             self.known.lost(key);
-            return Ok(());
-        };
-        match end.receive(0) {
-            Ok(received) => self.answer(key, received),
-            Err(Error::WouldBlock) => {}
-            // It is gone, or has sent what can't be received, by which nobody else may be held up.
-            Err(_) => self.close(key),
         }
         Ok(())
+    }
+
+    /// Receives a message of a session.
+    fn hear(&mut self, session: u64) {
+        let Some(end) = self.sessions.get(&session) else {
+            return;
+        };
+        match end.receive(0) {
+            Ok(received) => {
+                self.answer(session, received);
+                self.resume(session);
+            }
+            Err(Error::WouldBlock) => self.resume(session),
+            Err(Error::NoMemory | Error::Quota | Error::Limit) => self.put_off(session),
+            // It is gone, or has sent what can't be received, by which nobody else may be held up.
+            Err(_) => self.close(session),
+        }
+    }
+
+    /// Hears those again whose pause is over.
+    fn try_again(&mut self) {
+        let now = rt::now_ns();
+        let due =
+            |(&session, put_off): (&u64, &PutOff)| (put_off.again_ns <= now).then_some(session);
+        while let Some(session) = self.put_off.iter().find_map(due) {
+            self.hear(session);
+        }
+    }
+
+    /// Leaves a session alone for a while, so that the others are heard. In the end its client finds
+    /// `PeerClosed`.
+    fn put_off(&mut self, session: u64) {
+        let tries = self.put_off.get(&session).map_or(0, |before| before.tries);
+        if tries == 0 {
+            // Else the port would tell of the message again at once.
+            let _ = self.port.unbind(session);
+        }
+        if tries == TRIES {
+            return self.close(session);
+        }
+        let put_off = PutOff {
+            tries: tries + 1,
+            again_ns: rt::now_ns() + (FIRST_PAUSE_NS << tries),
+        };
+        self.put_off.insert(session, put_off);
+    }
+
+    /// Has the port tell of a session again that was put off.
+    fn resume(&mut self, session: u64) {
+        let (Some(_), Some(end)) = (self.put_off.get(&session), self.sessions.get(&session)) else {
+            return;
+        };
+        match self.port.bind(end.handle(), HEARD, session) {
+            Ok(()) => drop(self.put_off.remove(&session)),
+            Err(_) => self.put_off(session),
+        }
     }
 
     /// Does what a message asks for, and answers if it is a call.
@@ -163,13 +239,11 @@ impl Names {
         {
             self.known.lost(key);
         }
-        let handle = end.handle();
-        let key = self.known.register(session, name, end)?;
-        if self.port.bind(handle, Events::PEER_CLOSED, key).is_err() {
-            self.known.lost(key);
-            return Err(Refusal::Limit);
-        }
-        Ok(0)
+        let admit = |key, end: &KeptEnd| {
+            let bound = self.port.bind(end.handle(), Events::PEER_CLOSED, key);
+            bound.map_err(|_| Refusal::Limit)
+        };
+        self.known.register(session, name, end, admit).map(|_| 0)
     }
 
     /// Passes the end of a client on to whoever registered the name.

@@ -6,7 +6,8 @@
 //!
 //! The name is registered by the supervisor, with a channel whose receiving end it keeps: as long as it
 //! runs, clients are introduced, also between two lives of the service, and wait there for the next one.
-//! It ends when the service exits with status 0, or after too many restarts.
+//! It ends when the service exits with status 0, or after too many restarts. A start that fails counts as
+//! one: what it lacked may be there the next time.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -60,12 +61,12 @@ fn run(env: &Env) -> u8 {
     let mut restarts = Restarts::new();
     for life in 1.. {
         let begun = rt::now_ns();
-        let status = expect!(service.live(life), "supervisor: `{name}`");
-        match status.exited() {
-            Some(0) => return 0,
-            Some(status) => println!("supervisor: {name}: ended with status {status}"),
+        match service.live(life).map(|status| status.exited()) {
+            Ok(Some(0)) => return 0,
+            Ok(Some(status)) => println!("supervisor: {name}: ended with status {status}"),
             // It was reported when it stopped, or somebody killed it who knows.
-            None => {}
+            Ok(None) => {}
+            Err(error) => println!("supervisor: {name}: can't be run: {error}"),
         }
         match restarts.ended(rt::now_ns() - begun) {
             Next::Restart { pause, count } => {

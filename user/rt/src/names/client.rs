@@ -11,14 +11,16 @@ use crate::{ChannelEnd, Message, Notification, channel, now_ns};
 const CONNECTION: u32 = 8;
 /// Clients that can wait to be accepted.
 const BACKLOG: u32 = 64;
-/// Messages that a session queues: a client has one request under way.
+/// Messages that a session queues. Of more threads that share one the others wait for room.
 const SESSION: u32 = 2;
 /// How often a look-up makes a fresh channel because whoever registered is younger still.
 const ATTEMPTS: usize = 16;
 /// How long to wait before asking one who is busy again, in ns.
 const BUSY_NS: u64 = 1_000_000;
+/// How long to wait for room to take a watch back, in ns. The service never blocks.
+const FORGET_NS: u64 = 1_000_000_000;
 
-/// A session with the name service. Every deadline is for the whole operation.
+/// A session with the name service, which threads can share. Every deadline is for the whole operation.
 #[derive(Debug)]
 pub struct Names {
     session: ChannelEnd,
@@ -78,7 +80,8 @@ impl Names {
         Err(Error::Busy)
     }
 
-    /// Connects to whoever registered a name, waiting until somebody has.
+    /// Connects to whoever registered a name, waiting until somebody has. After the deadline it may wait
+    /// for room in the session once more, as long as the service does not come to it and at most a second.
     pub fn connect(&self, name: &str, deadline_ns: u64) -> Result<ChannelEnd, Error> {
         match self.look_up(name, deadline_ns) {
             Err(Error::NotFound | Error::Busy) => {}
@@ -103,12 +106,14 @@ impl Names {
         connected
     }
 
-    /// Takes a watch back without waiting for the answer: the deadline may be over.
+    /// Takes a watch back without waiting for the answer: the deadline may be over. Other threads may have
+    /// filled the session with their requests, and a watch that stays would count until its end.
     fn forget(&self, watch: u64) {
         let mut buffer = [0; MAX_REQUEST];
         let request = Request::Unwatch(watch).encode(&mut buffer);
         // Without a service there is no watch, and its answer would be of no use.
-        let _ = self.session.send(&mut Message::new(request), 0);
+        let deadline_ns = now_ns().saturating_add(FORGET_NS);
+        let _ = self.session.send(&mut Message::new(request), deadline_ns);
     }
 
     /// Has bits of a notification set at once if a name is there and whenever it appears, and others

@@ -1,6 +1,7 @@
 //! The name service and the supervisor, with clients and services of every kind.
 
 mod hostile;
+mod scarce;
 
 use alloc::sync::Arc;
 
@@ -9,11 +10,12 @@ use programs::supervision::RESTARTS;
 use rt::names::protocol::{MAX_REQUEST, Name, Request};
 use rt::names::{Listener, Names, Service};
 use rt::{
-    ChannelEnd, Env, Error, FOREVER, Handle, Message, Mode, Mutex, Notification, Process, Rights,
-    Spawn, Thread, ThreadSpawn, channel,
+    ChannelEnd, Env, Error, FOREVER, Handle, Message, Mode, Mutex, Notification, Process,
+    Resources, Rights, Spawn, Thread, ThreadSpawn, channel,
 };
 
 pub use hostile::hostile;
+pub use scarce::{scarce, scarce_restart, shared_patience};
 
 use crate::Case;
 use crate::check::{SOON_MS, eventually, exits, other_cpu, succeeds, wait};
@@ -22,10 +24,11 @@ use crate::objects::image_of;
 /// The name of the service of these cases, which answers with each word and 1 more.
 const ECHO: &str = "echo";
 /// First words by which a client has the echo do something else: touch what it does not have, exit with
-/// a status, never answer.
+/// a status, never answer, exit for good.
 const FAULT: u64 = 1 << 62;
 const EXIT: u64 = FAULT + 1;
 const HANG: u64 = FAULT + 2;
+const LEAVE: u64 = FAULT + 3;
 
 fn soon() -> u64 {
     rt::in_ms(SOON_MS)
@@ -48,9 +51,15 @@ struct Town {
 
 impl Town {
     fn start(case: &Case) -> Town {
+        Town::start_within(case, Resources::NONE)
+    }
+
+    /// One with a quota, if that is not none.
+    fn start_within(case: &Case, quota: Resources) -> Town {
         let (first, end) = done!(channel(4), "a channel");
         let spawn = Spawn::new(program(case, "names"), "names")
             .handle(end.into_handle(), Mode::Move, Rights::all())
+            .quota(quota)
             .cpus(other_cpu());
         Town {
             process: start(spawn),
@@ -318,6 +327,7 @@ fn echo(listener: Listener) -> u8 {
                 (16 as *const u64).read_volatile();
             },
             EXIT => rt::exit(3),
+            LEAVE => rt::exit(0),
             HANG => kept.push(reply),
             _ => {
                 let _ = reply.send_words(words.map(|word| word.wrapping_add(1)));
@@ -344,6 +354,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             }
             0
         }
+        "services.family" => scarce::family(env),
         _ => return hostile::child(role, env),
     })
 }

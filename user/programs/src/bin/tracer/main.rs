@@ -3,10 +3,12 @@
 //! ```text
 //! #trace CPU TIME KIND NUMBER THREAD ARGUMENT…
 //! #trace CPU lost COUNT
+//! #trace seen TIME
 //! #trace end LOST
 //! ```
 //!
-//! All numbers are hexadecimal; arguments that are 0 are left out at the end. What it does itself is left
+//! The CPUs are read in turn. `seen` says that what they did before a time is written, but for what one was
+//! just putting down, which follows. All numbers are hexadecimal; arguments that are 0 are left out at the end. What it does itself is left
 //! out, or each line would make others. Handle: the region of the trace, which it can only read. It
 //! ends when the trace has ended.
 
@@ -20,7 +22,7 @@ use core::fmt::Write;
 
 use abi::SYSCALLS;
 use abi::limits::MAX_DEBUG_WRITE;
-use abi::trace::{Event, EventKind};
+use abi::trace::{Event, EventKind, TIME_MASK};
 use programs::expect;
 use rt::{Env, Notification, Region, Trace, TraceEvents, Traced, UserPtr};
 
@@ -43,14 +45,21 @@ fn run(env: &Env) -> u8 {
     let mut cpus: Vec<TraceEvents<'_>> = (0..trace.cpus())
         .filter_map(|cpu| trace.events(cpu))
         .collect();
+    let mut unseen = false;
     loop {
         // Before it is looked at: what comes between the two is read the next time.
-        let ended = trace.has_ended();
+        let (ended, now) = (trace.has_ended(), rt::now_ns() & TIME_MASK);
         let before = writer.taken;
         for (cpu, events) in cpus.iter_mut().enumerate() {
             events.for_each(|traced| writer.take(cpu, traced));
         }
-        if writer.taken > before && !ended {
+        let more = writer.taken > before;
+        if more || unseen {
+            writer.line(format_args!("#trace seen {now:x}"));
+            // What has come since then is before the next time only.
+            unseen = more;
+        }
+        if more && !ended {
             continue;
         }
         writer.flush();
