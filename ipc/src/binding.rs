@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use abi::limits::{MAX_SHARED_WATCHES, MAX_WATCHES};
 use abi::{BindFlags, Error, Handle, ObjectKind, PortPacket, Rights, cost};
 use mm::RecordCharge;
 
@@ -84,6 +85,16 @@ impl<P: Platform> Binding<P> {
     pub(crate) fn set_place(&self, place: Option<usize>) {
         let place = place.map_or(NOWHERE, |place| place as u32);
         self.place.store(place, Ordering::Relaxed);
+    }
+
+    /// Among how many of its object it may be.
+    pub(crate) fn most_watches(&self) -> usize {
+        let first = self.node.is_root() || mm::sabotaged!("watches_taken_by_anybody");
+        if first {
+            MAX_WATCHES
+        } else {
+            MAX_SHARED_WATCHES
+        }
     }
 
     /// Whether the capability that it was made by is still there and allows it, or why not.
@@ -163,7 +174,8 @@ impl<P: Platform> Ipc<P> {
     /// # Errors
     /// `Invalid`: no event; `Unsupported`: a port, or an event that such an object does not have;
     /// `Exists`: the key is taken; `Limit`: the port has [`MAX_BINDINGS`](abi::limits::MAX_BINDINGS), or the
-    /// object [`MAX_WATCHES`](abi::limits::MAX_WATCHES);
+    /// object [`MAX_WATCHES`], for another than its first capability [`MAX_SHARED_WATCHES`];
+    /// `Denied`: the object by a capability for one use, with which the binding would end;
     /// `Quota`, `NoMemory`; those of a look-up.
     pub fn bind_port(
         &self,
@@ -182,7 +194,7 @@ impl<P: Platform> Ipc<P> {
         let Payload::Port(port) = port.object().payload() else {
             return Err(Error::WrongKind);
         };
-        let watched = domain.look_up(object, None, Rights::WAIT)?;
+        let watched = domain.look_up_lasting(object, None, Rights::WAIT)?;
         if events.is_empty() {
             return Err(Error::Invalid);
         }
@@ -252,8 +264,8 @@ impl<P: Platform> Ipc<P> {
     /// Ends the bindings of an object whose capability is not their process's any more or does not allow
     /// them any more.
     pub(crate) fn end_unheld_bindings(&self, events: &Events<P>) {
-        let mut from = 0;
-        while let Some(binding) = events.unwatch_unheld(&mut from) {
+        let mut before = usize::MAX;
+        while let Some(binding) = events.unwatch_unheld(&mut before) {
             binding.port.remove(&binding);
             self.watcher_left(&binding);
         }

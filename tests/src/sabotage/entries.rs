@@ -130,6 +130,12 @@ entries! {
             limited::after_its_deadline_a_capability_is_dead_with_all_below_it;
         one_shot_not_used_up: "the end of a one-shot capability after its use",
             limited::a_one_shot_capability_is_gone_after_the_first_call_that_succeeds;
+        lasting_by_one_shot: "that nothing lasting is made by a capability for one use",
+            limited::nothing_that_lasts_as_long_as_its_capability_is_made_by_one_for_one_use;
+        revoke_takes_what_is_moved: "that a revoke leaves what is on its way to who moves it",
+            moves::what_is_about_to_move_and_is_refused_keeps_its_mappings_though_a_relative_is_revoked;
+        watches_taken_by_anybody: "the places for bindings of an object's first capability",
+            port_ends::who_may_wait_for_an_object_leaves_room_for_who_has_its_first_capability;
         reduce_skips_what_is_below: "the rights that reduce takes from what is below",
             derived::reduce_takes_rights_from_all_below_and_from_their_mappings;
         reduce_keeps_mappings: "what reduce takes from mappings",
