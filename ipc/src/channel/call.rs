@@ -13,9 +13,10 @@ use super::queue::{Load, Offers, WORDS_LEN, to_bytes, to_words};
 use super::receive::{Seen, Waiting};
 use super::reply::{Answer, Fit, answer, record};
 use super::send::Asking;
+use super::traffic::Came;
 use super::{EndOf, Inbox, Outgoing, Preview, Received};
 use crate::node::{HOME, PENDING};
-use crate::wait::{Ticket, WaitCell};
+use crate::wait::Ticket;
 use crate::{Counted, Domain, Ipc, Node, Platform};
 
 impl<P: Platform> Ipc<P> {
@@ -169,18 +170,6 @@ impl<P: Platform> Ipc<P> {
             self.take_call_back(end, right)?;
         }
         slept
-    }
-
-    /// Counts, where a call went to, what its caller slept for.
-    pub(super) fn count_what_came(&self, inbox: &mut Inbox<P>, came: Came) {
-        match came {
-            Came::Counted => {}
-            Came::Nothing => inbox.callers.count_wake(),
-            Came::Answer { bytes } => {
-                inbox.count_answer(bytes);
-                self.platform().count(Counted::Message { bytes });
-            }
-        }
     }
 
     /// What becomes of a call whose caller does not wait any more: nothing answers it, and if nobody has
@@ -461,40 +450,6 @@ impl<P: Platform> Ipc<P> {
         }
         let mut table = domain.table.lock();
         table.remove_if(reply, |right| start_home(domain, right))
-    }
-}
-
-/// What a caller slept for.
-#[derive(Clone, Copy)]
-pub(super) enum Came {
-    /// An answer of so many bytes.
-    Answer { bytes: u64 },
-    /// An answer that it can't take, or word that there will be none.
-    Nothing,
-    /// What whoever ended its wait has counted, or nobody did: its time was up.
-    Counted,
-}
-
-impl Came {
-    /// What came to the current task, which has this cell and this right to reply.
-    pub(super) fn of<P: Platform>(
-        cell: &WaitCell<P>,
-        right: Option<&Node<P>>,
-        slept: Result<(), Error>,
-    ) -> Result<Came, Error> {
-        match slept {
-            Ok(()) => {}
-            Err(Error::PeerClosed) => return Ok(Came::Nothing),
-            Err(_) => return Ok(Came::Counted),
-        }
-        let bytes = match cell.word(answer::KIND) {
-            answer::MET | answer::MET_BYTES => return Ok(Came::Counted),
-            answer::WORDS => WORDS_LEN as u64,
-            answer::BYTES => cell.word(answer::LEN),
-            answer::MESSAGE => right.map_or(Ok(0), |right| Ok(record(right)?.answer_len()))?,
-            _ => return Ok(Came::Nothing),
-        };
-        Ok(Came::Answer { bytes })
     }
 }
 

@@ -28,6 +28,7 @@ mod receive;
 mod reply;
 mod send;
 mod serve;
+mod traffic;
 mod words;
 
 use alloc::sync::Arc;
@@ -49,7 +50,7 @@ use crate::grants::First;
 use crate::statistics::Messages;
 use crate::wait::Outcome;
 use crate::waiters::Waiters;
-use crate::{Domain, Ipc, Node, Payload, Platform, Traffic};
+use crate::{Domain, Ipc, Node, Payload, Platform};
 
 pub use self::limit::{Limits as ChannelLimits, Passage};
 pub(crate) use self::message::check_goes_over;
@@ -149,13 +150,6 @@ impl<P: Platform> Inbox<P> {
         Some(woken)
     }
 
-    /// Counts an answer of so many bytes, which its caller has.
-    #[inline(always)]
-    fn count_answer(&mut self, bytes: u64) {
-        self.answered.count(bytes);
-        self.callers.count_wake();
-    }
-
     /// Whoever waits for a place, if there is one.
     #[inline(always)]
     fn wake_sender(&mut self) -> Option<P::Task> {
@@ -171,18 +165,6 @@ impl<P: Platform> Inbox<P> {
             return None;
         }
         self.senders.wake_first(Outcome::Ready)
-    }
-
-    /// What came to this end.
-    fn traffic(&self) -> Traffic {
-        let waited = self.ready.traffic() + self.receivers.traffic();
-        waited + self.sent.traffic() + self.meeting.served()
-    }
-
-    /// What came back from here to the other end, and who waited there for it or for room.
-    fn traffic_back(&self) -> Traffic {
-        let waited = self.senders.traffic() + self.limited.traffic() + self.callers.traffic();
-        waited + self.answered.traffic() + self.meeting.called()
     }
 }
 
@@ -239,12 +221,6 @@ impl<P: Platform> Channel<P> {
     /// What is pending to be accepted at an end.
     pub(crate) fn grants(&self, side: ChannelSide) -> &First {
         &self.side(side).grants
-    }
-
-    /// What came to an end, and who waited there.
-    pub(crate) fn traffic(&self, side: ChannelSide) -> Traffic {
-        let came = self.inbox(side).lock().traffic();
-        came + self.inbox(side.peer()).lock().traffic_back()
     }
 
     fn side(&self, side: ChannelSide) -> &Side<P> {
