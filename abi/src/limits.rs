@@ -91,6 +91,10 @@ pub const MAX_BINDINGS: usize = 1024;
 /// Bindings of one object, of all ports together.
 pub const MAX_WATCHES: usize = 1024;
 
+/// Those of one object that others than its first capability can make: whoever may wait for it leaves
+/// room for who made it.
+pub const MAX_SHARED_WATCHES: usize = MAX_WATCHES / 4 * 3;
+
 /// Packets that one `port_wait` takes.
 pub const MAX_PACKETS: u64 = 64;
 

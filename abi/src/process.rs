@@ -22,7 +22,7 @@ pub struct SpawnArgs {
     pub handles: u64,
     /// Elements of that array.
     pub handles_len: u64,
-    /// The CPUs that it may run on, a bit each; 0 means every CPU.
+    /// The CPUs that it may run on, a bit each, of those that the caller may; 0 means all of them.
     pub cpus: u64,
     /// What its account covers at most, all that it starts included; 0 stands for no limit of its
     /// own. Whatever is charged to it is charged to the account of the caller too.

@@ -42,9 +42,9 @@ macro_rules! for_each_syscall {
             12 ProcessKill process_kill(process: Handle) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells facts about a process.
             13 ProcessInfo process_info(process: Handle, info: UserPtr<ProcessInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
-            /// Starts a thread that was stopped: by its fault, or because its process was spawned stopped. `thread` is its number, from the packet of the port that was told; 0 stands for the first thread. It goes on at `instruction`, or where it stopped if that is 0. `NotFound`: no such thread has stopped.
+            /// Starts a thread that was stopped: by its fault, or because its process was spawned stopped. `thread` is its number, from the packet of the port that was told; 0 stands for the first that has stopped. It goes on at `instruction`, or where it stopped if that is 0. `NotFound`: no such thread has stopped.
             14 ProcessResume process_resume(process: Handle, thread: u64, instruction: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound, Range];
-            /// Tells why a thread of a process has stopped. `NotFound`: it has not.
+            /// Tells why a thread of a process has stopped; a `thread` of 0 stands for the first that has. `NotFound`: it has not.
             15 FaultInfo process_fault(process: Handle, thread: u64, info: UserPtr<FaultInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound, Fault];
             /// Ends a process when its threads have entered the kernel so many times more, faults included; 0 takes that back.
             16 ProcessFuse process_fuse(process: Handle, entries: u64) -> (), rights [DESTROY], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
@@ -71,7 +71,7 @@ macro_rules! for_each_syscall {
             26 RegionDecommit region_decommit(region: Handle, offset: u64, len: u64) -> (), rights [WRITE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Align, Sealed, Pinned, Unsupported, NoMemory];
             /// Makes a region that has the bytes of another, or of a part of it in units of 2 MiB, as they are at this instant; a length of 0 stands for the rest. Either side gets its own copy of a page when it writes. Needs also DUPLICATE. The cost grows with leaf tables, not with pages.
             27 RegionSnapshot region_snapshot(region: Handle, offset: u64, len: u64, flags: SnapshotFlags) -> Handle, rights [READ, DUPLICATE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Align, Pinned, Unsupported, Quota, NoMemory, Limit];
-            /// Keeps the frames of a region where they are, all of them present: it can't be moved, copied, decommitted or destroyed until every pin is taken back. Pins belong to the capability and go with it. `Unsupported`: an image, or a region that overcommits.
+            /// Keeps the frames of a region where they are, all of them present: it can't be moved, copied, decommitted or destroyed until every pin is taken back. Pins belong to the capability and go with it. `Denied`: also of a capability for one use. `Unsupported`: an image, or a region that overcommits.
             28 RegionPin region_pin(region: Handle) -> (), rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Unsupported, Quota, NoMemory, Limit];
             /// Takes one pin of the capability back. `NotFound`: it has none.
             29 RegionUnpin region_unpin(region: Handle) -> (), rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
@@ -151,7 +151,7 @@ macro_rules! for_each_syscall {
             84 WaitCancel wait_cancel(thread: Handle) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
             /// Makes a port, at which a thread can wait for many objects at once.
             85 PortCreate port_create() -> Handle, rights [], errors [Quota, NoMemory, Limit];
-            /// Has a port told of events of an object under a key; needs WAIT on the object. The packet is there from now on, so telling can't fail; what holds already is told at once. The binding ends with the port, and with the capability of the object that it was made by. `Exists`: the key is taken. `Unsupported`: a port, or an event that such an object does not have.
+            /// Has a port told of events of an object under a key; needs WAIT on the object, and for FAULTED MANAGE too, since a process that somebody is told of does not end by a fault. The packet is there from now on, so telling can't fail; what holds already is told at once. The binding ends with the port, and with the capability of the object that it was made by. The last quarter of the bindings that an object can have is for its first capability alone. `Denied`: also a capability of the object for one use. `Exists`: the key is taken. `Unsupported`: a port, an event that such an object does not have, or FAULTED with ONCE: whoever has a stopped thread go on has to be told still.
             86 PortBind port_bind(port: Handle, object: Handle, events: Events, flags: BindFlags, key: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Exists, Unsupported, Quota, NoMemory, Limit];
             /// Takes a binding back, with its packet if that was not taken. `NotFound`: no such key.
             87 PortUnbind port_unbind(port: Handle, key: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
@@ -166,9 +166,9 @@ macro_rules! for_each_syscall {
             91 ResourcePart resource_part(resource: Handle, address: u64, len: u64) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Align, Range, Quota, NoMemory, Limit];
             /// Makes a region of physical addresses within a resource, in whole pages, which a device answers and not memory. It has all its pages at once, can be mapped, shared and moved like any region and be neither sealed nor copied; the kernel reads and writes none of it. `Range`: not within the resource, or more than this machine can address. `Overlap`: memory, or registers that the kernel drives itself. `Exists`: a live region has some of it under another policy.
             92 RegionDevice region_device(resource: Handle, address: u64, len: u64, policy: CachePolicy) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Align, Range, Overlap, Exists, TooLarge, Unsupported, Quota, NoMemory, Limit];
-            /// Has bits of a notification set at every message-signalled interrupt that a device sends to the address and with the data filled in; needs SIGNAL on the notification, and lasts as long as this process has that capability of it. `Limit`: this CPU has no line left.
+            /// Has bits of a notification set at every message-signalled interrupt that a device sends to the address and with the data filled in; needs SIGNAL on the notification, and lasts as long as this process has that capability of it. `Denied`: also by one for one use. `Limit`: this CPU has no line left.
             93 InterruptCreate interrupt_create(resource: Handle, notification: Handle, bits: u64, info: UserPtr<InterruptInfo>) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, Invalid, Quota, NoMemory, Limit];
-            /// Makes a timer that sets bits of a notification, as long as this process has this capability of it.
+            /// Makes a timer that sets bits of a notification, as long as this process has this capability of it. `Denied`: also by one for one use.
             94 TimerCreate timer_create(notification: Handle, bits: u64) -> Handle, rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Quota, NoMemory, Limit];
             /// Has a timer go off at a time, and then every `period` ns unless that is 0; u64::MAX stops it. A time in the past is now. `Range`: a period below 100 us.
             95 TimerSet timer_set(timer: Handle, deadline: u64, period: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range];

@@ -19,14 +19,15 @@ pub(crate) struct Bell<P: Platform> {
 }
 
 impl<P: Platform> Bell<P> {
-    /// A bell of a domain; it needs SIGNAL. `Invalid`: what a signal would refuse.
+    /// A bell of a domain; it needs SIGNAL. `Denied`: also of a capability for one use, with which the bell
+    /// would end; `Invalid`: what a signal would refuse.
     pub(crate) fn new(
         domain: &Domain<P>,
         notification: Handle,
         bits: u64,
     ) -> Result<Bell<P>, Error> {
         let kind = Some(ObjectKind::Notification);
-        let capability = domain.look_up(notification, kind, Rights::SIGNAL)?;
+        let capability = domain.look_up_lasting(notification, kind, Rights::SIGNAL)?;
         Ok(Bell {
             bits: signal_bits(&capability.node, bits)?,
             node: capability.node,

@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use abi::limits::{MAX_SHARED_WATCHES, MAX_WATCHES};
 use abi::{BindFlags, Error, Handle, ObjectKind, PortPacket, Rights, cost};
 use mm::RecordCharge;
 
@@ -86,9 +87,20 @@ impl<P: Platform> Binding<P> {
         self.place.store(place, Ordering::Relaxed);
     }
 
+    /// Among how many of its object it may be.
+    pub(crate) fn most_watches(&self) -> usize {
+        let first = self.node.is_root() || mm::sabotaged!("watches_taken_by_anybody");
+        if first {
+            MAX_WATCHES
+        } else {
+            MAX_SHARED_WATCHES
+        }
+    }
+
     /// Whether the capability that it was made by is still there and allows it, or why not.
     pub(crate) fn check_held(&self) -> Result<(), Error> {
-        self.node.check_allowed(self.holder, Rights::WAIT)
+        self.node
+            .check_allowed(self.holder, needed_for(self.events))
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -156,14 +168,26 @@ impl<P: Platform> fmt::Debug for Binding<P> {
     }
 }
 
+/// The rights to an object that it takes to be told of events of it.
+fn needed_for(events: abi::Events) -> Rights {
+    if events.contains(abi::Events::FAULTED) && !mm::sabotaged!("faults_held_by_anybody") {
+        Rights::WAIT | Rights::MANAGE
+    } else {
+        Rights::WAIT
+    }
+}
+
 impl<P: Platform> Ipc<P> {
-    /// Has a port told of events of an object under a key: with MANAGE on the port and WAIT on the object.
+    /// Has a port told of events of an object under a key: with MANAGE on the port and WAIT on the object,
+    /// and with MANAGE on it too for [`FAULTED`](abi::Events::FAULTED), which keeps a process from its end.
     /// `domain` pays for it. If one of the events holds already, it is told.
     ///
     /// # Errors
-    /// `Invalid`: no event; `Unsupported`: a port, or an event that such an object does not have;
+    /// `Invalid`: no event; `Unsupported`: a port, an event that such an object does not have, or
+    /// `FAULTED` with `ONCE`, which would leave a stopped thread to nobody;
     /// `Exists`: the key is taken; `Limit`: the port has [`MAX_BINDINGS`](abi::limits::MAX_BINDINGS), or the
-    /// object [`MAX_WATCHES`](abi::limits::MAX_WATCHES);
+    /// object [`MAX_WATCHES`], for another than its first capability [`MAX_SHARED_WATCHES`];
+    /// `Denied`: the object by a capability for one use, with which the binding would end;
     /// `Quota`, `NoMemory`; those of a look-up.
     pub fn bind_port(
         &self,
@@ -182,9 +206,13 @@ impl<P: Platform> Ipc<P> {
         let Payload::Port(port) = port.object().payload() else {
             return Err(Error::WrongKind);
         };
-        let watched = domain.look_up(object, None, Rights::WAIT)?;
+        let watched = domain.look_up_lasting(object, None, needed_for(events))?;
         if events.is_empty() {
             return Err(Error::Invalid);
+        }
+        let stops = events.contains(abi::Events::FAULTED);
+        if stops && flags.contains(BindFlags::ONCE) {
+            return Err(Error::Unsupported);
         }
         let payload = watched.object().payload();
         let source = payload.events().ok_or(Error::Unsupported)?;
@@ -252,8 +280,8 @@ impl<P: Platform> Ipc<P> {
     /// Ends the bindings of an object whose capability is not their process's any more or does not allow
     /// them any more.
     pub(crate) fn end_unheld_bindings(&self, events: &Events<P>) {
-        let mut from = 0;
-        while let Some(binding) = events.unwatch_unheld(&mut from) {
+        let mut before = usize::MAX;
+        while let Some(binding) = events.unwatch_unheld(&mut before) {
             binding.port.remove(&binding);
             self.watcher_left(&binding);
         }

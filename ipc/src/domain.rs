@@ -22,7 +22,7 @@ pub(crate) enum Peer {
 pub struct Domain<P: Platform> {
     koid: u64,
     space: Arc<AddressSpace>,
-    pub(crate) table: Table<P>,
+    pub(crate) table: Table<Node<P>>,
     /// Grants that it made and that are pending or begun. Changes under the lock of the grants.
     pub(crate) pending_grants: Count,
     pub(crate) moment: P::Moment,
@@ -64,6 +64,23 @@ impl<P: Platform> Domain<P> {
     ) -> Result<Capability<P>, Error> {
         self.with_node(handle, kind, rights, |node| {
             Ok(Capability { node: node.clone() })
+        })
+    }
+
+    /// The same for something that is to last as long as the capability, and so is made of none for one use:
+    /// `Denied`.
+    pub(crate) fn look_up_lasting(
+        &self,
+        handle: Handle,
+        kind: Option<ObjectKind>,
+        rights: Rights,
+    ) -> Result<Capability<P>, Error> {
+        self.table.with(handle, |node| {
+            self.check_usable(node, kind, rights)?;
+            match node.is_one_shot() && !mm::sabotaged!("lasting_by_one_shot") {
+                true => Err(Error::Denied),
+                false => Ok(Capability { node: node.clone() }),
+            }
         })
     }
 

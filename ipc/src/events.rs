@@ -12,7 +12,6 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::Ordering;
 
-use abi::limits::MAX_WATCHES;
 use abi::{Error, Handle, Rights};
 use mm::lock::{Lock, Rank};
 
@@ -98,7 +97,7 @@ impl<P: Platform> Events<P> {
         if !binding.is_bound() {
             return Ok(());
         }
-        if state.bindings.len() >= MAX_WATCHES {
+        if state.bindings.len() >= binding.most_watches() {
             return Err(Error::Limit);
         }
         let room = state.bindings.try_reserve(1);
@@ -117,12 +116,14 @@ impl<P: Platform> Events<P> {
         }
     }
 
-    /// The same of a binding from a place on whose capability is not its process's any more.
-    pub(crate) fn unwatch_unheld(&self, from: &mut usize) -> Option<Arc<Binding<P>>> {
+    /// The same of the last binding before a place whose capability is not its process's any more. What
+    /// leaves the list meanwhile leaves its place to the last, which was looked at or still is before.
+    pub(crate) fn unwatch_unheld(&self, before: &mut usize) -> Option<Arc<Binding<P>>> {
         let mut state = self.state.lock();
-        let mut behind = state.bindings.iter().skip(*from);
-        *from += behind.position(|binding| !binding.is_held())?;
-        Some(self.remove(&mut state, *from))
+        let end = state.bindings.len().min(*before);
+        let mut bindings = state.bindings[..end].iter();
+        *before = bindings.rposition(|binding| !binding.is_held())?;
+        Some(self.remove(&mut state, *before))
     }
 
     fn remove(&self, state: &mut State<P>, at: usize) -> Arc<Binding<P>> {

@@ -251,7 +251,7 @@ impl<P: Platform> Domain<P> {
     /// Claims a node for the call of the current task if it is for one use. `Busy`: another call is
     /// using it; `NoMemory`.
     pub(crate) fn claim(&self, handle: Handle, node: &Node<P>) -> Result<(), Error> {
-        if !node.limits().is_some_and(|limits| limits.one_shot) {
+        if !node.is_one_shot() {
             return Ok(());
         }
         node.claim(self.koid())?;

@@ -168,6 +168,12 @@ impl<P: Platform> Node<P> {
         self.0.clone()
     }
 
+    /// Whether a permit is the authority of its mappings.
+    #[inline(always)]
+    pub(crate) fn permits(&self, permit: &Arc<Permit>) -> bool {
+        core::ptr::addr_eq(Arc::as_ptr(permit), Arc::as_ptr(&self.0))
+    }
+
     /// Whether anybody but its tree and who asks may use it now, as every mapping, pin and wait does.
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 2 || self.may_serve()
@@ -205,7 +211,7 @@ impl<P: Platform> Node<P> {
         let kind = self.authority.load(Ordering::Relaxed) & KIND;
         self.authority
             .store(kind | rights.bits(), Ordering::Relaxed);
-        self.0.end(mappable(self.object.kind(), rights));
+        self.0.halt(mappable(self.object.kind(), rights));
         Ok(())
     }
 
@@ -265,6 +271,11 @@ impl<P: Platform> Branch<P> {
         self.limits
             .as_ref()
             .map_or(Part::WHOLE, |limits| limits.part)
+    }
+
+    /// Whether it is gone after one use.
+    pub(crate) fn is_one_shot(&self) -> bool {
+        self.limits.as_ref().is_some_and(|limits| limits.one_shot)
     }
 
     /// By what it is narrower than its rights say.

@@ -102,6 +102,13 @@ impl<T> Place<T> {
         Some(value)
     }
 
+    /// Gives an empty place the generation of its next tenant.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn age(&self, generation: u32) {
+        let mut tenant = self.0.lock();
+        tenant.name = empty(generation, tenant.name.index());
+    }
+
     /// Which empty place comes after this one, which is empty.
     pub(crate) fn next_free(&self) -> u32 {
         self.0.lock().name.index()

@@ -128,10 +128,12 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Keeps the frames of a region where they are; see [`Memory::pin`](mm::Memory::pin). The pin is
-    /// the capability's, and goes with it; who has that pays.
+    /// the capability's, and goes with it; who has that pays. `Denied`: also by one for one use, with which
+    /// the pin would end.
     pub fn pin_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
-        let (capability, region) = self.region(domain, handle, Rights::MAP)?;
-        let node = &capability.node;
+        let kind = Some(ObjectKind::Region);
+        let node = &domain.look_up_lasting(handle, kind, Rights::MAP)?.node;
+        let region = node.object().region().ok_or(Error::WrongKind)?.clone();
         let (offset, len) = node.part().locate(&region, 0, 0)?;
         node.extend_charge(cost::PIN)?;
         let pinned = self.memory.pin(&region, &node.permit(), offset, len);

@@ -58,7 +58,12 @@ impl<P: Platform> Ipc<P> {
 
     fn take_away(&self, object: &Object<P>, killed: Killed) {
         if let Some(region) = object.region() {
-            self.memory.detach(region, |permit| !permit.is_live());
+            // What is on its way is not, as long as nobody revokes it: who moves it takes away what rests on
+            // it, or is refused and has it all.
+            self.memory.detach(region, |permit| {
+                let moved = mm::sabotaged!("revoke_takes_what_is_moved") && !permit.is_live();
+                permit.is_over() || moved
+            });
         }
         if killed.granted && !mm::sabotaged!("revoke_skips_tokens") {
             self.drop_dead_grants(object);

@@ -4,6 +4,9 @@
 //! capabilities in and out takes the table's. What is charged for a table grows with its places, which
 //! stay until the process ends. Lock ranks: capability table, then places.
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use alloc::sync::Arc;
 
 use abi::limits::MAX_HANDLES;
@@ -28,10 +31,29 @@ impl<P: Platform> Capability<P> {
     }
 }
 
+/// What a table holds: nodes.
+pub(crate) trait Held {
+    fn kind(&self) -> ObjectKind;
+
+    /// Whether both are one.
+    fn is(&self, other: &Self) -> bool;
+}
+
+impl<P: Platform> Held for Node<P> {
+    #[inline(always)]
+    fn kind(&self) -> ObjectKind {
+        self.object().kind()
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.is(other)
+    }
+}
+
 /// Handles and what they stand for. A place is used again under the next generation; one whose
 /// generations are used up is retired, so a handle is never valid twice.
-pub(crate) struct Table<P: Platform> {
-    places: Places<Node<P>>,
+pub(crate) struct Table<T> {
+    places: Places<T>,
     state: Lock<State>,
 }
 
@@ -52,13 +74,13 @@ struct State {
     charge: RecordCharge,
 }
 
-impl<P: Platform> Table<P> {
+impl<T: Held> Table<T> {
     /// An empty table. `payer` pays for what it grows by.
-    pub(crate) fn new(payer: &Arc<Account>) -> Table<P> {
+    pub(crate) fn new(payer: &Arc<Account>) -> Table<T> {
         const {
             // A lock of loom is larger.
-            assert!(cfg!(loom) || Places::<Node<P>>::BLOCK_BYTES as u64 <= cost::HANDLES);
-            assert!((size_of::<Table<P>>() + 256) as u64 + cost::HANDLES <= cost::SPACE - 512);
+            assert!(cfg!(loom) || Places::<T>::BLOCK_BYTES as u64 <= cost::HANDLES);
+            assert!((size_of::<Table<T>>() + 256) as u64 + cost::HANDLES <= cost::SPACE - 512);
         }
         Table {
             places: Places::new(),
@@ -78,7 +100,7 @@ impl<P: Platform> Table<P> {
 
     /// Locks it, so that nothing moves in or out.
     #[inline(always)]
-    pub(crate) fn lock(&self) -> Locked<'_, P> {
+    pub(crate) fn lock(&self) -> Locked<'_, T> {
         Locked {
             places: &self.places,
             state: self.state.lock(),
@@ -86,14 +108,14 @@ impl<P: Platform> Table<P> {
     }
 
     /// Takes a capability out if `wanted`, and keeps its place for the next one of its kind: with the
-    /// lock of the place alone, so also while the table is locked. No place is kept of one whose
-    /// generations are used up.
+    /// lock of the place alone. No place is kept of one whose generations are used up, which takes the
+    /// table's lock afterwards to say so.
     #[inline(always)]
     pub(crate) fn exchange(
         &self,
         handle: Handle,
-        wanted: impl FnOnce(&Node<P>) -> Result<(), Error>,
-    ) -> Result<(Node<P>, Option<Kept>), Error> {
+        wanted: impl FnOnce(&T) -> Result<(), Error>,
+    ) -> Result<(T, Option<Kept>), Error> {
         let index = handle.index();
         let place = self.places.at(index).ok_or(Error::BadHandle)?;
         let (node, usable) = place.move_out(handle, NONE, wanted)?;
@@ -105,7 +127,7 @@ impl<P: Platform> Table<P> {
 
     /// Puts a capability into the place that was kept for it.
     #[inline(always)]
-    pub(crate) fn fill(&self, kept: &Kept, kind: ObjectKind, node: Node<P>) -> Handle {
+    pub(crate) fn fill(&self, kept: &Kept, kind: ObjectKind, node: T) -> Handle {
         let Some(place) = self.places.at(kept.0) else {
             debug_assert!(false, "a place that is not there was kept");
             return Handle::NONE;
@@ -115,7 +137,7 @@ impl<P: Platform> Table<P> {
 
     /// Undoes an exchange: the handle stands for what it stood for.
     #[cold]
-    pub(crate) fn put_back(&self, handle: Handle, kept: Option<Kept>, node: Node<P>) {
+    pub(crate) fn put_back(&self, handle: Handle, kept: Option<Kept>, node: T) {
         if let Some(place) = self.places.at(handle.index()) {
             place.move_back(handle, node);
         }
@@ -128,7 +150,7 @@ impl<P: Platform> Table<P> {
     /// [names](Tenant::named) what is there is not looked at. Who has it takes no lock of a rank below
     /// places.
     #[inline(always)]
-    pub(crate) fn tenant(&self, handle: Handle) -> Result<Guard<'_, Tenant<Node<P>>>, Error> {
+    pub(crate) fn tenant(&self, handle: Handle) -> Result<Guard<'_, Tenant<T>>, Error> {
         let place = self.places.at(handle.index()).ok_or(Error::BadHandle)?;
         Ok(place.tenant().lock())
     }
@@ -139,17 +161,17 @@ impl<P: Platform> Table<P> {
     pub(crate) fn with<R>(
         &self,
         handle: Handle,
-        f: impl FnOnce(&Node<P>) -> Result<R, Error>,
+        f: impl FnOnce(&T) -> Result<R, Error>,
     ) -> Result<R, Error> {
         with(&self.places, handle, f)
     }
 }
 
 #[inline(always)]
-fn with<P: Platform, R>(
-    places: &Places<Node<P>>,
+fn with<T, R>(
+    places: &Places<T>,
     handle: Handle,
-    f: impl FnOnce(&Node<P>) -> Result<R, Error>,
+    f: impl FnOnce(&T) -> Result<R, Error>,
 ) -> Result<R, Error> {
     let place = places.at(handle.index()).ok_or(Error::BadHandle)?;
     let tenant = place.tenant().lock();
@@ -157,12 +179,12 @@ fn with<P: Platform, R>(
 }
 
 /// A table that is locked.
-pub(crate) struct Locked<'a, P: Platform> {
-    places: &'a Places<Node<P>>,
+pub(crate) struct Locked<'a, T> {
+    places: &'a Places<T>,
     state: Guard<'a, State>,
 }
 
-impl<P: Platform> Locked<'_, P> {
+impl<T: Held> Locked<'_, T> {
     /// How many handles there are, and places that are kept for some.
     pub(crate) fn len(&self) -> usize {
         self.state.live
@@ -234,13 +256,13 @@ impl<P: Platform> Locked<'_, P> {
     /// Puts a capability in, after [`prepare`](Locked::prepare). Without that, the capability is gone and the
     /// handle is none.
     #[inline(always)]
-    pub(crate) fn insert(&mut self, node: Node<P>) -> Handle {
+    pub(crate) fn insert(&mut self, node: T) -> Handle {
         let index = self.state.free;
         let Some(place) = self.places.at(index).filter(|_| index != NONE) else {
             debug_assert!(false, "an insertion that was not prepared");
             return Handle::NONE;
         };
-        let kind = node.object().kind();
+        let kind = node.kind();
         let (handle, next_free) = place.move_in(index, kind, node);
         self.state.free = next_free;
         self.state.free_len -= 1;
@@ -249,7 +271,7 @@ impl<P: Platform> Locked<'_, P> {
     }
 
     /// Takes a capability out; its handle is never valid again.
-    pub(crate) fn remove(&mut self, handle: Handle) -> Option<Node<P>> {
+    pub(crate) fn remove(&mut self, handle: Handle) -> Option<T> {
         self.remove_if(handle, |_| Ok(())).ok()
     }
 
@@ -258,8 +280,8 @@ impl<P: Platform> Locked<'_, P> {
     pub(crate) fn remove_if(
         &mut self,
         handle: Handle,
-        wanted: impl FnOnce(&Node<P>) -> Result<(), Error>,
-    ) -> Result<Node<P>, Error> {
+        wanted: impl FnOnce(&T) -> Result<(), Error>,
+    ) -> Result<T, Error> {
         let index = handle.index();
         let place = self.places.at(index).ok_or(Error::BadHandle)?;
         let (node, usable) = place.move_out(handle, self.state.free, wanted)?;
@@ -272,7 +294,7 @@ impl<P: Platform> Locked<'_, P> {
     }
 
     /// Takes any capability out. For a process that ends.
-    pub(crate) fn pop(&mut self) -> Option<Node<P>> {
+    pub(crate) fn pop(&mut self) -> Option<T> {
         let end = (self.state.blocks * BLOCK) as u32;
         while self.state.next < end {
             let place = self.places.at(self.state.next);
@@ -287,7 +309,7 @@ impl<P: Platform> Locked<'_, P> {
     }
 
     /// Whether a handle stands for this very node.
-    pub(crate) fn holds(&self, handle: Handle, node: &Node<P>) -> bool {
+    pub(crate) fn holds(&self, handle: Handle, node: &T) -> bool {
         self.with(handle, |held| Ok(held.is(node))) == Ok(true)
     }
 
@@ -296,7 +318,7 @@ impl<P: Platform> Locked<'_, P> {
     pub(crate) fn with<R>(
         &self,
         handle: Handle,
-        f: impl FnOnce(&Node<P>) -> Result<R, Error>,
+        f: impl FnOnce(&T) -> Result<R, Error>,
     ) -> Result<R, Error> {
         with(self.places, handle, f)
     }

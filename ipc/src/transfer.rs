@@ -129,7 +129,7 @@ impl<P: Platform> Ipc<P> {
         offer: Offer<P>,
         bill: Bill,
         receiver: &Domain<P>,
-        mut table: Locked<'_, P>,
+        mut table: Locked<'_, Node<P>>,
     ) -> Result<Handle, Error> {
         let node = &offer.node;
         if let Err(error) = self.hand_to(&offer, receiver, &mut table) {
@@ -152,7 +152,7 @@ impl<P: Platform> Ipc<P> {
     #[inline(always)]
     pub(crate) fn deliver_into(
         &self,
-        table: &mut Locked<'_, P>,
+        table: &mut Locked<'_, Node<P>>,
         receiver: &Domain<P>,
         offer: &Offer<P>,
         bill: &Bill,
@@ -170,7 +170,7 @@ impl<P: Platform> Ipc<P> {
         &self,
         offer: &Offer<P>,
         receiver: &Domain<P>,
-        table: &mut Locked<'_, P>,
+        table: &mut Locked<'_, Node<P>>,
     ) -> Result<(), Error> {
         let node = &offer.node;
         if let Source::Moved { handle, .. } = offer.source

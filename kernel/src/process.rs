@@ -33,6 +33,16 @@ pub struct Limits {
     pub cpus: u64,
 }
 
+impl Limits {
+    /// The CPUs that somebody may run on who asks for some, or for all by 0.
+    pub fn cpus_of(&self, wanted: u64) -> u64 {
+        match wanted {
+            0 => self.cpus,
+            wanted => wanted & self.cpus,
+        }
+    }
+}
+
 /// A process.
 pub struct Process {
     name: String,

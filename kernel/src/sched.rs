@@ -28,14 +28,15 @@ use crate::deferred;
 use crate::irq_lock::IrqLock;
 use crate::thread::{Thread, state};
 use crate::{stats, trace};
-use levels::Levels;
+use levels::{LEVELS, Levels};
 pub use slice::{on_timer, rearm};
 pub use switch::{leave_space, set_tls};
 use table::Current;
 pub use table::{current, with_current, with_current_ref};
 
-/// Where threads compete that have to end.
-const TOP: u8 = MAX_PRIORITY as u8;
+/// Where threads compete that have to end: above all that a program can ask for.
+const TOP: u8 = LEVELS as u8 - 1;
+const _: () = assert!(TOP as u32 > MAX_PRIORITY);
 
 /// What is ready on a CPU. There is room for every thread that can exist, so that waking never
 /// allocates.

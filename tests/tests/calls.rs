@@ -2,11 +2,12 @@
 
 mod common;
 
-use abi::{Error, Handle, HandleTransfer, Mode, Rights};
+use abi::{DeriveArgs, DeriveFlags, Error, Handle, HandleTransfer, Mode, Rights};
 use common::calls::{ROOMY, answer_and_receive, call, call_words, reply, serve};
 use common::messages::{End, Ends, asleep};
 use common::realm::Realm;
 use common::{READ, WRITE};
+use fake::FakeTask;
 use ipc::{Fit, Outgoing};
 
 const ALL: Rights = Rights::all();
@@ -67,6 +68,55 @@ fn a_server_that_names_a_wrong_end_has_not_answered() {
         caller.join().unwrap()
     });
     assert_eq!(taken, Ok([2; 4]));
+    realm.finish();
+}
+
+#[test]
+fn a_server_answers_and_serves_on_by_an_end_for_one_use() {
+    let realm = Realm::new(2);
+    let ends = Ends::between(&realm, 0, 1, 2);
+    let args = DeriveArgs {
+        flags: DeriveFlags::ONE_SHOT.bits(),
+        ..DeriveArgs::new(ALL)
+    };
+    let once = End::new(1, realm.derive_with(1, ends.there.handle, args).unwrap());
+    std::thread::scope(|scope| {
+        let caller = asleep(scope, &realm, || call_words(&realm, &ends.here, [1; 4]));
+        let first = serve(&realm, &ends.there, Handle::NONE, [0; 4]).unwrap();
+        ends.here.send(&realm, &[7; 32], &[]).unwrap();
+        let next = serve(&realm, &once, first.reply, [2; 4]);
+        realm.ipc.settle(&realm.domains[1], true);
+        assert_eq!(next.unwrap().words, [0x0707_0707_0707_0707; 4]);
+        assert_eq!(caller.join().unwrap(), Ok([2; 4]));
+    });
+    let gone = serve(&realm, &once, Handle::NONE, [0; 4]);
+    assert_eq!(gone.err(), Some(Error::BadHandle));
+    realm.finish();
+}
+
+#[test]
+fn what_one_server_takes_from_a_right_to_reply_the_next_one_has() {
+    let realm = Realm::new(2);
+    let ends = Ends::between(&realm, 0, 1, 2);
+    std::thread::scope(|scope| {
+        let (here, realm) = (ends.here, &realm);
+        let caller = asleep(scope, realm, move || {
+            let answers = [1, 2].map(|word| call_words(realm, &here, [word; 4]));
+            realm.ipc.end_task(&FakeTask::current());
+            answers
+        });
+        let first = serve(realm, &ends.there, Handle::NONE, [0; 4]).unwrap();
+        realm.reduce(1, first.reply, Rights::SEND).unwrap();
+        let next = serve(realm, &ends.there, first.reply, [3; 4]).unwrap();
+        let rights = realm.info(1, next.reply).rights;
+        assert_eq!(rights, Rights::REPLY.bits());
+        realm
+            .ipc
+            .reply_words(&realm.domains[1], next.reply, [4; 4])
+            .unwrap();
+        assert_eq!(caller.join().unwrap(), [Ok([3; 4]), Ok([4; 4])]);
+        realm.ipc.end_task(&FakeTask::current());
+    });
     realm.finish();
 }
 

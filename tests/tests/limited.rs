@@ -3,8 +3,10 @@
 mod common;
 
 use abi::{DeriveArgs, DeriveFlags, Error, FOREVER, Handle, Mode, Rights};
+use common::ports::{EDGE, bind, notification, packet, poll, port};
 use common::realm::Realm;
 use common::{READ, WRITE};
+use ipc::Resource;
 
 const ALL: Rights = Rights::all();
 
@@ -84,6 +86,35 @@ fn a_one_shot_capability_can_be_moved_and_is_for_one_use_there() {
     realm.ipc.settle(other, true);
     let used = other.look_up(theirs, None, Rights::INSPECT);
     assert_eq!(used.err(), Some(Error::BadHandle));
+    realm.finish();
+}
+
+#[test]
+fn nothing_that_lasts_as_long_as_its_capability_is_made_by_one_for_one_use() {
+    let realm = Realm::new(1);
+    let domain = &realm.domains[0];
+    let (object, region) = (notification(&realm, 0), realm.region(0, 1));
+    let port = port(&realm, 0);
+    let registers = Resource::new(0x1_0000_0000, 4096).unwrap();
+    let resource = realm.ipc.create_resource(domain, registers).unwrap();
+    let [once, pages] = [object, region].map(|handle| one_shot(&realm, handle));
+    let before = realm.counts();
+    assert_eq!(bind(&realm, 0, port, once, EDGE, 1), Err(Error::Denied));
+    assert_eq!(realm.ipc.create_timer(domain, once, 1), Err(Error::Denied));
+    let interrupt = realm.ipc.create_interrupt(domain, resource, once, 1);
+    assert_eq!(interrupt.err(), Some(Error::Denied));
+    assert_eq!(realm.ipc.pin_region(domain, pages), Err(Error::Denied));
+    settle(&realm, false);
+    assert_eq!(realm.counts(), before);
+    // Both are as good as they were.
+    realm.ipc.signal(domain, once, 1).unwrap();
+    realm.ipc.commit_region(domain, pages, 0, 0).unwrap();
+    settle(&realm, true);
+    // The port by which something is told may be had once: the binding does not end with that.
+    let once = one_shot(&realm, port);
+    bind(&realm, 0, once, object, EDGE, 1).unwrap();
+    settle(&realm, true);
+    assert_eq!(poll(&realm, port), Ok(vec![packet(1, 1)]));
     realm.finish();
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 
-use abi::{Error, Handle, Mode, ObjectKind, Rights, Token};
+use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, RevokeFlags, Rights, Token};
 use common::realm::Realm;
 use common::{READ, WRITE, page};
 use fake::Access;
@@ -145,5 +145,25 @@ fn a_move_leaves_no_derived_capability_with_more_rights_than_it_gives() {
     let theirs = realm.accept(1, token, 0).unwrap();
     assert_eq!(realm.look_up(1, theirs), Ok(Rights::REGION));
     assert_eq!(realm.look_up(0, seals), Ok(Rights::SEAL));
+    realm.finish();
+}
+
+#[test]
+fn what_is_about_to_move_and_is_refused_keeps_its_mappings_though_a_relative_is_revoked() {
+    let realm = Realm::new(2);
+    let (mine, va) = realm.region_cached_on_two();
+    let rights = Rights::INSPECT | Rights::DUPLICATE | Rights::REVOKE;
+    let relative = realm.derive(0, mine, rights).unwrap();
+    for flags in [RevokeFlags::empty(), RevokeFlags::ITSELF] {
+        realm.derive(0, relative, Rights::INSPECT).unwrap();
+        let (ipc, me) = (&realm.ipc, &realm.domains[0]);
+        let offer = ipc.begin(me, mine, Mode::Move, ALL, GrantFlags::empty());
+        let offer = offer.unwrap();
+        assert_eq!(realm.look_up(0, mine), Err(Error::InTransit));
+        assert!(ipc.revoke(me, relative, flags).unwrap() > 0);
+        ipc.withdraw(offer);
+        assert!(realm.reaches(0, va) && realm.reaches(3, va));
+        assert_eq!(realm.ipc.region_info(me, mine).unwrap().mappings, 1);
+    }
     realm.finish();
 }

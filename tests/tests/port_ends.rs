@@ -5,8 +5,8 @@ mod common;
 
 use std::sync::Arc;
 
-use abi::limits::{MAX_BINDINGS, MAX_WATCHES};
-use abi::{Error, FOREVER, Handle, Mode, Resources, Rights, cost};
+use abi::limits::{MAX_BINDINGS, MAX_SHARED_WATCHES, MAX_WATCHES};
+use abi::{Error, Events, FOREVER, Handle, Mode, Resources, Rights, cost};
 use common::ports::{
     EDGE, LEVEL, NOTHING, ONCE, bind, clear, notification, packet, poll, port, signal, take,
 };
@@ -92,6 +92,53 @@ fn a_binding_ends_with_the_capability_that_it_was_made_by() {
         let _ = realm.drop_handle(0, below);
         assert_eq!(realm.counts(), before);
     }
+    realm.finish();
+}
+
+#[test]
+fn no_binding_is_left_behind_when_others_are_taken_back_meanwhile() {
+    let realm = Realm::new(2);
+    let (port, process) = (port(&realm, 0), realm.via[0][1]);
+    let below = realm.derive(0, process, Rights::all()).unwrap();
+    let bind = |object, key| {
+        let domain = &realm.domains[0];
+        realm
+            .ipc
+            .bind_port(domain, port, object, Events::FAULTED, EDGE, key)
+    };
+    (0..4).for_each(|key| bind(process, key).unwrap());
+    (4..12).for_each(|key| bind(below, key).unwrap());
+    // Each that leaves has one of the others taken back, whose place in the list goes to the last.
+    let (ipc, domain) = (Arc::downgrade(&realm.ipc), realm.domains[0].clone());
+    let mut others = 0..4;
+    realm.machine().set_after_watcher_left(move |_| {
+        if let Some(key) = others.next() {
+            let ipc = ipc.upgrade().unwrap();
+            ipc.unbind_port(&domain, port, key).unwrap();
+        }
+    });
+    realm.drop_handle(0, below).unwrap();
+    realm.machine().clear_hooks();
+    let left: Vec<u64> = (0..12)
+        .filter(|key| bind(process, *key) == Err(Error::Exists))
+        .collect();
+    assert_eq!(left, []);
+    realm.finish();
+}
+
+#[test]
+fn who_may_wait_for_an_object_leaves_room_for_who_has_its_first_capability() {
+    let realm = Realm::new(2);
+    let object = notification(&realm, 0);
+    let theirs = realm.give(0, object, 1, Mode::Share);
+    let ports = [0, 1].map(|domain| port(&realm, domain));
+    let bind = |domain: usize, object, key| bind(&realm, domain, ports[domain], object, EDGE, key);
+    let shared = MAX_SHARED_WATCHES as u64;
+    (0..shared).for_each(|key| bind(1, theirs, key).unwrap());
+    assert_eq!(bind(1, theirs, shared), Err(Error::Limit));
+    let own = (MAX_WATCHES - MAX_SHARED_WATCHES) as u64;
+    (0..own).for_each(|key| bind(0, object, key).unwrap());
+    assert_eq!(bind(0, object, own), Err(Error::Limit));
     realm.finish();
 }
 

@@ -241,6 +241,28 @@ fn the_end_of_a_process_and_its_stopped_threads_are_told() {
 }
 
 #[test]
+fn faults_are_told_to_nobody_who_could_not_have_the_process_go_on() {
+    let realm = Realm::new(2);
+    let port = port(&realm, 0);
+    let (domain, process) = (&realm.domains[0], &realm.processes[1]);
+    let bind = |object, events, flags| realm.ipc.bind_port(domain, port, object, events, flags, 9);
+    let watching = realm.derive(0, realm.via[0][1], Rights::WAIT).unwrap();
+    let both = Events::ENDED | Events::FAULTED;
+    assert_eq!(bind(watching, both, LEVEL), Err(Error::Denied));
+    assert_eq!(bind(watching, Events::ENDED, ONCE), Ok(()));
+    realm.ipc.unbind_port(domain, port, 9).unwrap();
+    // Whoever is told once would not be told of it when it is to go on.
+    let managing = realm.derive(0, realm.via[0][1], Rights::all()).unwrap();
+    assert_eq!(bind(managing, both, ONCE), Err(Error::Unsupported));
+    assert_eq!(bind(managing, both, LEVEL), Ok(()));
+    realm.reduce(0, managing, !Rights::MANAGE).unwrap();
+    process.set_stopped(&realm.ipc, 44);
+    assert_eq!(poll(&realm, port), NOTHING);
+    process.set_stopped(&realm.ipc, 0);
+    realm.finish();
+}
+
+#[test]
 fn no_edge_is_lost_while_bindings_come_and_go() {
     const TIMES: u64 = 300;
     let realm = Arc::new(Realm::new(2));

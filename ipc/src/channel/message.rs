@@ -180,7 +180,7 @@ impl<P: Platform> Ipc<P> {
     pub(super) fn deliver_load(
         &self,
         receiver: &Domain<P>,
-        mut table: Locked<'_, P>,
+        mut table: Locked<'_, Node<P>>,
         load: &mut Load<P>,
         bills: &Bills,
         received: &mut Received,

@@ -17,6 +17,7 @@
 //! end, of which never two are held; above it Calls for the call that a [right to reply](reply)
 //! answers, and Waits for the cells of the tasks that wait.
 
+mod answer;
 mod call;
 mod close;
 mod limit;
@@ -28,6 +29,7 @@ mod receive;
 mod reply;
 mod send;
 mod serve;
+mod traffic;
 mod words;
 
 use alloc::sync::Arc;
@@ -49,7 +51,7 @@ use crate::grants::First;
 use crate::statistics::Messages;
 use crate::wait::Outcome;
 use crate::waiters::Waiters;
-use crate::{Domain, Ipc, Node, Payload, Platform, Traffic};
+use crate::{Domain, Ipc, Node, Payload, Platform};
 
 pub use self::limit::{Limits as ChannelLimits, Passage};
 pub(crate) use self::message::check_goes_over;
@@ -149,13 +151,6 @@ impl<P: Platform> Inbox<P> {
         Some(woken)
     }
 
-    /// Counts an answer of so many bytes, which its caller has.
-    #[inline(always)]
-    fn count_answer(&mut self, bytes: u64) {
-        self.answered.count(bytes);
-        self.callers.count_wake();
-    }
-
     /// Whoever waits for a place, if there is one.
     #[inline(always)]
     fn wake_sender(&mut self) -> Option<P::Task> {
@@ -171,18 +166,6 @@ impl<P: Platform> Inbox<P> {
             return None;
         }
         self.senders.wake_first(Outcome::Ready)
-    }
-
-    /// What came to this end.
-    fn traffic(&self) -> Traffic {
-        let waited = self.ready.traffic() + self.receivers.traffic();
-        waited + self.sent.traffic() + self.meeting.served()
-    }
-
-    /// What came back from here to the other end, and who waited there for it or for room.
-    fn traffic_back(&self) -> Traffic {
-        let waited = self.senders.traffic() + self.limited.traffic() + self.callers.traffic();
-        waited + self.answered.traffic() + self.meeting.called()
     }
 }
 
@@ -241,12 +224,6 @@ impl<P: Platform> Channel<P> {
         &self.side(side).grants
     }
 
-    /// What came to an end, and who waited there.
-    pub(crate) fn traffic(&self, side: ChannelSide) -> Traffic {
-        let came = self.inbox(side).lock().traffic();
-        came + self.inbox(side.peer()).lock().traffic_back()
-    }
-
     fn side(&self, side: ChannelSide) -> &Side<P> {
         &self.sides[side as usize]
     }
@@ -281,11 +258,21 @@ impl<P: Platform> EndOf<P> {
         }
     }
 
-    /// Whether `domain` still has it and it allows what is needed. A revoke or reduce comes first and
-    /// takes the lock of an inbox afterwards, under which this is asked.
+    /// Whether `domain` still has it and it allows what is needed: `Cancelled` when it was given away.
+    /// A revoke or reduce comes first and takes the lock of an inbox afterwards, under which this is
+    /// asked.
     #[inline(always)]
     fn check(&self, domain: &Domain<P>) -> Result<(), Error> {
-        self.node.check_allowed(domain.koid(), self.needed)
+        let allowed = self.node.check_allowed(domain.koid(), self.needed);
+        allowed.map_err(unheld)
+    }
+}
+
+/// What somebody is told whose capability was taken away during a call, for this reason.
+fn unheld(error: Error) -> Error {
+    match error {
+        Error::BadHandle | Error::InTransit => Error::Cancelled,
+        error => error,
     }
 }
 

@@ -10,11 +10,15 @@
 use core::ptr;
 use core::sync::atomic::Ordering;
 
+use abi::Error;
 use abi::limits::{MAX_MESSAGE, MAX_MESSAGE_HANDLES};
+use mm::lock::Lock;
 
+use super::Inbox;
 use super::queue::{Packet, to_words};
-use crate::wait::{Outcome, WaitCell};
-use crate::{Platform, Traffic};
+use super::receive::{Seen, Waiting};
+use crate::wait::{Outcome, Ticket, WaitCell};
+use crate::{Counted, Ipc, Platform, Traffic};
 
 /// The task that is ready, if one is.
 pub(super) struct Ready<P: Platform> {
@@ -148,4 +152,59 @@ fn tell_bytes<P: Platform>(cell: &WaitCell<P>, packet: &Packet<P>) -> bool {
         cell.set_words(words);
     }
     words.is_some()
+}
+
+impl<P: Platform> Ipc<P> {
+    /// Sleeps until the current task, which is ready at an inbox, is told what there is or is to look.
+    /// `woken` is somebody who is to go on.
+    #[inline(always)]
+    pub(super) fn sleep_ready(
+        &self,
+        by: &Waiting<'_, P>,
+        inbox: &Lock<Inbox<P>>,
+        task: &P::Task,
+        woken: Option<&P::Task>,
+        seen: &mut Seen,
+    ) -> Result<(), Error> {
+        let cell = P::wait_cell(task);
+        let slept = match woken {
+            Some(woken) => {
+                self.platform().count(Counted::Wait);
+                self.sleep_in_turn(woken, cell, by.deadline_ns)
+            }
+            None => self.sleep(&Ticket { task: task.clone() }, by.deadline_ns),
+        };
+        if slept.is_ok() && seen.hear(cell) {
+            return Ok(());
+        }
+        self.after_ready(by, inbox, task, slept)
+    }
+
+    /// What follows a wait that did not end with a message.
+    #[cold]
+    fn after_ready(
+        &self,
+        by: &Waiting<'_, P>,
+        inbox: &Lock<Inbox<P>>,
+        task: &P::Task,
+        slept: Result<(), Error>,
+    ) -> Result<(), Error> {
+        if slept.is_err() {
+            inbox.lock().ready.leave(task);
+            return slept;
+        }
+        let held = by.end.check(by.domain);
+        held.inspect_err(|_| self.wake_next_receiver(inbox))
+    }
+
+    /// Has who is ready at an end look whether it may.
+    pub(super) fn end_ready_wait(&self, inbox: &Lock<Inbox<P>>) {
+        if mm::sabotaged!("revoke_skips_who_is_ready") {
+            return;
+        }
+        let woken = inbox.lock().ready.end(Outcome::Ready);
+        if let Some(task) = woken {
+            self.platform().unpark(&task);
+        }
+    }
 }

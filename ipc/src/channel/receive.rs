@@ -12,11 +12,10 @@ use mm::lock::{Guard, Lock};
 use super::message::Bills;
 use super::queue::{Load, Packet, to_bytes};
 use super::ready::Told;
-use super::serve::unheld;
-use super::{Channel, ChannelSide, EndOf, Inbox, Preview, Received};
+use super::{Channel, ChannelSide, EndOf, Inbox, Preview, Received, unheld};
 use crate::table::Kept;
-use crate::wait::{Outcome, Ticket, WaitCell};
-use crate::{Counted, Domain, Ipc, Platform, Waiters};
+use crate::wait::WaitCell;
+use crate::{Domain, Ipc, Platform, Waiters};
 
 /// A copy of the next message, and which one that is.
 pub(super) struct Seen {
@@ -57,7 +56,7 @@ impl Seen {
 
     /// Takes over what the current task was told with its wake. False: nothing.
     #[inline(always)]
-    fn hear<P: Platform>(&mut self, cell: &WaitCell<P>) -> bool {
+    pub(super) fn hear<P: Platform>(&mut self, cell: &WaitCell<P>) -> bool {
         let Some(told) = Told::of(cell) else {
             return false;
         };
@@ -211,59 +210,6 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Sleeps until the current task, which is ready at an inbox, is told what there is or is to look.
-    /// `woken` is somebody who is to go on.
-    #[inline(always)]
-    pub(super) fn sleep_ready(
-        &self,
-        by: &Waiting<'_, P>,
-        inbox: &Lock<Inbox<P>>,
-        task: &P::Task,
-        woken: Option<&P::Task>,
-        seen: &mut Seen,
-    ) -> Result<(), Error> {
-        let cell = P::wait_cell(task);
-        let slept = match woken {
-            Some(woken) => {
-                self.platform().count(Counted::Wait);
-                self.sleep_in_turn(woken, cell, by.deadline_ns)
-            }
-            None => self.sleep(&Ticket { task: task.clone() }, by.deadline_ns),
-        };
-        if slept.is_ok() && seen.hear(cell) {
-            return Ok(());
-        }
-        self.after_ready(by, inbox, task, slept)
-    }
-
-    /// What follows a wait that did not end with a message.
-    #[cold]
-    fn after_ready(
-        &self,
-        by: &Waiting<'_, P>,
-        inbox: &Lock<Inbox<P>>,
-        task: &P::Task,
-        slept: Result<(), Error>,
-    ) -> Result<(), Error> {
-        if slept.is_err() {
-            inbox.lock().ready.leave(task);
-            return slept;
-        }
-        let held = by.end.check(by.domain).map_err(unheld);
-        held.inspect_err(|_| self.wake_next_receiver(inbox))
-    }
-
-    /// Has who is ready at an end look whether it may.
-    pub(super) fn end_ready_wait(&self, inbox: &Lock<Inbox<P>>) {
-        if mm::sabotaged!("revoke_skips_who_is_ready") {
-            return;
-        }
-        let woken = inbox.lock().ready.end(Outcome::Ready);
-        if let Some(task) = woken {
-            self.platform().unpark(&task);
-        }
-    }
-
     /// Waits in a list of an inbox, which was locked, until somebody wakes it. `woken` is somebody who
     /// is to go on.
     #[inline(always)]
@@ -285,7 +231,7 @@ impl<P: Platform> Ipc<P> {
                 if let Some(woken) = woken {
                     self.platform().unpark(&woken);
                 }
-                return Err(*error);
+                return Err(unheld(*error));
             }
         };
         if let (Err(_), Ok(ticket)) = (slept, &enlisted) {

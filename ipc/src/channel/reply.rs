@@ -210,7 +210,12 @@ impl<P: Platform> CallCell<P> {
     pub(super) fn right_at_home(&self) -> Option<Node<P>> {
         let hand = self.0.lock();
         let home = |right: &&Node<P>| right.is_plainly_of(HOME);
-        hand.right.as_ref().filter(home).cloned()
+        let right = hand.right.as_ref().filter(home)?;
+        if right.rights() != Rights::REPLY && !mm::sabotaged!("reply_stays_reduced") {
+            // Whoever had it last allowed less.
+            right.set_rights(Rights::REPLY);
+        }
+        Some(right.clone())
     }
 
     /// The right to reply to its task, wherever it is.

@@ -7,9 +7,9 @@
 use abi::{Error, Handle, ObjectKind, Rights, Words};
 use mm::lock::Lock;
 
-use super::call::start_home;
+use super::answer::start_home;
 use super::reply::{Answer, answer, record};
-use super::{EndOf, Inbox};
+use super::{EndOf, Inbox, unheld};
 use crate::table::Kept;
 use crate::wait::Ticket;
 use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
@@ -40,7 +40,7 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<Words, Error> {
         self.platform().with_current_task(|task| {
             let reply = match reply {
-                Handle::NONE => self.serve_on(domain, end, task, None, None)?,
+                Handle::NONE => self.serve_on(domain, end, task, None)?,
                 reply => self.answer_and_wait(domain, end, reply, words, task)?,
             };
             let [a, b, c, d, badge, _] = P::wait_cell(task).words();
@@ -64,25 +64,29 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<Handle, Error> {
         if mm::sabotaged!("reply_twice") {
             let right = self.use_up(domain, reply)?;
-            let woken = self.answer(&right, Answer::Words(words));
-            return self.serve_on(domain, end, task, woken, None);
+            if let Some(woken) = self.answer(&right, Answer::Words(words)) {
+                self.platform().unpark(&woken);
+            }
+            return self.serve_on(domain, end, task, None);
         }
         let take = |right: &Node<P>| start_home(domain, right);
         let (right, kept) = domain.table.exchange(reply, take)?;
         let caller = match self.answer_and_serve(domain, end, &right, words, task) {
             Ok(Some(caller)) => caller,
-            Ok(None) => return self.serve_on(domain, end, task, None, kept),
-            Err(_) => {
-                if self.channel_end(domain, end, Rights::RECEIVE).is_err() {
+            Ok(None) => return self.serve_on(domain, end, task, kept),
+            Err(_) => match self.channel_end(domain, end, Rights::RECEIVE) {
+                Ok(end) => {
+                    let woken = self.answer(&right, Answer::Words(words));
+                    return self.serve_by(domain, &end, task, woken, kept);
+                }
+                Err(_) => {
                     right.pass(domain.koid());
                     domain.table.put_back(reply, kept, right);
                     // `end` may be `reply`.
                     self.channel_end(domain, end, Rights::RECEIVE)?;
                     return Err(Error::BadHandle);
                 }
-                let woken = self.answer(&right, Answer::Words(words));
-                return self.serve_on(domain, end, task, woken, kept);
-            }
+            },
         };
         drop(right);
         let slept = self.sleep_in_turn(&caller, P::wait_cell(task), abi::FOREVER);
@@ -168,17 +172,37 @@ impl<P: Platform> Ipc<P> {
             }
             return Err(error);
         }
-        let served = self.serve_on(domain, end, task, None, kept);
+        let served = self.serve_on(domain, end, task, kept);
         served.map_err(unheld)
     }
 
-    /// Waits for words from the queue or from whoever calls, which the current task finds in its cell.
-    /// `woken` is somebody who is to go on, at the latest when this sleeps.
+    /// Waits as [`serve_by`](Ipc::serve_by) an end that is looked up first.
     #[cold]
     fn serve_on(
         &self,
         domain: &Domain<P>,
         end: Handle,
+        task: &P::Task,
+        kept: Option<Kept>,
+    ) -> Result<Handle, Error> {
+        match self.channel_end(domain, end, Rights::RECEIVE) {
+            Ok(end) => self.serve_by(domain, &end, task, None, kept),
+            Err(error) => {
+                if let Some(place) = kept {
+                    domain.table.lock().give_back(&place);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for words from the queue or from whoever calls, which the current task finds in its cell.
+    /// `woken` is somebody who is to go on, at the latest when this sleeps.
+    #[cold]
+    fn serve_by(
+        &self,
+        domain: &Domain<P>,
+        end: &EndOf<P>,
         task: &P::Task,
         mut woken: Option<P::Task>,
         kept: Option<Kept>,
@@ -201,15 +225,14 @@ impl<P: Platform> Ipc<P> {
     fn next_words(
         &self,
         domain: &Domain<P>,
-        end: Handle,
+        end: &EndOf<P>,
         task: &P::Task,
         woken: &mut Option<P::Task>,
     ) -> Result<Option<Node<P>>, Error> {
-        let end = self.channel_end(domain, end, Rights::RECEIVE)?;
         let (channel, side) = end.parts()?;
         let inbox = channel.inbox(side);
         loop {
-            let next = self.take_words(domain, &end, inbox, task, woken);
+            let next = self.take_words(domain, end, inbox, task, woken);
             let next = next.inspect_err(|_| {
                 // Whatever it was told of is another's to take.
                 self.wake_next_receiver(inbox);
@@ -233,8 +256,7 @@ impl<P: Platform> Ipc<P> {
         woken: &mut Option<P::Task>,
     ) -> Result<Next<P>, Error> {
         let mut state = inbox.lock();
-        let allowed = end.node.check_allowed(domain.koid(), Rights::RECEIVE);
-        allowed.map_err(unheld)?;
+        end.check(domain)?;
         if let Some((packet, _)) = state.queue.first() {
             if !packet.is_words() {
                 return Err(Error::TooLarge);
@@ -263,7 +285,8 @@ impl<P: Platform> Ipc<P> {
             false => {
                 let (task, node) = (task.clone(), &end.node);
                 let receivers = &mut state.receivers;
-                receivers.enlist(task, node, domain.koid(), Rights::RECEIVE)?
+                let listed = receivers.enlist(task, node, domain.koid(), Rights::RECEIVE);
+                listed.map_err(unheld)?
             }
         };
         drop(state);
@@ -277,14 +300,6 @@ impl<P: Platform> Ipc<P> {
             state.receivers.withdraw(&ticket);
         }
         slept.map(|()| Next::Slept)
-    }
-}
-
-/// What somebody is told whose capability was taken away in a wait.
-pub(super) fn unheld(error: Error) -> Error {
-    match error {
-        Error::BadHandle | Error::InTransit => Error::Cancelled,
-        error => error,
     }
 }
 

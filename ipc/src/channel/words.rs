@@ -9,9 +9,9 @@ use alloc::sync::Arc;
 use abi::{Error, Handle, ObjectKind, Rights};
 
 use super::Outgoing;
-use super::call::Came;
 use super::queue::to_bytes;
 use super::reply::{Answer, Fit, answer, record};
+use super::traffic::Came;
 use crate::node::PENDING;
 use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
 

@@ -201,8 +201,10 @@ impl<P: Platform> Ipc<P> {
         if let Source::Moved { .. } = offer.source {
             let object = offer.node.object();
             if let Some(region) = object.region() {
+                // Others that are about to move and will be refused keep what they have.
+                let node = &offer.node;
                 self.memory
-                    .detach_unpinned(region, |permit| !permit.is_live())?;
+                    .detach_unpinned(region, |permit| node.permits(permit))?;
             }
             if offer.node.is_shared() {
                 self.complete_revoked_waits(object);
@@ -211,10 +213,11 @@ impl<P: Platform> Ipc<P> {
         Ok(())
     }
 
-    /// Removes every mapping of an object that was made under a node which is not live, with the pins.
+    /// Removes every mapping of an object that was made under a node, with the pins, if it is not live.
     pub(crate) fn clear_node(&self, node: &Node<P>) {
         if let Some(region) = node.object().region() {
-            self.memory.detach(region, |permit| !permit.is_live());
+            let condemned = |permit: &Arc<_>| node.permits(permit) && !permit.is_live();
+            self.memory.detach(region, condemned);
         }
         if node.is_shared() {
             self.complete_revoked_waits(node.object());

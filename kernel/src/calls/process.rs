@@ -28,7 +28,8 @@ struct Request {
 }
 
 impl Request {
-    fn read(from: UserPtr<SpawnArgs>, ceiling: u8) -> Result<Request, Error> {
+    /// What a process of some limits asks for.
+    fn read(from: UserPtr<SpawnArgs>, own: &Limits) -> Result<Request, Error> {
         let args = user_memory::read(from)?;
         if args.name_len > MAX_NAME || args.args_len > MAX_ARGS {
             return Err(Error::TooLarge);
@@ -38,13 +39,12 @@ impl Request {
         }
         let flags = SpawnFlags::from_bits(args.flags).ok_or(Error::Invalid)?;
         let priority = match args.priority {
-            0 => DEFAULT_PRIORITY.min(ceiling.into()),
-            1..=MAX_PRIORITY if args.priority <= ceiling.into() => args.priority,
+            0 => DEFAULT_PRIORITY.min(own.priority.into()),
+            1..=MAX_PRIORITY if args.priority <= own.priority.into() => args.priority,
             1..=MAX_PRIORITY => return Err(Error::Denied),
             _ => return Err(Error::Invalid),
         };
         let name = user_memory::read_array(args.name, args.name_len as usize)?;
-        let cpus = if args.cpus == 0 { u64::MAX } else { args.cpus };
         Ok(Request {
             image: args.image,
             name: printable(name)?,
@@ -52,7 +52,7 @@ impl Request {
             transfers: user_memory::read_array(args.handles, args.handles_len as usize)?,
             limits: Limits {
                 priority: priority as u8,
-                cpus,
+                cpus: own.cpus_of(args.cpus),
             },
             quota: args.quota,
             flags,
@@ -61,7 +61,7 @@ impl Request {
 }
 
 pub fn process_spawn(process: &Arc<Process>, args: UserPtr<SpawnArgs>) -> Result<Handle, Error> {
-    let request = Request::read(args, process.limits().priority)?;
+    let request = Request::read(args, process.limits())?;
     let parent = process.domain();
     let image = parent.look_up(request.image, Some(ObjectKind::Image), Rights::EXECUTE)?;
     let Payload::Image(region, image_info) = image.object().payload() else {

@@ -86,11 +86,7 @@ pub fn thread_spawn(process: &Arc<Process>, args: UserPtr<ThreadArgs>) -> Result
         0 => sched::with_current(Thread::priority),
         priority => check_priority(process, priority)?,
     };
-    let allowed = process.limits().cpus;
-    let cpus = match args.cpus {
-        0 => allowed,
-        cpus => cpus & allowed,
-    };
+    let cpus = process.limits().cpus_of(args.cpus);
     let wanted = Wanted {
         cpu: sched::place(cpus).ok_or(Error::Invalid)?,
         priority,

@@ -129,15 +129,15 @@ impl Process {
     }
 
     /// Starts a thread that has stopped, at `instruction` unless that is 0; a `thread` of 0 stands for
-    /// the first one. `NotFound`: no such thread has stopped.
+    /// the first that has. `NotFound`: no such thread has stopped.
     pub fn resume(&self, thread: u64, instruction: u64) -> Result<(), Error> {
-        let threads = self.threads.lock();
-        let named = match thread {
-            0 => threads.first(),
-            _ => threads.iter().find(|other| other.koid() == thread).cloned(),
+        let is_named = |other: &&Arc<Thread>| other.koid() == thread;
+        let named = match (thread, self.find_stopped(0)) {
+            (0, Some((stopped, _))) => Some(stopped),
+            (0, None) => self.threads.lock().first(),
+            _ => self.threads.lock().iter().find(is_named).cloned(),
         };
         let named = named.ok_or(Error::NotFound)?;
-        drop(threads);
         let stopped = {
             let mut stop = named.stop.lock();
             match &mut *stop {

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 /// Levels; the last one is the most urgent. Level 0 is that of a CPU that has nothing to do.
-pub const LEVELS: usize = 32;
+pub const LEVELS: usize = u64::BITS as usize;
 
 /// No slot, and the level of a slot that is in no list.
 const NONE: u16 = u16::MAX;
@@ -31,7 +31,7 @@ struct List {
 #[derive(Debug)]
 pub struct Levels {
     /// A bit for each level that has somebody.
-    used: u32,
+    used: u64,
     lists: [List; LEVELS],
     links: Vec<Link>,
 }

@@ -8,7 +8,10 @@ use abi::{Error, Rights};
 /// What a permit allows besides its rights: to be used at all.
 const LIVE: u32 = 1 << 31;
 
-const _: () = assert!(Rights::all().bits() & LIVE == 0);
+/// It is not live, and may be again with all that was made under it.
+const HALTED: u32 = 1 << 30;
+
+const _: () = assert!(Rights::all().bits() & (LIVE | HALTED) == 0);
 
 /// The authority that mappings are made under: as much as has to be known here of a node in the
 /// lineage of an object. What it is to its owner, a `T`, is in the same allocation.
@@ -17,7 +20,7 @@ const _: () = assert!(Rights::all().bits() & LIVE == 0);
 /// [`Memory::restrict`](crate::Memory::restrict) or [`Memory::detach`](crate::Memory::detach) afterwards.
 #[derive(Debug)]
 pub struct Permit<T: ?Sized = dyn Any + Send + Sync> {
-    /// What mappings may allow, and [`LIVE`].
+    /// What mappings may allow, and [`LIVE`] or [`HALTED`].
     allowed: AtomicU32,
     pub(super) mappings: AtomicU32,
     authority: T,
@@ -53,6 +56,12 @@ impl<T: ?Sized> Permit<T> {
         self.allowed.load(Ordering::Acquire) & LIVE != 0
     }
 
+    /// Whether what was made under it is to go, whoever comes to take it away: it is neither live nor
+    /// [halted](Permit::halt).
+    pub fn is_over(&self) -> bool {
+        self.allowed.load(Ordering::Acquire) & (LIVE | HALTED) == 0
+    }
+
     /// Allows or forbids new mappings. Those that exist are for
     /// [`Memory::detach`](crate::Memory::detach) to remove. Of all that change a permit, one does at a
     /// time.
@@ -75,18 +84,20 @@ impl<T: ?Sized> Permit<T> {
         self.allowed.store(access.bits() | LIVE, Ordering::Release);
     }
 
-    /// Makes it not live, with what mappings may allow; see [`set_live`](Permit::set_live).
+    /// Makes it not live, with what mappings may allow; see [`set_live`](Permit::set_live). What was made
+    /// under it is for who halts it to remove, and for nobody else unless it is over.
     #[inline(always)]
-    pub fn end(&self, access: Rights) {
+    pub fn halt(&self, access: Rights) {
         // SYNC(permit.live)
-        self.allowed.store(access.bits(), Ordering::Release);
+        self.allowed
+            .store(access.bits() | HALTED, Ordering::Release);
     }
 
     /// Changes what mappings may allow, as [`set_live`](Permit::set_live) does. Those that exist are
     /// for [`Memory::restrict`](crate::Memory::restrict) to narrow.
     pub fn set_access(&self, access: Rights) {
-        let live = self.allowed.load(Ordering::Relaxed) & LIVE;
-        self.allowed.store(live | access.bits(), Ordering::Release);
+        let state = self.allowed.load(Ordering::Relaxed) & (LIVE | HALTED);
+        self.allowed.store(state | access.bits(), Ordering::Release);
     }
 
     /// `Revoked`: it is not live; `Denied`: a mapping under it may not allow all of `access`.

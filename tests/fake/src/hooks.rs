@@ -31,6 +31,12 @@ impl FakeMachine {
         *lock(&self.after_unpark) = Some(Box::new(hook));
     }
 
+    /// Sets what others do whenever a port is told of faults of a process no more, in the middle of what
+    /// takes its bindings away.
+    pub fn set_after_watcher_left(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
+        *lock(&self.after_watcher_left) = Some(Box::new(hook));
+    }
+
     /// Sets what others do while a CPU fills a frame with zeros, which it does without a lock.
     pub fn set_while_zeroing(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
         *lock(&self.while_zeroing) = Some(Box::new(hook));
@@ -73,5 +79,6 @@ impl FakeMachine {
         *lock(&self.after_root_load) = None;
         *lock(&self.before_park) = None;
         *lock(&self.after_unpark) = None;
+        *lock(&self.after_watcher_left) = None;
     }
 }

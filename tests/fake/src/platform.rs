@@ -305,6 +305,10 @@ impl Platform for FakeMachine {
         }
     }
 
+    fn watcher_left(&self, _: &FakeProcess) {
+        self.run_hook(&self.after_watcher_left);
+    }
+
     fn task_events(task: &FakeTask) -> &Events<FakeMachine> {
         &task.0.events
     }

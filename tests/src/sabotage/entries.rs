@@ -84,6 +84,10 @@ entries! {
             pool::runs_are_aligned_and_disjoint_and_merge_when_freed_frame_by_frame;
         kept_frames_not_collected: "the search for frames that other CPUs keep",
             kept_frames::what_other_cpus_keep_is_collected_for_a_run;
+        faults_held_by_anybody: "that only who may have a process go on keeps it from its end by a fault",
+            ports::faults_are_told_to_nobody_who_could_not_have_the_process_go_on;
+        reply_stays_reduced: "that a right to reply is whole for each call",
+            calls::what_one_server_takes_from_a_right_to_reply_the_next_one_has;
         port_packet_lost: "what happens while a packet is being taken",
             ports::what_happens_while_a_packet_is_delivered_is_told_next;
         lock_spin_does_not_serve: "the service of shootdowns while spinning for a lock",
@@ -132,6 +136,12 @@ entries! {
             limited::after_its_deadline_a_capability_is_dead_with_all_below_it;
         one_shot_not_used_up: "the end of a one-shot capability after its use",
             limited::a_one_shot_capability_is_gone_after_the_first_call_that_succeeds;
+        lasting_by_one_shot: "that nothing lasting is made by a capability for one use",
+            limited::nothing_that_lasts_as_long_as_its_capability_is_made_by_one_for_one_use;
+        revoke_takes_what_is_moved: "that a revoke leaves what is on its way to who moves it",
+            moves::what_is_about_to_move_and_is_refused_keeps_its_mappings_though_a_relative_is_revoked;
+        watches_taken_by_anybody: "the places for bindings of an object's first capability",
+            port_ends::who_may_wait_for_an_object_leaves_room_for_who_has_its_first_capability;
         reduce_skips_what_is_below: "the rights that reduce takes from what is below",
             derived::reduce_takes_rights_from_all_below_and_from_their_mappings;
         reduce_keeps_mappings: "what reduce takes from mappings",

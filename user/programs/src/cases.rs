@@ -171,6 +171,7 @@ macro_rules! for_each_case {
             priorities::fair_share "threads of one priority share their CPU fairly";
             priorities::reaper "the least urgent process ends when it is killed, though its CPU is busy";
             priorities::ceilings "no thread is more urgent than its process may be, and no process than its parent";
+            priorities::confined "no process runs where its parent may not";
 
             supervision::resume "a thread that faults stops until its supervisor has it go on, there or elsewhere";
             supervision::kill_stopped "a process whose thread has stopped can be killed";

@@ -145,7 +145,7 @@ impl Process {
     }
 
     /// Lets a thread go on that was stopped, by its number: where it stopped, or at `instruction` if
-    /// that is not 0. 0 stands for the first thread of a process that was spawned stopped. Needs MANAGE.
+    /// that is not 0. 0 stands for the first thread that has stopped, also of a process that was spawned so. Needs MANAGE.
     pub fn resume(&self, thread: u64, instruction: u64) -> Result<(), Error> {
         // SAFETY: the call touches no memory of this process.
         unsafe { sys::process_resume(self.handle, thread, instruction) }

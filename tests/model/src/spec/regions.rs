@@ -208,7 +208,11 @@ impl Spec {
 
     /// Its frames stay where they are.
     pub fn pin(&mut self, handle: usize) -> Result<(), Error> {
-        let (capability, region) = self.region_of(handle, Rights::MAP)?;
+        let (capability, _) = self.region_of(handle, Rights::MAP)?;
+        if self.capabilities[capability].once {
+            return Err(Error::Denied);
+        }
+        let (_, region) = self.region_of(handle, Rights::MAP)?;
         if region.lost {
             return Err(Error::NoMemory);
         }

@@ -76,7 +76,6 @@ pub fn spawn<'a>(initrd: &Initrd, image: Handle, name: &'a str, arg: Option<&str
     spawn
         .handle(initrd.region.handle(), Mode::Share, INITRD_RIGHTS)
         .handle(image, Mode::Share, IMAGE_RIGHTS)
-        .cpus(1 << 0)
 }
 
 fn run_case(initrd: &Initrd, image: Handle, given: Given, id: &str) -> &'static str {

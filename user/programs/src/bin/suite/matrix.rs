@@ -58,6 +58,13 @@ const FURTHER: &[Further] = &[
     ),
     ("port_bind", Rights::WAIT, 1, ObjectKind::Notification, &[]),
     (
+        "port_bind",
+        Rights::MANAGE,
+        1,
+        ObjectKind::Process,
+        &[(2, abi::Events::FAULTED.bits() as u64)],
+    ),
+    (
         "interrupt_create",
         Rights::SIGNAL,
         1,

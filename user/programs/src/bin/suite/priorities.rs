@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::ProcessState;
 use abi::limits::MAX_PRIORITY;
-use rt::{Env, Error, ThreadSpawn};
+use rt::{Env, Error, Mode, Rights, Spawn, ThreadSpawn};
 
 use crate::Case;
 use crate::check::{succeeds, wait};
@@ -94,6 +94,13 @@ pub fn ceilings(case: &Case) {
     succeeds(&done!(child.start(), "a child"));
 }
 
+pub fn confined(case: &Case) {
+    let (cpu, image) = (1 << 0, case.image);
+    let child = case.child("confined").cpus(cpu);
+    let child = child.handle(image, Mode::Share, Rights::all());
+    succeeds(&done!(child.start(), "a child"));
+}
+
 /// The roles of children here.
 pub fn child(role: &str, env: &Env) -> Option<u8> {
     match role {
@@ -107,6 +114,21 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             done!(rt::set_priority(1), "less");
             done!(rt::set_priority(priority), "all that it may");
             refused!(rt::set_priority(priority + 1), Error::Denied, "more");
+        }
+        "confined" => {
+            let child = || {
+                Spawn::new(env.handle(0), "suite")
+                    .arg("child")
+                    .arg("nothing")
+            };
+            for cpus in [0, 1 << 0, u64::MAX] {
+                let child = done!(child().cpus(cpus).start(), "a child of its own");
+                same!(done!(child.info(), "process_info").cpu, 0, "where it is");
+                succeeds(&child);
+            }
+            refused!(child().cpus(1 << 1).start(), Error::Invalid, "elsewhere");
+            let elsewhere = ThreadSpawn::new().cpus(1 << 1);
+            refused!(elsewhere.start(|| ()), Error::Invalid, "a thread elsewhere");
         }
         _ => return None,
     }
