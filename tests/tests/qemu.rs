@@ -172,6 +172,9 @@ const CONCURRENT: &str = "memory.,transfers.,snapshots.,capabilities.revoke";
 const TOGETHER: &str =
     "races.,waiting.,channels.,threads.,supervision.,derived.,fuses.with_threads,fuses.at_a_port";
 
+/// And of what serves them, and what they are served with.
+const SERVED: &str = "services.,rings.,timers.,trace.,priorities.,processes.,quotas.,demos.found";
+
 /// Runs cases that depend on it, once for each seed.
 fn run_schedules(cpus: u32, cases: &str, seeds: std::ops::Range<u64>) {
     for seed in seeds {
@@ -202,6 +205,16 @@ fn processes_wait_speak_and_end_in_three_schedules_of_two_cpus() {
 #[test]
 fn processes_wait_speak_and_end_in_three_schedules_of_four_cpus() {
     run_schedules(4, TOGETHER, 23..26);
+}
+
+#[test]
+fn services_and_rings_keep_their_promises_in_two_schedules_of_two_cpus() {
+    run_schedules(2, SERVED, 26..28);
+}
+
+#[test]
+fn services_and_rings_keep_their_promises_in_two_schedules_of_four_cpus() {
+    run_schedules(4, SERVED, 28..30);
 }
 
 #[test]

@@ -156,6 +156,8 @@ entries! {
     }
 
     Loom "handover-ipc" {
+        derived_without_lock: "that what is derived from is looked at under the lock of its tree",
+            loom_authority::what_is_derived_while_it_is_revoked_is_refused_or_dead;
         revoke_skips_waiters: "the end of waits by what is revoked",
             loom_wait::nobody_waits_by_what_has_been_revoked;
         enlisted_without_recheck: "the look at the node under the lock of the list",

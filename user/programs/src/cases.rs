@@ -82,6 +82,7 @@ macro_rules! for_each_case {
             derived::many_holders "a region is taken from a hundred processes and used again at once, twice";
 
             matrix::missing_rights "every call without a right that it needs is Denied, and with it is not";
+            matrix::no_further_rights "no call needs a right that the table does not tell";
             matrix::missing_rights_in_messages "what carries capabilities refuses one without a right that its mode needs";
             matrix::wrong_kind "a handle of another kind than an argument of a call is WrongKind";
             matrix::dead_handles "every call refuses handles that were dropped, revoked or are in transit";

@@ -18,7 +18,7 @@ pub mod picture;
 pub mod store;
 pub mod supervision;
 
-use rt::{Env, ObjectKind};
+use rt::{Env, ObjectKind, ThreadSpawn};
 
 /// Ends the program with a line that says why, unless all is well.
 #[macro_export]
@@ -32,6 +32,17 @@ macro_rules! expect {
             }
         }
     };
+}
+
+/// Runs something on the first CPU, where others count on it to be. The process itself may be anywhere,
+/// or what it starts could not.
+pub fn on_first_cpu(body: impl FnOnce() + Send + 'static) {
+    if expect!(rt::system_info(), "where this runs").cpu == 0 {
+        return body();
+    }
+    let thread = ThreadSpawn::new().cpus(1 << 0).start(body);
+    let ended = expect!(thread, "starting a thread").join();
+    expect!(ended, "waiting for a thread");
 }
 
 /// Ends the program with status 2 unless it was given handles of these kinds, in this order; more may

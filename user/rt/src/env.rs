@@ -3,7 +3,7 @@
 use abi::{Handle, StartInfo};
 
 /// The arguments and handles of this process.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Env {
     args: &'static [u8],
     handles: &'static [Handle],

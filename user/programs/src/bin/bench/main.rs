@@ -28,18 +28,23 @@ fn run(env: &Env) -> u8 {
         Some("partner") => partner::run(env, args.next().unwrap_or_default()),
         Some("shootdown") => shootdown::run(env, args.next().unwrap_or_default()),
         _ => {
-            measure::check_counter();
-            basic::run();
-            memory::run();
-            snapshots::run();
-            partner::measure(env);
-            if expect!(rt::system_info(), "bench: counters").cpus > 1 {
-                shootdown::measure(env);
-            } else {
-                messages::measure(env.handle(1));
-                growth::run();
-            }
+            let env = *env;
+            programs::on_first_cpu(move || measure_all(&env));
             0
         }
+    }
+}
+
+fn measure_all(env: &Env) {
+    measure::check_counter();
+    basic::run();
+    memory::run();
+    snapshots::run();
+    partner::measure(env);
+    if expect!(rt::system_info(), "bench: counters").cpus > 1 {
+        shootdown::measure(env);
+    } else {
+        messages::measure(env.handle(1));
+        growth::run();
     }
 }

@@ -130,21 +130,12 @@ fn run(env: &Env) -> u8 {
                     devices: env.handle(2),
                     statistics: env.handle(3),
                 };
-                here(move || case(&given));
+                programs::on_first_cpu(move || case(&given));
                 0
             }
             None => usage(),
         },
         None => usage(),
-    }
-}
-
-/// Runs a case where it expects to be. Its process may be anywhere, or its children could not.
-fn here(case: impl FnOnce() + Send + 'static) {
-    let cpu = done!(rt::system_info(), "system_info").cpu;
-    match threads::HERE == 1 << cpu {
-        true => case(),
-        false => done!(threads::spawn(threads::HERE, case).join(), "the case"),
     }
 }
 

@@ -113,6 +113,50 @@ pub fn missing_rights(case: &Case) {
     }
 }
 
+/// No call needs a right that the table does not tell.
+pub fn no_further_rights(case: &Case) {
+    let good = Good::new(case);
+    for info in SYSCALLS {
+        let wanted = info.arguments.first().and_then(|first| wanted(info, first));
+        let further = FURTHER.iter().filter(|further| further.0 == info.name);
+        let told: Rights = info
+            .rights
+            .iter()
+            .copied()
+            .chain(further.map(|further| further.1))
+            .collect();
+        for kind in wanted.into_iter().flat_map(Wanted::kinds) {
+            let answer = |handle: Handle| {
+                let answer = raw(info.number, good.arguments(info, 0, handle));
+                undo(info, answer);
+                let _ = cap_drop(handle);
+                answer
+            };
+            // What the call is refused for with every right tells nothing.
+            if answer(object(case, kind)) == Err(Error::Denied) {
+                continue;
+            }
+            for missing in (!told).iter() {
+                let weak = weakened(case, kind, missing);
+                check!(
+                    answer(weak) != Err(Error::Denied),
+                    "{} of a {kind:?} without {missing:?} is Denied, and the table does not say so",
+                    info.name
+                );
+            }
+        }
+    }
+}
+
+/// Drops what a call has made, or takes back what it offered.
+fn undo(info: &SyscallInfo, answer: Result<u64, Error>) {
+    match (answer, info.result) {
+        (Ok(token), "Token") => done!(cancel(Token::from_bits(token)), "taking back"),
+        (Ok(handle), "Handle") => done!(cap_drop(Handle::from_bits(handle)), "dropping"),
+        _ => {}
+    }
+}
+
 /// Without the right a call is `Denied`, and with it, it is not.
 fn denied(good: &Good<'_>, (call, missing, place, kind, changes): Further) {
     let info = SYSCALLS.iter().find(|info| info.name == call);
