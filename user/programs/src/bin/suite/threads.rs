@@ -219,6 +219,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
                         rt::exit(9);
                     }
                     READING.store(true, Ordering::SeqCst);
+                    core::hint::spin_loop();
                     if cpus() == 1 {
                         yield_now();
                     }
