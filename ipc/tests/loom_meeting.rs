@@ -5,6 +5,7 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p handover-ipc --release --test loom_meeting`
 #![cfg(loom)]
 
+#[allow(dead_code, reason = "each model uses a part of it")]
 mod loom_platform;
 
 use std::sync::Arc;
