@@ -132,9 +132,11 @@ impl Process {
     /// the first that has. `NotFound`: no such thread has stopped.
     pub fn resume(&self, thread: u64, instruction: u64) -> Result<(), Error> {
         let is_named = |other: &&Arc<Thread>| other.koid() == thread;
-        let named = match (thread, self.find_stopped(0)) {
-            (0, Some((stopped, _))) => Some(stopped),
-            (0, None) => self.threads.lock().first(),
+        let named = match thread {
+            0 => match self.find_stopped(0) {
+                Some((stopped, _)) => Some(stopped),
+                None => self.threads.lock().first(),
+            },
             _ => self.threads.lock().iter().find(is_named).cloned(),
         };
         let named = named.ok_or(Error::NotFound)?;
