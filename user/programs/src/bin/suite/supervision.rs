@@ -128,7 +128,10 @@ pub fn many_threads(case: &Case) {
     refused!(child.wait(0), Error::WouldBlock, "it has stopped");
     // Each time another one goes on, whichever is the first of the process.
     for _ in 0..3 {
-        done!(child.fault(0), "process_fault of the first that has stopped");
+        done!(
+            child.fault(0),
+            "process_fault of the first that has stopped"
+        );
         done!(child.resume(0, 0), "resuming the first that has stopped");
     }
     is_killed(&child);
