@@ -192,6 +192,8 @@ entries! {
             threads::local_storage;
         selectors_not_cleared: "the null in the selectors that a program has loaded",
             processes::selectors;
+        heap_not_promised: "the promise to the kernel's heap before a call that allocates",
+            sweep::scarce;
         fuse_does_not_burn: "the end of a process whose fuse has burnt",
             supervision::fuse;
         user_copy_failure_ignored: "the answer of a call that can't write its result to the program",
