@@ -26,8 +26,8 @@ check: setup rustdoc ## Check format, lints and documentation, for the host and 
 
 proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), end lives at every entry
 	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test -p handover-tests --test model --test talk --test failures
-	HANDOVER_RING_ROUNDS=$(or $(ROUNDS),5000000) cargo test -p handover-ring --features std --release --test linux no_wakeup_is_lost
-	@for cpus in 1 2 4; do cargo run --quiet -- --smp $$cpus --exec "suite fuses" || exit 1; done
+	HANDOVER_RING_ROUNDS=$(or $(ROUNDS),5000000) cargo test -p handover-ring --features std --test linux no_wakeup_is_lost
+	@for cpus in 1 2 4; do cargo run --quiet -- --smp $$cpus --lives --timeout 3600 || exit 1; done
 
 bench: setup runner ## Measure the kernel paths and compare them with their limits (ARGS="--plot --verbose")
 	@cargo run --quiet -- --bench $(ARGS)
