@@ -12,6 +12,7 @@ pub mod cases;
 pub mod demo;
 pub mod fault;
 pub mod held;
+pub mod logs;
 pub mod names;
 pub mod pci;
 pub mod picture;
