@@ -73,9 +73,12 @@ fn a_peer_that_broke_the_protocol_is_told_so() {
     pair.realm.finish();
 }
 
+/// What ends the producing end.
+type Ending = fn(&Pair);
+
 #[test]
 fn every_way_to_end_is_told_by_another_state() {
-    let ends: [(fn(&Pair), EndState); 4] = [
+    let ends: [(Ending, EndState); 4] = [
         (
             |pair| close(pair, 0, RingClose::Orderly),
             EndState::Draining,
