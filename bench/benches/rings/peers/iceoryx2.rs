@@ -86,7 +86,8 @@ impl<const N: usize> Sender<N> for IceoryxSender {
         let Ok(sample) = self.publisher.loan_slice_uninit(N) else {
             return false;
         };
-        sample.write_from_slice(message).send().is_ok()
+        // Until the subscriber has connected, nobody gets it.
+        sample.write_from_slice(message).send() == Ok(1)
     }
 }
 
