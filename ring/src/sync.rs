@@ -45,8 +45,7 @@ impl PeerWord<'_, AtomicU64> {
 #[inline(always)]
 pub(crate) fn wake_fence(form: Form) {
     match form {
-        #[cfg(not(sabotage = "wake_fence_missing"))]
-        Form::Symmetric => fence(Ordering::SeqCst),
+        Form::Symmetric if !crate::sabotaged!("wake_fence_missing") => fence(Ordering::SeqCst),
         _ => compiler_fence(Ordering::SeqCst),
     }
 }
@@ -56,8 +55,7 @@ pub(crate) fn wake_fence(form: Form) {
 #[inline(always)]
 pub(crate) fn sleep_fence(form: Form) {
     match form {
-        #[cfg(not(sabotage = "sleep_fence_missing"))]
-        Form::Symmetric => fence(Ordering::SeqCst),
+        Form::Symmetric if !crate::sabotaged!("sleep_fence_missing") => fence(Ordering::SeqCst),
         _ => compiler_fence(Ordering::SeqCst),
     }
 }
