@@ -18,6 +18,7 @@ pub mod logs;
 pub mod names;
 pub mod pci;
 pub mod picture;
+pub mod search;
 pub mod store;
 pub mod supervision;
 
