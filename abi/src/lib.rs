@@ -29,6 +29,7 @@ mod process;
 pub mod render;
 mod rights;
 pub mod ring;
+mod ring_call;
 pub mod statistics;
 mod table;
 mod thread;
@@ -45,13 +46,14 @@ pub use rights::{
     BindFlags, DeriveFlags, Events, GrantFlags, MapFlags, Mode, RegionFlags, RevokeFlags, Rights,
     SnapshotFlags, SpawnFlags,
 };
+pub use ring_call::{RingClose, RingEnds, RingGeometry, RingInfo, RingShape};
 pub use table::{ArgumentInfo, SYSCALLS, Syscall, SyscallInfo};
 pub use thread::{FaultInfo, ThreadArgs, ThreadInfo};
 pub use types::*;
 
 /// The version of this contract; [`abi_info`](Syscall::AbiInfo) returns it. It changes whenever
 /// a number, a layout or the meaning of a call changes.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 
 /// A deadline that never comes.
 pub const FOREVER: u64 = u64::MAX;

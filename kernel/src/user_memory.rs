@@ -9,7 +9,8 @@ use core::{ptr, slice};
 use abi::{
     CapInfo, ChannelEnds, ChannelInfo, DeriveArgs, Error, FaultInfo, Handle, HandleTransfer,
     InterruptInfo, Message, ObjectInfo, PortPacket, ProcessInfo, ProcessStatus, RegionInfo,
-    ResourceInfo, RingEnds, RingGeometry, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo, UserPtr,
+    ResourceInfo, RingEnds, RingGeometry, RingInfo, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo,
+    UserPtr,
 };
 use alloc::vec::Vec;
 use arch::user;
@@ -48,6 +49,7 @@ plain!(
     ResourceInfo,
     RingEnds,
     RingGeometry,
+    RingInfo,
     SpawnArgs,
     SystemInfo,
     ThreadArgs,
