@@ -14,6 +14,7 @@ pub mod display;
 pub mod edu;
 pub mod fault;
 pub mod held;
+pub mod kv;
 pub mod logs;
 pub mod names;
 pub mod pci;

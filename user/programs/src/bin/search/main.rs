@@ -18,7 +18,6 @@ mod matcher;
 mod reader;
 mod splitter;
 
-use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
