@@ -4,13 +4,19 @@
 //! through the rings are references into it. A part of the file ends where a line ends, however long
 //! that is, so that a line is seen by one program alone.
 
+mod file;
+mod link;
 mod message;
+mod pipeline;
 mod show;
 
 use memchr::{memchr, memchr_iter};
 use regex::bytes::{Regex, RegexBuilder};
 
+pub use file::{File, HAND_ON, READ};
+pub use link::{Inlet, Outlet};
 pub use message::{MAX_MESSAGE, Message};
+pub use pipeline::{ROLES, Search};
 pub use show::{SHOWN, Shown};
 
 /// Matchers that the parts of a file are dealt to in turn.

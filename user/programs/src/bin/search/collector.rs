@@ -5,12 +5,10 @@
 
 use alloc::vec::Vec;
 
-use programs::search::{Message, Shown};
+use programs::search::{File, Inlet, Message, Shown};
 use rt::{Env, Error, println};
 
 use crate::NOT_FOUND;
-use crate::file::File;
-use crate::link::Inlet;
 
 pub fn run(env: &Env) -> Result<u8, Error> {
     let open = |&end| -> Result<(Inlet, File), Error> {
@@ -24,7 +22,7 @@ pub fn run(env: &Env) -> Result<u8, Error> {
     loop {
         let turn = parts as usize % matchers.len();
         let (inlet, file) = &mut matchers[turn];
-        match inlet.next()? {
+        match inlet.receive()? {
             Message::Match(line) => {
                 let text = line.span.of(file.bytes()).ok_or(Error::PeerFault)?;
                 println!("{}:{}", line.line, Shown(text));

@@ -12,8 +12,6 @@
 extern crate alloc;
 
 mod collector;
-mod file;
-mod link;
 mod matcher;
 mod reader;
 mod splitter;
@@ -21,11 +19,9 @@ mod splitter;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use programs::search::{MATCHERS, pattern};
+use programs::search::{ROLES, Search, pattern};
 use programs::{archive, expect};
-use rt::{
-    Env, Error, FOREVER, Handle, Mode, Process, ProcessStatus, Region, Rights, Spawn, println,
-};
+use rt::{Env, Error, FOREVER, ProcessStatus, Region, Spawn, println};
 
 rt::entry!(run);
 
@@ -70,53 +66,24 @@ fn start(env: &Env) -> u8 {
     }
     let initrd = Region::from_handle(env.handle(0));
     let file = expect!(archive::place(&initrd, "input"), "search: the file `input`");
-    let image = expect!(archive::image(&initrd, "search"), "search: the program");
-    let stages = [&file.offset.to_string(), &file.len.to_string(), text];
-    let processes = pipeline(image, &initrd, stages);
+    let image = archive::image(&initrd, "search");
+    let search = Search {
+        image: expect!(image, "search: the program"),
+        initrd: initrd.handle(),
+        offset: &file.offset.to_string(),
+        len: &file.len.to_string(),
+        text,
+    };
+    let processes = expect!(search.processes(), "search: a ring");
+    let started = processes.into_iter().map(Spawn::start);
+    let started: Result<Vec<_>, Error> = started.collect();
+    let processes = expect!(started, "search: starting a process");
     let mut status = 0;
-    for (role, process) in &processes {
+    for (role, process) in ROLES.into_iter().zip(processes) {
         let ended = expect!(process.wait(FOREVER), "search: waiting for the {role}");
         status = worse(status, role, &ended);
     }
     status
-}
-
-/// All the processes, the last of the pipeline first: who is given something has to be there.
-fn pipeline(
-    image: Handle,
-    initrd: &Region,
-    [offset, len, text]: [&str; 3],
-) -> Vec<(&'static str, Process)> {
-    let mut processes = Vec::new();
-    let mut start = |role, spawn: Spawn<'_>| {
-        let process = expect!(spawn.start(), "search: starting the {role}");
-        processes.push((role, process));
-    };
-    let all = Rights::all();
-    let new = |role| Spawn::new(image, role);
-    let mut collector = new("collector");
-    let mut splitter = new("splitter");
-    let mut matchers = Vec::new();
-    let (out, parts) = link::ring();
-    splitter = splitter.handle(parts, Mode::Move, all);
-    for _ in 0..MATCHERS {
-        let (to_matcher, from_splitter) = link::ring();
-        let (to_collector, from_matcher) = link::ring();
-        splitter = splitter.handle(to_matcher, Mode::Move, all);
-        collector = collector.handle(from_matcher, Mode::Move, all);
-        let matcher = new("matcher").arg(text);
-        let matcher = matcher.handle(from_splitter, Mode::Move, all);
-        matchers.push(matcher.handle(to_collector, Mode::Move, all));
-    }
-    start("collector", collector);
-    for matcher in matchers {
-        start("matcher", matcher);
-    }
-    start("splitter", splitter);
-    let reader = new("reader").arg(offset).arg(len);
-    let reader = reader.handle(initrd.handle(), Mode::Share, file::READ);
-    start("reader", reader.handle(out, Mode::Move, all));
-    processes
 }
 
 /// The status of the program when one of its processes has ended like this, which is said if nobody

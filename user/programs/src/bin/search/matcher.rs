@@ -2,11 +2,8 @@
 //!
 //! Argument: the pattern. Handles: the ring from the splitter, and the one to the collector.
 
-use programs::search::{Message, matches, pattern};
+use programs::search::{Inlet, Message, Outlet, READ, matches, pattern};
 use rt::{Env, Error};
-
-use crate::file::READ;
-use crate::link::{Inlet, Outlet};
 
 pub fn run(env: &Env) -> Result<u8, Error> {
     let text = env.args().nth(1).unwrap_or_default();
@@ -16,7 +13,7 @@ pub fn run(env: &Env) -> Result<u8, Error> {
     let file = parts.file()?;
     found.share(&file, READ)?;
     loop {
-        match parts.next()? {
+        match parts.receive()? {
             Message::Chunk(chunk) => {
                 let bytes = chunk.span.of(file.bytes()).ok_or(Error::PeerFault)?;
                 let mut count = 0;
@@ -31,7 +28,6 @@ pub fn run(env: &Env) -> Result<u8, Error> {
             }
             end @ Message::End { .. } => {
                 found.send(&end)?;
-                found.outlast()?;
                 return Ok(0);
             }
             _ => return Err(Error::PeerFault),

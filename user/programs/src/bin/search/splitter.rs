@@ -4,11 +4,8 @@
 
 use alloc::vec::Vec;
 
-use programs::search::{CHUNK, Message, chunks};
+use programs::search::{CHUNK, HAND_ON, Inlet, Message, Outlet, chunks};
 use rt::{Env, Error};
-
-use crate::file::HAND_ON;
-use crate::link::{Inlet, Outlet};
 
 pub fn run(env: &Env) -> Result<u8, Error> {
     let file = Inlet::open(env.handle(0))?.file()?;
@@ -27,6 +24,5 @@ pub fn run(env: &Env) -> Result<u8, Error> {
     for matcher in &mut matchers {
         matcher.send(&Message::End { chunks: count })?;
     }
-    matchers.into_iter().try_for_each(Outlet::outlast)?;
     Ok(0)
 }

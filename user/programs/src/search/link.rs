@@ -1,10 +1,9 @@
-//! The rings between the processes, and what a process does at their ends.
+//! The rings between the processes of `search`, and what a process does at their ends.
 
-use programs::expect;
-use programs::search::{MAX_MESSAGE, Message};
-use rt::{Error, Events, FOREVER, Handle, Receiver, Region, Rights, Sender, Token, to_abi};
+use rt::{Error, FOREVER, Handle, Receiver, Region, Rights, Sender, Token, to_abi};
 
-use crate::file::File;
+use super::file::File;
+use super::{MAX_MESSAGE, Message};
 
 /// Bytes of a slot, and slots.
 const SLOT_SIZE: u32 = 64;
@@ -13,8 +12,8 @@ const SLOTS: u32 = 64;
 const TAG: usize = 4;
 
 /// A new ring: the end that sends and the one that receives.
-pub fn ring() -> (Handle, Handle) {
-    expect!(rt::ring(SLOT_SIZE, SLOTS), "search: a ring")
+pub fn ring() -> Result<(Handle, Handle), Error> {
+    rt::ring(SLOT_SIZE, SLOTS)
 }
 
 /// Where messages go.
@@ -44,14 +43,8 @@ impl Outlet {
     /// Hands a file on to the process at the other end.
     pub fn share(&mut self, file: &File, rights: Rights) -> Result<(), Error> {
         let token = file.region().share(self.end, rights)?.bits();
-        let len = file.len();
+        let len = file.bytes().len() as u64;
         self.send(&Message::File { token, len })
-    }
-
-    /// Waits until the process at the other end has ended. What was handed on to it may not have been
-    /// taken before.
-    pub fn outlast(self) -> Result<(), Error> {
-        rt::object_wait(self.end, Events::PEER_CLOSED, FOREVER).map(drop)
     }
 }
 
@@ -69,7 +62,7 @@ impl Inlet {
     }
 
     /// Waits for a message. `PeerClosed`: who sends has ended; `PeerFault`: what came is no message.
-    pub fn next(&mut self) -> Result<Message, Error> {
+    pub fn receive(&mut self) -> Result<Message, Error> {
         let mut record = [0; TAG + MAX_MESSAGE];
         let received = self.receiver.receive(&mut record, FOREVER);
         let len = received.map_err(to_abi)?;
@@ -79,7 +72,7 @@ impl Inlet {
 
     /// The first message: the file.
     pub fn file(&mut self) -> Result<File, Error> {
-        let Message::File { token, len } = self.next()? else {
+        let Message::File { token, len } = self.receive()? else {
             return Err(Error::PeerFault);
         };
         let region = rt::accept(Token::from_bits(token), self.end)?;

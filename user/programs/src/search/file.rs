@@ -30,14 +30,10 @@ impl File {
     }
 
     /// Its bytes. If it is taken away, this process ends by a page fault.
+    #[allow(unsafe_code)] // What a sealed region shows.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: what is sealed is not written by anybody, and the region has so many bytes.
         unsafe { self.view.as_slice(self.len) }
-    }
-
-    /// Its length in bytes.
-    pub fn len(&self) -> u64 {
-        self.len as u64
     }
 
     /// The region.
