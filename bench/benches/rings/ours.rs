@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 
-use abi::ring::{DATA_OFFSET, Geometry};
+use abi::ring::{DATA_OFFSET, Form, Geometry};
 use handover_bench::arena::Arena;
 use handover_bench::contender::{Contender, Receiver, Seed, Sender};
 use handover_bench::message::Sink;
@@ -41,7 +41,7 @@ impl<const N: usize> Contender<N> for Slot {
         let base = Base(arena.take(DATA_OFFSET + geometry.data_bytes() as usize));
         // SAFETY: the arena gave zeroed pages to this ring alone, for longer than its ends live, and each role is
         // taken once: by the one end that is made of each seed.
-        let owner = unsafe { Owner::format(base.get(), geometry, 0, 1) };
+        let owner = unsafe { Owner::format(base.get(), geometry, Form::Symmetric, 0, 1) };
         owner.expect("a possible geometry");
         let sender = move || {
             // SAFETY: as above.
