@@ -10,6 +10,7 @@ use abi::ring::{End, EndState, Geometry};
 use common::{Backing, polled_bytes, polled_packets, polled_ring, sleeping_packets};
 use ring::packet::{Consumer, Producer};
 use ring::{Error, Polling};
+use static_assertions::{assert_impl_all, assert_not_impl_any};
 
 thread_local! {
     static ALLOCATED: Cell<u64> = const { Cell::new(0) };
@@ -119,32 +120,16 @@ fn a_message_that_came_at_the_deadline_is_not_lost() {
     });
 }
 
-/// Whether a type can be given to another thread, and whether two threads can use one at a time: the
-/// second function of the two is found only where the trait of the first is not there.
-macro_rules! is_sync {
-    ($type:ty) => {{
-        trait Otherwise {
-            const IS_SYNC: bool = false;
-        }
-        impl<T: ?Sized> Otherwise for T {}
-        struct Asked<T: ?Sized>(core::marker::PhantomData<T>);
-        #[allow(dead_code, reason = "not found for what is not Sync")]
-        impl<T: ?Sized + Sync> Asked<T> {
-            const IS_SYNC: bool = true;
-        }
-        Asked::<$type>::IS_SYNC
-    }};
-}
-
+/// Two tasks that send at once do not compile.
 #[test]
 fn an_end_changes_threads_and_is_never_in_two() {
-    fn is_send<T: Send>() {}
-    is_send::<Producer<Polling>>();
-    is_send::<Consumer<Polling>>();
-    is_send::<ring::slot::Producer<Polling>>();
-    is_send::<ring::byte::Consumer<Polling>>();
-    assert!(is_sync!(Polling));
-    assert!(!is_sync!(Producer<Polling>) && !is_sync!(Consumer<Polling>));
-    assert!(!is_sync!(ring::slot::Producer<Polling>) && !is_sync!(ring::slot::Consumer<Polling>));
-    assert!(!is_sync!(ring::byte::Producer<Polling>) && !is_sync!(ring::byte::Consumer<Polling>));
+    assert_impl_all!(Polling: Send, Sync);
+    assert_impl_all!(Producer<Polling>: Send);
+    assert_impl_all!(Consumer<Polling>: Send);
+    assert_not_impl_any!(Producer<Polling>: Sync, Clone);
+    assert_not_impl_any!(Consumer<Polling>: Sync, Clone);
+    assert_not_impl_any!(ring::slot::Producer<Polling>: Sync, Clone);
+    assert_not_impl_any!(ring::slot::Consumer<Polling>: Sync, Clone);
+    assert_not_impl_any!(ring::byte::Producer<Polling>: Sync, Clone);
+    assert_not_impl_any!(ring::byte::Consumer<Polling>: Sync, Clone);
 }
