@@ -22,6 +22,7 @@ pub mod cost;
 mod device;
 mod error;
 mod handle;
+pub mod hub;
 pub mod limits;
 mod message;
 mod process;
@@ -39,6 +40,7 @@ pub use argument::{Argument, Outcome, UserPtr};
 pub use device::{CachePolicy, InterruptInfo, ResourceInfo};
 pub use error::{Blame, Error};
 pub use handle::{Handle, ObjectKind, Token};
+pub use hub::{HubGeometry, HubGuestEnds, HubHandles, HubInfo, HubPeers, HubSeat, HubSignal};
 pub use message::{ChannelEnds, ChannelInfo, Message, Words};
 pub use process::{ProcessInfo, ProcessState, ProcessStatus, SpawnArgs, StartInfo};
 pub use rights::{
@@ -51,7 +53,7 @@ pub use types::*;
 
 /// The version of this contract; [`abi_info`](Syscall::AbiInfo) returns it. It changes whenever
 /// a number, a layout or the meaning of a call changes.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 
 /// A deadline that never comes.
 pub const FOREVER: u64 = u64::MAX;

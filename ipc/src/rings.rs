@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use abi::ring::{End, EndState, Form, Geometry, Header, IndexPage};
 use abi::{Error, Events, Handle, ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
-use mm::{Frame, MapRequest, Region};
+use mm::{Account, Frame, MapRequest, Region};
 
 use crate::domain::Peer;
 use crate::{Counted, Domain, Ipc, Outcome, Payload, Platform, Traffic, Waiters};
@@ -126,17 +126,7 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         geometry: Geometry,
     ) -> Result<(Handle, Handle), Error> {
-        const { assert!(size_of::<Ring<P>>() as u64 + 16 <= abi::cost::REGION / 2) }
-        let region = self
-            .memory
-            .create_ring_region(domain.account(), geometry.data_pages())?;
-        let ring = match self.lay_out(domain, &region, geometry) {
-            Ok(ring) => Arc::new(ring),
-            Err(error) => {
-                self.memory.destroy_region(&region);
-                return Err(error);
-            }
-        };
+        let ring = self.new_ring(domain, domain.account(), geometry)?;
         let payload = |end| Payload::RingEnd(ring.clone(), end);
         let producer = self
             .install_object(domain, payload(End::Producer), Rights::RING_PRODUCER)
@@ -148,6 +138,23 @@ impl<P: Platform> Ipc<P> {
                 Err(error)
             }
         }
+    }
+
+    /// A ring without capabilities, whose ends `domain` is said to have and `account` pays for. Each end is to
+    /// be closed. When it fails, nothing is left of it.
+    pub(crate) fn new_ring(
+        &self,
+        domain: &Domain<P>,
+        account: &Arc<Account>,
+        geometry: Geometry,
+    ) -> Result<Arc<Ring<P>>, Error> {
+        const { assert!(size_of::<Ring<P>>() as u64 + 16 <= abi::cost::REGION / 2) }
+        let region = self
+            .memory
+            .create_ring_region(account, geometry.data_pages())?;
+        let ring = self.lay_out(domain, &region, geometry);
+        let ring = ring.inspect_err(|_| self.memory.destroy_region(&region))?;
+        Ok(Arc::new(ring))
     }
 
     /// Writes what both ends find in the pages of a new ring; the magic number last.
@@ -298,6 +305,20 @@ impl<P: Platform> Ipc<P> {
         Ok(())
     }
 
+    /// Tells the peer that nothing more is sent or received at an end, which stays with whoever has it.
+    pub(crate) fn drain_end(&self, ring: &Ring<P>, end: End) {
+        {
+            let _state = ring.side(end).state.lock();
+            if ring.side(end).closed.load(Ordering::Acquire) {
+                return;
+            }
+            let state = EndState::Draining as u32;
+            self.platform()
+                .store_u32(ring.control[0], Header::state_offset(end), state);
+        }
+        self.wake_end(ring, end.peer(), 0);
+    }
+
     /// Tells the peer that an end is gone, and returns the ring's memory with the second.
     pub(crate) fn close_end(&self, ring: &Ring<P>, end: End) {
         self.end_ring(ring, end, EndState::Closed);
@@ -320,7 +341,7 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Wakes who sleeps at an end, for so many times that its peer asked for it.
-    fn wake_end(&self, ring: &Ring<P>, end: End, signals: u64) {
+    pub(crate) fn wake_end(&self, ring: &Ring<P>, end: End, signals: u64) {
         let side = ring.side(end);
         let woken = {
             let mut state = side.state.lock();

@@ -49,6 +49,7 @@
 extern crate std;
 
 mod error;
+pub mod hub;
 pub mod index;
 #[cfg(not(loom))]
 pub mod memory;

@@ -70,13 +70,18 @@ fn made(case: &Case, kind: ObjectKind) -> Result<Handle, Error> {
             unsafe { sys::interrupt_create(case.devices, notification, 1, info) }
         }
         ObjectKind::Thread => thread(),
+        ObjectKind::Hub => hub(),
+        ObjectKind::HubMember => membership(),
     }
 }
 
 /// A capability of a new object with all rights but one.
 pub fn weakened(case: &Case, kind: ObjectKind, missing: Rights) -> Handle {
     let whole = object(case, kind);
-    if matches!(kind, ObjectKind::RingEnd | ObjectKind::Reply) {
+    if matches!(
+        kind,
+        ObjectKind::RingEnd | ObjectKind::Reply | ObjectKind::HubMember
+    ) {
         // These can't be derived: it is moved to this very process with less.
         let (via, back) = small_ring();
         let token = rt::grant(whole, via, Mode::Move, !missing);
