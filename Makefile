@@ -26,7 +26,7 @@ check: setup rustdoc ## Check format, lints and documentation, for the host and 
 
 proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), end lives at every entry
 	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test -p handover-tests --test model --test talk --test failures
-	@for cpus in 1 2 4; do cargo run --quiet -- --smp $$cpus --exec "suite fuses" || exit 1; done
+	@for cpus in 1 2 4; do cargo run --quiet -- --smp $$cpus --lives --timeout 3600 || exit 1; done
 
 bench: setup runner ## Measure the kernel paths and compare them with their limits (ARGS="--plot --verbose")
 	@cargo run --quiet -- --bench $(ARGS)
