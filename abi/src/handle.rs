@@ -36,7 +36,7 @@ pub enum ObjectKind {
     Thread = 12,
     /// What guests join, from the side of its host.
     Hub = 13,
-    /// A guest's seat at a hub, or the host's link to it.
+    /// A guest's seat at a hub, or the host's link to who has it.
     HubMember = 14,
 }
 

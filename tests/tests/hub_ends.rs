@@ -4,6 +4,8 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use abi::hub::{PeerState, host_beat};
 use abi::ring::{End, EndState, Header};
@@ -55,13 +57,19 @@ fn a_guest_that_is_gone_is_told_of_and_what_it_sent_can_be_received() {
 }
 
 #[test]
-fn a_host_that_drops_its_link_dismisses_the_guest() {
+fn a_link_that_is_dropped_leaves_the_guest_with_closed_rings_until_it_is_dismissed() {
     let realm = Realm::new(2);
     let hub = Hub::new(&realm, 1);
     let (guest, ends) = hub.join(&realm, 1);
-    let (link, _) = hub.connect(&realm, guest.seat).unwrap();
-    realm.drop_handle(0, link).unwrap();
-    assert_eq!(hub.standing(&realm, 1), (PeerState::Goodbye, 0));
+    let (link, rings) = hub.connect(&realm, guest.seat).unwrap();
+    let view = realm.ipc.map_ring(&realm.domains[1], ends.consumer);
+    for handle in [link, rings.producer, rings.consumer] {
+        realm.drop_handle(0, handle).unwrap();
+    }
+    assert_eq!(hub.standing(&realm, 1), (PeerState::Attached, 0));
+    assert_eq!(host_state(&realm, view.unwrap()), Some(EndState::Closed));
+    assert_eq!(hub.connect(&realm, guest.seat).err(), Some(Error::Exists));
+    hub.dismiss(&realm, guest.seat).unwrap();
     for handle in [guest.member, ends.producer, ends.consumer] {
         assert_eq!(realm.look_up(1, handle), Err(Error::Revoked));
     }
@@ -95,6 +103,12 @@ fn the_goodbye_of_the_host_reaches_every_guest_those_that_sleep_too() {
         realm.ipc.wait_object(domain, guest.member, events, FOREVER)
     });
     hub.goodbye(&realm);
+    let all = || sleepers.iter().all(JoinHandle::is_finished) && watcher.is_finished();
+    let soon = Instant::now() + Duration::from_secs(10);
+    while !all() {
+        assert!(Instant::now() < soon, "a guest sleeps on");
+        std::thread::yield_now();
+    }
     for sleeper in sleepers {
         assert_eq!(sleeper.join().unwrap(), Ok(()));
     }

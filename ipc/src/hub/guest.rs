@@ -160,12 +160,11 @@ impl<P: Platform> Ipc<P> {
         self.end_tenancy(&member).map(drop)
     }
 
-    /// Nobody has one side of a seat any more.
+    /// Nobody has one side of a seat any more. A host that has no link still has the seat: its guest sees that
+    /// the rings are closed.
     pub(crate) fn end_member(&self, member: &Arc<Member<P>>, side: MemberSide) {
-        if let Ok(seat) = self.end_tenancy(member)
-            && side == MemberSide::Host
-        {
-            self.kill(&seat.membership);
+        if side == MemberSide::Guest {
+            let _ = self.end_tenancy(member);
         }
     }
 

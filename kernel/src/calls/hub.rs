@@ -85,7 +85,7 @@ pub fn hub_connect(
     ends: UserPtr<RingEnds>,
 ) -> Result<Handle, Error> {
     let domain = process.domain();
-    // A link that is dropped dismisses its guest.
+    // Who was connected once is not again.
     let nothing = RingEnds {
         producer: Handle::NONE,
         consumer: Handle::NONE,

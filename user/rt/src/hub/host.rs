@@ -2,12 +2,12 @@
 
 use abi::hub::Standing;
 use abi::{
-    Error, Handle, HubGeometry, HubHandles, HubInfo, HubPeers, HubSeat, RingEnds, Rights, UserPtr,
+    Error, Handle, HubGeometry, HubHandles, HubInfo, HubPeers, HubSeat, RingEnds, UserPtr,
 };
 
 use super::Table;
 use crate::ring_end::{Receiver, Sender};
-use crate::{derive, drop_handle, open_receiver, open_sender, sys};
+use crate::{drop_handle, open_receiver, open_sender, sys};
 
 /// A hub, as its host has it. When it is dropped, every guest is told that the host is gone.
 #[derive(Debug)]
@@ -16,7 +16,8 @@ pub struct Host {
     table: Table,
 }
 
-/// What the host has of one guest. Dropping it dismisses the guest, if it is there.
+/// What the host has of one guest. When it is dropped, the guest receives what was sent and then sees that the rings
+/// are closed.
 pub struct Link {
     /// Which guest.
     pub seat: HubSeat,
@@ -71,7 +72,7 @@ impl Host {
         Ok(Host { hub, table })
     }
 
-    /// The hub.
+    /// The hub. Who is given it by Share with SEND joins by itself, with [`reserve`](super::reserve).
     pub fn handle(&self) -> Handle {
         self.hub
     }
@@ -84,11 +85,6 @@ impl Host {
     /// How a guest stands at this moment. `NotFound`.
     pub fn standing(&self, peer: u32) -> Result<Standing, Error> {
         self.table.standing(peer)
-    }
-
-    /// A capability by which somebody may join by itself, with [`reserve`](super::reserve).
-    pub fn door(&self) -> Result<Handle, Error> {
-        derive(self.hub, Rights::SEND | Rights::GRANT | Rights::MOVE)
     }
 
     /// A seat for somebody who is then given the membership. Errors of [`reserve`](super::reserve).
@@ -119,8 +115,8 @@ impl Host {
     /// What the host needs to speak with a guest, which may be gone already.
     ///
     /// # Errors
-    /// `NotFound`: not in this tenancy; `Exists`: there is a link; `Quota`, `NoMemory`, `Limit`: then the guest is
-    /// dismissed if its link was made.
+    /// `NotFound`: not in this tenancy; `Exists`: there is a link; `PeerFault`: the guest has written nonsense;
+    /// `Quota`, `NoMemory`, `Limit`.
     pub fn connect(&self, peer: u32, epoch: u32) -> Result<Link, Error> {
         let mut ends = RingEnds {
             producer: Handle::NONE,

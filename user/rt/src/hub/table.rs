@@ -23,7 +23,8 @@ impl Table {
     fn word(&self, offset: usize) -> u64 {
         // SAFETY: an aligned word of the page, which stays mapped as long as this; everybody accesses it atomically,
         // and a relaxed load is allowed where memory can only be read.
-        let word = unsafe { AtomicU64::from_ptr((self.mapping.address() as usize + offset) as *mut u64) };
+        let word =
+            unsafe { AtomicU64::from_ptr((self.mapping.address() as usize + offset) as *mut u64) };
         let value = word.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         value
@@ -64,12 +65,5 @@ impl Table {
             .is_ok_and(|standing| standing.state == PeerState::Attached);
         let beat = || self.word(BEATS_OFFSET + peer as usize * 8);
         attached && is_overdue(beat(), now_ns, self.heartbeat_ns())
-    }
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        // SAFETY: nothing refers to the page but this, word by word.
-        let _ = unsafe { crate::sys::unmap(self.mapping.address()) };
     }
 }

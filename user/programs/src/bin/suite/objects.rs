@@ -1,6 +1,8 @@
 //! One object of each kind, for the cases that look at every call.
 
-use abi::{Handle, InterruptInfo, ObjectKind, RegionFlags, Rights, ThreadArgs, UserPtr};
+use abi::{
+    Handle, HubGeometry, InterruptInfo, ObjectKind, RegionFlags, Rights, ThreadArgs, UserPtr,
+};
 use programs::archive;
 use rt::{CachePolicy, ChannelEnd, Env, Error, Message, Mode, Region, sys};
 
@@ -108,6 +110,21 @@ pub fn image_of(initrd: Handle, name: &str) -> Result<Handle, Error> {
 pub fn channel() -> Result<(Handle, Handle), Error> {
     let (first, second) = rt::channel(4)?;
     Ok((first.into_handle(), second.into_handle()))
+}
+
+/// A hub without guests.
+fn hub() -> Result<Handle, Error> {
+    let made = crate::calls::hub_create(&HubGeometry::slot(2, 64, 8, 8))?;
+    cap_drop(made.table)?;
+    Ok(made.hub)
+}
+
+/// A membership of a hub whose host is gone.
+fn membership() -> Result<Handle, Error> {
+    let hub = hub()?;
+    let (member, _) = rt::hub::reserve(hub)?;
+    cap_drop(hub)?;
+    Ok(member)
 }
 
 /// A thread that ends at once.
