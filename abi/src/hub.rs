@@ -12,7 +12,7 @@
 use static_assertions::const_assert_eq;
 
 use crate::ring;
-use crate::{Argument, Error, Handle};
+use crate::{Argument, Error, Handle, RingShape};
 
 /// Guests of one hub at most. Peers are numbered from 1; 0 is the host.
 pub const MAX_GUESTS: u32 = 255;
@@ -139,7 +139,7 @@ impl HubGeometry {
     ///
     /// # Errors
     /// `Invalid`: such a hub can't exist.
-    pub fn decode(&self) -> Result<(ring::Geometry, ring::Geometry), Error> {
+    pub fn decode(&self) -> Result<(RingShape, RingShape), Error> {
         let one_of = 1..=MAX_GUESTS;
         if self.reserved != 0 || !one_of.contains(&self.guests) || self.heartbeat_ns >> 62 != 0 {
             return Err(Error::Invalid);
@@ -149,6 +149,9 @@ impl HubGeometry {
                 kind: self.kind,
                 slot_size: self.slot_size,
                 capacity,
+                // A guest has a fence after each message anyway, for the host that sleeps at all rings.
+                form: ring::Form::Symmetric as u32,
+                start: 0,
                 reserved: 0,
             }
             .decode()

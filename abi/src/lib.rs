@@ -30,6 +30,7 @@ mod process;
 pub mod render;
 mod rights;
 pub mod ring;
+mod ring_call;
 pub mod statistics;
 mod table;
 mod thread;
@@ -47,6 +48,7 @@ pub use rights::{
     BindFlags, DeriveFlags, Events, GrantFlags, MapFlags, Mode, RegionFlags, RevokeFlags, Rights,
     SnapshotFlags, SpawnFlags,
 };
+pub use ring_call::{RingClose, RingEnds, RingGeometry, RingInfo, RingShape};
 pub use table::{ArgumentInfo, SYSCALLS, Syscall, SyscallInfo};
 pub use thread::{FaultInfo, ThreadArgs, ThreadInfo};
 pub use types::*;

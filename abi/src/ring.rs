@@ -120,13 +120,14 @@ impl End {
 pub enum EndState {
     /// In use.
     Open = 1,
-    /// Closed in order by its holder; what was sent before can still be received.
+    /// Closed in order by its holder; what was sent before can still be received. It stays so whatever becomes of the
+    /// holder.
     Draining = 2,
     /// Its holder is gone; what was sent before can still be received.
     Closed = 3,
     /// The authority behind it was taken away.
     Revoked = 4,
-    /// It broke the protocol.
+    /// Its holder found that the peer broke the protocol, and believes nothing more of it.
     Poisoned = 5,
 }
 
@@ -162,7 +163,7 @@ pub struct Header {
     pub capacity: u32,
     /// The index at which both ends began in this epoch.
     pub start: u32,
-    /// One more after each reset.
+    /// One more each time that an end got another holder, and after each reset; accessed atomically.
     pub epoch: u32,
     /// Zero.
     pub reserved: [u32; 24],

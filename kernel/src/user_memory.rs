@@ -10,7 +10,7 @@ use abi::{
     CapInfo, ChannelEnds, ChannelInfo, DeriveArgs, Error, FaultInfo, Handle, HandleTransfer,
     HubGeometry, HubGuestEnds, HubHandles, HubInfo, HubPeers, HubSeat, InterruptInfo, Message,
     ObjectInfo, PortPacket, ProcessInfo, ProcessStatus, RegionInfo, ResourceInfo, RingEnds,
-    RingGeometry, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo, UserPtr,
+    RingGeometry, RingInfo, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo, UserPtr,
 };
 use alloc::vec::Vec;
 use arch::user;
@@ -55,6 +55,7 @@ plain!(
     ResourceInfo,
     RingEnds,
     RingGeometry,
+    RingInfo,
     SpawnArgs,
     SystemInfo,
     ThreadArgs,

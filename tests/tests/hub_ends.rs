@@ -14,8 +14,10 @@ use common::hubs::{Guest, Hub, accept, geometry, publish, share};
 use common::realm::Realm;
 use common::waiting::asleep;
 
-/// Every way in which a guest goes.
-const WAYS: [(&str, fn(&Realm, &Hub, &Guest)); 5] = [
+/// A way in which a guest goes.
+type Way = (&'static str, fn(&Realm, &Hub, &Guest));
+
+const WAYS: [Way; 5] = [
     ("leaves", |realm, _, guest| guest.leave(realm).unwrap()),
     ("dies", |realm, _, guest| realm.exit(guest.domain)),
     ("drops its membership", |realm, _, guest| {
@@ -47,7 +49,7 @@ fn a_guest_that_is_gone_is_told_of_and_what_it_sent_can_be_received() {
         assert!(!realm.reaches(1, there), "{how}");
         let tail = realm.load(0, 0, here.unwrap() + 4096);
         assert_eq!(tail, Ok(3), "{how}");
-        assert_eq!(guest.signal(&realm, HubSignal::Beat).is_err(), true);
+        assert!(guest.signal(&realm, HubSignal::Beat).is_err());
         hub.recover(&realm, guest.seat).unwrap();
         assert_eq!(realm.look_up(0, rings.consumer), Err(Error::Revoked));
         assert_eq!(hub.standing(&realm, 1), (PeerState::Empty, 1), "{how}");

@@ -109,8 +109,10 @@ impl<P: Platform> Ipc<P> {
             }
             end.deliver(domain.koid());
         }
-        if let Payload::RingEnd(ring, side) = object.payload() {
-            ring.set_holder(*side, domain.koid());
+        if let Payload::RingEnd(ring, side) = object.payload()
+            && domain.koid() != ring.holder(*side)
+        {
+            self.pass_end(ring, *side, domain);
         }
         places.insert(end.clone())
     }
@@ -145,7 +147,7 @@ impl<P: Platform> Ipc<P> {
         // A host may as well sleep at one ring.
         for end in &ends {
             if let Payload::RingEnd(ring, side) = end.object().payload() {
-                self.wake_end(ring, *side, 0);
+                self.wake_end(ring, *side);
             }
         }
         Ok(())

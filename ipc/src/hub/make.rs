@@ -5,15 +5,16 @@ use alloc::vec::Vec;
 use core::sync::atomic::AtomicU64;
 
 use abi::hub::{PeerState, Standing, host_beat};
-use abi::ring::{End, Geometry};
-use abi::{Error, Handle, HubGeometry, HubHandles, HubSeat, Resources, Rights, cost};
+use abi::ring::End;
+use abi::{Error, Handle, HubGeometry, HubHandles, HubSeat, Resources, Rights, RingShape, cost};
 use mm::lock::{Lock, Rank};
-use mm::{Account, Frame};
+use mm::{Account, AddressSpace, Frame};
 use ring::hub::{PeerEntry, reserve_first};
 
 use super::{HOST, Hub, Member, MemberSide, Seat, State, Table, WORDS};
 use crate::lineage::{Budget, Child};
 use crate::node::PENDING;
+use crate::rings::Side;
 use crate::{Domain, Events, Ipc, Node, Outcome, Payload, Platform, Waiters};
 
 /// Room for `count` of something.
@@ -54,6 +55,7 @@ impl<P: Platform> Ipc<P> {
                 page,
                 root,
                 account: account.clone(),
+                space: domain.space().clone(),
             }),
             seats,
             waiting: [0; WORDS],
@@ -156,14 +158,14 @@ impl<P: Platform> Ipc<P> {
 
     /// Makes what belongs to a seat that was reserved, and its membership.
     fn furnish(&self, domain: &Domain<P>, hub: &Arc<Hub<P>>, at: HubSeat) -> Result<Handle, Error> {
-        let account = {
+        let host = {
             let state = hub.state.lock();
             let table = state.table.as_ref().ok_or(Error::PeerClosed)?;
-            table.account.clone()
+            (table.account.clone(), table.space.clone())
         };
         let (up, down) = hub.rings;
-        let [to_host, from_guest] = self.seat_ring(domain, hub, &account, up)?;
-        let down = self.seat_ring(domain, hub, &account, down);
+        let [to_host, from_guest] = self.seat_ring(hub, &host, up)?;
+        let down = self.seat_ring(hub, &host, down);
         let [to_guest, from_host] = down.inspect_err(|_| {
             self.lose(&to_host);
             self.lose(&from_guest);
@@ -173,18 +175,14 @@ impl<P: Platform> Ipc<P> {
         given.inspect_err(|_| ends.iter().for_each(|end| self.lose(end)))
     }
 
-    /// A ring of a seat, whose ends nobody has yet: producer, consumer.
+    /// A ring of a seat, whose ends nobody has yet, and the host as far as the ring knows: producer, consumer.
     fn seat_ring(
         &self,
-        domain: &Domain<P>,
         hub: &Hub<P>,
-        account: &Arc<Account>,
-        geometry: Geometry,
+        (account, space): &(Arc<Account>, Arc<AddressSpace>),
+        shape: RingShape,
     ) -> Result<[Node<P>; 2], Error> {
-        let ring = self.new_ring(domain, account, geometry)?;
-        for end in [End::Producer, End::Consumer] {
-            ring.set_holder(end, hub.host);
-        }
+        let ring = self.new_ring(account, shape, || Side::held(hub.host, space.clone()))?;
         let payload = |end| Payload::RingEnd(ring.clone(), end);
         let producer = self
             .create_object(

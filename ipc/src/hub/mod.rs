@@ -23,10 +23,9 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::hub::{BEATS_OFFSET, PeerState, Standing, host_beat, host_word};
-use abi::ring::Geometry;
-use abi::{Error, Handle, HubGeometry, ObjectKind, Rights};
+use abi::{Error, Handle, HubGeometry, ObjectKind, Rights, RingShape};
 use mm::lock::Lock;
-use mm::{Account, Charge, Frame};
+use mm::{Account, AddressSpace, Charge, Frame};
 use ring::hub::PeerEntry;
 
 use crate::domain::Peer;
@@ -44,7 +43,7 @@ pub struct Hub<P: Platform> {
     host: u64,
     geometry: HubGeometry,
     /// Of the rings to the host and to a guest.
-    rings: (Geometry, Geometry),
+    rings: (RingShape, RingShape),
     /// How the host and every guest stand.
     entries: Vec<PeerEntry>,
     state: Lock<State<P>>,
@@ -74,6 +73,8 @@ struct Table<P: Platform> {
     root: Node<P>,
     /// Who pays for the rings.
     account: Arc<Account>,
+    /// Of the host.
+    space: Arc<AddressSpace>,
 }
 
 /// A tenancy of a seat.

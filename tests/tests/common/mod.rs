@@ -10,6 +10,7 @@ pub mod pool;
 pub mod ports;
 pub mod quotas;
 pub mod realm;
+pub mod ring_pair;
 pub mod scenes;
 pub mod waiting;
 pub mod ways;

@@ -1,9 +1,7 @@
 //! The side of the host.
 
 use abi::hub::Standing;
-use abi::{
-    Error, Handle, HubGeometry, HubHandles, HubInfo, HubPeers, HubSeat, RingEnds, UserPtr,
-};
+use abi::{Error, Handle, HubGeometry, HubHandles, HubInfo, HubPeers, HubSeat, RingEnds, UserPtr};
 
 use super::Table;
 use crate::ring_end::{Receiver, Sender};
