@@ -1,6 +1,7 @@
 //! What the host does: connect to guests, dismiss them, and recover their seats.
 
 use abi::hub::PeerState;
+use abi::ring::EndState;
 use abi::{Error, Handle, HubInfo, Rights, RingEnds, cost};
 
 use super::{Hub, MemberSide};
@@ -80,7 +81,7 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         let (_, hub) = self.hub(domain, handle, Rights::MANAGE)?;
         if peer == 0 {
-            self.say_goodbye(&hub);
+            self.say_goodbye(&hub, EndState::Draining);
             return Ok(());
         }
         let seat = hub.state.lock().seat(peer, epoch)?.clone();

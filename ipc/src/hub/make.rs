@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::AtomicU64;
 
 use abi::hub::{PeerState, Standing, host_beat};
-use abi::ring::End;
+use abi::ring::{End, EndState};
 use abi::{Error, Handle, HubGeometry, HubHandles, HubSeat, Resources, Rights, RingShape, cost};
 use mm::lock::{Lock, Rank};
 use mm::{Account, AddressSpace, Frame};
@@ -252,7 +252,7 @@ impl<P: Platform> Ipc<P> {
     /// The host is gone for good: nobody joins any more, and every guest is told. What the host has sent can
     /// still be received.
     pub(crate) fn end_hub(&self, hub: &Hub<P>) {
-        self.say_goodbye(hub);
+        self.say_goodbye(hub, EndState::Closed);
         let table = {
             let mut state = hub.state.lock();
             for peer in 1..hub.entries.len() as u32 {
@@ -291,8 +291,8 @@ impl<P: Platform> Ipc<P> {
         self.fire(events, abi::Events::PEER_CLOSED, 0);
     }
 
-    /// The host takes no guests any more, and each is told, those that sleep too.
-    pub(super) fn say_goodbye(&self, hub: &Hub<P>) {
+    /// The host takes no guests any more, and each is told how it went, those that sleep too.
+    pub(super) fn say_goodbye(&self, hub: &Hub<P>, how: EndState) {
         let attached = Standing::new(PeerState::Attached, 0);
         let said = hub.entries[HOST].advance(attached, PeerState::Goodbye);
         self.show(hub, &hub.state.lock(), HOST as u32);
@@ -304,7 +304,7 @@ impl<P: Platform> Ipc<P> {
             let Some(seat) = seat else { continue };
             for end in &seat.host_ends {
                 if let Payload::RingEnd(ring, end) = end.object().payload() {
-                    self.drain_end(ring, *end);
+                    self.close_for_holder(ring, *end, how);
                 }
             }
             self.tell_guest(&seat.member);

@@ -48,14 +48,14 @@ impl<P: Platform> Ipc<P> {
         Ok(())
     }
 
-    /// Closes an end in order, as its holder would, and wakes who sleeps at either.
-    pub(crate) fn drain_end(&self, ring: &Ring<P>, end: End) {
+    /// Closes an end for its holder, which keeps it, and wakes who sleeps at either.
+    pub(crate) fn close_for_holder(&self, ring: &Ring<P>, end: End, ended: EndState) {
         let woken = {
             let mut state = ring.state.lock();
             if state.side(end).is_gone() {
                 return;
             }
-            self.set_end_state(ring, &mut state, end, EndState::Draining)
+            self.set_end_state(ring, &mut state, end, ended)
         };
         self.tell_of_end(ring, end, woken);
     }
