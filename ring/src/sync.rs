@@ -16,10 +16,12 @@ pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 pub(crate) struct PeerWord<'a, Word>(pub(crate) &'a Word);
 
 impl PeerWord<'_, AtomicU32> {
+    #[inline]
     pub(crate) fn load_relaxed(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn load_acquire(&self) -> u32 {
         let value = self.load_relaxed();
         fence(Ordering::Acquire);
@@ -28,10 +30,12 @@ impl PeerWord<'_, AtomicU32> {
 }
 
 impl PeerWord<'_, AtomicU64> {
+    #[inline]
     pub(crate) fn load_relaxed(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn load_acquire(&self) -> u64 {
         let value = self.0.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
