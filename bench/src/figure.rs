@@ -186,6 +186,11 @@ impl Bench {
         count
     }
 
+    /// Runs one batch of so many messages, for who counts instead of measuring.
+    pub fn run_once(&self, row: &Row, entry: &Entry, count: u64) {
+        let _ = (entry.run)(self.batch(row, count));
+    }
+
     /// Measures a row.
     pub fn measure(&self, row: &Row) -> Figure {
         let counts: Vec<_> = row

@@ -8,6 +8,8 @@ pub mod arena;
 pub mod beside;
 pub mod contender;
 pub mod figure;
+pub mod instructions;
 pub mod measure;
 pub mod message;
+pub mod plot;
 pub mod report;

@@ -24,8 +24,8 @@ fn number(value: f64) -> String {
     }
 }
 
-/// Ours beside the best peer of each row.
-pub fn comparisons(figures: &[Figure]) -> String {
+/// Ours beside the best peer of each row, in this unit.
+pub fn comparisons(figures: &[Figure], unit: &str) -> String {
     let mut rows = Vec::new();
     for figure in figures {
         for comparison in figure.comparisons() {
@@ -49,9 +49,9 @@ pub fn comparisons(figures: &[Figure]) -> String {
     let head = [
         "what",
         "ours",
-        "ns",
+        unit,
         "best peer",
-        "ns",
+        unit,
         "ratio",
         "at most",
         "",
