@@ -10,7 +10,7 @@ pub(super) use moves::{copy_in, copy_out};
 mod moves {
     use core::arch::asm;
 
-    /// From so many bytes on, starting the CPU's own copy loop pays off.
+    /// From so many bytes on the CPU copies by itself: slower within one cache, by a third quicker from that of another CPU.
     const LONG_BYTES: usize = 768;
 
     /// Copies `length` bytes out of the ring. Where the pieces that are moved overlap, a byte is loaded twice and either

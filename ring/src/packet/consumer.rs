@@ -10,7 +10,7 @@ impl<W: Wait> Consumer<W> {
     /// [`Error::Empty`]; [`Error::TooLarge`]: it is longer than `target` and still in the ring; and, once everything that was
     /// sent has been received, [`Error::PeerClosed`], [`Error::PeerDied`], [`Error::Closed`], [`Error::Revoked`];
     /// [`Error::PeerFault`].
-    #[inline]
+    #[inline(always)]
     pub fn try_receive(&mut self, target: &mut [u8]) -> Result<(u32, usize), Error> {
         let record = self.next()?;
         let target = target.get_mut(..record.length()).ok_or(Error::TooLarge)?;

@@ -11,7 +11,7 @@ impl<W: Wait> Producer<W> {
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Full`], [`Error::PeerClosed`], [`Error::PeerDied`], [`Error::Closed`],
     /// [`Error::Revoked`], [`Error::PeerFault`]. That it was sent does not say that it will be received.
-    #[inline]
+    #[inline(always)]
     pub fn try_send(&mut self, tag: u32, bytes: &[u8]) -> Result<(), Error> {
         let old = self.tail;
         self.write_record(tag, bytes)?;
