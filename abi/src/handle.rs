@@ -34,6 +34,8 @@ pub enum ObjectKind {
     Interrupt = 11,
     /// A thread.
     Thread = 12,
+    /// Entries by which a program asks for many calls at once.
+    SubmissionRing = 15,
 }
 
 impl ObjectKind {
@@ -52,6 +54,7 @@ impl ObjectKind {
             10 => Some(ObjectKind::Timer),
             11 => Some(ObjectKind::Interrupt),
             12 => Some(ObjectKind::Thread),
+            15 => Some(ObjectKind::SubmissionRing),
             _ => None,
         }
     }
@@ -72,12 +75,13 @@ impl fmt::Display for ObjectKind {
             ObjectKind::Timer => "timer",
             ObjectKind::Interrupt => "interrupt",
             ObjectKind::Thread => "thread",
+            ObjectKind::SubmissionRing => "submission-ring",
         })
     }
 }
 
 // A kind must fit the four bits of a token.
-const_assert!((ObjectKind::Thread as u8) < 16);
+const_assert!((ObjectKind::SubmissionRing as u8) < 16);
 
 /// A capability of the process that holds it: `index:24 | generation:32 | kind:8`, least
 /// significant field first.

@@ -30,6 +30,7 @@ pub mod render;
 mod rights;
 pub mod ring;
 pub mod statistics;
+pub mod submission;
 mod table;
 mod thread;
 pub mod trace;
@@ -45,13 +46,14 @@ pub use rights::{
     BindFlags, DeriveFlags, Events, GrantFlags, MapFlags, Mode, RegionFlags, RevokeFlags, Rights,
     SnapshotFlags, SpawnFlags,
 };
+pub use submission::{SubmissionArgs, SubmissionInfo, SubmissionViews};
 pub use table::{ArgumentInfo, SYSCALLS, Syscall, SyscallInfo};
 pub use thread::{FaultInfo, ThreadArgs, ThreadInfo};
 pub use types::*;
 
 /// The version of this contract; [`abi_info`](Syscall::AbiInfo) returns it. It changes whenever
 /// a number, a layout or the meaning of a call changes.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 
 /// A deadline that never comes.
 pub const FOREVER: u64 = u64::MAX;

@@ -131,6 +131,15 @@ impl Rights {
     /// What the creator of an interrupt gets.
     pub const INTERRUPT: Rights = Rights::SHARED;
 
+    /// What the creator of a submission ring gets. GRANT is never among them: it works with what its
+    /// process has.
+    pub const SUBMISSION_RING: Rights = Rights::MAP
+        .union(Rights::SEND)
+        .union(Rights::WAIT)
+        .union(Rights::DUPLICATE)
+        .union(Rights::REVOKE)
+        .union(Rights::INSPECT);
+
     /// What the creator of a thread gets.
     pub const THREAD: Rights = Rights::SHARED.union(Rights::WAIT).union(Rights::MANAGE);
 }

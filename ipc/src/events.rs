@@ -17,6 +17,7 @@ use mm::lock::{Lock, Rank};
 
 use crate::binding::Binding;
 use crate::rings::possible_ring_events;
+use crate::submission::Told;
 use crate::sync::{AtomicU32, fence};
 use crate::wait::Ticket;
 use crate::{Domain, Ipc, Object, Payload, Platform, Traffic, Waiters};
@@ -231,10 +232,23 @@ impl<P: Platform> Ipc<P> {
             }
             from
         };
-        for task in woken.iter().flatten() {
-            self.platform().unpark(task);
-        }
+        woken
+            .into_iter()
+            .flatten()
+            .for_each(|told| self.pass_on(told));
         from
+    }
+
+    /// Tells whom something concerns that a binding was told of. As [`fire`](Ipc::fire).
+    pub(crate) fn pass_on(&self, told: Told<P>) {
+        if let Some(task) = told.task {
+            self.platform().unpark(&task);
+        }
+        // Nothing in a submission ring waits for another, so this goes no deeper.
+        if let Some(ring) = told.ring {
+            self.tell_due(&ring);
+            self.fire(ring.events(), abi::Events::READABLE, 0);
+        }
     }
 
     /// Ends all waits at an object, and all bindings of it, whose capability is not their process's any
@@ -255,6 +269,7 @@ impl<P: Platform> Ipc<P> {
             Payload::Port(port) => self.end_port_waits(port),
             Payload::ChannelEnd(channel, side) => self.end_channel_waits(channel, *side),
             Payload::RingEnd(ring, end) => self.end_ring_waits(ring, *end),
+            Payload::SubmissionRing(ring) => self.end_submission_waits(ring),
             _ => {}
         }
         let Some(events) = payload.events() else {
@@ -333,6 +348,7 @@ impl<P: Platform> Ipc<P> {
             Payload::Thread(task) => self.platform().task_level(task),
             Payload::Notification(notification) => Level::of(notification.level()),
             Payload::RingEnd(ring, end) => Level::of(self.ring_level(ring, *end)),
+            Payload::SubmissionRing(ring) => Level::of(self.submission_level(ring)),
             _ => Level::NONE,
         }
     }
@@ -347,6 +363,7 @@ impl<P: Platform> Payload<P> {
             Payload::Thread(task) => Some(P::task_events(task)),
             Payload::Notification(notification) => Some(notification.events()),
             Payload::RingEnd(ring, end) => Some(ring.events(*end)),
+            Payload::SubmissionRing(ring) => Some(ring.events()),
             _ => None,
         }
     }
@@ -361,6 +378,7 @@ impl<P: Platform> Payload<P> {
             Payload::Thread(_) => abi::Events::ENDED,
             Payload::Notification(_) => abi::Events::SIGNALED,
             Payload::RingEnd(_, end) => possible_ring_events(*end),
+            Payload::SubmissionRing(_) => abi::Events::READABLE,
             _ => abi::Events::empty(),
         }
     }

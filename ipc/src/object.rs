@@ -12,9 +12,10 @@ use crate::grants::First;
 use crate::lineage::Lineage;
 use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
+use crate::submission::Registrars;
 use crate::{
     Channel, ChannelSide, Interrupt, Ipc, Node, Notification, Platform, Port, Reply, Resource,
-    Ring, Timer,
+    Ring, SubmissionRing, Timer,
 };
 
 use abi::ring as ring_layout;
@@ -55,6 +56,8 @@ pub enum Payload<P: Platform> {
     Interrupt(Arc<Interrupt<P>>),
     /// Where a task waits for many objects.
     Port(Arc<Port<P>>),
+    /// By which a process asks for many calls at once.
+    SubmissionRing(Arc<SubmissionRing<P>>),
 }
 
 impl<P: Platform> Payload<P> {
@@ -74,6 +77,7 @@ impl<P: Platform> Payload<P> {
             Payload::Timer(_) => ObjectKind::Timer,
             Payload::Interrupt(_) => ObjectKind::Interrupt,
             Payload::Port(_) => ObjectKind::Port,
+            Payload::SubmissionRing(_) => ObjectKind::SubmissionRing,
         }
     }
 
@@ -86,6 +90,7 @@ impl<P: Platform> Payload<P> {
             Payload::Interrupt(interrupt) => interrupt.traffic(),
             Payload::Port(port) => port.traffic(),
             Payload::RingEnd(ring, end) => ring.traffic(*end),
+            Payload::SubmissionRing(ring) => ring.traffic(),
             // Who waits for their events is all.
             Payload::Region(_)
             | Payload::Image(..)
@@ -115,6 +120,8 @@ pub struct Object<P: Platform> {
     pub(crate) tally: Tally,
     /// Those of its capabilities that are pending.
     pub(crate) grants: First,
+    /// Where its capabilities are registered.
+    pub(crate) registrars: Registrars<P>,
 }
 
 impl<P: Platform> Object<P> {
@@ -152,6 +159,7 @@ impl<P: Platform> Object<P> {
             | Payload::Timer(_)
             | Payload::Interrupt(_)
             | Payload::Port(_)
+            | Payload::SubmissionRing(_)
             | Payload::ChannelEnd(..)
             | Payload::Reply(_) => None,
         }
@@ -193,6 +201,7 @@ impl<P: Platform> Ipc<P> {
             | Payload::Timer(_)
             | Payload::Interrupt(_)
             | Payload::Port(_)
+            | Payload::SubmissionRing(_)
             | Payload::Reply(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
             Payload::Thread(task) => self.platform().task_koid(task),
@@ -204,6 +213,7 @@ impl<P: Platform> Ipc<P> {
             lineage: Lock::new(Rank::Lineage, Lineage::new()),
             tally: Tally::new(),
             grants: First::new(),
+            registrars: Registrars::new(),
         });
         self.objects.fetch_add(1, Ordering::Relaxed);
         let mut lineage = object.lineage.lock();
@@ -257,6 +267,7 @@ impl<P: Platform> Ipc<P> {
             Payload::Timer(timer) => self.end_timer(timer),
             Payload::Interrupt(interrupt) => self.end_interrupt(interrupt),
             Payload::Port(port) => self.close_port(port),
+            Payload::SubmissionRing(ring) => self.close_submission_ring(ring),
             Payload::Process(process) => self.platform().abandoned(process),
             Payload::Resource(_) | Payload::Notification(_) | Payload::Thread(_) => {}
         }

@@ -9,7 +9,8 @@ use core::{ptr, slice};
 use abi::{
     CapInfo, ChannelEnds, ChannelInfo, DeriveArgs, Error, FaultInfo, Handle, HandleTransfer,
     InterruptInfo, Message, ObjectInfo, PortPacket, ProcessInfo, ProcessStatus, RegionInfo,
-    ResourceInfo, RingEnds, RingGeometry, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo, UserPtr,
+    ResourceInfo, RingEnds, RingGeometry, SpawnArgs, SubmissionArgs, SubmissionInfo,
+    SubmissionViews, SystemInfo, ThreadArgs, ThreadInfo, UserPtr,
 };
 use alloc::vec::Vec;
 use arch::user;
@@ -49,6 +50,9 @@ plain!(
     RingEnds,
     RingGeometry,
     SpawnArgs,
+    SubmissionArgs,
+    SubmissionInfo,
+    SubmissionViews,
     SystemInfo,
     ThreadArgs,
     ThreadInfo,

@@ -10,6 +10,7 @@ pub mod ports;
 pub mod quotas;
 pub mod realm;
 pub mod scenes;
+pub mod submissions;
 pub mod waiting;
 pub mod ways;
 
