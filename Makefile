@@ -14,19 +14,20 @@ run: setup runner ## Boot and hand a file over in four ways (ARGS="--input FILE"
 	@cargo run --quiet -- $(ARGS)
 
 test: check ## Run everything that must hold: check, host tests, QEMU suites, loom
-	cargo test --workspace
+	cargo test --workspace --features handover-ring/std
 	RUSTFLAGS="--cfg loom" cargo test -p handover-ring --release --test loom_slot --test loom_trace --target-dir target/loom
 	RUSTFLAGS="--cfg loom" cargo test -p handover-mm --release --test loom_shootdown --target-dir target/loom
 	RUSTFLAGS="--cfg loom" cargo test -p handover-ipc --release --test loom_wait --test loom_meeting --test loom_authority --target-dir target/loom
 
 check: setup rustdoc ## Check format, lints and documentation, for the host and for the target
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --features handover-ring/std -- -D warnings
 	cargo clippy $(GUEST) $(GUEST_TARGET) -- -D warnings
 
 proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), end lives at every entry
 	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test -p handover-tests --test model --test talk --test failures
-	@for cpus in 1 2 4; do cargo run --quiet -- --smp $$cpus --exec "suite fuses" || exit 1; done
+	HANDOVER_RING_ROUNDS=$(or $(ROUNDS),5000000) cargo test -p handover-ring --features std --test linux no_wakeup_is_lost
+	@for cpus in 1 2 4; do cargo run --quiet -- --smp $$cpus --lives --timeout 3600 || exit 1; done
 
 bench: setup runner ## Measure the kernel paths and compare them with their limits (ARGS="--plot --verbose")
 	@cargo run --quiet -- --bench $(ARGS)
@@ -43,7 +44,7 @@ render: setup runner
 	@cargo run --quiet --bin render-docs
 
 rustdoc: setup
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace $(GUEST:-p=--exclude) --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace $(GUEST:-p=--exclude) --features handover-ring/std --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc $(GUEST) $(GUEST_TARGET) --no-deps --document-private-items
 
 setup: ## Install what is missing: QEMU, a linker, the Rust target

@@ -101,8 +101,10 @@ typedef uint64_t handover_token;
 #define HANDOVER_RING_WAIT 62
 /* ring_wake(handover_handle end) */
 #define HANDOVER_RING_WAKE 63
-/* ring_info(handover_handle end, void *geometry) */
+/* ring_info(handover_handle end, void *info) */
 #define HANDOVER_RING_INFO 64
+/* ring_close(handover_handle end, uint32_t how) */
+#define HANDOVER_RING_CLOSE 65
 /* channel_create(uint32_t capacity, void *ends) */
 #define HANDOVER_CHANNEL_CREATE 70
 /* channel_send(handover_handle end, void *message, uint64_t deadline) */

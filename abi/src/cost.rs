@@ -9,11 +9,14 @@ pub const OBJECT: u64 = 4096;
 /// handle was dropped, who had it last.
 pub const CAPABILITY: u64 = 384;
 
-/// A region, besides [`OBJECT`]: the region of a ring counts with the ring itself.
+/// A region, besides [`OBJECT`].
 pub const REGION: u64 = 1024;
 
 /// Each leaf table of a region.
 pub const LEAF_TABLE: u64 = 16;
+
+/// A ring, besides [`REGION`].
+pub const RING: u64 = 512;
 
 /// Each page of a ring.
 pub const RING_PAGE: u64 = 8;

@@ -29,6 +29,7 @@ mod process;
 pub mod render;
 mod rights;
 pub mod ring;
+mod ring_call;
 pub mod statistics;
 pub mod submission;
 mod table;
@@ -46,6 +47,7 @@ pub use rights::{
     BindFlags, DeriveFlags, Events, GrantFlags, MapFlags, Mode, RegionFlags, RevokeFlags, Rights,
     SnapshotFlags, SpawnFlags,
 };
+pub use ring_call::{RingClose, RingEnds, RingGeometry, RingInfo, RingShape};
 pub use submission::{SubmissionArgs, SubmissionInfo, SubmissionViews};
 pub use table::{ArgumentInfo, SYSCALLS, Syscall, SyscallInfo};
 pub use thread::{FaultInfo, ThreadArgs, ThreadInfo};

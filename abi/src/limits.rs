@@ -115,3 +115,10 @@ pub const MAX_COPY: u64 = 64 * PAGE_SIZE;
 
 /// The shortest period of a timer, in ns.
 pub const MIN_TIMER_PERIOD: u64 = 100_000;
+
+/// How often in a row those who go to sleep at an asymmetric ring have the CPUs of its other end
+/// interrupted. Who sleeps more often looks again by itself.
+pub const RING_BARRIERS: u64 = 64;
+
+/// How long it takes until they may once more, in ns.
+pub const RING_BARRIER_NS: u64 = 16_000;

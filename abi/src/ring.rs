@@ -12,9 +12,13 @@
 //! Indices are free-running `u32`; all is little-endian.
 
 use core::mem::offset_of;
-use core::ops::Range;
 
 use static_assertions::const_assert_eq;
+
+mod geometry;
+pub mod packet;
+
+pub use geometry::{Geometry, GeometryError};
 
 /// Bytes in a page of a ring.
 pub const PAGE_BYTES: usize = 4096;
@@ -116,13 +120,14 @@ impl End {
 pub enum EndState {
     /// In use.
     Open = 1,
-    /// Closed in order by its holder; what was sent before can still be received.
+    /// Closed in order by its holder; what was sent before can still be received. It stays so whatever becomes of the
+    /// holder.
     Draining = 2,
     /// Its holder is gone; what was sent before can still be received.
     Closed = 3,
     /// The authority behind it was taken away.
     Revoked = 4,
-    /// It broke the protocol.
+    /// Its holder found that the peer broke the protocol, and believes nothing more of it.
     Poisoned = 5,
 }
 
@@ -158,7 +163,7 @@ pub struct Header {
     pub capacity: u32,
     /// The index at which both ends began in this epoch.
     pub start: u32,
-    /// One more after each reset.
+    /// One more each time that an end got another holder, and after each reset; accessed atomically.
     pub epoch: u32,
     /// Zero.
     pub reserved: [u32; 24],
@@ -243,139 +248,6 @@ const_assert_eq!(offset_of!(Header, consumer_state), LINE_PAIR_BYTES + 4);
 const_assert_eq!(size_of::<IndexPage>(), 2 * LINE_PAIR_BYTES);
 const_assert_eq!(offset_of!(IndexPage, index), 0);
 const_assert_eq!(offset_of!(IndexPage, waits_until), LINE_PAIR_BYTES);
-
-/// What a [`Geometry`] has wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GeometryError {
-    /// The slot size is not a multiple of [`SLOT_ALIGN`] up to [`MAX_SLOT_BYTES`], or not 0 where there are no slots.
-    SlotSize,
-    /// The capacity is not a power of two up to [`MAX_CAPACITY`], or less than a page where it counts bytes.
-    Capacity,
-}
-
-impl core::fmt::Display for GeometryError {
-    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        formatter.write_str(match self {
-            Self::SlotSize => "slot size is not a multiple of 64 bytes within the limit",
-            Self::Capacity => "capacity is not a power of two within the limits",
-        })
-    }
-}
-
-impl core::error::Error for GeometryError {}
-
-/// Kind and size of a ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Geometry {
-    /// How it carries its records.
-    pub kind: Kind,
-    /// Bytes of a slot, its head included; 0 for the kinds without slots.
-    pub slot_size: u32,
-    /// Slots of a SLOT ring, bytes of the other kinds; a power of two.
-    pub capacity: u32,
-}
-
-impl Geometry {
-    /// A SLOT ring of `capacity` slots of `slot_size` bytes each.
-    pub const fn slot(slot_size: u32, capacity: u32) -> Self {
-        Self {
-            kind: Kind::Slot,
-            slot_size,
-            capacity,
-        }
-    }
-
-    /// Whether such a ring can exist. Whether there is memory for it is another question.
-    pub const fn check(&self) -> Result<(), GeometryError> {
-        if !self.capacity.is_power_of_two() || self.capacity > MAX_CAPACITY {
-            return Err(GeometryError::Capacity);
-        }
-        match self.kind {
-            Kind::Slot => {
-                let aligned = self.slot_size.is_multiple_of(SLOT_ALIGN);
-                if self.slot_size == 0 || !aligned || self.slot_size > MAX_SLOT_BYTES {
-                    return Err(GeometryError::SlotSize);
-                }
-            }
-            Kind::Byte | Kind::Packet => {
-                if self.slot_size != 0 {
-                    return Err(GeometryError::SlotSize);
-                }
-                if (self.capacity as usize) < PAGE_BYTES {
-                    return Err(GeometryError::Capacity);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Bytes of data, in whole pages.
-    pub const fn data_bytes(&self) -> u64 {
-        let record = match self.kind {
-            Kind::Slot => self.slot_size as u64,
-            Kind::Byte | Kind::Packet => 1,
-        };
-        (self.capacity as u64 * record).next_multiple_of(PAGE_BYTES as u64)
-    }
-
-    /// Pages of data; the ring needs three more for H, P and C.
-    pub const fn data_pages(&self) -> u64 {
-        self.data_bytes() / PAGE_BYTES as u64
-    }
-
-    /// Bytes of address space of one view, with the data mapped twice.
-    pub const fn view_bytes(&self) -> u64 {
-        DATA_OFFSET as u64 + 2 * self.data_bytes()
-    }
-
-    /// Longest message of a SLOT ring, in bytes.
-    pub const fn max_message_bytes(&self) -> usize {
-        (self.slot_size as usize).saturating_sub(SLOT_HEAD_BYTES)
-    }
-
-    /// Where in the data the slot at `position` begins, in bytes.
-    pub const fn slot_offset(&self, position: u32) -> u64 {
-        position as u64 * self.slot_size as u64
-    }
-
-    /// Slots that fit into a page whole: 0 when one is larger than a page.
-    pub const fn slots_per_page(&self) -> u32 {
-        match (PAGE_BYTES as u32).checked_div(self.slot_size) {
-            Some(slots) => slots,
-            None => 0,
-        }
-    }
-
-    /// Positions of the slots whose first word lies in data page `page`. A slot's word never straddles two pages.
-    pub const fn slots_beginning_in(&self, page: u64) -> Range<u32> {
-        Range {
-            start: self.slots_before(page),
-            end: self.slots_before(page.saturating_add(1)),
-        }
-    }
-
-    const fn slots_before(&self, page: u64) -> u32 {
-        if self.slot_size == 0 {
-            return 0;
-        }
-        let bytes = page.saturating_mul(PAGE_BYTES as u64);
-        let slots = bytes.div_ceil(self.slot_size as u64);
-        if slots < self.capacity as u64 {
-            slots as u32
-        } else {
-            self.capacity
-        }
-    }
-
-    /// The word that the slot at `position` holds before either end of a ring that begins at `start` has touched it.
-    ///
-    /// It reads as the sequence of one lap before: neither published for the first lap nor damaged (rule S7).
-    pub const fn initial_word(&self, start: u32, position: u32) -> u64 {
-        let ahead = position.wrapping_sub(start) & self.capacity.wrapping_sub(1);
-        let index = start.wrapping_add(ahead);
-        slot_word(sequence(index).wrapping_sub(self.capacity), 0)
-    }
-}
 
 /// The sequence that publishes index `index`.
 pub const fn sequence(index: u32) -> u32 {

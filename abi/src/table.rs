@@ -108,15 +108,17 @@ macro_rules! for_each_syscall {
             52 Cancel cancel(token: Token) -> (), rights [], errors [NotFound];
 
             /// Makes a ring and returns its two ends.
-            60 RingCreate ring_create(geometry: UserPtr<RingGeometry>, ends: UserPtr<RingEnds>) -> (), rights [], errors [Fault, Invalid, Unsupported, TooLarge, Quota, NoMemory, Limit];
+            60 RingCreate ring_create(geometry: UserPtr<RingGeometry>, ends: UserPtr<RingEnds>) -> (), rights [], errors [Fault, Invalid, TooLarge, Quota, NoMemory, Limit];
             /// Maps the view of one end: what this side owns is writable, the rest is not. Returns the address of its header page.
             61 RingMap ring_map(end: Handle) -> u64, rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Exists, Revoked, Quota, NoMemory, Limit];
-            /// Sleeps until the peer has moved its index past `seen`, has ended, or has called wake. The index is read again under the lock that a wake takes, so that none is lost.
+            /// Sleeps until the peer has moved its index past `seen`, has ended, or has called wake. The index is read again under the lock that a wake takes, so that none is lost; of an asymmetric ring, after every CPU that the peer runs on has made visible what it wrote. It may return early.
             62 RingWait ring_wait(end: Handle, seen: u32, deadline: u64) -> (), rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Busy, WouldBlock, TimedOut, Cancelled, Interrupted];
             /// Wakes the peer if it sleeps.
             63 RingWake ring_wake(end: Handle) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
-            /// Tells the geometry of a ring.
-            64 RingInfo ring_info(end: Handle, geometry: UserPtr<RingGeometry>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
+            /// Tells facts about a ring: kind and size, the states of both ends, the epoch, and how far the ends say that they are.
+            64 RingInfo ring_info(end: Handle, info: UserPtr<RingInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
+            /// Closes an end for good, in order or because the peer broke the protocol, and wakes whoever sleeps at either end. The handle and its view stay. An end that is closed stays as it is.
+            65 RingClose ring_close(end: Handle, how: RingClose) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
 
             /// Makes a channel and returns its two ends. Each end queues at most `capacity` messages (1 to 64) for whoever receives there.
             70 ChannelCreate channel_create(capacity: u32, ends: UserPtr<ChannelEnds>) -> (), rights [], errors [Fault, Invalid, Quota, NoMemory, Limit];
@@ -282,9 +284,9 @@ use crate::types::CapInfo;
 use crate::{
     BindFlags, CachePolicy, ChannelEnds, ChannelInfo, DeriveArgs, Events, FaultInfo, GrantFlags,
     Handle, InterruptInfo, MapFlags, Message, Mode, ObjectInfo, PortPacket, ProcessInfo,
-    ProcessStatus, RegionFlags, RegionInfo, ResourceInfo, RevokeFlags, RingEnds, RingGeometry,
-    SnapshotFlags, SpawnArgs, SubmissionArgs, SubmissionInfo, SubmissionViews, SystemInfo,
-    ThreadArgs, ThreadInfo, Token, UserPtr, Words,
+    ProcessStatus, RegionFlags, RegionInfo, ResourceInfo, RevokeFlags, RingClose, RingEnds,
+    RingGeometry, RingInfo, SnapshotFlags, SpawnArgs, SubmissionArgs, SubmissionInfo,
+    SubmissionViews, SystemInfo, ThreadArgs, ThreadInfo, Token, UserPtr, Words,
 };
 
 for_each_syscall!(describe);

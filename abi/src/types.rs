@@ -3,7 +3,7 @@
 
 use static_assertions::const_assert_eq;
 
-use crate::{Error, FOREVER, Handle, Mode, Rights, limits, ring};
+use crate::{Error, FOREVER, Handle, Mode, Rights, limits};
 
 /// A handle that `process_spawn` hands to the new process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,64 +270,6 @@ pub struct PortPacket {
 }
 
 const_assert_eq!(size_of::<PortPacket>(), 24);
-
-/// What kind and size of ring `ring_create` makes, and what `ring_info` tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct RingGeometry {
-    /// The number of a [`ring::Kind`]. This version makes SLOT rings.
-    pub kind: u32,
-    /// Bytes of a slot, its head of 8 bytes included: a multiple of 64.
-    pub slot_size: u32,
-    /// Slots: a power of two.
-    pub capacity: u32,
-    /// 0.
-    pub reserved: u32,
-}
-
-const_assert_eq!(size_of::<RingGeometry>(), 16);
-
-impl RingGeometry {
-    /// A SLOT ring of `capacity` slots of `slot_size` bytes.
-    pub const fn slot(slot_size: u32, capacity: u32) -> RingGeometry {
-        RingGeometry {
-            kind: ring::Kind::Slot as u32,
-            slot_size,
-            capacity,
-            reserved: 0,
-        }
-    }
-
-    /// The geometry, checked.
-    pub fn decode(&self) -> Result<ring::Geometry, Error> {
-        let kind = ring::Kind::from_raw(self.kind).ok_or(Error::Invalid)?;
-        if self.reserved != 0 {
-            return Err(Error::Invalid);
-        }
-        let geometry = ring::Geometry {
-            kind,
-            slot_size: self.slot_size,
-            capacity: self.capacity,
-        };
-        geometry.check().map_err(|_| Error::Invalid)?;
-        match kind {
-            ring::Kind::Slot => Ok(geometry),
-            ring::Kind::Byte | ring::Kind::Packet => Err(Error::Unsupported),
-        }
-    }
-}
-
-/// The two ends that `ring_create` returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct RingEnds {
-    /// Sends.
-    pub producer: Handle,
-    /// Receives.
-    pub consumer: Handle,
-}
-
-const_assert_eq!(size_of::<RingEnds>(), 16);
 
 /// The memory of one NUMA node, from `system_info`, in frames of 4 KiB. What was given is counted
 /// since boot; nothing is taken off when it is returned.

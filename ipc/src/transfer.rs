@@ -189,7 +189,7 @@ impl<P: Platform> Ipc<P> {
             self.platform().count(Counted::Transfer(offer.mode()));
         }
         match object.payload() {
-            Payload::RingEnd(ring, end) => ring.set_holder(*end, receiver.koid()),
+            Payload::RingEnd(ring, end) => self.pass_end(ring, *end, receiver),
             Payload::ChannelEnd(channel, side) if node.is_root() => {
                 channel.set_holder(*side, receiver.koid());
             }

@@ -9,7 +9,7 @@ use core::{ptr, slice};
 use abi::{
     CapInfo, ChannelEnds, ChannelInfo, DeriveArgs, Error, FaultInfo, Handle, HandleTransfer,
     InterruptInfo, Message, ObjectInfo, PortPacket, ProcessInfo, ProcessStatus, RegionInfo,
-    ResourceInfo, RingEnds, RingGeometry, SpawnArgs, SubmissionArgs, SubmissionInfo,
+    ResourceInfo, RingEnds, RingGeometry, RingInfo, SpawnArgs, SubmissionArgs, SubmissionInfo,
     SubmissionViews, SystemInfo, ThreadArgs, ThreadInfo, UserPtr,
 };
 use alloc::vec::Vec;
@@ -49,6 +49,7 @@ plain!(
     ResourceInfo,
     RingEnds,
     RingGeometry,
+    RingInfo,
     SpawnArgs,
     SubmissionArgs,
     SubmissionInfo,

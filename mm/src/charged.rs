@@ -21,7 +21,7 @@ const _: () = {
 /// What a region of so many leaf tables and pages is charged for.
 pub(crate) fn worst_case(kind: RegionKind, tables: u64, frames: u64) -> Resources {
     let pages = match kind {
-        RegionKind::Ring => frames * cost::RING_PAGE,
+        RegionKind::Ring => cost::RING + frames * cost::RING_PAGE,
         RegionKind::Kernel => frames * cost::TRACE_PAGE,
         _ => 0,
     };

@@ -206,6 +206,15 @@ impl<M: Machine> Memory<M> {
         }
     }
 
+    /// Has every CPU that has a space loaded, or is about to, execute a full barrier, and returns when all
+    /// have: what their programs wrote before is visible, and what this CPU wrote before is visible to
+    /// what they do next. A CPU that left the space before has executed one then.
+    ///
+    /// Call it as [`Stale::wait`].
+    pub fn barrier(&self, space: &AddressSpace) {
+        Stale::in_space((), space, Plan::Barrier).wait(self);
+    }
+
     /// How many shootdowns had to wait for another CPU.
     pub fn shootdowns(&self) -> u64 {
         self.shootdown.waited.load(Ordering::Relaxed)

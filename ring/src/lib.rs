@@ -45,11 +45,13 @@
 #![no_std]
 #![deny(unsafe_code)]
 
-#[cfg(any(loom, test))]
+#[cfg(any(loom, test, feature = "std"))]
 extern crate std;
 
 mod error;
 pub mod index;
+#[cfg(all(feature = "std", target_os = "linux", not(loom)))]
+pub mod linux;
 #[cfg(not(loom))]
 pub mod memory;
 #[cfg(loom)]

@@ -119,6 +119,16 @@ pub fn memory_for_initrd(initrd_bytes: u64) -> u64 {
 }
 
 impl Machine {
+    /// The same with the devices that cases of the suite drive.
+    #[must_use]
+    pub fn for_suite(self) -> Self {
+        Self {
+            display: Display::Bochs,
+            devices: Devices::Edu,
+            ..self
+        }
+    }
+
     /// The arguments for QEMU that boot `kernel` with an `initrd` of `initrd_bytes` bytes.
     pub fn arguments(&self, kernel: &Path, initrd: &Path, initrd_bytes: u64) -> Vec<OsString> {
         let memory_mib = self

@@ -49,12 +49,12 @@ Environment:
 
 /// Builds the Handover kernel and its programs, boots them in QEMU and checks what they did.
 ///
-/// Without --exec, --suite, --list or --bench it shows the main job: a producer hands a file to a consumer
+/// Without --exec, --suite, --lives, --list or --bench it shows the main job: a producer hands a file to a consumer
 /// on another CPU through a ring, by Share, by CopyOnWrite and by Move, and every digest is compared with the one
 /// computed on the host.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "handover", version, after_help = EXIT_STATUS, max_term_width = 100)]
-#[command(group = ArgGroup::new("job").args(["exec", "suite", "list", "bench"]))]
+#[command(group = ArgGroup::new("job").args(["exec", "suite", "lives", "list", "bench"]))]
 pub struct Options {
     /// The file that the producer hands over [default: LICENSE of the repository]
     #[arg(long, value_name = "FILE")]
@@ -72,6 +72,10 @@ pub struct Options {
     /// Runs the guest suites, or the cases whose id contains FILTER (one of several, with commas)
     #[arg(long, value_name = "FILTER", num_args = 0..=1)]
     pub suite: Option<Option<String>>,
+
+    /// Ends processes that work together at every entry into the kernel that they make, in ROUNDS schedules [default: 1]
+    #[arg(long, value_name = "ROUNDS", num_args = 0..=1, default_missing_value = "1")]
+    pub lives: Option<u32>,
 
     /// Lists the cases of the guest suites
     #[arg(long)]
@@ -126,15 +130,15 @@ pub struct Options {
     pub edu: bool,
 
     /// Saves what the display shows when the machine ends, as PNG; with --display of itself
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["suite", "list", "bench", "gdb"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["suite", "lives", "list", "bench", "gdb"])]
     pub screenshot: Option<PathBuf>,
 
     /// Writes what every CPU and thread did to FILE, for ui.perfetto.dev or chrome://tracing
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["suite", "list", "bench"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["suite", "lives", "list", "bench"])]
     pub trace: Option<PathBuf>,
 
     /// Prints every system call with its arguments and its answer
-    #[arg(long, conflicts_with_all = ["suite", "list", "bench"])]
+    #[arg(long, conflicts_with_all = ["suite", "lives", "list", "bench"])]
     pub strace: bool,
 
     /// Stops before the first instruction and waits for gdb; no time limit
@@ -145,7 +149,7 @@ pub struct Options {
     #[arg(long, value_enum, value_name = "on|off", num_args = 0..=1, default_missing_value = "on")]
     pub icount: Option<InstructionCount>,
 
-    /// Builds the guest with all debug assertions (always so for --suite)
+    /// Builds the guest with all debug assertions (always so for --suite and --lives)
     #[arg(long)]
     pub checked: bool,
 
@@ -163,6 +167,8 @@ pub enum Job {
     Exec(Vec<String>),
     /// Run the suites, or the cases that match.
     Suite(Option<String>),
+    /// End processes at every entry into the kernel, in so many rounds.
+    Lives(u32),
     /// Name the cases of the suites.
     List,
     /// Measure the kernel paths.
@@ -179,6 +185,7 @@ impl Job {
             Self::Exec(words) => [vec!["exec".into()], words.clone()].concat(),
             Self::Suite(None) => vec!["suite".into()],
             Self::Suite(Some(filter)) => vec!["suite".into(), filter.clone()],
+            Self::Lives(rounds) => vec!["lives".into(), rounds.to_string()],
             Self::List => vec!["suite".into(), "--list".into()],
             Self::Bench => vec!["bench".into()],
             Self::SelfCheck => Vec::new(),
@@ -210,9 +217,10 @@ impl Options {
             .iter()
             .any(|word| word.starts_with(SELF_CHECK))
         {
-            return match self.exec.is_some() || self.suite.is_some() || self.list || self.bench {
+            let programs = self.exec.is_some() || self.suite.is_some() || self.lives.is_some();
+            return match programs || self.list || self.bench {
                 true => Err(Failure::usage(
-                    "--kernel selfcheck starts no programs: it goes without --exec, --suite, --list and --bench",
+                    "--kernel selfcheck starts no programs: it goes without --exec, --suite, --lives, --list and --bench",
                 )),
                 false => Ok(Job::SelfCheck),
             };
@@ -224,6 +232,9 @@ impl Options {
                 return Err(Failure::usage("--exec needs the name of a program"));
             }
             return Ok(Job::Exec(words));
+        }
+        if let Some(rounds) = self.lives {
+            return Ok(Job::Lives(rounds));
         }
         Ok(match &self.suite {
             Some(Some(filter)) if !cases::are_some(filter) => {
@@ -241,7 +252,7 @@ impl Options {
     /// How the guest is compiled for `job`.
     pub fn profile(&self, job: &Job) -> Profile {
         match job {
-            Job::Suite(_) | Job::List => Profile::GuestChecked,
+            Job::Suite(_) | Job::Lives(_) | Job::List => Profile::GuestChecked,
             _ if self.checked => Profile::GuestChecked,
             _ => Profile::Guest,
         }
@@ -300,7 +311,7 @@ impl Options {
             kernel_words.push(MEASURE.to_owned());
         }
         let seconds = self.timeout.unwrap_or(default_seconds);
-        Ok(Machine {
+        let machine = Machine {
             cpus,
             memory_mib: self.memory.or(default_memory),
             numa_nodes: self.numa,
@@ -327,6 +338,10 @@ impl Options {
                 Debugger::None
             },
             time_limit: (!self.gdb).then(|| Duration::from_secs(seconds)),
+        };
+        Ok(match job {
+            Job::Suite(_) | Job::Lives(_) => machine.for_suite(),
+            _ => machine,
         })
     }
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use abi::ring::Geometry;
-use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
+use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights, RingClose};
 use common::realm::Realm;
 use common::{READ, WRITE};
 use mm::RegionOptions;
@@ -104,6 +104,12 @@ const RING_CALLS: &[Call] = &[
     }),
     ("ring_wake", Rights::SIGNAL, |r, h| {
         r.ipc.wake_ring(&r.domains[0], h)
+    }),
+    ("ring_close", Rights::SIGNAL, |r, h| {
+        r.ipc.close_ring(&r.domains[0], h, RingClose::Orderly)
+    }),
+    ("ring_info", Rights::INSPECT, |r, h| {
+        r.ipc.ring_info(&r.domains[0], h).map(drop)
     }),
     ("ring_wait", Rights::WAIT, |r, h| {
         r.ipc.wait_ring(&r.domains[0], h, 0, 0)

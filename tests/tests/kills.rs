@@ -9,6 +9,7 @@ use abi::ring::Geometry;
 use abi::{Error, Handle, Mode, Resources, Rights, SnapshotFlags, Token};
 use common::realm::Realm;
 use common::{READ, WRITE};
+use ipc::Payload;
 use mm::Region;
 
 const ALL: Rights = Rights::all();
@@ -114,7 +115,10 @@ const STEPS: &[(&str, Step)] = &[
         // handles 3, 4; region 1
         let (ipc, domain) = (&l.realm.ipc, &l.realm.domains[0]);
         let (producer, consumer) = ipc.create_ring(domain, Geometry::slot(64, 64))?;
-        let (ring, _) = ipc.ring_end(domain, producer, Rights::empty())?;
+        let capability = domain.look_up(producer, None, Rights::empty())?;
+        let Payload::RingEnd(ring, _) = capability.object().payload() else {
+            return Err(Error::WrongKind);
+        };
         l.regions.push(ring.region().clone());
         l.handles.extend([producer, consumer]);
         Ok(())

@@ -25,6 +25,8 @@ fn each_job_has_its_arguments_for_init() {
     );
     assert_eq!(arguments(&["--suite"]), ["init", "suite"]);
     assert_eq!(arguments(&["--suite", "ring"]), ["init", "suite", "ring"]);
+    assert_eq!(arguments(&["--lives"]), ["init", "lives", "1"]);
+    assert_eq!(arguments(&["--lives", "7"]), ["init", "lives", "7"]);
     assert_eq!(arguments(&["--list"]), ["init", "suite", "--list"]);
     assert_eq!(arguments(&["--bench"]), ["init", "bench"]);
 }
@@ -41,6 +43,8 @@ fn options_that_make_no_sense_are_refused() {
         &["--numa", "3"],
         &["--timeout", "0"],
         &["--suite", "a", "--bench"],
+        &["--lives", "many"],
+        &["--lives", "--suite"],
         &["--exec", "a", "--list"],
         &["--accel", "kvm", "--icount"],
         &["--bench", "--accel", "kvm"],

@@ -127,7 +127,7 @@ fn run_suite(machine: &Machine) {
 fn run_cases(machine: &Machine, filter: Option<&str>) -> Run {
     let run = boot(
         Profile::GuestChecked,
-        machine,
+        &machine.clone().for_suite(),
         &bytes(10_000),
         &Job::Suite(filter.map(str::to_owned)),
     );

@@ -40,7 +40,8 @@ fn everything_costs_what_is_published() {
     let geometry = Geometry::slot(64, 64);
     let ring = ipc.create_ring(domain, geometry).unwrap();
     let pages = 3 + geometry.data_pages();
-    let bytes = cost::REGION + 2 * cost::LEAF_TABLE + pages * cost::RING_PAGE + 2 * first;
+    let bytes =
+        cost::REGION + cost::RING + 2 * cost::LEAF_TABLE + pages * cost::RING_PAGE + 2 * first;
     costs("a ring", limits(pages, 2, bytes));
     let moved = (realm.used(1), realm.accept(1, token, 0).unwrap());
     assert_eq!(

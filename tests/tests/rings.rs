@@ -2,57 +2,15 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 
 use abi::ring::{
-    CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Geometry, HEADER_OFFSET, Header, MAGIC,
-    PRODUCER_OFFSET,
+    CONSUMER_OFFSET, DATA_OFFSET, End, EndState, HEADER_OFFSET, MAGIC, PRODUCER_OFFSET,
 };
-use abi::{Error, FOREVER, GrantFlags, Handle, Mode, Rights};
-use common::realm::Realm;
+use abi::{Error, FOREVER, GrantFlags, Mode, Rights};
+use common::ring_pair::{GEOMETRY, Pair, meanwhile};
 use fake::{Access, FakeTask};
-
-const GEOMETRY: Geometry = Geometry::slot(64, 128);
-
-/// A ring from domain 0, which sends, to domain 1.
-struct Pair {
-    realm: Realm,
-    producer: Handle,
-    consumer: Handle,
-}
-
-impl Pair {
-    fn new() -> Pair {
-        let realm = Realm::new(3);
-        let domain = &realm.domains[0];
-        let (producer, consumer) = realm.ipc.create_ring(domain, GEOMETRY).unwrap();
-        let consumer = realm.give(0, consumer, 1, Mode::Move);
-        Pair {
-            realm,
-            producer,
-            consumer,
-        }
-    }
-
-    fn map(&self, domain: usize, handle: Handle) -> u64 {
-        let domain = &self.realm.domains[domain];
-        self.realm.ipc.map_ring(domain, handle).unwrap()
-    }
-
-    fn wait(&self, domain: usize, seen: u32, deadline: u64) -> Result<(), Error> {
-        let end = [self.producer, self.consumer][domain];
-        let domain = &self.realm.domains[domain];
-        self.realm.ipc.wait_ring(domain, end, seen, deadline)
-    }
-
-    /// What a CPU reads of page H about an end.
-    fn state(&self, domain: usize, base: u64, end: End) -> Option<EndState> {
-        let words = base + Header::state_offset(End::Producer) as u64;
-        let both = self.realm.load(domain, domain, words).unwrap();
-        EndState::from_raw((both >> (32 * end as u32)) as u32)
-    }
-}
 
 #[test]
 fn each_end_can_write_what_is_its_own_and_nothing_else() {
@@ -149,18 +107,6 @@ fn a_wait_that_is_over_does_not_sleep() {
     pair.realm.store(0, 0, tail, u64::MAX).unwrap();
     assert_eq!(pair.wait(1, 3, 100), Err(Error::TimedOut));
     pair.realm.finish();
-}
-
-/// Does something as domain 0, on its CPU, when domain 1 is about to sleep.
-fn meanwhile(
-    pair: &Pair,
-    mut what: impl FnMut(&Arc<ipc::Ipc<fake::FakeMachine>>) + Send + 'static,
-) {
-    let ipc: Weak<_> = Arc::downgrade(&pair.realm.ipc);
-    pair.realm.machine().set_before_park(move |_| {
-        let ipc = ipc.upgrade().unwrap();
-        fake::on_cpu(0, || what(&ipc));
-    });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use abi::{Error, Handle, Rights, RingEnds, RingGeometry, UserPtr};
+use abi::{Error, Handle, RingClose, RingEnds, RingGeometry, RingInfo, UserPtr};
 
 use crate::machine::ipc;
 use crate::process::Process;
@@ -13,9 +13,9 @@ pub fn ring_create(
     geometry: UserPtr<RingGeometry>,
     ends: UserPtr<RingEnds>,
 ) -> Result<(), Error> {
-    let geometry = user_memory::read(geometry)?.decode()?;
+    let shape = user_memory::read(geometry)?.decode()?;
     let domain = process.domain();
-    let (producer, consumer) = ipc().create_ring(domain, geometry)?;
+    let (producer, consumer) = ipc().create_ring(domain, shape)?;
     user_memory::write(ends, &RingEnds { producer, consumer }).inspect_err(|_| {
         // Nobody learnt of the ends, so nobody else can have touched them.
         let _ = ipc().drop_capability(domain, producer);
@@ -43,17 +43,11 @@ pub fn ring_wake(process: &Arc<Process>, end: Handle) -> Result<(), Error> {
 pub fn ring_info(
     process: &Arc<Process>,
     end: Handle,
-    geometry: UserPtr<RingGeometry>,
+    info: UserPtr<RingInfo>,
 ) -> Result<(), Error> {
-    let (ring, _) = ipc().ring_end(process.domain(), end, Rights::INSPECT)?;
-    let facts = ring.geometry();
-    user_memory::write(
-        geometry,
-        &RingGeometry {
-            kind: facts.kind as u32,
-            slot_size: facts.slot_size,
-            capacity: facts.capacity,
-            reserved: 0,
-        },
-    )
+    user_memory::write(info, &ipc().ring_info(process.domain(), end)?)
+}
+
+pub fn ring_close(process: &Arc<Process>, end: Handle, how: RingClose) -> Result<(), Error> {
+    ipc().close_ring(process.domain(), end, how)
 }

@@ -146,6 +146,18 @@ entries! {
             derived::reduce_takes_rights_from_all_below_and_from_their_mappings;
         reduce_keeps_mappings: "what reduce takes from mappings",
             derived::reduce_takes_rights_from_all_below_and_from_their_mappings;
+        ring_sleeper_without_barrier: "the barrier of who goes to sleep at an asymmetric ring",
+            ring_sleep::a_sleeper_sees_what_its_peer_had_written_and_not_made_visible;
+        ring_holder_not_rechecked: "the look at who has the other end of a ring, after the barrier",
+            ring_sleep::an_end_that_moves_meanwhile_is_looked_at_where_it_is;
+        ring_barriers_unlimited: "the limit of barriers at a ring",
+            ring_sleep::a_sleeper_that_wakes_again_and_again_interrupts_its_peer_seldom;
+        ring_not_looked_at_again: "the last look of who goes to sleep at a ring",
+            rings::a_wait_that_is_over_does_not_sleep;
+        ring_state_not_written: "the word that tells how an end of a ring ended",
+            ring_ends::every_way_to_end_is_told_by_another_state;
+        ring_epoch_not_raised: "the new epoch of a ring whose end has another holder",
+            ring_ends::another_holder_is_another_epoch;
     }
 
     Loom "handover-ring" {

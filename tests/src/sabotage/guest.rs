@@ -38,7 +38,8 @@ pub fn run(case: &str, flags: &str, sabotage: Option<&str>) -> Result<(Outcome, 
         kernel_words: Vec::from_iter(sabotage.map(|name| format!("sabotage={name}"))),
         time_limit: Some(TIME_LIMIT),
         ..Machine::default()
-    };
+    }
+    .for_suite();
     let boot = Boot {
         qemu: &Qemu::find()?,
         guest,

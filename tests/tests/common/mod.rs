@@ -9,6 +9,7 @@ pub mod pool;
 pub mod ports;
 pub mod quotas;
 pub mod realm;
+pub mod ring_pair;
 pub mod scenes;
 pub mod submissions;
 pub mod waiting;

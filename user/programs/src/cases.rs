@@ -245,6 +245,9 @@ macro_rules! for_each_case {
             demos::served "so can a program that starts a supervisor and the clients of what that keeps running";
             demos::named "so can the name service by which those find one another";
             demos::supervised "so can a supervisor, the name service and the client of what it keeps running";
+            demos::restarted "so can the service itself, and its client loses nothing";
+            drivers::drawn "so can either process of a picture";
+            drivers::driven "so can a driver, and the next one finds a device that works";
 
             races::derive "a revoke beside a process that derives leaves nothing below that works";
             races::offer "a revoke beside one that grants leaves nothing below that works";

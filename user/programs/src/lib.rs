@@ -1,6 +1,6 @@
 //! What the programs share: the files in the initrd, the messages of the demonstrations, what the name
-//! service knows, when a supervisor tries again, the picture of `draw`, the PCI buses, and what the
-//! system holds.
+//! service knows, when a supervisor tries again, the picture of `draw`, the PCI buses and devices, and what
+//! the system holds.
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -10,8 +10,11 @@ extern crate alloc;
 pub mod archive;
 pub mod cases;
 pub mod demo;
+pub mod display;
+pub mod edu;
 pub mod fault;
 pub mod held;
+pub mod logs;
 pub mod names;
 pub mod pci;
 pub mod picture;

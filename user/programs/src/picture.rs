@@ -11,6 +11,8 @@ pub const WIDTH: u32 = 1024;
 pub const HEIGHT: u32 = 768;
 /// Bytes of the picture, 4 a pixel: blue, green, red and nothing.
 pub const BYTES: u64 = WIDTH as u64 * HEIGHT as u64 * 4;
+/// The status of `draw` when its second process has ended before its half was drawn.
+pub const HALF_MISSING: u8 = 3;
 
 /// The centre of the ring.
 const CENTRE: (i32, i32) = (512, 440);

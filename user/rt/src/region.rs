@@ -1,5 +1,7 @@
 //! Regions and their mappings.
 
+use core::sync::atomic::AtomicU64;
+
 use abi::{
     CachePolicy, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, RegionFlags, RegionInfo,
     Rights, SnapshotFlags, Token, UserPtr,
@@ -206,6 +208,16 @@ impl Mapping {
     /// Whether nothing is known to be there.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// A word of it, which others may read and write meanwhile: the `index`th of 8 bytes. `None`: it can't
+    /// be written, or ends before. Whoever takes the region away ends who touches it by a page fault.
+    pub fn word(&self, index: u64) -> Option<&AtomicU64> {
+        let offset = index.checked_mul(8)?;
+        let is_there = self.writable && offset.checked_add(8)? <= self.len;
+        // SAFETY: the mapping is there as long as `self`, at a multiple of 2 MiB; whoever has a slice of
+        // these bytes has promised that nobody else writes to them.
+        is_there.then(|| unsafe { AtomicU64::from_ptr((self.start + offset) as *mut u64) })
     }
 
     /// The bytes.

@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 
 use abi::ring as ring_layout;
-use abi::{Error, Handle, RingEnds, RingGeometry, UserPtr};
+use abi::{Error, Handle, RingEnds, RingGeometry, RingInfo, UserPtr};
 use ring::memory::{ConsumerMemory, ProducerMemory};
 use ring::slot::{Consumer, Producer};
 
@@ -17,7 +17,7 @@ pub type Receiver = Consumer<RingWait>;
 /// Makes a ring of `capacity` slots of `slot_size` bytes and returns its two ends: producer,
 /// consumer.
 pub fn ring(slot_size: u32, capacity: u32) -> Result<(Handle, Handle), Error> {
-    let geometry = RingGeometry::slot(slot_size, capacity);
+    let geometry = RingGeometry::slot(slot_size, capacity).with_form(ring_layout::Form::Symmetric);
     let mut ends = RingEnds {
         producer: Handle::NONE,
         consumer: Handle::NONE,
@@ -66,14 +66,14 @@ impl Drop for RingWait {
 
 /// Maps the view of an end and tells its geometry.
 fn open(end: Handle) -> Result<(NonNull<u8>, ring_layout::Geometry), Error> {
-    let mut geometry = RingGeometry::default();
-    // SAFETY: the pointer leads to `geometry`; a new mapping touches nobody's memory.
+    let mut info = RingInfo::default();
+    // SAFETY: the pointer leads to `info`; a new mapping touches nobody's memory.
     let base = unsafe {
-        sys::ring_info(end, UserPtr::new((&raw mut geometry) as u64))?;
+        sys::ring_info(end, UserPtr::new((&raw mut info) as u64))?;
         sys::ring_map(end)?
     };
     let base = NonNull::new(base as *mut u8).ok_or(Error::Fault)?;
-    Ok((base, geometry.decode()?))
+    Ok((base, info.geometry.decode()?.geometry))
 }
 
 /// The producing end that a handle stands for. It can be opened once.

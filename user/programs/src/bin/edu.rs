@@ -98,6 +98,7 @@ fn run(env: &Env) -> u8 {
         version >> 24,
         version >> 16 & 0xff
     );
+    edu.take_over();
     for number in numbers {
         let factorial = edu.factorial(number);
         let of_32_bits = if number > LAST_WHOLE {
@@ -132,6 +133,22 @@ impl Edu {
             // Bits of one that was seen with another before come without a reason.
             if reasons != 0 {
                 return reasons;
+            }
+        }
+    }
+
+    /// Has the device forget what another driver may have left it with, which ended in the middle of
+    /// something.
+    fn take_over(&self) {
+        self.registers.write(STATUS, 0_u32);
+        while self.registers.read::<u32>(STATUS) & COMPUTING != 0 {
+            let _ = rt::sleep_until(in_ms(1));
+        }
+        loop {
+            let reasons: u32 = self.registers.read(INTERRUPT_STATUS);
+            self.registers.write(INTERRUPT_ACKNOWLEDGE, reasons);
+            if self.notification.wait(in_ms(SETTLE_MS)).is_err() {
+                break;
             }
         }
     }

@@ -1,19 +1,21 @@
 //! Keeps a service running: starts it, waits for its end or its fault, and starts it again.
 //!
-//! Arguments: the name of the service, and what it is started with. Handles: a session with the name
-//! service, the image of the service, and what the service gets besides. The service finds the end at
-//! which its clients arrive as its first handle, and the rest behind it.
+//! Arguments: the name of the service, and what it is started with. Before them, `--fuse N` ends the first
+//! life of the service after N entries into the kernel. Handles: a session with the name service, the image
+//! of the service, and what the service gets besides. The service finds the end at which its clients arrive
+//! as its first handle, and the rest behind it.
 //!
 //! The name is registered by the supervisor, with a channel whose receiving end it keeps: as long as it
 //! runs, clients are introduced, also between two lives of the service, and wait there for the next one.
 //! It ends when the service exits with status 0, or after too many restarts. A start that fails counts as
-//! one: what it lacked may be there the next time.
+//! one: what it lacked may be there the next time. Its own status is 0, 1 when it has given up, and
+//! [`FUSE_BURNT`] when the service has exited in order after the fuse of its first life had burnt.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
 
-use programs::supervision::{Next, RESTARTS, Restarts};
+use programs::supervision::{FUSE_BURNT, Next, RESTARTS, Restarts};
 use programs::{expect, expect_handles, fault};
 use rt::names::Names;
 use rt::{
@@ -32,14 +34,21 @@ const LISTEN: Rights = Rights::RECEIVE.union(Rights::WAIT).union(Rights::INSPECT
 struct Service<'a> {
     name: &'a str,
     env: &'a Env,
+    /// Arguments of the supervisor that are not for the service.
+    own_args: usize,
     image: Handle,
     listener: ChannelEnd,
     port: Port,
+    /// Entries after which the first life ends.
+    fuse: Option<u64>,
 }
 
 fn run(env: &Env) -> u8 {
-    let Some(name) = env.args().nth(1) else {
-        println!("supervisor: needs the name of a service");
+    let mut args = env.args().skip(1).peekable();
+    let fuse = args.next_if_eq(&"--fuse").map(|_| args.next());
+    let fuse = fuse.map(|entries| entries.and_then(|entries| entries.parse().ok()));
+    let (Some(name), None | Some(Some(_))) = (args.next(), fuse) else {
+        println!("supervisor: needs the name of a service: supervisor [--fuse N] NAME [ARG ...]");
         return 2;
     };
     expect_handles(
@@ -54,18 +63,22 @@ fn run(env: &Env) -> u8 {
     let service = Service {
         name,
         env,
+        own_args: env.args().count() - args.count(),
         image: env.handle(1),
         listener,
         port: expect!(Port::create(), "supervisor: a port"),
+        fuse: fuse.flatten(),
     };
+    let mut burnt = false;
     let mut restarts = Restarts::new();
     for life in 1.. {
         let begun = rt::now_ns();
         match service.live(life).map(|status| status.exited()) {
+            Ok(Some(0)) if burnt => return FUSE_BURNT,
             Ok(Some(0)) => return 0,
             Ok(Some(status)) => println!("supervisor: {name}: ended with status {status}"),
             // It was reported when it stopped, or somebody killed it who knows.
-            Ok(None) => {}
+            Ok(None) => burnt |= service.fuse.is_some(),
             Err(error) => println!("supervisor: {name}: can't be run: {error}"),
         }
         match restarts.ended(rt::now_ns() - begun) {
@@ -102,6 +115,9 @@ impl Service<'_> {
         // Before its first instruction, so that no fault is missed.
         let events = Events::ENDED | Events::FAULTED;
         self.port.bind(process.handle(), events, life)?;
+        if let (1, Some(entries)) = (life, self.fuse) {
+            process.set_fuse(entries)?;
+        }
         process.resume(0, 0)?;
         let packet = self.port.next(FOREVER)?;
         if events_of(&packet).contains(Events::FAULTED) {
@@ -112,7 +128,7 @@ impl Service<'_> {
     }
 
     fn start(&self) -> Result<Process, Error> {
-        let args = self.env.args().skip(2);
+        let args = self.env.args().skip(self.own_args);
         let own = Spawn::new(self.image, self.name)
             .handle(self.listener.handle(), Mode::Share, LISTEN)
             .stopped();

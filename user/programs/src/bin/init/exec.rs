@@ -2,12 +2,12 @@
 
 use alloc::vec::Vec;
 
-use programs::expect;
-use rt::{FOREVER, Mode, Process, Rights, Spawn};
+use programs::{display, edu, expect};
+use rt::{FOREVER, Mode, Notification, Process, Rights, Spawn};
 
 use crate::names::NameService;
 use crate::suite::INITRD_RIGHTS;
-use crate::{Given, Initrd, READ_STATISTICS, display, edu};
+use crate::{Given, Initrd, READ_STATISTICS};
 
 /// The program ended by a fault or was killed: this and the number of the exception.
 const FAULTED: u8 = 128;
@@ -48,13 +48,15 @@ pub fn run<'a>(initrd: &Initrd, given: Given, args: impl Iterator<Item = &'a str
         "init: looking for an educational device"
     );
     let (spawn, _signalled) = match edu {
-        Some(edu) => {
+        Some(mut edu) => {
+            let notification = expect!(Notification::create(), "init: a notification");
+            let interrupt = expect!(edu.connect(&notification), "init: an interrupt");
             let spawn = spawn
                 .handle(edu.registers, Mode::Move, Rights::all())
-                .handle(edu.notification.handle(), Mode::Share, WAIT_AND_SEE)
-                .handle(edu.interrupt.into_handle(), Mode::Move, Rights::all());
+                .handle(notification.handle(), Mode::Share, WAIT_AND_SEE)
+                .handle(interrupt.into_handle(), Mode::Move, Rights::all());
             // The interrupt sets bits as long as this process can.
-            (spawn, Some(edu.notification))
+            (spawn, Some(notification))
         }
         None => (spawn, None),
     };

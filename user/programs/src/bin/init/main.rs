@@ -1,6 +1,6 @@
 //! The first program: starts the others and says how it went.
 //!
-//! Arguments: `demo`, `exec NAME ARG…`, `suite [--list | FILTER]` or `bench`; before any of them,
+//! Arguments: `demo`, `exec NAME ARG…`, `suite [--list | FILTER]`, `lives ROUNDS` or `bench`; before any of them,
 //! `trace SLOTS` has all of it traced. Handles: the initrd, the resource of all devices, and the statistics.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -8,8 +8,6 @@
 extern crate alloc;
 
 mod demo;
-mod display;
-mod edu;
 mod exec;
 mod names;
 mod suite;
@@ -50,6 +48,10 @@ fn perform(initrd: &Initrd, given: Given, mut args: impl Iterator<Item = &'stati
         Some("demo") => demo::run(initrd),
         Some("exec") => exec::run(initrd, given, args).unwrap_or_else(usage),
         Some("suite") => suite::run(initrd, given, args.next()),
+        Some("lives") => match args.next() {
+            Some(rounds) => suite::lives(initrd, given, rounds),
+            None => usage(),
+        },
         Some("bench") => bench(initrd),
         _ => usage(),
     }
@@ -57,7 +59,7 @@ fn perform(initrd: &Initrd, given: Given, mut args: impl Iterator<Item = &'stati
 
 fn usage() -> u8 {
     rt::println!(
-        "init: needs an argument: [trace SLOTS] demo, exec NAME ARG... [+ NAME ARG...], suite [--list | FILTER], bench"
+        "init: needs an argument: [trace SLOTS] demo, exec NAME ARG... [+ NAME ARG...], suite [--list | FILTER], lives ROUNDS, bench"
     );
     2
 }

@@ -70,6 +70,17 @@ pub fn run(initrd: &Initrd, given: Given, filter: Option<&str>) -> u8 {
     u8::from(failed > 0)
 }
 
+/// Ends the processes of the cases that do so at every entry into the kernel that there is, a number of rounds.
+pub fn lives(initrd: &Initrd, given: Given, rounds: &str) -> u8 {
+    let suite = spawn(initrd, initrd.image("suite"), "suite", Some("lives")).arg(rounds);
+    let suite = suite
+        .handle(given.devices, Mode::Share, Rights::all())
+        .handle(given.statistics, Mode::Share, READ_STATISTICS);
+    let suite = expect!(suite.start(), "init: starting the suite");
+    let status = expect!(suite.wait(rt::FOREVER), "init: waiting for the suite");
+    u8::from(!status.succeeded())
+}
+
 /// A program that gets the initrd and its own image.
 pub fn spawn<'a>(initrd: &Initrd, image: Handle, name: &'a str, arg: Option<&str>) -> Spawn<'a> {
     let spawn = arg.into_iter().fold(Spawn::new(image, name), Spawn::arg);

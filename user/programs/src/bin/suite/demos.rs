@@ -1,16 +1,18 @@
 //! The programs of the demonstrations, each ended at its n-th entry into the kernel, for every n: what
 //! they had is returned, whoever of them is left.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use abi::limits::LEAF_SIZE;
 use programs::demo::PRODUCER_VA;
 use programs::store::{self, KEYS, Request};
+use programs::supervision::FUSE_BURNT;
 use rt::names::Names;
 use rt::{
-    Env, Error, FOREVER, Handle, Mode, Process, ProcessState, Region, Rights, Spawn, Thread,
-    channel,
+    ChannelEnd, Env, Error, FOREVER, Handle, Mode, Process, ProcessState, Region, Rights, Spawn,
+    Thread, channel,
 };
 
 use crate::Case;
@@ -28,6 +30,9 @@ const LIFE_MS: u64 = 500;
 const PATIENCE_MS: u64 = 20;
 /// How long one that was killed may take to be gone, in ms.
 const NOTICE_MS: u64 = 2_000;
+/// Which of the processes is the supervisor, and the number that stands for its service.
+const SUPERVISOR: usize = 1;
+const SERVICE: usize = 3;
 /// The name of the store, and numbers that its client puts there.
 const STORE: &str = "store";
 const NUMBERS: u64 = 4;
@@ -80,6 +85,20 @@ impl Demo<'_> {
         });
         done!(done!(asking, "a thread").join(), "asking")
     }
+
+    /// The name service, a supervisor of the store, and a client of that.
+    fn keep_running(&self, supervisor: Spawn<'_>, started: &mut Vec<Process>) -> Result<(), Error> {
+        let [first, second] = self.town(started)?;
+        let values = done!(Region::create(KEYS * 8), "a region");
+        let supervisor = supervisor
+            .handle(first, Mode::Move, ALL)
+            .handle(self.images[1], Mode::Share, ALL)
+            .handle(values.handle(), Mode::Share, ALL);
+        self.process(supervisor, started);
+        let customer = self.case.child("customer");
+        self.process(customer.handle(second, Mode::Move, ALL), started);
+        Ok(())
+    }
 }
 
 fn hand_over(demo: &Demo<'_>, started: &mut Vec<Process>) -> Result<(), Error> {
@@ -102,17 +121,16 @@ fn find(demo: &Demo<'_>, started: &mut Vec<Process>) -> Result<(), Error> {
 }
 
 fn supervise(demo: &Demo<'_>, started: &mut Vec<Process>) -> Result<(), Error> {
-    let [first, second] = demo.town(started)?;
-    let values = done!(Region::create(KEYS * 8), "a region");
     let supervisor = Spawn::new(demo.images[0], "supervisor").arg(STORE);
-    let supervisor = supervisor
-        .handle(first, Mode::Move, ALL)
-        .handle(demo.images[1], Mode::Share, ALL)
-        .handle(values.handle(), Mode::Share, ALL);
-    demo.process(supervisor, started);
-    let customer = demo.case.child("customer");
-    demo.process(customer.handle(second, Mode::Move, ALL), started);
-    Ok(())
+    demo.keep_running(supervisor, started)
+}
+
+/// The fuse is that of the service.
+fn restart(demo: &Demo<'_>, started: &mut Vec<Process>) -> Result<(), Error> {
+    let entries = demo.fuse.1.to_string();
+    let supervisor = Spawn::new(demo.images[0], "supervisor");
+    let supervisor = supervisor.arg("--fuse").arg(&entries).arg(STORE);
+    demo.keep_running(supervisor, started)
 }
 
 /// The demonstration is a program that starts the others itself.
@@ -174,6 +192,33 @@ fn live(demo: &Demo<'_>, start: Start) -> bool {
     burnt
 }
 
+/// The same with a fuse that is the service's of a supervisor: whenever that ends, all have done what they
+/// had to.
+fn live_on(demo: &Demo<'_>, start: Start) -> bool {
+    let processes = || done!(rt::system_info(), "system_info").processes;
+    let before = processes();
+    let (mut started, entries) = (Vec::new(), demo.fuse.1);
+    done!(start(demo, &mut started), "beginning");
+    for process in started.iter().skip(1) {
+        done!(process.resume(0, 0), "beginning");
+    }
+    let deadline = rt::in_ms(LIFE_MS);
+    let ended = started.iter().enumerate().map(|(index, process)| {
+        let status = done!(process.wait(deadline), "{index} at entry {entries}");
+        let status = done!(status.exited().ok_or(Error::Invalid), "{index}: {status:?}");
+        let burnt = index == SUPERVISOR && status == FUSE_BURNT.into();
+        check!(
+            status == 0 || burnt,
+            "{index} exited with {status} when the service ends at entry {entries}"
+        );
+        burnt
+    });
+    let burnt = ended.fold(false, |burnt, one| burnt | one);
+    drop(started);
+    eventually("nobody to be left", || processes() == before);
+    burnt
+}
+
 /// Ends each of some processes at every entry up to a limit.
 fn every(
     case: &Case,
@@ -197,7 +242,10 @@ fn every(
             apart,
             fuse,
         };
-        live(&demo, start)
+        match victim {
+            SERVICE => live_on(&demo, start),
+            _ => live(&demo, start),
+        }
     });
 }
 
@@ -224,6 +272,7 @@ cases! {
     handed_over: hand_over [0..3] [Some("producer"), Some("consumer")];
     found: find [0..3] [None, None];
     supervised: supervise [0..3] [Some("supervisor"), Some("store")];
+    restarted: restart [SERVICE..SERVICE + 1] [Some("supervisor"), Some("store")];
     served: serve [1..2] [Some("services"), None];
     named: serve [0..1] [Some("services"), None];
 }
@@ -249,20 +298,46 @@ fn visit(names: &Names) -> Result<(), Error> {
 
 /// Puts numbers into the store, and has it end.
 fn shop(names: &Names) -> Result<(), Error> {
-    let store = names.connect(STORE, FOREVER)?;
-    let ask = |request: Request| store::value(store.call_words(request.encode(), FOREVER)?);
+    let mut store = None;
     for key in 0..NUMBERS {
-        ask(Request::Put {
-            key,
-            value: key + 7,
-        })?;
+        let value = key + 7;
+        ask(names, &mut store, Request::Put { key, value })?;
     }
     for key in 0..NUMBERS {
-        if ask(Request::Get { key })? != key + 7 {
+        if ask(names, &mut store, Request::Get { key })? != key + 7 {
             return Err(Error::Invalid);
         }
     }
-    ask(Request::Finish).map(drop)
+    // One that answers may end before it has exited in order, and is started again.
+    ask(names, &mut store, Request::Finish)?;
+    loop {
+        match names.look_up(STORE, FOREVER) {
+            Ok(end) => match end.call_words(Request::Finish.encode(), FOREVER) {
+                Ok(_) | Err(Error::PeerClosed) => {}
+                Err(error) => return Err(error),
+            },
+            Err(Error::NotFound) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Asks until there is an answer: what was asked twice is as good as once.
+fn ask(names: &Names, store: &mut Option<ChannelEnd>, request: Request) -> Result<u64, Error> {
+    loop {
+        let end = match store.take() {
+            Some(end) => end,
+            None => names.connect(STORE, FOREVER)?,
+        };
+        match end.call_words(request.encode(), FOREVER) {
+            Ok(words) => {
+                *store = Some(end);
+                return store::value(words);
+            }
+            Err(Error::PeerClosed) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The roles of children here.

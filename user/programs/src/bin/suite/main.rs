@@ -1,8 +1,8 @@
 //! The suite: one case in each process, started by init.
 //!
-//! Arguments: the name of a case, `--list`, `exit N`, `fuses [ROUNDS]` (which needs the initrd alone), or
-//! `child ROLE ARG…` for the processes that cases start. Handles of a case: the initrd, the image of
-//! this program, the resource of all devices, the statistics.
+//! Arguments: the name of a case, `lives ROUNDS`, `--list`, `exit N`, or `child ROLE ARG…` for the processes
+//! that cases start. Handles of a case and of `lives`: the initrd, the image of this program, the resource of
+//! all devices, the statistics.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -17,6 +17,7 @@ mod channels;
 mod demos;
 mod derived;
 mod devices;
+mod drivers;
 mod faults;
 mod fuses;
 mod images;
@@ -63,6 +64,15 @@ pub struct Case {
 }
 
 impl Case {
+    fn given(env: &Env) -> Case {
+        Case {
+            initrd: env.handle(0),
+            image: env.handle(1),
+            devices: env.handle(2),
+            statistics: env.handle(3),
+        }
+    }
+
     /// A process of this program in a role.
     pub fn child(&self, role: &str) -> Spawn<'static> {
         Spawn::new(self.image, "suite").arg("child").arg(role)
@@ -103,20 +113,13 @@ fn run(env: &Env) -> u8 {
             .next()
             .and_then(|status| status.parse().ok())
             .unwrap_or(2),
-        Some("fuses") => {
-            let initrd = env.handle(0);
-            let image = done!(objects::image_of(initrd, "suite"), "an image");
-            let devices = Handle::NONE;
-            let case = Case {
-                initrd,
-                image,
-                devices,
-                statistics: Handle::NONE,
-            };
+        Some("lives") => {
+            let case = Case::given(env);
             let rounds = args.next().and_then(|rounds| rounds.parse().ok());
             let rounds = rounds.unwrap_or(1);
             fuses::without_limit(&case, rounds);
             demos::without_limit(&case, rounds);
+            drivers::without_limit(&case, rounds);
             0
         }
         Some("child") => match args.next() {
@@ -125,12 +128,7 @@ fn run(env: &Env) -> u8 {
         },
         Some(id) => match find(id) {
             Some(case) => {
-                let given = Case {
-                    initrd: env.handle(0),
-                    image: env.handle(1),
-                    devices: env.handle(2),
-                    statistics: env.handle(3),
-                };
+                let given = Case::given(env);
                 programs::on_first_cpu(move || case(&given));
                 0
             }

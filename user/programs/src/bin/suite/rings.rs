@@ -256,7 +256,7 @@ pub fn geometry(_: &Case) {
     refused!(bad(odd), Error::Invalid, "an unknown kind");
     for (slot_size, capacity) in [(64, 1), (64, 2), (4096, 64), (65536, 2), (192, 32)] {
         let ends = done!(
-            bad(RingGeometry::slot(slot_size, capacity)),
+            bad(RingGeometry::slot(slot_size, capacity).with_form(abi::ring::Form::Symmetric)),
             "{capacity} slots of {slot_size} bytes"
         );
         let mut sender = done!(rt::open_sender(ends.producer), "opening an end");

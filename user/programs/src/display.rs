@@ -1,7 +1,8 @@
 //! The display, as the program that draws on it gets it.
 
-use programs::pci;
 use rt::{Error, Handle};
+
+use crate::pci;
 
 /// Vendor and device of the display that `draw` knows.
 const BOCHS_DISPLAY: (u16, u16) = (0x1234, 0x1111);
@@ -11,7 +12,9 @@ const REGISTERS: u8 = 2;
 
 /// What a program needs to drive the display: a resource each.
 pub struct Display {
+    /// What is shown.
     pub framebuffer: Handle,
+    /// What sets the mode.
     pub registers: Handle,
 }
 

@@ -1,8 +1,9 @@
 //! QEMU's educational device, as its driver gets it. The device is told here where to send its
 //! interrupts: whoever can choose that, can interrupt any CPU at any vector.
 
-use programs::pci;
 use rt::{Error, Handle, Interrupt, Notification};
+
+use crate::pci::{self, Function};
 
 /// Vendor and device (QEMU, docs/specs/edu.txt).
 const EDU: (u16, u16) = (0x1234, 0x11e8);
@@ -11,14 +12,11 @@ const REGISTERS: u8 = 0;
 /// The bit that an interrupt sets.
 const INTERRUPTED: u64 = 1 << 0;
 
-/// What a program needs to drive the device.
+/// The device.
 pub struct Edu {
+    function: Function,
     /// The resource of its registers.
     pub registers: Handle,
-    /// What its interrupt signals, as long as this process has it.
-    pub notification: Notification,
-    /// Its interrupt.
-    pub interrupt: Interrupt,
 }
 
 /// The first such device, if there is one. `devices` is the resource of all devices.
@@ -30,14 +28,20 @@ pub fn find(devices: Handle) -> Result<Option<Edu>, Error> {
         return Ok(None);
     };
     let registers = rt::resource_part(devices, address, len)?;
-    let notification = Notification::create()?;
-    let (interrupt, message) = Interrupt::create(registers, &notification, INTERRUPTED)?;
-    if !function.interrupt_by(&message) {
-        return Ok(None);
-    }
     Ok(Some(Edu {
+        function,
         registers,
-        notification,
-        interrupt,
     }))
+}
+
+impl Edu {
+    /// A new interrupt of the device, which signals a notification as long as this process can; what it had
+    /// interrupted by before is told no more. `NotFound`: it sends no messages.
+    pub fn connect(&mut self, notification: &Notification) -> Result<Interrupt, Error> {
+        let (interrupt, message) = Interrupt::create(self.registers, notification, INTERRUPTED)?;
+        match self.function.interrupt_by(&message) {
+            true => Ok(interrupt),
+            false => Err(Error::NotFound),
+        }
+    }
 }

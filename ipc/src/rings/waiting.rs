@@ -1,0 +1,183 @@
+//! Sleeping at an end of a ring, and waking who sleeps there.
+//!
+//! It is Dekker's pattern. The sleeper has written what it waits for and looks once more whether it is there,
+//! under the lock that a wake takes; the publisher has published and looks whether somebody waits. Each needs a
+//! full barrier between its two steps, and in the asymmetric form the publisher has none: the sleeper makes
+//! every CPU that the peer runs on execute one before its last look (rule S8). What a CPU that runs the peer no
+//! more has written is visible, since leaving a space is a locked instruction.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use abi::ring::{End, EndState};
+use abi::{Error, Events, Handle, ObjectKind, Rights};
+use mm::AddressSpace;
+
+use super::{Ring, RingState, is_asymmetric};
+use crate::sync::fence;
+use crate::{Counted, Domain, Ipc, Node, Outcome, Payload, Platform, Ticket};
+
+/// What somebody finds who wants to sleep.
+enum Found<P: Platform> {
+    /// No reason to.
+    Over,
+    /// The peer may have published what is not visible yet: its CPUs, and the epoch in which they are its.
+    Unsure(Arc<AddressSpace>, u32),
+    /// Nothing: it is in the list, and sleeps until then at most.
+    Nothing(Ticket<P>, Node<P>, u64),
+}
+
+impl<P: Platform> Ring<P> {
+    /// Whether whoever waits at `end` for its peer's index to reach `seen` need not sleep. Under the lock, while
+    /// the end is there.
+    #[inline(always)]
+    fn is_wait_over(&self, machine: &P, state: &RingState<P>, end: End, seen: u32) -> bool {
+        let ended = state.side(end).ended;
+        let peer = state.side(end.peer()).ended;
+        let index = self.index(machine, end.peer());
+        ended != EndState::Open || ring::index::wait_is_over(peer, index, seen)
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// Sleeps until the peer's index has reached `seen`, either end is not open any more, or the peer has
+    /// called wake; with WAIT. It may return early.
+    ///
+    /// # Errors
+    /// `WouldBlock`: the deadline is 0; `Busy`: somebody sleeps at this end; those of a look-up and of
+    /// [`sleep`](Ipc::sleep).
+    pub fn wait_ring(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        seen: u32,
+        deadline_ns: u64,
+    ) -> Result<(), Error> {
+        let kind = Some(ObjectKind::RingEnd);
+        let mut sure_of = None;
+        let (ticket, node, until_ns) = loop {
+            let found = domain.with_node(handle, kind, Rights::WAIT, |node| {
+                self.look_before_sleep(domain, node, seen, deadline_ns, sure_of)
+            })?;
+            match found {
+                Found::Over => return Ok(()),
+                Found::Unsure(space, epoch) => {
+                    if !mm::sabotaged!("ring_sleeper_without_barrier") {
+                        // SYNC(ring.sleep): the fence that the publisher leaves out.
+                        self.memory.barrier(&space);
+                    }
+                    sure_of = Some(epoch);
+                }
+                Found::Nothing(ticket, node, until_ns) => break (ticket, node, until_ns),
+            }
+        };
+        let Payload::RingEnd(ring, end) = node.object().payload() else {
+            return Err(Error::WrongKind);
+        };
+        let slept = self.sleep_in(&ticket, until_ns, &ring.state, |state| {
+            &mut state.side_mut(*end).waiters
+        });
+        match slept {
+            Err(Error::TimedOut) if until_ns < deadline_ns => Ok(()),
+            slept => slept,
+        }
+    }
+
+    /// One look, and into the list if there is nothing: with `sure_of` the epoch whose publisher has executed
+    /// a barrier since the sleeper said what it waits for.
+    #[inline(always)]
+    fn look_before_sleep(
+        &self,
+        domain: &Domain<P>,
+        node: &Node<P>,
+        seen: u32,
+        deadline_ns: u64,
+        sure_of: Option<u32>,
+    ) -> Result<Found<P>, Error> {
+        let Payload::RingEnd(ring, end) = node.object().payload() else {
+            return Err(Error::WrongKind);
+        };
+        let mut state = ring.state.lock();
+        // While the capability is there and the lock is held, the end is there and its pages are in
+        // place.
+        node.check_allowed(domain.koid(), Rights::WAIT)?;
+        // SYNC(ring.sleep): under the lock that a wake takes; a peer that published before
+        // this look is seen here, one that publishes after it finds a sleeper.
+        if !mm::sabotaged!("ring_not_looked_at_again")
+            && ring.is_wait_over(self.platform(), &state, *end, seen)
+        {
+            return Ok(Found::Over);
+        }
+        if deadline_ns == 0 {
+            return Err(Error::WouldBlock);
+        }
+        if !state.side(*end).waiters.is_empty() {
+            return Err(Error::Busy);
+        }
+        let mut until_ns = deadline_ns;
+        let is_sure = match sure_of {
+            // The end may have got another holder meanwhile, whose CPUs are others.
+            Some(epoch) => epoch == state.epoch || mm::sabotaged!("ring_holder_not_rechecked"),
+            None => !is_asymmetric(ring.shape.form),
+        };
+        if !is_sure && let Some(space) = self.unsure_of(&state, *end) {
+            let now_ns = self.platform().now_ns();
+            let (space, epoch) = (space.clone(), state.epoch);
+            match state.barriers.take(now_ns) {
+                Ok(()) => return Ok(Found::Unsure(space, epoch)),
+                // If something was published meanwhile that nobody wakes for, it is seen then.
+                Err(next_ns) => until_ns = deadline_ns.min(next_ns),
+            }
+        }
+        let task = self.platform().current_task();
+        let waiters = &mut state.side_mut(*end).waiters;
+        let ticket = waiters.enlist(task, node, domain.koid(), Rights::WAIT)?;
+        Ok(Found::Nothing(ticket, node.clone(), until_ns))
+    }
+
+    /// The space of the peer of an end if it may be publishing on another CPU now.
+    #[inline(always)]
+    fn unsure_of<'a>(&self, state: &'a RingState<P>, end: End) -> Option<&'a Arc<AddressSpace>> {
+        let space = state.side(end.peer()).space.as_ref()?;
+        // SYNC(space.active): what this CPU wrote before is visible to whoever enters the space from now on.
+        fence(Ordering::SeqCst);
+        let others = space.active().without(self.platform().current());
+        (!others.is_empty()).then_some(space)
+    }
+
+    /// Wakes whoever sleeps at the other end, with SIGNAL.
+    pub fn wake_ring(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
+        let kind = Some(ObjectKind::RingEnd);
+        let (woken, watched) = domain.with_node(handle, kind, Rights::SIGNAL, |node| {
+            let Payload::RingEnd(ring, end) = node.object().payload() else {
+                return Err(Error::WrongKind);
+            };
+            let woken = {
+                let mut state = ring.state.lock();
+                let peer = state.side_mut(end.peer());
+                peer.messages += 1;
+                peer.waiters.wake_first(Outcome::Ready)
+            };
+            let watched = ring.events(end.peer()).is_awaited(MOVED);
+            Ok((woken, watched.then(|| node.clone())))
+        })?;
+        self.platform().count(Counted::Message { bytes: 0 });
+        if let Some(task) = woken {
+            self.platform().unpark(&task);
+        }
+        if let Some(node) = watched
+            && let Payload::RingEnd(ring, end) = node.object().payload()
+        {
+            self.fire(ring.events(end.peer()), MOVED, 0);
+        }
+        Ok(())
+    }
+
+    /// Ends the waits at an end whose capability is not their process's any more.
+    pub(crate) fn end_ring_waits(&self, ring: &Ring<P>, end: End) {
+        self.end_unheld_waits(&ring.state, |state| &mut state.side_mut(end).waiters);
+    }
+}
+
+/// What holds for an end whose peer has moved its index.
+const MOVED: Events = Events::READABLE.union(Events::WRITABLE);
