@@ -138,7 +138,10 @@ fn the_end_of_a_thread_that_panics_is_told_from_one_that_was_closed() {
         assert_eq!(consumer.receive(&mut bytes, deadline_in(SOON)), Ok(4));
         assert_eq!(
             consumer.receive(&mut bytes, deadline_in(SOON)),
-            Err(Error::PeerClosed)
+            Err(match panics {
+                true => Error::PeerDied,
+                false => Error::PeerClosed,
+            })
         );
         assert_eq!(consumer.peer_state(), state);
         assert_eq!(holder.join().is_err(), panics);
