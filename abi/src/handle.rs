@@ -34,6 +34,10 @@ pub enum ObjectKind {
     Interrupt = 11,
     /// A thread.
     Thread = 12,
+    /// What guests join, from the side of its host.
+    Hub = 13,
+    /// A guest's seat at a hub, or the host's link to who has it.
+    HubMember = 14,
     /// Entries by which a program asks for many calls at once.
     SubmissionRing = 15,
 }
@@ -54,6 +58,8 @@ impl ObjectKind {
             10 => Some(ObjectKind::Timer),
             11 => Some(ObjectKind::Interrupt),
             12 => Some(ObjectKind::Thread),
+            13 => Some(ObjectKind::Hub),
+            14 => Some(ObjectKind::HubMember),
             15 => Some(ObjectKind::SubmissionRing),
             _ => None,
         }
@@ -75,6 +81,8 @@ impl fmt::Display for ObjectKind {
             ObjectKind::Timer => "timer",
             ObjectKind::Interrupt => "interrupt",
             ObjectKind::Thread => "thread",
+            ObjectKind::Hub => "hub",
+            ObjectKind::HubMember => "hub-member",
             ObjectKind::SubmissionRing => "submission-ring",
         })
     }

@@ -14,8 +14,8 @@ use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
 use crate::submission::Registrars;
 use crate::{
-    Channel, ChannelSide, Interrupt, Ipc, Node, Notification, Platform, Port, Reply, Resource,
-    Ring, SubmissionRing, Timer,
+    Channel, ChannelSide, Hub, Interrupt, Ipc, Member, MemberSide, Node, Notification, Platform,
+    Port, Reply, Resource, Ring, SubmissionRing, Timer,
 };
 
 use abi::ring as ring_layout;
@@ -56,6 +56,10 @@ pub enum Payload<P: Platform> {
     Interrupt(Arc<Interrupt<P>>),
     /// Where a task waits for many objects.
     Port(Arc<Port<P>>),
+    /// What guests join.
+    Hub(Arc<Hub<P>>),
+    /// One side of a seat at a hub.
+    HubMember(Arc<Member<P>>, MemberSide),
     /// By which a process asks for many calls at once.
     SubmissionRing(Arc<SubmissionRing<P>>),
 }
@@ -77,6 +81,8 @@ impl<P: Platform> Payload<P> {
             Payload::Timer(_) => ObjectKind::Timer,
             Payload::Interrupt(_) => ObjectKind::Interrupt,
             Payload::Port(_) => ObjectKind::Port,
+            Payload::Hub(_) => ObjectKind::Hub,
+            Payload::HubMember(..) => ObjectKind::HubMember,
             Payload::SubmissionRing(_) => ObjectKind::SubmissionRing,
         }
     }
@@ -89,6 +95,7 @@ impl<P: Platform> Payload<P> {
             Payload::Timer(timer) => timer.traffic(),
             Payload::Interrupt(interrupt) => interrupt.traffic(),
             Payload::Port(port) => port.traffic(),
+            Payload::Hub(hub) => hub.traffic(),
             Payload::RingEnd(ring, end) => ring.traffic(*end),
             Payload::SubmissionRing(ring) => ring.traffic(),
             // Who waits for their events is all.
@@ -97,6 +104,7 @@ impl<P: Platform> Payload<P> {
             | Payload::Process(_)
             | Payload::Resource(_)
             | Payload::Thread(_)
+            | Payload::HubMember(..)
             | Payload::Reply(_) => Traffic::NONE,
         };
         match self.events() {
@@ -159,6 +167,8 @@ impl<P: Platform> Object<P> {
             | Payload::Timer(_)
             | Payload::Interrupt(_)
             | Payload::Port(_)
+            | Payload::Hub(_)
+            | Payload::HubMember(..)
             | Payload::SubmissionRing(_)
             | Payload::ChannelEnd(..)
             | Payload::Reply(_) => None,
@@ -201,6 +211,8 @@ impl<P: Platform> Ipc<P> {
             | Payload::Timer(_)
             | Payload::Interrupt(_)
             | Payload::Port(_)
+            | Payload::Hub(_)
+            | Payload::HubMember(..)
             | Payload::SubmissionRing(_)
             | Payload::Reply(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
@@ -267,6 +279,8 @@ impl<P: Platform> Ipc<P> {
             Payload::Timer(timer) => self.end_timer(timer),
             Payload::Interrupt(interrupt) => self.end_interrupt(interrupt),
             Payload::Port(port) => self.close_port(port),
+            Payload::Hub(hub) => self.end_hub(hub),
+            Payload::HubMember(member, side) => self.end_member(member, *side),
             Payload::SubmissionRing(ring) => self.close_submission_ring(ring),
             Payload::Process(process) => self.platform().abandoned(process),
             Payload::Resource(_) | Payload::Notification(_) | Payload::Thread(_) => {}

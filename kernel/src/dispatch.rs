@@ -238,6 +238,10 @@ const fn allocates(call: Syscall) -> bool {
             | Syscall::InterruptCreate
             | Syscall::TimerCreate
             | Syscall::TraceStart
+            | Syscall::HubCreate
+            | Syscall::HubReserve
+            | Syscall::HubClaim
+            | Syscall::HubConnect
             | Syscall::SubCreate
             | Syscall::SubMap
             | Syscall::SubRegister

@@ -8,9 +8,10 @@ use core::{ptr, slice};
 
 use abi::{
     CapInfo, ChannelEnds, ChannelInfo, DeriveArgs, Error, FaultInfo, Handle, HandleTransfer,
-    InterruptInfo, Message, ObjectInfo, PortPacket, ProcessInfo, ProcessStatus, RegionInfo,
-    ResourceInfo, RingEnds, RingGeometry, RingInfo, SpawnArgs, SubmissionArgs, SubmissionInfo,
-    SubmissionViews, SystemInfo, ThreadArgs, ThreadInfo, UserPtr,
+    HubGeometry, HubGuestEnds, HubHandles, HubInfo, HubPeers, HubSeat, InterruptInfo, Message,
+    ObjectInfo, PortPacket, ProcessInfo, ProcessStatus, RegionInfo, ResourceInfo, RingEnds,
+    RingGeometry, RingInfo, SpawnArgs, SubmissionArgs, SubmissionInfo, SubmissionViews, SystemInfo,
+    ThreadArgs, ThreadInfo, UserPtr,
 };
 use alloc::vec::Vec;
 use arch::user;
@@ -39,6 +40,12 @@ plain!(
     FaultInfo,
     Handle,
     HandleTransfer,
+    HubGeometry,
+    HubGuestEnds,
+    HubHandles,
+    HubInfo,
+    HubPeers,
+    HubSeat,
     InterruptInfo,
     Message,
     ObjectInfo,

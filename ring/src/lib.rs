@@ -51,8 +51,10 @@ extern crate std;
 
 pub mod byte;
 mod bytes;
+pub mod duplex;
 mod ends;
 mod error;
+pub mod hub;
 pub mod index;
 #[cfg(all(feature = "std", target_os = "linux", not(loom)))]
 pub mod linux;
@@ -61,6 +63,7 @@ pub mod memory;
 #[cfg(loom)]
 #[path = "memory_model.rs"]
 pub mod memory;
+pub mod mpsc;
 pub mod packet;
 mod sabotage;
 pub mod slot;
@@ -72,4 +75,4 @@ pub use bytes::SharedBytes;
 pub use ends::{Consumer, Producer};
 pub use error::{Error, Unfinished};
 pub(crate) use sabotage::sabotaged;
-pub use wait::{Polling, Wait};
+pub use wait::{Close, Gather, Polling, Wait};

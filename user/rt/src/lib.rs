@@ -27,6 +27,7 @@ mod device;
 mod env;
 #[cfg(all(feature = "heap", target_os = "none"))]
 mod heap;
+pub mod hub;
 mod interrupt;
 mod message;
 mod mutex;

@@ -39,6 +39,13 @@ pub struct RingWait {
     end: Handle,
 }
 
+impl RingWait {
+    /// For an end, which is given back with it.
+    pub(crate) fn of(end: Handle) -> RingWait {
+        RingWait { end }
+    }
+}
+
 impl ring::Wait for RingWait {
     fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), ring::Error> {
         // SAFETY: the call touches no memory of this process.
@@ -65,7 +72,7 @@ impl Drop for RingWait {
 }
 
 /// Maps the view of an end and tells its geometry.
-fn open(end: Handle) -> Result<(NonNull<u8>, ring_layout::Geometry), Error> {
+pub(crate) fn open(end: Handle) -> Result<(NonNull<u8>, ring_layout::Geometry), Error> {
     let mut info = RingInfo::default();
     // SAFETY: the pointer leads to `info`; a new mapping touches nobody's memory.
     let base = unsafe {

@@ -1,7 +1,8 @@
 //! One object of each kind, for the cases that look at every call.
 
 use abi::{
-    Handle, InterruptInfo, ObjectKind, RegionFlags, Rights, SubmissionArgs, ThreadArgs, UserPtr,
+    Handle, HubGeometry, InterruptInfo, ObjectKind, RegionFlags, Rights, SubmissionArgs,
+    ThreadArgs, UserPtr,
 };
 use programs::archive;
 use rt::{CachePolicy, ChannelEnd, Env, Error, Message, Mode, Region, sys};
@@ -72,6 +73,8 @@ fn made(case: &Case, kind: ObjectKind) -> Result<Handle, Error> {
             unsafe { sys::interrupt_create(case.devices, notification, 1, info) }
         }
         ObjectKind::Thread => thread(),
+        ObjectKind::Hub => hub(),
+        ObjectKind::HubMember => membership(),
         ObjectKind::SubmissionRing => {
             let args = SubmissionArgs::new(4, 4);
             // SAFETY: the pointer leads to `args`.
@@ -88,7 +91,10 @@ pub fn weakened(case: &Case, kind: ObjectKind, missing: Rights) -> Handle {
         done!(rt::reduce(whole, !missing), "reducing a {kind:?}");
         return whole;
     }
-    if matches!(kind, ObjectKind::RingEnd | ObjectKind::Reply) {
+    if matches!(
+        kind,
+        ObjectKind::RingEnd | ObjectKind::Reply | ObjectKind::HubMember
+    ) {
         // These can't be derived: it is moved to this very process with less.
         let (via, back) = small_ring();
         let token = rt::grant(whole, via, Mode::Move, !missing);
@@ -115,6 +121,21 @@ pub fn image_of(initrd: Handle, name: &str) -> Result<Handle, Error> {
 pub fn channel() -> Result<(Handle, Handle), Error> {
     let (first, second) = rt::channel(4)?;
     Ok((first.into_handle(), second.into_handle()))
+}
+
+/// A hub without guests.
+fn hub() -> Result<Handle, Error> {
+    let made = crate::calls::hub_create(&HubGeometry::slot(2, 64, 8, 8))?;
+    cap_drop(made.table)?;
+    Ok(made.hub)
+}
+
+/// A membership of a hub whose host is gone.
+fn membership() -> Result<Handle, Error> {
+    let hub = hub()?;
+    let (member, _) = rt::hub::reserve(hub)?;
+    cap_drop(hub)?;
+    Ok(member)
 }
 
 /// A thread that ends at once.
