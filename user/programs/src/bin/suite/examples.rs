@@ -81,7 +81,7 @@ pub fn search(case: &Case) {
 }
 
 /// A program that starts the others itself, ended at every entry.
-fn alone(case: &Case, name: &str, args: [&str; 2]) {
+fn alone(case: &Case, name: &str, args: [&str; 3]) {
     let image = done!(image_of(case.initrd, name), "the program {name}");
     every_entry(0..1, ENTRIES, |victim, entries| {
         let spawn = args.into_iter().fold(Spawn::new(image, name), Spawn::arg);
@@ -99,9 +99,9 @@ fn alone(case: &Case, name: &str, args: [&str; 2]) {
 }
 
 pub fn logs(case: &Case) {
-    alone(case, "logs", ["3", "3"]);
+    alone(case, "logs", ["3", "3", "1"]);
 }
 
 pub fn kv(case: &Case) {
-    alone(case, "kv", ["3", "4"]);
+    alone(case, "kv", ["4", "6", "2"]);
 }
