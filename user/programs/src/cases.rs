@@ -256,6 +256,10 @@ macro_rules! for_each_case {
             demos::named "so can the name service by which those find one another";
             demos::supervised "so can a supervisor, the name service and the client of what it keeps running";
             demos::restarted "so can the service itself, and its client loses nothing";
+
+            examples::search "so can each of the processes of a search, and the others end by themselves";
+            examples::logs "so can a collector of logs, and its writers end by themselves";
+            examples::kv "so can the host of a hub, and its guests end by themselves";
             drivers::drawn "so can either process of a picture";
             drivers::driven "so can a driver, and the next one finds a device that works";
 

@@ -18,6 +18,7 @@ mod demos;
 mod derived;
 mod devices;
 mod drivers;
+mod examples;
 mod faults;
 mod fuses;
 mod hubs;
