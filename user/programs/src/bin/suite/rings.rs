@@ -120,7 +120,7 @@ pub fn drained_then_closed(case: &Case) {
     let mut sender = done!(rt::open_sender(to), "opening an end");
     refused!(
         sender.send(b"", FOREVER),
-        ring::Error::PeerClosed,
+        ring::Error::PeerDied,
         "sending to nobody"
     );
 }
@@ -256,7 +256,7 @@ pub fn geometry(_: &Case) {
     refused!(bad(odd), Error::Invalid, "an unknown kind");
     for (slot_size, capacity) in [(64, 1), (64, 2), (4096, 64), (65536, 2), (192, 32)] {
         let ends = done!(
-            bad(RingGeometry::slot(slot_size, capacity).with_form(abi::ring::Form::Symmetric)),
+            bad(RingGeometry::slot(slot_size, capacity)),
             "{capacity} slots of {slot_size} bytes"
         );
         let mut sender = done!(rt::open_sender(ends.producer), "opening an end");
@@ -325,7 +325,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             done!(report.send(b"first", FOREVER), "reporting");
             refused!(
                 receiver.receive(&mut [0; 56], FOREVER),
-                ring::Error::PeerClosed,
+                ring::Error::PeerDied,
                 "the second message"
             );
         }
