@@ -172,6 +172,44 @@ pub fn open_byte_receiver(end: Handle) -> Result<ByteReceiver, Error> {
     ByteReceiver::attach(consumer_memory(end)?, RingWait { end }).map_err(to_abi)
 }
 
+/// What every typed end can do besides.
+pub trait RingEnd: Sized {
+    /// The end.
+    fn handle(&self) -> Handle;
+
+    /// Gives the end up without closing it, to hand it on: whoever gets it opens it and goes on where this one
+    /// stopped. What was received is given back first.
+    fn into_handle(self) -> Handle;
+}
+
+macro_rules! ends {
+    ($($end:ty: $before:expr;)*) => {$(
+        impl RingEnd for $end {
+            fn handle(&self) -> Handle {
+                self.waiter().handle()
+            }
+
+            fn into_handle(mut self) -> Handle {
+                let before: fn(&mut Self) = $before;
+                before(&mut self);
+                let handle = self.waiter().handle();
+                core::mem::forget(self);
+                handle
+            }
+        }
+    )*};
+}
+
+// Producers have told of all that they published, with every publish.
+ends! {
+    Sender: |_| {};
+    PacketSender: |_| {};
+    ByteSender: |_| {};
+    Receiver: Receiver::flush;
+    PacketReceiver: PacketReceiver::flush;
+    ByteReceiver: ByteReceiver::flush;
+}
+
 /// The error of the contract that a ring's error is. A peer that is gone without a word is `PeerClosed`, too.
 pub fn to_abi(error: ring::Error) -> Error {
     match error {

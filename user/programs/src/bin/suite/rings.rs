@@ -1,12 +1,18 @@
 //! Rings between processes.
 
+mod ends;
 mod hostile;
+mod kinds;
+mod storms;
 
 use abi::RingGeometry;
 use abi::ring::DATA_OFFSET;
 use rt::{Env, Error, FOREVER, Mode, Process, Rights, Spawn};
 
+pub use ends::{endings, gathered, half_closed, in_one_process, passed_on, taken_while_asleep};
 pub use hostile::{consumer_pages, hostile_consumer, hostile_producer, producer_pages};
+pub use kinds::{every_kind, odd_shapes};
+pub use storms::{any_words, no_wakeup_lost};
 
 use crate::Case;
 use crate::calls::{
@@ -349,7 +355,8 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
                 offset => poke_u32(view + offset, word as u32),
             }
         }
-        _ => return None,
+        "echo_any" => kinds::echo(env),
+        _ => return (ends::child(role, env) || storms::child(role, env)).then_some(0),
     }
     Some(0)
 }
