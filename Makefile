@@ -8,28 +8,32 @@ GUEST := -p handover-arch -p handover-boot -p handover-kernel -p handover-rt -p 
 GUEST_TARGET := --target x86_64-unknown-none --target-dir target/guest
 
 .DEFAULT_GOAL := help
-.PHONY: run test check proof bench sabotage debug doc render rustdoc setup runner help
+.PHONY: run test check proof bench bench-rings sabotage debug doc render rustdoc setup runner help
 
 run: setup runner ## Boot and hand a file over in four ways (ARGS="--input FILE", ARGS=--help)
 	@cargo run --quiet -- $(ARGS)
 
 test: check ## Run everything that must hold: check, host tests, QEMU suites, loom
-	cargo test --workspace
+	cargo test --workspace --features handover-ring/std
 	RUSTFLAGS="--cfg loom" cargo test -p handover-ring --release --test loom_slot --test loom_hostile --test loom_trace --target-dir target/loom
 	RUSTFLAGS="--cfg loom" cargo test -p handover-mm --release --test loom_shootdown --target-dir target/loom
 	RUSTFLAGS="--cfg loom" cargo test -p handover-ipc --release --test loom_wait --test loom_meeting --test loom_authority --target-dir target/loom
 
 check: setup rustdoc ## Check format, lints and documentation, for the host and for the target
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --features handover-ring/std -- -D warnings
 	cargo clippy $(GUEST) $(GUEST_TARGET) -- -D warnings
 
 proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), end lives at every entry
 	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test -p handover-tests --test model --test talk --test failures
+	HANDOVER_RING_ROUNDS=$(or $(ROUNDS),5000000) cargo test -p handover-ring --features std --test linux no_wakeup_is_lost
 	@for cpus in 1 2 4; do cargo run --quiet -- --smp $$cpus --lives --timeout 3600 || exit 1; done
 
 bench: setup runner ## Measure the kernel paths and compare them with their limits (ARGS="--plot --verbose")
 	@cargo run --quiet -- --bench $(ARGS)
+
+bench-rings: setup ## Compare rings with other crates on this machine (ARGS="--plot --verbose")
+	@cargo bench --quiet -p handover-bench --features iceoryx2 -- $(ARGS)
 
 sabotage: setup runner ## Take one mechanism away at a time; a named test must notice
 	@cargo run --quiet --bin sabotage -- $(ARGS)
@@ -43,7 +47,7 @@ render: setup runner
 	@cargo run --quiet --bin render-docs
 
 rustdoc: setup
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace $(GUEST:-p=--exclude) --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace $(GUEST:-p=--exclude) --features handover-ring/std --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc $(GUEST) $(GUEST_TARGET) --no-deps --document-private-items
 
 setup: ## Install what is missing: QEMU, a linker, the Rust target
@@ -54,5 +58,5 @@ runner: setup
 	@cargo build --quiet -p handover-tests --bins
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
-		printf 'make %-9s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
+		printf 'make %-11s %s\n' "$$target" "$$text"; done

@@ -46,7 +46,7 @@
 #![no_std]
 #![deny(unsafe_code)]
 
-#[cfg(any(loom, test, all(sabotage, not(target_os = "none"))))]
+#[cfg(any(loom, test, feature = "std", all(sabotage, not(target_os = "none"))))]
 extern crate std;
 
 pub mod byte;
@@ -54,6 +54,8 @@ mod bytes;
 mod ends;
 mod error;
 pub mod index;
+#[cfg(all(feature = "std", target_os = "linux", not(loom)))]
+pub mod linux;
 #[cfg(not(loom))]
 pub mod memory;
 #[cfg(loom)]

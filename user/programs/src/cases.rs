@@ -149,6 +149,7 @@ macro_rules! for_each_case {
             rings::taken_while_asleep "an end that is taken away wakes who sleeps there";
             rings::gathered "a producer that dies keeps no other back";
             rings::no_wakeup_lost "two that put each other to sleep 100,000 times always wake";
+            rings::kept_from_nothing "who is told of a message that is not there waits until its deadline and no longer";
             rings::any_words "whatever a peer writes, the other end answers";
 
             processes::arguments "a process finds its arguments and its handles in order";

@@ -11,7 +11,7 @@ use abi::{Error, Handle, RingClose, RingGeometry};
 use ring::slot::{Consumer, Producer};
 
 use crate::ring_end::{
-    close_ring, consumer_memory, from_abi, give_back, producer_memory, ring_of, to_abi,
+    close_ring, consumer_memory, ended, give_back, producer_memory, ring_of, to_abi,
 };
 use crate::sys;
 
@@ -57,15 +57,17 @@ struct Turn {
 
 impl Turn {
     /// The wake that is owed, if there is one, and the sleep at an end.
-    fn sleep(&self, end: Handle, seen: u32, deadline_ns: u64) -> Result<(), Error> {
+    fn sleep(&self, end: Handle, seen: u32, deadline_ns: u64) -> Result<(), ring::Error> {
         // One thread has both ends.
-        if self.owed.load(Ordering::Relaxed) {
+        let slept = if self.owed.load(Ordering::Relaxed) {
             self.owed.store(false, Ordering::Relaxed);
             // SAFETY: the call touches no memory of this process.
-            return unsafe { sys::ring_turn(self.ends.producer, end, seen, deadline_ns) };
-        }
-        // SAFETY: as above.
-        unsafe { sys::ring_wait(end, seen, deadline_ns) }
+            unsafe { sys::ring_turn(self.ends.producer, end, seen, deadline_ns) }
+        } else {
+            // SAFETY: as above.
+            unsafe { sys::ring_wait(end, seen, deadline_ns) }
+        };
+        ended(slept, deadline_ns)
     }
 
     /// The wake that is owed, if there is one.
@@ -87,8 +89,7 @@ pub struct DuplexWait {
 
 impl ring::Wait for DuplexWait {
     fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), ring::Error> {
-        let slept = self.turn.sleep(self.end, seen, deadline_ns);
-        slept.map_err(from_abi)
+        self.turn.sleep(self.end, seen, deadline_ns)
     }
 
     fn wake(&self) {
@@ -178,7 +179,7 @@ impl Duplex {
             if let Err(error) = slept {
                 self.receiver.disarm();
                 return match self.receiver.try_receive(target) {
-                    Err(ring::Error::Empty) => Err(from_abi(error)),
+                    Err(ring::Error::Empty) => Err(error),
                     received => received,
                 };
             }

@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 
 use abi::ring as ring_layout;
-use abi::{Error, Handle, RingClose, RingEnds, RingGeometry, RingInfo, UserPtr};
+use abi::{Error, FOREVER, Handle, RingClose, RingEnds, RingGeometry, RingInfo, UserPtr};
 use ring::memory::{ConsumerMemory, ProducerMemory};
 use ring::{byte, packet, slot};
 
@@ -94,10 +94,23 @@ pub(crate) fn from_abi(error: Error) -> ring::Error {
     }
 }
 
+/// How a wait ended. A peer that says that there is something and has nothing ends every wait at once, and
+/// keeps nobody longer than until the deadline.
+pub(crate) fn ended(waited: Result<(), Error>, deadline_ns: u64) -> Result<(), ring::Error> {
+    waited.map_err(from_abi)?;
+    if deadline_ns != FOREVER && crate::now_ns() >= deadline_ns {
+        return Err(ring::Error::TimedOut);
+    }
+    Ok(())
+}
+
 impl ring::Wait for RingWait {
     fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), ring::Error> {
         // SAFETY: the call touches no memory of this process.
-        unsafe { sys::ring_wait(self.end, seen, deadline_ns) }.map_err(from_abi)
+        ended(
+            unsafe { sys::ring_wait(self.end, seen, deadline_ns) },
+            deadline_ns,
+        )
     }
 
     fn wake(&self) {

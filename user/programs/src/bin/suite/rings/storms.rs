@@ -9,7 +9,7 @@ use rt::{Duplex, DuplexEnds, Env, FOREVER, Handle, Mode, RingClose};
 
 use super::{ALL, start};
 use crate::Case;
-use crate::calls::{poke, poke_u32, ring_map};
+use crate::calls::{poke, poke_u32, ring_map, small_ring};
 use crate::check::{other_cpu, succeeds};
 
 /// Sleeps of both sides together.
@@ -84,6 +84,24 @@ pub fn any_words(case: &Case) {
             }
         }
     }
+}
+
+pub fn kept_from_nothing(_: &Case) {
+    // A tail that says more than the slots, as nobody leaves it who keeps to the protocol.
+    let (producer, consumer) = small_ring();
+    let view = done!(ring_map(producer), "mapping an end");
+    let mut receiver = done!(rt::open_receiver(consumer), "opening an end");
+    poke_u32(view + PRODUCER_OFFSET as u64, 1);
+    let limit = rt::in_ms(5);
+    let received = receiver.receive(&mut [0; 56], limit);
+    check!(
+        matches!(
+            received,
+            Err(ring::Error::TimedOut | ring::Error::PeerFault)
+        ),
+        "a message that is not there: {received:?}"
+    );
+    check!(rt::now_ns() < limit + 1_000_000_000, "it waited too long");
 }
 
 /// The end of who keeps to the protocol.

@@ -1,0 +1,308 @@
+//! Two processes find each other, over a Unix socket or one that was inherited.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use abi::ring::{End, Form, Geometry};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, UCred};
+
+use super::Error;
+use super::ends::{ConsumerEnd, ProducerEnd};
+use super::handshake::{self, Step, Terms};
+use super::link::{self, Link, Unused};
+use super::memory::{self, Half};
+use super::remote::{Remote, Sleeper};
+use super::setup::Setup;
+
+/// Waits for processes that want a ring, at a path.
+///
+/// Who may connect is who may write the socket's file. Dropping it leaves the file behind.
+#[derive(Debug)]
+pub struct Listener(OwnedFd);
+
+impl Listener {
+    /// Makes a socket at `path`, where nothing may be yet.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn bind(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let socket = socket()?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(path.as_ref())?)?;
+        rustix::net::listen(&socket, 128)?;
+        Ok(Self(socket))
+    }
+
+    /// The next process that connects before `deadline_ns`.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`], [`Error::System`].
+    pub fn accept(&self, deadline_ns: u64) -> Result<Connection, Error> {
+        loop {
+            handshake::wait_readable(&self.0, deadline_ns)?;
+            match rustix::net::accept_with(&self.0, SocketFlags::CLOEXEC) {
+                Ok(socket) => return Ok(Connection(socket)),
+                // Whoever it was has gone, or another thread has accepted it.
+                Err(
+                    rustix::io::Errno::AGAIN
+                    | rustix::io::Errno::CONNABORTED
+                    | rustix::io::Errno::INTR,
+                ) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A way to another process over which one ring is made.
+#[derive(Debug)]
+pub struct Connection(OwnedFd);
+
+impl Connection {
+    /// Connects to a [`Listener`].
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn connect(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let socket = socket()?;
+        rustix::net::connect(&socket, &SocketAddrUnix::new(path.as_ref())?)?;
+        Ok(Self(socket))
+    }
+
+    /// Two connected ones, of which one is to be inherited by a child or passed on.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn pair() -> Result<(Self, Self), Error> {
+        let flags = SocketFlags::CLOEXEC;
+        let (one, other) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        Ok((Self(one), Self(other)))
+    }
+
+    /// Takes over a Unix socket that keeps the bounds of messages.
+    ///
+    /// # Errors
+    /// [`Error::System`]: it is something else.
+    pub fn from_socket(socket: OwnedFd) -> Result<Self, Error> {
+        let is_unix = rustix::net::sockopt::socket_domain(&socket)? == AddressFamily::UNIX;
+        let keeps_bounds = rustix::net::sockopt::socket_type(&socket)? == SocketType::SEQPACKET;
+        if !is_unix || !keeps_bounds {
+            return Err(rustix::io::Errno::PROTOTYPE.into());
+        }
+        Ok(Self(socket))
+    }
+
+    /// User, group and process of the peer, as the system knew them when it connected.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn peer(&self) -> Result<Peer, Error> {
+        let UCred { pid, uid, gid } = rustix::net::sockopt::socket_peercred(&self.0)?;
+        Ok(Peer {
+            process: pid.as_raw_nonzero().get(),
+            user: uid.as_raw(),
+            group: gid.as_raw(),
+        })
+    }
+
+    /// Offers a ring in which this process sends, and waits until the peer has answered.
+    ///
+    /// # Errors
+    /// As [`Setup::produce`].
+    pub fn produce(self, geometry: Geometry, deadline_ns: u64) -> Result<ProducerEnd, Error> {
+        Setup::new(geometry).produce(self, deadline_ns)
+    }
+
+    /// Offers a ring in which this process receives, and waits until the peer has answered.
+    ///
+    /// # Errors
+    /// As [`Setup::consume`].
+    pub fn consume(self, geometry: Geometry, deadline_ns: u64) -> Result<ConsumerEnd, Error> {
+        Setup::new(geometry).consume(self, deadline_ns)
+    }
+
+    /// Waits for what the peer offers.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`], [`Error::PeerClosed`], [`Error::PeerFault`], [`Error::System`].
+    pub fn offer(self, deadline_ns: u64) -> Result<Offer, Error> {
+        let (terms, file) = handshake::receive(&self.0, Step::Offer, deadline_ns)?;
+        memory::check_file(&file, terms.geometry, terms.end)?;
+        Ok(Offer {
+            connection: self,
+            terms,
+            file,
+            form: Form::Asymmetric,
+            sleeper: Sleeper::Thread,
+        })
+    }
+
+    pub(super) fn negotiate(self, terms: Terms, deadline_ns: u64) -> Result<Unused, Error> {
+        link::check_system()?;
+        let own = Own::create(&terms)?;
+        handshake::send(&self.0, Step::Offer, &terms, &own.file)?;
+        let (answer, file) = handshake::receive(&self.0, Step::Answer, deadline_ns)?;
+        terms.check_answer(&answer)?;
+        memory::check_file(&file, answer.geometry, answer.end)?;
+        let terms = Terms {
+            form: answer.form,
+            ..terms
+        };
+        own.meet(self.0, &terms, &file, answer.sleeper)
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<Connection> for OwnedFd {
+    fn from(connection: Connection) -> Self {
+        connection.0
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its process id.
+    pub process: i32,
+    /// The user that it runs as.
+    pub user: u32,
+    /// The group that it runs as.
+    pub group: u32,
+}
+
+/// A ring that a peer offers. Nothing of it is mapped yet, and dropping it declines.
+#[derive(Debug)]
+pub struct Offer {
+    connection: Connection,
+    terms: Terms,
+    file: OwnedFd,
+    form: Form,
+    sleeper: Sleeper,
+}
+
+impl Offer {
+    /// Kind and size. Look at it before you accept: who becomes the producer provides memory for the data.
+    pub fn geometry(&self) -> Geometry {
+        self.terms.geometry
+    }
+
+    /// The end that is left for this process.
+    pub fn end(&self) -> End {
+        self.terms.end.peer()
+    }
+
+    /// User, group and process of the peer.
+    ///
+    /// # Errors
+    /// As [`Connection::peer`].
+    pub fn peer(&self) -> Result<Peer, Error> {
+        self.connection.peer()
+    }
+
+    /// Has both sides execute a fence at each publication, as [`Setup::symmetric`].
+    #[must_use]
+    pub fn symmetric(self) -> Self {
+        Self {
+            form: Form::Symmetric,
+            ..self
+        }
+    }
+
+    /// Lets this process wait with futures, as [`Setup::for_tasks`].
+    #[must_use]
+    pub fn for_tasks(self) -> Self {
+        Self {
+            sleeper: Sleeper::Task,
+            ..self
+        }
+    }
+
+    /// Accepts, and sends.
+    ///
+    /// # Errors
+    /// [`Error::SameEnd`]: the peer wants to send, too. [`Error::PeerFault`], [`Error::System`].
+    pub fn produce(self) -> Result<ProducerEnd, Error> {
+        self.accept(End::Producer).map(ProducerEnd::new)
+    }
+
+    /// Accepts, and receives.
+    ///
+    /// # Errors
+    /// [`Error::SameEnd`]: the peer wants to receive, too. [`Error::PeerFault`], [`Error::System`].
+    pub fn consume(self) -> Result<ConsumerEnd, Error> {
+        self.accept(End::Consumer).map(ConsumerEnd::new)
+    }
+
+    fn accept(self, end: End) -> Result<Unused, Error> {
+        if end != self.end() {
+            return Err(Error::SameEnd);
+        }
+        link::check_system()?;
+        let both = self.terms.form == Form::Asymmetric && self.form == Form::Asymmetric;
+        let form = match both && link::register_for_barriers() {
+            true => Form::Asymmetric,
+            false => Form::Symmetric,
+        };
+        let terms = Terms {
+            form,
+            end,
+            sleeper: self.sleeper,
+            ..self.terms
+        };
+        let own = Own::create(&terms)?;
+        handshake::send(&self.connection.0, Step::Answer, &terms, &own.file)?;
+        own.meet(self.connection.0, &terms, &self.file, self.terms.sleeper)
+    }
+}
+
+/// The pages of this process, filled, mapped and sealed.
+struct Own {
+    file: OwnedFd,
+    half: Half,
+}
+
+impl Own {
+    fn create(terms: &Terms) -> Result<Self, Error> {
+        let file = memory::create_file(terms.geometry, terms.end)?;
+        let half = Half::new(terms.geometry, terms.end, terms.start, &file)?;
+        // Nothing can be mapped for writing from here on, neither here nor there.
+        memory::seal(&file)?;
+        Ok(Self { file, half })
+    }
+
+    /// Adds the pages of the peer, and watches the socket from now on.
+    fn meet(
+        self,
+        socket: OwnedFd,
+        terms: &Terms,
+        file: &OwnedFd,
+        peer: Sleeper,
+    ) -> Result<Unused, Error> {
+        let mapping = self.half.complete(file)?;
+        let link = Arc::new(Link::new(mapping, terms));
+        let remote = Remote::watch(socket, link.clone(), terms.end, peer)?;
+        Ok(Unused::new(link, terms.end, Some(remote)))
+    }
+}
+
+fn socket() -> Result<OwnedFd, Error> {
+    let flags = SocketFlags::CLOEXEC;
+    Ok(rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        flags,
+        None,
+    )?)
+}

@@ -1,0 +1,54 @@
+//! The two ends of a ring that is there, before it is known what they are used as.
+
+use abi::ring::{Form, Geometry};
+
+use super::link::{Canceller, Futex, Unused};
+use super::{Error, memory};
+use crate::slot;
+
+macro_rules! end {
+    ($(#[$documentation:meta])* $Name:ident, $role:ident, $Memory:ident) => {
+        $(#[$documentation])*
+        #[must_use = "dropping it closes the end"]
+        pub struct $Name(Unused);
+
+        impl $Name {
+            pub(super) fn new(end: Unused) -> Self {
+                Self(end)
+            }
+
+            /// Kind and size.
+            pub fn geometry(&self) -> Geometry {
+                self.0.terms().geometry
+            }
+
+            /// What became of the form that was asked for.
+            pub fn form(&self) -> Form {
+                self.0.terms().form
+            }
+
+            /// What ends the waits of this end, from another thread.
+            pub fn canceller(&self) -> Canceller {
+                self.0.canceller()
+            }
+
+            /// The end as one of a SLOT ring.
+            ///
+            /// # Errors
+            /// [`Error::Attach`]: it is of another kind, or the peer has damaged it already.
+            pub fn slot(self) -> Result<slot::$role<Futex>, Error> {
+                let (memory, futex) = memory::$Memory(self.0)?;
+                Ok(slot::$role::attach(memory, futex)?)
+            }
+        }
+    };
+}
+
+end! {
+    /// The end that sends. [`ProducerEnd::slot`] makes it usable.
+    ProducerEnd, Producer, producer
+}
+end! {
+    /// The end that receives. [`ConsumerEnd::slot`] makes it usable.
+    ConsumerEnd, Consumer, consumer
+}

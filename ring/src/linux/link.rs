@@ -1,0 +1,285 @@
+//! What a process keeps of a ring beside its memory: it sleeps and wakes here, and learns of the peer's end.
+//!
+//! Page H is the process's own, so this is where the kernel's part is played. Words that are waited for:
+//!
+//! - the index of the peer, in the peer's page: the peer changes it and then wakes who waits for it. The system compares
+//!   it once more under the lock that a wake takes, so no wakeup falls between the look and the sleep;
+//! - the bell of this side, in private memory: it changes whenever something happens that is no message.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use core::task::Waker;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use abi::ring::{End, EndState, Form};
+use rustix::io::Errno;
+use rustix::thread::futex::{self, WaitFlags, WaitPtr, WaitvFlags};
+use rustix::thread::{ClockId, MembarrierCommand};
+use rustix::time::Timespec;
+
+use super::handshake::Terms;
+use super::memory::Mapping;
+use super::remote::Remote;
+use crate::{Error, Wait, index};
+
+/// A ring, as one process has it.
+pub(super) struct Link {
+    pub(super) mapping: Mapping,
+    pub(super) terms: Terms,
+    sides: [Side; 2],
+}
+
+/// What is kept for one end.
+#[derive(Default)]
+struct Side {
+    bell: AtomicU32,
+    cancelled: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Link {
+    /// Takes over a mapping whose pages are filled but for H, which it fills.
+    pub(super) fn new(mapping: Mapping, terms: &Terms) -> Self {
+        mapping.format_header(terms.form, terms.start, terms.epoch);
+        Self {
+            mapping,
+            terms: *terms,
+            sides: Default::default(),
+        }
+    }
+
+    fn side(&self, end: End) -> &Side {
+        &self.sides[end as usize]
+    }
+
+    pub(super) fn state(&self, end: End) -> EndState {
+        let raw = self.mapping.state(end).load(Ordering::Acquire);
+        EndState::from_raw(raw).unwrap_or(EndState::Poisoned)
+    }
+
+    /// Tells this process that `end` has come to a state, unless it had come further, and wakes its peer.
+    pub(super) fn set_state(&self, end: End, state: EndState) {
+        // SYNC(ring.close): pairs with the loads of the state before the last look.
+        self.mapping
+            .state(end)
+            .fetch_max(state as u32, Ordering::AcqRel);
+        self.ring_bell(end.peer());
+    }
+
+    /// Ends the sleep of `end`, or keeps it from the sleep that it is about to begin.
+    pub(super) fn ring_bell(&self, end: End) {
+        let side = self.side(end);
+        // SYNC(linux.bell): pairs with the load before the look in `wait`.
+        side.bell.fetch_add(1, Ordering::AcqRel);
+        let _ = futex::wake(&side.bell, futex::Flags::PRIVATE, u32::MAX);
+        self.wake_task(end);
+    }
+
+    /// Wakes the task that waits at `end`, if there is one.
+    fn wake_task(&self, end: End) {
+        let waker = lock(&self.side(end).waker).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn cancel(&self, end: End) {
+        self.side(end).cancelled.store(true, Ordering::Release);
+        self.ring_bell(end);
+    }
+
+    fn load_index(&self, end: End) -> u32 {
+        // The page may be mapped for reading only, where nothing but a relaxed load is defined.
+        let index = self.mapping.index(end).load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        index
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether ends can be attached to an asymmetric ring.
+const ENDS_KNOW_BOTH_FORMS: bool = false;
+
+/// Whether this system, or this sandbox, lets a sleeper have other processes execute a barrier, and this process is
+/// registered for it now (`membarrier(2)`).
+pub(super) fn register_for_barriers() -> bool {
+    ENDS_KNOW_BOTH_FORMS
+        && rustix::thread::membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok()
+}
+
+/// Sleeps and wakes at an end of a ring on Linux. Dropping it closes the end in order, or as a death if the
+/// thread panics.
+pub struct Futex {
+    link: Arc<Link>,
+    end: End,
+    /// The way to the peer, if it is another process.
+    remote: Option<Arc<Remote>>,
+}
+
+/// An end whose role on the memory nobody has taken. It is made once for an end.
+pub(super) struct Unused(Futex);
+
+impl Unused {
+    pub(super) fn new(link: Arc<Link>, end: End, remote: Option<Arc<Remote>>) -> Self {
+        Self(Futex { link, end, remote })
+    }
+
+    pub(super) fn take(self, end: End) -> Result<Futex, Error> {
+        match self.0.end == end {
+            true => Ok(self.0),
+            false => Err(Error::Invalid),
+        }
+    }
+
+    pub(super) fn terms(&self) -> &Terms {
+        &self.0.link.terms
+    }
+
+    pub(super) fn canceller(&self) -> Canceller {
+        Canceller {
+            link: self.0.link.clone(),
+            end: self.0.end,
+        }
+    }
+}
+
+impl Futex {
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Makes sure that the peer sees what this end announced before this end looks for the last time.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`]: the system took the barrier away after the ring was made.
+    fn barrier(&self) -> Result<(), Error> {
+        // SYNC(ring.sleep): in the asymmetric form the publisher has no fence. Whatever it published before this reaches
+        // it is seen by the look below; what it publishes later comes before a look at `waits_until` that sees this sleeper.
+        #[cfg(not(sabotage = "linux_sleep_without_barrier"))]
+        if self.link.terms.form == Form::Asymmetric {
+            rustix::thread::membarrier(MembarrierCommand::GlobalExpedited)
+                .map_err(|_| Error::Unsupported)?;
+        }
+        Ok(())
+    }
+
+    /// Whether what is waited for is there: the peer's index if it is not.
+    fn look(&self, seen: u32) -> Option<u32> {
+        let peer = self.end.peer();
+        let state = self.link.state(peer);
+        let index = self.link.load_index(peer);
+        (!index::wait_is_over(state, index, seen)).then_some(index)
+    }
+}
+
+impl Wait for Futex {
+    fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), Error> {
+        let side = self.link.side(self.end);
+        let peer_index = self.link.mapping.index(self.end.peer());
+        self.barrier()?;
+        loop {
+            // SYNC(linux.bell)
+            let bell = side.bell.load(Ordering::Acquire);
+            if side.cancelled.swap(false, Ordering::AcqRel) {
+                return Err(Error::Cancelled);
+            }
+            let Some(index) = self.look(seen) else {
+                return Ok(());
+            };
+            match sleep(
+                [
+                    (peer_index, index, WaitFlags::SIZE_U32),
+                    (&side.bell, bell, WaitFlags::SIZE_U32 | WaitFlags::PRIVATE),
+                ],
+                deadline_ns,
+            ) {
+                // A signal that was handled is no reason to give up; the caller looks again.
+                Ok(()) | Err(Errno::INTR) => return Ok(()),
+                Err(Errno::TIMEDOUT) => return Err(Error::TimedOut),
+                // Something changed meanwhile. A peer that does nothing else is put up with until the deadline.
+                Err(Errno::AGAIN) if super::now_ns() < deadline_ns => {}
+                Err(Errno::AGAIN) => return Err(Error::TimedOut),
+                Err(_) => return Err(Error::Unsupported),
+            }
+        }
+    }
+
+    fn wake(&self) {
+        match &self.remote {
+            Some(remote) if remote.peer_is_a_task() => remote.wake_task(),
+            Some(_) => self.wake_thread(),
+            None => {
+                self.wake_thread();
+                self.link.wake_task(self.end.peer());
+            }
+        }
+    }
+}
+
+impl Futex {
+    fn wake_thread(&self) {
+        // The index that this end has just stored is what its peer waits for.
+        let own_index = self.link.mapping.index(self.end);
+        let _ = futex::wake(own_index, futex::Flags::empty(), 1);
+    }
+}
+
+impl Drop for Futex {
+    fn drop(&mut self) {
+        let state = match std::thread::panicking() {
+            false => EndState::Draining,
+            true => EndState::Closed,
+        };
+        self.link.set_state(self.end, state);
+        if let Some(remote) = &self.remote {
+            remote.hang_up(state);
+        }
+    }
+}
+
+/// Sleeps as long as every word holds its value, until one of them is woken or the deadline passes: `futex_waitv(2)`.
+fn sleep<const N: usize>(
+    words: [(&AtomicU32, u32, WaitFlags); N],
+    deadline_ns: u64,
+) -> Result<(), Errno> {
+    let words = words.map(|(word, value, flags)| {
+        let mut wait = futex::Wait::new();
+        wait.val = value.into();
+        wait.uaddr = WaitPtr::new(word.as_ptr().cast());
+        wait.flags = flags;
+        wait
+    });
+    const NS: u64 = 1_000_000_000;
+    let deadline = Timespec {
+        tv_sec: (deadline_ns / NS) as i64,
+        tv_nsec: (deadline_ns % NS) as _,
+    };
+    let deadline = (deadline_ns != u64::MAX).then_some(&deadline);
+    futex::waitv(&words, WaitvFlags::empty(), deadline, ClockId::Monotonic).map(|_| ())
+}
+
+/// Ends a wait at an end of a ring, from another thread.
+#[derive(Clone)]
+pub struct Canceller {
+    link: Arc<Link>,
+    end: End,
+}
+
+impl Canceller {
+    /// Ends the wait that is under way at the end, or else the next that would sleep, with [`Error::Cancelled`].
+    pub fn cancel(&self) {
+        self.link.cancel(self.end);
+    }
+}
+
+/// What the system can't do that this module needs: `None` if it can.
+pub(super) fn check_system() -> io::Result<()> {
+    // Waiting for no word at all is invalid where the call exists.
+    match futex::waitv(&[], WaitvFlags::empty(), None, ClockId::Monotonic) {
+        Err(Errno::NOSYS) => Err(Errno::NOSYS.into()),
+        _ => Ok(()),
+    }
+}

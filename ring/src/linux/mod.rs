@@ -1,0 +1,125 @@
+//! Rings on Linux, between threads and between processes that need not trust one another.
+//!
+//! # Between threads
+//!
+//! ```
+//! use ring::linux::{Geometry, pair};
+//!
+//! // 1,024 slots of 64 bytes, of which a message can have 56.
+//! let (producer, consumer) = pair(Geometry::slot(64, 1024))?;
+//! let mut producer = producer.slot()?;
+//! let mut consumer = consumer.slot()?;
+//! let sender = std::thread::spawn(move || {
+//!     for number in 0..100_000_u64 {
+//!         producer.send(&number.to_le_bytes(), u64::MAX)?;
+//!     }
+//!     Ok::<(), ring::Error>(())
+//! });
+//! let mut bytes = [0; 8];
+//! let mut received = 0;
+//! // The end that is dropped is closed, and what it sent is received first.
+//! while consumer.receive(&mut bytes, u64::MAX).is_ok() {
+//!     assert_eq!(u64::from_le_bytes(bytes), received);
+//!     received += 1;
+//! }
+//! assert_eq!(received, 100_000);
+//! sender.join().unwrap()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Between processes
+//!
+//! One process [offers](Connection::produce) a ring over a Unix socket, the other looks at the [`Offer`] and accepts. Each
+//! makes the pages that it writes, and nobody else can write them: the files behind them are sealed before they are
+//! passed on. Whoever gets such a file checks that it can't shrink under its hands, so a peer can't end this process either.
+//!
+//! ```
+//! use std::time::Duration;
+//! use ring::linux::{Connection, Geometry, Listener, deadline_in};
+//!
+//! # let directory = std::env::temp_dir().join(format!("handover-ring-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&directory)?;
+//! # let path = directory.join("log");
+//! # let client_path = path.clone();
+//! let listener = Listener::bind(&path)?;
+//! # let client = std::thread::spawn(move || -> Result<(), ring::linux::Error> {
+//! # let path = client_path;
+//! // In another process:
+//! let connection = Connection::connect(&path)?;
+//! let mut producer = connection
+//!     .produce(Geometry::slot(256, 64), deadline_in(Duration::from_secs(5)))?
+//!     .slot()?;
+//! producer.send(b"hello", deadline_in(Duration::from_secs(5)))?;
+//! # Ok(())
+//! # });
+//!
+//! // Here:
+//! let offer = listener.accept(u64::MAX)?.offer(deadline_in(Duration::from_secs(5)))?;
+//! assert!(offer.geometry().data_bytes() <= 1 << 20);
+//! let mut consumer = offer.consume()?.slot()?;
+//! let mut bytes = [0; 248];
+//! let length = consumer.receive(&mut bytes, u64::MAX)?;
+//! assert_eq!(&bytes[..length], b"hello");
+//! // A peer that is gone, however it went, is no more than an answer.
+//! assert_eq!(consumer.receive(&mut bytes, u64::MAX), Err(ring::Error::PeerClosed));
+//! # client.join().unwrap()?;
+//! # std::fs::remove_dir_all(&directory)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it costs
+//!
+//! A message to a receiver that is awake costs no system call, and no fence where both sides are registered for
+//! `membarrier(2)`, which they are unless the system forbids it. Waking a sleeping thread is one `futex(2)`, going to sleep
+//! one `futex_waitv(2)` and, in this *asymmetric* form, one `membarrier(2)`, which interrupts the CPUs on which
+//! registered processes run: a few microseconds. A process has one thread that listens to all its peers, once it has one.
+//!
+//! # What is not promised
+//!
+//! - It needs Linux 5.16 (`futex_waitv`) and a little-endian machine with pages of 4 KiB.
+//! - That a process is dead is noticed by its socket, which a child keeps open that inherited it: nothing here survives `exec`, but a
+//!   child of `fork` without `exec` does keep it. Such a child must not use the ring; its memory is not even there.
+//! - A peer that changes its index again and again, or sends bytes over the socket, costs this process CPU time until it
+//!   hangs up on it: by the deadline of a wait, or by dropping the end.
+//! - A process that stops, but lives, is not noticed: give waits a deadline.
+
+mod connection;
+mod ends;
+mod error;
+mod handshake;
+mod link;
+mod memory;
+mod remote;
+mod setup;
+
+use std::time::Duration;
+
+pub use abi::ring::{End, EndState, Form, Geometry, Kind};
+pub use connection::{Connection, Listener, Offer, Peer};
+pub use ends::{ConsumerEnd, ProducerEnd};
+pub use error::{Error, Fault};
+pub use link::{Canceller, Futex};
+pub use setup::Setup;
+
+/// The largest data of a ring, in bytes: 1 GiB. A peer can't make this process reserve more address space than twice as much.
+pub const MAX_DATA_BYTES: u64 = 1 << 30;
+
+/// Both ends of a ring in this process.
+///
+/// # Errors
+/// As [`Setup::pair`].
+pub fn pair(geometry: Geometry) -> Result<(ProducerEnd, ConsumerEnd), Error> {
+    Setup::new(geometry).pair()
+}
+
+/// The clock of all deadlines: nanoseconds of the monotonic clock.
+pub fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The deadline that is `duration` away from now; for ever if that is too far.
+pub fn deadline_in(duration: Duration) -> u64 {
+    let duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    now_ns().saturating_add(duration_ns)
+}

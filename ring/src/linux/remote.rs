@@ -1,0 +1,210 @@
+//! A peer in another process: the socket between the two, and the thread that watches all such sockets.
+//!
+//! After the handshake the socket carries single bytes: that an end was closed in order, or that a task is to be woken.
+//! That it hangs up without the first says that the peer is dead. Whatever else comes is a fault of the peer.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::vec::Vec;
+
+use abi::ring::{End, EndState};
+use rustix::event::epoll;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
+
+use super::link::Link;
+
+const CLOSED: u8 = b'c';
+const WAKE: u8 = b'w';
+
+/// How an end is woken by a peer in another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Sleeper {
+    /// It is a thread, which sleeps at the index.
+    Thread = 1,
+    /// It is a task of some executor, which is told over the socket.
+    Task = 2,
+}
+
+impl Sleeper {
+    pub(super) fn from_raw(raw: u32) -> Option<Self> {
+        match raw {
+            1 => Some(Self::Thread),
+            2 => Some(Self::Task),
+            _ => None,
+        }
+    }
+}
+
+/// The way to a peer in another process.
+pub(super) struct Remote {
+    socket: OwnedFd,
+    link: Arc<Link>,
+    /// The end that this process has.
+    end: End,
+    peer: Sleeper,
+    key: u64,
+}
+
+impl Remote {
+    /// Begins to watch a socket on behalf of the end that this process has.
+    pub(super) fn watch(
+        socket: OwnedFd,
+        link: Arc<Link>,
+        end: End,
+        peer: Sleeper,
+    ) -> io::Result<Arc<Self>> {
+        let watcher = Watcher::get()?;
+        let remote = {
+            let mut watched = watcher.watched();
+            let key = watched.next;
+            watched.next += 1;
+            let remote = Arc::new(Self {
+                socket,
+                link,
+                end,
+                peer,
+                key,
+            });
+            watched.remotes.insert(key, Arc::downgrade(&remote));
+            remote
+        };
+        // What fails from here on is undone by the drop.
+        epoll::add(
+            &watcher.epoll,
+            &remote.socket,
+            epoll::EventData::new_u64(remote.key),
+            epoll::EventFlags::IN | epoll::EventFlags::RDHUP,
+        )?;
+        Ok(remote)
+    }
+
+    /// Whether the peer is woken over the socket.
+    pub(super) fn peer_is_a_task(&self) -> bool {
+        self.peer == Sleeper::Task
+    }
+
+    pub(super) fn wake_task(&self) {
+        self.send(WAKE);
+    }
+
+    /// Tells the peer how this end was closed, and that nothing more will come.
+    pub(super) fn hang_up(&self, state: EndState) {
+        if state == EndState::Draining {
+            self.send(CLOSED);
+        }
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+    }
+
+    /// Never waits: a peer that does not read has been told enough.
+    fn send(&self, byte: u8) {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let _ = rustix::net::send(&self.socket, &[byte], flags);
+    }
+
+    /// Takes one thing that the peer said. Whether there can be more.
+    fn hear(&self) -> bool {
+        let peer = self.end.peer();
+        // Room for one byte and a second that does not belong there.
+        let mut bytes = [0; 2];
+        match rustix::net::recv(&self.socket, &mut bytes, RecvFlags::DONTWAIT) {
+            Ok((1, 1)) if bytes[0] == WAKE => {
+                self.link.ring_bell(self.end);
+                true
+            }
+            Ok((1, 1)) if bytes[0] == CLOSED => {
+                self.link.set_state(peer, EndState::Draining);
+                false
+            }
+            Err(Errno::AGAIN | Errno::INTR) => true,
+            Ok((0, _)) | Err(_) => {
+                self.link.set_state(peer, EndState::Closed);
+                false
+            }
+            Ok(_) => {
+                self.link.set_state(peer, EndState::Poisoned);
+                false
+            }
+        }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        if let Ok(watcher) = Watcher::get() {
+            watcher.watched().remotes.remove(&self.key);
+        }
+    }
+}
+
+/// The thread that listens to all peers of this process.
+struct Watcher {
+    epoll: OwnedFd,
+    watched: Mutex<Watched>,
+}
+
+#[derive(Default)]
+struct Watched {
+    next: u64,
+    remotes: HashMap<u64, Weak<Remote>>,
+}
+
+impl Watcher {
+    /// The one of this process, which is started when it is first asked for.
+    fn get() -> io::Result<&'static Self> {
+        static WATCHER: OnceLock<Watcher> = OnceLock::new();
+        static STARTING: Mutex<()> = Mutex::new(());
+        if let Some(watcher) = WATCHER.get() {
+            return Ok(watcher);
+        }
+        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watcher) = WATCHER.get() {
+            return Ok(watcher);
+        }
+        let made = Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            watched: Mutex::default(),
+        };
+        let handed_over = Arc::new(OnceLock::<&'static Self>::new());
+        let taken = handed_over.clone();
+        thread::Builder::new()
+            .name("ring watcher".into())
+            .spawn(move || taken.wait().listen())?;
+        let watcher = WATCHER.get_or_init(|| made);
+        let _ = handed_over.set(watcher);
+        Ok(watcher)
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listen(&self) {
+        let mut events = Vec::with_capacity(64);
+        loop {
+            events.clear();
+            let buffer = rustix::buffer::spare_capacity(&mut events);
+            if epoll::wait(&self.epoll, buffer, None).is_err() {
+                // Only a signal can be the reason.
+                continue;
+            }
+            for event in &events {
+                let epoll::Event { data, .. } = *event;
+                let remote = self
+                    .watched()
+                    .remotes
+                    .get(&data.u64())
+                    .and_then(Weak::upgrade);
+                if let Some(remote) = remote
+                    && !remote.hear()
+                {
+                    let _ = epoll::delete(self.epoll.as_fd(), &remote.socket);
+                }
+            }
+        }
+    }
+}

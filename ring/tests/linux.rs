@@ -1,0 +1,256 @@
+//! Rings on Linux between threads of one process.
+#![cfg(all(feature = "std", target_os = "linux", not(loom)))]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ring::Error;
+use ring::linux::{
+    ConsumerEnd, EndState, Error as SetupError, Form, Geometry, Kind, ProducerEnd, Setup,
+    deadline_in, now_ns, pair,
+};
+
+const FORMS: bool = false;
+const MESSAGES: u64 = 100_000;
+
+/// How long a test waits for what has to come.
+const SOON: Duration = Duration::from_secs(60);
+
+fn pass_everything(
+    (producer, consumer): (ProducerEnd, ConsumerEnd),
+    (for_space, for_messages): (u32, u32),
+) {
+    let mut producer = producer.slot().unwrap();
+    let mut consumer = consumer.slot().unwrap();
+    producer.set_wake_threshold(for_space).unwrap();
+    consumer.set_wake_threshold(for_messages).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for number in 0..MESSAGES {
+                let length = (number % 50) as usize;
+                let bytes = [number as u8; 56];
+                producer.send(&bytes[..length], deadline_in(SOON)).unwrap();
+            }
+        });
+        let mut bytes = [0; 56];
+        for number in 0..MESSAGES {
+            let length = consumer.receive(&mut bytes, deadline_in(SOON)).unwrap();
+            assert_eq!(length, (number % 50) as usize);
+            assert_eq!(bytes[..length], [number as u8; 56][..length]);
+        }
+        assert_eq!(
+            consumer.receive(&mut bytes, deadline_in(SOON)),
+            Err(Error::PeerClosed)
+        );
+    });
+}
+
+#[test]
+fn threads_pass_everything_in_order_in_both_forms_and_sizes() {
+    for capacity in [1, 8, 1024] {
+        let setup = Setup::new(Geometry::slot(64, capacity));
+        pass_everything(setup.pair().unwrap(), (1, 1));
+        pass_everything(setup.symmetric().pair().unwrap(), (1, 1));
+    }
+}
+
+#[test]
+fn thresholds_and_indices_that_wrap_lose_nothing() {
+    let setup = Setup::new(Geometry::slot(64, 64)).starting_at(u32::MAX - 1000);
+    pass_everything(setup.pair().unwrap(), (32, 32));
+    pass_everything(setup.symmetric().pair().unwrap(), (16, 8));
+}
+
+#[test]
+fn the_form_is_the_one_that_was_asked_for() {
+    let setup = Setup::new(Geometry::slot(64, 8));
+    let (producer, consumer) = setup.symmetric().pair().unwrap();
+    assert_eq!(producer.form(), Form::Symmetric);
+    assert_eq!(consumer.form(), Form::Symmetric);
+    let barriers = rustix::thread::membarrier_query()
+        .contains_command(rustix::thread::MembarrierCommand::GlobalExpedited)
+        && FORMS;
+    let (producer, _consumer) = setup.pair().unwrap();
+    assert_eq!(producer.form() == Form::Asymmetric, barriers);
+}
+
+#[test]
+fn a_wait_ends_at_its_deadline_and_not_before() {
+    let (producer, consumer) = pair(Geometry::slot(64, 1)).unwrap();
+    let mut consumer = consumer.slot().unwrap();
+    let mut producer = producer.slot().unwrap();
+    let deadline_ns = deadline_in(Duration::from_millis(30));
+    assert_eq!(
+        consumer.receive(&mut [0; 56], deadline_ns),
+        Err(Error::TimedOut)
+    );
+    assert!(now_ns() >= deadline_ns);
+    producer.try_send(&[]).unwrap();
+    let deadline_ns = deadline_in(Duration::from_millis(30));
+    assert_eq!(producer.send(&[], deadline_ns), Err(Error::TimedOut));
+    assert!(now_ns() >= deadline_ns);
+    // A deadline that is over is no reason to refuse what is there.
+    assert_eq!(consumer.receive(&mut [0; 56], 1), Ok(0));
+}
+
+#[test]
+fn a_cancelled_wait_says_so_and_the_next_is_a_new_one() {
+    let (_producer, consumer) = pair(Geometry::slot(64, 1)).unwrap();
+    let canceller = consumer.canceller();
+    let mut consumer = consumer.slot().unwrap();
+    // Before the wait, it ends the next; during it, that one.
+    canceller.cancel();
+    let receive =
+        |consumer: &mut ring::slot::Consumer<_>| consumer.receive(&mut [0; 56], deadline_in(SOON));
+    assert_eq!(receive(&mut consumer), Err(Error::Cancelled));
+    let stopped = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            assert_eq!(receive(&mut consumer), Err(Error::Cancelled));
+            stopped.store(true, Ordering::Release);
+        });
+        thread::sleep(Duration::from_millis(10));
+        canceller.cancel();
+    });
+    assert!(stopped.load(Ordering::Acquire));
+    let soon_ns = deadline_in(Duration::from_millis(10));
+    assert_eq!(
+        consumer.receive(&mut [0; 56], soon_ns),
+        Err(Error::TimedOut)
+    );
+}
+
+#[test]
+fn the_end_of_a_thread_that_panics_is_told_from_one_that_was_closed() {
+    for (panics, state) in [(false, EndState::Draining), (true, EndState::Closed)] {
+        let (producer, consumer) = pair(Geometry::slot(64, 4)).unwrap();
+        let mut producer = producer.slot().unwrap();
+        let mut consumer = consumer.slot().unwrap();
+        let holder = thread::spawn(move || {
+            producer.try_send(b"last").unwrap();
+            // Without a message: the hook that prints it is not what is tested.
+            if panics {
+                std::panic::resume_unwind(Box::new(()));
+            }
+        });
+        let mut bytes = [0; 56];
+        assert_eq!(consumer.receive(&mut bytes, deadline_in(SOON)), Ok(4));
+        assert_eq!(
+            consumer.receive(&mut bytes, deadline_in(SOON)),
+            Err(match panics {
+                true => Error::PeerDied,
+                false => Error::PeerClosed,
+            })
+        );
+        assert_eq!(consumer.peer_state(), state);
+        assert_eq!(holder.join().is_err(), panics);
+    }
+}
+
+#[test]
+fn closing_wakes_a_sleeper_at_either_end_at_once() {
+    for _ in 0..200 {
+        let (producer, consumer) = pair(Geometry::slot(64, 1)).unwrap();
+        let (closes, mut sleeps) = (producer.slot().unwrap(), consumer.slot().unwrap());
+        thread::scope(|scope| {
+            let sleeper = scope.spawn(move || sleeps.receive(&mut [0; 56], deadline_in(SOON)));
+            drop(closes);
+            assert_eq!(sleeper.join().unwrap(), Err(Error::PeerClosed));
+        });
+        let (producer, consumer) = pair(Geometry::slot(64, 1)).unwrap();
+        let (mut sleeps, closes) = (producer.slot().unwrap(), consumer.slot().unwrap());
+        sleeps.try_send(&[]).unwrap();
+        thread::scope(|scope| {
+            let sleeper = scope.spawn(move || sleeps.send(&[], deadline_in(SOON)));
+            drop(closes);
+            assert_eq!(sleeper.join().unwrap(), Err(Error::PeerClosed));
+        });
+    }
+}
+
+#[test]
+fn impossible_geometries_are_refused() {
+    let bytes = |kind, slot_size, capacity| Geometry {
+        kind,
+        slot_size,
+        capacity,
+    };
+    for geometry in [
+        Geometry::slot(0, 4),
+        Geometry::slot(100, 4),
+        Geometry::slot(64, 0),
+        Geometry::slot(64, 3),
+        Geometry::slot(65536, 1 << 31),
+        bytes(Kind::Byte, 0, 2048),
+        bytes(Kind::Packet, 64, 4096),
+    ] {
+        assert!(matches!(pair(geometry), Err(SetupError::Geometry)));
+    }
+}
+
+#[test]
+fn an_end_is_of_the_kind_that_was_made() {
+    let geometry = Geometry {
+        kind: Kind::Byte,
+        slot_size: 0,
+        capacity: 4096,
+    };
+    let (producer, _consumer) = pair(geometry).unwrap();
+    assert!(matches!(producer.slot(), Err(SetupError::Attach(_))));
+}
+
+/// How many times each side parks and is woken.
+fn rounds() -> u32 {
+    let asked = std::env::var("HANDOVER_RING_ROUNDS").ok();
+    asked.map_or(60_000, |rounds| rounds.parse().unwrap())
+}
+
+/// Both ends of a ring of one slot send and receive in turns, after pauses that move the publication of one across the
+/// parking of the other.
+fn race(setup: Setup) {
+    let (there, back) = (setup.pair().unwrap(), setup.pair().unwrap());
+    let (mut sender, mut echo_in) = (there.0.slot().unwrap(), there.1.slot().unwrap());
+    let (mut echo_out, mut receiver) = (back.0.slot().unwrap(), back.1.slot().unwrap());
+    let rounds = rounds();
+    let pause = |random: &mut fastrand::Rng| {
+        let begun = Instant::now();
+        let pause = Duration::from_nanos(random.u64(0..2_000));
+        while begun.elapsed() < pause {
+            std::hint::spin_loop();
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut random = fastrand::Rng::with_seed(1);
+            for _ in 0..rounds {
+                let mut bytes = [0; 8];
+                echo_in.receive(&mut bytes, deadline_in(SOON)).unwrap();
+                pause(&mut random);
+                echo_out.send(&bytes, deadline_in(SOON)).unwrap();
+            }
+        });
+        let mut random = fastrand::Rng::with_seed(2);
+        for round in 0..u64::from(rounds) {
+            let mut bytes = [0; 8];
+            let asked = Instant::now();
+            sender
+                .send(&round.to_le_bytes(), deadline_in(SOON))
+                .unwrap();
+            pause(&mut random);
+            receiver.receive(&mut bytes, deadline_in(SOON)).unwrap();
+            assert_eq!(u64::from_le_bytes(bytes), round);
+            assert!(asked.elapsed() < SOON, "a wakeup was lost");
+        }
+    });
+}
+
+#[test]
+fn no_wakeup_is_lost_in_the_symmetric_form() {
+    race(Setup::new(Geometry::slot(64, 1)).symmetric());
+}
+
+#[test]
+fn no_wakeup_is_lost_in_the_asymmetric_form() {
+    race(Setup::new(Geometry::slot(64, 1)));
+}

@@ -1,0 +1,338 @@
+//! Rings on Linux between processes: this program runs itself once more.
+#![cfg(all(feature = "std", target_os = "linux", not(loom)))]
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use ring::linux::{Connection, End, EndState, Form, Futex, Geometry, Listener, Setup, deadline_in};
+use ring::{Error, slot};
+use tempfile::TempDir;
+
+const FORMS: bool = false;
+const ROLE: &str = "HANDOVER_RING_ROLE";
+const SOCKET: &str = "HANDOVER_RING_SOCKET";
+
+/// How long a test waits for what has to come.
+const SOON: Duration = Duration::from_secs(60);
+
+const GEOMETRY: Geometry = Geometry::slot(128, 16);
+
+fn soon() -> u64 {
+    deadline_in(SOON)
+}
+
+/// What the other process does, if this is it.
+#[test]
+fn the_other_process() {
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
+    let connection = Connection::connect(std::env::var_os(SOCKET).unwrap()).unwrap();
+    let setup = Setup::new(GEOMETRY).starting_at(u32::MAX - 20);
+    match role.as_str() {
+        "send" => send(
+            setup.produce(connection, soon()).unwrap().slot().unwrap(),
+            20_000,
+        ),
+        "send symmetric" => {
+            let end = setup.symmetric().produce(connection, soon()).unwrap();
+            send(end.slot().unwrap(), 20_000);
+        }
+        "send for ever" => {
+            let end = setup.produce(connection, soon()).unwrap();
+            send(end.slot().unwrap(), u64::MAX);
+        }
+        "receive" => receive(setup.consume(connection, soon()).unwrap().slot().unwrap()),
+        "receive for ever" => {
+            let mut end = setup.consume(connection, soon()).unwrap().slot().unwrap();
+            while end.receive(&mut [0; 120], u64::MAX).is_ok() {}
+        }
+        "say no more" => {
+            let mut end = setup.produce(connection, soon()).unwrap().slot().unwrap();
+            end.try_send(b"here").unwrap();
+            std::thread::sleep(SOON);
+        }
+        "panic" => {
+            let mut end = setup.produce(connection, soon()).unwrap().slot().unwrap();
+            end.try_send(b"last").unwrap();
+            std::process::abort();
+        }
+        "open and close" => {
+            drop(connection);
+            open_and_close();
+        }
+        _ => panic!("no such role: {role}"),
+    }
+}
+
+/// The message of this number.
+fn message(number: u64) -> Vec<u8> {
+    let length = 8 + (number % 113) as usize;
+    let mut bytes = vec![number as u8; length];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    bytes
+}
+
+fn send(mut end: slot::Producer<Futex>, messages: u64) {
+    for number in 0..messages {
+        if end.send(&message(number), soon()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Receives until the peer is gone, and returns how many there were. All are as they were sent.
+fn drain(end: &mut slot::Consumer<Futex>) -> u64 {
+    let mut bytes = [0; 120];
+    let mut number = 0;
+    loop {
+        match end.receive(&mut bytes, soon()) {
+            Ok(length) => {
+                assert_eq!(bytes[..length], message(number));
+                number += 1;
+            }
+            Err(Error::PeerClosed) => return number,
+            Err(error) => panic!("after {number} messages: {error}"),
+        }
+    }
+}
+
+fn receive(mut end: slot::Consumer<Futex>) {
+    assert_eq!(drain(&mut end), 20_000);
+}
+
+/// Another process, which is ended with the value.
+struct Other {
+    child: Child,
+    listener: Listener,
+    _directory: TempDir,
+}
+
+impl Other {
+    fn start(role: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path: PathBuf = directory.path().join("socket");
+        let listener = Listener::bind(&path).unwrap();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["the_other_process", "--exact", "--nocapture"])
+            .env(ROLE, role)
+            .env(SOCKET, &path)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            listener,
+            _directory: directory,
+        }
+    }
+
+    fn connection(&self) -> Connection {
+        self.listener.accept(soon()).unwrap()
+    }
+
+    fn consume(&self) -> slot::Consumer<Futex> {
+        let offer = self.connection().offer(soon()).unwrap();
+        assert_eq!((offer.end(), offer.geometry()), (End::Consumer, GEOMETRY));
+        assert_eq!(offer.peer().unwrap().process, self.child.id() as i32);
+        offer.consume().unwrap().slot().unwrap()
+    }
+
+    fn produce(&self) -> slot::Producer<Futex> {
+        let offer = self.connection().offer(soon()).unwrap();
+        offer.produce().unwrap().slot().unwrap()
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn ends_well(mut self) {
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn another_process_sends_everything_in_order_and_closes() {
+    for role in ["send", "send symmetric"] {
+        let other = Other::start(role);
+        let mut end = other.consume();
+        assert_eq!(drain(&mut end), 20_000);
+        assert_eq!(end.peer_state(), EndState::Draining);
+        other.ends_well();
+    }
+}
+
+#[test]
+fn another_process_receives_everything_in_order() {
+    let other = Other::start("receive");
+    send(other.produce(), 20_000);
+    other.ends_well();
+}
+
+#[test]
+fn the_form_is_what_both_sides_can() {
+    let barriers = rustix::thread::membarrier_query()
+        .contains_command(rustix::thread::MembarrierCommand::GlobalExpedited)
+        && FORMS;
+    for (role, theirs) in [("send", true), ("send symmetric", false)] {
+        for ours in [true, false] {
+            let other = Other::start(role);
+            let mut offer = other.connection().offer(soon()).unwrap();
+            if !ours {
+                offer = offer.symmetric();
+            }
+            let end = offer.consume().unwrap();
+            let asymmetric = barriers && ours && theirs;
+            assert_eq!(end.form() == Form::Asymmetric, asymmetric);
+            assert_eq!(drain(&mut end.slot().unwrap()), 20_000);
+        }
+    }
+}
+
+#[test]
+fn a_producer_that_is_killed_at_any_moment_has_sent_whole_messages_and_is_noticed() {
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..30 {
+        let mut other = Other::start("send for ever");
+        let mut end = other.consume();
+        let mut bytes = [0; 120];
+        let first = random.u64(0..2_000);
+        for number in 0..first {
+            let length = end.receive(&mut bytes, soon()).unwrap();
+            assert_eq!(bytes[..length], message(number));
+        }
+        other.kill();
+        // Whatever it had published by then is whole, and no more than the ring holds.
+        let mut number = first;
+        let answer = loop {
+            match end.receive(&mut bytes, soon()) {
+                Ok(length) => assert_eq!(bytes[..length], message(number)),
+                Err(error) => break error,
+            }
+            number += 1;
+        };
+        assert_eq!(answer, Error::PeerDied);
+        assert!(number - first <= 16);
+        assert_eq!(end.peer_state(), EndState::Closed);
+    }
+}
+
+#[test]
+fn a_consumer_that_is_killed_at_any_moment_is_noticed_by_who_waits_for_room() {
+    let mut random = fastrand::Rng::with_seed(8);
+    for _ in 0..30 {
+        let mut other = Other::start("receive for ever");
+        let mut end = other.produce();
+        for number in 0..random.u64(0..2_000) {
+            end.send(&message(number), soon()).unwrap();
+        }
+        other.kill();
+        let mut number = 0;
+        while end.send(&message(number), soon()).is_ok() {
+            number += 1;
+        }
+        assert_eq!(end.send(&[], soon()), Err(Error::PeerDied));
+        assert_eq!(end.peer_state(), EndState::Closed);
+    }
+}
+
+#[test]
+fn a_peer_that_dies_while_this_side_sleeps_wakes_it() {
+    let mut other = Other::start("say no more");
+    let mut end = other.consume();
+    assert_eq!(end.receive(&mut [0; 120], soon()), Ok(4));
+    std::thread::scope(|scope| {
+        let sleeper = scope.spawn(move || end.receive(&mut [0; 120], soon()));
+        std::thread::sleep(Duration::from_millis(50));
+        other.kill();
+        assert_eq!(sleeper.join().unwrap(), Err(Error::PeerDied));
+    });
+}
+
+#[test]
+fn what_a_process_sent_before_it_aborted_is_received() {
+    let other = Other::start("panic");
+    let mut end = other.consume();
+    let mut bytes = [0; 120];
+    assert_eq!(end.receive(&mut bytes, soon()), Ok(4));
+    assert_eq!(end.receive(&mut bytes, soon()), Err(Error::PeerDied));
+    assert_eq!(end.peer_state(), EndState::Closed);
+}
+
+/// Files and mappings of this process that belong to rings, and its sockets.
+fn held() -> (usize, usize) {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mapped = maps
+        .lines()
+        .filter(|line| line.contains("handover-ring"))
+        .count();
+    (mapped, std::fs::read_dir("/proc/self/fd").unwrap().count())
+}
+
+/// Makes and drops rings in every way, in a process of its own, where nobody else opens files meanwhile.
+fn open_and_close() {
+    let (one, other) = Connection::pair().unwrap();
+    let peer = std::thread::spawn(move || other.offer(soon()).unwrap().consume().unwrap());
+    let first = one.produce(GEOMETRY, soon()).unwrap();
+    drop((first, peer.join().unwrap()));
+    // The watcher holds one for a moment longer.
+    let settled = || {
+        let mut last = held();
+        loop {
+            std::thread::sleep(Duration::from_millis(20));
+            let now = held();
+            if now == last {
+                return now;
+            }
+            last = now;
+        }
+    };
+    let before = settled();
+    for _ in 0..50 {
+        drop(ring::linux::pair(GEOMETRY).unwrap());
+        let (one, other) = Connection::pair().unwrap();
+        let peer = std::thread::spawn(move || other.offer(soon()).unwrap().produce().unwrap());
+        let end = one.consume(GEOMETRY, soon()).unwrap().slot().unwrap();
+        let peer = peer.join().unwrap().slot().unwrap();
+        drop((end, peer));
+        let (one, other) = Connection::pair().unwrap();
+        drop(other);
+        assert!(one.produce(GEOMETRY, soon()).is_err());
+    }
+    assert_eq!(settled(), before);
+}
+
+#[test]
+fn rings_that_are_gone_leave_neither_files_nor_mappings() {
+    let other = Other::start("open and close");
+    drop(other.connection());
+    other.ends_well();
+}
+
+#[test]
+fn an_end_can_write_its_own_pages_and_no_others() {
+    let other = Other::start("say no more");
+    let mut end = other.consume();
+    assert_eq!(end.receive(&mut [0; 120], soon()), Ok(4));
+    let of = |process: u32| -> Vec<String> {
+        std::fs::read_to_string(format!("/proc/{process}/maps"))
+            .unwrap()
+            .lines()
+            .filter(|line| line.contains("handover-ring"))
+            .map(|line| line.split_whitespace().nth(1).unwrap().to_owned())
+            .collect()
+    };
+    let theirs = of(other.child.id());
+    // In the order of addresses: P, C, the data twice.
+    assert_eq!(theirs, ["rw-s", "r--s", "rw-s", "rw-s"]);
+}

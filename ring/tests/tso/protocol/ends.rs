@@ -1,0 +1,195 @@
+//! What the two ends of the ring do, step by step.
+
+use abi::ring::Form;
+
+use super::{Changed, FIRST, GOAL, Publisher, Publishing, SLEEPER, Sleeping, State, World};
+use super::{lock, wake};
+use crate::machine::{CPUS, Process, Word};
+
+impl World {
+    pub(super) fn publish(&self, state: &State, process: Process) -> Option<State> {
+        let mut next = state.clone();
+        let cpu = state.publishers[process as usize].cpu?;
+        let publisher = &mut next.publishers[process as usize];
+        let in_user = matches!(
+            publisher.at,
+            Publishing::Begins | Publishing::Stores | Publishing::Fences | Publishing::Looks
+        );
+        if in_user && process == Process::First && !state.mapped && !state.flush[cpu] {
+            // It uses what its process gave away, and faults.
+            publisher.at = Publishing::Ended;
+            return Some(next);
+        }
+        let looks_first = self.changed == Changed::PublisherLooksFirst;
+        publisher.at = match publisher.at {
+            Publishing::Begins => {
+                publisher.tail = next.machine.load(cpu, Word::Tail);
+                match looks_first {
+                    true => Publishing::Looks,
+                    false => Publishing::Stores,
+                }
+            }
+            Publishing::Stores => {
+                // SYNC(ring.publish)
+                next.machine.store(cpu, Word::Tail, publisher.tail + 1);
+                match (looks_first, self.form) {
+                    (true, _) => self.crossed(publisher),
+                    (false, Form::Symmetric) if self.changed != Changed::NoWakeFence => {
+                        Publishing::Fences
+                    }
+                    (false, _) => Publishing::Looks,
+                }
+            }
+            Publishing::Fences => {
+                // SYNC(ring.sleep)
+                next.machine.fence(cpu);
+                Publishing::Looks
+            }
+            Publishing::Looks => {
+                publisher.waits_until = next.machine.load(cpu, Word::WaitsUntil);
+                match looks_first {
+                    true => Publishing::Stores,
+                    false => self.crossed(publisher),
+                }
+            }
+            Publishing::Locks => {
+                lock(&mut next.machine, cpu)?;
+                Publishing::Wakes
+            }
+            Publishing::Wakes => {
+                wake(&mut next.enlisted, &mut next.sleeper);
+                Publishing::Unlocks
+            }
+            Publishing::Unlocks => {
+                next.machine.store(cpu, Word::Lock, 0);
+                Publishing::Ended
+            }
+            Publishing::Ended => return None,
+        };
+        Some(next)
+    }
+
+    fn crossed(&self, publisher: &Publisher) -> Publishing {
+        let (old, new) = (publisher.tail, publisher.tail + 1);
+        match ring::index::has_crossed(old.into(), publisher.waits_until.into(), new.into()) {
+            true => Publishing::Locks,
+            false => Publishing::Ended,
+        }
+    }
+
+    pub(super) fn sleep(&self, state: &State) -> Option<State> {
+        use Changed as C;
+        let mut next = state.clone();
+        let State {
+            machine,
+            sleeper,
+            barrier,
+            enlisted,
+            ..
+        } = &mut next;
+        let believes_old_index = matches!(self.changed, C::NotReadAgain);
+        let unlocked_holder = matches!(
+            self.changed,
+            C::HolderNotRechecked | C::HolderReadWithoutLock | C::SleeperFencesForTheCompilerOnly
+        );
+        let asymmetric = self.form == Form::Asymmetric;
+        sleeper.at = match sleeper.at {
+            Sleeping::Announces => {
+                machine.store(SLEEPER, Word::WaitsUntil, GOAL);
+                match self.changed {
+                    C::SleeperFencesForTheCompilerOnly => Sleeping::Asks,
+                    C::NoSleepFence => Sleeping::LooksUnlocked,
+                    _ => Sleeping::Fences,
+                }
+            }
+            Sleeping::Fences => {
+                // SYNC(ring.sleep)
+                machine.fence(SLEEPER);
+                match unlocked_holder {
+                    true => Sleeping::Asks,
+                    false => Sleeping::Locks,
+                }
+            }
+            Sleeping::Locks => {
+                lock(machine, SLEEPER)?;
+                Sleeping::Looks
+            }
+            Sleeping::Looks => {
+                if !(believes_old_index && sleeper.sure_of.is_some()) {
+                    sleeper.tail = machine.load(SLEEPER, Word::Tail);
+                }
+                let holder = machine.load(SLEEPER, Word::Holder);
+                let is_sure = match sleeper.sure_of {
+                    Some(_) if !asymmetric => true,
+                    Some(asked) => {
+                        asked == holder
+                            || matches!(self.changed, C::HolderNotRechecked | C::BarrierFirst)
+                    }
+                    None => false,
+                };
+                match sleeper.tail >= GOAL {
+                    true => Sleeping::Awake,
+                    false if is_sure || self.changed == C::NoBarrier => Sleeping::Enlists,
+                    false => Sleeping::Asks,
+                }
+            }
+            Sleeping::Asks => {
+                sleeper.asked = machine.load(SLEEPER, Word::Holder);
+                let process = match sleeper.asked {
+                    FIRST => Process::First,
+                    _ => Process::Second,
+                };
+                *barrier = std::array::from_fn(|cpu| {
+                    machine.load(SLEEPER, Word::Active(process, cpu)) != 0
+                });
+                let nobody = *barrier == [false; CPUS];
+                match (self.changed, unlocked_holder) {
+                    (C::NobodyActiveBelieved, _) if nobody => Sleeping::Enlists,
+                    (C::BarrierFirst, _) | (_, true) => Sleeping::Waits,
+                    _ => Sleeping::Unlocks,
+                }
+            }
+            Sleeping::Unlocks => {
+                machine.store(SLEEPER, Word::Lock, 0);
+                Sleeping::Waits
+            }
+            Sleeping::Waits => {
+                if *barrier != [false; CPUS] {
+                    return None;
+                }
+                let first = sleeper.sure_of.is_none();
+                sleeper.sure_of = Some(sleeper.asked);
+                match self.changed {
+                    C::BarrierFirst if first => Sleeping::Announces,
+                    C::ReadAgainWithoutLock => Sleeping::LooksUnlocked,
+                    _ => Sleeping::Locks,
+                }
+            }
+            Sleeping::LooksUnlocked => {
+                sleeper.tail = machine.load(SLEEPER, Word::Tail);
+                match sleeper.tail >= GOAL {
+                    true => Sleeping::Awake,
+                    false => Sleeping::LocksAfterLook,
+                }
+            }
+            Sleeping::LocksAfterLook => {
+                lock(machine, SLEEPER)?;
+                Sleeping::Enlists
+            }
+            Sleeping::Enlists => {
+                *enlisted = true;
+                Sleeping::UnlocksAndParks
+            }
+            Sleeping::UnlocksAndParks => {
+                machine.store(SLEEPER, Word::Lock, 0);
+                // A wake can come as soon as the lock is free, and not before.
+                Sleeping::Parked
+            }
+            Sleeping::Parked | Sleeping::Awake => return None,
+        };
+        if state.sleeper.at == Sleeping::Looks && next.sleeper.at == Sleeping::Awake {
+            next.machine.store(SLEEPER, Word::Lock, 0);
+        }
+        Some(next)
+    }
+}
