@@ -51,6 +51,7 @@ extern crate std;
 
 pub mod byte;
 mod bytes;
+pub mod duplex;
 mod ends;
 mod error;
 pub mod index;
@@ -61,6 +62,7 @@ pub mod memory;
 #[cfg(loom)]
 #[path = "memory_model.rs"]
 pub mod memory;
+pub mod mpsc;
 pub mod packet;
 mod sabotage;
 pub mod slot;
@@ -72,4 +74,4 @@ pub use bytes::SharedBytes;
 pub use ends::{Consumer, Producer};
 pub use error::{Error, Unfinished};
 pub(crate) use sabotage::sabotaged;
-pub use wait::{Polling, Wait};
+pub use wait::{Close, Gather, Polling, Wait};
