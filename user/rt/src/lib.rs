@@ -29,6 +29,7 @@ mod env;
 mod gather;
 #[cfg(all(feature = "heap", target_os = "none"))]
 mod heap;
+pub mod hub;
 mod interrupt;
 mod message;
 mod mutex;

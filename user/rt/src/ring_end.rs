@@ -66,6 +66,11 @@ pub struct RingWait {
 }
 
 impl RingWait {
+    /// For an end, which is given back with it.
+    pub(crate) fn of(end: Handle) -> RingWait {
+        RingWait { end }
+    }
+
     /// The end, which stays its.
     pub fn handle(&self) -> Handle {
         self.end
@@ -138,7 +143,7 @@ pub(crate) fn give_back(end: Handle) {
 }
 
 /// Maps the view of an end and tells its geometry.
-fn open(end: Handle) -> Result<(NonNull<u8>, ring_layout::Geometry), Error> {
+pub(crate) fn open(end: Handle) -> Result<(NonNull<u8>, ring_layout::Geometry), Error> {
     let shape = ring_info(end)?.geometry.decode()?;
     // SAFETY: a new mapping touches nobody's memory.
     let base = unsafe { sys::ring_map(end) }?;
