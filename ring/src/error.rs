@@ -2,8 +2,8 @@
 
 /// Why an operation was not done. Nothing has changed unless the variant says otherwise.
 ///
-/// A program that speaks `abi::Error` maps each variant to the one of the same name;
-/// [`Error::Closed`], a mistake of the caller, is its `BadHandle`.
+/// A program that speaks `abi::Error` maps each variant to the one of the same name; [`Error::Closed`], a mistake of the
+/// caller, is its `BadHandle`, and [`Error::PeerDied`] its `PeerClosed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Error {
@@ -15,8 +15,10 @@ pub enum Error {
     TooLarge,
     /// This end was closed by its own side.
     Closed,
-    /// The peer has closed its end or is gone, and all that it sent has been received.
+    /// The peer has closed its end in order, and all that it sent has been received.
     PeerClosed,
+    /// The peer is gone without having closed its end, and all that it sent has been received.
+    PeerDied,
     /// The peer wrote what no honest peer writes, or the kernel found it faulty. This end will not work again.
     PeerFault,
     /// The authority behind one of the ends was taken away.
@@ -41,6 +43,7 @@ impl core::fmt::Display for Error {
             Self::TooLarge => "the message does not fit",
             Self::Closed => "this end is closed",
             Self::PeerClosed => "the peer has closed its end",
+            Self::PeerDied => "the peer is gone",
             Self::PeerFault => "the peer broke the ring protocol",
             Self::Revoked => "the ring was revoked",
             Self::TimedOut => "the deadline passed",
@@ -53,3 +56,24 @@ impl core::fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+/// How far an operation came that ended with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Unfinished {
+    /// Bytes that were passed before it.
+    pub done: usize,
+    /// Why it did not go on.
+    pub error: Error,
+}
+
+impl core::fmt::Display for Unfinished {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(formatter, "{} after {} bytes", self.error, self.done)
+    }
+}
+
+impl core::error::Error for Unfinished {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}

@@ -1,6 +1,7 @@
 //! Shared-memory rings between two programs that do not trust one another.
 //!
-//! One end, the [`slot::Producer`], sends; the other, the [`slot::Consumer`], receives. Sending and receiving are plain
+//! One end sends and the other receives: messages in slots of one size ([`slot`]), messages of any length with a tag
+//! ([`packet`]), or a stream of bytes ([`byte`]). Sending and receiving are plain
 //! memory accesses; the kernel is entered only to sleep, or to wake a peer that sleeps. The MMU lets each end write
 //! only what is its own ([`abi::ring`] has the map), and everything that the peer can write is read once, checked,
 //! and answered with [`Error::PeerFault`] when no honest peer could have written it. Nothing a peer does makes an end panic, read or write
@@ -8,7 +9,7 @@
 //!
 //! ```
 //! use std::ptr::NonNull;
-//! use abi::ring::Geometry;
+//! use abi::ring::{Form, Geometry};
 //! use ring::memory::{ConsumerMemory, Owner, ProducerMemory};
 //! use ring::slot::{Consumer, Producer};
 //! use ring::{Error, Polling};
@@ -23,7 +24,7 @@
 //! // SAFETY: the view is zeroed, page-aligned, large enough for the geometry, outlives all three, and each role is taken once.
 //! let (owner, producer, consumer) = unsafe {
 //!     (
-//!         Owner::format(base, geometry, 0, 1).unwrap(),
+//!         Owner::format(base, geometry, Form::Symmetric, 0, 1).unwrap(),
 //!         ProducerMemory::from_raw(base, geometry).unwrap(),
 //!         ConsumerMemory::from_raw(base, geometry).unwrap(),
 //!     )
@@ -45,9 +46,12 @@
 #![no_std]
 #![deny(unsafe_code)]
 
-#[cfg(any(loom, test, feature = "std"))]
+#[cfg(any(loom, test, feature = "std", all(sabotage, not(target_os = "none"))))]
 extern crate std;
 
+pub mod byte;
+mod bytes;
+mod ends;
 mod error;
 pub mod index;
 #[cfg(all(feature = "std", target_os = "linux", not(loom)))]
@@ -57,11 +61,15 @@ pub mod memory;
 #[cfg(loom)]
 #[path = "memory_model.rs"]
 pub mod memory;
+pub mod packet;
+mod sabotage;
 pub mod slot;
 mod sync;
 pub mod trace;
 mod wait;
-mod words;
 
-pub use error::Error;
+pub use bytes::SharedBytes;
+pub use ends::{Consumer, Producer, RingKind};
+pub use error::{Error, Unfinished};
+pub(crate) use sabotage::sabotaged;
 pub use wait::{Polling, Wait};

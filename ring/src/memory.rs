@@ -8,21 +8,23 @@ use core::mem::offset_of;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
+use core::sync::atomic::AtomicU8;
+
 use abi::ring::{
     CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Form, Geometry, HEADER_OFFSET, Header, IndexPage,
-    Kind, PAGE_BYTES, PRODUCER_OFFSET, SLOT_HEAD_BYTES,
+    Kind, PAGE_BYTES, PRODUCER_OFFSET,
 };
 
 use crate::Error;
 use crate::sync::{AtomicU32, AtomicU64, PeerWord};
-use crate::words::copy_out;
 
 pub mod trace;
 
 /// A view and the private copy of its geometry.
 ///
-/// Invariant: `base` is page-aligned, the bytes from `base` to the end of the first copy of the data are mapped and
-/// readable while this lives, every word in them was written at least once, and `geometry` was checked.
+/// Invariant: `base` is page-aligned, the bytes from `base` to the end of the data are mapped and readable while this
+/// lives, every word in them was written at least once, and `geometry` was checked. Where the kind has no slots, the same
+/// data follows once more. Places in the data are offsets from its beginning, below [`Geometry::contiguous_bytes`].
 struct View {
     base: NonNull<u8>,
     geometry: Geometry,
@@ -34,9 +36,6 @@ impl View {
     unsafe fn new(base: NonNull<u8>, geometry: Geometry) -> Result<Self, Error> {
         if geometry.check().is_err() || !base.addr().get().is_multiple_of(PAGE_BYTES) {
             return Err(Error::Invalid);
-        }
-        if geometry.kind != Kind::Slot {
-            return Err(Error::Unsupported);
         }
         Ok(Self { base, geometry })
     }
@@ -60,42 +59,49 @@ impl View {
         self.word(IndexPage::offset(end) + offset_of!(IndexPage, waits_until))
     }
 
-    /// The first byte of the slot of `index`; the index is reduced, so that any is in range.
-    fn slot(&self, index: u32) -> NonNull<u8> {
-        let position = index & (self.geometry.capacity - 1);
-        // SAFETY: `position < capacity`, so the slot lies within the data, which the view contains.
-        unsafe {
-            self.base
-                .add(DATA_OFFSET + self.geometry.slot_offset(position) as usize)
+    /// The first of `length` bytes at `place` in the data.
+    fn data(&self, place: usize, length: usize) -> NonNull<u8> {
+        let end = self.geometry.contiguous_bytes() as usize;
+        assert!(place <= end && length <= end - place);
+        // SAFETY: the bytes lie within the data, which the view contains.
+        unsafe { self.base.add(DATA_OFFSET + place) }
+    }
+
+    /// The word at a multiple of 8 in the data.
+    fn data_word(&self, place: usize) -> &AtomicU64 {
+        assert!(place.is_multiple_of(size_of::<u64>()));
+        // SAFETY: the word lies in the data and is aligned; while it is shared it is accessed only atomically.
+        unsafe { AtomicU64::from_ptr(self.data(place, size_of::<u64>()).cast().as_ptr()) }
+    }
+
+    /// Copies out of what somebody else may be writing: each byte is loaded once, those of one word at one moment.
+    fn read(&self, place: usize, target: &mut [u8]) {
+        let source = self.data(place, target.len());
+        let until_aligned = place.wrapping_neg() % size_of::<u64>();
+        let (first, rest) = target.split_at_mut(until_aligned.min(target.len()));
+        // SAFETY: `offset` is below the length of the target, and so the byte is in the data. This side reads payload
+        // only through atomics, and in one process with an honest producer only after SYNC(ring.publish), so that no
+        // plain write of it is concurrent.
+        let byte = |offset| unsafe { AtomicU8::from_ptr(source.add(offset).as_ptr()) };
+        for (offset, target) in first.iter_mut().enumerate() {
+            *target = byte(offset).load(Ordering::Relaxed);
+        }
+        let mut words = rest.chunks_exact_mut(size_of::<u64>());
+        let mut offset = first.len();
+        for target in &mut words {
+            // SAFETY: as above; `first` ends at a multiple of 8, or there are no words.
+            let word = unsafe { AtomicU64::from_ptr(source.add(offset).cast().as_ptr()) };
+            target.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+            offset += size_of::<u64>();
+        }
+        for target in words.into_remainder() {
+            *target = byte(offset).load(Ordering::Relaxed);
+            offset += 1;
         }
     }
 
-    fn slot_word(&self, index: u32) -> &AtomicU64 {
-        // SAFETY: the slot lies in the view and is 64-byte aligned; its first word is accessed only atomically.
-        unsafe { AtomicU64::from_ptr(self.slot(index).cast().as_ptr()) }
-    }
-
-    fn payload(&self, index: u32) -> NonNull<u8> {
-        // SAFETY: a slot has at least `SLOT_ALIGN` bytes, more than its head.
-        unsafe { self.slot(index).add(SLOT_HEAD_BYTES) }
-    }
-
-    fn read_payload(&self, index: u32, offset: usize, target: &mut [u8]) {
-        let length = self.geometry.max_message_bytes();
-        assert!(offset <= length && target.len() <= length - offset);
-        let payload = self.payload(index).cast::<u64>();
-        // SAFETY: the words asked for hold a byte below `length`, which is a multiple of 8, so they lie in the slot,
-        // aligned. This side reads payload only through atomics, and in one process with an honest producer only
-        // after SYNC(ring.publish), so that no plain write of it is concurrent.
-        copy_out(
-            |word| unsafe { AtomicU64::from_ptr(payload.add(word).as_ptr()) },
-            offset,
-            target,
-        );
-    }
-
-    /// Whether the header is complete and tells of this geometry.
-    fn check_header(&self) -> Result<(), Error> {
+    /// The form, if the header is complete and tells of this geometry.
+    fn check_header(&self) -> Result<Form, Error> {
         let field = |offset| PeerWord(self.word(HEADER_OFFSET + offset)).load_acquire();
         // SYNC(ring.format): the magic comes last.
         if field(offset_of!(Header, magic)) != abi::ring::MAGIC
@@ -106,11 +112,11 @@ impl View {
         {
             return Err(Error::Invalid);
         }
-        match Form::from_raw(field(offset_of!(Header, form))) {
-            Some(Form::Symmetric) => Ok(()),
-            Some(Form::Asymmetric) => Err(Error::Unsupported),
-            None => Err(Error::Invalid),
-        }
+        Form::from_raw(field(offset_of!(Header, form))).ok_or(Error::Invalid)
+    }
+
+    fn epoch(&self) -> u32 {
+        PeerWord(self.word(HEADER_OFFSET + offset_of!(Header, epoch))).load_relaxed()
     }
 }
 
@@ -124,12 +130,14 @@ impl ProducerMemory {
     /// Takes the producer's role on the view at `base`.
     ///
     /// # Errors
-    /// [`Error::Invalid`]: an impossible geometry or a base that is not page-aligned. [`Error::Unsupported`]: not a SLOT ring.
+    /// [`Error::Invalid`]: an impossible geometry or a base that is not page-aligned.
     ///
     /// # Safety
     /// While the result lives:
-    /// - from `base` on, [`DATA_OFFSET`] plus [`Geometry::data_bytes`] bytes are mapped and readable, P and D writable too;
-    ///   an access may end the program (as after a revocation), but it may not reach other memory;
+    /// - from `base` on, [`DATA_OFFSET`] plus [`Geometry::contiguous_bytes`] bytes are mapped and readable, P and D writable
+    ///   too; an access may end the program (as after a revocation), but it may not reach other memory;
+    /// - where these are twice [`Geometry::data_bytes`], the second half of the data is the memory of the first (under
+    ///   Miri, which can't map twice, it is other memory);
     /// - each of these bytes has been initialised, as memory from the kernel is;
     /// - nobody but this value writes P and D, and nobody in this program has references to them. Writes that another *program* makes in
     ///   H and C at any time are fine;
@@ -143,8 +151,12 @@ impl ProducerMemory {
         self.0.geometry
     }
 
-    pub(crate) fn check_header(&self) -> Result<(), Error> {
+    pub(crate) fn check_header(&self) -> Result<Form, Error> {
         self.0.check_header()
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.0.epoch()
     }
 
     pub(crate) fn state(&self, end: End) -> PeerWord<'_, AtomicU32> {
@@ -167,31 +179,62 @@ impl ProducerMemory {
         PeerWord(self.0.waits_until(End::Consumer))
     }
 
-    pub(crate) fn slot_word(&self, index: u32) -> &AtomicU64 {
-        self.0.slot_word(index)
+    pub(crate) fn slot_word(&self, place: usize) -> &AtomicU64 {
+        self.0.data_word(place)
     }
 
-    pub(crate) fn write_payload(&mut self, index: u32, offset: usize, bytes: &[u8]) {
-        let length = self.0.geometry.max_message_bytes();
-        assert!(offset <= length && bytes.len() <= length - offset);
-        // SAFETY: the target lies in the slot of `index`. Only this value writes D; an honest consumer in this program
-        // reads the slot only after it is published and before SYNC(ring.release), and the caller writes outside of that
-        // time. `bytes` cannot overlap it: references to D exist only as borrows of `self`.
-        unsafe {
-            self.0
-                .payload(index)
-                .add(offset)
-                .copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len());
+    /// Stores a word that is published by the tail.
+    pub(crate) fn write_word(&mut self, place: usize, word: u64) {
+        self.0.data_word(place).store(word, Ordering::Relaxed);
+        self.mirror(place, size_of::<u64>());
+    }
+
+    pub(crate) fn write(&mut self, place: usize, bytes: &[u8]) {
+        let target = self.0.data(place, bytes.len());
+        // SAFETY: the target lies in the data. Only this value writes D; an honest consumer in this program reads a byte
+        // only after it is published and before SYNC(ring.release), and the caller writes outside of that time. `bytes`
+        // cannot overlap it: references to D exist only as borrows of `self`.
+        unsafe { target.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
+        self.mirror(place, bytes.len());
+    }
+
+    /// Moves bytes that are not published to a place that may overlap.
+    pub(crate) fn move_bytes(&mut self, from: usize, to: usize, length: usize) {
+        let (source, target) = (self.0.data(from, length), self.0.data(to, length));
+        // SAFETY: as for `write`, and both lie in the data.
+        unsafe { target.copy_from(source, length) };
+        self.mirror(to, length);
+    }
+
+    /// Bytes of the data that the consumer has given back. When they were written, [`ProducerMemory::mirror`].
+    pub(crate) fn bytes_mut(&mut self, place: usize, length: usize) -> &mut [u8] {
+        let bytes = self.0.data(place, length);
+        // SAFETY: the bytes lie in the data and are initialised. Nobody else may write D, so the reference is exclusive
+        // among writers; the caller hands it out only while the bytes are free, when an honest consumer in this program
+        // does not read them. A hostile consumer is another program: its reads cannot be observed here.
+        unsafe { NonNull::slice_from_raw_parts(bytes, length).as_mut() }
+    }
+
+    /// Shows in the second half of the data what was written in the first, and the other way round, where the two are
+    /// not the same memory.
+    #[cfg(not(miri))]
+    #[inline(always)]
+    pub(crate) fn mirror(&mut self, _place: usize, _length: usize) {}
+
+    #[cfg(miri)]
+    pub(crate) fn mirror(&mut self, place: usize, length: usize) {
+        if self.0.geometry.kind == Kind::Slot {
+            return;
         }
-    }
-
-    /// The first `length` payload bytes of a slot that the consumer has given back.
-    pub(crate) fn payload_mut(&mut self, index: u32, length: usize) -> &mut [u8] {
-        assert!(length <= self.0.geometry.max_message_bytes());
-        // SAFETY: the bytes lie in the slot and are initialised. Nobody else may write D, so the reference is exclusive
-        // among writers; the caller hands it out only while the slot is free, when an honest consumer in this program
-        // does not read it. A hostile consumer is another program: its reads cannot be observed here.
-        unsafe { NonNull::slice_from_raw_parts(self.0.payload(index), length).as_mut() }
+        let half = self.0.geometry.data_bytes() as usize;
+        for place in place..place + length {
+            let (source, target) = (
+                self.0.data(place, 1),
+                self.0.data((place + half) % (2 * half), 1),
+            );
+            // SAFETY: as for `write`: what is not published may be written, in either half.
+            unsafe { target.write(source.read()) };
+        }
     }
 }
 
@@ -219,8 +262,12 @@ impl ConsumerMemory {
         self.0.geometry
     }
 
-    pub(crate) fn check_header(&self) -> Result<(), Error> {
+    pub(crate) fn check_header(&self) -> Result<Form, Error> {
         self.0.check_header()
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.0.epoch()
     }
 
     pub(crate) fn state(&self, end: End) -> PeerWord<'_, AtomicU32> {
@@ -243,12 +290,17 @@ impl ConsumerMemory {
         PeerWord(self.0.waits_until(End::Producer))
     }
 
-    pub(crate) fn slot_word(&self, index: u32) -> PeerWord<'_, AtomicU64> {
-        PeerWord(self.0.slot_word(index))
+    pub(crate) fn data_word(&self, place: usize) -> PeerWord<'_, AtomicU64> {
+        PeerWord(self.0.data_word(place))
     }
 
-    pub(crate) fn read_payload(&self, index: u32, offset: usize, target: &mut [u8]) {
-        self.0.read_payload(index, offset, target);
+    pub(crate) fn read(&self, place: usize, target: &mut [u8]) {
+        self.0.read(place, target);
+    }
+
+    /// The capacity that the header tells of now: what must not be used.
+    pub(crate) fn shared_capacity(&self) -> u32 {
+        PeerWord(self.0.word(HEADER_OFFSET + offset_of!(Header, capacity))).load_relaxed()
     }
 }
 
@@ -262,10 +314,10 @@ unsafe impl Send for Owner {}
 unsafe impl Sync for Owner {}
 
 impl Owner {
-    /// Makes a symmetric ring, whose ends begin at index `start`, of the memory at `base`.
+    /// Makes a ring, whose ends begin at index `start`, of the memory at `base`.
     ///
     /// # Errors
-    /// As [`ProducerMemory::from_raw`].
+    /// As [`ProducerMemory::from_raw`]; [`Error::Invalid`] too if a ring of this kind can't begin at `start`.
     ///
     /// # Safety
     /// While the result lives, [`DATA_OFFSET`] plus [`Geometry::data_bytes`] bytes from `base` on are mapped, initialised
@@ -273,18 +325,24 @@ impl Owner {
     pub unsafe fn format(
         base: NonNull<u8>,
         geometry: Geometry,
+        form: Form,
         start: u32,
         epoch: u32,
     ) -> Result<Self, Error> {
-        // SAFETY: the contract implies the invariant of a view.
+        // SAFETY: the contract implies the invariant of a view, as far as an owner uses it.
         let view = unsafe { View::new(base, geometry) }?;
-        for position in 0..geometry.capacity {
-            view.slot_word(position)
-                .store(geometry.initial_word(start, position), Ordering::Relaxed);
+        if !geometry.allows_start(start) {
+            return Err(Error::Invalid);
+        }
+        if geometry.kind == Kind::Slot {
+            for position in 0..geometry.capacity {
+                view.data_word(geometry.slot_offset(position) as usize)
+                    .store(geometry.initial_word(start, position), Ordering::Relaxed);
+            }
         }
         let header = Header {
             magic: 0,
-            ..Header::new(geometry, Form::Symmetric, start, epoch)
+            ..Header::new(geometry, form, start, epoch)
         };
         // SAFETY: the three pages are writable, aligned, and nobody is attached.
         unsafe {

@@ -6,29 +6,68 @@
 use core::sync::atomic::Ordering;
 use std::vec::Vec;
 
-use abi::ring::{End, EndState, Geometry};
+use abi::ring::{End, EndState, Form, Geometry, Kind};
 use loom::sync::Arc;
 
 use crate::Error;
 use crate::sync::{AtomicU32, AtomicU64, PeerWord};
-use crate::words::copy_out;
 
-struct Slot {
-    word: AtomicU64,
-    payload: Vec<AtomicU64>,
-}
+const WORD_BYTES: usize = size_of::<u64>();
 
 struct View {
     geometry: Geometry,
     states: [AtomicU32; 2],
     indices: [AtomicU32; 2],
     waits_until: [AtomicU32; 2],
-    slots: Vec<Slot>,
+    /// Words that a slot has here, its head included.
+    slot_words: usize,
+    data: Vec<AtomicU64>,
 }
 
 impl View {
-    fn slot(&self, index: u32) -> &Slot {
-        &self.slots[(index & (self.geometry.capacity - 1)) as usize]
+    /// The word that holds the byte at `place`. The data follows itself, as it is mapped twice.
+    fn word(&self, place: usize) -> &AtomicU64 {
+        let word = match self.geometry.kind {
+            Kind::Slot => {
+                let size = self.geometry.slot_size as usize;
+                let within = place % size / WORD_BYTES;
+                assert!(within < self.slot_words, "the model has fewer words a slot");
+                place / size * self.slot_words + within
+            }
+            Kind::Byte | Kind::Packet => place / WORD_BYTES,
+        };
+        &self.data[word % self.data.len()]
+    }
+
+    fn read(&self, place: usize, target: &mut [u8]) {
+        let mut loaded = None;
+        for (place, target) in (place..).zip(target) {
+            let (word, bytes) = match loaded {
+                Some((word, bytes)) if word == place / WORD_BYTES => (word, bytes),
+                _ => {
+                    let bytes = self.word(place).load(Ordering::Relaxed).to_ne_bytes();
+                    (place / WORD_BYTES, bytes)
+                }
+            };
+            loaded = Some((word, bytes));
+            *target = bytes[place % WORD_BYTES];
+        }
+    }
+
+    fn write(&self, place: usize, bytes: &[u8]) {
+        let mut rest = bytes;
+        let mut place = place;
+        while !rest.is_empty() {
+            let within = place % WORD_BYTES;
+            let (now, later) = rest.split_at(rest.len().min(WORD_BYTES - within));
+            // Only the producer writes, so nothing is lost between the load and the store.
+            let word = self.word(place);
+            let mut value = word.load(Ordering::Relaxed).to_ne_bytes();
+            value[within..within + now.len()].copy_from_slice(now);
+            word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
+            place += now.len();
+            rest = later;
+        }
     }
 }
 
@@ -37,20 +76,41 @@ impl View {
 pub struct Owner(Arc<View>);
 
 impl Owner {
-    /// A ring whose slots have `payload_words` words that can be used, since loom pays for each.
+    /// A symmetric ring. Slots have `payload_words` words that can be used, since loom pays for each; for the same reason
+    /// the other kinds may be smaller than a page.
     pub fn model(geometry: Geometry, start: u32, payload_words: usize) -> Self {
         let pair = |value: u32| [AtomicU32::new(value), AtomicU32::new(value)];
-        let slots = (0..geometry.capacity).map(|position| Slot {
-            word: AtomicU64::new(geometry.initial_word(start, position)),
-            payload: (0..payload_words).map(|_| AtomicU64::new(0)).collect(),
-        });
+        let slot_words = 1 + payload_words;
+        let data = match geometry.kind {
+            Kind::Slot => (0..geometry.capacity as usize * slot_words)
+                .map(|word| match word % slot_words {
+                    0 => geometry.initial_word(start, (word / slot_words) as u32),
+                    _ => 0,
+                })
+                .map(AtomicU64::new)
+                .collect(),
+            Kind::Byte | Kind::Packet => (0..geometry.capacity as usize / WORD_BYTES)
+                .map(|_| AtomicU64::new(0))
+                .collect(),
+        };
         Self(Arc::new(View {
             geometry,
             states: pair(EndState::Open as u32),
             indices: pair(start),
             waits_until: pair(start),
-            slots: slots.collect(),
+            slot_words,
+            data,
         }))
+    }
+
+    /// Stores an index as a hostile `end` would.
+    pub fn overwrite_index(&self, end: End, index: u32) {
+        self.0.indices[end as usize].store(index, Ordering::Release);
+    }
+
+    /// Stores a word of the data as a hostile producer would.
+    pub fn overwrite_word(&self, place: usize, word: u64) {
+        self.0.word(place).store(word, Ordering::Release);
     }
 
     /// The producer's role.
@@ -89,8 +149,12 @@ impl ProducerMemory {
         self.0.geometry
     }
 
-    pub(crate) fn check_header(&self) -> Result<(), Error> {
-        Ok(())
+    pub(crate) fn check_header(&self) -> Result<Form, Error> {
+        Ok(Form::Symmetric)
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        1
     }
 
     pub(crate) fn state(&self, end: End) -> PeerWord<'_, AtomicU32> {
@@ -113,19 +177,25 @@ impl ProducerMemory {
         PeerWord(&self.0.waits_until[End::Consumer as usize])
     }
 
-    pub(crate) fn slot_word(&self, index: u32) -> &AtomicU64 {
-        &self.0.slot(index).word
+    pub(crate) fn slot_word(&self, place: usize) -> &AtomicU64 {
+        self.0.word(place)
     }
 
-    pub(crate) fn write_payload(&mut self, index: u32, offset: usize, bytes: &[u8]) {
-        assert!(offset.is_multiple_of(8), "the model writes whole words");
-        let words = &self.0.slot(index).payload[offset / 8..];
-        for (word, chunk) in words.iter().zip(bytes.chunks(8)) {
-            let mut value = [0; 8];
-            value[..chunk.len()].copy_from_slice(chunk);
-            word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
-        }
+    pub(crate) fn write_word(&mut self, place: usize, word: u64) {
+        self.0.word(place).store(word, Ordering::Relaxed);
     }
+
+    pub(crate) fn write(&mut self, place: usize, bytes: &[u8]) {
+        self.0.write(place, bytes);
+    }
+
+    pub(crate) fn move_bytes(&mut self, from: usize, to: usize, length: usize) {
+        let mut bytes = std::vec![0; length];
+        self.0.read(from, &mut bytes);
+        self.0.write(to, &bytes);
+    }
+
+    pub(crate) fn mirror(&mut self, _place: usize, _length: usize) {}
 }
 
 /// A view as the consumer may use it.
@@ -136,8 +206,12 @@ impl ConsumerMemory {
         self.0.geometry
     }
 
-    pub(crate) fn check_header(&self) -> Result<(), Error> {
-        Ok(())
+    pub(crate) fn check_header(&self) -> Result<Form, Error> {
+        Ok(Form::Symmetric)
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        1
     }
 
     pub(crate) fn state(&self, end: End) -> PeerWord<'_, AtomicU32> {
@@ -160,11 +234,11 @@ impl ConsumerMemory {
         PeerWord(&self.0.waits_until[End::Producer as usize])
     }
 
-    pub(crate) fn slot_word(&self, index: u32) -> PeerWord<'_, AtomicU64> {
-        PeerWord(&self.0.slot(index).word)
+    pub(crate) fn data_word(&self, place: usize) -> PeerWord<'_, AtomicU64> {
+        PeerWord(self.0.word(place))
     }
 
-    pub(crate) fn read_payload(&self, index: u32, offset: usize, target: &mut [u8]) {
-        copy_out(|word| &self.0.slot(index).payload[word], offset, target);
+    pub(crate) fn read(&self, place: usize, target: &mut [u8]) {
+        self.0.read(place, target);
     }
 }

@@ -1,6 +1,8 @@
 //! The atomics that the rings are built on, with loom's in their place under `cfg(loom)`.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, compiler_fence};
+
+use abi::ring::Form;
 
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -26,6 +28,10 @@ impl PeerWord<'_, AtomicU32> {
 }
 
 impl PeerWord<'_, AtomicU64> {
+    pub(crate) fn load_relaxed(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn load_acquire(&self) -> u64 {
         let value = self.0.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
@@ -34,14 +40,24 @@ impl PeerWord<'_, AtomicU64> {
 }
 
 /// Between storing an index and looking whether the peer sleeps.
-// SYNC(ring.sleep): pairs with `sleep_fence`. One of the two sides sees the other's store.
-pub(crate) fn wake_fence() {
-    #[cfg(not(sabotage = "wake_fence_missing"))]
-    fence(Ordering::SeqCst);
+// SYNC(ring.sleep): pairs with `sleep_fence`. One of the two sides sees the other's store. In the asymmetric form the
+// sleeper's `Wait::wait` makes this side's CPU execute the barrier, and this keeps the compiler from reordering.
+#[inline(always)]
+pub(crate) fn wake_fence(form: Form) {
+    match form {
+        #[cfg(not(sabotage = "wake_fence_missing"))]
+        Form::Symmetric => fence(Ordering::SeqCst),
+        _ => compiler_fence(Ordering::SeqCst),
+    }
 }
 
 /// Between announcing sleep and the last look.
-// SYNC(ring.sleep): pairs with `wake_fence`.
-pub(crate) fn sleep_fence() {
-    fence(Ordering::SeqCst);
+// SYNC(ring.sleep): pairs with `wake_fence`. In the asymmetric form the barrier comes in `Wait::wait`, before its look.
+#[inline(always)]
+pub(crate) fn sleep_fence(form: Form) {
+    match form {
+        #[cfg(not(sabotage = "sleep_fence_missing"))]
+        Form::Symmetric => fence(Ordering::SeqCst),
+        _ => compiler_fence(Ordering::SeqCst),
+    }
 }

@@ -504,6 +504,7 @@ fn what_comes_over_the_socket_is_a_close_a_wake_or_a_fault() {
         }
         let expected = match state {
             EndState::Poisoned => Error::PeerFault,
+            EndState::Closed => Error::PeerDied,
             _ => Error::PeerClosed,
         };
         assert_eq!(end.receive(&mut [0; 56], soon()), Err(expected));

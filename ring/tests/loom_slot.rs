@@ -300,7 +300,7 @@ fn a_consumer_that_closes_wakes_the_sending_producer() {
             kernel.close(End::Consumer, EndState::Closed);
             drop(consumer);
         });
-        assert_eq!(producer.send(&bytes(1), FOREVER), Err(Error::PeerClosed));
+        assert_eq!(producer.send(&bytes(1), FOREVER), Err(Error::PeerDied));
         closer.join().unwrap();
     });
 }

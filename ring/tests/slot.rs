@@ -180,7 +180,7 @@ fn both_ends_count_what_is_there() {
 fn what_was_sent_before_the_end_closed_is_received_first() {
     for (state, answer) in [
         (EndState::Draining, Error::PeerClosed),
-        (EndState::Closed, Error::PeerClosed),
+        (EndState::Closed, Error::PeerDied),
         (EndState::Revoked, Error::Revoked),
         (EndState::Poisoned, Error::PeerFault),
     ] {
@@ -199,7 +199,7 @@ fn what_was_sent_before_the_end_closed_is_received_first() {
 fn nothing_is_sent_to_an_end_that_is_not_open() {
     for (state, theirs, own) in [
         (EndState::Draining, Error::PeerClosed, Error::Closed),
-        (EndState::Closed, Error::PeerClosed, Error::Closed),
+        (EndState::Closed, Error::PeerDied, Error::Closed),
         (EndState::Revoked, Error::Revoked, Error::Revoked),
         (EndState::Poisoned, Error::PeerFault, Error::PeerFault),
     ] {
@@ -281,10 +281,10 @@ fn an_end_is_not_attached_to_memory_of_another_shape() {
         );
         ring.backing.word(offset).store(kept, Ordering::Relaxed);
     }
-    ring.backing.word(12).store(2, Ordering::Relaxed);
+    ring.backing.word(12).store(3, Ordering::Relaxed);
     assert_eq!(
         Producer::attach(ring.backing.producer_memory(), Polling).err(),
-        Some(Error::Unsupported)
+        Some(Error::Invalid)
     );
     ring.backing.word(12).store(1, Ordering::Relaxed);
     ring.backing

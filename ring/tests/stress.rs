@@ -77,7 +77,7 @@ fn closing_wakes_both_ends() {
     });
     assert_eq!(
         ring.consumer.receive(&mut [0; 56], u64::MAX),
-        Err(Error::PeerClosed)
+        Err(Error::PeerDied)
     );
     closer.join().unwrap();
 

@@ -100,14 +100,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether ends can be attached to an asymmetric ring.
-const ENDS_KNOW_BOTH_FORMS: bool = false;
-
 /// Whether this system, or this sandbox, lets a sleeper have other processes execute a barrier, and this process is
 /// registered for it now (`membarrier(2)`).
 pub(super) fn register_for_barriers() -> bool {
-    ENDS_KNOW_BOTH_FORMS
-        && rustix::thread::membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok()
+    rustix::thread::membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok()
 }
 
 /// Sleeps and wakes at an end of a ring on Linux. Dropping it closes the end in order, or as a death if the

@@ -3,32 +3,74 @@
 //! The slot of index `i` is published when its first word holds sequence `i + 1`; until then it holds that of a lap
 //! before. A consumer that polls therefore touches one cache line a message, and the head goes back to the producer
 //! seldom: when a quarter of the ring is free, when the ring is found empty, and while the producer waits for it.
-//!
-//! Order of a publish: payload, slot word (Release), tail (Release), fence, look whether the consumer's `waits_until`
-//! was crossed. Order of going to sleep: `waits_until`, fence, last look, kernel. The other direction mirrors it.
 
 mod consumer;
 mod producer;
 
-pub use consumer::{Consumer, Message};
-pub use producer::{Producer, Reservation};
+pub use consumer::Message;
+pub use producer::Reservation;
 
-use abi::ring::EndState;
+use core::sync::atomic::Ordering;
 
-use crate::Error;
+use abi::ring::{Geometry, Kind, SLOT_HEAD_BYTES, sequence, word_length, word_sequence};
 
-/// What an end that finds nothing to do answers, from the raw states of both ends; `Ok` if both are open.
-fn answer_for_states(own: u32, peer: u32) -> Result<(), Error> {
-    match EndState::from_raw(peer) {
-        Some(EndState::Open) => {}
-        Some(EndState::Draining | EndState::Closed) => return Err(Error::PeerClosed),
-        Some(EndState::Revoked) => return Err(Error::Revoked),
-        Some(EndState::Poisoned) | None => return Err(Error::PeerFault),
+use crate::ends::RingKind;
+use crate::memory::ProducerMemory;
+use crate::{Error, Wait};
+
+/// The sending end of a SLOT ring.
+pub type Producer<W> = crate::Producer<Slot, W>;
+/// The receiving end of a SLOT ring.
+pub type Consumer<W> = crate::Consumer<Slot, W>;
+
+/// The kind of these rings.
+#[derive(Debug)]
+pub enum Slot {}
+
+/// Where in the data the slot of `index` begins; the index is reduced, so that any is in range.
+#[inline]
+fn place(geometry: Geometry, index: u32) -> usize {
+    geometry.slot_offset(index & (geometry.capacity - 1)) as usize
+}
+
+/// Where in the data the payload of the slot of `index` begins.
+#[inline]
+fn payload(geometry: Geometry, index: u32) -> usize {
+    place(geometry, index) + SLOT_HEAD_BYTES
+}
+
+impl RingKind for Slot {
+    const KIND: Kind = Kind::Slot;
+
+    /// The length of the next message, bounded.
+    type Found = usize;
+
+    fn resume(memory: &ProducerMemory, stored: u32) -> u32 {
+        // The last holder may have died between the slot word and the tail.
+        let word = memory.slot_word(place(memory.geometry(), stored));
+        match word_sequence(word.load(Ordering::Acquire)) {
+            published if published == sequence(stored) => stored.wrapping_add(1),
+            _ => stored,
+        }
     }
-    match EndState::from_raw(own) {
-        Some(EndState::Open) => Ok(()),
-        Some(EndState::Draining | EndState::Closed) => Err(Error::Closed),
-        Some(EndState::Revoked) => Err(Error::Revoked),
-        Some(EndState::Poisoned) | None => Err(Error::PeerFault),
+
+    #[inline]
+    fn look<W: Wait>(consumer: &mut Consumer<W>) -> Result<Option<usize>, Error> {
+        let place = place(consumer.memory.geometry(), consumer.head);
+        // SYNC(ring.publish): who sees the sequence sees the payload.
+        let word = consumer.memory.data_word(place).load_acquire();
+        let expected = sequence(consumer.head);
+        let found = word_sequence(word);
+        if found == expected {
+            let length = word_length(word) as usize;
+            if length > consumer.max_message_bytes && !crate::sabotaged!("length_not_bounded") {
+                return Err(consumer.poison());
+            }
+            return Ok(Some(length));
+        }
+        if found == expected.wrapping_sub(consumer.capacity) {
+            return Ok(None);
+        }
+        Err(consumer.poison())
     }
 }

@@ -1,110 +1,28 @@
-//! A whole ring in one allocation, and a kernel that is a mutex and two condition variables.
+//! A whole ring in one mapping, and a kernel that is a mutex and two condition variables.
 #![cfg(not(loom))]
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+mod backing;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use abi::ring::{DATA_OFFSET, End, EndState, Geometry, PAGE_BYTES};
-use ring::memory::{ConsumerMemory, Owner, ProducerMemory};
+use abi::ring::{End, EndState, Geometry};
+use ring::memory::Owner;
 use ring::slot::{Consumer, Producer};
-use ring::{Error, Polling, Wait, index};
+use ring::{Error, Polling, Wait, byte, index, packet, slot};
 
-#[repr(C, align(4096))]
-struct Page([AtomicU64; PAGE_BYTES / 8]);
-
-/// The memory of a ring. Words can be overwritten at any time, as a hostile peer would.
-pub struct Backing {
-    pages: Arc<[Page]>,
-    pub geometry: Geometry,
-}
-
-impl Backing {
-    pub fn new(geometry: Geometry) -> Self {
-        let pages = DATA_OFFSET / PAGE_BYTES + geometry.data_pages() as usize;
-        let zeroed = || Page([const { AtomicU64::new(0) }; PAGE_BYTES / 8]);
-        Self {
-            pages: (0..pages).map(|_| zeroed()).collect(),
-            geometry,
-        }
-    }
-
-    fn base(&self) -> NonNull<u8> {
-        NonNull::from(&*self.pages).cast()
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.pages.len() * PAGE_BYTES
-    }
-
-    /// The word at a byte offset of the view.
-    pub fn word(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset.is_multiple_of(4) && offset + 4 <= self.bytes());
-        // SAFETY: in bounds and aligned; the pages are atomics, so shared writes are allowed.
-        unsafe { AtomicU32::from_ptr(self.base().add(offset).cast().as_ptr()) }
-    }
-
-    /// Writes a word at a byte offset as a hostile peer would. Data is written in the size in which the ends read it,
-    /// since mixed sizes are beyond what Miri models.
-    pub fn overwrite(&self, offset: usize, value: u32) {
-        if offset < DATA_OFFSET {
-            self.word(offset).store(value, Ordering::Relaxed);
-            return;
-        }
-        let word = &self.pages[offset / PAGE_BYTES].0[offset % PAGE_BYTES / 8];
-        let kept = word.load(Ordering::Relaxed);
-        let changed = match offset % 8 {
-            0 => kept & !u64::from(u32::MAX) | u64::from(value),
-            _ => kept & u64::from(u32::MAX) | u64::from(value) << 32,
-        };
-        word.store(changed, Ordering::Relaxed);
-    }
-
-    /// The bytes at a byte offset of the view.
-    pub fn read(&self, offset: usize, length: usize) -> Vec<u8> {
-        let words = self.pages.iter().flat_map(|page| &page.0);
-        let bytes = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
-        bytes.skip(offset).take(length).collect()
-    }
-
-    pub fn format(&self, start: u32) -> Owner {
-        // SAFETY: zeroed, aligned and large enough; a test keeps the backing alive to its end and attaches later.
-        unsafe { Owner::format(self.base(), self.geometry, start, 1) }.unwrap()
-    }
-
-    pub fn producer_memory(&self) -> ProducerMemory {
-        // SAFETY: as above; a test takes each role once at a time.
-        unsafe { ProducerMemory::from_raw(self.base(), self.geometry) }.unwrap()
-    }
-
-    pub fn consumer_memory(&self) -> ConsumerMemory {
-        // SAFETY: as above.
-        unsafe { ConsumerMemory::from_raw(self.base(), self.geometry) }.unwrap()
-    }
-}
+pub use backing::Backing;
 
 /// A ring whose ends only poll.
-pub struct PolledRing {
-    pub producer: Producer<Polling>,
-    pub consumer: Consumer<Polling>,
+pub struct Polled<P, C> {
+    pub producer: P,
+    pub consumer: C,
     pub owner: Owner,
     pub backing: Backing,
 }
 
-pub fn polled_ring(geometry: Geometry, start: u32) -> PolledRing {
-    let backing = Backing::new(geometry);
-    let owner = backing.format(start);
-    let producer = Producer::attach(backing.producer_memory(), Polling).unwrap();
-    let consumer = Consumer::attach(backing.consumer_memory(), Polling).unwrap();
-    PolledRing {
-        producer,
-        consumer,
-        owner,
-        backing,
-    }
-}
+pub type PolledRing = Polled<Producer<Polling>, Consumer<Polling>>;
 
 #[derive(Default)]
 struct Queue {
@@ -199,26 +117,47 @@ impl Wait for Calls {
 }
 
 /// A ring whose ends sleep in the [`Kernel`].
-pub struct SleepingRing {
-    pub producer: Producer<Calls>,
-    pub consumer: Consumer<Calls>,
+pub struct Sleeping<P, C> {
+    pub producer: P,
+    pub consumer: C,
     pub kernel: Arc<Kernel>,
     pub backing: Backing,
 }
 
-pub fn sleeping_ring(geometry: Geometry, start: u32) -> SleepingRing {
-    let backing = Backing::new(geometry);
-    let kernel = Kernel::new(backing.format(start));
-    let calls = |end| Calls {
-        kernel: kernel.clone(),
-        end,
-    };
-    let producer = Producer::attach(backing.producer_memory(), calls(End::Producer)).unwrap();
-    let consumer = Consumer::attach(backing.consumer_memory(), calls(End::Consumer)).unwrap();
-    SleepingRing {
-        producer,
-        consumer,
-        kernel,
-        backing,
-    }
+pub type SleepingRing = Sleeping<Producer<Calls>, Consumer<Calls>>;
+
+macro_rules! constructors {
+    ($($polled:ident, $sleeping:ident: $kind:ident;)*) => {$(
+        pub fn $polled(geometry: Geometry, start: u32) -> Polled<$kind::Producer<Polling>, $kind::Consumer<Polling>> {
+            let backing = Backing::new(geometry);
+            let owner = backing.format(start);
+            Polled {
+                producer: $kind::Producer::attach(backing.producer_memory(), Polling).unwrap(),
+                consumer: $kind::Consumer::attach(backing.consumer_memory(), Polling).unwrap(),
+                owner,
+                backing,
+            }
+        }
+
+        pub fn $sleeping(geometry: Geometry, start: u32) -> Sleeping<$kind::Producer<Calls>, $kind::Consumer<Calls>> {
+            let backing = Backing::new(geometry);
+            let kernel = Kernel::new(backing.format(start));
+            let calls = |end| Calls {
+                kernel: kernel.clone(),
+                end,
+            };
+            Sleeping {
+                producer: $kind::Producer::attach(backing.producer_memory(), calls(End::Producer)).unwrap(),
+                consumer: $kind::Consumer::attach(backing.consumer_memory(), calls(End::Consumer)).unwrap(),
+                kernel,
+                backing,
+            }
+        }
+    )*};
+}
+
+constructors! {
+    polled_ring, sleeping_ring: slot;
+    polled_packets, sleeping_packets: packet;
+    polled_bytes, sleeping_bytes: byte;
 }

@@ -99,7 +99,7 @@ pub fn to_abi(error: ring::Error) -> Error {
         ring::Error::Empty => Error::Empty,
         ring::Error::TooLarge => Error::TooLarge,
         ring::Error::Closed => Error::BadHandle,
-        ring::Error::PeerClosed => Error::PeerClosed,
+        ring::Error::PeerClosed | ring::Error::PeerDied => Error::PeerClosed,
         ring::Error::PeerFault => Error::PeerFault,
         ring::Error::Revoked => Error::Revoked,
         ring::Error::TimedOut => Error::TimedOut,

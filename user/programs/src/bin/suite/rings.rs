@@ -110,7 +110,7 @@ pub fn drained_then_closed(case: &Case) {
     for _ in 0..2 {
         refused!(
             receiver.receive(&mut target, FOREVER),
-            ring::Error::PeerClosed,
+            ring::Error::PeerDied,
             "after the last message"
         );
     }
@@ -120,7 +120,7 @@ pub fn drained_then_closed(case: &Case) {
     let mut sender = done!(rt::open_sender(to), "opening an end");
     refused!(
         sender.send(b"", FOREVER),
-        ring::Error::PeerClosed,
+        ring::Error::PeerDied,
         "sending to nobody"
     );
 }
@@ -288,7 +288,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             loop {
                 match receiver.receive(&mut target, FOREVER) {
                     Ok(len) => done!(sender.send(&target[..len], FOREVER), "answering"),
-                    Err(ring::Error::PeerClosed) => break,
+                    Err(ring::Error::PeerDied) => break,
                     Err(error) => done!(Err(error), "receiving"),
                 }
             }
@@ -303,7 +303,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
                 }
                 match receiver.receive(&mut target, FOREVER) {
                     Ok(len) => same!(len, message(index).1, "the length of message {index}"),
-                    Err(ring::Error::PeerClosed) => {
+                    Err(ring::Error::PeerDied) => {
                         same!(index, 200, "messages that arrived");
                         break;
                     }
@@ -325,7 +325,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             done!(report.send(b"first", FOREVER), "reporting");
             refused!(
                 receiver.receive(&mut [0; 56], FOREVER),
-                ring::Error::PeerClosed,
+                ring::Error::PeerDied,
                 "the second message"
             );
         }

@@ -83,7 +83,7 @@ pub fn hostile_producer(case: &Case) {
         let mut target = [0; 56];
         let answer = receiver.try_receive(&mut target);
         let answer = match answer {
-            Err(ring::Error::PeerClosed | ring::Error::Empty) => receiver.len().map(|_| 0),
+            Err(ring::Error::PeerDied | ring::Error::Empty) => receiver.len().map(|_| 0),
             other => other,
         };
         refused!(

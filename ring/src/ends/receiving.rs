@@ -1,0 +1,323 @@
+//! The receiving end of every kind.
+
+use core::cell::Cell;
+use core::hint::spin_loop;
+use core::marker::PhantomData;
+use core::sync::atomic::Ordering;
+
+use abi::ring::{End, EndState, Form, Kind};
+
+use super::{RingKind, answer_for_states, is_whole};
+use crate::Error;
+use crate::index::{distance, has_crossed, is_armed, published};
+use crate::memory::ConsumerMemory;
+use crate::sync::{sleep_fence, wake_fence};
+use crate::wait::{Spin, Wait};
+
+/// The receiving end. There is one for a ring; it may change threads but is never used by two at a time.
+///
+/// `K` is the kind: see the methods of [`crate::slot::Consumer`], [`crate::packet::Consumer`] and
+/// [`crate::byte::Consumer`]. What is counted, slots or bytes, is as the kind has it.
+pub struct Consumer<K, W> {
+    pub(crate) memory: ConsumerMemory,
+    wait: W,
+    form: Form,
+    pub(crate) capacity: u32,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) head: u32,
+    /// The newest tail that was seen and found possible, where the tail is the publication.
+    tail: u32,
+    granule: u32,
+    /// The head that the producer has been told of.
+    given_back: u32,
+    /// So much is given back without being asked for.
+    quarter: u32,
+    pub(crate) threshold: u32,
+    spin: Spin,
+    poisoned: bool,
+    kind: PhantomData<(K, Cell<()>)>,
+}
+
+impl<K: RingKind, W: Wait> Consumer<K, W> {
+    /// Takes up the receiving end where its last holder gave it back; a new ring begins empty.
+    ///
+    /// What a holder received and did not give back before it was gone is received again: at least once, not exactly once.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: the header is not complete or tells of another geometry. [`Error::Unsupported`]: the ring is of
+    /// another kind. [`Error::PeerFault`]: head and tail cannot belong together.
+    pub fn attach(memory: ConsumerMemory, wait: W) -> Result<Self, Error> {
+        let form = memory.check_header()?;
+        let geometry = memory.geometry();
+        if geometry.kind != K::KIND {
+            return Err(Error::Unsupported);
+        }
+        let head = memory.head().load(Ordering::Relaxed);
+        let tail = memory.tail().load_acquire();
+        let there = Self::count(tail, head, geometry.capacity);
+        let possible = is_whole(tail, geometry) && is_whole(head, geometry);
+        let there = there.filter(|_| possible).ok_or(Error::PeerFault)?;
+        Ok(Self {
+            memory,
+            wait,
+            form,
+            capacity: geometry.capacity,
+            max_message_bytes: geometry.max_message_bytes(),
+            head,
+            tail: head.wrapping_add(there),
+            granule: geometry.granule(),
+            given_back: head,
+            quarter: (geometry.capacity / 4).max(1),
+            threshold: 1,
+            spin: Spin::new(),
+            poisoned: false,
+            kind: PhantomData,
+        })
+    }
+
+    /// How much is between `head` and `tail`, if they can belong together.
+    fn count(tail: u32, head: u32, capacity: u32) -> Option<u32> {
+        match K::KIND {
+            Kind::Slot => published(tail, head, capacity),
+            Kind::Byte | Kind::Packet => distance(tail, head, capacity),
+        }
+    }
+
+    /// Gives all released space back to the producer now, and wakes it if it waits for that.
+    ///
+    /// Worth it before waiting for something else than this ring while messages are left in it.
+    pub fn flush(&mut self) {
+        let old = self.given_back;
+        if old == self.head {
+            return;
+        }
+        self.given_back = self.head;
+        // SYNC(ring.release): what is before the head has been read; the producer may write there.
+        self.memory.head().store(self.head, Ordering::Release);
+        wake_fence(self.form);
+        let waits_until = self.memory.producer_waits_until().load_relaxed();
+        if has_crossed(old, waits_until, self.head) {
+            self.wait.wake();
+        }
+    }
+
+    /// Slots or bytes that are there, as far as the producer's tail tells.
+    ///
+    /// # Errors
+    /// [`Error::PeerFault`].
+    pub fn len(&mut self) -> Result<u32, Error> {
+        if self.poisoned {
+            return Err(Error::PeerFault);
+        }
+        if K::KIND != Kind::Slot {
+            return self.refresh_tail();
+        }
+        let tail = self.memory.tail().load_acquire();
+        Self::count(tail, self.head, self.capacity).ok_or_else(|| self.poison())
+    }
+
+    /// Whether nothing is there, as far as the producer's tail tells.
+    ///
+    /// # Errors
+    /// [`Error::PeerFault`].
+    pub fn is_empty(&mut self) -> Result<bool, Error> {
+        self.len().map(|length| length == 0)
+    }
+
+    /// Slots or bytes of the ring.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// Longest message, in bytes; of a BYTE ring the longest piece that can be there.
+    pub fn max_message_bytes(&self) -> usize {
+        self.max_message_bytes
+    }
+
+    /// State of the producer's end, as the kernel last told it. Messages may be left whatever it is.
+    pub fn peer_state(&self) -> EndState {
+        EndState::from_raw(self.memory.state(End::Producer).load_acquire())
+            .unwrap_or(EndState::Poisoned)
+    }
+
+    /// Whether the producer's end is open. It may have closed by the time of the answer.
+    pub fn is_peer_alive(&self) -> bool {
+        self.peer_state() == EndState::Open
+    }
+
+    /// Which tenancy of the ring this end is attached to: one more after each reset.
+    pub fn epoch(&self) -> u32 {
+        self.memory.epoch()
+    }
+
+    /// Who has the barrier of the wake protocol.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Its way into the kernel.
+    pub fn waiter(&self) -> &W {
+        &self.wait
+    }
+
+    /// Announces that this end is about to sleep until something is there, and looks a last time.
+    ///
+    /// For who sleeps otherwise than by [`Wait::wait`], such as at a port or as a task: `None` says that something is there
+    /// and no reason to sleep; `Some(seen)` that from now on the producer wakes this end when its index passes `seen`.
+    /// Look again after sleeping, and [`Consumer::disarm`] in the end. On an asymmetric ring this is not enough: only
+    /// [`Wait::wait`] brings the barrier.
+    ///
+    /// # Errors
+    /// As receiving, [`Error::Empty`] aside.
+    pub fn arm(&mut self) -> Result<Option<u32>, Error> {
+        let seen = self.head.wrapping_add(self.threshold);
+        self.memory.waits_until().store(seen, Ordering::Relaxed);
+        sleep_fence(self.form);
+        match self.check() {
+            Err(Error::Empty) => Ok(Some(seen)),
+            answer => answer.map(|()| None),
+        }
+    }
+
+    /// Takes the announcement back, so that the producer does not wake nobody.
+    pub fn disarm(&mut self) {
+        self.memory
+            .waits_until()
+            .store(self.head, Ordering::Relaxed);
+    }
+
+    /// What is next. When that is nothing, everything is given back, and then the states are looked at before the last
+    /// look: what was sent before an end closed comes before the answer that it closed.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<K::Found, Error> {
+        if self.poisoned {
+            return Err(Error::PeerFault);
+        }
+        match K::look(self)? {
+            Some(found) => Ok(found),
+            None => self.last_look(),
+        }
+    }
+
+    fn last_look(&mut self) -> Result<K::Found, Error> {
+        self.flush();
+        // SYNC(ring.close): what was sent before the end closed is visible to the look after these loads.
+        let own = self.memory.state(End::Consumer).load_acquire();
+        let peer = self.memory.state(End::Producer).load_acquire();
+        let Err(answer) = answer_for_states(own, peer) else {
+            return Err(Error::Empty);
+        };
+        match crate::sabotaged!("last_look_missing") {
+            true => Err(answer),
+            false => K::look(self)?.ok_or(answer),
+        }
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        self.next().map(drop)
+    }
+
+    /// How much the tail says is there, where the tail is the publication. It is looked at if less than `wanted` is known.
+    #[inline]
+    pub(crate) fn available(&mut self, wanted: u32) -> Result<u32, Error> {
+        let known = self.tail.wrapping_sub(self.head);
+        if known >= wanted {
+            return Ok(known);
+        }
+        self.refresh_tail()
+    }
+
+    /// Takes over the producer's tail if it is between the last one and a whole ring behind the head.
+    fn refresh_tail(&mut self) -> Result<u32, Error> {
+        // SYNC(ring.publish): who sees the tail sees what is before it.
+        let tail = self.memory.tail().load_acquire();
+        let known = self.tail.wrapping_sub(self.head);
+        let advance = tail.wrapping_sub(self.tail);
+        let room = self.private_capacity().wrapping_sub(known);
+        let possible = advance <= room && advance.is_multiple_of(self.granule);
+        if !possible && !crate::sabotaged!("tail_not_checked") {
+            return Err(self.poison());
+        }
+        self.tail = match crate::sabotaged!("tail_read_twice") {
+            true => self.memory.tail().load_acquire(),
+            false => tail,
+        };
+        Ok(self.tail.wrapping_sub(self.head))
+    }
+
+    fn private_capacity(&self) -> u32 {
+        match crate::sabotaged!("geometry_from_shared_memory") {
+            #[cfg(not(loom))]
+            true => self.memory.shared_capacity(),
+            _ => self.capacity,
+        }
+    }
+
+    /// Returns once something is there, looking briefly and then sleeping until `deadline_ns`: absolute monotonic
+    /// nanoseconds, 0 = do not wait, `u64::MAX` = for ever.
+    ///
+    /// # Errors
+    /// As receiving, [`Error::Empty`] if `deadline_ns` is 0, and what [`Wait::wait`] may answer.
+    pub fn wait_for_message(&mut self, deadline_ns: u64) -> Result<(), Error> {
+        match self.check() {
+            Err(Error::Empty) if deadline_ns != 0 => {}
+            answer => return answer,
+        }
+        for _ in 0..self.spin.looks() {
+            spin_loop();
+            match self.check() {
+                Err(Error::Empty) => {}
+                answer => {
+                    self.spin.paid_off();
+                    return answer;
+                }
+            }
+        }
+        self.spin.was_in_vain();
+        let answer = self.sleep(deadline_ns);
+        self.disarm();
+        answer
+    }
+
+    fn sleep(&mut self, deadline_ns: u64) -> Result<(), Error> {
+        loop {
+            let Some(seen) = self.arm()? else {
+                return Ok(());
+            };
+            if let Err(error) = self.wait.wait(seen, deadline_ns) {
+                return match self.check() {
+                    Err(Error::Empty) => Err(error),
+                    answer => answer,
+                };
+            }
+        }
+    }
+
+    /// Takes `count` out of the ring, and gives the space back if that is worth it or waited for.
+    #[inline]
+    pub(crate) fn release(&mut self, count: u32) {
+        self.skip(count);
+        self.give_back();
+    }
+
+    /// Takes `count` out of the ring and says nothing of it: [`Consumer::give_back`] does.
+    #[inline]
+    pub(crate) fn skip(&mut self, count: u32) {
+        self.head = self.head.wrapping_add(count);
+    }
+
+    /// Gives released space back if it is a quarter of the ring, or the producer waits.
+    #[inline]
+    pub(crate) fn give_back(&mut self) {
+        let owed = self.head.wrapping_sub(self.given_back);
+        let waits_until = self.memory.producer_waits_until().load_relaxed();
+        if owed >= self.quarter || is_armed(waits_until, self.given_back, self.capacity) {
+            self.flush();
+        }
+    }
+
+    pub(crate) fn poison(&mut self) -> Error {
+        self.poisoned = true;
+        Error::PeerFault
+    }
+}

@@ -1,0 +1,302 @@
+//! The sending end of every kind.
+
+use core::cell::Cell;
+use core::hint::spin_loop;
+use core::marker::PhantomData;
+use core::sync::atomic::Ordering;
+
+use abi::ring::{End, EndState, Form, Kind};
+
+use super::{RingKind, answer_for_states, is_whole};
+use crate::Error;
+use crate::index::{distance, has_crossed, head_for_space, max_threshold};
+use crate::memory::ProducerMemory;
+use crate::sync::{sleep_fence, wake_fence};
+use crate::wait::{Spin, Wait};
+
+/// The sending end. There is one for a ring; it may change threads but is never used by two at a time.
+///
+/// `K` is the kind: see the methods of [`crate::slot::Producer`], [`crate::packet::Producer`] and
+/// [`crate::byte::Producer`]. What is counted, slots or bytes, is as the kind has it.
+pub struct Producer<K, W> {
+    pub(crate) memory: ProducerMemory,
+    wait: W,
+    form: Form,
+    pub(crate) capacity: u32,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) tail: u32,
+    /// The newest head that was seen and found possible.
+    head: u32,
+    granule: u32,
+    threshold: u32,
+    spin: Spin,
+    poisoned: bool,
+    kind: PhantomData<(K, Cell<()>)>,
+}
+
+impl<K: RingKind, W: Wait> Producer<K, W> {
+    /// Takes up the sending end where its last holder left it; a new ring begins empty.
+    ///
+    /// A message that a holder published as it died counts as sent.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: the header is not complete or tells of another geometry. [`Error::Unsupported`]: the ring is of
+    /// another kind. [`Error::PeerFault`]: head and tail cannot belong together.
+    pub fn attach(memory: ProducerMemory, wait: W) -> Result<Self, Error> {
+        let form = memory.check_header()?;
+        let geometry = memory.geometry();
+        if geometry.kind != K::KIND {
+            return Err(Error::Unsupported);
+        }
+        let stored = memory.tail().load(Ordering::Relaxed);
+        let tail = K::resume(&memory, stored);
+        let head = memory.head().load_acquire();
+        let possible = is_whole(tail, geometry) && is_whole(head, geometry);
+        if !possible || distance(tail, head, geometry.capacity).is_none() {
+            return Err(Error::PeerFault);
+        }
+        let mut producer = Self {
+            memory,
+            wait,
+            form,
+            capacity: geometry.capacity,
+            max_message_bytes: geometry.max_message_bytes(),
+            tail,
+            head,
+            granule: geometry.granule(),
+            threshold: 1,
+            spin: Spin::new(),
+            poisoned: false,
+            kind: PhantomData,
+        };
+        if tail != stored {
+            producer.store_tail();
+            producer.wake_consumer(stored);
+        }
+        Ok(producer)
+    }
+
+    /// Sets how much must be free before a sleeping producer is woken, in slots or bytes: as much as it needs unless set.
+    ///
+    /// More means fewer wakeups and longer waits; a quarter of the ring is a good choice for bulk transfers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: zero, or more than half of the slots, rounded up, or more than all bytes.
+    pub fn set_wake_threshold(&mut self, threshold: u32) -> Result<(), Error> {
+        // Who receives bytes or packets sleeps for the first of them, so that it can't sleep while the ring is not empty.
+        let most = match K::KIND {
+            Kind::Slot => max_threshold(self.capacity),
+            Kind::Byte | Kind::Packet => self.capacity,
+        };
+        if threshold == 0 || threshold > most {
+            return Err(Error::Invalid);
+        }
+        self.threshold = threshold;
+        Ok(())
+    }
+
+    /// Slots or bytes that were sent and not yet given back by the consumer, which may have received more of them by now.
+    ///
+    /// # Errors
+    /// [`Error::PeerFault`].
+    pub fn len(&mut self) -> Result<u32, Error> {
+        self.refresh_head()?;
+        Ok(self.used())
+    }
+
+    /// Whether the consumer has given everything back.
+    ///
+    /// # Errors
+    /// [`Error::PeerFault`].
+    pub fn is_empty(&mut self) -> Result<bool, Error> {
+        self.len().map(|length| length == 0)
+    }
+
+    /// Slots or bytes of the ring.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// Longest message, in bytes; of a BYTE ring the longest piece that can be reserved.
+    pub fn max_message_bytes(&self) -> usize {
+        self.max_message_bytes
+    }
+
+    /// State of the consumer's end, as the kernel last told it.
+    pub fn peer_state(&self) -> EndState {
+        EndState::from_raw(self.memory.state(End::Consumer).load_acquire())
+            .unwrap_or(EndState::Poisoned)
+    }
+
+    /// Whether the consumer's end is open. It may have closed by the time of the answer.
+    pub fn is_peer_alive(&self) -> bool {
+        self.peer_state() == EndState::Open
+    }
+
+    /// Which tenancy of the ring this end is attached to: one more after each reset.
+    pub fn epoch(&self) -> u32 {
+        self.memory.epoch()
+    }
+
+    /// Who has the barrier of the wake protocol.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Its way into the kernel.
+    pub fn waiter(&self) -> &W {
+        &self.wait
+    }
+
+    /// Whether `wanted` can be written behind the tail. `wanted` is at most the capacity.
+    #[inline]
+    pub(crate) fn check_space(&mut self, wanted: u32) -> Result<(), Error> {
+        self.check_states()?;
+        if self.free() < wanted {
+            self.refresh_head()?;
+            if self.free() < wanted {
+                return Err(Error::Full);
+            }
+        }
+        Ok(())
+    }
+
+    /// How much can be written behind the tail: at least one granule.
+    #[inline]
+    pub(crate) fn check_some_space(&mut self, wanted: u32) -> Result<u32, Error> {
+        self.check_states()?;
+        if self.free() < wanted {
+            self.refresh_head()?;
+        }
+        match self.free() {
+            0 => Err(Error::Full),
+            free => Ok(free),
+        }
+    }
+
+    #[inline]
+    fn check_states(&self) -> Result<(), Error> {
+        if self.poisoned {
+            return Err(Error::PeerFault);
+        }
+        let own = self.memory.state(End::Producer).load_relaxed();
+        let peer = self.memory.state(End::Consumer).load_relaxed();
+        answer_for_states(own, peer)
+    }
+
+    #[inline]
+    fn free(&self) -> u32 {
+        self.capacity - self.used()
+    }
+
+    #[inline]
+    fn used(&self) -> u32 {
+        self.tail.wrapping_sub(self.head)
+    }
+
+    /// Takes over the consumer's head if it is between the last one and the tail.
+    fn refresh_head(&mut self) -> Result<(), Error> {
+        if self.poisoned {
+            return Err(Error::PeerFault);
+        }
+        // SYNC(ring.release): the consumer has read what is before this head.
+        let head = self.memory.head().load_acquire();
+        let advance = head.wrapping_sub(self.head);
+        let possible = advance <= self.used() && advance.is_multiple_of(self.granule);
+        if !possible && !crate::sabotaged!("head_not_checked") {
+            self.poisoned = true;
+            return Err(Error::PeerFault);
+        }
+        self.head = head;
+        Ok(())
+    }
+
+    /// Moves the tail over `count` that were written.
+    #[inline]
+    pub(crate) fn advance(&mut self, count: u32) {
+        self.tail = self.tail.wrapping_add(count);
+    }
+
+    /// Tells of the tail.
+    #[inline]
+    pub(crate) fn store_tail(&mut self) {
+        // SYNC(ring.publish): what is before the tail is visible to who sees it.
+        self.memory.tail().store(self.tail, Ordering::Release);
+    }
+
+    /// Wakes the consumer if the tail, on its way from `old` to where it is now, passed what it waits for.
+    #[inline]
+    pub(crate) fn wake_consumer(&mut self, old: u32) {
+        wake_fence(self.form);
+        let waits_until = self.memory.consumer_waits_until().load_relaxed();
+        if has_crossed(old, waits_until, self.tail) {
+            self.wait.wake();
+        }
+    }
+
+    /// Returns once there is room for `wanted`, looking briefly and then sleeping.
+    pub(crate) fn wait_until_free(&mut self, wanted: u32, deadline_ns: u64) -> Result<(), Error> {
+        match self.check_space(wanted) {
+            Err(Error::Full) if deadline_ns != 0 => {}
+            answer => return answer,
+        }
+        for _ in 0..self.spin.looks() {
+            spin_loop();
+            match self.check_space(wanted) {
+                Err(Error::Full) => {}
+                answer => {
+                    self.spin.paid_off();
+                    return answer;
+                }
+            }
+        }
+        self.spin.was_in_vain();
+        let answer = self.sleep(wanted, deadline_ns);
+        self.disarm();
+        answer
+    }
+
+    fn sleep(&mut self, wanted: u32, deadline_ns: u64) -> Result<(), Error> {
+        loop {
+            let Some(seen) = self.arm(wanted)? else {
+                return Ok(());
+            };
+            if let Err(error) = self.wait.wait(seen, deadline_ns) {
+                return match self.check_space(wanted) {
+                    Err(Error::Full) => Err(error),
+                    answer => answer,
+                };
+            }
+        }
+    }
+
+    /// Announces that this end is about to sleep until `wanted` slots or bytes are free, and looks a last time.
+    ///
+    /// For who sleeps otherwise than by [`Wait::wait`], such as at a port or as a task: `None` says that there is room
+    /// and no reason to sleep; `Some(seen)` that from now on the consumer wakes this end when its index passes `seen`.
+    /// Look again after sleeping, and [`Producer::disarm`] in the end. On an asymmetric ring this is not enough: only
+    /// [`Wait::wait`] brings the barrier.
+    ///
+    /// # Errors
+    /// As sending, [`Error::Full`] aside; [`Error::TooLarge`]: more than the capacity.
+    pub fn arm(&mut self, wanted: u32) -> Result<Option<u32>, Error> {
+        if wanted > self.capacity {
+            return Err(Error::TooLarge);
+        }
+        let room = self.threshold.max(wanted);
+        let seen = head_for_space(self.tail, room, self.capacity);
+        self.memory.waits_until().store(seen, Ordering::Relaxed);
+        sleep_fence(self.form);
+        match self.check_space(wanted) {
+            Err(Error::Full) => Ok(Some(seen)),
+            answer => answer.map(|()| None),
+        }
+    }
+
+    /// Takes the announcement back, so that the consumer does not wake nobody.
+    pub fn disarm(&mut self) {
+        self.memory
+            .waits_until()
+            .store(self.head, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,123 @@
+//! Receiving records.
+
+use super::{Consumer, Record};
+use crate::{Error, SharedBytes, Wait};
+
+impl<W: Wait> Consumer<W> {
+    /// Receives one message into the beginning of `target` and returns its tag and its length in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Empty`]; [`Error::TooLarge`]: it is longer than `target` and still in the ring; and, once everything that was
+    /// sent has been received, [`Error::PeerClosed`], [`Error::PeerDied`], [`Error::Closed`], [`Error::Revoked`];
+    /// [`Error::PeerFault`].
+    #[inline]
+    pub fn try_receive(&mut self, target: &mut [u8]) -> Result<(u32, usize), Error> {
+        let record = self.next()?;
+        let target = target.get_mut(..record.length).ok_or(Error::TooLarge)?;
+        self.memory.read(record.payload, target);
+        self.release(record.extent);
+        Ok((record.tag, record.length))
+    }
+
+    /// Receives one message, sleeping while the ring is empty until `deadline_ns`: absolute monotonic nanoseconds,
+    /// 0 = do not wait, `u64::MAX` = for ever.
+    ///
+    /// # Errors
+    /// As [`Consumer::try_receive`], and what [`Wait::wait`] may answer.
+    pub fn receive(&mut self, target: &mut [u8], deadline_ns: u64) -> Result<(u32, usize), Error> {
+        match self.try_receive(target) {
+            Err(Error::Empty) if deadline_ns != 0 => {
+                self.wait_for_message(deadline_ns)?;
+                self.try_receive(target)
+            }
+            answer => answer,
+        }
+    }
+
+    /// The next message, in place. It stays in the ring until [`Message::release`].
+    ///
+    /// # Errors
+    /// As [`Consumer::try_receive`].
+    #[inline]
+    pub fn peek(&mut self) -> Result<Message<'_, W>, Error> {
+        let record = self.next()?;
+        Ok(Message {
+            consumer: self,
+            record,
+        })
+    }
+
+    /// Hands up to `most` messages with their tags to `each`, one after the other, and takes them out of the ring with one
+    /// look at whether the producer waits. Returns how many there were.
+    ///
+    /// # Errors
+    /// As [`Consumer::try_receive`], if there was not even one. What stops a later one is told by the next call.
+    pub fn receive_batch(
+        &mut self,
+        most: usize,
+        mut each: impl FnMut(u32, SharedBytes<'_>),
+    ) -> Result<usize, Error> {
+        let mut received = 0;
+        while received < most {
+            match self.next() {
+                Ok(record) => {
+                    let bytes = SharedBytes::new(&self.memory, record.payload, record.length);
+                    each(record.tag, bytes);
+                    self.skip(record.extent);
+                    received += 1;
+                }
+                Err(error) if received == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        self.give_back();
+        Ok(received)
+    }
+}
+
+/// A message that is still in the ring.
+///
+/// Its bytes can only be copied out: the producer may write them at any time, so two copies may differ.
+#[must_use = "the message stays in the ring until it is released"]
+pub struct Message<'a, W> {
+    consumer: &'a mut Consumer<W>,
+    record: Record,
+}
+
+impl<W: Wait> Message<'_, W> {
+    /// Its tag. It was read once and does not change.
+    pub fn tag(&self) -> u32 {
+        self.record.tag
+    }
+
+    /// Length in bytes. It was read once and does not change.
+    pub fn len(&self) -> usize {
+        self.record.length
+    }
+
+    /// Whether it is a message of no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.record.length == 0
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> SharedBytes<'_> {
+        let Record {
+            payload, length, ..
+        } = self.record;
+        SharedBytes::new(&self.consumer.memory, payload, length)
+    }
+
+    /// Fills `target` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`]: they go beyond the message.
+    pub fn read(&self, offset: usize, target: &mut [u8]) -> Result<(), Error> {
+        self.bytes().read(offset, target)
+    }
+
+    /// Takes the message out of the ring.
+    pub fn release(self) {
+        self.consumer.release(self.record.extent);
+    }
+}

@@ -1,0 +1,80 @@
+//! PACKET rings: records of any length with a tag, one behind the other, published by the tail.
+//!
+//! Where a record lies is told in [`abi::ring::packet`]: small ones share cache lines, long ones begin one. The data is
+//! mapped twice in a row, so every record is in one piece on both sides, and an empty ring has room for the longest
+//! wherever its indices are. A record that can never fit is [`crate::Error::TooLarge`] at once.
+
+mod consumer;
+mod producer;
+
+pub use consumer::Message;
+pub use producer::Reservation;
+
+use abi::ring::{Kind, packet};
+
+use crate::ends::RingKind;
+use crate::{Error, Wait};
+
+/// The sending end of a PACKET ring.
+pub type Producer<W> = crate::Producer<Packet, W>;
+/// The receiving end of a PACKET ring.
+pub type Consumer<W> = crate::Consumer<Packet, W>;
+
+/// The kind of these rings.
+#[derive(Debug)]
+pub enum Packet {}
+
+/// A record that was found and bounded.
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    tag: u32,
+    length: usize,
+    /// Where in the data its payload begins.
+    payload: usize,
+    /// Bytes to the next record.
+    extent: u32,
+}
+
+impl Record {
+    /// The record at `index` of a payload that is not too long.
+    #[inline]
+    fn new(index: u32, capacity: u32, length: usize, tag: u32) -> Self {
+        // At most the capacity, so it fits.
+        let length_word = length as u32;
+        let place = index & (capacity - 1);
+        Self {
+            tag,
+            length,
+            payload: (place + packet::payload_offset(index, length_word)) as usize,
+            extent: packet::extent(index, length_word),
+        }
+    }
+}
+
+impl RingKind for Packet {
+    const KIND: Kind = Kind::Packet;
+
+    type Found = Record;
+
+    #[inline]
+    fn look<W: Wait>(consumer: &mut Consumer<W>) -> Result<Option<Record>, Error> {
+        let available = consumer.available(packet::HEAD_BYTES)?;
+        if available == 0 {
+            return Ok(None);
+        }
+        let capacity = consumer.capacity;
+        let place = (consumer.head & (capacity - 1)) as usize;
+        // What is before the tail is there: SYNC(ring.publish).
+        let head = consumer.memory.data_word(place).load_relaxed();
+        let length = packet::length(head) as usize;
+        let bounded = length <= consumer.max_message_bytes;
+        if !bounded && !crate::sabotaged!("length_not_bounded") {
+            return Err(consumer.poison());
+        }
+        let record = Record::new(consumer.head, capacity, length, packet::tag(head));
+        if record.extent > available && !crate::sabotaged!("record_beyond_tail") {
+            return Err(consumer.poison());
+        }
+        Ok(Some(record))
+    }
+}
