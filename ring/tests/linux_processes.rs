@@ -13,7 +13,7 @@ const ROLE: &str = "HANDOVER_RING_ROLE";
 const SOCKET: &str = "HANDOVER_RING_SOCKET";
 
 /// How long a test waits for what has to come.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(30);
 
 const GEOMETRY: Geometry = Geometry::slot(128, 16);
 
@@ -56,6 +56,10 @@ fn the_other_process() {
             let mut end = setup.produce(connection, soon()).unwrap().slot().unwrap();
             end.try_send(b"last").unwrap();
             std::process::abort();
+        }
+        "sleep without barriers" => {
+            drop(connection);
+            sleep_without_barriers();
         }
         "open and close" => {
             drop(connection);
@@ -265,6 +269,67 @@ fn what_a_process_sent_before_it_aborted_is_received() {
     assert_eq!(end.receive(&mut bytes, soon()), Ok(4));
     assert_eq!(end.receive(&mut bytes, soon()), Err(Error::PeerDied));
     assert_eq!(end.peer_state(), EndState::Closed);
+}
+
+/// Forbids `membarrier(2)` to this thread, as a sandbox would that is closed late.
+fn forbid_barriers() {
+    let instruction = |code: u32, value: u32, no: u8| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: no,
+        k: value,
+    };
+    let filter = [
+        // The number of the call, compared with the one that is forbidden.
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        instruction(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            libc::SYS_membarrier as u32,
+            1,
+        ),
+        instruction(
+            libc::BPF_RET | libc::BPF_K,
+            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+            0,
+        ),
+        instruction(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
+    ];
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    // SAFETY: the filter is copied by the call, and takes nothing away that memory safety rests on.
+    let installed = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) == 0
+    };
+    assert!(installed);
+}
+
+fn sleep_without_barriers() {
+    let (_producer, consumer) = ring::linux::pair(GEOMETRY).unwrap();
+    let asymmetric = consumer.form() == Form::Asymmetric;
+    let mut consumer = consumer.slot().unwrap();
+    forbid_barriers();
+    let answer = consumer.receive(&mut [0; 120], deadline_in(Duration::from_millis(10)));
+    let expected = match asymmetric {
+        true => Error::Unsupported,
+        false => Error::TimedOut,
+    };
+    assert_eq!(answer, Err(expected));
+    // What is made from now on does without.
+    let (_producer, consumer) = ring::linux::pair(GEOMETRY).unwrap();
+    assert_eq!(consumer.form(), Form::Symmetric);
+    let mut consumer = consumer.slot().unwrap();
+    let answer = consumer.receive(&mut [0; 120], deadline_in(Duration::from_millis(10)));
+    assert_eq!(answer, Err(Error::TimedOut));
+}
+
+#[test]
+fn nobody_sleeps_at_an_asymmetric_ring_without_the_barrier() {
+    let other = Other::start("sleep without barriers");
+    drop(other.connection());
+    other.ends_well();
 }
 
 /// Files and mappings of this process that belong to rings, and its sockets.

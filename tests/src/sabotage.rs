@@ -137,8 +137,10 @@ impl Entry {
         let target = target();
         let mut command = build::cargo();
         command.args(["test", "--package", self.package, "--test", self.file]);
-        if self.kind == Kind::Loom {
-            command.arg("--release");
+        match (self.kind, self.package) {
+            (Kind::Loom, _) => _ = command.arg("--release"),
+            (_, "handover-ring") => _ = command.args(["--features", "std"]),
+            _ => {}
         }
         command
             .arg("--target-dir")

@@ -121,6 +121,7 @@ impl Remote {
                 false
             }
             Err(Errno::AGAIN | Errno::INTR) => true,
+            Ok((0, _)) | Err(_) if crate::sabotaged!("linux_death_unnoticed") => false,
             Ok((0, _)) | Err(_) => {
                 self.link.set_state(peer, EndState::Closed);
                 false
