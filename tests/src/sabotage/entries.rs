@@ -177,7 +177,26 @@ entries! {
             linux_hostile::what_the_peer_is_given_cannot_be_written_by_it;
     }
 
+    Host "handover-ring" {
+        tail_not_checked: "the check that a tail is at most a ring ahead of the head",
+            packet::a_tail_or_head_that_no_honest_peer_stores_poisons_for_good;
+        head_not_checked: "the check that a head is between the last one and the tail",
+            packet::a_tail_or_head_that_no_honest_peer_stores_poisons_for_good;
+        geometry_from_shared_memory: "that the geometry is the private one",
+            packet::the_geometry_that_counts_is_the_private_one;
+        length_not_bounded: "the bound on the length of a message",
+            model::a_sequence_of_neither_lap_or_a_length_beyond_the_slot_poisons_the_consumer_for_good;
+        record_beyond_tail: "the check that a record ends before the tail",
+            packet::a_malformed_record_is_a_fault_and_never_an_empty_ring;
+    }
+
     Loom "handover-ring" {
+        tail_read_twice: "that a word of the peer is read once",
+            loom_hostile::a_tail_that_changes_between_two_looks_is_judged_by_the_one_that_is_used;
+        sleep_fence_missing: "the fence between announcing sleep and the last look",
+            loom_slot::a_sleeping_consumer_is_always_woken;
+        last_look_missing: "the look for messages after the look at the states",
+            loom_slot::what_was_sent_before_the_close_is_received_before_its_answer;
         wake_fence_missing: "the fence between publishing and looking for sleepers",
             loom_slot::a_sleeping_consumer_is_always_woken;
         observer_trusts_lapped_slot: "the second look at a slot of a trace after it was copied",
