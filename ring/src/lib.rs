@@ -49,6 +49,7 @@
 #[cfg(any(loom, test, feature = "std", all(sabotage, not(target_os = "none"))))]
 extern crate std;
 
+pub mod asynchronous;
 pub mod byte;
 mod bytes;
 mod ends;

@@ -7,7 +7,7 @@
 //! - the bell of this side, in private memory: it changes whenever something happens that is no message.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
-use core::task::Waker;
+use core::task::{Context, Poll, Waker};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,7 +19,8 @@ use rustix::time::Timespec;
 
 use super::handshake::Terms;
 use super::memory::Mapping;
-use super::remote::Remote;
+use super::remote::{Remote, Sleeper};
+use crate::asynchronous::WaitAsTask;
 use crate::{Error, Wait, index};
 
 /// A ring, as one process has it.
@@ -77,12 +78,20 @@ impl Link {
         self.wake_task(end);
     }
 
-    /// Wakes the task that waits at `end`, if there is one.
-    fn wake_task(&self, end: End) {
-        let waker = lock(&self.side(end).waker).take();
-        if let Some(waker) = waker {
-            waker.wake();
+    /// Has the task of a waker woken, or none any more.
+    fn set_task(&self, end: End, waker: Option<&Waker>) {
+        let mut told = lock(&self.side(end).waker);
+        match (waker, &mut *told) {
+            (Some(waker), Some(told)) => told.clone_from(waker),
+            (waker, told) => *told = waker.cloned(),
         }
+    }
+
+    /// Wakes the task that waits at `end`. Whether there is one.
+    fn wake_task(&self, end: End) -> bool {
+        // SYNC(linux.waker)
+        let waker = lock(&self.side(end).waker).take();
+        waker.map(Waker::wake).is_some()
     }
 
     pub(super) fn cancel(&self, end: End) {
@@ -177,6 +186,8 @@ impl Wait for Futex {
     fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), Error> {
         let side = self.link.side(self.end);
         let peer_index = self.link.mapping.index(self.end.peer());
+        // Whoever waited here before has gone, and is not to be woken in place of this thread.
+        self.link.set_task(self.end, None);
         self.barrier()?;
         loop {
             // SYNC(linux.bell)
@@ -210,9 +221,30 @@ impl Wait for Futex {
             Some(remote) if remote.peer_is_a_task() => remote.wake_task(),
             Some(_) => self.wake_thread(),
             None => {
-                self.wake_thread();
-                self.link.wake_task(self.end.peer());
+                if !self.link.wake_task(self.end.peer()) {
+                    self.wake_thread();
+                }
             }
+        }
+    }
+}
+
+impl WaitAsTask for Futex {
+    /// [`Error::Unsupported`] if the peer is another process and was not told that [tasks](super::Setup::for_tasks) wait here.
+    fn poll_wait(&self, seen: u32, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.remote.is_some() && self.link.terms.sleeper == Sleeper::Thread {
+            return Poll::Ready(Err(Error::Unsupported));
+        }
+        // SYNC(linux.waker): before the looks; what changes after them finds the waker.
+        self.link.set_task(self.end, Some(context.waker()));
+        self.barrier()?;
+        let side = self.link.side(self.end);
+        if side.cancelled.swap(false, Ordering::AcqRel) {
+            return Poll::Ready(Err(Error::Cancelled));
+        }
+        match self.look(seen) {
+            Some(_) => Poll::Pending,
+            None => Poll::Ready(Ok(())),
         }
     }
 }
