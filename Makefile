@@ -8,7 +8,7 @@ GUEST := -p handover-arch -p handover-boot -p handover-kernel -p handover-rt -p 
 GUEST_TARGET := --target x86_64-unknown-none --target-dir target/guest
 
 .DEFAULT_GOAL := help
-.PHONY: run test check proof bench sabotage debug doc render rustdoc setup runner help
+.PHONY: run test check proof bench bench-rings sabotage debug doc render rustdoc setup runner help
 
 run: setup runner ## Boot and hand a file over in four ways (ARGS="--input FILE", ARGS=--help)
 	@cargo run --quiet -- $(ARGS)
@@ -31,6 +31,9 @@ proof: setup runner ## Compare the crates with the models for a million steps (S
 
 bench: setup runner ## Measure the kernel paths and compare them with their limits (ARGS="--plot --verbose")
 	@cargo run --quiet -- --bench $(ARGS)
+
+bench-rings: setup ## Compare rings with other crates on this machine (ARGS="--plot --verbose")
+	@cargo bench --quiet -p handover-bench --features iceoryx2 -- $(ARGS)
 
 sabotage: setup runner ## Take one mechanism away at a time; a named test must notice
 	@cargo run --quiet --bin sabotage -- $(ARGS)
@@ -55,5 +58,5 @@ runner: setup
 	@cargo build --quiet -p handover-tests --bins
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
-		printf 'make %-9s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
+		printf 'make %-11s %s\n' "$$target" "$$text"; done

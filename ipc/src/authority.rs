@@ -121,7 +121,7 @@ impl<P: Platform> Ipc<P> {
         if shared {
             match object.payload() {
                 Payload::Region(region) => self.memory.unpin_all(region, &node.permit()),
-                _ => self.complete_revoked_waits(object),
+                _ => self.complete_revoked_waits(object, None),
             }
         }
         if is_end {
@@ -160,7 +160,7 @@ impl<P: Platform> Ipc<P> {
                 self.memory.restrict(region);
             }
             if !mm::sabotaged!("reduce_keeps_waits") {
-                self.complete_revoked_waits(object);
+                self.complete_revoked_waits(object, None);
             }
         }
         if reduced.changed {

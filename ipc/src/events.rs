@@ -19,7 +19,7 @@ use crate::binding::Binding;
 use crate::rings::possible_ring_events;
 use crate::sync::{AtomicU32, fence};
 use crate::wait::Ticket;
-use crate::{Domain, Ipc, Object, Payload, Platform, Traffic, Waiters};
+use crate::{Domain, Ipc, Node, Object, Payload, Platform, Traffic, Waiters};
 
 /// What the list of bindings keeps room for, however few it has.
 const FEW: usize = 16;
@@ -240,20 +240,20 @@ impl<P: Platform> Ipc<P> {
     /// Ends all waits at an object, and all bindings of it, whose capability is not their process's any
     /// more or does not allow them any more: waits with `Revoked` if it was revoked, `Denied` if it was
     /// reduced, else with `Cancelled`. Called after the capabilities were taken away or reduced, with no
-    /// lock of rank Queue or above.
+    /// lock of rank Queue or above. `left` is one that was given away, and may come back.
     #[inline(always)]
-    pub(crate) fn complete_revoked_waits(&self, object: &Object<P>) {
+    pub(crate) fn complete_revoked_waits(&self, object: &Object<P>, left: Option<&Node<P>>) {
         // Nobody waits at memory.
         if object.kind() != abi::ObjectKind::Region {
-            self.complete_revoked_waits_at(object.payload());
+            self.complete_revoked_waits_at(object.payload(), left);
         }
     }
 
-    fn complete_revoked_waits_at(&self, payload: &Payload<P>) {
+    fn complete_revoked_waits_at(&self, payload: &Payload<P>, left: Option<&Node<P>>) {
         match payload {
             Payload::Notification(notification) => self.end_notification_waits(notification),
             Payload::Port(port) => self.end_port_waits(port),
-            Payload::ChannelEnd(channel, side) => self.end_channel_waits(channel, *side),
+            Payload::ChannelEnd(channel, side) => self.end_channel_waits(channel, *side, left),
             Payload::RingEnd(ring, end) => self.end_ring_waits(ring, *end),
             _ => {}
         }

@@ -69,7 +69,7 @@ impl<P: Platform> Ipc<P> {
             self.drop_dead_grants(object);
         }
         if !mm::sabotaged!("revoke_skips_waiters") {
-            self.complete_revoked_waits(object);
+            self.complete_revoked_waits(object, None);
         }
         if killed.count > 0 {
             object.lineage.lock().end_burial();

@@ -117,7 +117,7 @@ impl<K: RingKind, W: WaitAsTask> WaitingEnd for Consumer<K, W> {
 /// Tries again and again, and sleeps in between. Once it is ready, or dropped, the peer is not asked to wake anybody.
 #[must_use = "futures do nothing unless they are awaited"]
 struct Attempts<'a, E: WaitingEnd, F> {
-    end: &mut E,
+    end: &'a mut E,
     wanted: u32,
     attempt: F,
     armed: bool,

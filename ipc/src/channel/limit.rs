@@ -5,7 +5,10 @@
 //! more than the rate allows, and never less than it allows to who asks often enough. 128 bits hold
 //! whatever rate and clock come to.
 
-use abi::Error;
+use abi::{Error, Handle, Rights};
+
+use crate::wait::Outcome;
+use crate::{Domain, Ipc, Platform};
 
 /// What a token counts for.
 const UNIT: u128 = 1_000_000_000;
@@ -133,4 +136,23 @@ pub enum Passage {
     Now,
     /// It has not; this is the first time, in ns, at which it could.
     NotBefore(u64),
+}
+
+impl<P: Platform> Ipc<P> {
+    /// Limits what can be sent from an end; 0 stands for no limit. It begins with one second's worth,
+    /// and whoever waits tries again.
+    pub fn limit_channel(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        messages: u64,
+        bytes: u64,
+    ) -> Result<(), Error> {
+        let end = self.channel_end(domain, end, Rights::MANAGE)?;
+        let (channel, side) = end.parts()?;
+        let inbox = channel.inbox(side.peer());
+        inbox.lock().limits = Limits::new(messages, bytes, self.platform().now_ns());
+        self.end_all_waits(Outcome::Ready, inbox, |inbox| &mut inbox.limited);
+        Ok(())
+    }
 }

@@ -15,6 +15,7 @@ use mm::lock::Lock;
 
 use super::Inbox;
 use super::queue::WORDS_LEN;
+use super::ready::Left;
 use crate::wait::{Claim, Outcome};
 use crate::{Ipc, Node, Platform, Traffic};
 
@@ -149,11 +150,20 @@ impl<P: Platform> Meeting<P> {
         self.server.take()
     }
 
-    /// Ends the wait of who serves; with [`Outcome::Ready`] it is to look what there is. The caller
-    /// unparks it.
-    pub(super) fn end_server(&mut self, outcome: Outcome) -> Option<P::Task> {
+    /// Ends the wait of who serves; with [`Outcome::Ready`] it is to look what there is, and whether it may
+    /// go on. The caller unparks it.
+    pub(super) fn end_server(&mut self, outcome: Outcome, left: Left) -> Option<P::Task> {
         let server = self.server.take()?;
-        let told = P::wait_cell(&server.task).complete_wait(server.wait(), outcome);
+        let told = match outcome {
+            Outcome::Ready => server
+                .claim()
+                .map(|claim| {
+                    left.tell(P::wait_cell(&server.task));
+                    claim.finish_with([]);
+                })
+                .is_some(),
+            outcome => P::wait_cell(&server.task).complete_wait(server.wait(), outcome),
+        };
         told.then_some(server.task)
     }
 
@@ -211,9 +221,9 @@ fn is<P: Platform>(task: &P::Task, other: &P::Task) -> bool {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// Has who serves at an end look whether it may.
-    pub(super) fn end_server_wait(&self, inbox: &Lock<Inbox<P>>, outcome: Outcome) {
-        let woken = inbox.lock().end_server(outcome);
+    /// Has who serves at an end look whether it may go on.
+    pub(super) fn end_server_wait(&self, inbox: &Lock<Inbox<P>>, left: Left) {
+        let woken = inbox.lock().end_server(Outcome::Ready, left);
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }

@@ -44,7 +44,7 @@ use mm::lock::{Lock, Rank};
 use self::limit::Limits;
 use self::meeting::Meeting;
 use self::queue::{BLOCK, Packet, Queue};
-use self::ready::Ready;
+use self::ready::{Left, Ready};
 use crate::domain::Peer;
 use crate::events::{Events, Level};
 use crate::grants::First;
@@ -141,12 +141,12 @@ impl<P: Platform> Inbox<P> {
     fn end_receiver(&mut self, outcome: Outcome) -> Option<P::Task> {
         let woken = self.ready.end(outcome);
         let woken = woken.or_else(|| self.receivers.wake_first(outcome));
-        woken.or_else(|| self.end_server(outcome))
+        woken.or_else(|| self.end_server(outcome, Left::NOTHING))
     }
 
     /// The same of who serves.
-    fn end_server(&mut self, outcome: Outcome) -> Option<P::Task> {
-        let woken = self.meeting.end_server(outcome)?;
+    fn end_server(&mut self, outcome: Outcome, left: Left) -> Option<P::Task> {
+        let woken = self.meeting.end_server(outcome, left)?;
         self.receivers.count_wake();
         Some(woken)
     }
@@ -335,23 +335,6 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Limits what can be sent from an end; 0 stands for no limit. It begins with one second's worth,
-    /// and whoever waits tries again.
-    pub fn limit_channel(
-        &self,
-        domain: &Domain<P>,
-        end: Handle,
-        messages: u64,
-        bytes: u64,
-    ) -> Result<(), Error> {
-        let end = self.channel_end(domain, end, Rights::MANAGE)?;
-        let (channel, side) = end.parts()?;
-        let inbox = channel.inbox(side.peer());
-        inbox.lock().limits = Limits::new(messages, bytes, self.platform().now_ns());
-        self.end_all_waits(Outcome::Ready, inbox, |inbox| &mut inbox.limited);
-        Ok(())
-    }
-
     /// Facts about an end.
     pub fn channel_info(&self, domain: &Domain<P>, end: Handle) -> Result<ChannelInfo, Error> {
         let end = self.channel_end(domain, end, Rights::INSPECT)?;
@@ -389,12 +372,19 @@ impl<P: Platform> Ipc<P> {
         })
     }
 
-    /// Ends all waits through capabilities of an end that were revoked or reduced.
-    pub(crate) fn end_channel_waits(&self, channel: &Channel<P>, side: ChannelSide) {
+    /// Ends all waits through capabilities of an end that were revoked, reduced or given away; which one
+    /// was, if one was.
+    pub(crate) fn end_channel_waits(
+        &self,
+        channel: &Channel<P>,
+        side: ChannelSide,
+        left: Option<&Node<P>>,
+    ) {
+        let left = left.map_or(Left::NOTHING, Left::of);
         let (inbox, outbox) = (channel.inbox(side), channel.inbox(side.peer()));
         self.end_unheld_waits(inbox, |inbox| &mut inbox.receivers);
-        self.end_ready_wait(inbox);
-        self.end_server_wait(inbox, Outcome::Ready);
+        self.end_ready_wait(inbox, left);
+        self.end_server_wait(inbox, left);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.senders);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.limited);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.callers);

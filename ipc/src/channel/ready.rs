@@ -2,7 +2,8 @@
 //!
 //! It is told with the wake what its message is, so it looks into the queue only to take it. It waits by
 //! a capability that it has looked up, and whoever takes that away has it look at it, under the lock of
-//! the inbox; so nothing is kept here but the task. Whoever comes while it waits, or while somebody is in
+//! the inbox; so nothing is kept here but the task. One that is given away may be back by then, so it is
+//! told which one that was. Whoever comes while it waits, or while somebody is in
 //! the list of receivers, goes into that list: who waits longest gets the message.
 //!
 //! Invariants kept here (docs/INVARIANTS.md): I5. Lock rank: Queue, of the inbox that it is part of.
@@ -18,7 +19,7 @@ use super::Inbox;
 use super::queue::{Packet, to_words};
 use super::receive::{Seen, Waiting};
 use crate::wait::{Outcome, Ticket, WaitCell};
-use crate::{Counted, Ipc, Platform, Traffic};
+use crate::{Counted, Ipc, Node, Platform, Traffic};
 
 /// The task that is ready, if one is.
 pub(super) struct Ready<P: Platform> {
@@ -33,7 +34,7 @@ pub(super) struct Ready<P: Platform> {
 const BADGE: usize = 4;
 const SHAPE: usize = 5;
 
-/// A shape that says nothing.
+/// A shape that says nothing. One without [`KNOWN`] says which capability was given away.
 const UNKNOWN: u64 = 0;
 const KNOWN: u64 = 1 << 15;
 const IS_CALL: u64 = 1 << 14;
@@ -49,6 +50,31 @@ pub(super) struct Told {
     pub(super) badge: u64,
     /// Which one it is. With a number that is too great for this it is just not found.
     pub(super) number: u64,
+}
+
+/// What a task that waits by a capability, and looks whether it may go on, is told: which one of its object
+/// was given away, if one was. It may be back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Left(u64);
+
+impl Left {
+    /// None.
+    pub(super) const NOTHING: Left = Left(UNKNOWN);
+
+    /// This one.
+    pub(super) fn of<P: Platform>(node: &Node<P>) -> Left {
+        Left((u64::from(node.index) + 1) << NUMBER_SHIFT)
+    }
+
+    /// Tells a task, whose wait is claimed.
+    pub(super) fn tell<P: Platform>(self, cell: &WaitCell<P>) {
+        cell.words[SHAPE].store(self.0, Ordering::Relaxed);
+    }
+
+    /// Whether the current task was told so.
+    pub(super) fn was_told<P: Platform>(self, cell: &WaitCell<P>) -> bool {
+        cell.word(SHAPE) == self.0 && !mm::sabotaged!("back_before_looked")
+    }
 }
 
 impl<P: Platform> Ready<P> {
@@ -94,6 +120,17 @@ impl<P: Platform> Ready<P> {
         }
     }
 
+    /// Has whoever is here look whether it may go on. The caller unparks it.
+    fn look(&mut self, left: Left) -> Option<P::Task> {
+        let task = self.task.take()?;
+        let cell = P::wait_cell(&task);
+        let claim = cell.claim(cell.number())?;
+        self.wakes += 1;
+        left.tell(cell);
+        claim.finish_with([]);
+        Some(task)
+    }
+
     /// Ends the wait of whoever is here; with [`Outcome::Ready`] it is to look what there is. The caller
     /// unparks it.
     pub(super) fn end(&mut self, outcome: Outcome) -> Option<P::Task> {
@@ -131,7 +168,7 @@ impl Told {
     #[inline(always)]
     pub(super) fn of<P: Platform>(cell: &WaitCell<P>) -> Option<Told> {
         let shape = cell.word(SHAPE);
-        if shape == UNKNOWN {
+        if shape & KNOWN == 0 {
             return None;
         }
         Some(Told {
@@ -193,16 +230,19 @@ impl<P: Platform> Ipc<P> {
             inbox.lock().ready.leave(task);
             return slept;
         }
-        let held = by.end.check(by.domain);
+        let held = by.end.check(by.domain).and_then(|()| {
+            let left = Left::of(&by.end.node).was_told(P::wait_cell(task));
+            if left { Err(Error::Cancelled) } else { Ok(()) }
+        });
         held.inspect_err(|_| self.wake_next_receiver(inbox))
     }
 
-    /// Has who is ready at an end look whether it may.
-    pub(super) fn end_ready_wait(&self, inbox: &Lock<Inbox<P>>) {
+    /// Has who is ready at an end look whether it may go on.
+    pub(super) fn end_ready_wait(&self, inbox: &Lock<Inbox<P>>, left: Left) {
         if mm::sabotaged!("revoke_skips_who_is_ready") {
             return;
         }
-        let woken = inbox.lock().ready.end(Outcome::Ready);
+        let woken = inbox.lock().ready.look(left);
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }

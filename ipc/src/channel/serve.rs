@@ -8,6 +8,7 @@ use abi::{Error, Handle, ObjectKind, Rights, Words};
 use mm::lock::Lock;
 
 use super::answer::start_home;
+use super::ready::Left;
 use super::reply::{Answer, answer, record};
 use super::{EndOf, Inbox, unheld};
 use crate::table::Kept;
@@ -18,7 +19,9 @@ use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
 enum Next<P: Platform> {
     /// Words, and the right to answer if they are a call.
     Taken(Option<Node<P>>),
-    /// It has slept, and somebody may have handed it a call.
+    /// It has slept where somebody may have handed it a call.
+    Served,
+    /// It has slept among others.
     Slept,
 }
 
@@ -159,6 +162,11 @@ impl<P: Platform> Ipc<P> {
             let place = place_for(domain, kept).inspect_err(|_| self.lose(&right))?;
             return Ok(install(domain, &place, right));
         }
+        let left = |node: &Node<P>| Ok(Left::of(node).was_told(P::wait_cell(task)));
+        let slept = match domain.table.with(end, left) {
+            Ok(true) => slept.and(Err(Error::Cancelled)),
+            _ => slept,
+        };
         if let Err(error) = slept {
             // As when a caller leaves.
             let _ = domain.table.with(end, |node| {
@@ -243,6 +251,10 @@ impl<P: Platform> Ipc<P> {
             if let Some(right) = P::call_cell(task).take_handed() {
                 return Ok(Some(right));
             }
+            let was_told = || Left::of(&end.node).was_told(P::wait_cell(task));
+            if matches!(next, Next::Served) && was_told() {
+                return Err(Error::Cancelled);
+            }
         }
     }
 
@@ -277,16 +289,16 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::PeerClosed);
         }
         // One task meets callers; others look after it.
-        let ticket = match state.meeting.has_no_server() {
+        let (ticket, next) = match state.meeting.has_no_server() {
             true => {
                 state.meeting.serve(task);
-                Ticket { task: task.clone() }
+                (Ticket { task: task.clone() }, Next::Served)
             }
             false => {
                 let (task, node) = (task.clone(), &end.node);
                 let receivers = &mut state.receivers;
                 let listed = receivers.enlist(task, node, domain.koid(), Rights::RECEIVE);
-                listed.map_err(unheld)?
+                (listed.map_err(unheld)?, Next::Slept)
             }
         };
         drop(state);
@@ -299,7 +311,7 @@ impl<P: Platform> Ipc<P> {
             state.meeting.leave_server(task);
             state.receivers.withdraw(&ticket);
         }
-        slept.map(|()| Next::Slept)
+        slept.map(|()| next)
     }
 }
 

@@ -207,7 +207,7 @@ impl<P: Platform> Ipc<P> {
                     .detach_unpinned(region, |permit| node.permits(permit))?;
             }
             if offer.node.is_shared() {
-                self.complete_revoked_waits(object);
+                self.complete_revoked_waits(object, Some(&offer.node));
             }
         }
         Ok(())
@@ -220,7 +220,7 @@ impl<P: Platform> Ipc<P> {
             self.memory.detach(region, condemned);
         }
         if node.is_shared() {
-            self.complete_revoked_waits(node.object());
+            self.complete_revoked_waits(node.object(), Some(node));
         }
     }
 }

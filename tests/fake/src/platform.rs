@@ -74,6 +74,12 @@ impl FakeTask {
         self.until(|state| state.sleeps && !state.unparked && !state.ending && !state.timed_out);
     }
 
+    /// Whether it sleeps at this moment, and nothing has ended that.
+    pub fn is_sleeping(&self) -> bool {
+        let state = lock(&self.0.state);
+        state.sleeps && !state.unparked && !state.ending && !state.timed_out
+    }
+
     /// Waits until it sleeps, or has slept.
     pub fn until_asleep(&self) {
         self.until(|state| state.asleep);

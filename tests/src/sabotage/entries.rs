@@ -120,6 +120,8 @@ entries! {
             meetings::who_served_and_waits_elsewhere_is_not_taken_for_who_serves;
         revoke_skips_who_is_ready: "the look of who is ready for a message at its capability after a revoke",
             channel_ends::who_waits_through_a_revoked_end_is_told;
+        back_before_looked: "what who receives is told of a capability that was given away and came back",
+            ended_waits::every_wait_ends_by_all_that_ends_it_and_says_why;
         who_serves_is_forgotten: "that a channel end may be waited by without a reference to it",
             meetings::who_serves_is_told_what_becomes_of_its_capability;
         revoke_skips_one_mapping: "the end of the last mapping in a revoke",
@@ -238,6 +240,8 @@ entries! {
             threads::local_storage;
         selectors_not_cleared: "the null in the selectors that a program has loaded",
             processes::selectors;
+        heap_not_promised: "the promise to the kernel's heap before a call that allocates",
+            sweep::scarce;
         fuse_does_not_burn: "the end of a process whose fuse has burnt",
             supervision::fuse;
         user_copy_failure_ignored: "the answer of a call that can't write its result to the program",

@@ -11,9 +11,6 @@ use super::ways::Way;
 
 const ALL: Rights = Rights::all();
 
-/// Calls whose waiters are told to look, and not why.
-const SEEKERS: &[&str] = &["channel_receive", "channel_serve", "channel_serve_words"];
-
 /// Somebody who waits.
 pub struct Waiting<'a> {
     pub realm: &'a Realm,
@@ -27,6 +24,17 @@ pub struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
+    /// Checks that the wait ends, and is not gone on with after a look.
+    fn ends(&self) {
+        while !self.over.load(Ordering::Acquire) {
+            if self.task.is_sleeping() {
+                self.cancel();
+                panic!("{}: it waits again", self.way.name);
+            }
+            std::thread::yield_now();
+        }
+    }
+
     /// Cancels the wait, also of who was to look, found nothing and waits again.
     pub fn cancel(&self) {
         while !self.over.load(Ordering::Acquire) && self.realm.ipc.cancel_wait(&self.task).is_err()
@@ -98,10 +106,7 @@ pub const ENDINGS: &[Ending] = &[
             let token = of.realm.grant(0, of.handle, 2, Mode::Move, ALL);
             if let Ok(token) = token {
                 let _ = of.realm.cancel(0, token);
-            }
-            // Who finds it back when it looks goes on.
-            if SEEKERS.contains(&of.way.call) {
-                of.cancel();
+                of.ends();
             }
         },
         told: Told::Error(Error::Cancelled),

@@ -35,11 +35,34 @@ impl Held {
     /// Waits until everything is as it was, once the last processes are gone. The error is what it is
     /// at the deadline.
     pub fn restored(&self, deadline_ns: u64) -> Result<(), Held> {
+        self.agrees(deadline_ns, Held::clone)
+    }
+
+    /// The same but for the promises, of which the kernel's heap may have used some up.
+    pub fn besides_promises(&self, deadline_ns: u64) -> Result<(), Held> {
+        let besides = |held: &Held| Held {
+            reserved: 0,
+            ..held.clone()
+        };
+        self.agrees(deadline_ns, besides)
+    }
+
+    /// The same but for what is free and promised.
+    pub fn besides_frames(&self, deadline_ns: u64) -> Result<(), Held> {
+        let besides = |held: &Held| Held {
+            frames: 0,
+            reserved: 0,
+            ..held.clone()
+        };
+        self.agrees(deadline_ns, besides)
+    }
+
+    fn agrees(&self, deadline_ns: u64, compared: impl Fn(&Held) -> Held) -> Result<(), Held> {
         loop {
             let Ok(now) = Held::now() else {
                 return Err(self.clone());
             };
-            if now == *self {
+            if compared(&now) == compared(self) {
                 return Ok(());
             }
             if rt::now_ns() > deadline_ns {

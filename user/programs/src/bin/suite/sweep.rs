@@ -1,12 +1,16 @@
 //! The calls that are the kernel's own, made by processes whose quota ends anywhere: what is refused
 //! changes nothing (I9, I11). The other calls are swept on the host.
 
+mod scarce;
+
 use alloc::string::ToString;
 use core::sync::atomic::AtomicU64;
 
 use abi::ThreadArgs;
 use programs::archive::{self, Place};
 use rt::{Env, Error, Handle, Mode, ProcessState, Resources, Rights, Spawn, UserPtr, sys};
+
+pub use scarce::scarce;
 
 use crate::Case;
 use crate::calls::{cap_drop, cap_info, image_create, map_all, region, region_info, unmap};

@@ -1,0 +1,70 @@
+//! `cargo bench -p handover-bench`: rings beside what a user would pick instead.
+
+mod ours;
+mod peers;
+mod rows;
+
+use std::io::IsTerminal;
+
+use clap::Parser;
+use handover_bench::figure::Bench;
+use handover_bench::report;
+
+/// Compares Handover's rings with what a user would pick instead. Exits with 0 whatever the figures are.
+#[derive(Parser)]
+#[command(name = "cargo bench -p handover-bench --")]
+struct Options {
+    /// Measure only rows whose name contains one of these words
+    filter: Vec<String>,
+    /// Rounds in which each contender has its turn
+    #[arg(long, default_value_t = 25)]
+    rounds: usize,
+    /// Print every contender, with quartiles
+    #[arg(long)]
+    verbose: bool,
+    /// Print the names of the rows and end
+    #[arg(long)]
+    list: bool,
+    /// What cargo adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let options = Options::parse();
+    let mut rows = rows::all();
+    rows.retain(|row| {
+        options.filter.is_empty() || options.filter.iter().any(|word| row.key.contains(word))
+    });
+    if options.list {
+        for row in &rows {
+            println!("{}", row.key);
+        }
+        return;
+    }
+    let bench = match Bench::new(options.rounds.max(1)) {
+        Ok(bench) => bench,
+        Err(why) => {
+            eprintln!("{why}");
+            return;
+        }
+    };
+    let mut figures = Vec::new();
+    let watched = std::io::stderr().is_terminal();
+    for (at, row) in rows.iter().enumerate() {
+        if watched {
+            eprint!("\r\x1b[K{} of {}: {}", at + 1, rows.len(), row.key);
+        }
+        figures.push(bench.measure(row));
+    }
+    if watched {
+        eprint!("\r\x1b[K");
+    }
+    if options.verbose {
+        println!("{}\n", report::everybody(&figures));
+    }
+    println!("{}", report::comparisons(&figures));
+    if cfg!(not(feature = "iceoryx2")) {
+        println!("\nwithout iceoryx2, which is slow to build: `make bench-rings` has it");
+    }
+}

@@ -1,0 +1,103 @@
+//! The tables.
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::figure::{Comparison, Figure, Side};
+
+/// Less than this much over the limit counts as reached: less is not resolved.
+const RESOLUTION: f64 = 1.1;
+
+/// What of a comparison is to be noticed.
+fn verdict(comparison: &Comparison) -> &'static str {
+    match comparison.ratio() {
+        Some(ratio) if ratio > RESOLUTION => "behind",
+        Some(ratio) if ratio > comparison.at_most * RESOLUTION => "over",
+        _ => "",
+    }
+}
+
+fn number(value: f64) -> String {
+    if value < 100.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
+}
+
+/// Ours beside the best peer of each row.
+pub fn comparisons(figures: &[Figure]) -> String {
+    let mut rows = Vec::new();
+    for figure in figures {
+        for comparison in figure.comparisons() {
+            let (peer, peer_ns) = match comparison.peer {
+                Some((name, value)) => (name, number(value)),
+                None => ("none", String::new()),
+            };
+            let ratio = comparison.ratio();
+            rows.push(vec![
+                figure.key.clone(),
+                comparison.name.into(),
+                number(comparison.ours),
+                peer.into(),
+                peer_ns,
+                ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")),
+                format!("{:.2}", comparison.at_most),
+                verdict(&comparison).into(),
+            ]);
+        }
+    }
+    let head = [
+        "what",
+        "ours",
+        "ns",
+        "best peer",
+        "ns",
+        "ratio",
+        "at most",
+        "",
+    ];
+    render(&head, &[2, 4, 5, 6], rows)
+}
+
+/// Everybody, from the quickest on.
+pub fn everybody(figures: &[Figure]) -> String {
+    let mut rows = Vec::new();
+    for figure in figures {
+        let mut measured: Vec<_> = figure.measured.iter().collect();
+        let median = |value: Option<f64>| value.unwrap_or(f64::INFINITY);
+        measured.sort_by(|one, other| median(one.median()).total_cmp(&median(other.median())));
+        for one in measured {
+            let of = |part| one.quantile(part).map_or("disturbed".into(), number);
+            let ours = matches!(one.side, Side::Ours(_));
+            rows.push(vec![
+                figure.key.clone(),
+                format!("{}{}", if ours { "* " } else { "  " }, one.name),
+                of(0.25),
+                of(0.5),
+                of(0.75),
+            ]);
+        }
+    }
+    let head = ["what", "who", "quarter", "median", "three quarters"];
+    render(&head, &[2, 3, 4], rows)
+}
+
+/// Lines the cells up; the columns in `right` hold numbers.
+fn render(head: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(head.to_vec());
+    table.add_rows(rows);
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if right.contains(&at) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let text = table.to_string();
+    let mut lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let width = lines.iter().map(|line| line.chars().count()).max();
+    let rule = "─".repeat(width.unwrap_or(0));
+    lines.insert(lines.len().min(1), &rule);
+    lines.join("\n")
+}
