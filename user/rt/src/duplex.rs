@@ -171,10 +171,7 @@ impl Duplex {
         target: &mut [u8],
         deadline_ns: u64,
     ) -> Result<usize, ring::Error> {
-        loop {
-            let Some(seen) = self.receiver.arm()? else {
-                break;
-            };
+        while let Some(seen) = self.receiver.arm()? {
             let slept = self.turn.sleep(self.turn.ends.consumer, seen, deadline_ns);
             if let Err(error) = slept {
                 self.receiver.disarm();

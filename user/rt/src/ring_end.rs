@@ -66,6 +66,10 @@ pub struct RingWait {
 }
 
 impl RingWait {
+    pub(crate) fn new(end: Handle) -> RingWait {
+        RingWait { end }
+    }
+
     /// The end, which stays its.
     pub fn handle(&self) -> Handle {
         self.end
