@@ -52,6 +52,7 @@ extern crate std;
 pub mod asynchronous;
 pub mod byte;
 mod bytes;
+pub mod duplex;
 mod ends;
 mod error;
 pub mod index;
@@ -62,6 +63,7 @@ pub mod memory;
 #[cfg(loom)]
 #[path = "memory_model.rs"]
 pub mod memory;
+pub mod mpsc;
 pub mod packet;
 mod sabotage;
 pub mod slot;
@@ -73,4 +75,4 @@ pub use bytes::SharedBytes;
 pub use ends::{Consumer, Producer, RingKind};
 pub use error::{Error, Unfinished};
 pub(crate) use sabotage::sabotaged;
-pub use wait::{Polling, Wait};
+pub use wait::{Close, Gather, Polling, Wait};

@@ -29,6 +29,64 @@ impl<W: Wait + ?Sized> Wait for &W {
     }
 }
 
+/// A [`Wait`] that can also tell the peer that its end stops, while the end is still there.
+///
+/// What it tells is state in the ring's header and takes no room in the ring, so a full ring can be closed.
+pub trait Close: Wait {
+    /// Says that this end is closed in order: a consumer receives what was sent before and then
+    /// [`Error::PeerClosed`], a producer that at once. This end answers [`Error::Closed`] from then on.
+    ///
+    /// # Errors
+    /// [`Error::Revoked`], [`Error::Closed`]: it was closed already.
+    fn close(&self) -> Result<(), Error>;
+
+    /// Says that the peer broke the protocol: it gets [`Error::PeerFault`]. It is not told twice.
+    ///
+    /// # Errors
+    /// As [`Close::close`].
+    fn accuse(&self) -> Result<(), Error>;
+}
+
+impl<W: Close + ?Sized> Close for &W {
+    fn close(&self) -> Result<(), Error> {
+        (**self).close()
+    }
+
+    fn accuse(&self) -> Result<(), Error> {
+        (**self).accuse()
+    }
+}
+
+/// One place to sleep at for several ends, each of whose peers wakes it there.
+pub trait Gather {
+    /// Sleeps until the peer of one of the ends has called [`Wait::wake`] or is no longer open, since the end was armed
+    /// ([`crate::Consumer::arm`]), or `deadline_ns` (absolute monotonic nanoseconds, `u64::MAX` = for ever) has passed.
+    /// A wake between arming and this call counts. Returning early is allowed: the caller looks again.
+    ///
+    /// # Errors
+    /// As [`Wait::wait`].
+    fn wait(&self, deadline_ns: u64) -> Result<(), Error>;
+
+    /// Has every CPU on which a peer runs execute a full barrier, as asymmetric ends need it between arming and the last
+    /// look. Without it they are refused.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`].
+    fn barrier(&self) -> Result<(), Error> {
+        Err(Error::Unsupported)
+    }
+}
+
+impl<G: Gather + ?Sized> Gather for &G {
+    fn wait(&self, deadline_ns: u64) -> Result<(), Error> {
+        (**self).wait(deadline_ns)
+    }
+
+    fn barrier(&self) -> Result<(), Error> {
+        (**self).barrier()
+    }
+}
+
 /// For rings on which neither end ever sleeps: it wakes nobody, and a wait is [`Error::Unsupported`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Polling;

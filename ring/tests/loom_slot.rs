@@ -3,107 +3,21 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p handover-ring --release --test loom_slot`
 #![cfg(loom)]
 
+mod loom_kernel;
+
 use abi::ring::{End, EndState, Geometry};
-use loom::sync::{Arc, Condvar, Mutex};
+use loom::sync::Arc;
 use loom::thread;
+use loom_kernel::{Calls, FOREVER, Kernel, explore, kernel};
 use ring::memory::Owner;
 use ring::slot::{Consumer, Producer};
-use ring::{Error, Polling, Wait, index};
-
-const FOREVER: u64 = u64::MAX;
-
-fn explore(preemptions: usize, test: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.check(test);
-}
-
-#[derive(Default)]
-struct Queue {
-    /// What each end sleeps for.
-    asleep: [Option<u32>; 2],
-    lost_wakeups: u32,
-}
-
-/// `ring_wait`, `ring_wake` and `ring_close`, and an eye on sleepers that were forgotten.
-struct Kernel {
-    owner: Owner,
-    queue: Mutex<Queue>,
-    woken: [Condvar; 2],
-}
-
-struct Calls {
-    kernel: Arc<Kernel>,
-    end: End,
-}
-
-impl Kernel {
-    fn close(&self, end: End, state: EndState) {
-        let mut queue = self.queue.lock().unwrap();
-        self.owner.set_state(end, state);
-        queue.asleep = [None; 2];
-        self.woken.iter().for_each(Condvar::notify_all);
-    }
-
-    /// `end` does nothing more, so a peer that still sleeps for something that is there was forgotten.
-    ///
-    /// It is counted and woken: loom would call it a deadlock too, but not survive its own report of it.
-    fn rests(&self, queue: &mut Queue, end: End) {
-        let peer = end.peer() as usize;
-        if queue.asleep[peer].is_some_and(|seen| index::has_reached(self.owner.index(end), seen)) {
-            queue.lost_wakeups += 1;
-            queue.asleep[peer] = None;
-            self.woken[peer].notify_all();
-        }
-    }
-
-    fn finish(&self, end: End) {
-        self.rests(&mut self.queue.lock().unwrap(), end);
-    }
-
-    fn assert_no_wakeup_was_lost(&self) {
-        let lost = self.queue.lock().unwrap().lost_wakeups;
-        assert_eq!(lost, 0, "wakeups were lost");
-    }
-}
-
-impl Wait for Calls {
-    fn wait(&self, seen: u32, _deadline_ns: u64) -> Result<(), Error> {
-        let owner = &self.kernel.owner;
-        let me = self.end as usize;
-        let mut queue = self.kernel.queue.lock().unwrap();
-        self.kernel.rests(&mut queue, self.end);
-        let peer = self.end.peer();
-        if index::wait_is_over(owner.state(peer), owner.index(peer), seen) {
-            return Ok(());
-        }
-        queue.asleep[me] = Some(seen);
-        while queue.asleep[me].is_some() {
-            queue = self.kernel.woken[me].wait(queue).unwrap();
-        }
-        Ok(())
-    }
-
-    fn wake(&self) {
-        let peer = self.end.peer() as usize;
-        self.kernel.queue.lock().unwrap().asleep[peer] = None;
-        self.kernel.woken[peer].notify_all();
-    }
-}
+use ring::{Error, Polling};
 
 fn ring(capacity: u32, start: u32) -> (Producer<Calls>, Consumer<Calls>, Arc<Kernel>) {
     let owner = Owner::model(Geometry::slot(64, capacity), start, 1);
-    let kernel = Arc::new(Kernel {
-        owner: owner.clone(),
-        queue: Mutex::new(Queue::default()),
-        woken: [Condvar::new(), Condvar::new()],
-    });
-    let calls = |end| Calls {
-        kernel: kernel.clone(),
-        end,
-    };
-    let producer = Producer::attach(owner.producer(), calls(End::Producer)).unwrap();
-    let consumer = Consumer::attach(owner.consumer(), calls(End::Consumer)).unwrap();
+    let (kernel, sends, receives) = kernel(&owner);
+    let producer = Producer::attach(owner.producer(), sends).unwrap();
+    let consumer = Consumer::attach(owner.consumer(), receives).unwrap();
     (producer, consumer, kernel)
 }
 
@@ -302,5 +216,48 @@ fn a_consumer_that_closes_wakes_the_sending_producer() {
         });
         assert_eq!(producer.send(&bytes(1), FOREVER), Err(Error::PeerDied));
         closer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_batch_wakes_a_sleeping_consumer() {
+    explore(4, || {
+        let (mut producer, mut consumer, kernel) = ring(2, u32::MAX);
+        let sending = kernel.clone();
+        let sender = thread::spawn(move || {
+            assert_eq!(producer.send_batch(&[&bytes(0), &bytes(1)]), Ok(2));
+            sending.finish(End::Producer);
+        });
+        let mut received = 0;
+        while received < 2 {
+            consumer.wait_for_message(FOREVER).unwrap();
+            let mut target = [0; 8];
+            let batch = consumer.receive_batch(2, |message| {
+                message.copy_to(&mut target).unwrap();
+                assert_eq!(target, bytes(received));
+                received += 1;
+            });
+            assert!(batch.unwrap() > 0);
+        }
+        kernel.finish(End::Consumer);
+        sender.join().unwrap();
+        kernel.assert_no_wakeup_was_lost();
+    });
+}
+
+#[test]
+fn a_poisoned_end_stays_so_and_its_peer_is_woken() {
+    explore(3, || {
+        let (mut producer, consumer, kernel) = ring(1, 0);
+        producer.try_send(&bytes(0)).unwrap();
+        let accuser = thread::spawn(move || {
+            kernel.close(End::Consumer, EndState::Poisoned);
+            drop(consumer);
+        });
+        for _ in 0..2 {
+            let answer = producer.send(&bytes(1), FOREVER);
+            assert_eq!(answer, Err(Error::PeerFault));
+        }
+        accuser.join().unwrap();
     });
 }

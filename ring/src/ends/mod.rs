@@ -7,6 +7,7 @@
 //! crossed. Order of going to sleep: `waits_until`, fence, last look, kernel. The other direction mirrors it. In the
 //! asymmetric form both fences are the compiler's alone, and the barrier is what [`crate::Wait::wait`] brings.
 
+mod closing;
 mod receiving;
 mod sending;
 

@@ -34,7 +34,7 @@ pub struct Consumer<K, W> {
     quarter: u32,
     pub(crate) threshold: u32,
     spin: Spin,
-    poisoned: bool,
+    pub(super) poisoned: bool,
     kind: PhantomData<(K, Cell<()>)>,
 }
 
@@ -145,6 +145,12 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         self.peer_state() == EndState::Open
     }
 
+    /// State of this end, as the kernel last told it.
+    pub fn own_state(&self) -> EndState {
+        EndState::from_raw(self.memory.state(End::Consumer).load_acquire())
+            .unwrap_or(EndState::Poisoned)
+    }
+
     /// Which tenancy of the ring this end is attached to: one more after each reset.
     pub fn epoch(&self) -> u32 {
         self.memory.epoch()
@@ -213,7 +219,8 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         }
     }
 
-    fn check(&mut self) -> Result<(), Error> {
+    /// Whether something is there.
+    pub(crate) fn check(&mut self) -> Result<(), Error> {
         self.next().map(drop)
     }
 

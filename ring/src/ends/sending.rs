@@ -30,7 +30,7 @@ pub struct Producer<K, W> {
     granule: u32,
     threshold: u32,
     spin: Spin,
-    poisoned: bool,
+    pub(super) poisoned: bool,
     kind: PhantomData<(K, Cell<()>)>,
 }
 
@@ -131,6 +131,12 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
     /// Whether the consumer's end is open. It may have closed by the time of the answer.
     pub fn is_peer_alive(&self) -> bool {
         self.peer_state() == EndState::Open
+    }
+
+    /// State of this end, as the kernel last told it.
+    pub fn own_state(&self) -> EndState {
+        EndState::from_raw(self.memory.state(End::Producer).load_acquire())
+            .unwrap_or(EndState::Poisoned)
     }
 
     /// Which tenancy of the ring this end is attached to: one more after each reset.

@@ -109,13 +109,13 @@ impl<W: Wait> Producer<W> {
         let record = self.record(tag, bytes.len())?;
         self.check_space(record.extent)?;
         self.memory.write(record.payload, bytes);
-        self.finish(record);
+        self.pass(record);
         Ok(())
     }
 
     /// Writes the head of a record whose payload is there, and goes behind it.
     #[inline]
-    fn finish(&mut self, record: Record) {
+    fn pass(&mut self, record: Record) {
         let place = (self.tail & (self.capacity - 1)) as usize;
         // At most the capacity, so it fits.
         let head = packet::head(record.length as u32, record.tag);
@@ -191,7 +191,7 @@ impl<W: Wait> Reservation<'_, W> {
         let Self { producer, record } = self;
         let old = producer.tail;
         producer.memory.mirror(record.payload, record.length);
-        producer.finish(Record { tag, ..record });
+        producer.pass(Record { tag, ..record });
         producer.publish(old);
     }
 }

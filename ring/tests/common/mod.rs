@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use abi::ring::{End, EndState, Geometry};
 use ring::memory::Owner;
 use ring::slot::{Consumer, Producer};
-use ring::{Error, Polling, Wait, byte, index, packet, slot};
+use ring::{Close, Error, Polling, Wait, byte, index, packet, slot};
 
 pub use backing::Backing;
 
@@ -113,6 +113,26 @@ impl Wait for Calls {
         queue.wakes[self.end as usize] += 1;
         queue.asleep[self.end.peer() as usize] = false;
         self.kernel.woken[self.end.peer() as usize].notify_all();
+    }
+}
+
+impl Close for Calls {
+    fn close(&self) -> Result<(), Error> {
+        self.end_as(EndState::Draining)
+    }
+
+    fn accuse(&self) -> Result<(), Error> {
+        self.end_as(EndState::Poisoned)
+    }
+}
+
+impl Calls {
+    fn end_as(&self, state: EndState) -> Result<(), Error> {
+        if self.kernel.owner.state(self.end) != EndState::Open {
+            return Err(Error::Closed);
+        }
+        self.kernel.close(self.end, state);
+        Ok(())
     }
 }
 

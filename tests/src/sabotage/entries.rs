@@ -192,6 +192,10 @@ entries! {
             model::a_sequence_of_neither_lap_or_a_length_beyond_the_slot_poisons_the_consumer_for_good;
         record_beyond_tail: "the check that a record ends before the tail",
             packet::a_malformed_record_is_a_fault_and_never_an_empty_ring;
+        end_needs_space: "that the end of a stream takes no room in the ring",
+            duplex::the_end_of_a_direction_needs_no_room_in_the_ring;
+        turn_not_passed_on: "that who was served is the last to be served again",
+            mpsc::producers_are_served_in_turn_however_busy_one_is;
     }
 
     Loom "handover-ring" {

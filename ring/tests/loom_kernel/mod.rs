@@ -1,0 +1,105 @@
+//! `ring_wait`, `ring_wake` and `ring_close` of the model checker: a lock, and a queue of two places.
+#![cfg(loom)]
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use abi::ring::{End, EndState};
+use loom::sync::{Arc, Condvar, Mutex};
+use ring::memory::Owner;
+use ring::{Error, Wait, index};
+
+pub const FOREVER: u64 = u64::MAX;
+
+/// Explores a test with so many preemptions.
+pub fn explore(preemptions: usize, test: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(test);
+}
+
+#[derive(Default)]
+struct Queue {
+    /// What each end sleeps for.
+    asleep: [Option<u32>; 2],
+    lost_wakeups: u32,
+}
+
+/// `ring_wait`, `ring_wake` and `ring_close`, and an eye on sleepers that were forgotten.
+pub struct Kernel {
+    owner: Owner,
+    queue: Mutex<Queue>,
+    woken: [Condvar; 2],
+}
+
+pub struct Calls {
+    pub kernel: Arc<Kernel>,
+    pub end: End,
+}
+
+impl Kernel {
+    pub fn close(&self, end: End, state: EndState) {
+        let mut queue = self.queue.lock().unwrap();
+        self.owner.set_state(end, state);
+        queue.asleep = [None; 2];
+        self.woken.iter().for_each(Condvar::notify_all);
+    }
+
+    /// `end` does nothing more, so a peer that still sleeps for something that is there was forgotten.
+    ///
+    /// It is counted and woken: loom would call it a deadlock too, but not survive its own report of it.
+    fn rests(&self, queue: &mut Queue, end: End) {
+        let peer = end.peer() as usize;
+        if queue.asleep[peer].is_some_and(|seen| index::has_reached(self.owner.index(end), seen)) {
+            queue.lost_wakeups += 1;
+            queue.asleep[peer] = None;
+            self.woken[peer].notify_all();
+        }
+    }
+
+    pub fn finish(&self, end: End) {
+        self.rests(&mut self.queue.lock().unwrap(), end);
+    }
+
+    pub fn assert_no_wakeup_was_lost(&self) {
+        let lost = self.queue.lock().unwrap().lost_wakeups;
+        assert_eq!(lost, 0, "wakeups were lost");
+    }
+}
+
+impl Wait for Calls {
+    fn wait(&self, seen: u32, _deadline_ns: u64) -> Result<(), Error> {
+        let owner = &self.kernel.owner;
+        let me = self.end as usize;
+        let mut queue = self.kernel.queue.lock().unwrap();
+        self.kernel.rests(&mut queue, self.end);
+        let peer = self.end.peer();
+        if index::wait_is_over(owner.state(peer), owner.index(peer), seen) {
+            return Ok(());
+        }
+        queue.asleep[me] = Some(seen);
+        while queue.asleep[me].is_some() {
+            queue = self.kernel.woken[me].wait(queue).unwrap();
+        }
+        Ok(())
+    }
+
+    fn wake(&self) {
+        let peer = self.end.peer() as usize;
+        self.kernel.queue.lock().unwrap().asleep[peer] = None;
+        self.kernel.woken[peer].notify_all();
+    }
+}
+
+/// The calls of both ends of a ring: the producer's and the consumer's.
+pub fn kernel(owner: &Owner) -> (Arc<Kernel>, Calls, Calls) {
+    let kernel = Arc::new(Kernel {
+        owner: owner.clone(),
+        queue: Mutex::new(Queue::default()),
+        woken: [Condvar::new(), Condvar::new()],
+    });
+    let calls = |end| Calls {
+        kernel: kernel.clone(),
+        end,
+    };
+    let (producer, consumer) = (calls(End::Producer), calls(End::Consumer));
+    (kernel, producer, consumer)
+}

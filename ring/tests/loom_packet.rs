@@ -1,0 +1,196 @@
+//! Every interleaving of both ends of a PACKET ring, with the kernel's part as a lock and a queue.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p handover-ring --release --test loom_packet`
+#![cfg(loom)]
+
+mod loom_kernel;
+
+use abi::ring::{End, EndState, Geometry};
+use loom::sync::Arc;
+use loom::thread;
+use loom_kernel::{Calls, FOREVER, Kernel, explore, kernel};
+use ring::memory::Owner;
+use ring::packet::{Consumer, Producer};
+use ring::{Error, Polling};
+
+/// Messages of up to 64 bytes, or eight empty ones.
+const CAPACITY: u32 = 128;
+/// Two of them do not fit at once.
+const LONG: usize = 60;
+/// The record that begins here goes over the end of the data, and the index behind it over 2^32.
+const START: u32 = u32::MAX - 15;
+
+fn ring() -> (Producer<Calls>, Consumer<Calls>, Arc<Kernel>) {
+    let owner = Owner::model(Geometry::packet(CAPACITY), START, 0);
+    let (kernel, sends, receives) = kernel(&owner);
+    let producer = Producer::attach(owner.producer(), sends).unwrap();
+    let consumer = Consumer::attach(owner.consumer(), receives).unwrap();
+    (producer, consumer, kernel)
+}
+
+fn bytes(number: u32) -> [u8; 8] {
+    (u64::from(number) ^ 0x5a5a_5a5a_5a5a_5a5a).to_ne_bytes()
+}
+
+#[test]
+fn a_published_message_has_its_tag_and_its_bytes() {
+    explore(3, || {
+        let owner = Owner::model(Geometry::packet(32), START, 0);
+        let mut producer = Producer::attach(owner.producer(), Polling).unwrap();
+        let mut consumer = Consumer::attach(owner.consumer(), Polling).unwrap();
+        // Room for two; the model has no longest message that small.
+        producer.try_send(0, &[]).unwrap();
+        let sender = thread::spawn(move || {
+            let mut sent = 1;
+            for _ in 0..3 {
+                match producer.try_send(sent, &[]) {
+                    Ok(()) => sent += 1,
+                    Err(error) => assert_eq!(error, Error::Full),
+                }
+            }
+            sent
+        });
+        let mut received = 0;
+        let mut receive = |consumer: &mut Consumer<Polling>| match consumer.try_receive(&mut []) {
+            Ok((tag, length)) => {
+                assert_eq!((tag, length), (received, 0));
+                received += 1;
+                true
+            }
+            Err(error) => {
+                assert_eq!(error, Error::Empty);
+                false
+            }
+        };
+        receive(&mut consumer);
+        receive(&mut consumer);
+        let sent = sender.join().unwrap();
+        while receive(&mut consumer) {}
+        assert_eq!(received, sent);
+    });
+}
+
+#[test]
+fn a_sleeping_consumer_is_always_woken() {
+    explore(4, || {
+        let (mut producer, mut consumer, kernel) = ring();
+        let sending = kernel.clone();
+        let sender = thread::spawn(move || {
+            producer.try_send(0, &bytes(0)).unwrap();
+            producer.try_send(1, &bytes(1)).unwrap();
+            sending.finish(End::Producer);
+        });
+        for number in 0..2 {
+            let mut target = [0; 8];
+            let received = consumer.receive(&mut target, FOREVER);
+            assert_eq!(received, Ok((number, 8)));
+            assert_eq!(target, bytes(number));
+        }
+        kernel.finish(End::Consumer);
+        sender.join().unwrap();
+        kernel.assert_no_wakeup_was_lost();
+    });
+}
+
+#[test]
+fn a_sleeping_producer_is_always_woken() {
+    explore(3, || {
+        let (mut producer, mut consumer, kernel) = ring();
+        producer.try_send(0, &[0; LONG]).unwrap();
+        let sending = kernel.clone();
+        let sender = thread::spawn(move || {
+            producer.send(1, &[1; LONG], FOREVER).unwrap();
+            producer.send(2, &[], FOREVER).unwrap();
+            sending.finish(End::Producer);
+        });
+        let mut target = [0; LONG];
+        assert_eq!(consumer.try_receive(&mut target), Ok((0, LONG)));
+        kernel.finish(End::Consumer);
+        sender.join().unwrap();
+        kernel.assert_no_wakeup_was_lost();
+        assert_eq!(consumer.try_receive(&mut target), Ok((1, LONG)));
+        assert_eq!(target, [1; LONG]);
+    });
+}
+
+#[test]
+fn two_sleepers_always_wake_each_other() {
+    explore(3, || {
+        let (mut producer, mut consumer, kernel) = ring();
+        let sending = kernel.clone();
+        let sender = thread::spawn(move || {
+            for tag in 0..2 {
+                producer.send(tag, &[tag as u8; LONG], FOREVER).unwrap();
+            }
+            sending.finish(End::Producer);
+        });
+        for tag in 0..2 {
+            let mut target = [9; LONG];
+            assert_eq!(consumer.receive(&mut target, FOREVER), Ok((tag, LONG)));
+            assert_eq!(target, [tag as u8; LONG]);
+        }
+        kernel.finish(End::Consumer);
+        sender.join().unwrap();
+        kernel.assert_no_wakeup_was_lost();
+    });
+}
+
+#[test]
+fn a_batch_is_there_at_once_and_wakes_a_sleeping_consumer() {
+    explore(4, || {
+        let (mut producer, mut consumer, kernel) = ring();
+        let sending = kernel.clone();
+        let sender = thread::spawn(move || {
+            let (one, two) = (bytes(0), bytes(1));
+            let batch: [(u32, &[u8]); 2] = [(0, &one), (1, &two)];
+            assert_eq!(producer.send_batch(batch), Ok(2));
+            sending.finish(End::Producer);
+        });
+        consumer.wait_for_message(FOREVER).unwrap();
+        let mut target = [0; 8];
+        let mut expected = 0;
+        let received = consumer.receive_batch(9, |tag, message| {
+            message.copy_to(&mut target).unwrap();
+            assert_eq!((tag, target), (expected, bytes(expected)));
+            expected += 1;
+        });
+        assert_eq!(received, Ok(2), "one publication");
+        kernel.finish(End::Consumer);
+        sender.join().unwrap();
+        kernel.assert_no_wakeup_was_lost();
+    });
+}
+
+#[test]
+fn what_was_sent_before_the_close_is_received_before_its_answer() {
+    explore(4, || {
+        let (mut producer, mut consumer, kernel) = ring();
+        let sender = thread::spawn(move || {
+            producer.try_send(3, &bytes(0)).unwrap();
+            kernel.close(End::Producer, EndState::Draining);
+        });
+        let mut target = [0; 8];
+        assert_eq!(consumer.receive(&mut target, FOREVER), Ok((3, 8)));
+        assert_eq!(target, bytes(0));
+        let answer = consumer.receive(&mut target, FOREVER);
+        assert_eq!(answer, Err(Error::PeerClosed));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn a_send_that_races_with_the_close_of_its_peer_is_sent_or_refused() {
+    explore(4, || {
+        let (mut producer, consumer, kernel) = ring();
+        producer.try_send(0, &[0; LONG]).unwrap();
+        let closer = thread::spawn(move || {
+            kernel.close(End::Consumer, EndState::Closed);
+            drop(consumer);
+        });
+        let answer = producer.try_send(1, &[]);
+        assert!([Ok(()), Err(Error::PeerDied)].contains(&answer));
+        let answer = producer.send(2, &[0; LONG], FOREVER);
+        assert_eq!(answer, Err(Error::PeerDied));
+        closer.join().unwrap();
+    });
+}
