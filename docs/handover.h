@@ -165,6 +165,26 @@ typedef uint64_t handover_token;
 #define HANDOVER_TRACE_STOP 97
 /* thread_priority(handover_handle thread, uint32_t priority) */
 #define HANDOVER_THREAD_PRIORITY 98
+/* hub_create(void *geometry, void *handles) */
+#define HANDOVER_HUB_CREATE 100
+/* hub_reserve(handover_handle hub, void *seat) */
+#define HANDOVER_HUB_RESERVE 101
+/* hub_claim(handover_handle member, uint32_t epoch, void *ends) */
+#define HANDOVER_HUB_CLAIM 102
+/* hub_leave(handover_handle member) */
+#define HANDOVER_HUB_LEAVE 103
+/* hub_info(handover_handle hub, void *info) */
+#define HANDOVER_HUB_INFO 104
+/* hub_wait(handover_handle hub, void *peers, uint64_t deadline) */
+#define HANDOVER_HUB_WAIT 105
+/* hub_connect(handover_handle hub, uint32_t peer, uint32_t epoch, void *ends) */
+#define HANDOVER_HUB_CONNECT 106
+/* hub_dismiss(handover_handle hub, uint32_t peer, uint32_t epoch) */
+#define HANDOVER_HUB_DISMISS 107
+/* hub_recover(handover_handle hub, uint32_t peer, uint32_t epoch) */
+#define HANDOVER_HUB_RECOVER 108
+/* hub_signal(handover_handle member, uint32_t signal) */
+#define HANDOVER_HUB_SIGNAL 109
 
 #define HANDOVER_E_BAD_HANDLE 1
 #define HANDOVER_E_WRONG_KIND 2

@@ -21,6 +21,13 @@ pub const RING: u64 = 512;
 /// Each page of a ring.
 pub const RING_PAGE: u64 = 8;
 
+/// A hub, besides [`OBJECT`] and its table. The host pays.
+pub const HUB: u64 = 4096;
+
+/// Each seat of a hub, whether anybody has it or not. The host pays, and for both ends of both rings as long
+/// as somebody has the seat.
+pub const HUB_SEAT: u64 = 1024;
+
 /// Each page that the kernel writes of a trace.
 pub const TRACE_PAGE: u64 = 16;
 

@@ -34,6 +34,10 @@ pub enum ObjectKind {
     Interrupt = 11,
     /// A thread.
     Thread = 12,
+    /// What guests join, from the side of its host.
+    Hub = 13,
+    /// A guest's seat at a hub, or the host's link to who has it.
+    HubMember = 14,
 }
 
 impl ObjectKind {
@@ -52,6 +56,8 @@ impl ObjectKind {
             10 => Some(ObjectKind::Timer),
             11 => Some(ObjectKind::Interrupt),
             12 => Some(ObjectKind::Thread),
+            13 => Some(ObjectKind::Hub),
+            14 => Some(ObjectKind::HubMember),
             _ => None,
         }
     }
@@ -72,12 +78,14 @@ impl fmt::Display for ObjectKind {
             ObjectKind::Timer => "timer",
             ObjectKind::Interrupt => "interrupt",
             ObjectKind::Thread => "thread",
+            ObjectKind::Hub => "hub",
+            ObjectKind::HubMember => "hub-member",
         })
     }
 }
 
 // A kind must fit the four bits of a token.
-const_assert!((ObjectKind::Thread as u8) < 16);
+const_assert!((ObjectKind::HubMember as u8) < 16);
 
 /// A capability of the process that holds it: `index:24 | generation:32 | kind:8`, least
 /// significant field first.

@@ -22,6 +22,7 @@ pub mod cost;
 mod device;
 mod error;
 mod handle;
+pub mod hub;
 pub mod limits;
 mod message;
 mod process;
@@ -40,6 +41,7 @@ pub use argument::{Argument, Outcome, UserPtr};
 pub use device::{CachePolicy, InterruptInfo, ResourceInfo};
 pub use error::{Blame, Error};
 pub use handle::{Handle, ObjectKind, Token};
+pub use hub::{HubGeometry, HubGuestEnds, HubHandles, HubInfo, HubPeers, HubSeat, HubSignal};
 pub use message::{ChannelEnds, ChannelInfo, Message, Words};
 pub use process::{ProcessInfo, ProcessState, ProcessStatus, SpawnArgs, StartInfo};
 pub use rights::{

@@ -131,6 +131,31 @@ impl Rights {
     /// What the creator of an interrupt gets.
     pub const INTERRUPT: Rights = Rights::SHARED;
 
+    /// What the creator of a hub gets, who is its host as long as it has this: never MOVE. SEND is the right to
+    /// join.
+    pub const HUB: Rights = Rights::GRANT
+        .union(Rights::DUPLICATE)
+        .union(Rights::REVOKE)
+        .union(Rights::INSPECT)
+        .union(Rights::SEND)
+        .union(Rights::WAIT)
+        .union(Rights::MANAGE);
+
+    /// What who reserves a seat at a hub gets. Never DUPLICATE: a seat has one guest.
+    pub const HUB_MEMBER: Rights = Rights::GRANT
+        .union(Rights::MOVE)
+        .union(Rights::REVOKE)
+        .union(Rights::INSPECT)
+        .union(Rights::SIGNAL)
+        .union(Rights::WAIT)
+        .union(Rights::MANAGE);
+
+    /// What the host gets to reach one guest: no right by which only a guest does something.
+    pub const HUB_LINK: Rights = Rights::GRANT.union(Rights::INSPECT).union(Rights::WAIT);
+
+    /// What a guest gets of the table of its hub.
+    pub const HUB_TABLE: Rights = Rights::READ.union(Rights::MAP).union(Rights::INSPECT);
+
     /// What the creator of a thread gets.
     pub const THREAD: Rights = Rights::SHARED.union(Rights::WAIT).union(Rights::MANAGE);
 }
@@ -217,11 +242,11 @@ bitflags! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[repr(transparent)]
     pub struct Events: u32 {
-        /// A channel end has a message; the consumer of a ring may have one.
+        /// A channel end has a message; the consumer of a ring may have one; a hub has a guest to look at.
         const READABLE = 1 << 0;
         /// A channel end has room for a message to its peer; the producer of a ring may have.
         const WRITABLE = 1 << 1;
-        /// The other end of a channel or ring is gone.
+        /// The other end of a channel or ring is gone, or whoever is at the other side of a seat at a hub.
         const PEER_CLOSED = 1 << 2;
         /// A bit of a notification is set.
         const SIGNALED = 1 << 3;

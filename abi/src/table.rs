@@ -100,7 +100,7 @@ macro_rules! for_each_syscall {
             /// Tells what has gone through an object since it was made.
             47 ObjectInfo object_info(handle: Handle, info: UserPtr<ObjectInfo>) -> (), rights [INSPECT], errors [BadHandle, Denied, InTransit, Revoked, Fault];
 
-            /// Offers an object to the process at the other end of `via` (a ring end, a channel end, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE, with CopyOnWrite also READ and DUPLICATE: the receiver gets a snapshot, which it may also write. After Move the caller can't reach the object any more when this returns. After `deadline` the token is worth nothing, and what was moved comes back; `TimedOut`: it has passed. So it does when the channel end closes at which it could be accepted. `Invalid`: a channel end that is not younger than the channel it would go over. `Shared`: another capability gives access to what is to be moved, or one derived from it has more rights than would be granted.
+            /// Offers an object to the process at the other end of `via` (a ring end, a channel end, a seat at a hub or the link to it, or a process that the caller holds), with at most the given rights. Needs GRANT, with Share also DUPLICATE, with Move also MOVE, with CopyOnWrite also READ and DUPLICATE: the receiver gets a snapshot, which it may also write. After Move the caller can't reach the object any more when this returns. After `deadline` the token is worth nothing, and what was moved comes back; `TimedOut`: it has passed. So it does when the channel end closes at which it could be accepted. `Invalid`: a channel end that is not younger than the channel it would go over. `Shared`: another capability gives access to what is to be moved, or one derived from it has more rights than would be granted.
             50 Grant grant(handle: Handle, via: Handle, mode: Mode, rights: Rights, flags: GrantFlags, deadline: u64) -> Token, rights [GRANT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Shared, Pinned, Busy, Invalid, PeerClosed, TimedOut, Unsupported, Quota, NoMemory, Limit];
             /// Takes what the process at the other end of `via` offered to this one. Works once. From then on this process pays for the capability, and with the first capability of a region or image for its memory; after `Quota` and `NoMemory` the token is still good. Any token that is not for this process, not from there, used up, expired, withdrawn or revoked is `NotFound`.
             51 Accept accept(token: Token, via: Handle) -> Handle, rights [], errors [BadHandle, WrongKind, InTransit, NotFound, Revoked, Quota, NoMemory, Limit];
@@ -183,6 +183,27 @@ macro_rules! for_each_syscall {
             97 TraceStop trace_stop(resource: Handle) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
             /// Sets how urgent a thread is, 1 to 31, at most what its process may have; 0 stands for the calling thread.
             98 ThreadPriority thread_priority(thread: Handle, priority: u32) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid];
+
+            /// Makes a hub: up to 255 guests speak with one host, over two rings each. The caller is the host, pays for all rings and for the seats, and gets the hub and a region of one page that tells how each peer stands and can only be read. The hub ends, and every guest is told, when the host drops it or ends.
+            100 HubCreate hub_create(geometry: UserPtr<HubGeometry>, handles: UserPtr<HubHandles>) -> (), rights [], errors [Fault, Invalid, Unsupported, TooLarge, Quota, NoMemory, Limit];
+            /// Takes a seat that nobody has, whichever can be had, makes its rings, and returns the membership, to be claimed by whoever has it then. `Full`: every seat is taken, or not recovered yet. `Quota`: also of the host, which pays for the rings. `PeerClosed`: the host has said goodbye.
+            101 HubReserve hub_reserve(hub: Handle, seat: UserPtr<HubSeat>) -> Handle, rights [SEND], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, Full, PeerClosed, TooLarge, Quota, NoMemory, Limit];
+            /// Begins to use a seat of this tenancy, and returns this side's ends of its rings and the table; the host is told. An end that was revoked at this moment is 0. `NotFound`: the seat is not reserved in this tenancy; `Exists`: it was claimed. After `Fault` the seat is left.
+            102 HubClaim hub_claim(member: Handle, epoch: u32, ends: UserPtr<HubGuestEnds>) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, NotFound, Exists, PeerClosed, Quota, NoMemory, Limit];
+            /// Leaves a seat: the ends of this side are revoked, and the host, which still receives what was sent, is told. `NotFound`: it was left, or the guest was dismissed.
+            103 HubLeave hub_leave(member: Handle) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
+            /// Tells facts about a hub.
+            104 HubInfo hub_info(hub: Handle, info: UserPtr<HubInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
+            /// Waits until a guest has something for the host to look at: it claimed its seat, sent something while the host slept, made room that the host waited for, left or died. Fills in which, a bit each, and returns how many. What a ring holds is looked at before it sleeps, so no guest has to enter the kernel while the host is awake. After `WouldBlock` guests signal until the next has.
+            105 HubWait hub_wait(hub: Handle, peers: UserPtr<HubPeers>, deadline: u64) -> u64, rights [WAIT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, PeerClosed, WouldBlock, TimedOut, Cancelled, Interrupted];
+            /// Gives the host its ends of the rings of a guest, and a link, which leads to the guest. `NotFound`: no such guest in this tenancy; `Exists`: it was connected; `Denied`: also anybody but the host.
+            106 HubConnect hub_connect(hub: Handle, peer: u32, epoch: u32, ends: UserPtr<RingEnds>) -> Handle, rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, NotFound, Exists, Quota, NoMemory, Limit];
+            /// Ends a guest, whether it works or hangs or sends nonsense: its membership and its ends of the rings are revoked, and what it sent can still be received. Peer 0 is the host itself, whose goodbye this is: every guest is told, those that sleep too, and nobody joins any more. `NotFound`: no such guest in this tenancy.
+            107 HubDismiss hub_dismiss(hub: Handle, peer: u32, epoch: u32) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
+            /// Makes the seat of a guest that is gone empty again: both its rings are gone, on every CPU, and then somebody else can have it, in the next tenancy. To be called when everything was received. `Busy`: the guest is there.
+            108 HubRecover hub_recover(hub: Handle, peer: u32, epoch: u32) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound, Busy];
+            /// Tells the host that there is something to look at, or only that this guest lives. `PeerClosed`: the seat is not this one's any more, or the host is gone.
+            109 HubSignal hub_signal(member: Handle, signal: HubSignal) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, PeerClosed];
         }
     };
 }
@@ -268,10 +289,10 @@ macro_rules! describe {
 use crate::types::CapInfo;
 use crate::{
     BindFlags, CachePolicy, ChannelEnds, ChannelInfo, DeriveArgs, Events, FaultInfo, GrantFlags,
-    Handle, InterruptInfo, MapFlags, Message, Mode, ObjectInfo, PortPacket, ProcessInfo,
-    ProcessStatus, RegionFlags, RegionInfo, ResourceInfo, RevokeFlags, RingClose, RingEnds,
-    RingGeometry, RingInfo, SnapshotFlags, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo, Token,
-    UserPtr, Words,
+    Handle, HubGeometry, HubGuestEnds, HubHandles, HubInfo, HubPeers, HubSeat, HubSignal,
+    InterruptInfo, MapFlags, Message, Mode, ObjectInfo, PortPacket, ProcessInfo, ProcessStatus,
+    RegionFlags, RegionInfo, ResourceInfo, RevokeFlags, RingClose, RingEnds, RingGeometry,
+    RingInfo, SnapshotFlags, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo, Token, UserPtr, Words,
 };
 
 for_each_syscall!(describe);

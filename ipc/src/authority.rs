@@ -102,6 +102,12 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn forget(&self, domain: &Domain<P>, node: &Node<P>) {
         let object = node.object();
         let is_end = matches!(object.payload(), Payload::RingEnd(..));
+        if let Payload::Hub(hub) = object.payload()
+            && node.is_root()
+        {
+            // Others may have been let join by capabilities below it.
+            self.end_hub(hub);
+        }
         let (released, shared) = {
             let mut lineage = object.lineage.lock();
             // Before its tree may let it go.

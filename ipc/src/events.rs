@@ -253,6 +253,7 @@ impl<P: Platform> Ipc<P> {
         match payload {
             Payload::Notification(notification) => self.end_notification_waits(notification),
             Payload::Port(port) => self.end_port_waits(port),
+            Payload::Hub(hub) => self.end_hub_waits(hub),
             Payload::ChannelEnd(channel, side) => self.end_channel_waits(channel, *side, left),
             Payload::RingEnd(ring, end) => self.end_ring_waits(ring, *end),
             _ => {}
@@ -333,6 +334,8 @@ impl<P: Platform> Ipc<P> {
             Payload::Thread(task) => self.platform().task_level(task),
             Payload::Notification(notification) => Level::of(notification.level()),
             Payload::RingEnd(ring, end) => Level::of(self.ring_level(ring, *end)),
+            Payload::Hub(hub) => Level::of(hub.level()),
+            Payload::HubMember(member, side) => Level::of(member.level(*side)),
             _ => Level::NONE,
         }
     }
@@ -347,6 +350,8 @@ impl<P: Platform> Payload<P> {
             Payload::Thread(task) => Some(P::task_events(task)),
             Payload::Notification(notification) => Some(notification.events()),
             Payload::RingEnd(ring, end) => Some(ring.events(*end)),
+            Payload::Hub(hub) => Some(hub.events()),
+            Payload::HubMember(member, side) => Some(member.events(*side)),
             _ => None,
         }
     }
@@ -361,6 +366,8 @@ impl<P: Platform> Payload<P> {
             Payload::Thread(_) => abi::Events::ENDED,
             Payload::Notification(_) => abi::Events::SIGNALED,
             Payload::RingEnd(ring, end) => possible_ring_events(ring, *end),
+            Payload::Hub(_) => abi::Events::READABLE,
+            Payload::HubMember(..) => abi::Events::PEER_CLOSED,
             _ => abi::Events::empty(),
         }
     }

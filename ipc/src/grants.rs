@@ -26,7 +26,7 @@ pub(crate) use pending::Grants;
 use pending::{Address, Slot, Taken};
 
 impl<P: Platform> Ipc<P> {
-    /// Who is at the other end of `via`, a ring end, a channel end, or a process, and what `of` makes of
+    /// Who is at the other end of `via`, a ring end, a channel end, a seat at a hub, or a process, and what `of` makes of
     /// a channel end. It needs `rights`: GRANT to offer something, none to take what was offered.
     #[inline(always)]
     fn way<T>(
@@ -38,6 +38,7 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(Peer, Option<T>), Error> {
         domain.with_node(via, None, rights, |via| match via.object().payload() {
             Payload::RingEnd(ring, end) => Ok((ring.peer_of(*end), None)),
+            Payload::HubMember(member, side) => Ok((member.peer_of(*side), None)),
             Payload::Process(process) => {
                 Ok((Peer::Present(self.platform().domain_of(process)), None))
             }

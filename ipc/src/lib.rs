@@ -11,7 +11,7 @@
 //! [`Platform`].
 //!
 //! Invariants kept here (docs/INVARIANTS.md): I4, I5, I6, I9, I13. Lock ranks: capability table and
-//! its places, grants, lineage, limits, then those of `mm`, then the queue of a ring end.
+//! its places, grants, lineage, limits, then those of `mm`, then a hub, then the queue of a ring end.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -28,6 +28,7 @@ mod devices;
 mod domain;
 mod events;
 mod grants;
+mod hub;
 mod interrupt;
 mod limits;
 mod lineage;
@@ -64,6 +65,7 @@ use timer::TimerQueue;
 pub use devices::Resource;
 pub use domain::Domain;
 pub use events::{Events, Level};
+pub use hub::{Hub, Member, MemberSide};
 pub use interrupt::{Interrupt, Line};
 pub use limits::Narrowing;
 pub use node::Node;

@@ -13,8 +13,8 @@ use crate::lineage::Lineage;
 use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
 use crate::{
-    Channel, ChannelSide, Interrupt, Ipc, Node, Notification, Platform, Port, Reply, Resource,
-    Ring, Timer,
+    Channel, ChannelSide, Hub, Interrupt, Ipc, Member, MemberSide, Node, Notification, Platform,
+    Port, Reply, Resource, Ring, Timer,
 };
 
 use abi::ring as ring_layout;
@@ -55,6 +55,10 @@ pub enum Payload<P: Platform> {
     Interrupt(Arc<Interrupt<P>>),
     /// Where a task waits for many objects.
     Port(Arc<Port<P>>),
+    /// What guests join.
+    Hub(Arc<Hub<P>>),
+    /// One side of a seat at a hub.
+    HubMember(Arc<Member<P>>, MemberSide),
 }
 
 impl<P: Platform> Payload<P> {
@@ -74,6 +78,8 @@ impl<P: Platform> Payload<P> {
             Payload::Timer(_) => ObjectKind::Timer,
             Payload::Interrupt(_) => ObjectKind::Interrupt,
             Payload::Port(_) => ObjectKind::Port,
+            Payload::Hub(_) => ObjectKind::Hub,
+            Payload::HubMember(..) => ObjectKind::HubMember,
         }
     }
 
@@ -85,6 +91,7 @@ impl<P: Platform> Payload<P> {
             Payload::Timer(timer) => timer.traffic(),
             Payload::Interrupt(interrupt) => interrupt.traffic(),
             Payload::Port(port) => port.traffic(),
+            Payload::Hub(hub) => hub.traffic(),
             Payload::RingEnd(ring, end) => ring.traffic(*end),
             // Who waits for their events is all.
             Payload::Region(_)
@@ -92,6 +99,7 @@ impl<P: Platform> Payload<P> {
             | Payload::Process(_)
             | Payload::Resource(_)
             | Payload::Thread(_)
+            | Payload::HubMember(..)
             | Payload::Reply(_) => Traffic::NONE,
         };
         match self.events() {
@@ -152,6 +160,8 @@ impl<P: Platform> Object<P> {
             | Payload::Timer(_)
             | Payload::Interrupt(_)
             | Payload::Port(_)
+            | Payload::Hub(_)
+            | Payload::HubMember(..)
             | Payload::ChannelEnd(..)
             | Payload::Reply(_) => None,
         }
@@ -193,6 +203,8 @@ impl<P: Platform> Ipc<P> {
             | Payload::Timer(_)
             | Payload::Interrupt(_)
             | Payload::Port(_)
+            | Payload::Hub(_)
+            | Payload::HubMember(..)
             | Payload::Reply(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
             Payload::Thread(task) => self.platform().task_koid(task),
@@ -257,6 +269,8 @@ impl<P: Platform> Ipc<P> {
             Payload::Timer(timer) => self.end_timer(timer),
             Payload::Interrupt(interrupt) => self.end_interrupt(interrupt),
             Payload::Port(port) => self.close_port(port),
+            Payload::Hub(hub) => self.end_hub(hub),
+            Payload::HubMember(member, side) => self.end_member(member, *side),
             Payload::Process(process) => self.platform().abandoned(process),
             Payload::Resource(_) | Payload::Notification(_) | Payload::Thread(_) => {}
         }

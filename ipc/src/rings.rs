@@ -19,7 +19,7 @@ use core::mem::offset_of;
 use abi::ring::{End, EndState, Form, Geometry, IndexPage};
 use abi::{Error, Events, Handle, ObjectKind, Rights, RingGeometry, RingInfo, RingShape};
 use mm::lock::{Lock, Rank};
-use mm::{AddressSpace, Frame, MapRequest, Region};
+use mm::{Account, AddressSpace, Frame, MapRequest, Region};
 
 use crate::domain::Peer;
 use crate::{Domain, Ipc, Payload, Platform, Traffic, Waiters};
@@ -44,7 +44,7 @@ struct RingState<P: Platform> {
 }
 
 /// What the kernel keeps for one end.
-struct Side<P: Platform> {
+pub(crate) struct Side<P: Platform> {
     /// The domain that has it, or had it last.
     holder: u64,
     /// The space of that domain, while the end is there.
@@ -58,9 +58,14 @@ struct Side<P: Platform> {
 
 impl<P: Platform> Side<P> {
     fn of(domain: &Domain<P>) -> Side<P> {
+        Side::held(domain.koid(), domain.space().clone())
+    }
+
+    /// Of an end that a domain with this number and space has.
+    pub(crate) fn held(holder: u64, space: Arc<AddressSpace>) -> Side<P> {
         Side {
-            holder: domain.koid(),
-            space: Some(domain.space().clone()),
+            holder,
+            space: Some(space),
             ended: EndState::Open,
             waiters: Waiters::new(),
             messages: 0,
@@ -152,26 +157,7 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         shape: impl Into<RingShape>,
     ) -> Result<(Handle, Handle), Error> {
-        const { assert!(size_of::<Ring<P>>() as u64 + 16 <= abi::cost::REGION / 2 + abi::cost::RING) }
-        let shape = shape.into();
-        let region = self
-            .memory
-            .create_ring_region(domain.account(), shape.geometry.data_pages())?;
-        let control = self
-            .lay_out_ring(&region, shape, layout::FIRST_EPOCH)
-            .inspect_err(|_| self.memory.destroy_region(&region))?;
-        let state = RingState {
-            sides: [Side::of(domain), Side::of(domain)],
-            epoch: layout::FIRST_EPOCH,
-            barriers: Bucket::new(),
-        };
-        let ring = Arc::new(Ring {
-            region,
-            shape,
-            control,
-            state: Lock::new(Rank::Queue, state),
-            events: [crate::Events::new(), crate::Events::new()],
-        });
+        let ring = self.new_ring(domain.account(), shape.into(), || Side::of(domain))?;
         let payload = |end| Payload::RingEnd(ring.clone(), end);
         let producer = self
             .install_object(domain, payload(End::Producer), Rights::RING_PRODUCER)
@@ -183,6 +169,35 @@ impl<P: Platform> Ipc<P> {
                 Err(error)
             }
         }
+    }
+
+    /// A ring without capabilities, whose ends are as `side` says and whose memory `account` pays for. Each end
+    /// is to be closed. When it fails, nothing is left of it.
+    pub(crate) fn new_ring(
+        &self,
+        account: &Arc<Account>,
+        shape: RingShape,
+        side: impl Fn() -> Side<P>,
+    ) -> Result<Arc<Ring<P>>, Error> {
+        const { assert!(size_of::<Ring<P>>() as u64 + 16 <= abi::cost::REGION / 2 + abi::cost::RING) }
+        let region = self
+            .memory
+            .create_ring_region(account, shape.geometry.data_pages())?;
+        let control = self
+            .lay_out_ring(&region, shape, layout::FIRST_EPOCH)
+            .inspect_err(|_| self.memory.destroy_region(&region))?;
+        let state = RingState {
+            sides: [side(), side()],
+            epoch: layout::FIRST_EPOCH,
+            barriers: Bucket::new(),
+        };
+        Ok(Arc::new(Ring {
+            region,
+            shape,
+            control,
+            state: Lock::new(Rank::Queue, state),
+            events: [crate::Events::new(), crate::Events::new()],
+        }))
     }
 
     /// Facts about the ring of an end, with INSPECT.

@@ -14,7 +14,7 @@ use mm::{Account, Region};
 
 use crate::node::NodeState;
 use crate::table::Locked;
-use crate::{Counted, Domain, Ipc, Node, Object, Payload, Platform};
+use crate::{Counted, Domain, Ipc, MemberSide, Node, Object, Payload, Platform};
 
 /// A capability on its way to another domain. It is delivered or withdrawn, never just dropped.
 #[must_use = "an offer is delivered or withdrawn"]
@@ -190,6 +190,7 @@ impl<P: Platform> Ipc<P> {
         }
         match object.payload() {
             Payload::RingEnd(ring, end) => self.pass_end(ring, *end, receiver),
+            Payload::HubMember(member, MemberSide::Guest) => member.set_holder(receiver.koid()),
             Payload::ChannelEnd(channel, side) if node.is_root() => {
                 channel.set_holder(*side, receiver.koid());
             }

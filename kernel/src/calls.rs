@@ -4,6 +4,7 @@
 mod capability;
 mod channel;
 mod device;
+mod hub;
 mod memory;
 mod process;
 mod ring;
@@ -16,6 +17,7 @@ mod waiting;
 pub use capability::*;
 pub use channel::*;
 pub use device::*;
+pub use hub::*;
 pub use memory::*;
 pub use process::*;
 pub use ring::*;

@@ -196,5 +196,9 @@ const fn allocates(call: Syscall) -> bool {
             | Syscall::InterruptCreate
             | Syscall::TimerCreate
             | Syscall::TraceStart
+            | Syscall::HubCreate
+            | Syscall::HubReserve
+            | Syscall::HubClaim
+            | Syscall::HubConnect
     )
 }

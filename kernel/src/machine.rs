@@ -3,7 +3,7 @@
 #![allow(unsafe_code)] // The direct map and the page tables are reached from here.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::Error;
 use abi::trace::EventKind;
@@ -125,6 +125,15 @@ impl Frames for Kernel {
 
     fn store_u32(&self, frame: Frame, offset: usize, value: u32) {
         word(frame, offset).store(value, Ordering::Release);
+    }
+
+    fn store_u64(&self, frame: Frame, offset: usize, value: u64) {
+        assert!(offset < 4096 && offset.is_multiple_of(8));
+        let address = phys::to_virtual(frame.address()).wrapping_add(offset);
+        // SAFETY: an aligned word in the direct map. The frame is the table of a hub, in place while the
+        // hub is not over, and everybody accesses its words atomically.
+        let word = unsafe { AtomicU64::from_ptr(address.cast()) };
+        word.store(value, Ordering::Release);
     }
 }
 

@@ -8,9 +8,9 @@ use core::{ptr, slice};
 
 use abi::{
     CapInfo, ChannelEnds, ChannelInfo, DeriveArgs, Error, FaultInfo, Handle, HandleTransfer,
-    InterruptInfo, Message, ObjectInfo, PortPacket, ProcessInfo, ProcessStatus, RegionInfo,
-    ResourceInfo, RingEnds, RingGeometry, RingInfo, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo,
-    UserPtr,
+    HubGeometry, HubGuestEnds, HubHandles, HubInfo, HubPeers, HubSeat, InterruptInfo, Message,
+    ObjectInfo, PortPacket, ProcessInfo, ProcessStatus, RegionInfo, ResourceInfo, RingEnds,
+    RingGeometry, RingInfo, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo, UserPtr,
 };
 use alloc::vec::Vec;
 use arch::user;
@@ -39,6 +39,12 @@ plain!(
     FaultInfo,
     Handle,
     HandleTransfer,
+    HubGeometry,
+    HubGuestEnds,
+    HubHandles,
+    HubInfo,
+    HubPeers,
+    HubSeat,
     InterruptInfo,
     Message,
     ObjectInfo,

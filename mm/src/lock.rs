@@ -38,27 +38,29 @@ pub enum Rank {
     Tables = 10,
     /// The schedule of a timer, or whether an interrupt has ended. Bits are set while it is held.
     Timers = 11,
+    /// The seats of a hub, and who waits there. The rings of the seats are looked at while it is held.
+    Hubs = 12,
     /// The state of a channel, a notification or a ring end, and who waits there.
-    Queue = 12,
+    Queue = 13,
     /// A call that somebody waits for the answer of.
-    Calls = 13,
+    Calls = 14,
     /// Who wants to be told of what happens to an object.
-    Events = 14,
+    Events = 15,
     /// The packets of a port.
-    Ports = 15,
+    Ports = 16,
     /// The free frames that a CPU keeps. Above whatever allocates from the heap while it is held:
     /// the heap may grow.
-    Frames = 16,
+    Frames = 17,
     /// The free frames of a node.
-    Nodes = 17,
+    Nodes = 18,
     /// The alarms of a CPU.
-    Alarms = 18,
+    Alarms = 19,
     /// A run queue.
-    Scheduler = 19,
+    Scheduler = 20,
     /// What is charged for a capability or for a region. Nothing is taken above it.
-    Account = 20,
+    Account = 21,
     /// The place of a task among those who wait where it does. Nothing is taken above it.
-    Waits = 21,
+    Waits = 22,
 }
 
 /// Is told of locks in debug builds.

@@ -105,6 +105,8 @@ pub trait Frames {
     fn load_u32(&self, frame: Frame, offset: usize) -> u32;
     /// Stores an aligned word that a program may read at the same time (Release).
     fn store_u32(&self, frame: Frame, offset: usize, value: u32);
+    /// The same of eight bytes, which are seen at once.
+    fn store_u64(&self, frame: Frame, offset: usize, value: u64);
 }
 
 /// The page tables of a machine, and the translations that the current CPU has cached. Editing an

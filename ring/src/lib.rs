@@ -55,6 +55,7 @@ mod bytes;
 pub mod duplex;
 mod ends;
 mod error;
+pub mod hub;
 pub mod index;
 #[cfg(all(feature = "std", target_os = "linux", not(loom)))]
 pub mod linux;

@@ -16,6 +16,7 @@ use abi::{
     BindFlags, CachePolicy, DeriveArgs, Error, Events, FOREVER, Handle, HandleTransfer, MapFlags,
     Mode, RegionFlags, Resources, Rights, SYSCALLS, SnapshotFlags, Token, cost,
 };
+use common::hubs::{Guest, Hub};
 use common::messages::{End, Ends};
 use common::realm::Realm;
 use common::{READ, WRITE, devices};
@@ -67,6 +68,11 @@ struct Before {
     reply: Handle,
     /// Domain 1 calls there, in words.
     called: End,
+    /// A hub of domain 0 with three seats.
+    hub: Hub,
+    /// Who has reserved one of them, and who has claimed one; both domain 0.
+    reserved: Guest,
+    attached: Guest,
     callers: Vec<JoinHandle<()>>,
 }
 
@@ -97,7 +103,11 @@ impl Before {
         let empty = Ends::between(&realm, 0, 1, 4).here;
         let (producer, _) = realm.ipc.create_ring(me, Geometry::slot(64, 64)).unwrap();
         let device = Resource::new(devices::device(realm.machine()), 16 * PAGE_SIZE).unwrap();
+        let hub = Hub::new(&realm, 3);
         let mut before = Before {
+            hub,
+            reserved: hub.reserve(&realm, 0).unwrap(),
+            attached: hub.join(&realm, 0).0,
             region,
             tokens,
             end: ends.here,
@@ -290,6 +300,15 @@ const CALLS: &[Call] = &[
         let ipc = &b.realm.ipc;
         ipc.create_interrupt(b.me(), b.resource, b.notification, 1)
             .map(drop)
+    }),
+    ("hub_create", |b| {
+        let geometry = common::hubs::geometry(2);
+        b.realm.ipc.create_hub(b.me(), geometry).map(drop)
+    }),
+    ("hub_reserve", |b| b.hub.reserve(&b.realm, 0).map(drop)),
+    ("hub_claim", |b| b.reserved.claim(&b.realm).map(drop)),
+    ("hub_connect", |b| {
+        b.hub.connect(&b.realm, b.attached.seat).map(drop)
     }),
     ("timer_create", |b| {
         b.realm

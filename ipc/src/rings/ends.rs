@@ -48,6 +48,18 @@ impl<P: Platform> Ipc<P> {
         Ok(())
     }
 
+    /// Closes an end for its holder, which keeps it, and wakes who sleeps at either.
+    pub(crate) fn close_for_holder(&self, ring: &Ring<P>, end: End, ended: EndState) {
+        let woken = {
+            let mut state = ring.state.lock();
+            if state.side(end).is_gone() {
+                return;
+            }
+            self.set_end_state(ring, &mut state, end, ended)
+        };
+        self.tell_of_end(ring, end, woken);
+    }
+
     /// Tells the peer that an end is gone, and returns the ring's memory with the second.
     pub(crate) fn close_end(&self, ring: &Ring<P>, end: End) {
         self.end_ring(ring, end, EndState::Closed);

@@ -255,6 +255,18 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
+    /// Wakes whoever sleeps at an end.
+    pub(crate) fn wake_end(&self, ring: &Ring<P>, end: End) {
+        let woken = {
+            let mut state = ring.state.lock();
+            state.side_mut(end).waiters.wake_first(Outcome::Ready)
+        };
+        if let Some(task) = woken {
+            self.platform().unpark(&task);
+        }
+        self.fire(ring.events(end), MOVED, 0);
+    }
+
     /// Ends the waits at an end whose capability is not their process's any more.
     pub(crate) fn end_ring_waits(&self, ring: &Ring<P>, end: End) {
         self.end_unheld_waits(&ring.state, |state| &mut state.side_mut(end).waiters);

@@ -285,4 +285,8 @@ impl Frames for Machine {
     fn store_u32(&self, _: Frame, _: usize, _: u32) {
         unreachable!("the model has no memory")
     }
+
+    fn store_u64(&self, _: Frame, _: usize, _: u64) {
+        unreachable!("the model has no memory")
+    }
 }

@@ -297,4 +297,8 @@ impl Frames for Machine {
     fn store_u32(&self, _: Frame, _: usize, _: u32) {
         unreachable!("a shootdown knows no frame")
     }
+
+    fn store_u64(&self, _: Frame, _: usize, _: u64) {
+        unreachable!("a shootdown knows no frame")
+    }
 }

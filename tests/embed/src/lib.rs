@@ -171,6 +171,10 @@ impl Frames for Machine {
     fn store_u32(&self, frame: Frame, offset: usize, value: u32) {
         self.write(frame, offset, &value.to_le_bytes());
     }
+
+    fn store_u64(&self, frame: Frame, offset: usize, value: u64) {
+        self.write(frame, offset, &value.to_le_bytes());
+    }
 }
 
 /// Page tables, and the translations that the CPU has cached. This machine walks its tables at

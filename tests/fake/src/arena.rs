@@ -92,6 +92,11 @@ impl Arena {
         });
     }
 
+    pub(crate) fn store_u64(&self, frame: Frame, offset: usize, value: u64) {
+        assert!(offset.is_multiple_of(8));
+        self.word(frame, offset / 8).store(value, Ordering::Release);
+    }
+
     /// One word anew, without losing what others do to its other bytes.
     fn update(&self, frame: Frame, index: usize, change: impl Fn(u64) -> u64) {
         let word = self.word(frame, index);

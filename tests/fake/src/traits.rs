@@ -98,6 +98,10 @@ impl Frames for FakeMachine {
     fn store_u32(&self, frame: Frame, offset: usize, value: u32) {
         self.arena.store_u32(frame, offset, value);
     }
+
+    fn store_u64(&self, frame: Frame, offset: usize, value: u64) {
+        self.arena.store_u64(frame, offset, value);
+    }
 }
 
 impl Mmu for FakeMachine {

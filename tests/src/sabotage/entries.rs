@@ -164,6 +164,14 @@ entries! {
             ring_ends::another_holder_is_another_epoch;
         ring_move_wakes_nobody: "the second look of who sleeps while the other end of a ring moves",
             ring_ends::who_sleeps_while_the_other_end_moves_looks_again;
+        hub_epoch_not_compared: "the tenancy that a claim names",
+            hubs::a_seat_is_claimed_once_and_only_in_the_tenancy_that_was_told;
+        hub_seat_empty_before_reset: "the end of the old rings before a seat is empty",
+            hubs::no_seat_can_be_had_before_the_rings_of_the_last_tenancy_are_out_of_reach;
+        hub_goodbye_wakes_nobody: "the wake of sleeping guests by the goodbye of the host",
+            hub_ends::the_goodbye_of_the_host_reaches_every_guest_those_that_sleep_too;
+        hub_sleeps_without_look: "the look at all rings before the host sleeps",
+            hub_ends::a_host_sleeps_once_for_all_guests_and_none_signals_while_it_is_awake;
     }
 
     Host "handover-ring" {
@@ -199,6 +207,10 @@ entries! {
     }
 
     Loom "handover-ring" {
+        hub_entry_without_epoch: "the tenancy in the exchange of a seat's word",
+            loom_hub::what_was_decided_of_a_guest_never_falls_on_the_next;
+        hub_join_tries_once: "the search for another seat when somebody was faster",
+            loom_hub::those_who_join_at_once_get_a_seat_each;
         tail_read_twice: "that a word of the peer is read once",
             loom_hostile::a_tail_that_changes_between_two_looks_is_judged_by_the_one_that_is_used;
         sleep_fence_missing: "the fence between announcing sleep and the last look",

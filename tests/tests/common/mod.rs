@@ -4,6 +4,7 @@
 pub mod calls;
 pub mod devices;
 pub mod endings;
+pub mod hubs;
 pub mod messages;
 pub mod pool;
 pub mod ports;

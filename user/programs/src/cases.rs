@@ -129,6 +129,15 @@ macro_rules! for_each_case {
             transfers::to_a_process "a parent grants to its child through the process handle";
             transfers::pending_limit "a process has at most 256 grants pending";
 
+            hubs::conversation "a host and four guests sleep and wake, and no message is lost";
+            hubs::full "255 guests at one hub, of whom some are killed and others take their seats";
+            hubs::door "guests join by themselves whenever a seat is free";
+            hubs::crashes "guests killed at every entry in turn are recovered while another is served";
+            hubs::goodbye "the goodbye and the end of the host reach guests that sleep";
+            hubs::granted "what is granted over a membership and over a link arrives";
+            hubs::hangs "a guest that hangs is overdue, and one that beats is not";
+            hubs::hostile "a guest that lies about any word is recovered, and the other is served";
+
             rings::in_order "messages cross two processes whole and in order";
             rings::both_sleep "either end sleeps until the other is there";
             rings::drained_then_closed "an end that is gone is seen after the last message";

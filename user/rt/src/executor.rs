@@ -153,7 +153,7 @@ impl Executor {
         let wait = TaskWait {
             shared: self.shared.clone(),
             place,
-            end: RingWait::new(end),
+            end: RingWait::of(end),
         };
         let events = events | Events::PEER_CLOSED;
         let (port, key) = (&self.shared.port, wait.key());

@@ -30,6 +30,7 @@ mod executor;
 mod gather;
 #[cfg(all(feature = "heap", target_os = "none"))]
 mod heap;
+pub mod hub;
 mod interrupt;
 mod message;
 mod mutex;

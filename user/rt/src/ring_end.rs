@@ -66,7 +66,8 @@ pub struct RingWait {
 }
 
 impl RingWait {
-    pub(crate) fn new(end: Handle) -> RingWait {
+    /// For an end, which is given back with it.
+    pub(crate) fn of(end: Handle) -> RingWait {
         RingWait { end }
     }
 
@@ -137,7 +138,7 @@ pub(crate) fn give_back(end: Handle) {
 }
 
 /// Maps the view of an end and tells its geometry.
-fn open(end: Handle) -> Result<(NonNull<u8>, ring_layout::Geometry), Error> {
+pub(crate) fn open(end: Handle) -> Result<(NonNull<u8>, ring_layout::Geometry), Error> {
     let shape = ring_info(end)?.geometry.decode()?;
     // SAFETY: a new mapping touches nobody's memory.
     let base = unsafe { sys::ring_map(end) }?;

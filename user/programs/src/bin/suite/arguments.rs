@@ -33,7 +33,10 @@ impl Wanted {
             Wanted::One(wanted) => wanted == kind,
             Wanted::Way => matches!(
                 kind,
-                ObjectKind::RingEnd | ObjectKind::ChannelEnd | ObjectKind::Process
+                ObjectKind::RingEnd
+                    | ObjectKind::ChannelEnd
+                    | ObjectKind::HubMember
+                    | ObjectKind::Process
             ),
             Wanted::Any => true,
         }
@@ -65,6 +68,8 @@ pub fn wanted(info: &SyscallInfo, argument: &ArgumentInfo) -> Option<Wanted> {
         ("reply", _) => ObjectKind::Reply,
         ("timer", _) => ObjectKind::Timer,
         ("thread", _) => ObjectKind::Thread,
+        ("hub", _) => ObjectKind::Hub,
+        ("member", _) => ObjectKind::HubMember,
         ("via", _) => return Some(Wanted::Way),
         ("handle" | "object" | "a" | "b", _) => return Some(Wanted::Any),
         _ => {
@@ -141,7 +146,9 @@ impl<'a> Good<'a> {
             (_, "Rights") => Rights::READ.bits().into(),
             (_, "Mode") => match kind {
                 // They are never shared.
-                Some(ObjectKind::RingEnd | ObjectKind::Reply) => Mode::Move as u64,
+                Some(ObjectKind::RingEnd | ObjectKind::Reply | ObjectKind::HubMember) => {
+                    Mode::Move as u64
+                }
                 _ => Mode::Share as u64,
             },
             (_, "CachePolicy") => CachePolicy::Uncached as u64,

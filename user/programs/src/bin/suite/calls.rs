@@ -3,7 +3,10 @@
 //! The cases keep no reference to anything that they map: they look at it by [`peek`] and change
 //! it by [`poke`] alone. Where an access is not allowed, the process ends, and that is the test.
 
-use abi::{CapInfo, RegionInfo, RingEnds, RingGeometry, UserPtr};
+use abi::{
+    CapInfo, HubGeometry, HubGuestEnds, HubHandles, HubSignal, RegionInfo, RingEnds, RingGeometry,
+    UserPtr,
+};
 use rt::{
     CachePolicy, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, RegionFlags, RevokeFlags,
     Rights, SnapshotFlags, Token, sys,
@@ -153,6 +156,33 @@ pub fn ring_create(geometry: &RingGeometry) -> Result<RingEnds, Error> {
         )
     }?;
     Ok(ends)
+}
+
+/// A hub of any geometry, good or bad.
+pub fn hub_create(geometry: &HubGeometry) -> Result<HubHandles, Error> {
+    let mut handles = HubHandles::default();
+    // SAFETY: the pointers lead to `geometry` and `handles`.
+    unsafe {
+        sys::hub_create(
+            UserPtr::new((&raw const *geometry) as u64),
+            UserPtr::new((&raw mut handles) as u64),
+        )
+    }?;
+    Ok(handles)
+}
+
+/// The ends of a guest, without anything around them.
+pub fn hub_claim(member: Handle, epoch: u32) -> Result<HubGuestEnds, Error> {
+    let mut ends = HubGuestEnds::default();
+    // SAFETY: the pointer leads to `ends`.
+    unsafe { sys::hub_claim(member, epoch, UserPtr::new((&raw mut ends) as u64)) }?;
+    Ok(ends)
+}
+
+/// Tells the host that there is something to look at.
+pub fn hub_signal(member: Handle) -> Result<(), Error> {
+    // SAFETY: the call touches no memory.
+    unsafe { sys::hub_signal(member, HubSignal::Work) }
 }
 
 /// A ring of 16 slots of 64 bytes: producer, consumer.

@@ -20,6 +20,7 @@ mod devices;
 mod drivers;
 mod faults;
 mod fuses;
+mod hubs;
 mod images;
 mod interrupts;
 mod lives;
@@ -157,6 +158,7 @@ fn child(role: &str, env: &Env) -> u8 {
         transfers::child,
         snapshots::child,
         rings::child,
+        hubs::child,
         processes::child,
         trace::child,
         threads::child,

@@ -1,6 +1,8 @@
 //! One object of each kind, for the cases that look at every call.
 
-use abi::{Handle, InterruptInfo, ObjectKind, RegionFlags, Rights, ThreadArgs, UserPtr};
+use abi::{
+    Handle, HubGeometry, InterruptInfo, ObjectKind, RegionFlags, Rights, ThreadArgs, UserPtr,
+};
 use programs::archive;
 use rt::{CachePolicy, ChannelEnd, Env, Error, Message, Mode, Region, sys};
 
@@ -70,13 +72,18 @@ fn made(case: &Case, kind: ObjectKind) -> Result<Handle, Error> {
             unsafe { sys::interrupt_create(case.devices, notification, 1, info) }
         }
         ObjectKind::Thread => thread(),
+        ObjectKind::Hub => hub(),
+        ObjectKind::HubMember => membership(),
     }
 }
 
 /// A capability of a new object with all rights but one.
 pub fn weakened(case: &Case, kind: ObjectKind, missing: Rights) -> Handle {
     let whole = object(case, kind);
-    if matches!(kind, ObjectKind::RingEnd | ObjectKind::Reply) {
+    if matches!(
+        kind,
+        ObjectKind::RingEnd | ObjectKind::Reply | ObjectKind::HubMember
+    ) {
         // These can't be derived: it is moved to this very process with less.
         let (via, back) = small_ring();
         let token = rt::grant(whole, via, Mode::Move, !missing);
@@ -103,6 +110,21 @@ pub fn image_of(initrd: Handle, name: &str) -> Result<Handle, Error> {
 pub fn channel() -> Result<(Handle, Handle), Error> {
     let (first, second) = rt::channel(4)?;
     Ok((first.into_handle(), second.into_handle()))
+}
+
+/// A hub without guests.
+fn hub() -> Result<Handle, Error> {
+    let made = crate::calls::hub_create(&HubGeometry::slot(2, 64, 8, 8))?;
+    cap_drop(made.table)?;
+    Ok(made.hub)
+}
+
+/// A membership of a hub whose host is gone.
+fn membership() -> Result<Handle, Error> {
+    let hub = hub()?;
+    let (member, _) = rt::hub::reserve(hub)?;
+    cap_drop(hub)?;
+    Ok(member)
 }
 
 /// A thread that ends at once.

@@ -1,0 +1,163 @@
+//! What the host does: connect to guests, dismiss them, and recover their seats.
+
+use abi::hub::PeerState;
+use abi::ring::EndState;
+use abi::{Error, Handle, HubInfo, Rights, RingEnds, cost};
+
+use super::{Hub, MemberSide};
+use crate::{Domain, Ipc, Payload, Platform};
+
+impl<P: Platform> Ipc<P> {
+    /// Gives the host its ends of the rings of a guest, and a link to it; with MANAGE. Also of one that is
+    /// gone already, whose messages are still there.
+    ///
+    /// # Errors
+    /// `Denied`: anybody but the host; `NotFound`: no such guest in this tenancy; `Exists`: it was connected;
+    /// `Quota`, `NoMemory`; those of a look-up.
+    pub fn connect_guest(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        peer: u32,
+        epoch: u32,
+    ) -> Result<(Handle, RingEnds), Error> {
+        let (_, hub) = self.hub(domain, handle, Rights::MANAGE)?;
+        if domain.koid() != hub.host {
+            return Err(Error::Denied);
+        }
+        {
+            let mut state = hub.state.lock();
+            let seat = state.seat(peer, epoch)?;
+            if core::mem::replace(&mut seat.connected, true) {
+                return Err(Error::Exists);
+            }
+        }
+        let connected = self.connect(domain, &hub, peer, epoch);
+        if connected.is_err()
+            && let Ok(seat) = hub.state.lock().seat(peer, epoch)
+        {
+            seat.connected = false;
+        }
+        connected
+    }
+
+    /// Gives the host what is its of a seat that nobody else connects to.
+    fn connect(
+        &self,
+        domain: &Domain<P>,
+        hub: &Hub<P>,
+        peer: u32,
+        epoch: u32,
+    ) -> Result<(Handle, RingEnds), Error> {
+        let charge = domain
+            .account()
+            .charge_record(cost::OBJECT + cost::CAPABILITY)?;
+        let mut places = domain.table.lock();
+        places.prepare(3)?;
+        let seat = hub.state.lock().seat(peer, epoch)?.clone();
+        // Nothing fails from here on, but that what is given may be dead by then.
+        let payload = Payload::HubMember(seat.member, MemberSide::Host);
+        let link = self.new_object(payload, Rights::HUB_LINK, domain.koid(), charge);
+        if let Ok(seat) = hub.state.lock().seat(peer, epoch) {
+            seat.link = Some(link.clone());
+        }
+        let [producer, consumer] = seat
+            .host_ends
+            .map(|end| self.hand_end(domain, &mut places, &end));
+        Ok((places.insert(link), RingEnds { producer, consumer }))
+    }
+
+    /// Ends a guest, or with peer 0 says the host's goodbye to all of them; with MANAGE. Doing so again
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound`: no such guest in this tenancy; those of a look-up.
+    pub fn dismiss_guest(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        peer: u32,
+        epoch: u32,
+    ) -> Result<(), Error> {
+        let (_, hub) = self.hub(domain, handle, Rights::MANAGE)?;
+        if peer == 0 {
+            self.say_goodbye(&hub, EndState::Draining);
+            return Ok(());
+        }
+        let seat = hub.state.lock().seat(peer, epoch)?.clone();
+        let _ = self.end_tenancy(&seat.member);
+        self.kill(&seat.membership);
+        Ok(())
+    }
+
+    /// Makes the seat of a guest that is gone empty, in the next tenancy; with MANAGE. What is left of the
+    /// tenancy is dead on every CPU before anybody can have the seat.
+    ///
+    /// # Errors
+    /// `NotFound`: no such guest in this tenancy; `Busy`: it is not gone; those of a look-up.
+    pub fn recover_seat(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        peer: u32,
+        epoch: u32,
+    ) -> Result<(), Error> {
+        let (_, hub) = self.hub(domain, handle, Rights::MANAGE)?;
+        let entry = hub.entry(peer)?;
+        let seat = {
+            let mut state = hub.state.lock();
+            let seat = state.seat(peer, epoch)?.clone();
+            if entry.standing() != seat.member.standing(PeerState::Goodbye) {
+                return Err(Error::Busy);
+            }
+            state.seats[peer as usize].take();
+            seat
+        };
+        let early = mm::sabotaged!("hub_seat_empty_before_reset");
+        if early {
+            self.vacate(&hub, peer, epoch);
+        }
+        seat.guest_ends.iter().for_each(|end| self.kill(end));
+        seat.host_ends.iter().for_each(|end| self.kill(end));
+        self.kill(&seat.membership);
+        if let Some(link) = &seat.link {
+            self.kill(link);
+        }
+        if !early {
+            self.vacate(&hub, peer, epoch);
+        }
+        Ok(())
+    }
+
+    /// Says that a seat is empty; after its last tenancy it never is.
+    fn vacate(&self, hub: &Hub<P>, peer: u32, epoch: u32) {
+        let gone = abi::hub::Standing::new(PeerState::Goodbye, epoch);
+        let mut state = hub.state.lock();
+        if let Ok(entry) = hub.entry(peer) {
+            let _ = entry.advance(gone, PeerState::Empty);
+        }
+        state.waiting[peer as usize / 64] &= !(1 << (peer % 64));
+        self.show_beat(&state, peer, 0);
+        self.show(hub, &state, peer);
+    }
+
+    /// Facts about a hub; with INSPECT.
+    pub fn hub_info(&self, domain: &Domain<P>, handle: Handle) -> Result<HubInfo, Error> {
+        let (_, hub) = self.hub(domain, handle, Rights::INSPECT)?;
+        let guests = hub.entries.iter().skip(1);
+        let mut info = HubInfo {
+            geometry: hub.geometry,
+            goodbye: u32::from(!hub.is_hosted()),
+            ..HubInfo::default()
+        };
+        for entry in guests {
+            match entry.standing().state {
+                PeerState::Empty => {}
+                PeerState::Reserved => info.reserved += 1,
+                PeerState::Attached => info.attached += 1,
+                PeerState::Goodbye => info.leaving += 1,
+            }
+        }
+        Ok(info)
+    }
+}

@@ -1,0 +1,313 @@
+//! Hubs are made, seats are reserved, and a hub is over.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::AtomicU64;
+
+use abi::hub::{PeerState, Standing, host_beat};
+use abi::ring::{End, EndState};
+use abi::{Error, Handle, HubGeometry, HubHandles, HubSeat, Resources, Rights, RingShape, cost};
+use mm::lock::{Lock, Rank};
+use mm::{Account, AddressSpace, Frame};
+use ring::hub::{PeerEntry, reserve_first};
+
+use super::{HOST, Hub, Member, MemberSide, Seat, State, Table, WORDS};
+use crate::lineage::{Budget, Child};
+use crate::node::PENDING;
+use crate::rings::Side;
+use crate::{Domain, Events, Ipc, Node, Outcome, Payload, Platform, Waiters};
+
+/// Room for `count` of something.
+fn room<T>(count: usize) -> Result<Vec<T>, Error> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(count).map_err(|_| Error::NoMemory)?;
+    Ok(room)
+}
+
+impl<P: Platform> Ipc<P> {
+    /// A hub whose host `domain` is, and its table. When it fails, nothing is left of it.
+    ///
+    /// # Errors
+    /// `Invalid`, `Unsupported`: the geometry; `Quota`, `NoMemory`.
+    pub fn create_hub(
+        &self,
+        domain: &Domain<P>,
+        geometry: HubGeometry,
+    ) -> Result<HubHandles, Error> {
+        const {
+            let seat = size_of::<Option<Seat<P>>>() + size_of::<Member<P>>() + 64;
+            assert!(seat as u64 <= cost::HUB_SEAT);
+            let entries = abi::hub::PEERS * size_of::<PeerEntry>();
+            assert!((size_of::<Hub<P>>() + entries + 64) as u64 <= cost::HUB);
+        }
+        let rings = geometry.decode()?;
+        let account = domain.account();
+        let peers = geometry.guests as usize + 1;
+        let bytes = cost::HUB + u64::from(geometry.guests) * cost::HUB_SEAT;
+        let charge = account.charge(Resources::bytes(bytes))?;
+        let (mut entries, mut seats) = (room(peers)?, room(peers)?);
+        entries.resize_with(peers, || PeerEntry::new(PeerState::Empty));
+        entries[HOST] = PeerEntry::new(PeerState::Attached);
+        seats.resize_with(peers, || None);
+        let (page, root) = self.create_table(account)?;
+        let state = State {
+            table: Some(Table {
+                page,
+                root,
+                account: account.clone(),
+                space: domain.space().clone(),
+            }),
+            seats,
+            waiting: [0; WORDS],
+            asleep: false,
+            waiters: Waiters::new(),
+            messages: 0,
+            charge,
+        };
+        let hub = Arc::new(Hub {
+            host: domain.koid(),
+            geometry,
+            rings,
+            entries,
+            state: Lock::new(Rank::Hubs, state),
+            events: Events::new(),
+        });
+        {
+            let state = hub.state.lock();
+            self.show_beat(&state, HOST as u32, host_beat(false, geometry.heartbeat_ns));
+            self.show(&hub, &state, HOST as u32);
+        }
+        let handle = self.install_object(domain, Payload::Hub(hub.clone()), Rights::HUB)?;
+        match self.share_table(domain, &hub) {
+            Ok(table) => Ok(HubHandles { hub: handle, table }),
+            Err(error) => {
+                self.drop_capability(domain, handle)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The page of a table, and the capability that the kernel keeps of it.
+    fn create_table(&self, account: &Arc<Account>) -> Result<(Frame, Node<P>), Error> {
+        let region = self.memory.create_kernel_region(account, 1)?;
+        let page = region.fixed_frame(0).ok_or(Error::NoMemory);
+        let page = page.inspect_err(|_| self.memory.destroy_region(&region))?;
+        let payload = Payload::Region(region);
+        let rights = Rights::HUB_TABLE;
+        let root = self.create_object(account, payload, rights, PENDING)?;
+        Ok((page, root))
+    }
+
+    /// Gives a domain a capability of the table. `PeerClosed`: the hub is over.
+    fn share_table(&self, domain: &Domain<P>, hub: &Hub<P>) -> Result<Handle, Error> {
+        let mut table = domain.table.lock();
+        table.prepare(1)?;
+        let node = self.derive_table(domain, hub)?;
+        Ok(table.insert(node))
+    }
+
+    /// A capability of the table for a domain, whose own table is locked.
+    pub(super) fn derive_table(&self, domain: &Domain<P>, hub: &Hub<P>) -> Result<Node<P>, Error> {
+        let root = {
+            let state = hub.state.lock();
+            let table = state.table.as_ref().ok_or(Error::PeerClosed)?;
+            table.root.clone()
+        };
+        let child = Child {
+            rights: Rights::HUB_TABLE,
+            holder: domain.koid(),
+            budget: Budget::Shared,
+            limits: None,
+            timed: 0,
+        };
+        let mut lineage = root.object().lineage.lock();
+        if !root.is_live() {
+            return Err(Error::PeerClosed);
+        }
+        lineage.derive(&root, child, domain.account())
+    }
+
+    /// Takes a seat that nobody has, and returns its membership; with SEND.
+    ///
+    /// # Errors
+    /// `Full`: every seat is taken; `PeerClosed`: the host has said goodbye or is gone; `Quota`: of the domain,
+    /// for the membership, or of the host, for the rings; `NoMemory`; those of a look-up. Then the seat is
+    /// empty again, and its number is used up.
+    pub fn reserve_seat(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+    ) -> Result<(Handle, HubSeat), Error> {
+        let (_, hub) = self.hub(domain, handle, Rights::SEND)?;
+        if !hub.is_hosted() {
+            return Err(Error::PeerClosed);
+        }
+        let guests = hub.entries.iter().skip(1);
+        let (place, standing) = reserve_first(guests).ok_or(Error::Full)?;
+        let seat = HubSeat {
+            peer: place as u32 + 1,
+            epoch: standing.epoch,
+        };
+        let furnished = self.furnish(domain, &hub, seat);
+        if furnished.is_err() {
+            let _ = hub.entries[place + 1].advance(standing, PeerState::Empty);
+        }
+        self.show(&hub, &hub.state.lock(), seat.peer);
+        Ok((furnished?, seat))
+    }
+
+    /// Makes what belongs to a seat that was reserved, and its membership.
+    fn furnish(&self, domain: &Domain<P>, hub: &Arc<Hub<P>>, at: HubSeat) -> Result<Handle, Error> {
+        let host = {
+            let state = hub.state.lock();
+            let table = state.table.as_ref().ok_or(Error::PeerClosed)?;
+            (table.account.clone(), table.space.clone())
+        };
+        let (up, down) = hub.rings;
+        let [to_host, from_guest] = self.seat_ring(hub, &host, up)?;
+        let down = self.seat_ring(hub, &host, down);
+        let [to_guest, from_host] = down.inspect_err(|_| {
+            self.lose(&to_host);
+            self.lose(&from_guest);
+        })?;
+        let ends = [to_host, from_host, to_guest, from_guest];
+        let given = self.give_seat(domain, hub, at, &ends);
+        given.inspect_err(|_| ends.iter().for_each(|end| self.lose(end)))
+    }
+
+    /// A ring of a seat, whose ends nobody has yet, and the host as far as the ring knows: producer, consumer.
+    fn seat_ring(
+        &self,
+        hub: &Hub<P>,
+        (account, space): &(Arc<Account>, Arc<AddressSpace>),
+        shape: RingShape,
+    ) -> Result<[Node<P>; 2], Error> {
+        let ring = self.new_ring(account, shape, || Side::held(hub.host, space.clone()))?;
+        let payload = |end| Payload::RingEnd(ring.clone(), end);
+        let producer = self
+            .create_object(
+                account,
+                payload(End::Producer),
+                Rights::RING_PRODUCER,
+                PENDING,
+            )
+            .inspect_err(|_| self.close_end(&ring, End::Consumer))?;
+        let consumer = self
+            .create_object(
+                account,
+                payload(End::Consumer),
+                Rights::RING_CONSUMER,
+                PENDING,
+            )
+            .inspect_err(|_| self.lose(&producer))?;
+        Ok([producer, consumer])
+    }
+
+    /// Fills a seat and gives its membership to a domain. `PeerClosed`: the hub is over meanwhile.
+    fn give_seat(
+        &self,
+        domain: &Domain<P>,
+        hub: &Arc<Hub<P>>,
+        at: HubSeat,
+        ends: &[Node<P>; 4],
+    ) -> Result<Handle, Error> {
+        let member = Arc::new(Member {
+            hub: hub.clone(),
+            peer: at.peer,
+            epoch: at.epoch,
+            holder: AtomicU64::new(domain.koid()),
+            events: [Events::new(), Events::new()],
+        });
+        let charge = domain
+            .account()
+            .charge_record(cost::OBJECT + cost::CAPABILITY)?;
+        let mut table = domain.table.lock();
+        table.prepare(1)?;
+        let payload = Payload::HubMember(member.clone(), MemberSide::Guest);
+        let node = self.new_object(payload, Rights::HUB_MEMBER, domain.koid(), charge);
+        let over = {
+            let mut state = hub.state.lock();
+            let over = state.table.is_none();
+            if !over {
+                let [to_host, from_host, to_guest, from_guest] = ends.clone();
+                state.seats[at.peer as usize] = Some(Seat {
+                    member,
+                    membership: node.clone(),
+                    connected: false,
+                    link: None,
+                    guest_ends: [to_host, from_host],
+                    host_ends: [to_guest, from_guest],
+                });
+            }
+            over
+        };
+        if over {
+            drop(table);
+            self.lose(&node);
+            return Err(Error::PeerClosed);
+        }
+        Ok(table.insert(node))
+    }
+
+    /// The host is gone for good: nobody joins any more, and every guest is told. What the host has sent can
+    /// still be received.
+    pub(crate) fn end_hub(&self, hub: &Hub<P>) {
+        self.say_goodbye(hub, EndState::Closed);
+        let table = {
+            let mut state = hub.state.lock();
+            for peer in 1..hub.entries.len() as u32 {
+                let entry = &hub.entries[peer as usize];
+                let _ = entry.advance(entry.standing(), PeerState::Goodbye);
+                self.show(hub, &state, peer);
+            }
+            state.table.take()
+        };
+        let Some(table) = table else { return };
+        for place in 1..hub.entries.len() {
+            let seat = hub.state.lock().seats[place].take();
+            if let Some(seat) = seat {
+                // What the host has taken goes with what else it has.
+                let ends = seat.host_ends.iter().chain(&seat.guest_ends);
+                for end in ends.filter(|end| end.holder() == PENDING) {
+                    self.lose(end);
+                }
+                self.tell_guest(&seat.member);
+            }
+        }
+        let seats = {
+            let mut state = hub.state.lock();
+            let seats = u64::from(hub.geometry.guests) * cost::HUB_SEAT;
+            state.charge.release(Resources::bytes(seats));
+            core::mem::take(&mut state.seats)
+        };
+        drop(seats);
+        self.end_all_waits(Outcome::PeerClosed, &hub.state, |state| &mut state.waiters);
+        self.lose(&table.root);
+    }
+
+    /// Whoever waits for the host to go is told.
+    fn tell_guest(&self, member: &Member<P>) {
+        let events = member.events(MemberSide::Guest);
+        self.fire(events, abi::Events::PEER_CLOSED, 0);
+    }
+
+    /// The host takes no guests any more, and each is told how it went, those that sleep too.
+    pub(super) fn say_goodbye(&self, hub: &Hub<P>, how: EndState) {
+        let attached = Standing::new(PeerState::Attached, 0);
+        let said = hub.entries[HOST].advance(attached, PeerState::Goodbye);
+        self.show(hub, &hub.state.lock(), HOST as u32);
+        if said.is_err() || mm::sabotaged!("hub_goodbye_wakes_nobody") {
+            return;
+        }
+        for place in 1..hub.entries.len() {
+            let seat = hub.state.lock().seats.get(place).cloned().flatten();
+            let Some(seat) = seat else { continue };
+            for end in &seat.host_ends {
+                if let Payload::RingEnd(ring, end) = end.object().payload() {
+                    self.close_for_holder(ring, *end, how);
+                }
+            }
+            self.tell_guest(&seat.member);
+        }
+    }
+}

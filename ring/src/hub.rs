@@ -1,0 +1,87 @@
+//! How a seat at a hub stands: one atomic word, changed only by compare-and-swap on state *and* epoch.
+//!
+//! The kernel keeps one for each peer and shows it in the table of the hub ([`abi::hub`]). Whoever changes a seat names
+//! the tenancy that it means, so what was decided about one guest never falls on the next.
+
+use core::sync::atomic::Ordering;
+
+use abi::hub::{PeerState, Standing};
+
+use crate::sync::AtomicU64;
+
+/// A seat's word.
+#[derive(Debug)]
+pub struct PeerEntry(AtomicU64);
+
+impl PeerEntry {
+    /// Of a seat in a state, in tenancy 0.
+    pub fn new(state: PeerState) -> Self {
+        Self(AtomicU64::new(Standing::new(state, 0).to_word()))
+    }
+
+    /// How it stands now.
+    pub fn standing(&self) -> Standing {
+        decode(self.0.load(Ordering::Acquire))
+    }
+
+    /// Changes the state if it still stands so, and returns how it stands from then on. An empty seat is in the next
+    /// tenancy.
+    ///
+    /// # Errors
+    /// How it stands, if that is not `from`, or if there is no such step: a seat is only ever reserved, attached, left,
+    /// and then empty again; after its last tenancy it is never empty again.
+    pub fn advance(&self, from: Standing, to: PeerState) -> Result<Standing, Standing> {
+        let now = self.standing();
+        #[cfg(sabotage = "hub_entry_without_epoch")]
+        let from = Standing::new(from.state, now.epoch);
+        let Some(next) = step(from, to).filter(|_| now == from) else {
+            return Err(now);
+        };
+        // SYNC(hub.entry): who sees the new state sees what was done before it.
+        self.0
+            .compare_exchange(
+                from.to_word(),
+                next.to_word(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            )
+            .map(|_| next)
+            .map_err(decode)
+    }
+}
+
+/// Where a step from a standing leads, if there is such a step.
+fn step(from: Standing, to: PeerState) -> Option<Standing> {
+    use PeerState::{Attached, Empty, Goodbye, Reserved};
+    let epoch = match (from.state, to) {
+        (Empty, Reserved) | (Reserved, Attached) | (Reserved | Attached, Goodbye) => from.epoch,
+        // Of a seat whose numbers are used up, somebody may remember the first.
+        (Reserved | Goodbye, Empty) => from.epoch.checked_add(1)?,
+        _ => return None,
+    };
+    Some(Standing::new(to, epoch))
+}
+
+/// Only [`PeerEntry::advance`] writes it; should it hold anything else, it is nobody's seat.
+fn decode(word: u64) -> Standing {
+    Standing::from_word(word).unwrap_or(Standing::new(PeerState::Goodbye, u32::MAX))
+}
+
+/// The first seat of several that could be reserved, and its tenancy; a seat that somebody else was faster at is not
+/// the end of the search.
+pub fn reserve_first<'a>(
+    entries: impl IntoIterator<Item = &'a PeerEntry>,
+) -> Option<(usize, Standing)> {
+    for (at, entry) in entries.into_iter().enumerate() {
+        let from = entry.standing();
+        if from.state != PeerState::Empty {
+            continue;
+        }
+        match entry.advance(from, PeerState::Reserved) {
+            Ok(reserved) => return Some((at, reserved)),
+            Err(_) if cfg!(sabotage = "hub_join_tries_once") => return None,
+            Err(_) => {}
+        }
+    }
+    None
+}
