@@ -6,10 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ring::linux::{
-    ConsumerEnd, EndState, Error as SetupError, Form, Geometry, Kind, ProducerEnd, Setup,
-    deadline_in, now_ns, pair,
+    Connection, ConsumerEnd, EndState, Error as SetupError, Form, Futex, Geometry, Kind,
+    ProducerEnd, Setup, deadline_in, now_ns, pair,
 };
-use ring::{Error, Wait};
+use ring::{Close, Error, Wait};
 
 const MESSAGES: u64 = 100_000;
 
@@ -201,6 +201,78 @@ fn an_end_is_of_the_kind_that_was_made() {
     };
     let (producer, _consumer) = pair(geometry).unwrap();
     assert!(matches!(producer.slot(), Err(SetupError::Attach(_))));
+}
+
+/// Both sides of a duplex, as two processes have them.
+type Side = ring::duplex::Duplex<ring::packet::Producer<Futex>, ring::packet::Consumer<Futex>>;
+
+fn duplex() -> (Side, Side) {
+    let one_way = || {
+        let (one, other) = Connection::pair().unwrap();
+        let accepts = thread::spawn(move || other.offer(u64::MAX).unwrap().consume().unwrap());
+        let producer = one.produce(Geometry::packet(4096), deadline_in(SOON));
+        let consumer = accepts.join().unwrap();
+        (
+            producer.unwrap().packet().unwrap(),
+            consumer.packet().unwrap(),
+        )
+    };
+    let ((there, theirs), (back, ours)) = (one_way(), one_way());
+    (Side::new(there, ours), Side::new(back, theirs))
+}
+
+#[test]
+fn each_direction_of_a_duplex_ends_by_itself() {
+    let (mut ours, theirs) = duplex();
+    let server = thread::spawn(move || {
+        let mut theirs = theirs;
+        let mut bytes = [0; 64];
+        let mut asked = 0;
+        loop {
+            match theirs.receiver.receive(&mut bytes, deadline_in(SOON)) {
+                Ok(_) => asked += 1,
+                Err(error) => {
+                    assert_eq!(error, Error::PeerClosed);
+                    break;
+                }
+            }
+        }
+        // Its own direction is open as ever.
+        for number in 0..asked {
+            theirs
+                .sender
+                .send(number, b"answer", deadline_in(SOON))
+                .unwrap();
+        }
+        theirs.finish().unwrap();
+    });
+    for _ in 0..10 {
+        ours.sender.send(0, b"question", deadline_in(SOON)).unwrap();
+    }
+    ours.finish().unwrap();
+    assert_eq!(ours.finish(), Err(Error::Closed));
+    assert_eq!(ours.sender.try_send(0, b"late"), Err(Error::Closed));
+    let mut bytes = [0; 64];
+    for number in 0..10 {
+        let received = ours.receiver.receive(&mut bytes, deadline_in(SOON));
+        assert_eq!(received, Ok((number, 6)));
+    }
+    assert_eq!(
+        ours.receiver.receive(&mut bytes, deadline_in(SOON)),
+        Err(Error::PeerClosed)
+    );
+    server.join().unwrap();
+}
+
+#[test]
+fn who_broke_the_protocol_is_told_so() {
+    let (ours, mut theirs) = duplex();
+    ours.sender.waiter().accuse().unwrap();
+    let answer = theirs.receiver.receive(&mut [0; 64], deadline_in(SOON));
+    assert_eq!(answer, Err(Error::PeerFault));
+    // It stays so when the accuser is gone.
+    drop(ours);
+    assert_eq!(theirs.receiver.peer_state(), EndState::Poisoned);
 }
 
 /// How many messages are sent, each with two races of a publication against a sleeper.

@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use ring::linux::{Connection, End, EndState, Form, Futex, Geometry, Listener, Setup, deadline_in};
+use ring::linux::{
+    Connection, End, EndState, Form, Futex, Gathering, Geometry, Listener, Setup, deadline_in,
+};
+use ring::mpsc::{Next, Receiver};
+use ring::packet::Packet;
 use ring::{Error, slot};
 use tempfile::TempDir;
 
@@ -47,6 +51,13 @@ fn the_other_process() {
             let mut end = setup.consume(connection, soon()).unwrap().slot().unwrap();
             while end.receive(&mut [0; 120], u64::MAX).is_ok() {}
         }
+        "send packets" => send_packets(connection, 500),
+        "send packets for ever" => send_packets(connection, u32::MAX),
+        "send bytes" => {
+            let setup = Setup::new(Geometry::byte(4096)).starting_at(u32::MAX - 9_999);
+            let mut end = setup.produce(connection, soon()).unwrap().byte().unwrap();
+            end.write_all(&text(), soon()).unwrap();
+        }
         "say no more" => {
             let mut end = setup.produce(connection, soon()).unwrap().slot().unwrap();
             end.try_send(b"here").unwrap();
@@ -67,6 +78,24 @@ fn the_other_process() {
         }
         _ => panic!("no such role: {role}"),
     }
+}
+
+/// Sends packets of all sizes, whose tags are their numbers, across the wrap of the indices.
+fn send_packets(connection: Connection, count: u32) {
+    let setup = Setup::new(Geometry::packet(4096)).starting_at(0u32.wrapping_sub(40_000));
+    let mut end = setup.produce(connection, soon()).unwrap().packet().unwrap();
+    for number in 0..count {
+        let bytes = [number as u8; 1500];
+        let length = (number as usize * 7) % 1500;
+        if end.send(number & 0xff, &bytes[..length], soon()).is_err() {
+            return;
+        }
+    }
+}
+
+/// What is written to the stream.
+fn text() -> Vec<u8> {
+    (0..50_000_u32).flat_map(u32::to_le_bytes).collect()
 }
 
 /// The message of this number.
@@ -245,6 +274,72 @@ fn a_consumer_that_is_killed_at_any_moment_is_noticed_by_who_waits_for_room() {
         }
         assert_eq!(end.send(&[], soon()), Err(Error::PeerDied));
         assert_eq!(end.peer_state(), EndState::Closed);
+    }
+}
+
+#[test]
+fn packets_and_bytes_come_from_another_process_across_the_wrap_of_the_indices() {
+    let other = Other::start("send packets");
+    let offer = other.connection().offer(soon()).unwrap();
+    let mut end = offer.consume().unwrap().packet().unwrap();
+    let mut bytes = [0; 1500];
+    for number in 0..500_u32 {
+        let (tag, length) = end.receive(&mut bytes, soon()).unwrap();
+        assert_eq!((tag, length), (number & 0xff, (number as usize * 7) % 1500));
+        assert_eq!(bytes[..length], [number as u8; 1500][..length]);
+    }
+    assert_eq!(end.receive(&mut bytes, soon()), Err(Error::PeerClosed));
+    other.ends_well();
+
+    let other = Other::start("send bytes");
+    let offer = other.connection().offer(soon()).unwrap();
+    let mut end = offer.consume().unwrap().byte().unwrap();
+    let mut read = vec![0; text().len()];
+    end.read_exact(&mut read, soon()).unwrap();
+    assert!(read == text());
+    assert_eq!(end.read(&mut [0], soon()), Err(Error::PeerClosed));
+    other.ends_well();
+}
+
+#[test]
+fn a_producer_that_is_killed_keeps_no_other_back() {
+    let gathering = Gathering::new();
+    let mut receiver =
+        Receiver::<Packet, Futex, _, _>::new([const { None }; 4], gathering.clone()).unwrap();
+    let mut others = Vec::new();
+    for role in ["send packets for ever", "send packets", "send packets"] {
+        let other = Other::start(role);
+        let offer = other.connection().offer(soon()).unwrap().for_tasks();
+        let end = offer.consume().unwrap().gathered_at(&gathering).unwrap();
+        let place = receiver
+            .join(end.packet().unwrap())
+            .map_err(|(_, error)| error);
+        assert_eq!(place, Ok(others.len()));
+        others.push(other);
+    }
+    let mut counts = [0; 3];
+    let mut ends = [None; 3];
+    let mut bytes = [0; 1500];
+    while receiver.members() > 0 {
+        match receiver.next(soon()) {
+            Ok(Next::Ready { place, consumer }) => {
+                let (tag, _) = consumer.try_receive(&mut bytes).unwrap();
+                assert_eq!(tag, counts[place] & 0xff);
+                counts[place] += 1;
+                if place == 0 && counts[0] == 100 {
+                    others[0].kill();
+                }
+            }
+            Ok(Next::Ended { place, why, .. }) => ends[place] = Some(why),
+            // It was woken for what had been received by then.
+            Err(error) => assert_eq!(error, Error::Empty),
+        }
+    }
+    assert_eq!(counts[1..], [500, 500]);
+    let closed = Some(Error::PeerClosed);
+    assert_eq!(ends, [Some(Error::PeerDied), closed, closed]);
+    for other in others.drain(1..) {
+        other.ends_well();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use abi::ring::{Form, Geometry};
 
+use super::gathering::Gathering;
 use super::link::{Canceller, Futex, Unused};
 use super::{Error, memory};
 use crate::{RingKind, byte, packet, slot};
@@ -25,6 +26,16 @@ macro_rules! end {
             /// What became of the form that was asked for.
             pub fn form(&self) -> Form {
                 self.0.terms().form
+            }
+
+            /// Has whoever sleeps at `gathering` woken for this end, too.
+            ///
+            /// # Errors
+            /// [`Error::Attach`]: the peer is another process, and was not told that it wakes no thread
+            /// ([`Setup::for_tasks`](super::Setup::for_tasks)).
+            pub fn gathered_at(self, gathering: &Gathering) -> Result<Self, Error> {
+                self.0.gather(gathering.waker())?;
+                Ok(self)
             }
 
             /// What ends the waits of this end, from another thread.

@@ -21,7 +21,7 @@ use super::handshake::Terms;
 use super::memory::Mapping;
 use super::remote::{Remote, Sleeper};
 use crate::asynchronous::WaitAsTask;
-use crate::{Error, Wait, index};
+use crate::{Close, Error, Wait, index};
 
 /// A ring, as one process has it.
 pub(super) struct Link {
@@ -35,7 +35,16 @@ pub(super) struct Link {
 struct Side {
     bell: AtomicU32,
     cancelled: AtomicBool,
-    waker: Mutex<Option<Waker>>,
+    told: Mutex<Told>,
+}
+
+/// Who is told when the peer of an end wakes it, other than a thread that sleeps at the index.
+#[derive(Default)]
+struct Told {
+    /// A task, once.
+    task: Option<Waker>,
+    /// Who sleeps at many ends, each time.
+    gathering: Option<Waker>,
 }
 
 impl Link {
@@ -58,12 +67,16 @@ impl Link {
         EndState::from_raw(raw).unwrap_or(EndState::Poisoned)
     }
 
-    /// Tells this process that `end` has come to a state, unless it had come further, and wakes its peer.
+    /// Tells this process that `end` has come to a state, and wakes its peer. How an end ended is told once; that it was
+    /// faulty counts in any case.
     pub(super) fn set_state(&self, end: End, state: EndState) {
+        let word = self.mapping.state(end);
         // SYNC(ring.close): pairs with the loads of the state before the last look.
-        self.mapping
-            .state(end)
-            .fetch_max(state as u32, Ordering::AcqRel);
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
+        let _ = word.fetch_update(set, fetch, |current| {
+            let is_open = current == EndState::Open as u32;
+            (is_open || state == EndState::Poisoned).then_some(state as u32)
+        });
         if !crate::sabotaged!("linux_bell_not_rung") {
             self.ring_bell(end.peer());
         }
@@ -74,24 +87,31 @@ impl Link {
         let side = self.side(end);
         // SYNC(linux.bell): pairs with the load before the look in `wait`.
         side.bell.fetch_add(1, Ordering::AcqRel);
-        let _ = futex::wake(&side.bell, futex::Flags::PRIVATE, u32::MAX);
+        wake_private(&side.bell);
         self.wake_task(end);
     }
 
     /// Has the task of a waker woken, or none any more.
     fn set_task(&self, end: End, waker: Option<&Waker>) {
-        let mut told = lock(&self.side(end).waker);
-        match (waker, &mut *told) {
+        let mut told = lock(&self.side(end).told);
+        match (waker, &mut told.task) {
             (Some(waker), Some(told)) => told.clone_from(waker),
             (waker, told) => *told = waker.cloned(),
         }
     }
 
-    /// Wakes the task that waits at `end`. Whether there is one.
+    /// Wakes the task that waits at `end`, and who gathers there. Whether there was a task, and so no thread.
     fn wake_task(&self, end: End) -> bool {
         // SYNC(linux.waker)
-        let waker = lock(&self.side(end).waker).take();
-        waker.map(Waker::wake).is_some()
+        let (task, gathering) = {
+            let mut told = lock(&self.side(end).told);
+            (told.task.take(), told.gathering.clone())
+        };
+        let was_task = task.is_some();
+        for waker in [task, gathering].into_iter().flatten() {
+            waker.wake();
+        }
+        was_task
     }
 
     pub(super) fn cancel(&self, end: End) {
@@ -145,6 +165,13 @@ impl Unused {
         &self.0.link.terms
     }
 
+    /// Has a waker woken each time that the end is.
+    pub(super) fn gather(&self, waker: Waker) -> Result<(), Error> {
+        self.0.check_task()?;
+        lock(&self.0.link.side(self.0.end).told).gathering = Some(waker);
+        Ok(())
+    }
+
     pub(super) fn canceller(&self) -> Canceller {
         Canceller {
             link: self.0.link.clone(),
@@ -158,6 +185,14 @@ impl Futex {
         &self.link
     }
 
+    /// Whether the peer knows that it wakes no thread.
+    fn check_task(&self) -> Result<(), Error> {
+        match self.remote.is_some() && self.link.terms.sleeper == Sleeper::Thread {
+            true => Err(Error::Unsupported),
+            false => Ok(()),
+        }
+    }
+
     /// Makes sure that the peer sees what this end announced before this end looks for the last time.
     ///
     /// # Errors
@@ -167,8 +202,7 @@ impl Futex {
         // it is seen by the look below; what it publishes later comes before a look at `waits_until` that sees this sleeper.
         let needed = self.link.terms.form == Form::Asymmetric;
         if needed && !crate::sabotaged!("linux_sleeper_without_barrier") {
-            rustix::thread::membarrier(MembarrierCommand::GlobalExpedited)
-                .map_err(|_| Error::Unsupported)?;
+            barrier()?;
         }
         Ok(())
     }
@@ -232,9 +266,7 @@ impl Wait for Futex {
 impl WaitAsTask for Futex {
     /// [`Error::Unsupported`] if the peer is another process and was not told that [tasks](super::Setup::for_tasks) wait here.
     fn poll_wait(&self, seen: u32, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.remote.is_some() && self.link.terms.sleeper == Sleeper::Thread {
-            return Poll::Ready(Err(Error::Unsupported));
-        }
+        self.check_task()?;
         // SYNC(linux.waker): before the looks; what changes after them finds the waker.
         self.link.set_task(self.end, Some(context.waker()));
         self.barrier()?;
@@ -249,7 +281,28 @@ impl WaitAsTask for Futex {
     }
 }
 
+impl Close for Futex {
+    fn close(&self) -> Result<(), Error> {
+        self.end_as(EndState::Draining)
+    }
+
+    fn accuse(&self) -> Result<(), Error> {
+        self.end_as(EndState::Poisoned)
+    }
+}
+
 impl Futex {
+    fn end_as(&self, state: EndState) -> Result<(), Error> {
+        if self.link.state(self.end) != EndState::Open {
+            return Err(Error::Closed);
+        }
+        self.link.set_state(self.end, state);
+        if let Some(remote) = &self.remote {
+            remote.tell(state);
+        }
+        Ok(())
+    }
+
     fn wake_thread(&self) {
         // The index that this end has just stored is what its peer waits for.
         let own_index = self.link.mapping.index(self.end);
@@ -263,15 +316,30 @@ impl Drop for Futex {
             false => EndState::Draining,
             true => EndState::Closed,
         };
-        self.link.set_state(self.end, state);
+        if self.link.state(self.end) == EndState::Open {
+            self.link.set_state(self.end, state);
+            if let Some(remote) = &self.remote {
+                remote.tell(state);
+            }
+        }
         if let Some(remote) = &self.remote {
-            remote.hang_up(state);
+            remote.hang_up();
         }
     }
 }
 
+/// Has every CPU that runs a registered process execute a full barrier: `membarrier(2)`.
+pub(super) fn barrier() -> Result<(), Error> {
+    rustix::thread::membarrier(MembarrierCommand::GlobalExpedited).map_err(|_| Error::Unsupported)
+}
+
+/// Wakes all threads of this process that sleep at a word.
+pub(super) fn wake_private(word: &AtomicU32) {
+    let _ = futex::wake(word, futex::Flags::PRIVATE, u32::MAX);
+}
+
 /// Sleeps as long as every word holds its value, until one of them is woken or the deadline passes: `futex_waitv(2)`.
-fn sleep<const N: usize>(
+pub(super) fn sleep<const N: usize>(
     words: [(&AtomicU32, u32, WaitFlags); N],
     deadline_ns: u64,
 ) -> Result<(), Errno> {
