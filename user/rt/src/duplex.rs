@@ -11,7 +11,7 @@ use abi::{Error, Handle, RingClose, RingGeometry};
 use ring::slot::{Consumer, Producer};
 
 use crate::ring_end::{
-    close_ring, consumer_memory, ended, give_back, producer_memory, ring_of, to_abi,
+    close_ring, consumer_memory, ended, from_abi, give_back, producer_memory, ring_of, to_abi,
 };
 use crate::sys;
 
@@ -99,6 +99,16 @@ impl ring::Wait for DuplexWait {
         }
         // SAFETY: the call touches no memory of this process.
         let _ = unsafe { sys::ring_wake(self.end) };
+    }
+}
+
+impl ring::Close for DuplexWait {
+    fn close(&self) -> Result<(), ring::Error> {
+        close_ring(self.end, RingClose::Orderly).map_err(from_abi)
+    }
+
+    fn accuse(&self) -> Result<(), ring::Error> {
+        close_ring(self.end, RingClose::Faulty).map_err(from_abi)
     }
 }
 
@@ -191,7 +201,7 @@ impl Duplex {
 
     /// Says that this side sends no more: the other receives what was sent before, and then learns it. This
     /// side goes on receiving.
-    pub fn finish(&mut self) -> Result<(), Error> {
-        close_ring(self.turn.ends.producer, RingClose::Orderly)
+    pub fn finish(&mut self) -> Result<(), ring::Error> {
+        self.sender.finish()
     }
 }

@@ -76,11 +76,6 @@ impl RingWait {
         self.end
     }
 
-    /// Closes the end for good, by [`close_ring`].
-    pub fn close(&self, how: RingClose) -> Result<(), Error> {
-        close_ring(self.end, how)
-    }
-
     /// Facts about the ring.
     pub fn info(&self) -> Result<RingInfo, Error> {
         ring_info(self.end)
@@ -121,6 +116,16 @@ impl ring::Wait for RingWait {
     fn wake(&self) {
         // SAFETY: the call touches no memory of this process.
         let _ = unsafe { sys::ring_wake(self.end) };
+    }
+}
+
+impl ring::Close for RingWait {
+    fn close(&self) -> Result<(), ring::Error> {
+        close_ring(self.end, RingClose::Orderly).map_err(from_abi)
+    }
+
+    fn accuse(&self) -> Result<(), ring::Error> {
+        close_ring(self.end, RingClose::Faulty).map_err(from_abi)
     }
 }
 

@@ -22,7 +22,10 @@ fn be_revoked(sender: rt::Sender) {
 }
 
 fn complain(sender: rt::Sender) {
-    done!(sender.waiter().close(RingClose::Faulty), "closing an end");
+    done!(
+        rt::close_ring(sender.handle(), RingClose::Faulty),
+        "closing an end"
+    );
     // It stays so, whatever becomes of it.
     drop(sender);
 }
