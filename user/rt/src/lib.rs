@@ -45,6 +45,7 @@ mod ring_end;
 #[cfg(target_os = "none")]
 mod start;
 mod statistics;
+pub mod submission;
 pub mod sys;
 mod thread;
 mod timer;
@@ -81,6 +82,7 @@ pub use ring_end::{
     open_receiver, open_sender, ring, ring_info, ring_of, to_abi,
 };
 pub use statistics::Statistics;
+pub use submission::Submissions;
 pub use thread::{Thread, ThreadSpawn, set_priority, set_tls_base, sleep_until, yield_now};
 pub use timer::Timer;
 pub use trace::{Trace, TraceEvents, Traced, trace_start, trace_stop};
