@@ -41,6 +41,9 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! Nothing above needs an operating system. `linux` (feature `std`) makes rings between threads and processes on Linux,
+//! [`asynchronous`] has tasks wait in place of threads.
+//!
 //! What is *not* guaranteed: that the peer ever sends or receives, that the bytes of a message mean anything, or that a
 //! message's bytes stay the same between two looks at them before it is released: copy them out once, then judge the copy.
 #![no_std]
