@@ -120,6 +120,10 @@ entries! {
             meetings::who_served_and_waits_elsewhere_is_not_taken_for_who_serves;
         revoke_skips_who_is_ready: "the look of who is ready for a message at its capability after a revoke",
             channel_ends::who_waits_through_a_revoked_end_is_told;
+        parked_not_settled: "the end of a node that its holder has given up where it is, before others look at its tree",
+            capabilities::what_was_dropped_costs_nothing_and_counts_in_no_revoke;
+        parked_stays_charged: "that a node which nobody has use of costs nothing",
+            capabilities::what_was_dropped_costs_nothing_and_counts_in_no_revoke;
         back_before_looked: "what who receives is told of a capability that was given away and came back",
             ended_waits::every_wait_ends_by_all_that_ends_it_and_says_why;
         who_serves_is_forgotten: "that a channel end may be waited by without a reference to it",
