@@ -170,6 +170,8 @@ entries! {
             region_copies::a_copy_writes_nothing_after_its_capability_was_revoked;
         ring_not_looked_at_again: "the last look of who goes to sleep at a ring",
             rings::a_wait_that_is_over_does_not_sleep;
+        ring_events_without_barrier: "that nobody waits for an index of an asymmetric ring without a barrier",
+            ring_sleep::nobody_waits_for_an_index_where_that_brings_no_barrier;
         ring_state_not_written: "the word that tells how an end of a ring ended",
             ring_ends::every_way_to_end_is_told_by_another_state;
         ring_epoch_not_raised: "the new epoch of a ring whose end has another holder",

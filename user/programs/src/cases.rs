@@ -149,6 +149,17 @@ macro_rules! for_each_case {
             rings::deadlines "waiting ends at its deadline, or at once when there is none";
             rings::mapped_once "the view of an end is mapped once and gone with the end";
             rings::geometry "rings of impossible size are refused";
+            rings::every_kind "every kind and form carries messages across the wrap of its indices";
+            rings::odd_shapes "what no ring can be is refused, and what one can be is as large as it is to be";
+            rings::endings "in order, gone, revoked and faulty are four different answers, after the last message";
+            rings::half_closed "each direction of a duplex ends by itself";
+            rings::passed_on "an end that moves goes on where it was, while its peer sleeps";
+            rings::in_one_process "both ends can be one process's";
+            rings::taken_while_asleep "an end that is taken away wakes who sleeps there";
+            rings::gathered "a producer that dies keeps no other back";
+            rings::no_wakeup_lost "two that put each other to sleep 100,000 times always wake";
+            rings::kept_from_nothing "who is told of a message that is not there waits until its deadline and no longer";
+            rings::any_words "whatever a peer writes, the other end answers";
 
             submissions::each_operation "every operation does in a submission ring what its call does";
             submissions::links "a chain goes on while it succeeds, and waits with what waits in it";
