@@ -165,6 +165,7 @@ macro_rules! for_each_case {
             submissions::links "a chain goes on while it succeeds, and waits with what waits in it";
             submissions::waits "what waits completes later: by a signal, a time, a cancel, or room in a channel";
             submissions::registered "a registered handle is known to every ring of its process, and its number to nobody afterwards";
+            submissions::polled "a ring is served by a thread of its own, awake or asleep, which ends with its process";
             submissions::never_reaped "completions that nobody takes are never overwritten";
             submissions::hostile "a thread that writes every shared word while the kernel works harms nobody";
 
