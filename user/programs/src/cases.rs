@@ -257,6 +257,7 @@ macro_rules! for_each_case {
 
             fuses::by_itself "a process that ends at any entry into the kernel leaves nothing behind";
             fuses::with_threads "neither does one with threads";
+            fuses::at_submissions "a process with operations in submission rings ends at each of its entries";
             fuses::at_a_ring "either end of a ring can end at any entry, and the other notices";
             fuses::in_calls "so can a caller and a server";
             fuses::at_a_port "so can who waits at a port and who is waited for";
