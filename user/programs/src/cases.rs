@@ -159,6 +159,9 @@ macro_rules! for_each_case {
             rings::gathered "a producer that dies keeps no other back";
             rings::no_wakeup_lost "two that put each other to sleep 100,000 times always wake";
             rings::kept_from_nothing "who is told of a message that is not there waits until its deadline and no longer";
+            rings::conversations "tasks of one thread converse with several processes at once";
+            rings::room_and_death "a task waits for room, and learns of the death of its peer";
+            rings::woken_by_threads "tasks that another thread makes and wakes end the sleep of who runs them";
             rings::any_words "whatever a peer writes, the other end answers";
 
             submissions::each_operation "every operation does in a submission ring what its call does";
