@@ -18,6 +18,7 @@ use abi::ring::{
 use crate::Error;
 use crate::sync::{AtomicU32, AtomicU64, PeerWord};
 
+pub mod pool;
 pub mod trace;
 
 /// A view and the private copy of its geometry.
