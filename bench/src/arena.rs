@@ -2,9 +2,11 @@
 
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
 const PAGE_BYTES: usize = 4096;
 
@@ -16,9 +18,18 @@ pub struct Arena {
     base: NonNull<u8>,
     bytes: usize,
     used: AtomicUsize,
+    mirrored: Mutex<Vec<Mirrored>>,
 }
 
-// SAFETY: the memory belongs to no thread, and `used` is atomic.
+/// Memory whose second part is mapped twice in a row. It stays mapped, too.
+struct Mirrored {
+    base: NonNull<u8>,
+    before: usize,
+    twice: usize,
+    taken: bool,
+}
+
+// SAFETY: the memory belongs to no thread, and the rest is atomic or locked.
 unsafe impl Send for Arena {}
 // SAFETY: as above.
 unsafe impl Sync for Arena {}
@@ -37,6 +48,7 @@ impl Arena {
             base: base.cast(),
             bytes: bytes.get(),
             used: AtomicUsize::new(0),
+            mirrored: Mutex::default(),
         })
     }
 
@@ -50,6 +62,31 @@ impl Arena {
         assert!(whole <= self.bytes && offset <= self.bytes - whole);
         // SAFETY: the assertion keeps the range in the mapping.
         unsafe { self.base.add(offset) }
+    }
+
+    /// Zeroed bytes of its own for the caller: `before`, and after them `twice` that are mapped twice in a row. Both are
+    /// whole pages.
+    ///
+    /// # Panics
+    /// When the system has no such memory.
+    pub fn take_mirrored(&self, before: usize, twice: usize) -> NonNull<u8> {
+        assert!(before.is_multiple_of(PAGE_BYTES) && twice.is_multiple_of(PAGE_BYTES));
+        let mut all = self.mirrored.lock().expect("nobody panics in here");
+        let free = all
+            .iter_mut()
+            .find(|one| !one.taken && (one.before, one.twice) == (before, twice));
+        if let Some(one) = free {
+            one.taken = true;
+            return one.base;
+        }
+        let base = map_mirrored(before, twice).expect("memory that is mapped twice");
+        all.push(Mirrored {
+            base,
+            before,
+            twice,
+            taken: true,
+        });
+        base
     }
 
     /// Moves a value into the arena. It is never dropped.
@@ -72,12 +109,52 @@ impl Arena {
         let used = self.used.swap(0, Ordering::Relaxed);
         // SAFETY: `take` has seen to it that all this is mapped, and by the contract nobody uses it.
         unsafe { self.base.write_bytes(0, used) };
+        let mut all = self.mirrored.lock().expect("nobody panics in here");
+        for one in all.iter_mut().filter(|one| one.taken) {
+            // SAFETY: as above.
+            unsafe { one.base.write_bytes(0, one.before + one.twice) };
+            one.taken = false;
+        }
     }
+}
+
+fn map_mirrored(before: usize, twice: usize) -> nix::Result<NonNull<u8>> {
+    let bytes = |count: usize| NonZeroUsize::new(count).ok_or(nix::Error::EINVAL);
+    let file = memfd_create(c"handover-bench", MFdFlags::empty())?;
+    nix::unistd::ftruncate(&file, (before + twice) as i64)?;
+    let whole = bytes(before + 2 * twice)?;
+    // SAFETY: a new mapping at an address that the system chooses touches no memory of this process.
+    let base = unsafe { mmap_anonymous(None, whole, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE) }?;
+    let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED | MapFlags::MAP_POPULATE;
+    let parts = [
+        (0, before + twice, 0),
+        (before + twice, twice, before as i64),
+    ];
+    for (place, length, offset) in parts {
+        let at = NonZeroUsize::new(base.addr().get() + place);
+        // SAFETY: this replaces a part of the mapping above, which nobody uses yet.
+        unsafe { mmap(at, bytes(length)?, rights, flags, &file, offset) }?;
+    }
+    Ok(base.cast())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_in_one_half_is_in_the_other() {
+        let arena = Arena::new(NonZeroUsize::MIN).unwrap();
+        let base = arena.take_mirrored(PAGE_BYTES, PAGE_BYTES);
+        // SAFETY: the arena gave one page and one that is mapped twice to this test alone.
+        unsafe {
+            base.add(PAGE_BYTES + 5).write_volatile(7);
+            assert_eq!(base.add(2 * PAGE_BYTES + 5).read_volatile(), 7);
+            arena.reuse();
+        }
+        assert_eq!(arena.take_mirrored(PAGE_BYTES, PAGE_BYTES), base);
+    }
 
     #[test]
     fn memory_is_zeroed_when_it_is_taken_again() {

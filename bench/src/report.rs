@@ -59,27 +59,22 @@ pub fn comparisons(figures: &[Figure]) -> String {
     render(&head, &[2, 4, 5, 6], rows)
 }
 
-/// Everybody, from the quickest on.
-pub fn everybody(figures: &[Figure]) -> String {
-    let mut rows = Vec::new();
-    for figure in figures {
-        let mut measured: Vec<_> = figure.measured.iter().collect();
-        let median = |value: Option<f64>| value.unwrap_or(f64::INFINITY);
-        measured.sort_by(|one, other| median(one.median()).total_cmp(&median(other.median())));
-        for one in measured {
-            let of = |part| one.quantile(part).map_or("disturbed".into(), number);
-            let ours = matches!(one.side, Side::Ours(_));
-            rows.push(vec![
-                figure.key.clone(),
-                format!("{}{}", if ours { "* " } else { "  " }, one.name),
-                of(0.25),
-                of(0.5),
-                of(0.75),
-            ]);
-        }
-    }
-    let head = ["what", "who", "quarter", "median", "three quarters"];
-    render(&head, &[2, 3, 4], rows)
+/// Everybody in a row, from the quickest on.
+pub fn everybody(figure: &Figure) -> String {
+    let mut measured: Vec<_> = figure.measured.iter().collect();
+    let median = |value: Option<f64>| value.unwrap_or(f64::INFINITY);
+    measured.sort_by(|one, other| median(one.median()).total_cmp(&median(other.median())));
+    let rows = measured.iter().map(|one| {
+        let of = |part| one.quantile(part).map_or("disturbed".into(), number);
+        let mark = match one.side {
+            Side::Ours(_) => "*",
+            Side::Peer => " ",
+        };
+        let name = format!("{mark} {}", one.name);
+        vec![name, of(0.25), of(0.5), of(0.75)]
+    });
+    let head = [&figure.key, "quarter", "median", "three quarters"];
+    render(&head, &[1, 2, 3], rows.collect())
 }
 
 /// Lines the cells up; the columns in `right` hold numbers.

@@ -23,6 +23,8 @@
 #![deny(unused_must_use)]
 
 extern crate alloc;
+#[cfg(all(sabotage, loom))]
+extern crate std;
 
 mod access;
 mod account;

@@ -1,7 +1,8 @@
 //! Taking one mechanism away at a time, so that the test which holds it can be seen to fail.
 //!
 //! Nothing of this is in an ordinary build. One with `--cfg sabotage` has every sabotage, and does
-//! without the mechanism that was chosen; one with `--cfg sabotage="name"` always does without that.
+//! without the mechanism that was chosen; one with `--cfg sabotage="name"` always does without that. What
+//! loom explores looks into the environment itself, once.
 
 /// Whether a mechanism is taken away: a constant `false` in an ordinary build.
 #[macro_export]
@@ -21,9 +22,19 @@ pub fn choose(name: &'static str) {
 }
 
 /// Whether this is the mechanism that was chosen.
-#[cfg(sabotage)]
+#[cfg(all(sabotage, not(loom)))]
 pub fn is_chosen(name: &str) -> bool {
     CHOSEN.get() == Some(&name)
+}
+
+/// Whether this is the mechanism that was chosen.
+#[cfg(all(sabotage, loom))]
+pub fn is_chosen(name: &str) -> bool {
+    let choice = || {
+        let chosen = std::env::var("HANDOVER_SABOTAGE").unwrap_or_default();
+        &*chosen.leak()
+    };
+    *CHOSEN.call_once(choice) == name
 }
 
 /// Whether this is the mechanism that was chosen: none is.

@@ -8,8 +8,6 @@ use core::mem::offset_of;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
-use core::sync::atomic::AtomicU8;
-
 use abi::ring::{
     CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Form, Geometry, HEADER_OFFSET, Header, IndexPage,
     Kind, PAGE_BYTES, PRODUCER_OFFSET,
@@ -18,6 +16,7 @@ use abi::ring::{
 use crate::Error;
 use crate::sync::{AtomicU32, AtomicU64, PeerWord};
 
+mod copy;
 pub mod pool;
 pub mod trace;
 
@@ -29,6 +28,8 @@ pub mod trace;
 struct View {
     base: NonNull<u8>,
     geometry: Geometry,
+    /// [`Geometry::contiguous_bytes`] of it.
+    data_end: usize,
 }
 
 impl View {
@@ -38,9 +39,14 @@ impl View {
         if geometry.check().is_err() || !base.addr().get().is_multiple_of(PAGE_BYTES) {
             return Err(Error::Invalid);
         }
-        Ok(Self { base, geometry })
+        Ok(Self {
+            base,
+            geometry,
+            data_end: geometry.contiguous_bytes() as usize,
+        })
     }
 
+    #[inline]
     fn word(&self, offset: usize) -> &AtomicU32 {
         debug_assert!(offset.is_multiple_of(4) && offset + 4 <= DATA_OFFSET);
         // SAFETY: all callers pass the constant offset of an aligned word of H, P or C, which the view contains; shared
@@ -48,57 +54,44 @@ impl View {
         unsafe { AtomicU32::from_ptr(self.base.add(offset).cast().as_ptr()) }
     }
 
+    #[inline]
     fn state(&self, end: End) -> &AtomicU32 {
         self.word(HEADER_OFFSET + Header::state_offset(end))
     }
 
+    #[inline]
     fn index(&self, end: End) -> &AtomicU32 {
         self.word(IndexPage::offset(end) + offset_of!(IndexPage, index))
     }
 
+    #[inline]
     fn waits_until(&self, end: End) -> &AtomicU32 {
         self.word(IndexPage::offset(end) + offset_of!(IndexPage, waits_until))
     }
 
     /// The first of `length` bytes at `place` in the data.
+    #[inline]
     fn data(&self, place: usize, length: usize) -> NonNull<u8> {
-        let end = self.geometry.contiguous_bytes() as usize;
-        assert!(place <= end && length <= end - place);
+        assert!(place <= self.data_end && length <= self.data_end - place);
         // SAFETY: the bytes lie within the data, which the view contains.
         unsafe { self.base.add(DATA_OFFSET + place) }
     }
 
     /// The word at a multiple of 8 in the data.
+    #[inline]
     fn data_word(&self, place: usize) -> &AtomicU64 {
         assert!(place.is_multiple_of(size_of::<u64>()));
         // SAFETY: the word lies in the data and is aligned; while it is shared it is accessed only atomically.
         unsafe { AtomicU64::from_ptr(self.data(place, size_of::<u64>()).cast().as_ptr()) }
     }
 
-    /// Copies out of what somebody else may be writing: each byte is loaded once, those of one word at one moment.
+    /// Copies out of what somebody else may be writing.
+    #[inline]
     fn read(&self, place: usize, target: &mut [u8]) {
         let source = self.data(place, target.len());
-        let until_aligned = place.wrapping_neg() % size_of::<u64>();
-        let (first, rest) = target.split_at_mut(until_aligned.min(target.len()));
-        // SAFETY: `offset` is below the length of the target, and so the byte is in the data. This side reads payload
-        // only through atomics, and in one process with an honest producer only after SYNC(ring.publish), so that no
-        // plain write of it is concurrent.
-        let byte = |offset| unsafe { AtomicU8::from_ptr(source.add(offset).as_ptr()) };
-        for (offset, target) in first.iter_mut().enumerate() {
-            *target = byte(offset).load(Ordering::Relaxed);
-        }
-        let mut words = rest.chunks_exact_mut(size_of::<u64>());
-        let mut offset = first.len();
-        for target in &mut words {
-            // SAFETY: as above; `first` ends at a multiple of 8, or there are no words.
-            let word = unsafe { AtomicU64::from_ptr(source.add(offset).cast().as_ptr()) };
-            target.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
-            offset += size_of::<u64>();
-        }
-        for target in words.into_remainder() {
-            *target = byte(offset).load(Ordering::Relaxed);
-            offset += 1;
-        }
+        // SAFETY: the source lies in the data, the target is a reference to other memory. In one process with an honest
+        // producer this is only after SYNC(ring.publish), so that no plain write of it is concurrent.
+        unsafe { copy::copy_out(source.as_ptr(), target.as_mut_ptr(), target.len()) };
     }
 
     /// The form, if the header is complete and tells of this geometry.
@@ -148,6 +141,7 @@ impl ProducerMemory {
         unsafe { View::new(base, geometry) }.map(Self)
     }
 
+    #[inline]
     pub(crate) fn geometry(&self) -> Geometry {
         self.0.geometry
     }
@@ -160,42 +154,50 @@ impl ProducerMemory {
         self.0.epoch()
     }
 
+    #[inline]
     pub(crate) fn state(&self, end: End) -> PeerWord<'_, AtomicU32> {
         PeerWord(self.0.state(end))
     }
 
+    #[inline]
     pub(crate) fn tail(&self) -> &AtomicU32 {
         self.0.index(End::Producer)
     }
 
+    #[inline]
     pub(crate) fn waits_until(&self) -> &AtomicU32 {
         self.0.waits_until(End::Producer)
     }
 
+    #[inline]
     pub(crate) fn head(&self) -> PeerWord<'_, AtomicU32> {
         PeerWord(self.0.index(End::Consumer))
     }
 
+    #[inline]
     pub(crate) fn consumer_waits_until(&self) -> PeerWord<'_, AtomicU32> {
         PeerWord(self.0.waits_until(End::Consumer))
     }
 
+    #[inline]
     pub(crate) fn slot_word(&self, place: usize) -> &AtomicU64 {
         self.0.data_word(place)
     }
 
     /// Stores a word that is published by the tail.
+    #[inline]
     pub(crate) fn write_word(&mut self, place: usize, word: u64) {
         self.0.data_word(place).store(word, Ordering::Relaxed);
         self.mirror(place, size_of::<u64>());
     }
 
+    #[inline]
     pub(crate) fn write(&mut self, place: usize, bytes: &[u8]) {
         let target = self.0.data(place, bytes.len());
         // SAFETY: the target lies in the data. Only this value writes D; an honest consumer in this program reads a byte
         // only after it is published and before SYNC(ring.release), and the caller writes outside of that time. `bytes`
         // cannot overlap it: references to D exist only as borrows of `self`.
-        unsafe { target.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
+        unsafe { copy::copy_in(bytes.as_ptr(), target.as_ptr(), bytes.len()) };
         self.mirror(place, bytes.len());
     }
 
@@ -208,6 +210,7 @@ impl ProducerMemory {
     }
 
     /// Bytes of the data that the consumer has given back. When they were written, [`ProducerMemory::mirror`].
+    #[inline]
     pub(crate) fn bytes_mut(&mut self, place: usize, length: usize) -> &mut [u8] {
         let bytes = self.0.data(place, length);
         // SAFETY: the bytes lie in the data and are initialised. Nobody else may write D, so the reference is exclusive
@@ -259,6 +262,7 @@ impl ConsumerMemory {
         unsafe { View::new(base, geometry) }.map(Self)
     }
 
+    #[inline]
     pub(crate) fn geometry(&self) -> Geometry {
         self.0.geometry
     }
@@ -271,30 +275,37 @@ impl ConsumerMemory {
         self.0.epoch()
     }
 
+    #[inline]
     pub(crate) fn state(&self, end: End) -> PeerWord<'_, AtomicU32> {
         PeerWord(self.0.state(end))
     }
 
+    #[inline]
     pub(crate) fn head(&self) -> &AtomicU32 {
         self.0.index(End::Consumer)
     }
 
+    #[inline]
     pub(crate) fn waits_until(&self) -> &AtomicU32 {
         self.0.waits_until(End::Consumer)
     }
 
+    #[inline]
     pub(crate) fn tail(&self) -> PeerWord<'_, AtomicU32> {
         PeerWord(self.0.index(End::Producer))
     }
 
+    #[inline]
     pub(crate) fn producer_waits_until(&self) -> PeerWord<'_, AtomicU32> {
         PeerWord(self.0.waits_until(End::Producer))
     }
 
+    #[inline]
     pub(crate) fn data_word(&self, place: usize) -> PeerWord<'_, AtomicU64> {
         PeerWord(self.0.data_word(place))
     }
 
+    #[inline]
     pub(crate) fn read(&self, place: usize, target: &mut [u8]) {
         self.0.read(place, target);
     }

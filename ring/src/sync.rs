@@ -16,10 +16,12 @@ pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 pub(crate) struct PeerWord<'a, Word>(pub(crate) &'a Word);
 
 impl PeerWord<'_, AtomicU32> {
+    #[inline]
     pub(crate) fn load_relaxed(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn load_acquire(&self) -> u32 {
         let value = self.load_relaxed();
         fence(Ordering::Acquire);
@@ -28,10 +30,12 @@ impl PeerWord<'_, AtomicU32> {
 }
 
 impl PeerWord<'_, AtomicU64> {
+    #[inline]
     pub(crate) fn load_relaxed(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn load_acquire(&self) -> u64 {
         let value = self.0.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
@@ -45,8 +49,7 @@ impl PeerWord<'_, AtomicU64> {
 #[inline(always)]
 pub(crate) fn wake_fence(form: Form) {
     match form {
-        #[cfg(not(sabotage = "wake_fence_missing"))]
-        Form::Symmetric => fence(Ordering::SeqCst),
+        Form::Symmetric if !crate::sabotaged!("wake_fence_missing") => fence(Ordering::SeqCst),
         _ => compiler_fence(Ordering::SeqCst),
     }
 }
@@ -56,8 +59,7 @@ pub(crate) fn wake_fence(form: Form) {
 #[inline(always)]
 pub(crate) fn sleep_fence(form: Form) {
     match form {
-        #[cfg(not(sabotage = "sleep_fence_missing"))]
-        Form::Symmetric => fence(Ordering::SeqCst),
+        Form::Symmetric if !crate::sabotaged!("sleep_fence_missing") => fence(Ordering::SeqCst),
         _ => compiler_fence(Ordering::SeqCst),
     }
 }

@@ -150,7 +150,7 @@ impl<S: Slots> Observer<S> {
         // SYNC(trace.overwrite)
         fence(Ordering::Acquire);
         let unchanged = head.load(Ordering::Relaxed) == before;
-        if !unchanged && !cfg!(sabotage = "observer_trusts_lapped_slot") {
+        if !unchanged && !crate::sabotaged!("observer_trusts_lapped_slot") {
             return None;
         }
         if let Some(first) = words.first_mut() {

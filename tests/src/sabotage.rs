@@ -3,33 +3,36 @@
 //! A test that still passes without the mechanism holds nothing. Noticed means that the test was
 //! built, ran and failed; not building, not being there and hanging are no notice.
 
+mod built;
 mod entries;
 mod guest;
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::build::{self, GUEST_DIRECTORY};
-use crate::console;
+use crate::build;
 use crate::failure::Failure;
 
+use built::Built;
 pub use entries::ENTRIES;
 
 /// By this the imitated machine learns what to do without.
 const CHOICE: &str = "HANDOVER_SABOTAGE";
 
-/// With a build. Less than what `fake` allows a machine, whose test then ends without a result.
+/// Less than what `fake` allows a machine, whose test then ends without a result.
 const TIME_LIMIT: Duration = Duration::from_secs(480);
 const POLL: Duration = Duration::from_millis(20);
 /// Lines that are shown of why a test failed, besides where.
 const REASON_LINES: usize = 3;
 
 /// How the test of an entry is built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// As an ordinary test.
     Host,
@@ -100,70 +103,79 @@ impl Verdict {
     }
 }
 
-impl Entry {
-    /// Runs the test with and without the mechanism. With the verdict comes what the test said when it
-    /// failed.
+/// By which tests are told apart: how they are built, package, file, name.
+type Test = (Kind, &'static str, &'static str, &'static str);
+
+/// What a run of a test came to, and what it said when it failed; nothing before it was run.
+type Run = Arc<Mutex<Option<(Outcome, String)>>>;
+
+/// The tests of some entries, built.
+pub struct Matrix {
+    built: Built,
+    /// With everything in place, once for all entries that name the test.
+    baselines: Mutex<HashMap<Test, Run>>,
+}
+
+impl Matrix {
+    /// Builds what the tests of some entries need. What does not build is said, and the verdict of each
+    /// entry says so.
     ///
     /// # Errors
     /// When cargo can't be started.
-    pub fn check(&self) -> Result<(Verdict, String), Failure> {
-        let (baseline, said) = self.run(None)?;
+    pub fn build(entries: &[&Entry]) -> Result<Matrix, Failure> {
+        Ok(Matrix {
+            built: Built::new(entries)?,
+            baselines: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// Runs the test of an entry with and without the mechanism. With the verdict comes what the test said
+    /// when it failed.
+    ///
+    /// # Errors
+    /// When a test or QEMU can't be started.
+    pub fn check(&self, entry: &Entry) -> Result<(Verdict, String), Failure> {
+        let (baseline, said) = self.baseline(entry)?;
         if baseline != Outcome::Passed {
             return Ok((Verdict::Baseline(baseline), said));
         }
-        Ok(match self.run(Some(self.name))? {
+        Ok(match self.built.run(entry, Some(entry.name))? {
             (Outcome::Failed, said) => (Verdict::Noticed, said),
             (outcome, said) => (Verdict::Unnoticed(outcome), said),
         })
     }
 
+    fn baseline(&self, entry: &Entry) -> Result<(Outcome, String), Failure> {
+        let run = {
+            let mut baselines = self.baselines.lock().expect("no holder panics");
+            let test = (entry.kind, entry.package, entry.file, entry.test);
+            baselines.entry(test).or_default().clone()
+        };
+        // Who shares the test waits for the one run.
+        let mut run = run.lock().expect("no holder panics");
+        if let Some(known) = &*run {
+            return Ok(known.clone());
+        }
+        let known = self.built.run(entry, None)?;
+        Ok(run.insert(known).clone())
+    }
+}
+
+impl Entry {
     /// What documents and the matrix call the test.
     pub fn test_name(&self) -> String {
         let between = if self.kind == Kind::Guest { "." } else { "::" };
         format!("{}{between}{}", self.file, self.test)
     }
+}
 
-    /// The compiler flags. Host tests and guest are built once, with every sabotage in them; what loom
-    /// explores is built for each.
-    pub fn flags(&self, sabotage: Option<&str>) -> String {
-        match (self.kind, sabotage) {
-            (Kind::Host | Kind::Guest, _) => "--cfg sabotage".into(),
-            (Kind::Loom, None) => "--cfg loom".into(),
-            (Kind::Loom, Some(name)) => format!("--cfg loom --cfg sabotage=\"{name}\""),
+impl Kind {
+    /// The compiler flags: every sabotage is in what is built, and chosen when it runs.
+    fn flags(self) -> &'static str {
+        match self {
+            Kind::Host | Kind::Guest => "--cfg sabotage",
+            Kind::Loom => "--cfg loom --cfg sabotage",
         }
-    }
-
-    fn command(&self, sabotage: Option<&str>) -> Command {
-        let target = target();
-        let mut command = build::cargo();
-        command.args(["test", "--package", self.package, "--test", self.file]);
-        if self.kind == Kind::Loom {
-            command.arg("--release");
-        }
-        command
-            .arg("--target-dir")
-            .arg(&target)
-            .args(["--", "--exact", self.test])
-            .env("RUSTFLAGS", self.flags(sabotage))
-            .env(CHOICE, sabotage.unwrap_or_default())
-            .env(GUEST_DIRECTORY, guest::directory())
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, sabotage: Option<&str>) -> Result<(Outcome, String), Failure> {
-        if self.kind == Kind::Guest {
-            return guest::run(&self.test_name(), &self.flags(sabotage), sabotage);
-        }
-        let output = bounded_output(self.command(sabotage))?;
-        let Some((said, complaints)) = output else {
-            return Ok((Outcome::Hung, String::new()));
-        };
-        let outcome = outcome(&said, self.test);
-        if outcome == Outcome::NotBuilt {
-            console::complain(complaints.trim_end());
-        }
-        Ok((outcome, reason(&said)))
     }
 }
 

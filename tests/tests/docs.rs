@@ -175,6 +175,7 @@ fn tests_that_documents_name_exist() {
         ("docs/INVARIANTS.md", 50),
         ("docs/proofs.md", 50),
         ("docs/prior-art.md", 30),
+        ("docs/prior-art-tests.md", 150),
     ];
     for (document, at_least) in documents {
         let (named, missing) = named_tests(document);

@@ -2,12 +2,15 @@
 
 mod machines;
 
+use std::io::Write;
+use std::process::Command;
 use std::time::Duration;
 
 use handover_tests::build::Profile;
 use handover_tests::machine::Machine;
 use handover_tests::qemu::Run;
 use machines::{boot, exec, said, status};
+use programs::search::{CHUNK, Shown};
 
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 
@@ -44,6 +47,9 @@ fn arguments_that_make_no_sense_are_told_in_a_line() {
         ("logs 0", "logs: needs no arguments or numbers:"),
         ("logs x", "logs: needs no arguments or numbers:"),
         ("logger", "logger: needs its number,"),
+        ("search", "search: needs a pattern:"),
+        ("search a b", "search: needs a pattern:"),
+        ("search a(b", "search: bad pattern: unclosed group"),
     ] {
         let run = run(command, 2, b"");
         assert_eq!(status(&run), 2, "{command}\n{}", said(&run));
@@ -90,5 +96,83 @@ fn logs_come_in_order_and_whole_whoever_is_killed() {
             "{}",
             said(&run)
         );
+    }
+}
+
+/// What `grep` of the host finds, as the guest shows it.
+fn grep(input: &[u8], pattern: &str) -> Vec<String> {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(input).expect("room for it");
+    let output = Command::new("grep")
+        .args([
+            "--text",
+            "--line-number",
+            "--extended-regexp",
+            "--regexp",
+            pattern,
+            "--",
+        ])
+        .arg(file.path())
+        .env("LC_ALL", "C")
+        .output()
+        .expect("grep is there");
+    let lines = output.stdout.split_inclusive(|&byte| byte == b'\n');
+    lines
+        .map(|line| {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            let colon = line
+                .iter()
+                .position(|&byte| byte == b':')
+                .expect("a number");
+            let number = String::from_utf8_lossy(&line[..colon]);
+            format!("{number}:{}", Shown(&line[colon + 1..]))
+        })
+        .collect()
+}
+
+/// Files that have been a nuisance to one program or another.
+fn awkward_files() -> Vec<(&'static str, Vec<u8>)> {
+    let numbered = |count: u32| -> Vec<u8> {
+        (0..count)
+            .flat_map(|line| format!("line {line} of many\n").into_bytes())
+            .collect()
+    };
+    let mut across = vec![b'-'; CHUNK - 4];
+    across.extend(b"\n123456789 over the border\nafter it\n");
+    let mut long = b"short 1\n".to_vec();
+    long.extend("0123456789 long ".repeat(4 * CHUNK / 16).bytes());
+    long.extend(b"\nshort 2\n");
+    let binary = (0..20_000_u32)
+        .map(|index| (index * index / 7) as u8)
+        .collect();
+    let exact = [b"x".repeat(CHUNK - 1), b"\n".to_vec()].concat();
+    vec![
+        ("", Vec::new()),
+        ("1", b"1".to_vec()),
+        ("^$", b"\n\n\nnot this\n".to_vec()),
+        ("2$", b"1\n2\n\n12".to_vec()),
+        ("99", numbered(6_000)),
+        ("over|after", across),
+        ("9.long|short", long),
+        ("[0-9][0-9]", binary),
+        ("x", exact),
+        ("nowhere", numbered(100)),
+    ]
+}
+
+#[test]
+fn a_search_finds_what_grep_finds() {
+    for (index, (pattern, input)) in awkward_files().into_iter().enumerate() {
+        let cpus = [1, 2, 4][index % 3];
+        let run = run(&format!("search {pattern}"), cpus, &input);
+        let expected = grep(&input, pattern);
+        let mut lines = output(&run);
+        let summary = lines.pop().unwrap_or_default();
+        assert_eq!(lines, expected, "{pattern} on {cpus} CPUs\n{}", said(&run));
+        let ends = input.iter().filter(|&&byte| byte == b'\n').count();
+        let all = ends + usize::from(input.last().is_some_and(|&byte| byte != b'\n'));
+        let sums = format!("search: {} of {all} lines, in ", expected.len());
+        assert!(summary.starts_with(&sums), "{pattern}: {summary}");
+        assert_eq!(status(&run), u8::from(expected.is_empty()), "{pattern}");
     }
 }

@@ -16,6 +16,9 @@ use handover_bench::report;
 struct Options {
     /// Measure only rows whose name contains one of these words
     filter: Vec<String>,
+    /// Measure only contenders whose name contains this word (may be repeated)
+    #[arg(long = "only", value_name = "WORD")]
+    only: Vec<String>,
     /// Rounds in which each contender has its turn
     #[arg(long, default_value_t = 25)]
     rounds: usize,
@@ -36,6 +39,11 @@ fn main() {
     rows.retain(|row| {
         options.filter.is_empty() || options.filter.iter().any(|word| row.key.contains(word))
     });
+    for row in &mut rows {
+        row.entries.retain(|entry| {
+            options.only.is_empty() || options.only.iter().any(|word| entry.name.contains(word))
+        });
+    }
     if options.list {
         for row in &rows {
             println!("{}", row.key);
@@ -53,15 +61,16 @@ fn main() {
     let watched = std::io::stderr().is_terminal();
     for (at, row) in rows.iter().enumerate() {
         if watched {
-            eprint!("\r\x1b[K{} of {}: {}", at + 1, rows.len(), row.key);
+            eprint!("{} of {}: {}", at + 1, rows.len(), row.key);
         }
-        figures.push(bench.measure(row));
-    }
-    if watched {
-        eprint!("\r\x1b[K");
-    }
-    if options.verbose {
-        println!("{}\n", report::everybody(&figures));
+        let figure = bench.measure(row);
+        if watched {
+            eprint!("\r\x1b[K");
+        }
+        if options.verbose {
+            println!("{}\n", report::everybody(&figure));
+        }
+        figures.push(figure);
     }
     println!("{}", report::comparisons(&figures));
     if cfg!(not(feature = "iceoryx2")) {

@@ -1,70 +1,115 @@
-//! Handover's rings.
+//! Handover's rings, on which nobody sleeps: ends that poll pay no fence in the asymmetric form.
 
 use std::ptr::NonNull;
 
-use abi::ring::{DATA_OFFSET, Form, Geometry};
+use abi::ring::{DATA_OFFSET, Form, Geometry, Kind, SLOT_HEAD_BYTES, packet};
 use handover_bench::arena::Arena;
 use handover_bench::contender::{Contender, Receiver, Seed, Sender};
 use handover_bench::message::Sink;
-use ring::Polling;
 use ring::memory::{ConsumerMemory, Owner, ProducerMemory};
-use ring::slot::{Consumer, Producer};
+use ring::{Polling, byte, slot};
 
-/// The place of a view, on its way to the end that is going to use it.
+/// A formatted ring, on its way to the ends that are going to use it.
 #[derive(Clone, Copy)]
-struct Base(NonNull<u8>);
+struct View {
+    base: NonNull<u8>,
+    geometry: Geometry,
+}
 
 // SAFETY: an address in shared memory means the same in every thread, and in a child that was forked.
-unsafe impl Send for Base {}
+unsafe impl Send for View {}
 
-impl Base {
-    fn get(self) -> NonNull<u8> {
-        self.0
-    }
-}
-
-/// A sending end.
-pub struct SlotSender(Producer<Polling>);
-/// A receiving end.
-pub struct SlotReceiver(Consumer<Polling>);
-
-/// SLOT, on which nobody sleeps.
-pub struct Slot;
-
-impl<const N: usize> Contender<N> for Slot {
-    type Sender = SlotSender;
-    type Receiver = SlotReceiver;
-
-    fn open(arena: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
-        let slot_bytes = (N + abi::ring::SLOT_HEAD_BYTES).next_multiple_of(64);
-        let geometry = Geometry::slot(slot_bytes as u32, slots as u32);
-        let base = Base(arena.take(DATA_OFFSET + geometry.data_bytes() as usize));
-        // SAFETY: the arena gave zeroed pages to this ring alone, for longer than its ends live, and each role is
-        // taken once: by the one end that is made of each seed.
-        let owner = unsafe { Owner::format(base.get(), geometry, Form::Symmetric, 0, 1) };
+impl View {
+    fn format(arena: &Arena, geometry: Geometry, form: Form) -> Self {
+        let data = geometry.data_bytes() as usize;
+        let base = match geometry.kind {
+            Kind::Slot => arena.take(DATA_OFFSET + data),
+            Kind::Byte | Kind::Packet => arena.take_mirrored(DATA_OFFSET, data),
+        };
+        // SAFETY: the arena gave zeroed pages to this ring alone, with the data twice where the kind wants that, for
+        // longer than its ends live.
+        let owner = unsafe { Owner::format(base, geometry, form, 0, 1) };
         owner.expect("a possible geometry");
-        let sender = move || {
-            // SAFETY: as above.
-            let memory = unsafe { ProducerMemory::from_raw(base.get(), geometry) };
-            let end = Producer::attach(memory.expect("as formatted"), Polling);
-            SlotSender(end.expect("as formatted"))
-        };
-        let receiver = move || {
-            // SAFETY: as above.
-            let memory = unsafe { ConsumerMemory::from_raw(base.get(), geometry) };
-            let end = Consumer::attach(memory.expect("as formatted"), Polling);
-            SlotReceiver(end.expect("as formatted"))
-        };
-        (Box::new(sender), Box::new(receiver))
+        Self { base, geometry }
+    }
+
+    fn producer(self) -> ProducerMemory {
+        // SAFETY: as above; of the two seeds that are made of a view, one takes this role.
+        let memory = unsafe { ProducerMemory::from_raw(self.base, self.geometry) };
+        memory.expect("it was formatted like this")
+    }
+
+    fn consumer(self) -> ConsumerMemory {
+        // SAFETY: as above, and the other takes this one.
+        let memory = unsafe { ConsumerMemory::from_raw(self.base, self.geometry) };
+        memory.expect("it was formatted like this")
     }
 }
 
-impl<const N: usize> Sender<N> for SlotSender {
+/// An end of a ring of ours.
+pub struct End<Inner>(Inner);
+
+macro_rules! contender {
+    ($(#[$documentation:meta])* $Name:ident, $kind:ident, $form:expr, $geometry:expr) => {
+        $(#[$documentation])*
+        pub struct $Name;
+
+        impl<const N: usize> Contender<N> for $Name {
+            type Sender = End<ring::$kind::Producer<Polling>>;
+            type Receiver = End<ring::$kind::Consumer<Polling>>;
+
+            fn open(arena: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
+                let geometry: fn(usize, usize) -> Geometry = $geometry;
+                let view = View::format(arena, geometry(N, slots), $form);
+                let sender = move || ring::$kind::Producer::attach(view.producer(), Polling);
+                let receiver = move || ring::$kind::Consumer::attach(view.consumer(), Polling);
+                (
+                    Box::new(move || End(sender().expect("it was formatted like this"))),
+                    Box::new(move || End(receiver().expect("it was formatted like this"))),
+                )
+            }
+        }
+    };
+}
+
+fn slots_for(bytes: usize, slots: usize) -> Geometry {
+    let slot = (bytes + SLOT_HEAD_BYTES).next_multiple_of(64);
+    Geometry::slot(slot as u32, slots as u32)
+}
+
+fn records_for(bytes: usize, slots: usize) -> Geometry {
+    let capacity = (slots * (bytes + packet::HEAD_BYTES as usize)).next_power_of_two();
+    Geometry::packet(capacity as u32)
+}
+
+fn bytes_for(bytes: usize, slots: usize) -> Geometry {
+    Geometry::byte((slots * bytes).next_power_of_two() as u32)
+}
+
+contender! {
+    /// SLOT, asymmetric.
+    Slot, slot, Form::Asymmetric, slots_for
+}
+contender! {
+    /// SLOT, symmetric: a fence at each publication.
+    SymmetricSlot, slot, Form::Symmetric, slots_for
+}
+contender! {
+    /// PACKET.
+    Packet, packet, Form::Asymmetric, records_for
+}
+contender! {
+    /// BYTE, in pieces of one size.
+    Byte, byte, Form::Asymmetric, bytes_for
+}
+
+impl<const N: usize> Sender<N> for End<slot::Producer<Polling>> {
     #[inline]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         self.0.try_send(message).is_ok()
     }
 
+    #[inline]
     fn try_send_all(&mut self, messages: &[[u8; N]]) -> usize {
         let mut slices = [&[][..]; 32];
         let slices = &mut slices[..messages.len()];
@@ -75,11 +120,91 @@ impl<const N: usize> Sender<N> for SlotSender {
     }
 }
 
-impl<const N: usize> Receiver<N> for SlotReceiver {
+impl<const N: usize> Receiver<N> for End<slot::Consumer<Polling>> {
     #[inline]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         if self.0.try_receive(sink.target()).is_ok() {
             sink.arrived();
+        }
+    }
+}
+
+impl<const N: usize> Sender<N> for End<ring::packet::Producer<Polling>> {
+    #[inline]
+    fn try_send(&mut self, message: &[u8; N]) -> bool {
+        self.0.try_send(0, message).is_ok()
+    }
+
+    #[inline]
+    fn try_send_all(&mut self, messages: &[[u8; N]]) -> usize {
+        let messages = messages.iter().map(|message| (0, &message[..]));
+        self.0.send_batch(messages).unwrap_or(0)
+    }
+}
+
+impl<const N: usize> Receiver<N> for End<ring::packet::Consumer<Polling>> {
+    #[inline]
+    fn try_receive(&mut self, sink: &mut Sink<N>) {
+        if self.0.try_receive(sink.target()).is_ok() {
+            sink.arrived();
+        }
+    }
+}
+
+impl<const N: usize> Sender<N> for End<byte::Producer<Polling>> {
+    #[inline]
+    fn try_send(&mut self, message: &[u8; N]) -> bool {
+        // The capacity is a multiple of what is written, so there is room for all of it or for nothing.
+        self.0.try_write(message).is_ok()
+    }
+
+    #[inline]
+    fn try_send_all(&mut self, messages: &[[u8; N]]) -> usize {
+        let written = self.0.try_write(messages.as_flattened());
+        written.unwrap_or(0) / N
+    }
+}
+
+impl<const N: usize> Receiver<N> for End<byte::Consumer<Polling>> {
+    #[inline]
+    fn try_receive(&mut self, sink: &mut Sink<N>) {
+        if self.0.try_read(sink.target()).is_ok() {
+            sink.arrived();
+        }
+    }
+}
+
+/// BYTE, taken in pieces of up to 32 messages.
+pub struct ByteBatches;
+
+/// The receiving end of [`ByteBatches`].
+pub struct BatchEnd<const N: usize> {
+    end: byte::Consumer<Polling>,
+    messages: Box<[[u8; N]; 32]>,
+}
+
+impl<const N: usize> Contender<N> for ByteBatches {
+    type Sender = End<byte::Producer<Polling>>;
+    type Receiver = BatchEnd<N>;
+
+    fn open(arena: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
+        let (sender, receiver) = <Byte as Contender<N>>::open(arena, slots);
+        let receiver = move || BatchEnd {
+            end: receiver().0,
+            messages: Box::new([[0; N]; 32]),
+        };
+        (sender, Box::new(receiver))
+    }
+}
+
+impl<const N: usize> Receiver<N> for BatchEnd<N> {
+    #[inline]
+    fn try_receive(&mut self, sink: &mut Sink<N>) {
+        let Ok(bytes) = self.end.try_read(self.messages.as_flattened_mut()) else {
+            return;
+        };
+        for message in &self.messages[..bytes / N] {
+            sink.value(message);
         }
     }
 }

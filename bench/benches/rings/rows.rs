@@ -81,9 +81,11 @@ fn row(key: String, place: Place, slots: usize, entries: Vec<Entry>) -> Row {
 }
 
 /// Messages of any length.
-fn messages<const N: usize>(place: Place, slots: usize, slot: f64) -> Row {
+fn messages<const N: usize>(place: Place, slots: usize, at_most: [f64; 2]) -> Row {
+    let [slot, packet] = at_most;
     let mut entries = vec![
         of_ours::<Throughput, ours::Slot, N>("SLOT", slot),
+        of_ours::<Throughput, ours::Packet, N>("PACKET", packet),
         peer::<Throughput, bbqueue::Framed, N>("bbqueue framed"),
         peer::<Throughput, bbqueue::Drained, N>("bbqueue drained"),
     ];
@@ -125,7 +127,10 @@ fn typed_threads<W: Way, const N: usize, const SLOTS: usize>(entries: &mut Vec<E
 }
 
 fn values<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
-    let mut entries = vec![of_ours::<Throughput, ours::Slot, N>("SLOT", at_most)];
+    let mut entries = vec![
+        of_ours::<Throughput, ours::Slot, N>("SLOT", at_most),
+        of_ours::<Throughput, ours::Byte, N>("BYTE", at_most),
+    ];
     typed_threads::<Throughput, N, SLOTS>(&mut entries);
     row(
         format!("values/threads/{N}"),
@@ -138,6 +143,7 @@ fn values<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
 fn shared_values<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
     let entries = vec![
         of_ours::<Throughput, ours::Slot, N>("SLOT", at_most),
+        of_ours::<Throughput, ours::Byte, N>("BYTE", at_most),
         peer::<Throughput, typed::Heapless<SLOTS>, N>("heapless"),
         peer::<Throughput, typed::StaticRingbuf<SLOTS>, N>("ringbuf"),
     ];
@@ -152,6 +158,9 @@ fn shared_values<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
 fn one_thread<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
     let mut entries = vec![
         of_ours::<OneThread, ours::Slot, N>("SLOT", at_most),
+        of_ours::<OneThread, ours::Packet, N>("PACKET", at_most),
+        of_ours::<OneThread, ours::Byte, N>("BYTE", at_most),
+        of_ours::<OneThread, ours::SymmetricSlot, N>("SLOT with fences", at_most),
         peer::<OneThread, bbqueue::Framed, N>("bbqueue framed"),
         peer::<OneThread, bbqueue::Drained, N>("bbqueue drained"),
         peer::<OneThread, framed::Rtrb, N>("rtrb chunks of bytes"),
@@ -163,6 +172,7 @@ fn one_thread<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
 fn spinning<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
     let mut entries = vec![
         of_ours::<RoundTrip, ours::Slot, N>("SLOT", at_most),
+        of_ours::<RoundTrip, ours::Packet, N>("PACKET", at_most),
         peer::<RoundTrip, bbqueue::Framed, N>("bbqueue framed"),
         peer::<RoundTrip, framed::Rtrb, N>("rtrb chunks of bytes"),
     ];
@@ -178,6 +188,7 @@ fn spinning<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
 fn spinning_processes<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
     let entries = vec![
         of_ours::<RoundTrip, ours::Slot, N>("SLOT", at_most),
+        of_ours::<RoundTrip, ours::Packet, N>("PACKET", at_most),
         peer::<RoundTrip, bbqueue::Framed, N>("bbqueue framed"),
         peer::<RoundTrip, typed::Heapless<SLOTS>, N>("heapless"),
         peer::<RoundTrip, typed::StaticRingbuf<SLOTS>, N>("ringbuf"),
@@ -204,6 +215,8 @@ fn sleeping<W: Way>(key: &str, place: Place) -> Row {
 fn batches() -> Row {
     let entries = vec![
         of_ours::<Batches, ours::Slot, 8>("SLOT", 1.0),
+        of_ours::<Batches, ours::Packet, 8>("PACKET", 1.0),
+        of_ours::<Batches, ours::ByteBatches, 8>("BYTE", 1.0),
         peer::<Batches, typed::RtrbChunks, 8>("rtrb chunks"),
         peer::<Batches, typed::Ringbuf, 8>("ringbuf"),
         peer::<Batches, bbqueue::Drained, 8>("bbqueue drained"),
@@ -223,14 +236,14 @@ pub fn all() -> Vec<Row> {
         one_thread::<8, 1024>(0.88),
         one_thread::<64, 1024>(0.90),
         one_thread::<1024, 128>(1.74),
-        messages::<8>(Place::Threads, 1024, 0.72),
-        messages::<64>(Place::Threads, 1024, 0.79),
-        messages::<1024>(Place::Threads, 128, 0.75),
-        messages::<8192>(Place::Threads, 32, 0.99),
-        messages::<8>(Place::Processes, 1024, 0.86),
-        messages::<64>(Place::Processes, 1024, 0.68),
-        messages::<1024>(Place::Processes, 128, 0.91),
-        messages::<8192>(Place::Processes, 32, 0.80),
+        messages::<8>(Place::Threads, 1024, [0.72, 0.83]),
+        messages::<64>(Place::Threads, 1024, [0.79, 0.82]),
+        messages::<1024>(Place::Threads, 128, [0.75, 0.74]),
+        messages::<8192>(Place::Threads, 32, [0.99, 0.81]),
+        messages::<8>(Place::Processes, 1024, [0.86, 0.86]),
+        messages::<64>(Place::Processes, 1024, [0.68, 0.68]),
+        messages::<1024>(Place::Processes, 128, [0.91, 0.91]),
+        messages::<8192>(Place::Processes, 32, [0.80, 0.80]),
         values::<8, 1024>(0.96),
         values::<64, 1024>(0.96),
         values::<1024, 128>(0.96),

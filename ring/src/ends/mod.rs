@@ -42,7 +42,17 @@ fn is_whole(index: u32, geometry: Geometry) -> bool {
 }
 
 /// What an end that finds nothing to do answers, from the raw states of both ends; `Ok` if both are open.
+#[inline]
 fn answer_for_states(own: u32, peer: u32) -> Result<(), Error> {
+    const OPEN: u32 = EndState::Open as u32;
+    match (own, peer) {
+        (OPEN, OPEN) => Ok(()),
+        _ => why_not_open(own, peer),
+    }
+}
+
+#[cold]
+fn why_not_open(own: u32, peer: u32) -> Result<(), Error> {
     match EndState::from_raw(peer) {
         Some(EndState::Open) => {}
         Some(EndState::Draining) => return Err(Error::PeerClosed),

@@ -205,6 +205,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         }
     }
 
+    #[cold]
     fn last_look(&mut self) -> Result<K::Found, Error> {
         self.flush();
         // SYNC(ring.close): what was sent before the end closed is visible to the look after these loads.

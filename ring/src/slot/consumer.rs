@@ -10,6 +10,7 @@ impl<W: Wait> Consumer<W> {
     /// # Errors
     /// [`Error::Empty`]; [`Error::TooLarge`]: it is longer than `target` and still in the ring; and, once everything that was
     /// sent has been received, [`Error::PeerClosed`], [`Error::Closed`], [`Error::Revoked`]; [`Error::PeerFault`].
+    #[inline]
     pub fn try_receive(&mut self, target: &mut [u8]) -> Result<usize, Error> {
         let length = self.next()?;
         let target = target.get_mut(..length).ok_or(Error::TooLarge)?;
@@ -38,6 +39,7 @@ impl<W: Wait> Consumer<W> {
     ///
     /// # Errors
     /// As [`Consumer::try_receive`].
+    #[inline]
     pub fn peek(&mut self) -> Result<Message<'_, W>, Error> {
         let length = self.next()?;
         Ok(Message {
@@ -51,6 +53,7 @@ impl<W: Wait> Consumer<W> {
     ///
     /// # Errors
     /// As [`Consumer::try_receive`], if there was not even one. What stops a later one is told by the next call.
+    #[inline]
     pub fn receive_batch(
         &mut self,
         most: usize,

@@ -13,6 +13,7 @@ impl<W: Wait> Producer<W> {
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Full`], [`Error::PeerClosed`], [`Error::Closed`], [`Error::Revoked`],
     /// [`Error::PeerFault`]. That it was sent does not say that it will be received.
+    #[inline]
     pub fn try_send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let old = self.tail;
         self.publish_copy(bytes)?;
@@ -26,6 +27,7 @@ impl<W: Wait> Producer<W> {
     ///
     /// # Errors
     /// As [`Producer::try_send`], if not even the first could be sent. What stops a later one is told by the next call.
+    #[inline]
     pub fn send_batch(&mut self, messages: &[&[u8]]) -> Result<usize, Error> {
         let old = self.tail;
         let mut sent = 0;
@@ -63,6 +65,7 @@ impl<W: Wait> Producer<W> {
     ///
     /// # Errors
     /// As [`Producer::try_send`].
+    #[inline]
     pub fn reserve(&mut self, length: usize) -> Result<Reservation<'_, W>, Error> {
         self.check_length(length)?;
         self.check_space(1)?;

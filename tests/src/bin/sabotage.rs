@@ -1,12 +1,15 @@
-//! `sabotage`: builds Handover without one of its mechanisms at a time and checks that a named
+//! `sabotage`: runs Handover without one of its mechanisms at a time and checks that a named
 //! test notices.
 
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
 use handover_tests::console::{complain, say};
 use handover_tests::failure::{EXIT_FAILED, EXIT_USAGE, Failure};
-use handover_tests::sabotage::{ENTRIES, Entry, Verdict};
+use handover_tests::sabotage::{ENTRIES, Entry, Matrix, Verdict};
 use handover_tests::table::{self, Align};
 
 /// Takes one mechanism away at a time and checks that the test that guards it fails.
@@ -15,12 +18,16 @@ use handover_tests::table::{self, Align};
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Options {
-    /// Only entries whose name contains this
+    /// Only entries whose name contains this (one of several, with commas)
     filter: Option<String>,
 
     /// Lists the entries without building anything
     #[arg(long)]
     list: bool,
+
+    /// Tests that run at once [default: as many as the host has CPUs]
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
 
     /// Shows where each test failed and what it said
     #[arg(long, short)]
@@ -32,7 +39,7 @@ fn main() -> ExitCode {
     let filter = options.filter.as_deref().unwrap_or("");
     let entries: Vec<&Entry> = ENTRIES
         .iter()
-        .filter(|entry| entry.name.contains(filter))
+        .filter(|entry| filter.split(',').any(|word| entry.name.contains(word)))
         .collect();
     if entries.is_empty() {
         complain(&format!(
@@ -62,26 +69,44 @@ fn main() -> ExitCode {
 }
 
 fn check(entries: &[&Entry], options: &Options) -> Result<Vec<Verdict>, Failure> {
-    let mut verdicts = Vec::new();
-    for (index, entry) in entries.iter().enumerate() {
-        complain(&format!(
-            "[{}/{}] {} …",
-            index + 1,
-            entries.len(),
-            entry.name
-        ));
-        let (verdict, said) = entry.check()?;
-        // At once, for who ends this before all are tried.
-        let noticed = verdict == Verdict::Noticed;
-        if !noticed {
-            complain(&format!("    {}", verdict.describe()));
+    let matrix = Matrix::build(entries)?;
+    let of_host = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    let jobs = options.jobs.map_or_else(of_host, NonZero::get);
+    let next = AtomicUsize::new(0);
+    let verdicts: Vec<Mutex<Option<Verdict>>> = entries.iter().map(|_| Mutex::default()).collect();
+    let work = || -> Result<(), Failure> {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(entry) = entries.get(index) else {
+                return Ok(());
+            };
+            complain(&format!(
+                "[{}/{}] {} …",
+                index + 1,
+                entries.len(),
+                entry.name
+            ));
+            let (verdict, said) = matrix.check(entry)?;
+            // At once, for who ends this before all are tried.
+            let noticed = verdict == Verdict::Noticed;
+            if !noticed {
+                complain(&format!("    {}: {}", entry.name, verdict.describe()));
+            }
+            if !said.is_empty() && (options.verbose || !noticed) {
+                complain(&format!("    {}:\n{said}", entry.name));
+            }
+            *verdicts[index].lock().expect("no holder panics") = Some(verdict);
         }
-        if !said.is_empty() && (options.verbose || !noticed) {
-            complain(&said);
-        }
-        verdicts.push(verdict);
-    }
-    Ok(verdicts)
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        let ended = workers.into_iter().map(|worker| worker.join());
+        ended
+            .into_iter()
+            .try_for_each(|ended| ended.expect("no worker panics"))
+    })?;
+    let verdict = |cell: Mutex<Option<Verdict>>| cell.into_inner().ok().flatten();
+    Ok(verdicts.into_iter().filter_map(verdict).collect())
 }
 
 fn matrix(entries: &[&Entry], verdicts: &[Verdict]) -> String {

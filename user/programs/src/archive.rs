@@ -25,13 +25,18 @@ pub fn find(archive: &[u8], name: &str) -> Option<Place> {
     })
 }
 
-/// The image of a program of the initrd, to be given back with [`rt::drop_handle`]. `NotFound`: there is
-/// no such file.
+/// Where a file of the initrd lies. `NotFound`: there is no such file.
 #[allow(unsafe_code)] // What the initrd's own mapping shows.
-pub fn image(initrd: &Region, name: &str) -> Result<Handle, Error> {
+pub fn place(initrd: &Region, name: &str) -> Result<Place, Error> {
     let view = initrd.map(Rights::READ)?;
     // SAFETY: nobody can write the initrd, and the mapping is there until the end of this function.
     let files = unsafe { view.as_slice(view.len() as usize) };
-    let place = find(files, name).ok_or(Error::NotFound)?;
+    find(files, name).ok_or(Error::NotFound)
+}
+
+/// The image of a program of the initrd, to be given back with [`rt::drop_handle`]. `NotFound`: there is
+/// no such file.
+pub fn image(initrd: &Region, name: &str) -> Result<Handle, Error> {
+    let place = place(initrd, name)?;
     rt::image_from(initrd.handle(), place.offset, place.len)
 }

@@ -14,10 +14,12 @@ pub mod display;
 pub mod edu;
 pub mod fault;
 pub mod held;
+pub mod kv;
 pub mod logs;
 pub mod names;
 pub mod pci;
 pub mod picture;
+pub mod search;
 pub mod store;
 pub mod supervision;
 

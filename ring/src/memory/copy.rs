@@ -1,0 +1,235 @@
+//! Copies between private memory and ring memory, which a hostile peer may be writing at the same time.
+//!
+//! On x86_64 the moves are assembly. To the compiler they are what an atomic, relaxed load or store of each byte would
+//! be, so a peer that writes meanwhile makes the bytes arbitrary and nothing else; to the CPU they are as wide as it
+//! has them. Elsewhere, and under Miri, they are those atomic accesses.
+
+pub(super) use moves::{copy_in, copy_out};
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod moves {
+    use core::arch::asm;
+
+    /// From so many bytes on, starting the CPU's own copy loop pays off.
+    const LONG_BYTES: usize = 768;
+
+    /// Copies `length` bytes out of the ring. Where the pieces that are moved overlap, a byte is loaded twice and either
+    /// value is kept.
+    ///
+    /// # Safety
+    /// Both ranges are mapped, the target is nobody else's, and they do not overlap.
+    #[inline(always)]
+    pub(in crate::memory) unsafe fn copy_out(source: *const u8, target: *mut u8, length: usize) {
+        // SAFETY: each arm stays within the length that it is for.
+        unsafe {
+            match length {
+                0 => {}
+                1 => move_1(source, target),
+                2..4 => {
+                    move_2(source, target);
+                    move_2(source.add(length - 2), target.add(length - 2));
+                }
+                4..8 => {
+                    move_4(source, target);
+                    move_4(source.add(length - 4), target.add(length - 4));
+                }
+                8..=16 => {
+                    move_8(source, target);
+                    move_8(source.add(length - 8), target.add(length - 8));
+                }
+                17..LONG_BYTES => middling(source, target, length),
+                _ => long(source, target, length),
+            }
+        }
+    }
+
+    /// Copies `length` bytes into a part of the ring that no honest peer accesses.
+    ///
+    /// # Safety
+    /// As for [`copy_out`], the other way round.
+    #[inline(always)]
+    pub(in crate::memory) unsafe fn copy_in(source: *const u8, target: *mut u8, length: usize) {
+        // SAFETY: the contract is the same.
+        unsafe { copy_out(source, target, length) }
+    }
+
+    macro_rules! moves {
+        ($($name:ident: $register:ident, $format:literal, $size:literal;)*) => {$(
+            /// # Safety
+            /// As for [`copy_out`], for its bytes.
+            #[inline(always)]
+            unsafe fn $name(source: *const u8, target: *mut u8) {
+                // SAFETY: the contract is that of both accesses.
+                unsafe {
+                    asm!(
+                        concat!("mov {value", $format, "}, ", $size, " ptr [{source}]"),
+                        concat!("mov ", $size, " ptr [{target}], {value", $format, "}"),
+                        value = out($register) _,
+                        source = in(reg) source,
+                        target = in(reg) target,
+                        options(nostack, preserves_flags),
+                    );
+                }
+            }
+        )*};
+    }
+
+    moves! {
+        move_1: reg_byte, "", "byte";
+        move_2: reg, ":x", "word";
+        move_4: reg, ":e", "dword";
+        move_8: reg, ":r", "qword";
+    }
+
+    /// # Safety
+    /// As for [`copy_out`], for 16 bytes.
+    #[cfg(target_feature = "sse2")]
+    #[inline(always)]
+    unsafe fn move_16(source: *const u8, target: *mut u8) {
+        // SAFETY: the contract is that of both accesses.
+        unsafe {
+            asm!(
+                "movups {value}, xmmword ptr [{source}]",
+                "movups xmmword ptr [{target}], {value}",
+                value = out(xmm_reg) _,
+                source = in(reg) source,
+                target = in(reg) target,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    /// # Safety
+    /// As for [`copy_out`], for 17 bytes and more.
+    #[cfg(target_feature = "sse2")]
+    #[inline(always)]
+    unsafe fn middling(source: *const u8, target: *mut u8, length: usize) {
+        let last = length - 16;
+        let mut at = 0;
+        // SAFETY: `at` and `last` leave room for 16 bytes.
+        unsafe {
+            while at + 64 <= length {
+                asm!(
+                    "movups {a}, xmmword ptr [{source} + {at}]",
+                    "movups {b}, xmmword ptr [{source} + {at} + 16]",
+                    "movups {c}, xmmword ptr [{source} + {at} + 32]",
+                    "movups {d}, xmmword ptr [{source} + {at} + 48]",
+                    "movups xmmword ptr [{target} + {at}], {a}",
+                    "movups xmmword ptr [{target} + {at} + 16], {b}",
+                    "movups xmmword ptr [{target} + {at} + 32], {c}",
+                    "movups xmmword ptr [{target} + {at} + 48], {d}",
+                    a = out(xmm_reg) _,
+                    b = out(xmm_reg) _,
+                    c = out(xmm_reg) _,
+                    d = out(xmm_reg) _,
+                    source = in(reg) source,
+                    target = in(reg) target,
+                    at = in(reg) at,
+                    options(nostack, preserves_flags),
+                );
+                at += 64;
+            }
+            while at < last {
+                move_16(source.add(at), target.add(at));
+                at += 16;
+            }
+            if at < length {
+                move_16(source.add(last), target.add(last));
+            }
+        }
+    }
+
+    /// Programs that have no wide registers let the CPU do it sooner.
+    ///
+    /// # Safety
+    /// As for [`copy_out`], for 17 bytes and more.
+    #[cfg(not(target_feature = "sse2"))]
+    #[inline(always)]
+    unsafe fn middling(source: *const u8, target: *mut u8, length: usize) {
+        // SAFETY: passed on.
+        unsafe { long(source, target, length) }
+    }
+
+    /// # Safety
+    /// As for [`copy_out`], for 8 bytes and more.
+    #[inline(always)]
+    unsafe fn long(source: *const u8, target: *mut u8, length: usize) {
+        let last = length - 8;
+        // SAFETY: whole words, and then the last 8 bytes, of which some may have been moved.
+        unsafe {
+            asm!(
+                "rep movsq",
+                inout("rcx") length / 8 => _,
+                inout("rsi") source => _,
+                inout("rdi") target => _,
+                options(nostack, preserves_flags),
+            );
+            move_8(source.add(last), target.add(last));
+        }
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+mod moves {
+    use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+    /// Copies `length` bytes out of the ring.
+    ///
+    /// # Safety
+    /// Both ranges are mapped, the target is nobody else's, and they do not overlap.
+    pub(in crate::memory) unsafe fn copy_out(source: *const u8, target: *mut u8, length: usize) {
+        let mut at = 0;
+        while at < length {
+            // SAFETY: `at` is below the length, with a whole word where one is moved. This side reads payload only through
+            // atomics, in the size that it has at its place.
+            unsafe {
+                let (from, to) = (source.add(at).cast_mut(), target.add(at));
+                if from.addr().is_multiple_of(8) && length - at >= 8 {
+                    let word = AtomicU64::from_ptr(from.cast()).load(Ordering::Relaxed);
+                    to.cast::<u64>().write_unaligned(word);
+                    at += 8;
+                } else {
+                    to.write(AtomicU8::from_ptr(from).load(Ordering::Relaxed));
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    /// Copies `length` bytes into a part of the ring that no honest peer accesses.
+    ///
+    /// # Safety
+    /// As for [`copy_out`], the other way round.
+    pub(in crate::memory) unsafe fn copy_in(source: *const u8, target: *mut u8, length: usize) {
+        // SAFETY: the contract.
+        unsafe { target.copy_from_nonoverlapping(source, length) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    type Copy = unsafe fn(*const u8, *mut u8, usize);
+
+    #[test]
+    fn every_length_is_copied_to_the_byte_at_every_place() {
+        let longest = if cfg!(miri) { 40 } else { 1100 };
+        let source: Vec<u8> = (0..longest as u32 + 8).map(|at| (at % 251) as u8).collect();
+        for copy in [copy_in as Copy, copy_out] {
+            for length in 0..=longest {
+                for (from, to) in [(0, 0), (0, 1), (3, 0), (7, 5)] {
+                    let mut target = std::vec![0xff; longest + 16];
+                    let base = target.as_mut_ptr();
+                    // SAFETY: both are long enough, and two vectors.
+                    unsafe { copy(source.as_ptr().add(from), base.add(to), length) };
+                    assert!(target[..to].iter().all(|byte| *byte == 0xff));
+                    assert_eq!(target[to..to + length], source[from..from + length]);
+                    assert!(target[to + length..].iter().all(|byte| *byte == 0xff));
+                }
+            }
+        }
+    }
+}
