@@ -8,7 +8,7 @@ GUEST := -p handover-arch -p handover-boot -p handover-kernel -p handover-rt -p 
 GUEST_TARGET := --target x86_64-unknown-none --target-dir target/guest
 
 .DEFAULT_GOAL := help
-.PHONY: run test check proof bench bench-rings sabotage debug doc render rustdoc setup runner help
+.PHONY: run test check proof miri fuzz bench bench-rings sabotage debug doc render rustdoc setup runner help nightly
 
 run: setup runner ## Boot and hand a file over in four ways (ARGS="--input FILE", ARGS=--help)
 	@cargo run --quiet -- $(ARGS)
@@ -28,6 +28,24 @@ proof: setup runner ## Compare the crates with the models for a million steps (S
 	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test -p handover-tests --test model --test talk --test failures
 	HANDOVER_RING_ROUNDS=$(or $(ROUNDS),5000000) cargo test -p handover-ring --features std --test linux no_wakeup_is_lost
 	@for cpus in 1 2 4; do cargo run --quiet -- --smp $$cpus --lives --timeout 3600 || exit 1; done
+
+miri: nightly ## Run the tests of the rings under Miri, which knows what is undefined
+	MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p handover-ring --target-dir target/miri \
+		--test slot --test packet --test byte --test duplex --test mpsc --test golden --test model --test model_streams \
+		--test hostile --test stress --test trace
+
+FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Zsanitizer=address -Cdebug-assertions --cfg fuzzing
+
+fuzz: nightly ## Let libFuzzer play the hostile peer of a ring (SECONDS=…), from the corpus that is kept
+	@mkdir -p target/fuzz/corpus
+	cd ring/fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" cargo +nightly run --release --target x86_64-unknown-linux-gnu \
+		--target-dir ../../target/fuzz -- -max_total_time=$(or $(SECONDS),600) -max_len=600 \
+		-artifact_prefix=../../target/fuzz/ ../../target/fuzz/corpus corpus/hostile_peer
+
+nightly: setup
+	@rustup component list --toolchain nightly 2>/dev/null | grep -q '^miri.*(installed)' || \
+		rustup toolchain install nightly --no-self-update --profile minimal --component miri --component rust-src
 
 bench: setup runner ## Measure the kernel paths and compare them with their limits (ARGS="--plot --verbose")
 	@cargo run --quiet -- --bench $(ARGS)

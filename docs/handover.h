@@ -183,6 +183,22 @@ typedef uint64_t handover_token;
 #define HANDOVER_HUB_RECOVER 108
 /* hub_signal(handover_handle member, uint32_t signal) */
 #define HANDOVER_HUB_SIGNAL 109
+/* sub_create(void *args) */
+#define HANDOVER_SUB_CREATE 110
+/* sub_enter(handover_handle submission, uint32_t submit, uint32_t wait_for, uint64_t deadline) */
+#define HANDOVER_SUB_ENTER 111
+/* sub_register(handover_handle handle, uint64_t slot) */
+#define HANDOVER_SUB_REGISTER 112
+/* sub_unregister(uint64_t registered, uint64_t deadline) */
+#define HANDOVER_SUB_UNREGISTER 113
+/* sub_map(handover_handle submission, void *views) */
+#define HANDOVER_SUB_MAP 114
+/* sub_info(handover_handle submission, void *info) */
+#define HANDOVER_SUB_INFO 115
+/* region_copy(handover_handle region, uint64_t offset, handover_handle source, uint64_t source_offset, uint64_t len) */
+#define HANDOVER_REGION_COPY 116
+/* sub_slots(uint64_t count, uint64_t reserved) */
+#define HANDOVER_SUB_SLOTS 117
 
 #define HANDOVER_E_BAD_HANDLE 1
 #define HANDOVER_E_WRONG_KIND 2

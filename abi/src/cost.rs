@@ -62,3 +62,18 @@ pub const PROCESS: u64 = 32 << 10;
 /// A thread besides the first of its process: its record and its kernel stack, besides [`OBJECT`]. It
 /// counts until it has ended and nobody has a handle of it.
 pub const THREAD: u64 = 24 << 10;
+
+/// A submission ring, besides [`OBJECT`] and its two [`REGION`]s.
+pub const SUBMISSION_RING: u64 = 8192;
+
+/// What a process keeps for handles that are registered: once, and each 64 places again.
+pub const REGISTRAR: u64 = 4096;
+
+/// Each 64 places for registered handles that a submission ring knows.
+pub const REGISTERED: u64 = 2048;
+
+/// An operation of a submission ring that waits, besides what it watches by a [`BINDING`].
+pub const PENDING: u64 = 512;
+
+/// Each entry that is linked behind one that waits.
+pub const LINKED: u64 = 128;

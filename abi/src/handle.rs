@@ -38,6 +38,8 @@ pub enum ObjectKind {
     Hub = 13,
     /// A guest's seat at a hub, or the host's link to who has it.
     HubMember = 14,
+    /// Entries by which a program asks for many calls at once.
+    SubmissionRing = 15,
 }
 
 impl ObjectKind {
@@ -58,6 +60,7 @@ impl ObjectKind {
             12 => Some(ObjectKind::Thread),
             13 => Some(ObjectKind::Hub),
             14 => Some(ObjectKind::HubMember),
+            15 => Some(ObjectKind::SubmissionRing),
             _ => None,
         }
     }
@@ -80,12 +83,13 @@ impl fmt::Display for ObjectKind {
             ObjectKind::Thread => "thread",
             ObjectKind::Hub => "hub",
             ObjectKind::HubMember => "hub-member",
+            ObjectKind::SubmissionRing => "submission-ring",
         })
     }
 }
 
 // A kind must fit the four bits of a token.
-const_assert!((ObjectKind::HubMember as u8) < 16);
+const_assert!((ObjectKind::SubmissionRing as u8) < 16);
 
 /// A capability of the process that holds it: `index:24 | generation:32 | kind:8`, least
 /// significant field first.

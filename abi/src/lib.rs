@@ -32,6 +32,7 @@ mod rights;
 pub mod ring;
 mod ring_call;
 pub mod statistics;
+pub mod submission;
 mod table;
 mod thread;
 pub mod trace;
@@ -49,6 +50,7 @@ pub use rights::{
     SnapshotFlags, SpawnFlags,
 };
 pub use ring_call::{RingClose, RingEnds, RingGeometry, RingInfo, RingShape};
+pub use submission::{SubmissionArgs, SubmissionInfo, SubmissionViews};
 pub use table::{ArgumentInfo, SYSCALLS, Syscall, SyscallInfo};
 pub use thread::{FaultInfo, ThreadArgs, ThreadInfo};
 pub use types::*;

@@ -101,6 +101,18 @@ pub const MAX_PACKETS: u64 = 64;
 /// The bits of a notification, and of a badge.
 pub const NOTIFICATION_BITS: u64 = (1 << 63) - 1;
 
+/// Submission rings of one process.
+pub const MAX_SUBMISSION_RINGS: usize = 64;
+
+/// Handles that one process can have registered with its submission rings.
+pub const MAX_REGISTERED: usize = 1 << 16;
+
+/// For how long the thread of a submission ring looks for entries in vain before it sleeps, in us, at most.
+pub const MAX_IDLE_US: u32 = 100_000;
+
+/// Bytes that one `region_copy` copies.
+pub const MAX_COPY: u64 = 64 * PAGE_SIZE;
+
 /// The shortest period of a timer, in ns.
 pub const MIN_TIMER_PERIOD: u64 = 100_000;
 

@@ -202,6 +202,22 @@ macro_rules! for_each_syscall {
             108 HubRecover hub_recover(hub: Handle, peer: u32, epoch: u32) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound, Busy];
             /// Tells the host that there is something to look at, or only that this guest lives. `PeerClosed`: the seat is not this one's any more, or the host is gone.
             109 HubSignal hub_signal(member: Handle, signal: HubSignal) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, PeerClosed];
+            /// Makes a submission ring, by which this process asks for many calls at once; see `SubmissionArgs`. It stays with this process. `Limit`: also more than 64 of them.
+            110 SubCreate sub_create(args: UserPtr<SubmissionArgs>) -> Handle, rights [], errors [Fault, Invalid, TooLarge, Unsupported, Quota, NoMemory, Limit];
+            /// Has up to `submit` entries of a ring served and waits until at least `wait_for` completions are there to be taken, or until the deadline. Returns how many entries were taken: fewer when there are no more, or when no completion could be kept for another. What goes wrong with an entry is told by its completion. `Busy`: another thread is at the entries of this ring; `PeerFault`: the indices that the program wrote can't be. When entries were taken, the call tells how many even if the wait failed.
+            111 SubEnter sub_enter(submission: Handle, submit: u32, wait_for: u32, deadline: u64) -> u64, rights [SEND], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Invalid, Busy, PeerFault, WouldBlock, TimedOut, Cancelled, Interrupted];
+            /// Registers a handle with all submission rings of this process, those to come included, and returns its number: every ring knows it or none. It takes the slot given, or with u64::MAX any that is not reserved. It is let go when the capability ends. `Range`: no such slot; `Exists`: it is taken; `Limit`: no slot is left; `Denied`: a capability for one use.
+            112 SubRegister sub_register(handle: Handle, slot: u64) -> u64, rights [], errors [BadHandle, Denied, InTransit, Revoked, Range, Exists, Quota, NoMemory, Limit];
+            /// Lets a registered handle go, under the number that it was registered by, and waits until the deadline for operations that use it; `Busy`: there are some and the deadline is 0, or another thread is at it. When it fails, it is registered as before. `NotFound`: no such number, or not any more.
+            113 SubUnregister sub_unregister(registered: u64, deadline: u64) -> (), rights [], errors [NotFound, Busy, TimedOut, Revoked, Cancelled, Interrupted];
+            /// Maps both rings of a submission ring and fills in where. `Exists`: they are mapped.
+            114 SubMap sub_map(submission: Handle, views: UserPtr<SubmissionViews>) -> (), rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Exists, Fault, Quota, NoMemory, Limit];
+            /// Tells facts about a submission ring.
+            115 SubInfo sub_info(submission: Handle, info: UserPtr<SubmissionInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
+            /// Copies bytes from a region to another, of which this process needs to map neither; needs also READ on the source. Copies at most 256 KiB and returns how many bytes: the rest is for further calls. Bytes before the place that it fails at may have been copied. `Unsupported`: device memory, or a region that can be executed.
+            116 RegionCopy region_copy(region: Handle, offset: u64, source: Handle, source_offset: u64, len: u64) -> u64, rights [WRITE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Sealed, Range, Unsupported, NoMemory];
+            /// Sets for this process how many slots there are for registered handles, up to 65,536, and how many of them from 0 on are reserved: those are taken only by who asks for one by number. `Exists`: handles have been registered; `Invalid`: no slot, or more reserved ones than there are.
+            117 SubSlots sub_slots(count: u64, reserved: u64) -> (), rights [], errors [Invalid, Exists, Quota, NoMemory];
         }
     };
 }
@@ -290,7 +306,8 @@ use crate::{
     Handle, HubGeometry, HubGuestEnds, HubHandles, HubInfo, HubPeers, HubSeat, HubSignal,
     InterruptInfo, MapFlags, Message, Mode, ObjectInfo, PortPacket, ProcessInfo, ProcessStatus,
     RegionFlags, RegionInfo, ResourceInfo, RevokeFlags, RingClose, RingEnds, RingGeometry,
-    RingInfo, SnapshotFlags, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo, Token, UserPtr, Words,
+    RingInfo, SnapshotFlags, SpawnArgs, SubmissionArgs, SubmissionInfo, SubmissionViews,
+    SystemInfo, ThreadArgs, ThreadInfo, Token, UserPtr, Words,
 };
 
 for_each_syscall!(describe);

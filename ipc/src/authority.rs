@@ -129,6 +129,9 @@ impl<P: Platform> Ipc<P> {
                 Payload::Region(region) => self.memory.unpin_all(region, &node.permit()),
                 _ => self.complete_revoked_waits(object, None),
             }
+            if node.is_registered() {
+                self.end_registrations(object);
+            }
         }
         if is_end {
             self.clear_node(node);

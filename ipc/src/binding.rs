@@ -16,17 +16,27 @@ use abi::limits::{MAX_SHARED_WATCHES, MAX_WATCHES};
 use abi::{BindFlags, Error, Handle, ObjectKind, PortPacket, Rights, cost};
 use mm::RecordCharge;
 
-use crate::{Domain, Events, Ipc, Level, Node, Object, Payload, Platform, Port};
+use crate::submission::Told;
+use crate::{Domain, Events, Ipc, Level, Node, Object, Payload, Platform, Port, SubmissionRing};
 
 /// The place of a binding that is not in the list of its object.
 const NOWHERE: u32 = u32::MAX;
 
-/// What a port is told of.
+/// Who is told.
+enum Target<P: Platform> {
+    Port(Arc<Port<P>>),
+    /// An operation that waits in a submission ring, by the key of the binding.
+    Operation(Arc<SubmissionRing<P>>),
+}
+
+/// What a port, or an operation, is told of.
 pub(crate) struct Binding<P: Platform> {
-    port: Arc<Port<P>>,
+    target: Target<P>,
     pub(crate) key: u64,
     events: abi::Events,
     flags: BindFlags,
+    /// What it takes to be told.
+    needed: Rights,
     /// By which the object is watched, and the domain that it was looked up in.
     node: Node<P>,
     holder: u64,
@@ -54,6 +64,34 @@ pub(crate) enum Status {
 }
 
 impl<P: Platform> Binding<P> {
+    /// One that is in no list yet. `Quota`.
+    fn new(
+        domain: &Domain<P>,
+        target: Target<P>,
+        key: u64,
+        node: &Node<P>,
+        events: abi::Events,
+        flags: BindFlags,
+        needed: Rights,
+    ) -> Result<Arc<Binding<P>>, Error> {
+        Ok(Arc::new(Binding {
+            target,
+            key,
+            events,
+            flags,
+            needed,
+            node: node.clone(),
+            holder: domain.koid(),
+            place: AtomicU32::new(NOWHERE),
+            bound: AtomicBool::new(true),
+            status: AtomicU8::new(Status::Idle as u8),
+            happened: AtomicU32::new(0),
+            count: AtomicU32::new(0),
+            value: AtomicU64::new(0),
+            _charge: domain.account().charge_record(cost::BINDING)?,
+        }))
+    }
+
     /// The object.
     pub(crate) fn object(&self) -> &Arc<Object<P>> {
         self.node.object()
@@ -69,9 +107,39 @@ impl<P: Platform> Binding<P> {
     }
 
     /// Adds what happened to its packet, and returns who is to be unparked for it.
-    pub(crate) fn tell(self: &Arc<Self>, level: Level) -> Option<P::Task> {
-        self.port
-            .tell(self, level.events & self.events, level.value)
+    pub(crate) fn tell(self: &Arc<Self>, level: Level) -> Option<Told<P>> {
+        match &self.target {
+            Target::Port(port) => {
+                let task = port.tell(self, level.events & self.events, level.value)?;
+                Some(Told {
+                    task: Some(task),
+                    ring: None,
+                })
+            }
+            Target::Operation(ring) => Some(self.told_to(ring)),
+        }
+    }
+
+    fn told_to(&self, ring: &Arc<SubmissionRing<P>>) -> Told<P> {
+        Told {
+            task: ring.note(self.key as u32),
+            ring: Some(ring.clone()),
+        }
+    }
+
+    /// Its capability does not allow it any more, and it has left the list of its object: whoever was told
+    /// learns so.
+    fn end(self: &Arc<Self>) -> Option<Told<P>> {
+        match &self.target {
+            Target::Port(port) => {
+                port.remove(self);
+                None
+            }
+            Target::Operation(ring) => {
+                self.set_unbound();
+                Some(self.told_to(ring))
+            }
+        }
     }
 
     /// Where it is in the list of its object.
@@ -99,8 +167,7 @@ impl<P: Platform> Binding<P> {
 
     /// Whether the capability that it was made by is still there and allows it, or why not.
     pub(crate) fn check_held(&self) -> Result<(), Error> {
-        self.node
-            .check_allowed(self.holder, needed_for(self.events))
+        self.node.check_allowed(self.holder, self.needed)
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -219,21 +286,9 @@ impl<P: Platform> Ipc<P> {
         if !payload.possible_events().contains(events) {
             return Err(Error::Unsupported);
         }
-        let binding = Arc::new(Binding {
-            port: port.clone(),
-            key,
-            events,
-            flags,
-            node: watched.node.clone(),
-            holder: domain.koid(),
-            place: AtomicU32::new(NOWHERE),
-            bound: AtomicBool::new(true),
-            status: AtomicU8::new(Status::Idle as u8),
-            happened: AtomicU32::new(0),
-            count: AtomicU32::new(0),
-            value: AtomicU64::new(0),
-            _charge: domain.account().charge_record(cost::BINDING)?,
-        });
+        let target = Target::Port(port.clone());
+        let needed = needed_for(events);
+        let binding = Binding::new(domain, target, key, &watched.node, events, flags, needed)?;
         port.insert(&binding)?;
         if let Err(error) = source.watch(&binding) {
             port.remove(&binding);
@@ -241,11 +296,44 @@ impl<P: Platform> Ipc<P> {
         }
         let level = self.level_of(payload);
         if level.events.intersects(events)
-            && let Some(task) = binding.tell(level)
+            && let Some(told) = binding.tell(level)
         {
-            self.platform().unpark(&task);
+            self.pass_on(told);
         }
         Ok(())
+    }
+
+    /// Has an operation of a submission ring told, under its key, when one of the events happens to what a
+    /// handle stands for, and when the capability allows it no more: as long as that has the right
+    /// `needed`. What holds already is not told.
+    ///
+    /// # Errors
+    /// `Unsupported`: it has no such event, or is a submission ring; otherwise as of
+    /// [`bind_port`](Ipc::bind_port).
+    pub(crate) fn watch_for(
+        &self,
+        domain: &Domain<P>,
+        ring: &Arc<SubmissionRing<P>>,
+        key: u32,
+        handle: Handle,
+        events: abi::Events,
+        needed: Rights,
+    ) -> Result<Arc<Binding<P>>, Error> {
+        let watched = domain.look_up_lasting(handle, None, needed)?;
+        let payload = watched.object().payload();
+        // Else rings could tell one another in a circle.
+        if matches!(payload, Payload::SubmissionRing(_)) {
+            return Err(Error::Unsupported);
+        }
+        let source = payload.events().ok_or(Error::Unsupported)?;
+        if !payload.possible_events().contains(events) {
+            return Err(Error::Unsupported);
+        }
+        let (target, flags) = (Target::Operation(ring.clone()), BindFlags::EDGE);
+        let key = key.into();
+        let binding = Binding::new(domain, target, key, &watched.node, events, flags, needed)?;
+        source.watch(&binding)?;
+        Ok(binding)
     }
 
     /// Takes a binding back, with its packet if that was not taken; with MANAGE. `NotFound`: no such key;
@@ -282,7 +370,9 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn end_unheld_bindings(&self, events: &Events<P>) {
         let mut before = usize::MAX;
         while let Some(binding) = events.unwatch_unheld(&mut before) {
-            binding.port.remove(&binding);
+            if let Some(told) = binding.end() {
+                self.pass_on(told);
+            }
             self.watcher_left(&binding);
         }
     }

@@ -81,6 +81,12 @@ impl<T: Default> Chunks<T> {
         index
     }
 
+    /// Keeps the first `len` elements, and the room for the others. What is pushed next takes the place of
+    /// the first of those.
+    pub(crate) fn shorten(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Keeps the first `blocks` blocks at most, and gives the memory of the others back.
     pub(crate) fn truncate(&mut self, blocks: usize) {
         self.blocks.truncate(blocks);

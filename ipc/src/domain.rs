@@ -7,6 +7,7 @@ use mm::{Account, AddressSpace};
 
 use crate::limits::Claims;
 use crate::node::Count;
+use crate::submission::Registrar;
 use crate::table::Table;
 use crate::{Capability, Ipc, Node, Payload, Platform};
 
@@ -27,6 +28,7 @@ pub struct Domain<P: Platform> {
     pub(crate) pending_grants: Count,
     pub(crate) moment: P::Moment,
     pub(crate) claims: Claims,
+    pub(crate) registrar: Arc<Registrar<P>>,
 }
 
 impl<P: Platform> Domain<P> {
@@ -164,6 +166,7 @@ impl<P: Platform> Ipc<P> {
         base: u64,
     ) -> Result<Arc<Domain<P>>, Error> {
         let space = self.memory.create_space(account, base)?;
+        let registrar = Registrar::new(space.koid(), account);
         let domain = Arc::new(Domain {
             koid: space.koid(),
             table: Table::new(account),
@@ -171,6 +174,7 @@ impl<P: Platform> Ipc<P> {
             pending_grants: Count::new(0),
             moment: self.platform().moment(),
             claims: Claims::new(),
+            registrar,
         });
         self.grants.lock().add_receiver(domain.koid);
         Ok(domain)
@@ -179,6 +183,7 @@ impl<P: Platform> Ipc<P> {
     /// A domain for a model, over a space of the model.
     #[cfg(loom)]
     pub fn model_domain(&self, space: AddressSpace) -> Domain<P> {
+        let registrar = Registrar::new(space.koid(), space.account());
         Domain {
             koid: space.koid(),
             table: Table::new(space.account()),
@@ -186,6 +191,7 @@ impl<P: Platform> Ipc<P> {
             pending_grants: Count::new(0),
             moment: self.platform().moment(),
             claims: Claims::new(),
+            registrar,
         }
     }
 
@@ -198,6 +204,7 @@ impl<P: Platform> Ipc<P> {
         while let Some(offer) = self.take_grant_for(domain.koid) {
             self.withdraw(offer);
         }
+        self.clear_registrar(domain);
         loop {
             let Some(node) = domain.table.lock().pop() else {
                 break;

@@ -17,6 +17,7 @@ use mm::lock::{Lock, Rank};
 
 use crate::binding::Binding;
 use crate::rings::possible_ring_events;
+use crate::submission::Told;
 use crate::sync::{AtomicU32, fence};
 use crate::wait::Ticket;
 use crate::{Domain, Ipc, Node, Object, Payload, Platform, Traffic, Waiters};
@@ -231,10 +232,23 @@ impl<P: Platform> Ipc<P> {
             }
             from
         };
-        for task in woken.iter().flatten() {
-            self.platform().unpark(task);
-        }
+        woken
+            .into_iter()
+            .flatten()
+            .for_each(|told| self.pass_on(told));
         from
+    }
+
+    /// Tells whom something concerns that a binding was told of. As [`fire`](Ipc::fire).
+    pub(crate) fn pass_on(&self, told: Told<P>) {
+        if let Some(task) = told.task {
+            self.platform().unpark(&task);
+        }
+        // Nothing in a submission ring waits for another, so this goes no deeper.
+        if let Some(ring) = told.ring {
+            self.tell_due(&ring);
+            self.fire(ring.events(), abi::Events::READABLE, 0);
+        }
     }
 
     /// Ends all waits at an object, and all bindings of it, whose capability is not their process's any
@@ -256,6 +270,7 @@ impl<P: Platform> Ipc<P> {
             Payload::Hub(hub) => self.end_hub_waits(hub),
             Payload::ChannelEnd(channel, side) => self.end_channel_waits(channel, *side, left),
             Payload::RingEnd(ring, end) => self.end_ring_waits(ring, *end),
+            Payload::SubmissionRing(ring) => self.end_submission_waits(ring),
             _ => {}
         }
         let Some(events) = payload.events() else {
@@ -336,6 +351,7 @@ impl<P: Platform> Ipc<P> {
             Payload::RingEnd(ring, end) => Level::of(self.ring_level(ring, *end)),
             Payload::Hub(hub) => Level::of(hub.level()),
             Payload::HubMember(member, side) => Level::of(member.level(*side)),
+            Payload::SubmissionRing(ring) => Level::of(self.submission_level(ring)),
             _ => Level::NONE,
         }
     }
@@ -352,6 +368,7 @@ impl<P: Platform> Payload<P> {
             Payload::RingEnd(ring, end) => Some(ring.events(*end)),
             Payload::Hub(hub) => Some(hub.events()),
             Payload::HubMember(member, side) => Some(member.events(*side)),
+            Payload::SubmissionRing(ring) => Some(ring.events()),
             _ => None,
         }
     }
@@ -368,6 +385,7 @@ impl<P: Platform> Payload<P> {
             Payload::RingEnd(_, end) => possible_ring_events(*end),
             Payload::Hub(_) => abi::Events::READABLE,
             Payload::HubMember(..) => abi::Events::PEER_CLOSED,
+            Payload::SubmissionRing(_) => abi::Events::READABLE,
             _ => abi::Events::empty(),
         }
     }

@@ -58,6 +58,8 @@ pub struct Branch<P: Platform> {
     limits: Option<Arc<Limits>>,
     /// Its number among those that end in time; 0 if it ends with one above it, or never.
     pub(crate) timed: u64,
+    /// How often it is registered with submission rings. Grows under the lineage lock.
+    registered: AtomicU32,
     /// Of its record; the first pays for the object's too. Nothing once it is gone.
     charge: Lock<Option<RecordCharge>>,
 }
@@ -122,6 +124,7 @@ impl<P: Platform> Node<P> {
             nodes_left: Count::new(birth.nodes),
             limits: birth.limits,
             timed: birth.timed,
+            registered: AtomicU32::new(0),
             charge: Lock::new(Rank::Account, Some(charge)),
         };
         Node(Arc::new(Permit::of(branch, access)))
@@ -325,6 +328,22 @@ impl<P: Platform> Branch<P> {
     #[inline(always)]
     pub(crate) fn drop_holder(&self) {
         self.set_holder(NOBODY);
+    }
+
+    /// Whether submission rings know it.
+    #[inline(always)]
+    pub(crate) fn is_registered(&self) -> bool {
+        self.registered.load(Ordering::Relaxed) > 0
+    }
+
+    /// They know it once more; under the lineage lock.
+    pub(crate) fn add_registration(&self) {
+        self.registered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// They know it once less.
+    pub(crate) fn remove_registration(&self) {
+        self.registered.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether `domain` may use it so, now and later, without looking any further.

@@ -12,9 +12,10 @@ use crate::grants::First;
 use crate::lineage::Lineage;
 use crate::node::Branch;
 use crate::statistics::{Tally, Traffic};
+use crate::submission::Registrars;
 use crate::{
     Channel, ChannelSide, Hub, Interrupt, Ipc, Member, MemberSide, Node, Notification, Platform,
-    Port, Reply, Resource, Ring, Timer,
+    Port, Reply, Resource, Ring, SubmissionRing, Timer,
 };
 
 use abi::ring as ring_layout;
@@ -59,6 +60,8 @@ pub enum Payload<P: Platform> {
     Hub(Arc<Hub<P>>),
     /// One side of a seat at a hub.
     HubMember(Arc<Member<P>>, MemberSide),
+    /// By which a process asks for many calls at once.
+    SubmissionRing(Arc<SubmissionRing<P>>),
 }
 
 impl<P: Platform> Payload<P> {
@@ -80,6 +83,7 @@ impl<P: Platform> Payload<P> {
             Payload::Port(_) => ObjectKind::Port,
             Payload::Hub(_) => ObjectKind::Hub,
             Payload::HubMember(..) => ObjectKind::HubMember,
+            Payload::SubmissionRing(_) => ObjectKind::SubmissionRing,
         }
     }
 
@@ -93,6 +97,7 @@ impl<P: Platform> Payload<P> {
             Payload::Port(port) => port.traffic(),
             Payload::Hub(hub) => hub.traffic(),
             Payload::RingEnd(ring, end) => ring.traffic(*end),
+            Payload::SubmissionRing(ring) => ring.traffic(),
             // Who waits for their events is all.
             Payload::Region(_)
             | Payload::Image(..)
@@ -123,6 +128,8 @@ pub struct Object<P: Platform> {
     pub(crate) tally: Tally,
     /// Those of its capabilities that are pending.
     pub(crate) grants: First,
+    /// Where its capabilities are registered.
+    pub(crate) registrars: Registrars<P>,
 }
 
 impl<P: Platform> Object<P> {
@@ -162,6 +169,7 @@ impl<P: Platform> Object<P> {
             | Payload::Port(_)
             | Payload::Hub(_)
             | Payload::HubMember(..)
+            | Payload::SubmissionRing(_)
             | Payload::ChannelEnd(..)
             | Payload::Reply(_) => None,
         }
@@ -205,6 +213,7 @@ impl<P: Platform> Ipc<P> {
             | Payload::Port(_)
             | Payload::Hub(_)
             | Payload::HubMember(..)
+            | Payload::SubmissionRing(_)
             | Payload::Reply(_) => self.memory.next_koid(),
             Payload::Process(process) => self.platform().domain_of(process),
             Payload::Thread(task) => self.platform().task_koid(task),
@@ -216,6 +225,7 @@ impl<P: Platform> Ipc<P> {
             lineage: Lock::new(Rank::Lineage, Lineage::new()),
             tally: Tally::new(),
             grants: First::new(),
+            registrars: Registrars::new(),
         });
         self.objects.fetch_add(1, Ordering::Relaxed);
         let mut lineage = object.lineage.lock();
@@ -271,6 +281,7 @@ impl<P: Platform> Ipc<P> {
             Payload::Port(port) => self.close_port(port),
             Payload::Hub(hub) => self.end_hub(hub),
             Payload::HubMember(member, side) => self.end_member(member, *side),
+            Payload::SubmissionRing(ring) => self.close_submission_ring(ring),
             Payload::Process(process) => self.platform().abandoned(process),
             Payload::Resource(_) | Payload::Notification(_) | Payload::Thread(_) => {}
         }

@@ -61,6 +61,15 @@ impl Part {
         }
     }
 
+    /// Where bytes of the part are in the region. `Range`: not all are within it.
+    pub fn bytes(self, region: &Region, offset: u64, len: u64) -> Result<u64, Error> {
+        let end = offset.checked_add(len).ok_or(Error::Range)?;
+        if end > self.len_in(region) && !mm::sabotaged!("part_not_checked") {
+            return Err(Error::Range);
+        }
+        self.offset().checked_add(offset).ok_or(Error::Range)
+    }
+
     /// A part of this part: an offset of 0 and a length of 0 stand for all of it. `Align`, `Range`,
     /// `Unsupported`: the frames of the region are fixed, or it is an image.
     pub fn narrow(self, region: &Region, offset: u64, len: u64) -> Result<Part, Error> {

@@ -60,6 +60,12 @@ pub trait Platform: Machine + Sized {
         self.park(deadline_ns)
     }
 
+    /// Lets others run, between two steps of a call that takes long. With no lock held. True: the current
+    /// task has to end, and does nothing more for its program.
+    fn pause(&self) -> bool {
+        false
+    }
+
     /// The number of a task, never used twice.
     fn task_koid(&self, task: &Self::Task) -> u64;
 

@@ -71,6 +71,9 @@ impl<P: Platform> Ipc<P> {
         if !mm::sabotaged!("revoke_skips_waiters") {
             self.complete_revoked_waits(object, None);
         }
+        if killed.registered {
+            self.end_registrations(object);
+        }
         if killed.count > 0 {
             object.lineage.lock().end_burial();
         }

@@ -21,7 +21,8 @@ use mm::lock::{Lock, Rank};
 use crate::alarms::{Alarms, Key, Place};
 use crate::bell::Bell;
 use crate::object::PAYLOAD_BYTES;
-use crate::{Counted, Domain, Ipc, Payload, Platform, Traffic};
+use crate::submission::Told;
+use crate::{Counted, Domain, Ipc, Payload, Platform, SubmissionRing, Traffic};
 
 /// The time that never comes.
 const NEVER: u64 = u64::MAX;
@@ -31,8 +32,15 @@ pub(crate) type TimerQueue<P> = Alarms<Arc<Timer<P>>>;
 
 /// Sets bits of a notification at a time.
 pub struct Timer<P: Platform> {
-    bell: Bell<P>,
+    action: Action<P>,
     schedule: Lock<Schedule<P>>,
+}
+
+/// What it does.
+enum Action<P: Platform> {
+    Ring(Bell<P>),
+    /// Has an operation of a submission ring looked at.
+    Note(Arc<SubmissionRing<P>>, u32),
 }
 
 struct Schedule<P: Platform> {
@@ -49,13 +57,13 @@ struct Schedule<P: Platform> {
 }
 
 impl<P: Platform> Timer<P> {
-    fn new(bell: Bell<P>) -> Timer<P> {
+    fn new(action: Action<P>) -> Timer<P> {
         const {
             let place = Place::<Arc<Timer<P>>>::BYTES;
             assert!(size_of::<Timer<P>>() + place + 32 <= PAYLOAD_BYTES);
         }
         Timer {
-            bell,
+            action,
             schedule: Lock::new(
                 Rank::Timers,
                 Schedule {
@@ -80,9 +88,7 @@ impl<P: Platform> Timer<P> {
 
 impl<P: Platform> core::fmt::Debug for Timer<P> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Timer")
-            .field("bell", &self.bell)
-            .finish_non_exhaustive()
+        f.debug_struct("Timer").finish_non_exhaustive()
     }
 }
 
@@ -107,7 +113,7 @@ impl<P: Platform> Ipc<P> {
         notification: Handle,
         bits: u64,
     ) -> Result<Handle, Error> {
-        let timer = Timer::new(Bell::new(domain, notification, bits)?);
+        let timer = Timer::new(Action::Ring(Bell::new(domain, notification, bits)?));
         self.install_object(domain, Payload::Timer(Arc::new(timer)), Rights::TIMER)
     }
 
@@ -140,6 +146,22 @@ impl<P: Platform> Ipc<P> {
         schedule.period_ns = period_ns;
         self.go_on(timer, &mut schedule);
         Ok(())
+    }
+
+    /// A timer that has an operation of a submission ring looked at, once; it is to be
+    /// [ended](Ipc::end_timer).
+    pub(crate) fn note_at(
+        &self,
+        ring: &Arc<SubmissionRing<P>>,
+        key: u32,
+        deadline_ns: u64,
+    ) -> Arc<Timer<P>> {
+        let timer = Arc::new(Timer::new(Action::Note(ring.clone(), key)));
+        let mut schedule = timer.schedule.lock();
+        schedule.next_ns = deadline_ns;
+        self.go_on(&timer, &mut schedule);
+        drop(schedule);
+        timer
     }
 
     /// Stops a timer for good.
@@ -191,8 +213,20 @@ impl<P: Platform> Ipc<P> {
         let now_ns = self.platform().now_ns();
         if schedule.next_ns <= now_ns {
             schedule.messages += 1;
-            self.platform().count(Counted::Message { bytes: 0 });
-            schedule.next_ns = match self.ring(&timer.bell) {
+            let done = match &timer.action {
+                Action::Ring(bell) => {
+                    self.platform().count(Counted::Message { bytes: 0 });
+                    self.ring(bell)
+                }
+                Action::Note(ring, key) => {
+                    self.pass_on(Told {
+                        task: ring.note(*key),
+                        ring: Some(ring.clone()),
+                    });
+                    Ok(())
+                }
+            };
+            schedule.next_ns = match done {
                 Ok(()) => following_ns(schedule.next_ns, schedule.period_ns, now_ns),
                 Err(_) => NEVER,
             };

@@ -3,6 +3,7 @@
 
 use alloc::sync::Arc;
 
+use abi::submission::Operation;
 #[allow(clippy::wildcard_imports)] // The types of the table.
 use abi::*;
 use abi::{Argument, Error, Outcome, Syscall, for_each_syscall};
@@ -60,14 +61,32 @@ macro_rules! invoke {
 
             $(#[inline(never)]
             pub fn $name(process: &Arc<Process>, frame: &mut SyscallFrame) {
+                stats::count_call(Syscall::$variant);
+                let outcome = run::$name(process, frame.arguments());
+                if let Err(error) = &outcome {
+                    let by_handle =
+                        const { begins_with_handle(&[$(<$ty as Argument>::IS_HANDLE),*]) };
+                    let [handle, ..] = frame.arguments();
+                    count_refusal(by_handle.then_some(process), handle, *error);
+                }
+                answer::<$ret>(frame, outcome);
+            })*
+        }
+
+        /// The same for whoever has the arguments and wants the outcome.
+        mod run {
+            #[allow(clippy::wildcard_imports)]
+            use super::*;
+
+            $(#[inline(always)]
+            pub fn $name(process: &Arc<Process>, arguments: [u64; 6]) -> Result<$ret, Error> {
                 const ERRORS: &[Error] = &[$(Error::$error),*];
                 const LOOKS_UP: bool =
                     looks_up(Syscall::$variant, &[$(<$ty as Argument>::IS_HANDLE),*]);
                 const {
                     assert!(!allocates(Syscall::$variant) || lists(ERRORS, Error::NoMemory));
                 }
-                stats::count_call(Syscall::$variant);
-                let [$($arg,)* ..] = frame.arguments();
+                let [$($arg,)* ..] = arguments;
                 let handle = || {
                     if const { allocates(Syscall::$variant) } {
                         heap::ensure().map_err(|_| Error::NoMemory)?;
@@ -89,12 +108,7 @@ macro_rules! invoke {
                 {
                     ipc().settle(process.domain(), outcome.is_ok());
                 }
-                if let Err(error) = &outcome {
-                    let by_handle =
-                        const { begins_with_handle(&[$(<$ty as Argument>::IS_HANDLE),*]) };
-                    count_refusal(by_handle.then_some(process), frame, *error);
-                }
-                answer::<$ret>(frame, outcome);
+                outcome
             })*
         }
     };
@@ -144,11 +158,39 @@ const fn begins_with_handle(arguments: &[bool]) -> bool {
 /// Counts a refusal, and at the object that the call was on if its first argument named one in a process.
 #[cold]
 #[inline(never)]
-fn count_refusal(process: Option<&Arc<Process>>, frame: &SyscallFrame, error: Error) {
+fn count_refusal(process: Option<&Arc<Process>>, handle: u64, error: Error) {
     stats::count_refusal(error);
     let Some(process) = process else { return };
-    let [handle, ..] = frame.arguments();
     ipc().count_refusal(process.domain(), Handle::from_bits(handle), error);
+}
+
+/// Makes the call that an entry of a submission ring asks for, by a thread of its process. It does not
+/// wait: where the call has a deadline, that is 0.
+#[inline(never)]
+pub fn operate(
+    process: &Arc<Process>,
+    operation: Operation,
+    arguments: [u64; 6],
+) -> Result<u64, Error> {
+    fn value<T: Outcome>(outcome: Result<T, Error>) -> Result<u64, Error> {
+        outcome.map(|value| value.into_registers().0)
+    }
+    match operation {
+        Operation::Nop | Operation::Timeout | Operation::Cancel => Err(Error::Unsupported),
+        Operation::Snapshot => value(run::region_snapshot(process, arguments)),
+        Operation::Map => value(run::map(process, arguments)),
+        Operation::Unmap => value(run::unmap(process, arguments)),
+        Operation::Derive => value(run::cap_derive(process, arguments)),
+        Operation::Drop => value(run::cap_drop(process, arguments)),
+        Operation::Grant => value(run::grant(process, arguments)),
+        Operation::Accept => value(run::accept(process, arguments)),
+        Operation::RingWake => value(run::ring_wake(process, arguments)),
+        Operation::Send => value(run::channel_send(process, arguments)),
+        Operation::Signal => value(run::signal(process, arguments)),
+        Operation::NotifyWait => value(run::notify_wait(process, arguments)),
+        Operation::Wait => value(run::object_wait(process, arguments)),
+        Operation::Copy => value(run::region_copy(process, arguments)),
+    }
 }
 
 /// Puts the outcome of a call where the program looks for it.
@@ -200,5 +242,9 @@ const fn allocates(call: Syscall) -> bool {
             | Syscall::HubReserve
             | Syscall::HubClaim
             | Syscall::HubConnect
+            | Syscall::SubCreate
+            | Syscall::SubMap
+            | Syscall::SubRegister
+            | Syscall::SubSlots
     )
 }

@@ -251,6 +251,10 @@ impl Platform for Kernel {
         stats::count_at_objects(what);
     }
 
+    fn pause(&self) -> bool {
+        sched::pause()
+    }
+
     fn task_koid(&self, task: &Arc<Thread>) -> u64 {
         task.koid()
     }

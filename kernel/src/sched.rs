@@ -433,6 +433,24 @@ pub fn before_user_return() {
     });
 }
 
+/// Does between two steps of a long call what would be done on the way back to the program. True: the
+/// thread has to end. With interrupts on, and no lock held.
+pub fn pause() -> bool {
+    if deferred::is_due() {
+        deferred::run();
+    }
+    cpu::without_interrupts(|| {
+        table::drop_departed();
+        let over = this().preempt.swap(false, Ordering::Relaxed);
+        with_current(|thread| {
+            if give_way(thread, |top, level| top > level || over && top == level) {
+                switch::run_next(thread);
+            }
+        });
+    });
+    with_current(Thread::is_ending)
+}
+
 /// Leaves the CPU for good. The thread was taken out of everything, and its space is not loaded.
 pub fn leave() -> ! {
     cpu::disable_interrupts();

@@ -10,7 +10,8 @@ use abi::{
     CapInfo, ChannelEnds, ChannelInfo, DeriveArgs, Error, FaultInfo, Handle, HandleTransfer,
     HubGeometry, HubGuestEnds, HubHandles, HubInfo, HubPeers, HubSeat, InterruptInfo, Message,
     ObjectInfo, PortPacket, ProcessInfo, ProcessStatus, RegionInfo, ResourceInfo, RingEnds,
-    RingGeometry, RingInfo, SpawnArgs, SystemInfo, ThreadArgs, ThreadInfo, UserPtr,
+    RingGeometry, RingInfo, SpawnArgs, SubmissionArgs, SubmissionInfo, SubmissionViews, SystemInfo,
+    ThreadArgs, ThreadInfo, UserPtr,
 };
 use alloc::vec::Vec;
 use arch::user;
@@ -57,6 +58,9 @@ plain!(
     RingGeometry,
     RingInfo,
     SpawnArgs,
+    SubmissionArgs,
+    SubmissionInfo,
+    SubmissionViews,
     SystemInfo,
     ThreadArgs,
     ThreadInfo,

@@ -231,13 +231,16 @@ impl ProducerMemory {
             return;
         }
         let half = self.0.geometry.data_bytes() as usize;
-        for place in place..place + length {
-            let (source, target) = (
-                self.0.data(place, 1),
-                self.0.data((place + half) % (2 * half), 1),
-            );
-            // SAFETY: as for `write`: what is not published may be written, in either half.
-            unsafe { target.write(source.read()) };
+        let within = length.min(half - place.min(half));
+        for (from, to, length) in [
+            (place, place + half, within),
+            (place + within, (place + within) % half, length - within),
+        ] {
+            if length > 0 {
+                let (source, target) = (self.0.data(from, length), self.0.data(to, length));
+                // SAFETY: as for `write`: what is not published may be written, in either half; they do not overlap.
+                unsafe { source.copy_to_nonoverlapping(target, length) };
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use abi::limits::PAGE_SIZE;
 use abi::ring::Geometry;
 use abi::{
     BindFlags, CachePolicy, DeriveArgs, Error, Events, FOREVER, Handle, HandleTransfer, MapFlags,
-    Mode, RegionFlags, Resources, Rights, SYSCALLS, SnapshotFlags, Token, cost,
+    Mode, RegionFlags, Resources, Rights, SYSCALLS, SnapshotFlags, SubmissionArgs, Token, cost,
 };
 use common::hubs::{Guest, Hub};
 use common::messages::{End, Ends};
@@ -62,6 +62,7 @@ struct Before {
     empty: End,
     producer: Handle,
     notification: Handle,
+    submissions: Handle,
     port: Handle,
     resource: Handle,
     /// The right to reply to somebody who waits for it.
@@ -114,6 +115,10 @@ impl Before {
             empty,
             producer,
             notification: common::ports::notification(&realm, 0),
+            submissions: {
+                let args = SubmissionArgs::new(4, 4);
+                realm.ipc.create_submission_ring(me, &args).unwrap()
+            },
             port: common::ports::port(&realm, 0),
             resource: realm.ipc.create_resource(me, device).unwrap(),
             reply: Handle::NONE,
@@ -310,6 +315,19 @@ const CALLS: &[Call] = &[
     ("hub_connect", |b| {
         b.hub.connect(&b.realm, b.attached.seat).map(drop)
     }),
+    ("sub_create", |b| {
+        let args = SubmissionArgs::new(64, 256);
+        b.realm.ipc.create_submission_ring(b.me(), &args).map(drop)
+    }),
+    ("sub_map", |b| {
+        let ipc = &b.realm.ipc;
+        ipc.map_submission_ring(b.me(), b.submissions).map(drop)
+    }),
+    ("sub_register", |b| {
+        let ipc = &b.realm.ipc;
+        ipc.register(b.me(), b.notification, None).map(drop)
+    }),
+    ("sub_slots", |b| b.realm.ipc.set_slots(b.me(), 1000, 100)),
     ("timer_create", |b| {
         b.realm
             .ipc
@@ -328,7 +346,13 @@ fn waited(called: Result<(), Error>) -> Result<(), Error> {
 
 /// Calls that take what was promised when their region was created, and say so only of one whose promise
 /// is lost: an overcommitted one.
-const PROMISED: &[&str] = &["region_seal", "region_commit", "region_decommit", "protect"];
+const PROMISED: &[&str] = &[
+    "region_seal",
+    "region_commit",
+    "region_decommit",
+    "region_copy",
+    "protect",
+];
 
 /// Calls that are the kernel's own. Processes whose quota ends anywhere make them in the guest
 /// (`sweep.kernel_calls`).
@@ -420,7 +444,7 @@ fn sweep(call: Call, want: Want, handles: Handles) -> u64 {
         let (mut frames, objects, mut domains) = before.realm.counts();
         // Directories that were made for a mapping stay with its space.
         let spaces = frames.tables - counts.0.tables;
-        if matches!(call.0, "map" | "ring_map") {
+        if matches!(call.0, "map" | "ring_map" | "sub_map") {
             frames.tables -= spaces;
             frames.free += spaces;
             frames.available += spaces;

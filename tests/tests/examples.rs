@@ -47,6 +47,7 @@ fn arguments_that_make_no_sense_are_told_in_a_line() {
         ("logs 0", "logs: needs no arguments or numbers:"),
         ("logs x", "logs: needs no arguments or numbers:"),
         ("logger", "logger: needs its number,"),
+        ("kv 0", "kv: needs no arguments or numbers:"),
         ("search", "search: needs a pattern:"),
         ("search a b", "search: needs a pattern:"),
         ("search a(b", "search: bad pattern: unclosed group"),
@@ -174,5 +175,36 @@ fn a_search_finds_what_grep_finds() {
         let sums = format!("search: {} of {all} lines, in ", expected.len());
         assert!(summary.starts_with(&sums), "{pattern}: {summary}");
         assert_eq!(status(&run), u8::from(expected.is_empty()), "{pattern}");
+    }
+}
+
+/// Clients are killed before they ask, before they are answered and after: each step is done once.
+#[test]
+fn a_store_on_a_hub_keeps_its_counts_whoever_is_killed() {
+    for (cpus, seed) in [(1, 1), (2, 2), (4, 3)] {
+        let (clients, steps) = (16, 25);
+        let run = run(&format!("kv {clients} {steps} {seed}"), cpus, b"");
+        assert_eq!(status(&run), 0, "{}", said(&run));
+        let rows: Vec<_> = (0..clients)
+            .map(|client: u32| row(&run, &client.to_string()))
+            .collect();
+        let column = |index: usize| rows.iter().map(move |row| row[index]).collect::<Vec<_>>();
+        assert!(
+            column(1).iter().all(|&requests| requests == steps),
+            "{}",
+            said(&run)
+        );
+        let killed = column(0).iter().sum::<u64>() - u64::from(clients);
+        let again = column(2).iter().sum::<u64>();
+        assert!(
+            killed > 0 && (1..=killed).contains(&again),
+            "{}",
+            said(&run)
+        );
+        let summary = format!(
+            "kv: {} requests, {killed} clients killed, {again} requests asked again; every value and sum is right",
+            u64::from(clients) * steps
+        );
+        assert!(output(&run).contains(&summary.as_str()), "{}", said(&run));
     }
 }

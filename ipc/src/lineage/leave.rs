@@ -16,6 +16,8 @@ pub(crate) struct Killed {
     pub(crate) count: u64,
     /// Whether a grant of one of them may be pending.
     pub(crate) granted: bool,
+    /// Whether submission rings know one of them.
+    pub(crate) registered: bool,
     /// Whether nothing is left of the tree.
     pub(crate) emptied: bool,
     /// Whether somebody else is still taking away what rests on nodes that it has killed.
@@ -29,6 +31,7 @@ impl Killed {
     fn add<P: Platform>(&mut self, node: &Node<P>, unlist: Unlist<'_, P>) {
         self.count += 1;
         self.granted |= node.holder() == PENDING || node.state() == NodeState::InTransit;
+        self.registered |= node.is_registered();
         node.set_state(NodeState::Dead);
         if node.timed != 0 {
             unlist(node);

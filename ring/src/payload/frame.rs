@@ -2,8 +2,9 @@
 //! says. All is little-endian, all that means nothing is zero, and every length is exact: anything else is
 //! [`Error::PeerFault`].
 
+use super::layout::{Class, MAX_CLASSES};
 use super::lease::{RegionId, RegionRef};
-use super::pool::{Class, MAX_CLASSES, SlotRef};
+use super::pool::SlotRef;
 use crate::Error;
 
 /// Bytes of the head.

@@ -12,9 +12,13 @@
 //! reference leads to can only be copied out: the peer may be writing it.
 
 pub mod frame;
+pub mod layout;
 pub mod lease;
 pub mod pool;
+pub mod pools;
 
 pub use frame::Frame;
+pub use layout::{Class, Layout};
 pub use lease::{Known, Leases, RegionId, RegionRef};
-pub use pool::{Class, Layout, Pool, Pools, Side, SlotRef, SlotWords};
+pub use pool::{Pool, Side, SlotRef, SlotWords};
+pub use pools::Pools;

@@ -154,6 +154,20 @@ entries! {
             ring_sleep::an_end_that_moves_meanwhile_is_looked_at_where_it_is;
         ring_barriers_unlimited: "the limit of barriers at a ring",
             ring_sleep::a_sleeper_that_wakes_again_and_again_interrupts_its_peer_seldom;
+        completion_without_cell: "the cell that is kept for a completion before its entry is taken",
+            submission::an_entry_is_taken_only_when_a_cell_is_kept_for_its_completion;
+        entry_read_twice: "the copy of an entry that is linked before any of its chain is done",
+            submission::an_entry_is_what_it_was_when_it_was_taken;
+        link_goes_on: "the end of a chain at its first failure",
+            submission::a_chain_ends_with_the_first_failure;
+        registrar_without_rollback: "that rings which know a handle forget it when another refuses it",
+            registrar::when_one_ring_refuses_no_ring_knows_a_handle;
+        generation_not_compared: "the generation of a registered handle",
+            registrar::a_number_that_was_let_go_is_never_its_successor;
+        unregister_does_not_wait: "the wait for operations that use a registered handle",
+            registrar::what_is_in_use_is_let_go_when_it_is_not;
+        copy_asks_nobody: "the look at the capability under the lock of each page that is copied",
+            region_copies::a_copy_writes_nothing_after_its_capability_was_revoked;
         ring_not_looked_at_again: "the last look of who goes to sleep at a ring",
             rings::a_wait_that_is_over_does_not_sleep;
         ring_state_not_written: "the word that tells how an end of a ring ended",
@@ -174,9 +188,9 @@ entries! {
         pool_reference_not_bounded: "the bounds of a reference to a slot",
             payload::every_field_of_a_reference_is_bounded;
         lease_bounds_not_checked: "the bounds of a reference to a region",
-            payload::a_reference_to_a_region_is_checked_whole;
+            references::a_reference_to_a_region_is_checked_whole;
         lease_generation_not_checked: "the generation of a reference to a region",
-            payload::a_region_is_known_in_its_last_generation_alone;
+            references::a_region_is_known_in_its_last_generation_alone;
         tail_not_checked: "the check that a tail is at most a ring ahead of the head",
             packet::a_tail_or_head_that_no_honest_peer_stores_poisons_for_good;
         head_not_checked: "the check that a head is between the last one and the tail",

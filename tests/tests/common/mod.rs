@@ -12,6 +12,7 @@ pub mod quotas;
 pub mod realm;
 pub mod ring_pair;
 pub mod scenes;
+pub mod submissions;
 pub mod waiting;
 pub mod ways;
 

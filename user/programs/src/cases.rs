@@ -152,6 +152,13 @@ macro_rules! for_each_case {
             rings::mapped_once "the view of an end is mapped once and gone with the end";
             rings::geometry "rings of impossible size are refused";
 
+            submissions::each_operation "every operation does in a submission ring what its call does";
+            submissions::links "a chain goes on while it succeeds, and waits with what waits in it";
+            submissions::waits "what waits completes later: by a signal, a time, a cancel, or room in a channel";
+            submissions::registered "a registered handle is known to every ring of its process, and its number to nobody afterwards";
+            submissions::never_reaped "completions that nobody takes are never overwritten";
+            submissions::hostile "a thread that writes every shared word while the kernel works harms nobody";
+
             processes::arguments "a process finds its arguments and its handles in order";
             processes::exit_status "the status of a process is told to everyone that asks, as often as it asks";
             processes::wait_deadline "waiting for a process ends at the deadline";
@@ -251,6 +258,10 @@ macro_rules! for_each_case {
             demos::named "so can the name service by which those find one another";
             demos::supervised "so can a supervisor, the name service and the client of what it keeps running";
             demos::restarted "so can the service itself, and its client loses nothing";
+
+            examples::search "so can each of the processes of a search, and the others end by themselves";
+            examples::logs "so can a collector of logs, and its writers end by themselves";
+            examples::kv "so can the host of a hub, and its guests end by themselves";
             drivers::drawn "so can either process of a picture";
             drivers::driven "so can a driver, and the next one finds a device that works";
 

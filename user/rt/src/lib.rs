@@ -42,6 +42,7 @@ mod ring_end;
 #[cfg(target_os = "none")]
 mod start;
 mod statistics;
+pub mod submission;
 pub mod sys;
 mod thread;
 mod timer;
@@ -71,6 +72,7 @@ pub use process::{Process, Spawn, image_from};
 pub use region::{Mapping, Region};
 pub use ring_end::{Receiver, RingWait, Sender, open_receiver, open_sender, ring, to_abi};
 pub use statistics::Statistics;
+pub use submission::Submissions;
 pub use thread::{Thread, ThreadSpawn, set_priority, set_tls_base, sleep_until, yield_now};
 pub use timer::Timer;
 pub use trace::{Trace, TraceEvents, Traced, trace_start, trace_stop};

@@ -57,7 +57,7 @@ fn run(env: &Env) -> u8 {
             let mut buffer = [0; MAX_PART];
             match sender.send(part.encode(&mut buffer), FOREVER) {
                 Ok(()) => {}
-                Err(ring::Error::PeerClosed) => return UNHEARD,
+                Err(ring::Error::PeerClosed | ring::Error::PeerDied) => return UNHEARD,
                 Err(error) => {
                     println!("logger: {writer}: sending: {error}");
                     return UNHEARD;

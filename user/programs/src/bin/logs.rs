@@ -172,7 +172,7 @@ impl Writer {
                 Some(error.to_string())
             }
             Err(ring::Error::Empty) => return false,
-            Err(ring::Error::PeerClosed) => None,
+            Err(ring::Error::PeerClosed | ring::Error::PeerDied) => None,
             Err(error) => Some(error.to_string()),
         };
         if let Some(error) = error {

@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 
 use abi::{Error, Handle, Mode, Rights, Token};
 use ring::memory::pool::PoolMemory;
-use ring::payload::pool::MAX_CLASSES;
+use ring::payload::layout::MAX_CLASSES;
 use ring::payload::{
     Class, Frame, Known, Layout, Leases, Pool, Pools, RegionId, RegionRef, Side, SlotRef, frame,
 };

@@ -70,6 +70,8 @@ pub fn wanted(info: &SyscallInfo, argument: &ArgumentInfo) -> Option<Wanted> {
         ("thread", _) => ObjectKind::Thread,
         ("hub", _) => ObjectKind::Hub,
         ("member", _) => ObjectKind::HubMember,
+        ("submission", _) => ObjectKind::SubmissionRing,
+        ("source", _) => ObjectKind::Region,
         ("via", _) => return Some(Wanted::Way),
         ("handle" | "object" | "a" | "b", _) => return Some(Wanted::Any),
         _ => {
@@ -153,7 +155,8 @@ impl<'a> Good<'a> {
             },
             (_, "CachePolicy") => CachePolicy::Uncached as u64,
             (_, "Events") => abi::Events::SIGNALED.bits().into(),
-            ("bits" | "priority" | "seen" | "capacity" | "len", _) => 1,
+            ("slot", _) => u64::MAX,
+            ("bits" | "priority" | "count" | "seen" | "capacity" | "len", _) => 1,
             ("slots", _) => 64,
             _ => 0,
         }

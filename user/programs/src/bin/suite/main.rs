@@ -18,6 +18,7 @@ mod demos;
 mod derived;
 mod devices;
 mod drivers;
+mod examples;
 mod faults;
 mod fuses;
 mod hubs;
@@ -35,6 +36,7 @@ mod rings;
 mod services;
 mod snapshots;
 mod statistics;
+mod submissions;
 mod supervision;
 mod sweep;
 mod system;
@@ -171,6 +173,7 @@ fn child(role: &str, env: &Env) -> u8 {
         objects::child,
         lives::child,
         waiting::child,
+        submissions::child,
     ];
     let answer = roles.iter().find_map(|play| play(role, env));
     answer.unwrap_or_else(|| {

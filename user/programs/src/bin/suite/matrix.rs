@@ -45,6 +45,7 @@ const FURTHER: &[Further] = &[
         &[(4, READ_WRITE.bits() as u64)],
     ),
     ("map", Rights::EXECUTE, 0, ObjectKind::Region, &[(4, 0b101)]),
+    ("region_copy", Rights::READ, 2, ObjectKind::Region, &[]),
     ("grant", Rights::DUPLICATE, 0, ObjectKind::Region, &[]),
     ("grant", Rights::MOVE, 0, ObjectKind::Region, &[MOVE]),
     ("grant", Rights::READ, 0, ObjectKind::Region, &[COPY]),

@@ -1,7 +1,8 @@
 //! One object of each kind, for the cases that look at every call.
 
 use abi::{
-    Handle, HubGeometry, InterruptInfo, ObjectKind, RegionFlags, Rights, ThreadArgs, UserPtr,
+    Handle, HubGeometry, InterruptInfo, ObjectKind, RegionFlags, Rights, SubmissionArgs,
+    ThreadArgs, UserPtr,
 };
 use programs::archive;
 use rt::{CachePolicy, ChannelEnd, Env, Error, Message, Mode, Region, sys};
@@ -74,12 +75,22 @@ fn made(case: &Case, kind: ObjectKind) -> Result<Handle, Error> {
         ObjectKind::Thread => thread(),
         ObjectKind::Hub => hub(),
         ObjectKind::HubMember => membership(),
+        ObjectKind::SubmissionRing => {
+            let args = SubmissionArgs::new(4, 4);
+            // SAFETY: the pointer leads to `args`.
+            unsafe { sys::sub_create(UserPtr::new((&raw const args) as u64)) }
+        }
     }
 }
 
 /// A capability of a new object with all rights but one.
 pub fn weakened(case: &Case, kind: ObjectKind, missing: Rights) -> Handle {
     let whole = object(case, kind);
+    if kind == ObjectKind::SubmissionRing {
+        // It stays what it is, with less.
+        done!(rt::reduce(whole, !missing), "reducing a {kind:?}");
+        return whole;
+    }
     if matches!(
         kind,
         ObjectKind::RingEnd | ObjectKind::Reply | ObjectKind::HubMember

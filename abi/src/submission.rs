@@ -1,0 +1,587 @@
+//! Layout of submission rings: entries by which a program asks, completions by which it is answered, and
+//! the pages that both are in.
+//!
+//! A submission ring is two rings over memory of the kernel. Each is mapped like the end of a ring:
+//! pages H, P and C (see [`ring`](crate::ring)), then the data, twice in a row. Of the *submissions* the
+//! program is the producer: it writes P and the entries, the kernel writes C. Of the *completions* it is
+//! the consumer: it can write page C, its head, and nothing else.
+//!
+//! An entry is a system call with its arguments, so there is nothing here of what each does: see the
+//! table. Reserved fields and flags are zero on write and checked on read.
+
+use core::mem::offset_of;
+
+use bitflags::bitflags;
+use static_assertions::const_assert_eq;
+
+use crate::{Error, decode, encode, limits};
+
+/// First word of both headers, once everything else is in place: `SUBM`.
+pub const MAGIC: u32 = u32::from_le_bytes(*b"SUBM");
+
+/// Version of this layout.
+pub const VERSION: u32 = 1;
+
+/// Entries of a ring at most.
+pub const MAX_ENTRIES: u32 = 4096;
+
+/// Completions of a ring at most.
+pub const MAX_COMPLETIONS: u32 = 2 * MAX_ENTRIES;
+
+/// Entries that can be linked to one another.
+pub const MAX_CHAIN: usize = 32;
+
+/// Bytes of an entry.
+pub const ENTRY_BYTES: u32 = 64;
+
+/// Bytes of a completion.
+pub const COMPLETION_BYTES: u32 = 32;
+
+bitflags! {
+    /// How an entry is served.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    #[repr(transparent)]
+    pub struct SubmissionFlags: u16 {
+        /// The next entry begins when this one has succeeded. When it fails, the rest of the chain
+        /// completes with `Cancelled`.
+        const LINK = 1 << 0;
+        /// No completion is posted if it succeeds.
+        const SKIP_SUCCESS = 1 << 1;
+        /// The first argument is a [`Registered`] handle.
+        const REGISTERED = 1 << 2;
+        /// The third argument is a [`Registered`] handle: the source of a copy.
+        const REGISTERED_SOURCE = 1 << 3;
+    }
+}
+
+bitflags! {
+    /// How a submission ring works.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    #[repr(transparent)]
+    pub struct SubmissionRingFlags: u32 {
+        /// A thread of the kernel serves it, until nothing has come for a while.
+        const POLL = 1 << 0;
+    }
+}
+
+/// What an entry can ask for: the system call of this number, by its arguments, or one of those at the
+/// end, which make sense in a ring alone. Calls that wait do not hold up the ring: they complete later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum Operation {
+    /// Nothing.
+    Nop = 0,
+    /// `region_snapshot`.
+    Snapshot = 27,
+    /// `map`.
+    Map = 30,
+    /// `unmap`.
+    Unmap = 31,
+    /// `cap_derive`.
+    Derive = 40,
+    /// `cap_drop`.
+    Drop = 41,
+    /// `grant`.
+    Grant = 50,
+    /// `accept`.
+    Accept = 51,
+    /// `ring_wake`.
+    RingWake = 63,
+    /// `channel_send`. Its message is read when it is served, and again when there is room.
+    Send = 71,
+    /// `signal`.
+    Signal = 81,
+    /// `notify_wait`.
+    NotifyWait = 82,
+    /// `object_wait`. Waiting for a submission ring is `Unsupported`.
+    Wait = 83,
+    /// `region_copy`. All of it: it goes on in pieces.
+    Copy = 116,
+    /// Completes with 0 at the absolute time in the first argument.
+    Timeout = 1024,
+    /// Ends the operations of this ring that wait under the number in the first argument, which
+    /// complete with `Cancelled`; returns how many. `NotFound`: none does.
+    Cancel = 1025,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Operation; 16] = [
+        Operation::Nop,
+        Operation::Snapshot,
+        Operation::Map,
+        Operation::Unmap,
+        Operation::Derive,
+        Operation::Drop,
+        Operation::Grant,
+        Operation::Accept,
+        Operation::RingWake,
+        Operation::Send,
+        Operation::Signal,
+        Operation::NotifyWait,
+        Operation::Wait,
+        Operation::Copy,
+        Operation::Timeout,
+        Operation::Cancel,
+    ];
+
+    /// The operation of this number.
+    #[inline(always)]
+    pub const fn from_code(code: u16) -> Option<Operation> {
+        Some(match code {
+            0 => Operation::Nop,
+            27 => Operation::Snapshot,
+            30 => Operation::Map,
+            31 => Operation::Unmap,
+            40 => Operation::Derive,
+            41 => Operation::Drop,
+            50 => Operation::Grant,
+            51 => Operation::Accept,
+            63 => Operation::RingWake,
+            71 => Operation::Send,
+            81 => Operation::Signal,
+            82 => Operation::NotifyWait,
+            83 => Operation::Wait,
+            116 => Operation::Copy,
+            1024 => Operation::Timeout,
+            1025 => Operation::Cancel,
+            _ => return None,
+        })
+    }
+
+    /// Which of its arguments is a deadline, if it may wait.
+    pub const fn deadline_argument(self) -> Option<usize> {
+        match self {
+            Operation::NotifyWait => Some(1),
+            Operation::Send | Operation::Wait => Some(2),
+            Operation::Timeout => Some(0),
+            _ => None,
+        }
+    }
+}
+
+/// An entry: what a program asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Submission {
+    /// An [`Operation`].
+    pub operation: u16,
+    /// [`SubmissionFlags`].
+    pub flags: u16,
+    /// 0.
+    pub reserved: u32,
+    /// What its completion has.
+    pub user_data: u64,
+    /// As in the registers of the call; 0 where it has none.
+    pub arguments: [u64; 6],
+}
+
+impl Submission {
+    /// An entry for an operation.
+    pub const fn new(operation: Operation, user_data: u64, arguments: [u64; 6]) -> Submission {
+        Submission {
+            operation: operation as u16,
+            flags: 0,
+            reserved: 0,
+            user_data,
+            arguments,
+        }
+    }
+
+    /// The same entry with these flags.
+    #[must_use]
+    pub const fn with(self, flags: SubmissionFlags) -> Submission {
+        Submission {
+            flags: flags.bits(),
+            ..self
+        }
+    }
+
+    /// The entry in these bytes, of which nothing is known.
+    #[inline(always)]
+    pub fn from_bytes(bytes: &[u8; ENTRY_BYTES as usize]) -> Submission {
+        let word = |at: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[8 * at..8 * at + 8]);
+            u64::from_le_bytes(word)
+        };
+        let head = word(0);
+        Submission {
+            operation: head as u16,
+            flags: (head >> 16) as u16,
+            reserved: (head >> 32) as u32,
+            user_data: word(1),
+            arguments: [word(2), word(3), word(4), word(5), word(6), word(7)],
+        }
+    }
+
+    /// Its words, in the order in which they are in memory.
+    #[inline(always)]
+    pub const fn to_words(self) -> [u64; 8] {
+        let [a, b, c, d, e, f] = self.arguments;
+        let head = self.operation as u64 | (self.flags as u64) << 16 | (self.reserved as u64) << 32;
+        [head, self.user_data, a, b, c, d, e, f]
+    }
+
+    /// Its operation and flags. `Unsupported`: no such operation; `Invalid`: an unknown flag, a
+    /// reserved field, or a registered handle where the operation takes none.
+    #[inline(always)]
+    pub const fn decode(&self) -> Result<(Operation, SubmissionFlags), Error> {
+        let Some(flags) = SubmissionFlags::from_bits(self.flags) else {
+            return Err(Error::Invalid);
+        };
+        if self.reserved != 0 {
+            return Err(Error::Invalid);
+        }
+        let Some(operation) = Operation::from_code(self.operation) else {
+            return Err(Error::Unsupported);
+        };
+        let plain = matches!(
+            operation,
+            Operation::Nop
+                | Operation::Unmap
+                | Operation::Accept
+                | Operation::Timeout
+                | Operation::Cancel
+        );
+        let first = flags.contains(SubmissionFlags::REGISTERED) && plain;
+        let source = flags.contains(SubmissionFlags::REGISTERED_SOURCE)
+            && !matches!(operation, Operation::Copy);
+        if first || source {
+            return Err(Error::Invalid);
+        }
+        Ok((operation, flags))
+    }
+}
+
+const_assert_eq!(size_of::<Submission>(), ENTRY_BYTES as usize);
+const_assert_eq!(offset_of!(Submission, flags), 2);
+const_assert_eq!(offset_of!(Submission, user_data), 8);
+const_assert_eq!(offset_of!(Submission, arguments), 16);
+
+/// A completion: what became of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Completion {
+    /// That of the entry.
+    pub user_data: u64,
+    /// As in `rax` after a call.
+    pub result: u64,
+    /// The [`Operation`] that the entry named.
+    pub operation: u32,
+    /// 0.
+    pub reserved: u32,
+    /// 0.
+    pub reserved_after: u64,
+}
+
+impl Completion {
+    /// The completion of an entry.
+    #[inline(always)]
+    pub fn new(entry: &Submission, outcome: Result<u64, Error>) -> Completion {
+        Completion {
+            user_data: entry.user_data,
+            result: encode(outcome),
+            operation: entry.operation.into(),
+            reserved: 0,
+            reserved_after: 0,
+        }
+    }
+
+    /// What the operation returned.
+    #[inline(always)]
+    pub fn outcome(&self) -> Result<u64, Error> {
+        decode(self.result)
+    }
+
+    /// Its bytes.
+    #[inline(always)]
+    pub fn to_bytes(self) -> [u8; COMPLETION_BYTES as usize] {
+        let mut bytes = [0; COMPLETION_BYTES as usize];
+        bytes[..8].copy_from_slice(&self.user_data.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.result.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.operation.to_le_bytes());
+        bytes
+    }
+}
+
+const_assert_eq!(size_of::<Completion>(), COMPLETION_BYTES as usize);
+const_assert_eq!(offset_of!(Completion, result), 8);
+const_assert_eq!(offset_of!(Completion, operation), 16);
+
+/// Page H of either ring. The kernel writes it, with the magic last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SubmissionHeader {
+    /// [`MAGIC`] once everything else is there.
+    pub magic: u32,
+    /// [`VERSION`].
+    pub version: u32,
+    /// Bytes of an entry or a completion.
+    pub entry_size: u32,
+    /// Entries or completions that there is room for.
+    pub capacity: u32,
+    /// Zero.
+    pub reserved: [u32; 12],
+    /// 1 in the header of the submissions while an operation that has waited is to be completed by
+    /// whoever enters the ring next. Accessed atomically.
+    pub due: u32,
+    /// Zero.
+    pub reserved_after: [u32; 15],
+}
+
+const_assert_eq!(size_of::<SubmissionHeader>(), 128);
+const_assert_eq!(offset_of!(SubmissionHeader, due), 64);
+
+/// What `sub_create` makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SubmissionArgs {
+    /// Entries: a power of two up to [`MAX_ENTRIES`].
+    pub entries: u32,
+    /// Completions: a power of two, at least as many as entries and up to [`MAX_COMPLETIONS`]; 0 stands for
+    /// twice as many.
+    pub completions: u32,
+    /// [`SubmissionRingFlags`].
+    pub flags: u32,
+    /// With POLL: for how many microseconds nothing comes before the thread sleeps, at most
+    /// [`MAX_IDLE_US`](limits::MAX_IDLE_US). Else 0.
+    pub idle_us: u32,
+    /// With POLL: the CPUs that the thread may run on; 0 stands for all of the process. Else 0.
+    pub cpus: u64,
+    /// 0.
+    pub reserved: u64,
+}
+
+/// What a [`SubmissionArgs`] asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubmissionGeometry {
+    /// Entries, a power of two.
+    pub entries: u32,
+    /// Completions, a power of two.
+    pub completions: u32,
+}
+
+impl SubmissionArgs {
+    /// A ring without a thread of its own.
+    pub const fn new(entries: u32, completions: u32) -> SubmissionArgs {
+        SubmissionArgs {
+            entries,
+            completions,
+            flags: 0,
+            idle_us: 0,
+            cpus: 0,
+            reserved: 0,
+        }
+    }
+
+    /// What it asks for. `Invalid`: sizes that are no powers of two or contradict one another, unknown
+    /// flags, reserved fields; `TooLarge`: more than there can be.
+    pub fn decode(&self) -> Result<(SubmissionGeometry, SubmissionRingFlags), Error> {
+        let flags = SubmissionRingFlags::from_bits(self.flags).ok_or(Error::Invalid)?;
+        let polls = flags.contains(SubmissionRingFlags::POLL);
+        if self.reserved != 0 || !polls && (self.idle_us != 0 || self.cpus != 0) {
+            return Err(Error::Invalid);
+        }
+        let completions = match self.completions {
+            0 => self.entries.saturating_mul(2),
+            completions => completions,
+        };
+        if self.entries > MAX_ENTRIES
+            || completions > MAX_COMPLETIONS
+            || self.idle_us > limits::MAX_IDLE_US
+        {
+            return Err(Error::TooLarge);
+        }
+        let powers = self.entries.is_power_of_two() && completions.is_power_of_two();
+        if !powers || completions < self.entries {
+            return Err(Error::Invalid);
+        }
+        let geometry = SubmissionGeometry {
+            entries: self.entries,
+            completions,
+        };
+        Ok((geometry, flags))
+    }
+}
+
+const_assert_eq!(size_of::<SubmissionArgs>(), 32);
+
+/// Where `sub_map` has mapped a ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SubmissionViews {
+    /// The header page of the submissions.
+    pub submissions: u64,
+    /// The header page of the completions.
+    pub completions: u64,
+}
+
+const_assert_eq!(size_of::<SubmissionViews>(), 16);
+
+/// Facts about a submission ring, from `sub_info`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SubmissionInfo {
+    /// Its entries.
+    pub entries: u32,
+    /// Its completions.
+    pub completions: u32,
+    /// [`SubmissionRingFlags`].
+    pub flags: u32,
+    /// Operations that wait at this moment.
+    pub pending: u32,
+    /// Entries that were taken.
+    pub taken: u64,
+    /// Completions that were posted.
+    pub posted: u64,
+}
+
+const_assert_eq!(size_of::<SubmissionInfo>(), 32);
+
+/// A handle that is registered with the rings of a process: `slot:16 | generation:16`, least significant
+/// field first. A generation is never 0, and a slot whose generations are used up is not used again, so
+/// none is ever valid twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Registered(u32);
+
+impl Registered {
+    /// The one with these fields.
+    pub const fn new(slot: u16, generation: u16) -> Registered {
+        Registered(slot as u32 | (generation as u32) << 16)
+    }
+
+    /// Any number as one; `None` for a number that no kernel issued.
+    #[inline(always)]
+    pub const fn from_bits(bits: u64) -> Option<Registered> {
+        if bits > u32::MAX as u64 || bits >> 16 == 0 {
+            return None;
+        }
+        Some(Registered(bits as u32))
+    }
+
+    /// The number.
+    pub const fn bits(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Its place in the tables.
+    #[inline(always)]
+    pub const fn slot(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// Which tenant of the slot.
+    #[inline(always)]
+    pub const fn generation(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_these_bytes() {
+        let flags = SubmissionFlags::LINK | SubmissionFlags::REGISTERED;
+        let entry = Submission::new(Operation::Signal, 0x1122_3344_5566_7788, [1, 2, 3, 4, 5, 6]);
+        let entry = entry.with(flags);
+        let mut bytes = [0; 64];
+        for (to, word) in bytes.chunks_exact_mut(8).zip(entry.to_words()) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        assert_eq!(bytes[..8], [81, 0, 5, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            bytes[8..16],
+            [0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11]
+        );
+        assert_eq!((bytes[16], bytes[24], bytes[56]), (1, 2, 6));
+        assert_eq!(Submission::from_bytes(&bytes), entry);
+        assert_eq!(entry.decode(), Ok((Operation::Signal, flags)));
+    }
+
+    #[test]
+    fn a_completion_is_these_bytes() {
+        let entry = Submission::new(Operation::Copy, 7, [0; 6]);
+        let bytes = Completion::new(&entry, Err(Error::Cancelled)).to_bytes();
+        let mut wanted = [0; 32];
+        wanted[0] = 7;
+        wanted[8..16].copy_from_slice(&18u64.wrapping_neg().to_le_bytes());
+        wanted[16] = 116;
+        assert_eq!(bytes, wanted);
+    }
+
+    #[test]
+    fn what_is_reserved_or_unknown_is_refused() {
+        let entry = Submission::new(Operation::Nop, 0, [0; 6]);
+        let reserved = Submission {
+            reserved: 1,
+            ..entry
+        };
+        assert_eq!(reserved.decode(), Err(Error::Invalid));
+        let flags = Submission {
+            flags: 1 << 4,
+            ..entry
+        };
+        assert_eq!(flags.decode(), Err(Error::Invalid));
+        let unknown = Submission {
+            operation: 5,
+            ..entry
+        };
+        assert_eq!(unknown.decode(), Err(Error::Unsupported));
+        let registered = entry.with(SubmissionFlags::REGISTERED);
+        assert_eq!(registered.decode(), Err(Error::Invalid));
+        let source = Submission::new(Operation::Map, 0, [0; 6]);
+        let source = source.with(SubmissionFlags::REGISTERED_SOURCE);
+        assert_eq!(source.decode(), Err(Error::Invalid));
+    }
+
+    #[test]
+    fn every_operation_but_those_of_rings_alone_is_a_call() {
+        for operation in Operation::ALL {
+            assert_eq!(Operation::from_code(operation as u16), Some(operation));
+            let call = crate::Syscall::from_number(operation as u64);
+            assert_eq!(call.is_some(), (operation as u16) < 1024, "{operation:?}");
+        }
+        let codes = (0..=u16::MAX).filter_map(Operation::from_code);
+        assert_eq!(codes.count(), Operation::ALL.len());
+    }
+
+    #[test]
+    fn sizes_that_can_not_be_are_refused() {
+        let decode = |entries, completions| {
+            let sizes = SubmissionArgs::new(entries, completions).decode();
+            sizes.map(|(geometry, _)| (geometry.entries, geometry.completions))
+        };
+        assert_eq!(decode(1, 0), Ok((1, 2)));
+        assert_eq!(decode(4096, 8192), Ok((4096, 8192)));
+        for (entries, completions) in [(0, 0), (3, 0), (4, 6), (4, 2), (0, 4)] {
+            assert_eq!(decode(entries, completions), Err(Error::Invalid));
+        }
+        for (entries, completions) in [(8192, 0), (4, 16384), (1 << 31, 0), (u32::MAX, 0)] {
+            assert_eq!(decode(entries, completions), Err(Error::TooLarge));
+        }
+        let idle = SubmissionArgs {
+            idle_us: 1,
+            ..SubmissionArgs::new(4, 4)
+        };
+        assert_eq!(idle.decode(), Err(Error::Invalid));
+        let unknown = SubmissionArgs {
+            flags: 2,
+            ..SubmissionArgs::new(4, 4)
+        };
+        assert_eq!(unknown.decode(), Err(Error::Invalid));
+    }
+
+    #[test]
+    fn a_registered_handle_keeps_its_fields() {
+        let id = Registered::new(0xfffe, 0x8001);
+        assert_eq!((id.slot(), id.generation()), (0xfffe, 0x8001));
+        assert_eq!(id.bits(), 0x8001_fffe);
+        assert_eq!(Registered::from_bits(id.bits()), Some(id));
+        assert_eq!(Registered::from_bits(5), None);
+        assert_eq!(Registered::from_bits(1 << 32 | 1 << 16), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! What whoever serves a submission ring has to itself: the indices of the kernel, the cells that are
+//! kept, and the operations that wait.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use abi::Error;
+use abi::submission::{Completion, MAX_CHAIN, Submission, SubmissionFlags};
+
+use super::SubmissionRing;
+use super::pending::Pending;
+use crate::Platform;
+
+/// The desk of a ring.
+pub(super) struct Desk<P: Platform> {
+    /// Entries that were taken.
+    pub(super) head: u32,
+    /// Completions that were posted.
+    pub(super) tail: u32,
+    /// Completions that the process has taken, as it said last.
+    released: u32,
+    /// Cells that are kept for entries that were taken.
+    kept: u32,
+    /// Where the operations that wait are; a place is used again.
+    pub(super) pending: Vec<Option<Box<Pending<P>>>>,
+    pub(super) pending_len: u32,
+    /// Copies of entries that are linked.
+    pub(super) chain: Vec<Submission>,
+    /// The rest of a chain that is too long is still to come.
+    pub(super) cut: bool,
+    pub(super) taken: u64,
+    pub(super) posted: u64,
+}
+
+impl<P: Platform> Desk<P> {
+    /// The desk of a new ring. `NoMemory`.
+    pub(super) fn new() -> Result<Box<Desk<P>>, Error> {
+        let mut chain = Vec::new();
+        chain
+            .try_reserve_exact(MAX_CHAIN)
+            .map_err(|_| Error::NoMemory)?;
+        Ok(Box::new(Desk {
+            head: 0,
+            tail: 0,
+            released: 0,
+            kept: 0,
+            pending: Vec::new(),
+            pending_len: 0,
+            chain,
+            cut: false,
+            taken: 0,
+            posted: 0,
+        }))
+    }
+
+    /// Keeps cells for so many completions more. False: there are not as many. `PeerFault`: the head that
+    /// the process wrote can't be.
+    #[inline(always)]
+    pub(super) fn keep(
+        &mut self,
+        ring: &SubmissionRing<P>,
+        machine: &P,
+        count: u32,
+    ) -> Result<bool, Error> {
+        if !self.has_room(ring, count) {
+            self.look_at_head(ring, machine)?;
+            if !self.has_room(ring, count) && !mm::sabotaged!("completion_without_cell") {
+                return Ok(false);
+            }
+        }
+        self.kept += count;
+        Ok(true)
+    }
+
+    #[inline(always)]
+    fn has_room(&self, ring: &SubmissionRing<P>, count: u32) -> bool {
+        let used = self.tail.wrapping_sub(self.released) + self.kept;
+        used + count <= ring.geometry.completions
+    }
+
+    /// Reads once how far the process has taken completions: never back, and never past what was posted.
+    #[cold]
+    fn look_at_head(&mut self, ring: &SubmissionRing<P>, machine: &P) -> Result<(), Error> {
+        let head = ring.completions.head(machine);
+        if head.wrapping_sub(self.released) > self.tail.wrapping_sub(self.released) {
+            return Err(Error::PeerFault);
+        }
+        self.released = head;
+        Ok(())
+    }
+
+    /// Completes an entry for which a cell is kept.
+    #[inline(always)]
+    pub(super) fn complete(
+        &mut self,
+        ring: &SubmissionRing<P>,
+        machine: &P,
+        entry: &Submission,
+        outcome: Result<u64, Error>,
+    ) {
+        self.kept = self.kept.wrapping_sub(1);
+        let skips = entry.flags & SubmissionFlags::SKIP_SUCCESS.bits() != 0;
+        if skips && outcome.is_ok() {
+            return;
+        }
+        let completion = Completion::new(entry, outcome);
+        ring.completions.put(machine, self.tail, completion);
+        self.tail = self.tail.wrapping_add(1);
+        self.posted += 1;
+    }
+
+    /// Publishes what was posted and releases what was taken.
+    #[inline(always)]
+    pub(super) fn publish(&self, ring: &SubmissionRing<P>, machine: &P) {
+        ring.completions.publish(machine, self.tail);
+        ring.submissions.release(machine, self.head);
+    }
+}

@@ -1,0 +1,212 @@
+//! What an entry asks for is done: by the system call of its number, or here if it makes sense in a ring
+//! alone.
+
+use abi::submission::{Operation, Registered, Submission, SubmissionFlags};
+use abi::{Error, FOREVER, Handle};
+
+use super::serve::Server;
+use crate::Platform;
+
+/// What became of an entry that was begun.
+pub(super) enum Step {
+    Done(Result<u64, Error>),
+    Waits(Waiting),
+}
+
+/// An operation that can't be done now, and may wait.
+pub(super) struct Waiting {
+    /// With the handles that its calls take.
+    pub(super) entry: Submission,
+    pub(super) operation: Operation,
+    pub(super) deadline_ns: u64,
+    pub(super) registered: Option<u16>,
+}
+
+impl<P: Platform, F> Server<'_, P, F>
+where
+    F: Fn(Operation, [u64; 6]) -> Result<u64, Error>,
+{
+    /// Does what a copied entry asks for, as far as it can be done without waiting.
+    #[inline(always)]
+    pub(super) fn start(&mut self, entry: &Submission) -> Step {
+        match entry.decode() {
+            Ok((Operation::Nop, _)) => Step::Done(Ok(0)),
+            Ok((operation, flags)) => self.start_call(entry, operation, flags),
+            Err(error) => Step::Done(Err(error)),
+        }
+    }
+
+    #[inline(never)]
+    fn start_call(
+        &mut self,
+        entry: &Submission,
+        operation: Operation,
+        flags: SubmissionFlags,
+    ) -> Step {
+        let mut entry = *entry;
+        if mm::sabotaged!("entry_read_twice") {
+            let (ring, machine) = (self.ring, self.ipc.platform());
+            let mut before = ring.submissions.capacity();
+            while before > 0 {
+                let again = ring
+                    .submissions
+                    .entry(machine, self.desk.head.wrapping_sub(before));
+                if again.user_data == entry.user_data {
+                    entry.arguments = again.arguments;
+                }
+                before -= 1;
+            }
+        }
+        let registered = match self.resolve(&mut entry, flags) {
+            Ok(registered) => registered,
+            Err(error) => return Step::Done(Err(error)),
+        };
+        let (outcome, deadline_ns) = self.attempt(operation, &entry);
+        let waits = outcome.is_err_and(|error| {
+            let full = [Error::WouldBlock, Error::Full].contains(&error);
+            full && operation.deadline_argument().is_some() && deadline_ns != 0
+        });
+        if waits {
+            // Two registered handles are of a copy, which does not wait.
+            let [first, _] = registered;
+            return Step::Waits(Waiting {
+                entry,
+                operation,
+                deadline_ns,
+                registered: first,
+            });
+        }
+        for slot in registered.into_iter().flatten() {
+            self.ipc.leave_registered(self.ring, slot);
+        }
+        Step::Done(outcome)
+    }
+
+    /// Does an operation if it need not wait; and its deadline, if it has one and that has not passed.
+    pub(super) fn attempt(
+        &mut self,
+        operation: Operation,
+        entry: &Submission,
+    ) -> (Result<u64, Error>, u64) {
+        let mut arguments = entry.arguments;
+        let now_ns = || self.ipc.platform().now_ns();
+        let deadline_ns = match operation.deadline_argument() {
+            Some(at) => core::mem::replace(&mut arguments[at], 0),
+            None => FOREVER,
+        };
+        let outcome = match operation {
+            Operation::Timeout if now_ns() >= deadline_ns => Ok(0),
+            Operation::Timeout => Err(Error::WouldBlock),
+            Operation::Cancel => self.cancel(arguments[0]),
+            Operation::Copy => self.copy(arguments),
+            operation => (self.operate)(operation, arguments),
+        };
+        (outcome, deadline_ns)
+    }
+
+    /// Puts the handles that are registered in the place of their numbers; which slots it uses from then on.
+    fn resolve(
+        &self,
+        entry: &mut Submission,
+        flags: SubmissionFlags,
+    ) -> Result<[Option<u16>; 2], Error> {
+        let mut used = [None; 2];
+        if !flags.intersects(SubmissionFlags::REGISTERED | SubmissionFlags::REGISTERED_SOURCE) {
+            return Ok(used);
+        }
+        let both = [
+            (SubmissionFlags::REGISTERED, 0),
+            (SubmissionFlags::REGISTERED_SOURCE, 2),
+        ];
+        for (used_at, (flag, at)) in both.into_iter().enumerate() {
+            if !flags.contains(flag) {
+                continue;
+            }
+            let number = entry.arguments[at];
+            let found = Registered::from_bits(number).ok_or(Error::NotFound);
+            let entered = found.and_then(|id| {
+                let handle = self.ring.known.lock().enter(id)?;
+                Ok((id.slot(), handle))
+            });
+            match entered {
+                Ok((slot, handle)) => {
+                    used[used_at] = Some(slot);
+                    entry.arguments[at] = handle.bits();
+                }
+                Err(error) => {
+                    for slot in used.into_iter().flatten() {
+                        self.ipc.leave_registered(self.ring, slot);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(used)
+    }
+
+    /// Copies all that is asked for, a piece at a time.
+    fn copy(&mut self, arguments: [u64; 6]) -> Result<u64, Error> {
+        let [region, mut offset, source, mut source_offset, len, _] = arguments;
+        let (region, source) = (Handle::from_bits(region), Handle::from_bits(source));
+        let mut left = len;
+        loop {
+            let piece = [region.bits(), offset, source.bits(), source_offset, left, 0];
+            let done = (self.operate)(Operation::Copy, piece)?;
+            left = left.saturating_sub(done);
+            if left == 0 || done == 0 {
+                return Ok(len - left);
+            }
+            offset += done;
+            source_offset += done;
+            if self.pause() {
+                return Err(Error::Interrupted);
+            }
+        }
+    }
+
+    /// Ends all operations that wait under a number. `NotFound`: none does.
+    fn cancel(&mut self, user_data: u64) -> Result<u64, Error> {
+        let mut count = 0;
+        for key in 0..self.desk.pending.len() {
+            let place = &self.desk.pending[key];
+            let found = place
+                .as_ref()
+                .is_some_and(|pending| pending.entry.user_data == user_data);
+            if found {
+                count += 1;
+                self.finish(key as u32, Err(Error::Cancelled));
+            }
+        }
+        match count {
+            0 => Err(Error::NotFound),
+            count => Ok(count),
+        }
+    }
+
+    /// Tries an operation again that waits.
+    pub(super) fn look_at(&mut self, key: u32) {
+        let Some(pending) = self
+            .desk
+            .pending
+            .get_mut(key as usize)
+            .and_then(Option::take)
+        else {
+            return;
+        };
+        let (outcome, _) = self.attempt(pending.operation, &pending.entry);
+        let late = pending.is_late(self.ipc);
+        let lost = !pending.is_watching();
+        let outcome = match outcome {
+            Err(Error::WouldBlock | Error::Full) if late => Err(Error::TimedOut),
+            // It was told that its capability is not what it was, and that has come back since.
+            Err(Error::WouldBlock | Error::Full) if lost => Err(Error::Cancelled),
+            Err(Error::WouldBlock | Error::Full) => {
+                self.desk.pending[key as usize] = Some(pending);
+                return;
+            }
+            outcome => outcome,
+        };
+        self.desk.pending[key as usize] = Some(pending);
+        self.finish(key, outcome);
+    }
+}

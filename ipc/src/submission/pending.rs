@@ -1,0 +1,175 @@
+//! Operations that wait: each watches an object, or a time, or both, and is tried again when something
+//! happens there. So what ends a wait is decided by the call itself, as for who sleeps in it.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::submission::{Operation, Submission};
+use abi::{Error, Events, Handle, Rights, cost};
+use mm::RecordCharge;
+
+use super::desk::Desk;
+use super::{SubmissionRing, serve::Server};
+use crate::binding::Binding;
+use crate::{Ipc, Platform, Timer};
+
+/// An operation that waits.
+pub(super) struct Pending<P: Platform> {
+    /// The handles in it are as its calls take them.
+    pub(super) entry: Submission,
+    pub(super) operation: Operation,
+    /// When it ends for its deadline.
+    pub(super) deadline_ns: u64,
+    /// The slot of the registered handle that it uses.
+    pub(super) registered: Option<u16>,
+    /// The entries that are linked behind it, for which cells are kept.
+    pub(super) rest: Vec<Submission>,
+    binding: Option<Arc<Binding<P>>>,
+    timer: Option<Arc<Timer<P>>>,
+    _charge: RecordCharge,
+}
+
+/// What an operation waits for: an event of the object of its first argument, which it may wait for
+/// with a right.
+fn awaited(operation: Operation, entry: &Submission) -> Option<(Events, Rights)> {
+    match operation {
+        Operation::Send => Some((Events::WRITABLE, Rights::SEND)),
+        Operation::NotifyWait => Some((Events::SIGNALED, Rights::WAIT)),
+        Operation::Wait => {
+            let events = Events::from_bits_truncate(entry.arguments[1] as u32);
+            Some((events, Rights::WAIT))
+        }
+        _ => None,
+    }
+}
+
+impl<P: Platform> Pending<P> {
+    /// Whether its time has come.
+    pub(super) fn is_late(&self, ipc: &Ipc<P>) -> bool {
+        ipc.platform().now_ns() >= self.deadline_ns
+    }
+
+    /// Whether it would be told of what it waits for.
+    pub(super) fn is_watching(&self) -> bool {
+        self.binding
+            .as_ref()
+            .is_none_or(|binding| binding.is_bound())
+    }
+}
+
+impl<P: Platform, F> Server<'_, P, F>
+where
+    F: Fn(Operation, [u64; 6]) -> Result<u64, Error>,
+{
+    /// Has an operation wait which can't be done now, and with it the rest of its chain. What happens between its
+    /// try and this is seen when it is tried again, which it is first of all.
+    pub(super) fn suspend(
+        &mut self,
+        entry: Submission,
+        operation: Operation,
+        deadline_ns: u64,
+        registered: Option<u16>,
+        rest: &[Submission],
+    ) -> Result<(), Error> {
+        const {
+            let record = size_of::<Pending<P>>() + size_of::<Timer<P>>();
+            let alarm = crate::alarms::Place::<Arc<Timer<P>>>::BYTES;
+            // Its places in the lists of the ring, each at most twice as long as needed.
+            let places = 2 * (size_of::<usize>() + 4 + 1);
+            assert!((record + alarm + places + 32) as u64 <= cost::PENDING);
+            assert!(size_of::<Submission>() as u64 <= cost::LINKED);
+        }
+        let (ipc, ring) = (self.ipc, self.ring);
+        let bytes = cost::PENDING + rest.len() as u64 * cost::LINKED;
+        let charge = self.domain.account().charge_record(bytes)?;
+        ipc.platform().ensure_memory()?;
+        let mut behind = Vec::new();
+        behind
+            .try_reserve_exact(rest.len())
+            .map_err(|_| Error::NoMemory)?;
+        behind.extend_from_slice(rest);
+        let key = self.desk.place()?;
+        ring.make_room(key)?;
+        let binding = match awaited(operation, &entry) {
+            Some((events, needed)) => {
+                let handle = Handle::from_bits(entry.arguments[0]);
+                let watched = ipc.watch_for(self.domain, ring, key, handle, events, needed);
+                Some(watched?)
+            }
+            None => None,
+        };
+        let timer = match deadline_ns {
+            abi::FOREVER => None,
+            deadline_ns => Some(ipc.note_at(ring, key, deadline_ns)),
+        };
+        self.desk.pending_len += 1;
+        self.desk.pending[key as usize] = Some(Box::new(Pending {
+            entry,
+            operation,
+            deadline_ns,
+            registered,
+            rest: behind,
+            binding,
+            timer,
+            _charge: charge,
+        }));
+        let _ = ring.note(key);
+        Ok(())
+    }
+}
+
+impl<P: Platform> Desk<P> {
+    /// A free place for an operation that waits. `NoMemory`.
+    fn place(&mut self) -> Result<u32, Error> {
+        // As many wait as there are cells, and mostly few do.
+        let free = self.pending.iter().position(Option::is_none);
+        match free {
+            Some(place) => Ok(place as u32),
+            None => {
+                let room = self.pending.try_reserve(1);
+                room.map_err(|_| Error::NoMemory)?;
+                self.pending.push(None);
+                Ok(self.pending.len() as u32 - 1)
+            }
+        }
+    }
+}
+
+impl<P: Platform> SubmissionRing<P> {
+    /// Makes room for a note on an operation. `NoMemory`.
+    fn make_room(&self, key: u32) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        let count = key as usize + 1;
+        let missing = count.saturating_sub(state.noted.len());
+        state
+            .noted
+            .try_reserve(missing)
+            .map_err(|_| Error::NoMemory)?;
+        let longest = count.max(state.noted.len());
+        let missing = longest - state.due.len();
+        state
+            .due
+            .try_reserve(missing)
+            .map_err(|_| Error::NoMemory)?;
+        state.noted.resize(longest, false);
+        Ok(())
+    }
+}
+
+impl<P: Platform> Ipc<P> {
+    /// An operation does not wait any more: nobody tells it anything from now on, and what it used is let
+    /// go.
+    pub(super) fn let_go(&self, ring: &SubmissionRing<P>, pending: Pending<P>) -> Vec<Submission> {
+        if let Some(binding) = &pending.binding {
+            self.unwatch(binding);
+        }
+        if let Some(timer) = &pending.timer {
+            self.end_timer(timer);
+        }
+        if let Some(slot) = pending.registered {
+            self.leave_registered(ring, slot);
+        }
+        pending.rest
+    }
+}

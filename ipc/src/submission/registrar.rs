@@ -1,0 +1,375 @@
+//! The registrar of a process: handles that all its submission rings know under one number each.
+//!
+//! Every ring has a table of its own, so registering is a broadcast: each acknowledges, or says why it
+//! can't. The first error wins, and then those who have acknowledged forget it again: a slot is clean or
+//! not used again, never known to some. Each number has a generation, so one that was let go is never
+//! taken for its successor.
+//!
+//! A slot is let go when nobody uses it: `unregister` waits for that, and the end of the capability lets
+//! it go as soon as the last operation is over, in whichever ring that is. All this takes locks and asks
+//! nobody to run, so it works from within whatever serves a ring, too.
+//!
+//! Lock rank: Queue; then Ports, for one ring at a time, or Calls, for the list of an object.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use abi::limits::{MAX_REGISTERED, MAX_SUBMISSION_RINGS};
+use abi::submission::Registered;
+use abi::{Error, Handle, cost};
+use mm::lock::{Lock, Rank};
+use mm::{Account, RecordCharge};
+
+use super::SubmissionRing;
+use crate::chunks::{BLOCK, Chunks};
+use crate::{Node, Platform, Waiters};
+
+/// The end of the list of free slots.
+const NONE: u32 = u32::MAX;
+
+/// How a slot stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It can be taken.
+    #[default]
+    Free,
+    /// Every ring knows it.
+    Live,
+    /// Somebody waits for what uses it.
+    Retiring,
+    /// Its capability has ended, and it is free when nothing uses it any more.
+    Dead,
+    /// Its generations are used up.
+    UsedUp,
+}
+
+pub(super) struct Slot<P: Platform> {
+    node: Option<Node<P>>,
+    handle: Handle,
+    next_free: u32,
+    generation: u16,
+    standing: Standing,
+}
+
+impl<P: Platform> Default for Slot<P> {
+    fn default() -> Self {
+        Slot {
+            node: None,
+            handle: Handle::NONE,
+            next_free: NONE,
+            generation: 1,
+            standing: Standing::Free,
+        }
+    }
+}
+
+/// The registrar of a domain.
+pub struct Registrar<P: Platform> {
+    /// The domain that it is of.
+    owner: u64,
+    pub(super) state: Lock<Slots<P>>,
+}
+
+pub(super) struct Slots<P: Platform> {
+    slots: Chunks<Slot<P>>,
+    /// The first that can be taken by who does not ask for one.
+    free: u32,
+    /// How many there may be, and how many from 0 on are reserved.
+    most: usize,
+    reserved: usize,
+    rings: Vec<Arc<SubmissionRing<P>>>,
+    pub(super) waiters: Waiters<P>,
+    charge: RecordCharge,
+}
+
+impl<P: Platform> Registrar<P> {
+    /// That of a domain, of which nothing is known. `payer` pays for what it grows by.
+    pub(crate) fn new(owner: u64, payer: &Arc<Account>) -> Arc<Registrar<P>> {
+        const {
+            assert!((BLOCK * size_of::<Slot<P>>() + 64) as u64 <= cost::REGISTRAR);
+            assert!(size_of::<Registrar<P>>() + 16 <= 256);
+        }
+        let slots = Slots {
+            slots: Chunks::new(),
+            free: NONE,
+            most: MAX_REGISTERED,
+            reserved: 0,
+            rings: Vec::new(),
+            waiters: Waiters::new(),
+            charge: payer.charge_nothing(),
+        };
+        Arc::new(Registrar {
+            owner,
+            state: Lock::new(Rank::Queue, slots),
+        })
+    }
+
+    /// Whether a capability is not its domain's any more. One that is on its way to another may come back.
+    pub(super) fn has_lost(&self, node: &Node<P>) -> bool {
+        let held = node.check_held(self.owner);
+        !matches!(held, Ok(()) | Err(Error::InTransit))
+    }
+
+    /// One more ring, which learns all that is registered. `Limit`, `Quota`, `NoMemory`.
+    pub(super) fn join(&self, ring: &Arc<SubmissionRing<P>>) -> Result<(), Error> {
+        loop {
+            // Most of the room is made without the lock.
+            let room = self.state.lock().slots.len();
+            ring.known.lock().grow(room)?;
+            let mut state = self.state.lock();
+            if state.slots.len() > room {
+                continue;
+            }
+            if state.rings.len() >= MAX_SUBMISSION_RINGS {
+                return Err(Error::Limit);
+            }
+            state.rings.try_reserve(1).map_err(|_| Error::NoMemory)?;
+            for (index, slot) in state.slots.iter().enumerate() {
+                if slot.standing == Standing::Live {
+                    let id = Registered::new(index as u16, slot.generation);
+                    ring.known.lock().learn(id, slot.handle)?;
+                }
+            }
+            state.rings.push(ring.clone());
+            return Ok(());
+        }
+    }
+
+    /// A ring is gone, and nothing in it uses anything.
+    pub(super) fn leave(&self, ring: &Arc<SubmissionRing<P>>) {
+        let mut state = self.state.lock();
+        state.rings.retain(|other| !Arc::ptr_eq(other, ring));
+        if state.rings.is_empty() {
+            state.rings = Vec::new();
+        }
+    }
+}
+
+impl<P: Platform> Slots<P> {
+    /// Takes a free slot: this one, which must be reserved, or any that is not. Room for it is there, and
+    /// nothing else has changed when it is given [back](Slots::give_back).
+    pub(super) fn take(&mut self, wanted: Option<u64>) -> Result<Registered, Error> {
+        let index = match wanted {
+            Some(slot) => {
+                let index = usize::try_from(slot).map_err(|_| Error::Range)?;
+                if index >= self.reserved {
+                    return Err(Error::Range);
+                }
+                index
+            }
+            None if self.free != NONE => {
+                let index = self.free as usize;
+                self.free = self.slots[index].next_free;
+                index
+            }
+            None => {
+                let index = self.slots.len().max(self.reserved);
+                if index >= self.most {
+                    return Err(Error::Limit);
+                }
+                self.grow(index + 1)?;
+                index
+            }
+        };
+        let slot = &self.slots[index];
+        match slot.standing {
+            Standing::Free => Ok(Registered::new(index as u16, slot.generation)),
+            _ => Err(Error::Exists),
+        }
+    }
+
+    /// Makes room for so many slots. `Quota`, `NoMemory`.
+    fn grow(&mut self, count: usize) -> Result<(), Error> {
+        while self.slots.len() < count {
+            if self.slots.len().is_multiple_of(BLOCK) {
+                self.charge.extend(cost::REGISTRAR)?;
+                if let Err(error) = self.slots.reserve(1) {
+                    self.charge.release(cost::REGISTRAR);
+                    return Err(error);
+                }
+            }
+            self.slots.push(Slot::default());
+        }
+        Ok(())
+    }
+
+    /// Puts a slot that was taken back, for the next: the smallest numbers come first again. One that was
+    /// made for it goes.
+    pub(super) fn give_back(&mut self, index: usize) {
+        if index + 1 == self.slots.len()
+            && self.slots[index].generation == 1
+            && index >= self.reserved
+        {
+            self.pop();
+        } else if index >= self.reserved {
+            self.slots[index].next_free = self.free;
+            self.free = index as u32;
+        }
+    }
+
+    /// The last slot goes, and its block with the first of it.
+    fn pop(&mut self) {
+        let left = self.slots.len() - 1;
+        self.slots.shorten(left);
+        if left.is_multiple_of(BLOCK) {
+            self.slots.truncate(left / BLOCK);
+            self.charge.release(cost::REGISTRAR);
+        }
+    }
+
+    /// Has every ring know a slot. The first error wins, and then none does.
+    pub(super) fn broadcast(&mut self, id: Registered, handle: Handle) -> Result<(), Error> {
+        let mut answer = Ok(());
+        let blocks = (usize::from(id.slot()) + 1).div_ceil(BLOCK);
+        let mut acknowledged = 0;
+        for ring in &self.rings {
+            // Once one has refused, the others are not asked for room in vain.
+            answer = ring.known.lock().learn(id, handle);
+            if answer.is_err() {
+                break;
+            }
+            acknowledged += 1;
+        }
+        if answer.is_err() && !mm::sabotaged!("registrar_without_rollback") {
+            for ring in &self.rings[..acknowledged] {
+                let mut known = ring.known.lock();
+                known.forget(id.slot());
+                if self.slots.len() <= (blocks - 1) * BLOCK + 1 {
+                    known.shrink(blocks - 1);
+                }
+            }
+        }
+        answer
+    }
+
+    /// What every ring knows now.
+    pub(super) fn settle(&mut self, id: Registered, handle: Handle, node: Node<P>) {
+        let slot = &mut self.slots[usize::from(id.slot())];
+        slot.handle = handle;
+        slot.node = Some(node);
+        slot.standing = Standing::Live;
+    }
+
+    /// How the slot of an id stands; `Free` if it is another's, or nobody's.
+    pub(super) fn standing(&self, id: Registered) -> Standing {
+        let slot = self.slots.get(id.slot().into());
+        let same = |slot: &&Slot<P>| {
+            slot.generation == id.generation() || mm::sabotaged!("generation_not_compared")
+        };
+        slot.filter(same)
+            .map_or(Standing::Free, |slot| slot.standing)
+    }
+
+    /// How a slot stands, whoever has it.
+    pub(super) fn standing_at(&self, index: u16) -> Standing {
+        let slot = self.slots.get(index.into());
+        slot.map_or(Standing::Free, |slot| slot.standing)
+    }
+
+    /// Gives its memory back, when nothing is registered any more and nothing ever will be.
+    pub(super) fn clear(&mut self) {
+        let blocks = self.slots.len().div_ceil(BLOCK) as u64;
+        self.slots = Chunks::new();
+        self.free = NONE;
+        self.charge.release(blocks * cost::REGISTRAR);
+    }
+
+    /// Lets no further operation use a slot, which stands so from now on, and tells how many do.
+    pub(super) fn halt(&mut self, index: u16, standing: Standing) -> u32 {
+        self.slots[usize::from(index)].standing = standing;
+        let rings = self.rings.iter();
+        rings.map(|ring| ring.known.lock().halt(index)).sum()
+    }
+
+    /// How many operations use a slot.
+    pub(super) fn in_use(&self, index: u16) -> u32 {
+        let rings = self.rings.iter();
+        rings.map(|ring| ring.known.lock().in_use(index)).sum()
+    }
+
+    /// Lets operations use a slot again.
+    pub(super) fn resume(&mut self, index: u16) {
+        self.slots[usize::from(index)].standing = Standing::Live;
+        for ring in &self.rings {
+            ring.known.lock().resume(index);
+        }
+    }
+
+    /// By which capability a slot is registered.
+    pub(super) fn node(&self, index: u16) -> Option<&Node<P>> {
+        self.slots.get(index.into())?.node.as_ref()
+    }
+
+    /// Makes a slot, which nothing uses, one that can be taken again under the next generation, and
+    /// returns what it was registered by.
+    #[must_use = "it is to be noted off"]
+    pub(super) fn free(&mut self, index: u16) -> Option<Node<P>> {
+        for ring in &self.rings {
+            ring.known.lock().forget(index);
+        }
+        let (at, reserved) = (usize::from(index), self.reserved);
+        let slot = &mut self.slots[at];
+        let node = slot.node.take();
+        slot.handle = Handle::NONE;
+        match slot.generation.checked_add(1) {
+            Some(generation) => {
+                slot.generation = generation;
+                slot.standing = Standing::Free;
+                if at >= reserved {
+                    slot.next_free = self.free;
+                    self.free = index.into();
+                }
+            }
+            None => slot.standing = Standing::UsedUp,
+        }
+        node
+    }
+
+    /// The last slot before one that is in use by a capability which `ended` tells.
+    pub(super) fn last_before(
+        &self,
+        before: usize,
+        ended: impl Fn(&Node<P>) -> bool,
+    ) -> Option<u16> {
+        let last = self.slots.len().min(before);
+        let mut indices = (0..last).rev();
+        indices
+            .find(|&index| {
+                let slot = &self.slots[index];
+                matches!(slot.standing, Standing::Live | Standing::Retiring)
+                    && slot.node.as_ref().is_some_and(&ended)
+            })
+            .map(|index| index as u16)
+    }
+
+    /// Sets how many slots there may be, while there are none. Errors of
+    /// [`set_slots`](crate::Ipc::set_slots).
+    pub(super) fn configure(&mut self, most: u64, reserved: u64) -> Result<(), Error> {
+        if most == 0 || most > MAX_REGISTERED as u64 || reserved > most {
+            return Err(Error::Invalid);
+        }
+        if self.slots.len() > 0 {
+            return Err(Error::Exists);
+        }
+        if let Err(error) = self.grow(reserved as usize) {
+            while self.slots.len() > 0 {
+                self.pop();
+            }
+            return Err(error);
+        }
+        self.most = most as usize;
+        self.reserved = reserved as usize;
+        Ok(())
+    }
+}
+
+impl<P: Platform> fmt::Debug for Registrar<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Registrar")
+            .field("slots", &state.slots.len())
+            .field("rings", &state.rings.len())
+            .finish_non_exhaustive()
+    }
+}

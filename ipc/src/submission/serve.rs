@@ -1,0 +1,370 @@
+//! Serving a submission ring: entries are taken, done or left waiting, and completed.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::submission::{MAX_CHAIN, Operation, Submission, SubmissionFlags};
+use abi::{Error, Events, Handle, Rights};
+
+use super::desk::Desk;
+use super::operations::Step;
+use super::{Facts, SubmissionRing};
+use crate::{Domain, Ipc, Outcome, Platform};
+
+/// Entries after which others may run, and what was done is published.
+const SLICE: u32 = 64;
+
+/// Whoever serves a ring, in the name of its domain. `F` makes the system calls.
+pub(super) struct Server<'a, P: Platform, F> {
+    pub(super) ipc: &'a Ipc<P>,
+    pub(super) domain: &'a Domain<P>,
+    pub(super) ring: &'a Arc<SubmissionRing<P>>,
+    pub(super) desk: Box<Desk<P>>,
+    pub(super) operate: &'a F,
+}
+
+impl<P: Platform> Ipc<P> {
+    /// Has up to `submit` entries of a ring served and waits until at least `wait_for` completions are
+    /// there to be taken; with SEND. Returns how many entries were taken. `operate` makes the system
+    /// call of an operation, which must not wait: it gets 0 as deadline.
+    ///
+    /// # Errors
+    /// If no entry was taken: `Busy`: somebody else serves the ring; `PeerFault`: an index that the
+    /// process wrote can't be; `Invalid`: more completions than there is room for; `WouldBlock`: too few,
+    /// and the deadline is 0; those of a look-up and of [`sleep`](Ipc::sleep).
+    pub fn enter_submissions(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        submit: u32,
+        wait_for: u32,
+        deadline_ns: u64,
+        operate: impl Fn(Operation, [u64; 6]) -> Result<u64, Error>,
+    ) -> Result<u64, Error> {
+        let (capability, ring) = self.submission_ring(domain, handle, Rights::SEND)?;
+        if wait_for > ring.geometry.completions {
+            return Err(Error::Invalid);
+        }
+        let taken = match submit {
+            0 => 0,
+            _ => self.serve_submissions(domain, &ring, submit, &operate)?,
+        };
+        if wait_for == 0 && (submit > 0 || !ring.has_due()) {
+            return Ok(taken.into());
+        }
+        let waited = loop {
+            if ring.has_due() {
+                match self.serve_submissions(domain, &ring, 0, &operate) {
+                    Err(error) if error != Error::Busy => break Err(error),
+                    _ => {}
+                }
+            }
+            let ticket = {
+                let mut state = ring.state.lock();
+                if state.closed {
+                    break Err(Error::Cancelled);
+                }
+                match self.completions_of(&ring) {
+                    Ok(count) if count >= wait_for => break Ok(()),
+                    Ok(_) => {}
+                    Err(error) => break Err(error),
+                }
+                if deadline_ns == 0 {
+                    break Err(Error::WouldBlock);
+                }
+                if !state.due.is_empty() && state.desk.is_some() {
+                    drop(state);
+                    if self.platform().pause() {
+                        break Err(Error::Interrupted);
+                    }
+                    continue;
+                }
+                let task = self.platform().current_task();
+                let node = &capability.node;
+                let waiters = &mut state.waiters;
+                match waiters.enlist(task, node, domain.koid(), Rights::SEND) {
+                    Ok(ticket) => ticket,
+                    Err(error) => break Err(error),
+                }
+            };
+            let slept = self.sleep_in(&ticket, deadline_ns, &ring.state, |state| {
+                &mut state.waiters
+            });
+            if let Err(error) = slept {
+                break Err(error);
+            }
+        };
+        // Who was woken to serve and could not leaves it to the next.
+        let next = ring.state.lock().wake_for_due();
+        if let Some(task) = next {
+            self.platform().unpark(&task);
+        }
+        match waited {
+            Err(error) if taken == 0 => Err(error),
+            _ => Ok(taken.into()),
+        }
+    }
+
+    /// Looks at what is due, and takes up to `submit` entries; returns how many. `Busy`, `PeerFault`;
+    /// `Cancelled`: the ring is gone.
+    pub(super) fn serve_submissions(
+        &self,
+        domain: &Domain<P>,
+        ring: &Arc<SubmissionRing<P>>,
+        submit: u32,
+        operate: &impl Fn(Operation, [u64; 6]) -> Result<u64, Error>,
+    ) -> Result<u32, Error> {
+        let (desk, due) = {
+            let mut state = ring.state.lock();
+            if state.closed {
+                return Err(Error::Cancelled);
+            }
+            let due = state.due.len();
+            (state.desk.take().ok_or(Error::Busy)?, due)
+        };
+        let before = desk.posted;
+        let mut server = Server {
+            ipc: self,
+            domain,
+            ring,
+            desk,
+            operate,
+        };
+        if due > 0 {
+            server.look_at_due(due);
+        }
+        let taken = server.take(submit);
+        let desk = server.desk;
+        desk.publish(ring, self.platform());
+        self.give_desk_back(ring, desk, before);
+        taken
+    }
+
+    fn give_desk_back(&self, ring: &Arc<SubmissionRing<P>>, desk: Box<Desk<P>>, before: u64) {
+        let posted = desk.posted != before;
+        let (closed, waits, woken) = {
+            let mut state = ring.state.lock();
+            state.facts = Facts {
+                pending: desk.pending_len,
+                taken: desk.taken,
+                posted: desk.posted,
+            };
+            match state.closed {
+                true => (Some(desk), false, None),
+                false => {
+                    let waits = posted && !state.waiters.is_empty();
+                    state.desk = Some(desk);
+                    let woken = if waits { None } else { state.wake_for_due() };
+                    (None, waits, woken)
+                }
+            }
+        };
+        if let Some(mut desk) = closed {
+            self.clear_desk(ring, &mut desk);
+            return;
+        }
+        if waits {
+            self.end_all_waits(Outcome::Ready, &ring.state, |state| &mut state.waiters);
+        }
+        if let Some(task) = woken {
+            self.platform().unpark(&task);
+        }
+        if posted {
+            self.fire(&ring.events, Events::READABLE, 0);
+        }
+    }
+}
+
+impl<P: Platform> SubmissionRing<P> {
+    /// Whether an operation is to be looked at.
+    pub(super) fn has_due(&self) -> bool {
+        !self.state.lock().due.is_empty()
+    }
+}
+
+impl<P: Platform, F> Server<'_, P, F>
+where
+    F: Fn(Operation, [u64; 6]) -> Result<u64, Error>,
+{
+    /// Takes up to `submit` entries; returns how many. `PeerFault` if none was.
+    fn take(&mut self, submit: u32) -> Result<u32, Error> {
+        if submit == 0 {
+            return Ok(0);
+        }
+        let (ring, machine) = (self.ring, self.ipc.platform());
+        let there = ring.submissions.tail(machine).wrapping_sub(self.desk.head);
+        if there > ring.submissions.capacity() {
+            return Err(Error::PeerFault);
+        }
+        let most = there.min(submit);
+        let (mut taken, mut slice) = (0, SLICE);
+        while taken < most {
+            if taken >= slice {
+                slice = taken + SLICE;
+                if self.pause() {
+                    break;
+                }
+            }
+            let one = match self.take_next(most - taken) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if taken == 0 => return Err(error),
+                Err(_) => break,
+            };
+            taken += one;
+        }
+        Ok(taken)
+    }
+
+    /// Publishes what was done and lets others run. True: the task has to end.
+    pub(super) fn pause(&mut self) -> bool {
+        self.desk.publish(self.ring, self.ipc.platform());
+        self.ipc.platform().pause()
+    }
+
+    /// Takes one entry, or a chain, of at most `most` that are there. 0: no cell can be kept for it.
+    #[inline(always)]
+    fn take_next(&mut self, most: u32) -> Result<u32, Error> {
+        let (ring, machine) = (self.ring, self.ipc.platform());
+        let entry = ring.submissions.entry(machine, self.desk.head);
+        let linked = entry.flags & SubmissionFlags::LINK.bits() != 0;
+        if linked || self.desk.cut {
+            return self.take_chain(entry, most);
+        }
+        if !self.desk.keep(ring, machine, 1)? {
+            return Ok(0);
+        }
+        self.desk.head = self.desk.head.wrapping_add(1);
+        self.desk.taken += 1;
+        self.run(&entry, &[]);
+        Ok(1)
+    }
+
+    /// Takes a chain of entries, which ends at the latest with the last one that is there.
+    #[cold]
+    fn take_chain(&mut self, first: Submission, most: u32) -> Result<u32, Error> {
+        let (ring, machine) = (self.ring, self.ipc.platform());
+        let mut chain = core::mem::take(&mut self.desk.chain);
+        chain.clear();
+        chain.push(first);
+        let is_linked = |entry: &Submission| entry.flags & SubmissionFlags::LINK.bits() != 0;
+        while chain.last().is_some_and(is_linked)
+            && chain.len() < MAX_CHAIN
+            && (chain.len() as u32) < most
+        {
+            let at = self.desk.head.wrapping_add(chain.len() as u32);
+            chain.push(ring.submissions.entry(machine, at));
+        }
+        let count = chain.len() as u32;
+        let kept = self.desk.keep(ring, machine, count);
+        if kept != Ok(true) {
+            self.desk.chain = chain;
+            return kept.map(|_| 0);
+        }
+        self.desk.head = self.desk.head.wrapping_add(count);
+        self.desk.taken += u64::from(count);
+        let goes_on = chain.last().is_some_and(is_linked) && chain.len() == MAX_CHAIN;
+        let begins = !core::mem::replace(&mut self.desk.cut, goes_on && count < most);
+        if begins && !self.desk.cut {
+            self.run_chain(&chain);
+        } else {
+            // One that is too long is refused, all of it.
+            let why = if begins {
+                Error::TooLarge
+            } else {
+                Error::Cancelled
+            };
+            self.complete(&chain[0], Err(why));
+            self.cancel_rest(&chain[1..]);
+        }
+        self.desk.chain = chain;
+        Ok(count)
+    }
+
+    /// Runs entries for which cells are kept, one after the other until one fails or waits.
+    pub(super) fn run_chain(&mut self, mut chain: &[Submission]) {
+        while let Some((entry, rest)) = chain.split_first() {
+            if !self.run(entry, rest) {
+                break;
+            }
+            chain = rest;
+        }
+    }
+
+    /// Runs an entry, with the rest of its chain behind it. False: the rest is not to be run now.
+    #[inline(always)]
+    pub(super) fn run(&mut self, entry: &Submission, rest: &[Submission]) -> bool {
+        match self.start(entry) {
+            Step::Done(outcome) => self.settle(entry, outcome, rest),
+            Step::Waits(waiting) => {
+                let suspended = self.suspend(
+                    waiting.entry,
+                    waiting.operation,
+                    waiting.deadline_ns,
+                    waiting.registered,
+                    rest,
+                );
+                if let Err(error) = suspended {
+                    if let Some(slot) = waiting.registered {
+                        self.ipc.leave_registered(self.ring, slot);
+                    }
+                    self.settle(entry, Err(error), rest);
+                }
+                false
+            }
+        }
+    }
+
+    /// Completes an entry. False: it has failed, and the rest of its chain is cancelled.
+    #[inline(always)]
+    pub(super) fn settle(
+        &mut self,
+        entry: &Submission,
+        outcome: Result<u64, Error>,
+        rest: &[Submission],
+    ) -> bool {
+        self.complete(entry, outcome);
+        if outcome.is_err() && !rest.is_empty() && !mm::sabotaged!("link_goes_on") {
+            self.cancel_rest(rest);
+            return false;
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn complete(&mut self, entry: &Submission, outcome: Result<u64, Error>) {
+        let machine = self.ipc.platform();
+        self.desk.complete(self.ring, machine, entry, outcome);
+    }
+
+    fn cancel_rest(&mut self, rest: &[Submission]) {
+        for entry in rest {
+            self.complete(entry, Err(Error::Cancelled));
+        }
+    }
+
+    /// Looks at the first `count` operations that are due.
+    #[cold]
+    fn look_at_due(&mut self, count: usize) {
+        for _ in 0..count {
+            let key = self.ring.state.lock().next_due();
+            let Some(key) = key else { break };
+            self.look_at(key);
+        }
+        self.ipc.tell_due(self.ring);
+    }
+
+    /// Completes an operation that waited, and goes on with its chain.
+    pub(super) fn finish(&mut self, key: u32, outcome: Result<u64, Error>) {
+        let Some(pending) = self.desk.pending[key as usize].take() else {
+            return;
+        };
+        self.desk.pending_len -= 1;
+        let entry = pending.entry;
+        let rest: Vec<Submission> = self.ipc.let_go(self.ring, *pending);
+        if self.settle(&entry, outcome, &rest) {
+            self.run_chain(&rest);
+        }
+    }
+}

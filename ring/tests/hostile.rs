@@ -1,0 +1,149 @@
+//! A peer that writes anything, anywhere that it may, at any moment.
+#![cfg(not(loom))]
+
+mod common;
+mod hostile_peer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, Geometry, PRODUCER_OFFSET, packet};
+use common::{Backing, polled_bytes, polled_packets, polled_ring};
+use proptest::prelude::*;
+use ring::Error;
+
+fn cases() -> ProptestConfig {
+    let cases = if cfg!(miri) { 4 } else { 1500 };
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn whatever_the_script_of_a_hostile_peer_is_it_is_answered(script in prop::collection::vec(any::<u8>(), 0..600)) {
+        hostile_peer::play(&script);
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it reads files")]
+fn every_script_that_was_kept_is_answered() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/hostile_peer");
+    let scripts = std::fs::read_dir(corpus).unwrap();
+    let played = scripts.map(|script| {
+        hostile_peer::play(&std::fs::read(script.unwrap().path()).unwrap());
+    });
+    assert!(played.count() > 20);
+}
+
+/// Writes lies from a table into words of a ring until told to stop.
+struct Liar {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<Backing>,
+}
+
+impl Liar {
+    fn start(backing: Backing, lies: impl Fn(u32) -> (usize, u32) + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = thread::spawn(move || {
+            let mut step = 1u32;
+            while !stopped.load(Ordering::Relaxed) {
+                step = step.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let (offset, value) = lies(step >> 8);
+                backing.overwrite(offset, value);
+            }
+            backing
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) -> Backing {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+const LOOKS: usize = if cfg!(miri) { 30 } else { 20_000 };
+
+#[test]
+fn a_consumer_survives_a_producer_that_writes_while_it_looks() {
+    let geometry = Geometry::packet(4096);
+    for round in 0..if cfg!(miri) { 1 } else { 20 } {
+        let mut ring = polled_packets(geometry, 0);
+        let liar = Liar::start(ring.backing, move |random| match random % 3 {
+            // Mostly what an honest one could write, so that the consumer gets on.
+            0 => (PRODUCER_OFFSET, 8 * (random / 3 % (64 + round))),
+            1 => (DATA_OFFSET + 8 * (random as usize / 3 % 512), random % 40),
+            _ => (DATA_OFFSET + 4 + 8 * (random as usize / 3 % 512), random),
+        });
+        let mut target = [0; 4096];
+        for _ in 0..LOOKS / 20 {
+            match ring.consumer.try_receive(&mut target) {
+                Ok((_, length)) => assert!(length <= packet::max_payload(4096) as usize),
+                Err(error) => {
+                    assert!([Error::Empty, Error::PeerFault].contains(&error), "{error}");
+                }
+            }
+        }
+        liar.stop();
+    }
+}
+
+#[test]
+fn a_consumer_of_slots_survives_a_producer_that_writes_while_it_looks() {
+    let mut ring = polled_ring(Geometry::slot(64, 4), 0);
+    let liar = Liar::start(ring.backing, |random| {
+        let slot = DATA_OFFSET + 64 * (random as usize % 4);
+        match random % 7 {
+            0 => (slot + 4, random % 70),
+            _ => (slot, random / 7 % 9),
+        }
+    });
+    let mut target = [0; 64];
+    for _ in 0..LOOKS {
+        match ring.consumer.try_receive(&mut target) {
+            Ok(length) => assert!(length <= 56),
+            Err(error) => assert!([Error::Empty, Error::PeerFault].contains(&error), "{error}"),
+        }
+    }
+    liar.stop();
+}
+
+#[test]
+fn a_reader_survives_a_writer_that_moves_its_tail_at_will() {
+    let mut ring = polled_bytes(Geometry::byte(4096), 0);
+    let liar = Liar::start(ring.backing, |random| (PRODUCER_OFFSET, random % 5000));
+    let mut target = [0; 5000];
+    for _ in 0..LOOKS {
+        match ring.consumer.try_read(&mut target) {
+            Ok(length) => assert!((1..=4096).contains(&length)),
+            Err(error) => assert!([Error::Empty, Error::PeerFault].contains(&error), "{error}"),
+        }
+    }
+    liar.stop();
+}
+
+#[test]
+fn a_producer_survives_a_consumer_that_moves_its_head_at_will() {
+    let mut ring = polled_packets(Geometry::packet(4096), 0);
+    let liar = Liar::start(ring.backing, |random| match random % 2 {
+        0 => (CONSUMER_OFFSET, random / 2 % 6000 / 8 * 8),
+        _ => (CONSUMER_OFFSET + 128, random),
+    });
+    for length in 0..LOOKS {
+        match ring.producer.try_send(0, &[1; 300][..length % 300]) {
+            Ok(()) => {}
+            Err(error) => assert!([Error::Full, Error::PeerFault].contains(&error), "{error}"),
+        }
+        assert!(ring.producer.len().unwrap_or(0) <= 4096);
+    }
+    liar.stop();
+}

@@ -1,0 +1,365 @@
+//! Submission rings: many calls at once, and what comes of them.
+
+use alloc::vec::Vec;
+
+use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, PRODUCER_OFFSET};
+use abi::submission::{
+    Operation, Registered, Submission, SubmissionArgs, SubmissionFlags, SubmissionViews,
+};
+use abi::{ObjectKind, UserPtr};
+use rt::{Env, Error, FOREVER, Handle, Mode, Notification, Rights, Submissions, sys};
+
+use crate::Case;
+use crate::calls::{READ_WRITE, cap_drop, map_all, peek, poke, poke_u32, region, unmap};
+use crate::check::succeeds;
+use crate::objects::channel;
+
+const LINK: SubmissionFlags = SubmissionFlags::LINK;
+
+fn open(entries: u32) -> Submissions {
+    done!(Submissions::new(entries), "a submission ring")
+}
+
+fn bell() -> Notification {
+    done!(Notification::create(), "a notification")
+}
+
+/// An entry by a handle and further arguments.
+fn by(operation: Operation, number: u64, handle: Handle, further: [u64; 5]) -> Submission {
+    let [b, c, d, e, f] = further;
+    Submission::new(operation, number, [handle.bits(), b, c, d, e, f])
+}
+
+/// Has entries served, and takes all that is completed: numbers and outcomes.
+fn run(ring: &mut Submissions, entries: &[Submission]) -> Vec<(u64, Result<u64, Error>)> {
+    for entry in entries {
+        // SAFETY: what entries here lead to lives as long as the case.
+        done!(unsafe { ring.push(*entry) }, "an entry");
+    }
+    let taken = done!(ring.submit(), "submitting");
+    same!(taken as usize, entries.len(), "entries taken");
+    taken_out(ring)
+}
+
+fn taken_out(ring: &mut Submissions) -> Vec<(u64, Result<u64, Error>)> {
+    let all = core::iter::from_fn(|| ring.take());
+    all.map(|completion| (completion.user_data, completion.outcome()))
+        .collect()
+}
+
+pub fn each_operation(case: &Case) {
+    let mut ring = open(16);
+    let bell = bell();
+    let source = region(8192);
+    let target = region(8192);
+    let at = map_all(source, READ_WRITE);
+    poke(at, 0x1234);
+    poke(at + 4096, 0x5678);
+    let (end, other_end) = done!(channel(), "a channel");
+    let (producer, consumer) = crate::calls::small_ring();
+    let way = case.child("nothing");
+    let way = done!(way.start(), "a child");
+    let rights = u64::from(READ_WRITE.bits());
+    let all = u64::from(Rights::all().bits());
+    let outcomes = run(
+        &mut ring,
+        &[
+            Submission::new(Operation::Nop, 0, [0; 6]),
+            by(Operation::Signal, 1, bell.handle(), [6, 0, 0, 0, 0]),
+            by(Operation::NotifyWait, 2, bell.handle(), [0; 5]),
+            by(Operation::Send, 3, end, [0; 5]),
+            by(Operation::RingWake, 4, producer, [0; 5]),
+            by(Operation::Map, 5, target, [0, 0, 0, rights, 0]),
+            by(Operation::Derive, 6, source, [all, 0, 0, 0, 0]),
+            by(Operation::Snapshot, 7, source, [0; 5]),
+            by(Operation::Copy, 8, target, [0, source.bits(), 0, 8192, 0]),
+            by(
+                Operation::Grant,
+                9,
+                source,
+                [way.handle().bits(), Mode::Share as u64, all, 0, FOREVER],
+            ),
+            by(
+                Operation::Accept,
+                10,
+                Handle::from_bits(77),
+                [producer.bits(), 0, 0, 0, 0],
+            ),
+            by(Operation::Wait, 11, other_end, [1, 0, 0, 0, 0]),
+            Submission::new(Operation::Timeout, 12, [0; 6]),
+            Submission::new(Operation::Cancel, 13, [99, 0, 0, 0, 0, 0]),
+        ],
+    );
+    let value = |number: usize| done!(outcomes[number].1, "entry {number}");
+    same!(outcomes.len(), 14, "completions");
+    for (number, outcome) in outcomes.iter().enumerate() {
+        same!(outcome.0, number as u64, "the order of what does not wait");
+    }
+    same!(value(2), 6, "the bits");
+    same!(
+        (value(0), value(1), value(3), value(4)),
+        (0, 0, 0, 0),
+        "nothing"
+    );
+    same!(
+        peek(value(5) + 4096),
+        0x5678,
+        "what was copied, where it was mapped"
+    );
+    same!(value(8), 8192, "bytes copied");
+    same!(outcomes[10].1, Err(Error::NotFound), "a token that is none");
+    check!(value(11) & 1 != 0, "the channel has a message");
+    same!(
+        (value(12), outcomes[13].1),
+        (0, Err(Error::NotFound)),
+        "the rest"
+    );
+    let derived = Handle::from_bits(value(6));
+    same!(derived.kind(), Some(ObjectKind::Region), "what was derived");
+    let snapshot = map_all(Handle::from_bits(value(7)), Rights::READ);
+    same!(peek(snapshot), 0x1234, "the snapshot");
+    let address = value(5);
+    let outcomes = run(
+        &mut ring,
+        &[
+            Submission::new(Operation::Unmap, 20, [address, 0, 0, 0, 0, 0]),
+            by(Operation::Drop, 21, derived, [0; 5]),
+            by(Operation::Drop, 22, derived, [0; 5]),
+        ],
+    );
+    let wanted = [(20, Ok(0)), (21, Ok(0)), (22, Err(Error::BadHandle))];
+    same!(outcomes[..], wanted[..], "what was given back");
+    refused!(unmap(address), Error::NotFound, "what was unmapped");
+    let _ = (consumer, cap_drop(consumer));
+}
+
+pub fn links(_: &Case) {
+    let mut ring = open(16);
+    let (first, second) = (bell(), bell());
+    let signal = |number, bits| {
+        by(
+            Operation::Signal,
+            number,
+            first.handle(),
+            [bits, 0, 0, 0, 0],
+        )
+    };
+    let outcomes = run(
+        &mut ring,
+        &[
+            signal(1, 1).with(LINK),
+            signal(2, 0).with(LINK),
+            signal(3, 2).with(LINK),
+            signal(4, 4),
+            signal(5, 8),
+        ],
+    );
+    let cancelled = Err(Error::Cancelled);
+    let wanted = [
+        (1, Ok(0)),
+        (2, Err(Error::Invalid)),
+        (3, cancelled),
+        (4, cancelled),
+        (5, Ok(0)),
+    ];
+    same!(outcomes[..], wanted[..], "a chain");
+    same!(first.poll(), Ok(9), "the bits of those that were done");
+    // One that waits keeps what is behind it waiting, and nothing else.
+    let waits = by(
+        Operation::NotifyWait,
+        6,
+        second.handle(),
+        [FOREVER, 0, 0, 0, 0],
+    );
+    let outcomes = run(&mut ring, &[waits.with(LINK), signal(7, 16), signal(8, 32)]);
+    same!(outcomes[..], [(8, Ok(0))][..], "what is not linked");
+    same!(first.poll(), Ok(32), "its bit");
+    done!(second.signal(5), "a signal");
+    check!(ring.is_due(), "the header says so");
+    done!(ring.submit_and_wait(2, FOREVER), "waiting");
+    same!(
+        taken_out(&mut ring)[..],
+        [(6, Ok(5)), (7, Ok(0))][..],
+        "the chain"
+    );
+    same!(first.poll(), Ok(16), "the bit behind it");
+}
+
+pub fn waits(case: &Case) {
+    let mut ring = open(16);
+    let bell = bell();
+    // A child signals while this sleeps.
+    done!(ring.wait(1, &bell, FOREVER), "an entry");
+    done!(ring.timeout(2, rt::in_ms(20)), "an entry");
+    let child = case.child("submission_signals");
+    let child = child.handle(bell.handle(), Mode::Share, Rights::SIGNAL);
+    let child = done!(child.start(), "a child");
+    done!(ring.submit_and_wait(2, FOREVER), "waiting");
+    let mut outcomes = taken_out(&mut ring);
+    outcomes.sort_unstable_by_key(|outcome| outcome.0);
+    same!(outcomes[..], [(1, Ok(7)), (2, Ok(0))][..], "what ended");
+    succeeds(&child);
+    // A deadline, and a cancel.
+    done!(ring.wait(3, &bell, rt::in_ms(5)), "an entry");
+    done!(ring.wait(4, &bell, FOREVER), "an entry");
+    done!(ring.submit_and_wait(1, FOREVER), "waiting");
+    same!(
+        taken_out(&mut ring)[..],
+        [(3, Err(Error::TimedOut))][..],
+        "late"
+    );
+    done!(ring.cancel(5, 4), "an entry");
+    done!(ring.submit(), "cancelling");
+    let wanted = [(4, Err(Error::Cancelled)), (5, Ok(1))];
+    same!(taken_out(&mut ring)[..], wanted[..], "cancelled");
+    refused!(
+        ring.submit_and_wait(1, rt::in_ms(2)),
+        Error::TimedOut,
+        "nothing"
+    );
+    refused!(ring.submit_and_wait(1, 0), Error::WouldBlock, "nothing");
+    // What goes through a full channel goes when there is room.
+    let (end, other_end) = done!(channel(), "a channel");
+    let send = |number| by(Operation::Send, number, end, [0, FOREVER, 0, 0, 0]);
+    let outcomes = run(&mut ring, &[send(1), send(2), send(3), send(4), send(5)]);
+    same!(outcomes.len(), 4, "messages that there was room for");
+    let other_end = rt::ChannelEnd::from_handle(other_end);
+    done!(other_end.receive(0), "receiving");
+    done!(ring.submit_and_wait(1, FOREVER), "waiting");
+    same!(taken_out(&mut ring)[..], [(5, Ok(0))][..], "the fifth");
+}
+
+pub fn registered(_: &Case) {
+    let mut ring = open(4);
+    let bell = bell();
+    let id = done!(rt::submission::register(bell.handle()), "registering");
+    let signal = |id: Registered| {
+        let handle = Handle::from_bits(id.bits());
+        by(Operation::Signal, 1, handle, [2, 0, 0, 0, 0]).with(SubmissionFlags::REGISTERED)
+    };
+    same!(
+        run(&mut ring, &[signal(id)])[..],
+        [(1, Ok(0))][..],
+        "by its number"
+    );
+    same!(bell.poll(), Ok(2), "the bit");
+    let mut later = open(4);
+    same!(
+        run(&mut later, &[signal(id)])[..],
+        [(1, Ok(0))][..],
+        "in a later ring"
+    );
+    done!(rt::submission::unregister(id, 0), "letting it go");
+    let next = done!(rt::submission::register(bell.handle()), "registering");
+    same!(next.slot(), id.slot(), "its successor");
+    let wanted = [(1, Err(Error::NotFound))];
+    same!(
+        run(&mut ring, &[signal(id)])[..],
+        wanted[..],
+        "an old number"
+    );
+    refused!(
+        rt::submission::unregister(id, 0),
+        Error::NotFound,
+        "an old number"
+    );
+    drop(bell);
+    same!(
+        run(&mut ring, &[signal(next)])[..],
+        wanted[..],
+        "after the end"
+    );
+    // More than there are slots.
+    let region = region(4096);
+    for _ in 0..1 << 16 {
+        done!(rt::submission::register(region), "registering");
+    }
+    refused!(rt::submission::register(region), Error::Limit, "one more");
+    done!(cap_drop(region), "dropping");
+}
+
+/// A ring whose pages a case writes itself.
+fn raw_ring(entries: u32, completions: u32) -> (Handle, SubmissionViews) {
+    let args = SubmissionArgs::new(entries, completions);
+    let mut views = SubmissionViews::default();
+    // SAFETY: the pointers lead to `args` and `views`.
+    let opened = unsafe {
+        sys::sub_create(UserPtr::new((&raw const args) as u64)).and_then(|handle| {
+            sys::sub_map(handle, UserPtr::new((&raw mut views) as u64)).map(|()| handle)
+        })
+    };
+    (done!(opened, "a ring"), views)
+}
+
+fn enter(ring: Handle, submit: u32) -> Result<u64, Error> {
+    // SAFETY: the entries here lead nowhere.
+    unsafe { sys::sub_enter(ring, submit, 0, 0) }
+}
+
+pub fn never_reaped(_: &Case) {
+    let (ring, views) = raw_ring(64, 64);
+    let tail = views.submissions + PRODUCER_OFFSET as u64;
+    for round in 1..=10u32 {
+        poke_u32(tail, (64 * round).min(128));
+        let taken = done!(enter(ring, u32::MAX), "entering");
+        same!(taken, if round == 1 { 64 } else { 0 }, "round {round}");
+    }
+    poke_u32(views.completions + CONSUMER_OFFSET as u64, 3);
+    same!(enter(ring, u32::MAX), Ok(3), "as many as were taken out");
+    done!(cap_drop(ring), "dropping");
+}
+
+/// Another thread writes every word that is shared, over and over, while the kernel works.
+pub fn hostile(case: &Case) {
+    use core::sync::atomic::{AtomicBool, Ordering};
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let _ = case;
+    let (ring, views) = raw_ring(64, 64);
+    let scribble = move || {
+        let mut random = 0x9e37_79b9_7f4a_7c15u64;
+        while !STOP.load(Ordering::Relaxed) {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let word = random >> 33;
+            match random >> 62 {
+                0 => poke_u32(views.submissions + PRODUCER_OFFSET as u64, word as u32),
+                1 => poke_u32(views.completions + CONSUMER_OFFSET as u64, word as u32),
+                _ => {
+                    let at = DATA_OFFSET as u64 + (word % 512) * 8;
+                    // Operations that do no harm to this program, with any arguments.
+                    let operation = [0, 81, 82, 83, 40, 1024, 1025, 63][word as usize % 8];
+                    poke(views.submissions + at, operation | (word << 13 & 0xf_0000));
+                }
+            }
+        }
+    };
+    let thread = rt::ThreadSpawn::new()
+        .cpus(crate::check::other_cpu())
+        .start(scribble);
+    let thread = done!(thread, "a thread");
+    let mut taken = 0;
+    for round in 0..3000 {
+        match enter(ring, 64) {
+            Ok(count) => taken += count,
+            Err(error) => same!(error, Error::PeerFault, "round {round}"),
+        }
+    }
+    STOP.store(true, Ordering::Relaxed);
+    done!(thread.join(), "its end");
+    check!(taken < 3000 * 64, "no more than there is room for");
+    done!(cap_drop(ring), "dropping");
+}
+
+/// The roles of children here.
+pub fn child(role: &str, env: &Env) -> Option<u8> {
+    match role {
+        "submission_signals" => {
+            done!(rt::sleep_until(rt::in_ms(5)), "sleeping");
+            let bell = Notification::from_handle(env.handle(0));
+            done!(bell.signal(7), "a signal");
+        }
+        _ => return None,
+    }
+    Some(0)
+}
