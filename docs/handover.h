@@ -105,6 +105,8 @@ typedef uint64_t handover_token;
 #define HANDOVER_RING_INFO 64
 /* ring_close(handover_handle end, uint32_t how) */
 #define HANDOVER_RING_CLOSE 65
+/* ring_turn(handover_handle end, handover_handle waiting, uint32_t seen, uint64_t deadline) */
+#define HANDOVER_RING_TURN 66
 /* channel_create(uint32_t capacity, void *ends) */
 #define HANDOVER_CHANNEL_CREATE 70
 /* channel_send(handover_handle end, void *message, uint64_t deadline) */

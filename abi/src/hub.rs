@@ -282,7 +282,7 @@ mod tests {
     fn the_words_of_the_table_are_these() {
         let attached = Standing::new(PeerState::Attached, 0x0102_0304);
         assert_eq!(attached.to_word(), 0x01_0203_0402);
-        assert_eq!(host_word(PeerState::Goodbye, 255), 0xff_0000_0000_03);
+        assert_eq!(host_word(PeerState::Goodbye, 255), 0xff00_0000_0003);
         assert_eq!(guests_of(host_word(PeerState::Attached, 255)), 255);
         assert_eq!(host_beat(true, 5), 11);
     }

@@ -112,7 +112,9 @@ impl RingGeometry {
                 slot_size,
                 capacity,
             })
-            .filter(|shape| shape.check().is_ok() && longest(shape) >= message_bytes)
+            .filter(|shape| {
+                shape.check().is_ok() && shape.max_message_bytes() as u64 >= message_bytes
+            })
             .peekable();
         if fitting.peek().is_none() {
             return Err(Error::TooLarge);
@@ -135,7 +137,7 @@ impl RingGeometry {
             capacity: self.capacity,
         };
         geometry.check().map_err(|_| Error::Invalid)?;
-        if self.reserved != 0 || !allows_start(geometry, self.start) {
+        if self.reserved != 0 || !geometry.allows_start(self.start) {
             return Err(Error::Invalid);
         }
         Ok(RingShape {
@@ -154,26 +156,9 @@ const fn slot_size_for(message_bytes: u64) -> Option<u32> {
     Some((message_bytes as u32 + SLOT_HEAD_BYTES as u32).next_multiple_of(SLOT_ALIGN))
 }
 
-/// The longest message that a ring carries.
-const fn longest(shape: &Geometry) -> u64 {
-    match shape.kind {
-        Kind::Slot => shape.max_message_bytes() as u64,
-        Kind::Byte => shape.capacity as u64,
-        Kind::Packet => shape.capacity as u64 - 64,
-    }
-}
-
 /// The memory that a ring takes, in bytes.
 const fn memory(shape: &Geometry) -> u64 {
     DATA_OFFSET as u64 + shape.data_bytes()
-}
-
-/// Whether its ends may begin to count at `start`.
-const fn allows_start(shape: Geometry, start: u32) -> bool {
-    match shape.kind {
-        Kind::Slot | Kind::Byte => true,
-        Kind::Packet => start.is_multiple_of(8),
-    }
 }
 
 /// The two ends that `ring_create` returns.
@@ -317,7 +302,7 @@ mod tests {
                         continue;
                     };
                     let shape = found.decode().unwrap().geometry;
-                    assert!(longest(&shape) >= message);
+                    assert!(shape.max_message_bytes() as u64 >= message);
                     assert!(super::memory(&shape) <= memory);
                     let double = Geometry {
                         capacity: shape.capacity.wrapping_mul(2),

@@ -246,7 +246,7 @@ impl<P: Platform> Ipc<P> {
         }
         // Nothing in a submission ring waits for another, so this goes no deeper.
         if let Some(ring) = told.ring {
-            self.tell_due(&ring);
+            self.tell_notes(&ring);
             self.fire(ring.events(), abi::Events::READABLE, 0);
         }
     }
@@ -382,7 +382,7 @@ impl<P: Platform> Payload<P> {
             }
             Payload::Thread(_) => abi::Events::ENDED,
             Payload::Notification(_) => abi::Events::SIGNALED,
-            Payload::RingEnd(_, end) => possible_ring_events(*end),
+            Payload::RingEnd(ring, end) => possible_ring_events(ring, *end),
             Payload::Hub(_) => abi::Events::READABLE,
             Payload::HubMember(..) => abi::Events::PEER_CLOSED,
             Payload::SubmissionRing(_) => abi::Events::READABLE,

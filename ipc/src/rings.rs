@@ -270,12 +270,16 @@ impl<P: Platform> Ipc<P> {
         }
         let ended = state.side(end.peer()).ended != EndState::Open;
         events.set(Events::PEER_CLOSED, ended);
-        events
+        events & possible_ring_events(ring, end)
     }
 }
 
-/// The events that an end can have.
-pub(crate) fn possible_ring_events(end: End) -> Events {
+/// The events that an end can have. Of an asymmetric ring nobody but who [waits there](waiting) learns that an
+/// index has moved: the publisher relies on the barrier that such a wait brings.
+pub(crate) fn possible_ring_events<P: Platform>(ring: &Ring<P>, end: End) -> Events {
+    if is_asymmetric(ring.shape.form) && !mm::sabotaged!("ring_events_without_barrier") {
+        return Events::PEER_CLOSED;
+    }
     match end {
         End::Producer => Events::WRITABLE | Events::PEER_CLOSED,
         End::Consumer => Events::READABLE | Events::PEER_CLOSED,

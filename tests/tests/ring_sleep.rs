@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use abi::limits::{RING_BARRIER_NS, RING_BARRIERS};
 use abi::ring::{Form, PRODUCER_OFFSET};
-use abi::{Error, FOREVER, Mode, Rights, RingShape};
+use abi::{Error, Events, FOREVER, Mode, Rights, RingShape};
 use common::ring_pair::{GEOMETRY, Pair};
 use mm::Cpus;
 
@@ -144,4 +144,26 @@ fn a_sleeper_that_wakes_again_and_again_interrupts_its_peer_seldom() {
     pair.realm.machine().advance_ns(1000 * burst * interval);
     assert_eq!(interrupts(2 * burst, LATER), burst);
     pair.realm.finish();
+}
+
+#[test]
+fn nobody_waits_for_an_index_where_that_brings_no_barrier() {
+    for (form, answer) in [
+        (Form::Asymmetric, Err(Error::Unsupported)),
+        (Form::Symmetric, Err(Error::WouldBlock)),
+    ] {
+        let pair = Pair::of(RingShape {
+            form,
+            ..GEOMETRY.into()
+        });
+        let (ipc, domain) = (&pair.realm.ipc, &pair.realm.domains[1]);
+        let wait = |events| ipc.wait_object(domain, pair.consumer, events, 0);
+        assert_eq!(wait(Events::READABLE), answer);
+        assert_eq!(wait(Events::PEER_CLOSED), Err(Error::WouldBlock));
+        let out = pair.map(0, pair.producer);
+        pair.realm.store(0, 0, out + TAIL, 1).unwrap();
+        pair.realm.drop_handle(0, pair.producer).unwrap();
+        assert_eq!(wait(Events::PEER_CLOSED), Ok(Events::PEER_CLOSED));
+        pair.realm.finish();
+    }
 }

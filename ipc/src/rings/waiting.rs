@@ -23,8 +23,16 @@ enum Found<P: Platform> {
     Over,
     /// The peer may have published what is not visible yet: its CPUs, and the epoch in which they are its.
     Unsure(Arc<AddressSpace>, u32),
-    /// Nothing: it is in the list, and sleeps until then at most.
-    Nothing(Ticket<P>, Node<P>, u64),
+    /// Nothing: it is in the list.
+    Nothing(Begun<P>),
+}
+
+/// A wait that has begun.
+struct Begun<P: Platform> {
+    ticket: Ticket<P>,
+    node: Node<P>,
+    /// It looks again then at the latest.
+    until_ns: u64,
 }
 
 impl<P: Platform> Ring<P> {
@@ -53,14 +61,52 @@ impl<P: Platform> Ipc<P> {
         seen: u32,
         deadline_ns: u64,
     ) -> Result<(), Error> {
+        match self.begin_ring_wait(domain, handle, seen, deadline_ns)? {
+            Some(begun) => self.sleep_at_ring(&begun, deadline_ns, None),
+            None => Ok(()),
+        }
+    }
+
+    /// [`wake_ring`](Ipc::wake_ring) by one end and then [`wait_ring`](Ipc::wait_ring) by another: where it can, the
+    /// CPU goes over to who was woken at once. What fails after the wake leaves the peer woken.
+    pub fn turn_ring(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        waiting: Handle,
+        seen: u32,
+        deadline_ns: u64,
+    ) -> Result<(), Error> {
+        let woken = self.take_ring_sleeper(domain, handle)?;
+        match self.begin_ring_wait(domain, waiting, seen, deadline_ns) {
+            Ok(Some(begun)) => self.sleep_at_ring(&begun, deadline_ns, woken.as_ref()),
+            over => {
+                if let Some(task) = woken {
+                    self.platform().unpark(&task);
+                }
+                over.map(drop)
+            }
+        }
+    }
+
+    /// Puts the current task into the list of an end; `None`: there is no reason to wait.
+    #[inline(always)]
+    fn begin_ring_wait(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        seen: u32,
+        deadline_ns: u64,
+    ) -> Result<Option<Begun<P>>, Error> {
         let kind = Some(ObjectKind::RingEnd);
         let mut sure_of = None;
-        let (ticket, node, until_ns) = loop {
+        loop {
             let found = domain.with_node(handle, kind, Rights::WAIT, |node| {
                 self.look_before_sleep(domain, node, seen, deadline_ns, sure_of)
             })?;
             match found {
-                Found::Over => return Ok(()),
+                Found::Over => return Ok(None),
+                Found::Nothing(begun) => return Ok(Some(begun)),
                 Found::Unsure(space, epoch) => {
                     if !mm::sabotaged!("ring_sleeper_without_barrier") {
                         // SYNC(ring.sleep): the fence that the publisher leaves out.
@@ -68,18 +114,30 @@ impl<P: Platform> Ipc<P> {
                     }
                     sure_of = Some(epoch);
                 }
-                Found::Nothing(ticket, node, until_ns) => break (ticket, node, until_ns),
             }
+        }
+    }
+
+    /// Sleeps in a wait that has begun, unparking who was `woken` on the way.
+    #[inline(always)]
+    fn sleep_at_ring(
+        &self,
+        begun: &Begun<P>,
+        deadline_ns: u64,
+        woken: Option<&P::Task>,
+    ) -> Result<(), Error> {
+        let slept = match woken {
+            Some(task) => self.sleep_unparking(task, &begun.ticket, begun.until_ns),
+            None => self.sleep(&begun.ticket, begun.until_ns),
         };
-        let Payload::RingEnd(ring, end) = node.object().payload() else {
-            return Err(Error::WrongKind);
-        };
-        let slept = self.sleep_in(&ticket, until_ns, &ring.state, |state| {
-            &mut state.side_mut(*end).waiters
-        });
-        match slept {
-            Err(Error::TimedOut) if until_ns < deadline_ns => Ok(()),
-            slept => slept,
+        let Err(error) = slept else { return Ok(()) };
+        if let Payload::RingEnd(ring, end) = begun.node.object().payload() {
+            let mut state = ring.state.lock();
+            state.side_mut(*end).waiters.withdraw(&begun.ticket);
+        }
+        match error {
+            Error::TimedOut if begun.until_ns < deadline_ns => Ok(()),
+            error => Err(error),
         }
     }
 
@@ -101,6 +159,16 @@ impl<P: Platform> Ipc<P> {
         // While the capability is there and the lock is held, the end is there and its pages are in
         // place.
         node.check_allowed(domain.koid(), Rights::WAIT)?;
+        let is_sure = match sure_of {
+            // The end may have got another holder meanwhile, whose CPUs are others.
+            Some(epoch) => epoch == state.epoch || mm::sabotaged!("ring_holder_not_rechecked"),
+            None => !is_asymmetric(ring.shape.form),
+        };
+        // Before the look, which sees what a peer published that has left its CPU by now.
+        let unsure_of = match is_sure || deadline_ns == 0 {
+            true => None,
+            false => self.unsure_of(&state, *end).cloned(),
+        };
         // SYNC(ring.sleep): under the lock that a wake takes; a peer that published before
         // this look is seen here, one that publishes after it finds a sleeper.
         if !mm::sabotaged!("ring_not_looked_at_again")
@@ -115,14 +183,9 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::Busy);
         }
         let mut until_ns = deadline_ns;
-        let is_sure = match sure_of {
-            // The end may have got another holder meanwhile, whose CPUs are others.
-            Some(epoch) => epoch == state.epoch || mm::sabotaged!("ring_holder_not_rechecked"),
-            None => !is_asymmetric(ring.shape.form),
-        };
-        if !is_sure && let Some(space) = self.unsure_of(&state, *end) {
+        if let Some(space) = unsure_of {
             let now_ns = self.platform().now_ns();
-            let (space, epoch) = (space.clone(), state.epoch);
+            let epoch = state.epoch;
             match state.barriers.take(now_ns) {
                 Ok(()) => return Ok(Found::Unsure(space, epoch)),
                 // If something was published meanwhile that nobody wakes for, it is seen then.
@@ -132,7 +195,11 @@ impl<P: Platform> Ipc<P> {
         let task = self.platform().current_task();
         let waiters = &mut state.side_mut(*end).waiters;
         let ticket = waiters.enlist(task, node, domain.koid(), Rights::WAIT)?;
-        Ok(Found::Nothing(ticket, node.clone(), until_ns))
+        Ok(Found::Nothing(Begun {
+            ticket,
+            node: node.clone(),
+            until_ns,
+        }))
     }
 
     /// The space of the peer of an end if it may be publishing on another CPU now.
@@ -147,6 +214,19 @@ impl<P: Platform> Ipc<P> {
 
     /// Wakes whoever sleeps at the other end, with SIGNAL.
     pub fn wake_ring(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
+        if let Some(task) = self.take_ring_sleeper(domain, handle)? {
+            self.platform().unpark(&task);
+        }
+        Ok(())
+    }
+
+    /// Ends the wait of who sleeps at the other end, who is to be unparked, and tells who waits for its events.
+    #[inline(always)]
+    fn take_ring_sleeper(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+    ) -> Result<Option<P::Task>, Error> {
         let kind = Some(ObjectKind::RingEnd);
         let (woken, watched) = domain.with_node(handle, kind, Rights::SIGNAL, |node| {
             let Payload::RingEnd(ring, end) = node.object().payload() else {
@@ -162,15 +242,17 @@ impl<P: Platform> Ipc<P> {
             Ok((woken, watched.then(|| node.clone())))
         })?;
         self.platform().count(Counted::Message { bytes: 0 });
-        if let Some(task) = woken {
-            self.platform().unpark(&task);
+        if let Some(node) = watched {
+            self.tell_of_move(&node);
         }
-        if let Some(node) = watched
-            && let Payload::RingEnd(ring, end) = node.object().payload()
-        {
+        Ok(woken)
+    }
+
+    #[cold]
+    fn tell_of_move(&self, node: &Node<P>) {
+        if let Payload::RingEnd(ring, end) = node.object().payload() {
             self.fire(ring.events(end.peer()), MOVED, 0);
         }
-        Ok(())
     }
 
     /// Wakes whoever sleeps at an end.

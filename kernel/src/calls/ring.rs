@@ -51,3 +51,13 @@ pub fn ring_info(
 pub fn ring_close(process: &Arc<Process>, end: Handle, how: RingClose) -> Result<(), Error> {
     ipc().close_ring(process.domain(), end, how)
 }
+
+pub fn ring_turn(
+    process: &Arc<Process>,
+    end: Handle,
+    waiting: Handle,
+    seen: u32,
+    deadline: u64,
+) -> Result<(), Error> {
+    ipc().turn_ring(process.domain(), end, waiting, seen, deadline)
+}

@@ -202,6 +202,19 @@ pub const WAYS: &[Way] = &[
         },
     },
     Way {
+        name: "a ring, after a wake",
+        call: "ring_turn",
+        needs: Rights::WAIT,
+        at: At::Ring,
+        alone: Some(Ok(())),
+        ends_in_time: true,
+        wait: |stage| {
+            stage.begin();
+            let (ipc, domain) = (&stage.realm.ipc, stage.domain());
+            ipc.turn_ring(domain, stage.handle, stage.handle, 1, stage.deadline)
+        },
+    },
+    Way {
         name: "a message",
         call: "channel_receive",
         needs: Rights::RECEIVE,

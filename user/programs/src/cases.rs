@@ -151,11 +151,26 @@ macro_rules! for_each_case {
             rings::deadlines "waiting ends at its deadline, or at once when there is none";
             rings::mapped_once "the view of an end is mapped once and gone with the end";
             rings::geometry "rings of impossible size are refused";
+            rings::every_kind "every kind and form carries messages across the wrap of its indices";
+            rings::odd_shapes "what no ring can be is refused, and what one can be is as large as it is to be";
+            rings::endings "in order, gone, revoked and faulty are four different answers, after the last message";
+            rings::half_closed "each direction of a duplex ends by itself";
+            rings::passed_on "an end that moves goes on where it was, while its peer sleeps";
+            rings::in_one_process "both ends can be one process's";
+            rings::taken_while_asleep "an end that is taken away wakes who sleeps there";
+            rings::gathered "a producer that dies keeps no other back";
+            rings::no_wakeup_lost "two that put each other to sleep 100,000 times always wake";
+            rings::kept_from_nothing "who is told of a message that is not there waits until its deadline and no longer";
+            rings::conversations "tasks of one thread converse with several processes at once";
+            rings::room_and_death "a task waits for room, and learns of the death of its peer";
+            rings::woken_by_threads "tasks that another thread makes and wakes end the sleep of who runs them";
+            rings::any_words "whatever a peer writes, the other end answers";
 
             submissions::each_operation "every operation does in a submission ring what its call does";
             submissions::links "a chain goes on while it succeeds, and waits with what waits in it";
             submissions::waits "what waits completes later: by a signal, a time, a cancel, or room in a channel";
             submissions::registered "a registered handle is known to every ring of its process, and its number to nobody afterwards";
+            submissions::polled "a ring is served by a thread of its own, awake or asleep, which ends with its process";
             submissions::never_reaped "completions that nobody takes are never overwritten";
             submissions::hostile "a thread that writes every shared word while the kernel works harms nobody";
 

@@ -24,7 +24,10 @@ extern crate alloc;
 mod capability;
 mod channel;
 mod device;
+mod duplex;
 mod env;
+mod executor;
+mod gather;
 #[cfg(all(feature = "heap", target_os = "none"))]
 mod heap;
 pub mod hub;
@@ -52,15 +55,18 @@ pub use abi::{
     BindFlags, CachePolicy, CapInfo, ChannelInfo, DeriveFlags, Error, Events, FOREVER, FaultInfo,
     GrantFlags, Handle, InterruptInfo, MapFlags, Mode, NodeFrames, ObjectInfo, ObjectKind,
     PortPacket, ProcessInfo, ProcessState, ProcessStatus, RegionFlags, RegionInfo, ResourceInfo,
-    Resources, RevokeFlags, Rights, SnapshotFlags, SpawnFlags, SystemInfo, ThreadInfo, Token,
-    UserPtr, Words,
+    Resources, RevokeFlags, Rights, RingClose, RingGeometry, RingInfo, SnapshotFlags, SpawnFlags,
+    SystemInfo, ThreadInfo, Token, UserPtr, Words,
 };
 pub use capability::{
     Derive, cap_info, derive, object_info, object_wait, reduce, revoke, revoke_all, same_object,
 };
 pub use channel::{ChannelEnd, ReceivedWords, channel};
 pub use device::{Registers, Word, resource_info, resource_part};
+pub use duplex::{Duplex, DuplexEnds, DuplexWait, duplex};
 pub use env::Env;
+pub use executor::{Executor, Task, TaskWait};
+pub use gather::{Gather, Gathered};
 pub use interrupt::Interrupt;
 pub use message::{Message, Received, Reply};
 pub use mutex::{Mutex, MutexGuard};
@@ -70,7 +76,11 @@ pub use port::{Packets, Port, events_of};
 pub use print::write as print_fmt;
 pub use process::{Process, Spawn, image_from};
 pub use region::{Mapping, Region};
-pub use ring_end::{Receiver, RingWait, Sender, open_receiver, open_sender, ring, to_abi};
+pub use ring_end::{
+    ByteReceiver, ByteSender, PacketReceiver, PacketSender, Receiver, RingEnd, RingWait, Sender,
+    close_ring, open_byte_receiver, open_byte_sender, open_packet_receiver, open_packet_sender,
+    open_receiver, open_sender, ring, ring_info, ring_of, to_abi,
+};
 pub use statistics::Statistics;
 pub use submission::Submissions;
 pub use thread::{Thread, ThreadSpawn, set_priority, set_tls_base, sleep_until, yield_now};

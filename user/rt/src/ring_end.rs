@@ -3,21 +3,33 @@
 use core::ptr::NonNull;
 
 use abi::ring as ring_layout;
-use abi::{Error, Handle, RingEnds, RingGeometry, RingInfo, UserPtr};
+use abi::{Error, FOREVER, Handle, RingClose, RingEnds, RingGeometry, RingInfo, UserPtr};
 use ring::memory::{ConsumerMemory, ProducerMemory};
-use ring::slot::{Consumer, Producer};
+use ring::{byte, packet, slot};
 
 use crate::sys;
 
 /// Sends messages.
-pub type Sender = Producer<RingWait>;
+pub type Sender = slot::Producer<RingWait>;
 /// Receives messages.
-pub type Receiver = Consumer<RingWait>;
+pub type Receiver = slot::Consumer<RingWait>;
+/// Sends records of any length.
+pub type PacketSender = packet::Producer<RingWait>;
+/// Receives records of any length.
+pub type PacketReceiver = packet::Consumer<RingWait>;
+/// Writes a stream of bytes.
+pub type ByteSender = byte::Producer<RingWait>;
+/// Reads a stream of bytes.
+pub type ByteReceiver = byte::Consumer<RingWait>;
 
 /// Makes a ring of `capacity` slots of `slot_size` bytes and returns its two ends: producer,
-/// consumer.
+/// consumer. It is asymmetric: only who sleeps there pays for it, and nobody can wait for it at a port.
 pub fn ring(slot_size: u32, capacity: u32) -> Result<(Handle, Handle), Error> {
-    let geometry = RingGeometry::slot(slot_size, capacity).with_form(ring_layout::Form::Symmetric);
+    ring_of(&RingGeometry::slot(slot_size, capacity))
+}
+
+/// Makes a ring of any kind, size and form and returns its two ends: producer, consumer.
+pub fn ring_of(geometry: &RingGeometry) -> Result<(Handle, Handle), Error> {
     let mut ends = RingEnds {
         producer: Handle::NONE,
         consumer: Handle::NONE,
@@ -25,15 +37,29 @@ pub fn ring(slot_size: u32, capacity: u32) -> Result<(Handle, Handle), Error> {
     // SAFETY: the pointers lead to what lives during the call.
     unsafe {
         sys::ring_create(
-            UserPtr::new((&raw const geometry) as u64),
+            UserPtr::new((&raw const *geometry) as u64),
             UserPtr::new((&raw mut ends) as u64),
         )
     }?;
     Ok((ends.producer, ends.consumer))
 }
 
-/// Sleeps and wakes at an end by system calls. Dropping it gives the end back, and the peer sees
-/// that it is gone.
+/// Facts about a ring, by one of its ends.
+pub fn ring_info(end: Handle) -> Result<RingInfo, Error> {
+    let mut info = RingInfo::default();
+    // SAFETY: the pointer leads to `info`.
+    unsafe { sys::ring_info(end, UserPtr::new((&raw mut info) as u64)) }?;
+    Ok(info)
+}
+
+/// Closes an end for good; the handle stays. Its peer receives what was sent before.
+pub fn close_ring(end: Handle, how: RingClose) -> Result<(), Error> {
+    // SAFETY: the call touches no memory of this process.
+    unsafe { sys::ring_close(end, how) }
+}
+
+/// Sleeps and wakes at an end by system calls. Dropping it closes the end in order and gives it back. An
+/// end whose holder is killed, or that is given back by its bare handle, is one whose holder is gone.
 #[derive(Debug)]
 pub struct RingWait {
     end: Handle,
@@ -44,19 +70,47 @@ impl RingWait {
     pub(crate) fn of(end: Handle) -> RingWait {
         RingWait { end }
     }
+
+    /// The end, which stays its.
+    pub fn handle(&self) -> Handle {
+        self.end
+    }
+
+    /// Facts about the ring.
+    pub fn info(&self) -> Result<RingInfo, Error> {
+        ring_info(self.end)
+    }
+}
+
+/// The error of the crate `ring` that an error of a wait is.
+pub(crate) fn from_abi(error: Error) -> ring::Error {
+    match error {
+        Error::TimedOut | Error::WouldBlock => ring::Error::TimedOut,
+        Error::Cancelled => ring::Error::Cancelled,
+        Error::Interrupted => ring::Error::Interrupted,
+        Error::BadHandle | Error::InTransit => ring::Error::Closed,
+        Error::Revoked => ring::Error::Revoked,
+        _ => ring::Error::Unsupported,
+    }
+}
+
+/// How a wait ended. A peer that says that there is something and has nothing ends every wait at once, and
+/// keeps nobody longer than until the deadline.
+pub(crate) fn ended(waited: Result<(), Error>, deadline_ns: u64) -> Result<(), ring::Error> {
+    waited.map_err(from_abi)?;
+    if deadline_ns != FOREVER && crate::now_ns() >= deadline_ns {
+        return Err(ring::Error::TimedOut);
+    }
+    Ok(())
 }
 
 impl ring::Wait for RingWait {
     fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), ring::Error> {
         // SAFETY: the call touches no memory of this process.
-        unsafe { sys::ring_wait(self.end, seen, deadline_ns) }.map_err(|error| match error {
-            Error::TimedOut | Error::WouldBlock => ring::Error::TimedOut,
-            Error::Cancelled => ring::Error::Cancelled,
-            Error::Interrupted => ring::Error::Interrupted,
-            Error::BadHandle | Error::InTransit => ring::Error::Closed,
-            Error::Revoked => ring::Error::Revoked,
-            _ => ring::Error::Unsupported,
-        })
+        ended(
+            unsafe { sys::ring_wait(self.end, seen, deadline_ns) },
+            deadline_ns,
+        )
     }
 
     fn wake(&self) {
@@ -65,41 +119,121 @@ impl ring::Wait for RingWait {
     }
 }
 
+impl ring::Close for RingWait {
+    fn close(&self) -> Result<(), ring::Error> {
+        close_ring(self.end, RingClose::Orderly).map_err(from_abi)
+    }
+
+    fn accuse(&self) -> Result<(), ring::Error> {
+        close_ring(self.end, RingClose::Faulty).map_err(from_abi)
+    }
+}
+
 impl Drop for RingWait {
     fn drop(&mut self) {
-        let _ = crate::drop_handle(self.end);
+        give_back(self.end);
     }
+}
+
+/// Closes an end in order and drops its handle.
+pub(crate) fn give_back(end: Handle) {
+    // One that was taken away is not this process's to close.
+    let _ = close_ring(end, RingClose::Orderly);
+    let _ = crate::drop_handle(end);
 }
 
 /// Maps the view of an end and tells its geometry.
 pub(crate) fn open(end: Handle) -> Result<(NonNull<u8>, ring_layout::Geometry), Error> {
-    let mut info = RingInfo::default();
-    // SAFETY: the pointer leads to `info`; a new mapping touches nobody's memory.
-    let base = unsafe {
-        sys::ring_info(end, UserPtr::new((&raw mut info) as u64))?;
-        sys::ring_map(end)?
-    };
+    let shape = ring_info(end)?.geometry.decode()?;
+    // SAFETY: a new mapping touches nobody's memory.
+    let base = unsafe { sys::ring_map(end) }?;
     let base = NonNull::new(base as *mut u8).ok_or(Error::Fault)?;
-    Ok((base, info.geometry.decode()?.geometry))
+    Ok((base, shape.geometry))
 }
 
-/// The producing end that a handle stands for. It can be opened once.
-pub fn open_sender(end: Handle) -> Result<Sender, Error> {
+/// The memory of the producing end that a handle stands for. It can be opened once.
+pub(crate) fn producer_memory(end: Handle) -> Result<ProducerMemory, Error> {
     let (base, geometry) = open(end)?;
     // SAFETY: the kernel mapped this end's view just now, and lets it be mapped only once.
-    let memory = unsafe { ProducerMemory::from_raw(base, geometry) }.map_err(to_abi)?;
-    Producer::attach(memory, RingWait { end }).map_err(to_abi)
+    unsafe { ProducerMemory::from_raw(base, geometry) }.map_err(to_abi)
 }
 
-/// The consuming end that a handle stands for. It can be opened once.
-pub fn open_receiver(end: Handle) -> Result<Receiver, Error> {
+/// The same of the consuming end.
+pub(crate) fn consumer_memory(end: Handle) -> Result<ConsumerMemory, Error> {
     let (base, geometry) = open(end)?;
     // SAFETY: as above.
-    let memory = unsafe { ConsumerMemory::from_raw(base, geometry) }.map_err(to_abi)?;
-    Consumer::attach(memory, RingWait { end }).map_err(to_abi)
+    unsafe { ConsumerMemory::from_raw(base, geometry) }.map_err(to_abi)
 }
 
-/// The error of the contract that a ring's error is.
+/// The producing end of a SLOT ring. It can be opened once. `Unsupported`: the ring is of another kind.
+pub fn open_sender(end: Handle) -> Result<Sender, Error> {
+    Sender::attach(producer_memory(end)?, RingWait { end }).map_err(to_abi)
+}
+
+/// The consuming end of a SLOT ring, as [`open_sender`].
+pub fn open_receiver(end: Handle) -> Result<Receiver, Error> {
+    Receiver::attach(consumer_memory(end)?, RingWait { end }).map_err(to_abi)
+}
+
+/// The producing end of a PACKET ring, as [`open_sender`].
+pub fn open_packet_sender(end: Handle) -> Result<PacketSender, Error> {
+    PacketSender::attach(producer_memory(end)?, RingWait { end }).map_err(to_abi)
+}
+
+/// The consuming end of a PACKET ring, as [`open_sender`].
+pub fn open_packet_receiver(end: Handle) -> Result<PacketReceiver, Error> {
+    PacketReceiver::attach(consumer_memory(end)?, RingWait { end }).map_err(to_abi)
+}
+
+/// The producing end of a BYTE ring, as [`open_sender`].
+pub fn open_byte_sender(end: Handle) -> Result<ByteSender, Error> {
+    ByteSender::attach(producer_memory(end)?, RingWait { end }).map_err(to_abi)
+}
+
+/// The consuming end of a BYTE ring, as [`open_sender`].
+pub fn open_byte_receiver(end: Handle) -> Result<ByteReceiver, Error> {
+    ByteReceiver::attach(consumer_memory(end)?, RingWait { end }).map_err(to_abi)
+}
+
+/// What every typed end can do besides.
+pub trait RingEnd: Sized {
+    /// The end.
+    fn handle(&self) -> Handle;
+
+    /// Gives the end up without closing it, to hand it on: whoever gets it opens it and goes on where this one
+    /// stopped. What was received is given back first.
+    fn into_handle(self) -> Handle;
+}
+
+macro_rules! ends {
+    ($($end:ty: $before:expr;)*) => {$(
+        impl RingEnd for $end {
+            fn handle(&self) -> Handle {
+                self.waiter().handle()
+            }
+
+            fn into_handle(mut self) -> Handle {
+                let before: fn(&mut Self) = $before;
+                before(&mut self);
+                let handle = self.waiter().handle();
+                core::mem::forget(self);
+                handle
+            }
+        }
+    )*};
+}
+
+// Producers have told of all that they published, with every publish.
+ends! {
+    Sender: |_| {};
+    PacketSender: |_| {};
+    ByteSender: |_| {};
+    Receiver: Receiver::flush;
+    PacketReceiver: PacketReceiver::flush;
+    ByteReceiver: ByteReceiver::flush;
+}
+
+/// The error of the contract that a ring's error is. A peer that is gone without a word is `PeerClosed`, too.
 pub fn to_abi(error: ring::Error) -> Error {
     match error {
         ring::Error::Full => Error::Full,

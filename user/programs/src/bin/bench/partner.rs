@@ -3,7 +3,7 @@
 use core::hint::spin_loop;
 
 use programs::expect;
-use rt::{Env, FOREVER, Handle, Mode, Process, Receiver, Region, Rights, Sender, Spawn};
+use rt::{Duplex, DuplexEnds, Env, FOREVER, Handle, Mode, Process, Region, Rights, Spawn};
 
 use crate::measure::{now, report, watched};
 use crate::messages;
@@ -63,34 +63,30 @@ pub fn measure(env: &Env) {
 
 /// A partner that answers, and a ring in each direction to it.
 struct Echo {
-    sender: Sender,
-    receiver: Receiver,
+    rings: Duplex,
     process: Process,
 }
 
 impl Echo {
     fn start(image: Handle, cpus: u64) -> Echo {
-        let (there_in, there_out) = expect!(rt::ring(64, 8), "bench: a ring");
-        let (back_in, back_out) = expect!(rt::ring(64, 8), "bench: a ring");
+        let (here, there) = expect!(rt::duplex(64, 8), "bench: two rings");
         let partner = Spawn::new(image, "bench")
             .arg("partner")
             .arg("echo")
-            .handle(there_out, Mode::Move, Rights::all())
-            .handle(back_in, Mode::Move, Rights::all())
+            .handle(there.producer, Mode::Move, Rights::all())
+            .handle(there.consumer, Mode::Move, Rights::all())
             .cpus(cpus);
         Echo {
             process: expect!(partner.start(), "bench: starting a partner"),
-            sender: expect!(rt::open_sender(there_in), "bench: a ring"),
-            receiver: expect!(rt::open_receiver(back_out), "bench: a ring"),
+            rings: expect!(Duplex::open(here), "bench: two rings"),
         }
     }
 
     /// Sends a message and waits for the answer: when the partner received it.
     fn pass(&mut self) -> u64 {
         let mut message = [0; 8];
-        expect!(self.sender.send(&message, FOREVER), "bench: sending");
-        let received = self.receiver.receive(&mut message, FOREVER);
-        expect!(received, "bench: receiving");
+        let received = self.rings.exchange(&[0; 8], &mut message, FOREVER);
+        expect!(received, "bench: an exchange");
         u64::from_le_bytes(message)
     }
 
@@ -105,7 +101,7 @@ impl Echo {
     }
 
     fn finish(self) {
-        drop((self.sender, self.receiver));
+        drop(self.rings);
         finish(&self.process);
     }
 }
@@ -165,13 +161,17 @@ pub fn run(env: &Env, what: &str) -> u8 {
     }
     match what {
         "echo" => {
-            let mut receiver = expect!(rt::open_receiver(env.handle(0)), "bench: a ring");
-            let mut sender = expect!(rt::open_sender(env.handle(1)), "bench: a ring");
+            let ends = DuplexEnds {
+                producer: env.handle(0),
+                consumer: env.handle(1),
+            };
+            let mut rings = expect!(Duplex::open(ends), "bench: two rings");
             let mut message = [0; 8];
+            let mut received = rings.receiver().receive(&mut message, FOREVER);
             // Until the other side drops its end.
-            while receiver.receive(&mut message, FOREVER).is_ok() {
-                message = now().to_le_bytes();
-                expect!(sender.send(&message, FOREVER), "bench: answering");
+            while received.is_ok() {
+                let answer = now().to_le_bytes();
+                received = rings.exchange(&answer, &mut message, FOREVER);
             }
         }
         _ => {

@@ -59,7 +59,7 @@ pub fn wanted(info: &SyscallInfo, argument: &ArgumentInfo) -> Option<Wanted> {
     }
     let kind = match (argument.name, info.name.split('_').next()) {
         ("region", _) => ObjectKind::Region,
-        ("end", Some("ring")) => ObjectKind::RingEnd,
+        ("end" | "waiting", Some("ring")) => ObjectKind::RingEnd,
         ("end", Some("channel")) => ObjectKind::ChannelEnd,
         ("process", _) => ObjectKind::Process,
         ("resource", _) => ObjectKind::Resource,

@@ -57,6 +57,7 @@ const FURTHER: &[Further] = &[
         ObjectKind::Region,
         &[MOVE, REVOKE_OTHERS],
     ),
+    ("ring_turn", Rights::WAIT, 1, ObjectKind::RingEnd, &[]),
     ("port_bind", Rights::WAIT, 1, ObjectKind::Notification, &[]),
     (
         "port_bind",

@@ -1,12 +1,20 @@
 //! Rings between processes.
 
+mod ends;
 mod hostile;
+mod kinds;
+mod storms;
+mod tasks;
 
 use abi::RingGeometry;
 use abi::ring::DATA_OFFSET;
 use rt::{Env, Error, FOREVER, Mode, Process, Rights, Spawn};
 
+pub use ends::{endings, gathered, half_closed, in_one_process, passed_on, taken_while_asleep};
 pub use hostile::{consumer_pages, hostile_consumer, hostile_producer, producer_pages};
+pub use kinds::{every_kind, odd_shapes};
+pub use storms::{any_words, kept_from_nothing, no_wakeup_lost};
+pub use tasks::{conversations, room_and_death, woken_by_threads};
 
 use crate::Case;
 use crate::calls::{
@@ -110,7 +118,7 @@ pub fn drained_then_closed(case: &Case) {
     for _ in 0..2 {
         refused!(
             receiver.receive(&mut target, FOREVER),
-            ring::Error::PeerDied,
+            ring::Error::PeerClosed,
             "after the last message"
         );
     }
@@ -256,7 +264,7 @@ pub fn geometry(_: &Case) {
     refused!(bad(odd), Error::Invalid, "an unknown kind");
     for (slot_size, capacity) in [(64, 1), (64, 2), (4096, 64), (65536, 2), (192, 32)] {
         let ends = done!(
-            bad(RingGeometry::slot(slot_size, capacity).with_form(abi::ring::Form::Symmetric)),
+            bad(RingGeometry::slot(slot_size, capacity)),
             "{capacity} slots of {slot_size} bytes"
         );
         let mut sender = done!(rt::open_sender(ends.producer), "opening an end");
@@ -288,7 +296,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             loop {
                 match receiver.receive(&mut target, FOREVER) {
                     Ok(len) => done!(sender.send(&target[..len], FOREVER), "answering"),
-                    Err(ring::Error::PeerDied) => break,
+                    Err(ring::Error::PeerClosed) => break,
                     Err(error) => done!(Err(error), "receiving"),
                 }
             }
@@ -303,7 +311,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
                 }
                 match receiver.receive(&mut target, FOREVER) {
                     Ok(len) => same!(len, message(index).1, "the length of message {index}"),
-                    Err(ring::Error::PeerDied) => {
+                    Err(ring::Error::PeerClosed) => {
                         same!(index, 200, "messages that arrived");
                         break;
                     }
@@ -349,7 +357,8 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
                 offset => poke_u32(view + offset, word as u32),
             }
         }
-        _ => return None,
+        "echo_any" => kinds::echo(env),
+        _ => return (ends::child(role, env) || storms::child(role, env)).then_some(0),
     }
     Some(0)
 }

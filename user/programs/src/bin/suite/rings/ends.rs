@@ -1,0 +1,304 @@
+//! How ends close, move and are taken away, and what their peers learn of it.
+
+use abi::ring::EndState;
+use rt::{Duplex, Env, Error, FOREVER, Gather, Gathered, Handle, Mode, RingClose, RingEnd, Thread};
+
+use super::{ALL, start};
+use crate::Case;
+use crate::calls::{cap_drop, ring_wait, small_ring};
+use crate::check::{eventually, other_cpu, succeeds};
+
+/// A way in which the producing end ends.
+type Ending = fn(rt::Sender);
+
+/// Ends it without a word, as death does.
+fn vanish(sender: rt::Sender) {
+    done!(cap_drop(sender.into_handle()), "dropping an end");
+}
+
+fn be_revoked(sender: rt::Sender) {
+    let end = sender.into_handle();
+    done!(rt::revoke_all(end), "revoking an end");
+}
+
+fn complain(sender: rt::Sender) {
+    done!(
+        rt::close_ring(sender.handle(), RingClose::Faulty),
+        "closing an end"
+    );
+    // It stays so, whatever becomes of it.
+    drop(sender);
+}
+
+pub fn endings(_: &Case) {
+    let ways: [(&str, Ending, EndState, ring::Error); 4] = [
+        (
+            "in order",
+            drop,
+            EndState::Draining,
+            ring::Error::PeerClosed,
+        ),
+        ("gone", vanish, EndState::Closed, ring::Error::PeerDied),
+        (
+            "revoked",
+            be_revoked,
+            EndState::Revoked,
+            ring::Error::Revoked,
+        ),
+        (
+            "faulty",
+            complain,
+            EndState::Poisoned,
+            ring::Error::PeerFault,
+        ),
+    ];
+    for (way, end, state, answer) in ways {
+        let (producer, consumer) = small_ring();
+        let mut sender = done!(rt::open_sender(producer), "opening an end");
+        let mut receiver = done!(rt::open_receiver(consumer), "opening an end");
+        for index in 0..3u8 {
+            done!(sender.try_send(&[index]), "sending");
+        }
+        end(sender);
+        let info = done!(rt::ring_info(consumer), "facts about a ring");
+        same!(info.producer_state, state as u32, "the state: {way}");
+        same!(receiver.peer_state(), state, "what its page says: {way}");
+        let mut target = [9];
+        for index in 0..3u8 {
+            done!(
+                receiver.receive(&mut target, FOREVER),
+                "what was sent before: {way}"
+            );
+            same!(target, [index], "what was sent before: {way}");
+        }
+        for _ in 0..2 {
+            let next = receiver.receive(&mut target, FOREVER);
+            refused!(next, answer, "after the last message: {way}");
+        }
+    }
+    // An end that is closed sends no more, and its peer need not be there for that.
+    let (producer, consumer) = small_ring();
+    let mut sender = done!(rt::open_sender(producer), "opening an end");
+    for _ in 0..2 {
+        done!(
+            rt::close_ring(producer, RingClose::Orderly),
+            "closing an end"
+        );
+    }
+    refused!(sender.send(b"", FOREVER), ring::Error::Closed, "sending");
+    done!(ring_wait(producer, 1, FOREVER), "waiting at a closed end");
+    done!(cap_drop(consumer), "dropping the other end");
+    done!(
+        rt::close_ring(producer, RingClose::Orderly),
+        "closing an end"
+    );
+}
+
+pub fn half_closed(case: &Case) {
+    const COUNT: u32 = 100;
+    for cpus in [1, other_cpu()] {
+        let (here, there) = done!(rt::duplex(64, 8), "two rings");
+        let child = case.child("add_up").cpus(cpus);
+        let child = child.handle(there.producer, Mode::Move, ALL);
+        let child = start(child.handle(there.consumer, Mode::Move, ALL));
+        let mut rings = done!(Duplex::open(here), "opening a side");
+        for index in 0..COUNT {
+            let sent = rings.sender().send(&index.to_le_bytes(), FOREVER);
+            done!(sent, "number {index}");
+        }
+        done!(rings.finish(), "finishing");
+        refused!(
+            rings.sender().try_send(b""),
+            ring::Error::Closed,
+            "sending after the end"
+        );
+        let mut sum = [0; 4];
+        done!(rings.receiver().receive(&mut sum, FOREVER), "the sum");
+        same!(u32::from_le_bytes(sum), COUNT * (COUNT - 1) / 2, "the sum");
+        let next = rings.receiver().receive(&mut sum, FOREVER);
+        refused!(next, ring::Error::PeerClosed, "after the sum");
+        succeeds(&child);
+    }
+}
+
+pub fn passed_on(case: &Case) {
+    let (producer, consumer) = small_ring();
+    let listener = case.child("count_up").handle(consumer, Mode::Move, ALL);
+    let listener = start(listener.cpus(other_cpu()));
+    let mut sender = done!(rt::open_sender(producer), "opening an end");
+    for index in 0..20u32 {
+        done!(sender.send(&index.to_le_bytes(), FOREVER), "sending");
+    }
+    let asleep = || done!(rt::object_info(producer), "facts");
+    let epoch = done!(rt::ring_info(producer), "facts about a ring").epoch;
+    let _ = asleep();
+    // Its peer sleeps, and goes on with whoever has the end next.
+    let heir = case.child("count_on").arg("20");
+    let heir = start(heir.handle(sender.into_handle(), Mode::Move, ALL));
+    succeeds(&heir);
+    succeeds(&listener);
+    check!(epoch >= 2, "the epoch after one end moved: {epoch}");
+    // Over the other end of another ring, to this very process.
+    let (producer, consumer) = small_ring();
+    let (via, back) = small_ring();
+    let mut receiver = done!(rt::open_receiver(consumer), "opening an end");
+    let mut sender = done!(rt::open_sender(producer), "opening an end");
+    done!(sender.try_send(b"first"), "sending");
+    let token = rt::grant(sender.into_handle(), via, Mode::Move, ALL);
+    let token = done!(token, "granting an end over a ring");
+    let moved = done!(rt::accept(token, back), "accepting it");
+    let mut sender = done!(rt::open_sender(moved), "opening it again");
+    done!(sender.try_send(b"next"), "sending");
+    let mut target = [0; 5];
+    for expected in [5, 4] {
+        let length = done!(receiver.try_receive(&mut target), "receiving");
+        same!(length, expected, "a length");
+    }
+    let info = done!(rt::ring_info(consumer), "facts about a ring");
+    same!(info.epoch, 2, "the epoch");
+}
+
+pub fn in_one_process(_: &Case) {
+    let (producer, consumer) = small_ring();
+    let thread = Thread::spawn(move || {
+        let mut receiver = done!(rt::open_receiver(consumer), "opening an end");
+        let mut sum = 0;
+        let mut target = [0; 4];
+        while receiver.receive(&mut target, FOREVER).is_ok() {
+            sum += u32::from_le_bytes(target);
+        }
+        sum
+    });
+    let thread = done!(thread, "a thread");
+    let mut sender = done!(rt::open_sender(producer), "opening an end");
+    for index in 0..1000u32 {
+        done!(sender.send(&index.to_le_bytes(), FOREVER), "sending");
+    }
+    drop(sender);
+    same!(done!(thread.join(), "the sum"), 999 * 500, "the sum");
+}
+
+pub fn taken_while_asleep(_: &Case) {
+    let takes: [(fn(Handle), Error); 2] = [
+        (
+            |end| _ = done!(rt::revoke_all(end), "revoking"),
+            Error::Revoked,
+        ),
+        (|end| done!(cap_drop(end), "dropping"), Error::Cancelled),
+    ];
+    for (take, answer) in takes {
+        let (producer, consumer) = small_ring();
+        let thread = Thread::spawn(move || ring_wait(consumer, 1, FOREVER));
+        let thread = done!(thread, "a thread");
+        let waits = || done!(rt::object_info(consumer), "facts").waits;
+        eventually("the sleep", || waits() > 0);
+        take(consumer);
+        same!(
+            done!(thread.join(), "its answer"),
+            Err(answer),
+            "its answer"
+        );
+        // The other end learns it at once.
+        done!(ring_wait(producer, 1, FOREVER), "waiting for nobody");
+    }
+}
+
+pub fn gathered(case: &Case) {
+    const PRODUCERS: usize = 4;
+    const EACH: u32 = 50;
+    let mut gather = done!(Gather::create(), "a port");
+    let mut children = [const { None }; PRODUCERS];
+    for (number, child) in children.iter_mut().enumerate() {
+        let (key, end) = done!(gather.add(64, 4), "a ring");
+        same!(key, number, "the key");
+        // The first is killed in the middle, and keeps nobody back.
+        let role = if number == 0 {
+            "send_and_spin"
+        } else {
+            "send_messages"
+        };
+        let spawn = case.child(role).arg("50").handle(end, Mode::Move, ALL);
+        *child = Some(start(spawn.cpus(other_cpu())));
+    }
+    let mut counts = [0; PRODUCERS];
+    let mut ended = 0;
+    let mut target = [0; 56];
+    while ended < PRODUCERS {
+        match done!(gather.receive(&mut target, FOREVER), "receiving") {
+            Gathered::Message { key, length } => {
+                if key == 0 {
+                    let victim = children[0].take();
+                    let killed = victim.as_ref().map(rt::Process::kill);
+                    check!(matches!(killed, Some(Ok(()))), "killing the first");
+                } else {
+                    let (bytes, expected) = super::message(counts[key]);
+                    check!(target[..length] == bytes[..expected], "a message of {key}");
+                }
+                counts[key] += 1;
+            }
+            Gathered::Ended { key, why } => {
+                let expected = match key {
+                    0 => ring::Error::PeerDied,
+                    _ => ring::Error::PeerClosed,
+                };
+                same!(why, expected, "why {key} ended");
+                ended += 1;
+            }
+        }
+    }
+    same!(counts, [1, EACH, EACH, EACH], "messages");
+    refused!(
+        gather.receive(&mut target, FOREVER),
+        Error::PeerClosed,
+        "receiving from nobody"
+    );
+    // Where a wait brings no barrier, nobody waits for an index.
+    let (_producer, consumer) = done!(rt::ring(64, 4), "a ring");
+    let waited = rt::object_wait(consumer, rt::Events::READABLE, 0);
+    refused!(waited, Error::Unsupported, "an asymmetric ring");
+}
+
+/// The roles of children here.
+pub fn child(role: &str, env: &Env) -> bool {
+    let end = env.handle(0);
+    match role {
+        "add_up" => {
+            let consumer = env.handle(1);
+            let ends = rt::DuplexEnds {
+                producer: end,
+                consumer,
+            };
+            let mut rings = done!(Duplex::open(ends), "opening a side");
+            let mut sum = 0;
+            let mut target = [0; 4];
+            let why = loop {
+                match rings.receiver().receive(&mut target, FOREVER) {
+                    Ok(_) => sum += u32::from_le_bytes(target),
+                    Err(why) => break why,
+                }
+            };
+            same!(why, ring::Error::PeerClosed, "the end of the numbers");
+            let sent = rings.sender().send(&sum.to_le_bytes(), FOREVER);
+            done!(sent, "the sum");
+        }
+        "count_up" => {
+            let mut receiver = done!(rt::open_receiver(end), "opening an end");
+            let mut target = [0; 4];
+            for index in 0..40u32 {
+                done!(receiver.receive(&mut target, FOREVER), "number {index}");
+                same!(u32::from_le_bytes(target), index, "a number");
+            }
+            let next = receiver.receive(&mut target, FOREVER);
+            refused!(next, ring::Error::PeerClosed, "after the last number");
+        }
+        "count_on" => {
+            let mut sender = done!(rt::open_sender(end), "opening an end");
+            let from = crate::number(env, 0) as u32;
+            for index in from..2 * from {
+                done!(sender.send(&index.to_le_bytes(), FOREVER), "number {index}");
+            }
+        }
+        _ => return false,
+    }
+    true
+}

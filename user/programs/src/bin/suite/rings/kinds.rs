@@ -1,0 +1,228 @@
+//! Rings of every kind and form, and what their messages are made of.
+
+use abi::RingGeometry;
+use abi::ring::{Form, Kind};
+use rt::{Env, FOREVER, Handle, Mode};
+
+use super::{ALL, start};
+use crate::Case;
+use crate::calls::ring_create;
+use crate::check::{other_cpu, succeeds};
+
+/// Where a ring has to begin to pass 2^32 soon.
+const SHORTLY_BEFORE: u32 = u32::MAX - 4095;
+
+const KINDS: [Kind; 3] = [Kind::Slot, Kind::Packet, Kind::Byte];
+
+fn shape(kind: Kind) -> RingGeometry {
+    match kind {
+        Kind::Slot => RingGeometry::slot(128, 16),
+        Kind::Packet => RingGeometry::packet(4096),
+        Kind::Byte => RingGeometry::byte(4096),
+    }
+}
+
+/// An end of any kind that sends.
+enum AnySender {
+    Slot(rt::Sender),
+    Packet(rt::PacketSender),
+    Byte(rt::ByteSender),
+}
+
+/// An end of any kind that receives.
+enum AnyReceiver {
+    Slot(rt::Receiver),
+    Packet(rt::PacketReceiver),
+    Byte(rt::ByteReceiver),
+}
+
+impl AnySender {
+    fn open(end: Handle) -> AnySender {
+        let info = done!(rt::ring_info(end), "facts about a ring");
+        match Kind::from_raw(info.geometry.kind) {
+            Some(Kind::Slot) => AnySender::Slot(done!(rt::open_sender(end), "opening")),
+            Some(Kind::Packet) => AnySender::Packet(done!(rt::open_packet_sender(end), "opening")),
+            _ => AnySender::Byte(done!(rt::open_byte_sender(end), "opening")),
+        }
+    }
+
+    fn send(&mut self, tag: u32, bytes: &[u8]) -> Result<(), ring::Error> {
+        match self {
+            AnySender::Slot(sender) => sender.send(bytes, FOREVER),
+            AnySender::Packet(sender) => sender.send(tag, bytes, FOREVER),
+            AnySender::Byte(sender) => {
+                let length = (bytes.len() as u32).to_le_bytes();
+                let written = sender.write_all(&length, FOREVER);
+                let written = written.and_then(|()| sender.write_all(bytes, FOREVER));
+                written.map_err(|unfinished| unfinished.error)
+            }
+        }
+    }
+}
+
+impl AnyReceiver {
+    fn open(end: Handle) -> AnyReceiver {
+        let info = done!(rt::ring_info(end), "facts about a ring");
+        match Kind::from_raw(info.geometry.kind) {
+            Some(Kind::Slot) => AnyReceiver::Slot(done!(rt::open_receiver(end), "opening")),
+            Some(Kind::Packet) => {
+                AnyReceiver::Packet(done!(rt::open_packet_receiver(end), "opening"))
+            }
+            _ => AnyReceiver::Byte(done!(rt::open_byte_receiver(end), "opening")),
+        }
+    }
+
+    /// The tag, where there is one, and the length.
+    fn receive(&mut self, target: &mut [u8]) -> Result<(Option<u32>, usize), ring::Error> {
+        match self {
+            AnyReceiver::Slot(receiver) => Ok((None, receiver.receive(target, FOREVER)?)),
+            AnyReceiver::Packet(receiver) => {
+                let (tag, length) = receiver.receive(target, FOREVER)?;
+                Ok((Some(tag), length))
+            }
+            AnyReceiver::Byte(receiver) => {
+                let mut length = [0; 4];
+                let read = receiver.read_exact(&mut length, FOREVER);
+                read.map_err(|unfinished| unfinished.error)?;
+                let length = u32::from_le_bytes(length) as usize;
+                let read = receiver.read_exact(&mut target[..length], FOREVER);
+                read.map_err(|unfinished| unfinished.error)?;
+                Ok((None, length))
+            }
+        }
+    }
+}
+
+/// Message number `index`: its length and every byte follow from the number.
+fn message(index: u32) -> ([u8; 120], usize) {
+    let len = (index as usize * 13) % 121;
+    let mut bytes = [0; 120];
+    for (at, byte) in bytes[..len].iter_mut().enumerate() {
+        *byte = (index as usize * 31 + at) as u8;
+    }
+    (bytes, len)
+}
+
+pub fn every_kind(case: &Case) {
+    const ROUNDS: u32 = 40;
+    const AT_ONCE: u32 = 5;
+    for cpus in [1, other_cpu()] {
+        for form in [Form::Asymmetric, Form::Symmetric] {
+            for kind in KINDS {
+                let shape = shape(kind).with_form(form).starting_at(SHORTLY_BEFORE);
+                let there = done!(rt::ring_of(&shape), "a ring: {kind:?}");
+                let back = done!(rt::ring_of(&shape), "a ring: {kind:?}");
+                let child = case.child("echo_any").cpus(cpus);
+                let child = child.handle(there.1, Mode::Move, ALL);
+                let child = start(child.handle(back.0, Mode::Move, ALL));
+                let mut sender = AnySender::open(there.0);
+                let mut receiver = AnyReceiver::open(back.1);
+                for round in 0..ROUNDS {
+                    let indices = round * AT_ONCE..(round + 1) * AT_ONCE;
+                    for index in indices.clone() {
+                        let (bytes, len) = message(index);
+                        done!(sender.send(index, &bytes[..len]), "message {index}");
+                    }
+                    for index in indices {
+                        let (bytes, len) = message(index);
+                        let mut target = [0; 120];
+                        let (tag, got) = done!(receiver.receive(&mut target), "echo {index}");
+                        check!(tag.is_none_or(|tag| tag == index), "the tag of {index}");
+                        check!(
+                            target[..got] == bytes[..len],
+                            "echo {index} of {kind:?}, {form:?}"
+                        );
+                    }
+                }
+                drop(sender);
+                succeeds(&child);
+                check!(
+                    matches!(
+                        receiver.receive(&mut [0; 120]),
+                        Err(ring::Error::PeerClosed)
+                    ),
+                    "the end of {kind:?}, {form:?}"
+                );
+            }
+        }
+    }
+}
+
+pub fn odd_shapes(_: &Case) {
+    let slot = RingGeometry::slot(64, 16);
+    for bad in [
+        RingGeometry { form: 3, ..slot },
+        RingGeometry { kind: 0, ..slot },
+        RingGeometry { kind: 9, ..slot },
+        RingGeometry {
+            reserved: 1,
+            ..slot
+        },
+        RingGeometry::byte(0),
+        RingGeometry::byte(2048),
+        RingGeometry::byte(4095),
+        RingGeometry::byte(1 << 31 | 1 << 30),
+        RingGeometry::packet(0),
+        RingGeometry::packet(6000),
+        RingGeometry::packet(4096).starting_at(4),
+        RingGeometry {
+            slot_size: 64,
+            ..RingGeometry::byte(4096)
+        },
+    ] {
+        refused!(ring_create(&bad), rt::Error::Invalid, "{bad:?}");
+    }
+    for large in [RingGeometry::byte(1 << 31), RingGeometry::packet(1 << 31)] {
+        let answer = ring_create(&large);
+        check!(
+            matches!(answer, Err(rt::Error::TooLarge | rt::Error::NoMemory)),
+            "{large:?}: {answer:?}"
+        );
+    }
+    // An end is of its kind alone.
+    let (producer, consumer) = done!(rt::ring_of(&RingGeometry::packet(4096)), "a ring");
+    check!(
+        matches!(rt::open_byte_sender(producer), Err(rt::Error::Unsupported)),
+        "the end of another kind"
+    );
+    check!(
+        matches!(rt::open_receiver(consumer), Err(rt::Error::Unsupported)),
+        "the end of another kind"
+    );
+    for kind in KINDS {
+        for message in [0, 1, 56, 57, 4000] {
+            let memory = 64 << 10;
+            let made = done!(RingGeometry::for_messages(kind, message, memory), "a size");
+            let (producer, consumer) = done!(rt::ring_of(&made), "{made:?}");
+            let info = done!(rt::ring_info(producer), "facts");
+            same!(
+                info.geometry.capacity,
+                made.capacity,
+                "the capacity of {made:?}"
+            );
+            let mut sender = AnySender::open(producer);
+            let mut receiver = AnyReceiver::open(consumer);
+            let bytes = [7; 4000];
+            let mut target = [0; 4000];
+            done!(sender.send(1, &bytes[..message as usize]), "the longest");
+            let (_, length) = done!(receiver.receive(&mut target), "the longest");
+            same!(length as u64, message, "its length");
+        }
+    }
+}
+
+/// The role of a child here.
+pub fn echo(env: &Env) {
+    let mut receiver = AnyReceiver::open(env.handle(0));
+    let mut sender = AnySender::open(env.handle(1));
+    let mut target = [0; 120];
+    loop {
+        match receiver.receive(&mut target) {
+            Ok((tag, len)) => {
+                done!(sender.send(tag.unwrap_or(0), &target[..len]), "answering");
+            }
+            Err(ring::Error::PeerClosed) => break,
+            Err(error) => done!(Err(error), "receiving"),
+        }
+    }
+}

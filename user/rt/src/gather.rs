@@ -1,0 +1,176 @@
+//! Many producers, one consumer: a ring for each producer, behind one port.
+//!
+//! A producer that dies in the middle of a message, or never gives one, keeps nobody else back: it has a ring of
+//! its own. The rings are symmetric, since who sleeps at a port brings no barrier for their producers.
+
+use alloc::vec::Vec;
+
+use abi::ring::Form;
+use abi::{Error, Events, FOREVER, Handle, RingGeometry};
+
+use crate::Port;
+use crate::ring_end::{Receiver, open_receiver, ring_of};
+
+/// The consumer of many rings.
+#[derive(Debug)]
+pub struct Gather {
+    port: Port,
+    /// By their keys; those that have ended are missing.
+    rings: Vec<Option<Slot>>,
+    /// Where the next look begins, so that nobody is looked at last for ever.
+    next: usize,
+}
+
+struct Slot {
+    receiver: Receiver,
+}
+
+impl core::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.receiver.waiter().fmt(f)
+    }
+}
+
+/// What came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gathered {
+    /// A message of so many bytes of the producer of this key.
+    Message {
+        /// The number of the producer, from [`Gather::add`].
+        key: usize,
+        /// Bytes of the message.
+        length: usize,
+    },
+    /// A producer will send no more, for this reason; its key is used again.
+    Ended {
+        /// The number of the producer.
+        key: usize,
+        /// [`PeerClosed`](ring::Error::PeerClosed): it said so; else what befell it.
+        why: ring::Error,
+    },
+}
+
+impl Gather {
+    /// One without producers.
+    pub fn create() -> Result<Gather, Error> {
+        Ok(Gather {
+            port: Port::create()?,
+            rings: Vec::new(),
+            next: 0,
+        })
+    }
+
+    /// A ring for one more producer: its key, and the end that it sends by.
+    pub fn add(&mut self, slot_size: u32, capacity: u32) -> Result<(usize, Handle), Error> {
+        let geometry = RingGeometry::slot(slot_size, capacity).with_form(Form::Symmetric);
+        let (producer, consumer) = ring_of(&geometry)?;
+        let key = match self.rings.iter().position(Option::is_none) {
+            Some(free) => free,
+            None => {
+                self.rings.push(None);
+                self.rings.len() - 1
+            }
+        };
+        let events = Events::READABLE | Events::PEER_CLOSED;
+        let opened = open_receiver(consumer).and_then(|receiver| {
+            self.port.bind(consumer, events, key as u64)?;
+            Ok(receiver)
+        });
+        match opened {
+            Ok(receiver) => {
+                self.rings[key] = Some(Slot { receiver });
+                Ok((key, producer))
+            }
+            Err(error) => {
+                for end in [producer, consumer] {
+                    let _ = crate::drop_handle(end);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Producers that have not ended.
+    pub fn len(&self) -> usize {
+        self.rings.iter().flatten().count()
+    }
+
+    /// Whether all have ended.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Receives the next message of any producer into the beginning of `target`, each in turn, sleeping until
+    /// `deadline_ns` while there is none.
+    ///
+    /// # Errors
+    /// `TimedOut`, `Cancelled`, `Interrupted`; `TooLarge`: it is longer than `target` and stays; `PeerClosed`: there
+    /// is no producer.
+    pub fn receive(&mut self, target: &mut [u8], deadline_ns: u64) -> Result<Gathered, Error> {
+        loop {
+            if let Some(gathered) = self.look(target)? {
+                return Ok(gathered);
+            }
+            if self.is_empty() {
+                return Err(Error::PeerClosed);
+            }
+            if self.arm_all() {
+                let waited = self.port.next(deadline_ns).map(drop);
+                self.disarm_all();
+                match waited {
+                    Err(Error::WouldBlock) => return Err(Error::TimedOut),
+                    waited => waited?,
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, target: &mut [u8]) -> Result<Option<Gathered>, Error> {
+        let count = self.rings.len();
+        for key in (0..count).map(|step| (self.next + step) % count) {
+            let Some(slot) = &mut self.rings[key] else {
+                continue;
+            };
+            match slot.receiver.try_receive(target) {
+                Ok(length) => {
+                    self.next = key + 1;
+                    return Ok(Some(Gathered::Message { key, length }));
+                }
+                Err(ring::Error::Empty) => {}
+                Err(ring::Error::TooLarge) => return Err(Error::TooLarge),
+                Err(why) => {
+                    let _ = self.port.unbind(key as u64);
+                    self.rings[key] = None;
+                    return Ok(Some(Gathered::Ended { key, why }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Says at every ring that a message would end the sleep; false: there is one.
+    fn arm_all(&mut self) -> bool {
+        let mut rings = self.rings.iter_mut().flatten();
+        rings.all(|slot| matches!(slot.receiver.arm(), Ok(Some(_))))
+    }
+
+    fn disarm_all(&mut self) {
+        for slot in self.rings.iter_mut().flatten() {
+            slot.receiver.disarm();
+        }
+    }
+
+    /// Receives until every producer has ended.
+    pub fn drain(
+        &mut self,
+        mut each: impl FnMut(usize, &[u8]),
+        target: &mut [u8],
+    ) -> Result<(), Error> {
+        while !self.is_empty() {
+            if let Gathered::Message { key, length } = self.receive(target, FOREVER)? {
+                each(key, target.get(..length).unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+}
