@@ -309,6 +309,13 @@ const_assert_eq!(size_of::<Completion>(), COMPLETION_BYTES as usize);
 const_assert_eq!(offset_of!(Completion, result), 8);
 const_assert_eq!(offset_of!(Completion, operation), 16);
 
+/// An operation that has waited is to be completed by whoever enters the ring next.
+pub const DUE: u32 = 1 << 0;
+
+/// The thread of the ring sleeps: whoever publishes entries enters the ring to wake it. Who publishes looks
+/// behind a full fence.
+pub const RESTING: u32 = 1 << 1;
+
 /// Page H of either ring. The kernel writes it, with the magic last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -323,15 +330,14 @@ pub struct SubmissionHeader {
     pub capacity: u32,
     /// Zero.
     pub reserved: [u32; 12],
-    /// 1 in the header of the submissions while an operation that has waited is to be completed by
-    /// whoever enters the ring next. Accessed atomically.
-    pub due: u32,
+    /// In the header of the submissions: [`DUE`] and [`RESTING`]. Accessed atomically.
+    pub notes: u32,
     /// Zero.
     pub reserved_after: [u32; 15],
 }
 
 const_assert_eq!(size_of::<SubmissionHeader>(), 128);
-const_assert_eq!(offset_of!(SubmissionHeader, due), 64);
+const_assert_eq!(offset_of!(SubmissionHeader, notes), 64);
 
 /// What `sub_create` makes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

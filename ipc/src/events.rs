@@ -246,7 +246,7 @@ impl<P: Platform> Ipc<P> {
         }
         // Nothing in a submission ring waits for another, so this goes no deeper.
         if let Some(ring) = told.ring {
-            self.tell_due(&ring);
+            self.tell_notes(&ring);
             self.fire(ring.events(), abi::Events::READABLE, 0);
         }
     }

@@ -39,7 +39,7 @@ pub mod state {
 /// How a thread begins in its program.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning {
-    /// Its first instruction.
+    /// Its first instruction; 0 of one that serves the others, and never leaves the kernel.
     pub entry: u64,
     /// Its stack pointer.
     pub stack: u64,
@@ -213,6 +213,11 @@ impl Thread {
     /// How it begins in its program, if its process does not say so.
     pub fn beginning(&self) -> Option<Beginning> {
         self.beginning
+    }
+
+    /// Whether it executes nothing of its program, but serves the threads that do.
+    pub fn is_server(&self) -> bool {
+        self.beginning.is_some_and(|beginning| beginning.entry == 0)
     }
 
     /// Its place among all threads; the idle thread has none.

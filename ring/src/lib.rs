@@ -41,6 +41,9 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! Nothing above needs an operating system. `linux` (feature `std`) makes rings between threads and processes on Linux,
+//! [`asynchronous`] has tasks wait in place of threads.
+//!
 //! What is *not* guaranteed: that the peer ever sends or receives, that the bytes of a message mean anything, or that a
 //! message's bytes stay the same between two looks at them before it is released: copy them out once, then judge the copy.
 #![no_std]
@@ -49,6 +52,7 @@
 #[cfg(any(loom, test, feature = "std", all(sabotage, not(target_os = "none"))))]
 extern crate std;
 
+pub mod asynchronous;
 pub mod byte;
 mod bytes;
 pub mod duplex;
@@ -72,7 +76,7 @@ pub mod trace;
 mod wait;
 
 pub use bytes::SharedBytes;
-pub use ends::{Consumer, Producer};
+pub use ends::{Consumer, Producer, RingKind};
 pub use error::{Error, Unfinished};
 pub(crate) use sabotage::sabotaged;
 pub use wait::{Close, Gather, Polling, Wait};

@@ -5,17 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ring::Error;
 use ring::linux::{
-    ConsumerEnd, EndState, Error as SetupError, Form, Geometry, Kind, ProducerEnd, Setup,
-    deadline_in, now_ns, pair,
+    Connection, ConsumerEnd, EndState, Error as SetupError, Form, Futex, Geometry, Kind,
+    ProducerEnd, Setup, deadline_in, now_ns, pair,
 };
+use ring::{Close, Error, Wait};
 
-const FORMS: bool = false;
 const MESSAGES: u64 = 100_000;
 
 /// How long a test waits for what has to come.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(30);
 
 fn pass_everything(
     (producer, consumer): (ProducerEnd, ConsumerEnd),
@@ -69,8 +68,7 @@ fn the_form_is_the_one_that_was_asked_for() {
     assert_eq!(producer.form(), Form::Symmetric);
     assert_eq!(consumer.form(), Form::Symmetric);
     let barriers = rustix::thread::membarrier_query()
-        .contains_command(rustix::thread::MembarrierCommand::GlobalExpedited)
-        && FORMS;
+        .contains_command(rustix::thread::MembarrierCommand::GlobalExpedited);
     let (producer, _consumer) = setup.pair().unwrap();
     assert_eq!(producer.form() == Form::Asymmetric, barriers);
 }
@@ -123,7 +121,10 @@ fn a_cancelled_wait_says_so_and_the_next_is_a_new_one() {
 
 #[test]
 fn the_end_of_a_thread_that_panics_is_told_from_one_that_was_closed() {
-    for (panics, state) in [(false, EndState::Draining), (true, EndState::Closed)] {
+    for (panics, state, answer) in [
+        (false, EndState::Draining, Error::PeerClosed),
+        (true, EndState::Closed, Error::PeerDied),
+    ] {
         let (producer, consumer) = pair(Geometry::slot(64, 4)).unwrap();
         let mut producer = producer.slot().unwrap();
         let mut consumer = consumer.slot().unwrap();
@@ -136,13 +137,7 @@ fn the_end_of_a_thread_that_panics_is_told_from_one_that_was_closed() {
         });
         let mut bytes = [0; 56];
         assert_eq!(consumer.receive(&mut bytes, deadline_in(SOON)), Ok(4));
-        assert_eq!(
-            consumer.receive(&mut bytes, deadline_in(SOON)),
-            Err(match panics {
-                true => Error::PeerDied,
-                false => Error::PeerClosed,
-            })
-        );
+        assert_eq!(consumer.receive(&mut bytes, deadline_in(SOON)), Err(answer));
         assert_eq!(consumer.peer_state(), state);
         assert_eq!(holder.join().is_err(), panics);
     }
@@ -150,11 +145,14 @@ fn the_end_of_a_thread_that_panics_is_told_from_one_that_was_closed() {
 
 #[test]
 fn closing_wakes_a_sleeper_at_either_end_at_once() {
-    for _ in 0..200 {
+    for round in 0..200 {
+        let begun = Instant::now();
+        let pause = || thread::sleep(Duration::from_micros(round));
         let (producer, consumer) = pair(Geometry::slot(64, 1)).unwrap();
         let (closes, mut sleeps) = (producer.slot().unwrap(), consumer.slot().unwrap());
         thread::scope(|scope| {
             let sleeper = scope.spawn(move || sleeps.receive(&mut [0; 56], deadline_in(SOON)));
+            pause();
             drop(closes);
             assert_eq!(sleeper.join().unwrap(), Err(Error::PeerClosed));
         });
@@ -163,9 +161,14 @@ fn closing_wakes_a_sleeper_at_either_end_at_once() {
         sleeps.try_send(&[]).unwrap();
         thread::scope(|scope| {
             let sleeper = scope.spawn(move || sleeps.send(&[], deadline_in(SOON)));
+            pause();
             drop(closes);
             assert_eq!(sleeper.join().unwrap(), Err(Error::PeerClosed));
         });
+        assert!(
+            begun.elapsed() < SOON,
+            "a sleeper was woken by its deadline"
+        );
     }
 }
 
@@ -200,57 +203,138 @@ fn an_end_is_of_the_kind_that_was_made() {
     assert!(matches!(producer.slot(), Err(SetupError::Attach(_))));
 }
 
-/// How many times each side parks and is woken.
+/// Both sides of a duplex, as two processes have them.
+type Side = ring::duplex::Duplex<ring::packet::Producer<Futex>, ring::packet::Consumer<Futex>>;
+
+fn duplex() -> (Side, Side) {
+    let one_way = || {
+        let (one, other) = Connection::pair().unwrap();
+        let accepts = thread::spawn(move || other.offer(u64::MAX).unwrap().consume().unwrap());
+        let producer = one.produce(Geometry::packet(4096), deadline_in(SOON));
+        let consumer = accepts.join().unwrap();
+        (
+            producer.unwrap().packet().unwrap(),
+            consumer.packet().unwrap(),
+        )
+    };
+    let ((there, theirs), (back, ours)) = (one_way(), one_way());
+    (Side::new(there, ours), Side::new(back, theirs))
+}
+
+#[test]
+fn each_direction_of_a_duplex_ends_by_itself() {
+    let (mut ours, theirs) = duplex();
+    let server = thread::spawn(move || {
+        let mut theirs = theirs;
+        let mut bytes = [0; 64];
+        let mut asked = 0;
+        loop {
+            match theirs.receiver.receive(&mut bytes, deadline_in(SOON)) {
+                Ok(_) => asked += 1,
+                Err(error) => {
+                    assert_eq!(error, Error::PeerClosed);
+                    break;
+                }
+            }
+        }
+        // Its own direction is open as ever.
+        for number in 0..asked {
+            theirs
+                .sender
+                .send(number, b"answer", deadline_in(SOON))
+                .unwrap();
+        }
+        theirs.finish().unwrap();
+    });
+    for _ in 0..10 {
+        ours.sender.send(0, b"question", deadline_in(SOON)).unwrap();
+    }
+    ours.finish().unwrap();
+    assert_eq!(ours.finish(), Err(Error::Closed));
+    assert_eq!(ours.sender.try_send(0, b"late"), Err(Error::Closed));
+    let mut bytes = [0; 64];
+    for number in 0..10 {
+        let received = ours.receiver.receive(&mut bytes, deadline_in(SOON));
+        assert_eq!(received, Ok((number, 6)));
+    }
+    assert_eq!(
+        ours.receiver.receive(&mut bytes, deadline_in(SOON)),
+        Err(Error::PeerClosed)
+    );
+    server.join().unwrap();
+}
+
+#[test]
+fn who_broke_the_protocol_is_told_so() {
+    let (ours, mut theirs) = duplex();
+    ours.sender.waiter().accuse().unwrap();
+    let answer = theirs.receiver.receive(&mut [0; 64], deadline_in(SOON));
+    assert_eq!(answer, Err(Error::PeerFault));
+    // It stays so when the accuser is gone.
+    drop(ours);
+    assert_eq!(theirs.receiver.peer_state(), EndState::Poisoned);
+}
+
+/// How many messages are sent, each with two races of a publication against a sleeper.
 fn rounds() -> u32 {
     let asked = std::env::var("HANDOVER_RING_ROUNDS").ok();
     asked.map_or(60_000, |rounds| rounds.parse().unwrap())
 }
 
-/// Both ends of a ring of one slot send and receive in turns, after pauses that move the publication of one across the
-/// parking of the other.
+/// Passes some time, so that what one side does moves across what the other does meanwhile.
+fn pause(random: &mut fastrand::Rng) {
+    for _ in 0..random.u32(0..200) {
+        std::hint::spin_loop();
+    }
+}
+
+/// Sends through one slot, where either end sleeps as soon as there is nothing to do, without looking for long.
+///
+/// The payload is large: its stores wait for cache lines that the consumer has read, and what publishes it waits behind
+/// them, in the store buffer, while the producer looks whether somebody sleeps.
 fn race(setup: Setup) {
-    let (there, back) = (setup.pair().unwrap(), setup.pair().unwrap());
-    let (mut sender, mut echo_in) = (there.0.slot().unwrap(), there.1.slot().unwrap());
-    let (mut echo_out, mut receiver) = (back.0.slot().unwrap(), back.1.slot().unwrap());
+    let (producer, consumer) = setup.pair().unwrap();
+    let mut producer = producer.slot().unwrap();
+    let mut consumer = consumer.slot().unwrap();
     let rounds = rounds();
-    let pause = |random: &mut fastrand::Rng| {
-        let begun = Instant::now();
-        let pause = Duration::from_nanos(random.u64(0..2_000));
-        while begun.elapsed() < pause {
-            std::hint::spin_loop();
-        }
-    };
     thread::scope(|scope| {
         scope.spawn(move || {
             let mut random = fastrand::Rng::with_seed(1);
-            for _ in 0..rounds {
-                let mut bytes = [0; 8];
-                echo_in.receive(&mut bytes, deadline_in(SOON)).unwrap();
+            for round in 0..rounds {
                 pause(&mut random);
-                echo_out.send(&bytes, deadline_in(SOON)).unwrap();
+                while let Err(error) = producer.try_send(&[round as u8; 4088]) {
+                    assert_eq!(error, Error::Full);
+                    if let Some(seen) = producer.arm(1).unwrap() {
+                        let waited = producer.waiter().wait(seen, deadline_in(SOON));
+                        assert_eq!(waited, Ok(()), "the producer was not woken");
+                    }
+                    producer.disarm();
+                }
             }
         });
         let mut random = fastrand::Rng::with_seed(2);
-        for round in 0..u64::from(rounds) {
-            let mut bytes = [0; 8];
-            let asked = Instant::now();
-            sender
-                .send(&round.to_le_bytes(), deadline_in(SOON))
-                .unwrap();
+        let mut bytes = [0; 4088];
+        for round in 0..rounds {
             pause(&mut random);
-            receiver.receive(&mut bytes, deadline_in(SOON)).unwrap();
-            assert_eq!(u64::from_le_bytes(bytes), round);
-            assert!(asked.elapsed() < SOON, "a wakeup was lost");
+            while let Err(error) = consumer.try_receive(&mut bytes) {
+                assert_eq!(error, Error::Empty);
+                if let Some(seen) = consumer.arm().unwrap() {
+                    let waited = consumer.waiter().wait(seen, deadline_in(SOON));
+                    assert_eq!(waited, Ok(()), "the consumer was not woken");
+                }
+                consumer.disarm();
+            }
+            assert_eq!(bytes, [round as u8; 4088]);
         }
     });
 }
 
 #[test]
 fn no_wakeup_is_lost_in_the_symmetric_form() {
-    race(Setup::new(Geometry::slot(64, 1)).symmetric());
+    race(Setup::new(Geometry::slot(4096, 1)).symmetric());
 }
 
 #[test]
 fn no_wakeup_is_lost_in_the_asymmetric_form() {
-    race(Setup::new(Geometry::slot(64, 1)));
+    race(Setup::new(Geometry::slot(4096, 1)));
 }

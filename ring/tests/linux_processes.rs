@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use ring::linux::{Connection, End, EndState, Form, Futex, Geometry, Listener, Setup, deadline_in};
+use ring::linux::{
+    Connection, End, EndState, Form, Futex, Gathering, Geometry, Listener, Setup, deadline_in,
+};
+use ring::mpsc::{Next, Receiver};
+use ring::packet::Packet;
 use ring::{Error, slot};
 use tempfile::TempDir;
 
-const FORMS: bool = false;
 const ROLE: &str = "HANDOVER_RING_ROLE";
 const SOCKET: &str = "HANDOVER_RING_SOCKET";
 
 /// How long a test waits for what has to come.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(30);
 
 const GEOMETRY: Geometry = Geometry::slot(128, 16);
 
@@ -48,6 +51,13 @@ fn the_other_process() {
             let mut end = setup.consume(connection, soon()).unwrap().slot().unwrap();
             while end.receive(&mut [0; 120], u64::MAX).is_ok() {}
         }
+        "send packets" => send_packets(connection, 500),
+        "send packets for ever" => send_packets(connection, u32::MAX),
+        "send bytes" => {
+            let setup = Setup::new(Geometry::byte(4096)).starting_at(u32::MAX - 9_999);
+            let mut end = setup.produce(connection, soon()).unwrap().byte().unwrap();
+            end.write_all(&text(), soon()).unwrap();
+        }
         "say no more" => {
             let mut end = setup.produce(connection, soon()).unwrap().slot().unwrap();
             end.try_send(b"here").unwrap();
@@ -58,12 +68,34 @@ fn the_other_process() {
             end.try_send(b"last").unwrap();
             std::process::abort();
         }
+        "sleep without barriers" => {
+            drop(connection);
+            sleep_without_barriers();
+        }
         "open and close" => {
             drop(connection);
             open_and_close();
         }
         _ => panic!("no such role: {role}"),
     }
+}
+
+/// Sends packets of all sizes, whose tags are their numbers, across the wrap of the indices.
+fn send_packets(connection: Connection, count: u32) {
+    let setup = Setup::new(Geometry::packet(4096)).starting_at(0u32.wrapping_sub(40_000));
+    let mut end = setup.produce(connection, soon()).unwrap().packet().unwrap();
+    for number in 0..count {
+        let bytes = [number as u8; 1500];
+        let length = (number as usize * 7) % 1500;
+        if end.send(number & 0xff, &bytes[..length], soon()).is_err() {
+            return;
+        }
+    }
+}
+
+/// What is written to the stream.
+fn text() -> Vec<u8> {
+    (0..50_000_u32).flat_map(u32::to_le_bytes).collect()
 }
 
 /// The message of this number.
@@ -182,8 +214,7 @@ fn another_process_receives_everything_in_order() {
 #[test]
 fn the_form_is_what_both_sides_can() {
     let barriers = rustix::thread::membarrier_query()
-        .contains_command(rustix::thread::MembarrierCommand::GlobalExpedited)
-        && FORMS;
+        .contains_command(rustix::thread::MembarrierCommand::GlobalExpedited);
     for (role, theirs) in [("send", true), ("send symmetric", false)] {
         for ours in [true, false] {
             let other = Other::start(role);
@@ -247,6 +278,72 @@ fn a_consumer_that_is_killed_at_any_moment_is_noticed_by_who_waits_for_room() {
 }
 
 #[test]
+fn packets_and_bytes_come_from_another_process_across_the_wrap_of_the_indices() {
+    let other = Other::start("send packets");
+    let offer = other.connection().offer(soon()).unwrap();
+    let mut end = offer.consume().unwrap().packet().unwrap();
+    let mut bytes = [0; 1500];
+    for number in 0..500_u32 {
+        let (tag, length) = end.receive(&mut bytes, soon()).unwrap();
+        assert_eq!((tag, length), (number & 0xff, (number as usize * 7) % 1500));
+        assert_eq!(bytes[..length], [number as u8; 1500][..length]);
+    }
+    assert_eq!(end.receive(&mut bytes, soon()), Err(Error::PeerClosed));
+    other.ends_well();
+
+    let other = Other::start("send bytes");
+    let offer = other.connection().offer(soon()).unwrap();
+    let mut end = offer.consume().unwrap().byte().unwrap();
+    let mut read = vec![0; text().len()];
+    end.read_exact(&mut read, soon()).unwrap();
+    assert!(read == text());
+    assert_eq!(end.read(&mut [0], soon()), Err(Error::PeerClosed));
+    other.ends_well();
+}
+
+#[test]
+fn a_producer_that_is_killed_keeps_no_other_back() {
+    let gathering = Gathering::new();
+    let mut receiver =
+        Receiver::<Packet, Futex, _, _>::new([const { None }; 4], gathering.clone()).unwrap();
+    let mut others = Vec::new();
+    for role in ["send packets for ever", "send packets", "send packets"] {
+        let other = Other::start(role);
+        let offer = other.connection().offer(soon()).unwrap().for_tasks();
+        let end = offer.consume().unwrap().gathered_at(&gathering).unwrap();
+        let place = receiver
+            .join(end.packet().unwrap())
+            .map_err(|(_, error)| error);
+        assert_eq!(place, Ok(others.len()));
+        others.push(other);
+    }
+    let mut counts = [0; 3];
+    let mut ends = [None; 3];
+    let mut bytes = [0; 1500];
+    while receiver.members() > 0 {
+        match receiver.next(soon()) {
+            Ok(Next::Ready { place, consumer }) => {
+                let (tag, _) = consumer.try_receive(&mut bytes).unwrap();
+                assert_eq!(tag, counts[place] & 0xff);
+                counts[place] += 1;
+                if place == 0 && counts[0] == 100 {
+                    others[0].kill();
+                }
+            }
+            Ok(Next::Ended { place, why, .. }) => ends[place] = Some(why),
+            // It was woken for what had been received by then.
+            Err(error) => assert_eq!(error, Error::Empty),
+        }
+    }
+    assert_eq!(counts[1..], [500, 500]);
+    let closed = Some(Error::PeerClosed);
+    assert_eq!(ends, [Some(Error::PeerDied), closed, closed]);
+    for other in others.drain(1..) {
+        other.ends_well();
+    }
+}
+
+#[test]
 fn a_peer_that_dies_while_this_side_sleeps_wakes_it() {
     let mut other = Other::start("say no more");
     let mut end = other.consume();
@@ -267,6 +364,67 @@ fn what_a_process_sent_before_it_aborted_is_received() {
     assert_eq!(end.receive(&mut bytes, soon()), Ok(4));
     assert_eq!(end.receive(&mut bytes, soon()), Err(Error::PeerDied));
     assert_eq!(end.peer_state(), EndState::Closed);
+}
+
+/// Forbids `membarrier(2)` to this thread, as a sandbox would that is closed late.
+fn forbid_barriers() {
+    let instruction = |code: u32, value: u32, no: u8| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: no,
+        k: value,
+    };
+    let filter = [
+        // The number of the call, compared with the one that is forbidden.
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        instruction(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            libc::SYS_membarrier as u32,
+            1,
+        ),
+        instruction(
+            libc::BPF_RET | libc::BPF_K,
+            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+            0,
+        ),
+        instruction(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
+    ];
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    // SAFETY: the filter is copied by the call, and takes nothing away that memory safety rests on.
+    let installed = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) == 0
+    };
+    assert!(installed);
+}
+
+fn sleep_without_barriers() {
+    let (_producer, consumer) = ring::linux::pair(GEOMETRY).unwrap();
+    let asymmetric = consumer.form() == Form::Asymmetric;
+    let mut consumer = consumer.slot().unwrap();
+    forbid_barriers();
+    let answer = consumer.receive(&mut [0; 120], deadline_in(Duration::from_millis(10)));
+    let expected = match asymmetric {
+        true => Error::Unsupported,
+        false => Error::TimedOut,
+    };
+    assert_eq!(answer, Err(expected));
+    // What is made from now on does without.
+    let (_producer, consumer) = ring::linux::pair(GEOMETRY).unwrap();
+    assert_eq!(consumer.form(), Form::Symmetric);
+    let mut consumer = consumer.slot().unwrap();
+    let answer = consumer.receive(&mut [0; 120], deadline_in(Duration::from_millis(10)));
+    assert_eq!(answer, Err(Error::TimedOut));
+}
+
+#[test]
+fn nobody_sleeps_at_an_asymmetric_ring_without_the_barrier() {
+    let other = Other::start("sleep without barriers");
+    drop(other.connection());
+    other.ends_well();
 }
 
 /// Files and mappings of this process that belong to rings, and its sockets.

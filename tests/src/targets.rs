@@ -42,8 +42,6 @@ pub enum Place {
     OneCpu,
     /// On those with several CPUs.
     SeveralCpus,
-    /// On none: there is no such operation.
-    Nowhere,
 }
 
 /// The operations that are not measured everywhere.
@@ -62,8 +60,6 @@ const PLACES: &[(Place, &[&str])] = &[
         Place::SeveralCpus,
         &["shootdown_extra", "ring_sleep_other_cpu"],
     ),
-    // There is no submission ring.
-    (Place::Nowhere, &["sub_nop_of_32"]),
 ];
 
 /// All operations. `fault_shared` counts faults, not instructions.

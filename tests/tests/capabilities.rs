@@ -21,6 +21,25 @@ fn a_handle_is_worth_nothing_in_another_domain() {
 }
 
 #[test]
+fn what_was_dropped_costs_nothing_and_counts_in_no_revoke() {
+    let realm = Realm::new(1);
+    let root = realm.region(0, 1);
+    let before = realm.used(0);
+    for _ in 0..3 {
+        let derived = realm.derive(0, root, Rights::all()).unwrap();
+        assert_ne!(realm.used(0), before);
+        realm.drop_handle(0, derived).unwrap();
+        assert_eq!(realm.used(0), before);
+    }
+    assert_eq!(realm.revoke(0, root), Ok(0));
+    let derived = realm.derive(0, root, Rights::all()).unwrap();
+    assert_eq!(realm.revoke(0, root), Ok(1));
+    realm.drop_handle(0, derived).unwrap();
+    assert_eq!(realm.used(0), before);
+    realm.finish();
+}
+
+#[test]
 fn a_handle_is_never_valid_twice() {
     let realm = Realm::new(1);
     let mut gone: Vec<Handle> = Vec::new();

@@ -140,7 +140,9 @@ impl<P: Platform> Lineage<P> {
         if parks {
             debug_assert!(node.is_charged(payer, cost::CAPABILITY));
             node.end();
-            payer.suspend(cost::CAPABILITY);
+            if !mm::sabotaged!("parked_stays_charged") {
+                payer.suspend(cost::CAPABILITY);
+            }
             self.parked = Some(node.clone());
         }
         parks
@@ -149,7 +151,7 @@ impl<P: Platform> Lineage<P> {
     /// Has the node that is parked leave.
     #[inline(always)]
     pub(crate) fn settle(&mut self) {
-        if self.parked.is_some() {
+        if self.parked.is_some() && !mm::sabotaged!("parked_not_settled") {
             self.settle_parked();
         }
     }

@@ -159,6 +159,16 @@ impl<P: Platform> Ipc<P> {
         // While the capability is there and the lock is held, the end is there and its pages are in
         // place.
         node.check_allowed(domain.koid(), Rights::WAIT)?;
+        let is_sure = match sure_of {
+            // The end may have got another holder meanwhile, whose CPUs are others.
+            Some(epoch) => epoch == state.epoch || mm::sabotaged!("ring_holder_not_rechecked"),
+            None => !is_asymmetric(ring.shape.form),
+        };
+        // Before the look, which sees what a peer published that has left its CPU by now.
+        let unsure_of = match is_sure || deadline_ns == 0 {
+            true => None,
+            false => self.unsure_of(&state, *end).cloned(),
+        };
         // SYNC(ring.sleep): under the lock that a wake takes; a peer that published before
         // this look is seen here, one that publishes after it finds a sleeper.
         if !mm::sabotaged!("ring_not_looked_at_again")
@@ -173,14 +183,9 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::Busy);
         }
         let mut until_ns = deadline_ns;
-        let is_sure = match sure_of {
-            // The end may have got another holder meanwhile, whose CPUs are others.
-            Some(epoch) => epoch == state.epoch || mm::sabotaged!("ring_holder_not_rechecked"),
-            None => !is_asymmetric(ring.shape.form),
-        };
-        if !is_sure && let Some(space) = self.unsure_of(&state, *end) {
+        if let Some(space) = unsure_of {
             let now_ns = self.platform().now_ns();
-            let (space, epoch) = (space.clone(), state.epoch);
+            let epoch = state.epoch;
             match state.barriers.take(now_ns) {
                 Ok(()) => return Ok(Found::Unsure(space, epoch)),
                 // If something was published meanwhile that nobody wakes for, it is seen then.

@@ -15,6 +15,8 @@ use crate::Platform;
 pub(super) struct Desk<P: Platform> {
     /// Entries that were taken.
     pub(super) head: u32,
+    /// The tail of the entries when somebody looked for some last.
+    pub(super) looked_at: u32,
     /// Completions that were posted.
     pub(super) tail: u32,
     /// Completions that the process has taken, as it said last.
@@ -41,6 +43,7 @@ impl<P: Platform> Desk<P> {
             .map_err(|_| Error::NoMemory)?;
         Ok(Box::new(Desk {
             head: 0,
+            looked_at: 0,
             tail: 0,
             released: 0,
             kept: 0,

@@ -16,6 +16,7 @@ mod desk;
 mod object;
 mod operations;
 mod pending;
+mod polling;
 mod register;
 mod registered;
 pub(crate) mod registrar;
@@ -28,7 +29,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use abi::submission::{SubmissionGeometry, SubmissionRingFlags};
+use abi::submission::{DUE, RESTING, SubmissionGeometry, SubmissionRingFlags};
 use mm::lock::Lock;
 use mm::{Permit, RecordCharge};
 
@@ -74,6 +75,10 @@ struct State<P: Platform> {
     /// Whether each is among them.
     noted: Vec<bool>,
     waiters: Waiters<P>,
+    /// The thread of the ring, while it sleeps.
+    server: Waiters<P>,
+    /// It sleeps, or is about to, and is to be told of entries.
+    resting: bool,
     /// Its capability is gone. Whoever serves returns its memory, or who ended it.
     closed: bool,
     /// As of the last time that somebody served.
@@ -102,6 +107,11 @@ impl<P: Platform> SubmissionRing<P> {
     /// Who waits for its events.
     pub(crate) fn events(&self) -> &Events<P> {
         &self.events
+    }
+
+    /// Whether a thread of its own serves it.
+    fn is_polled(&self) -> bool {
+        self.flags.contains(SubmissionRingFlags::POLL)
     }
 
     /// What went through it: completions that were posted.
@@ -137,7 +147,16 @@ impl<P: Platform> State<P> {
         if self.due.is_empty() {
             return None;
         }
-        self.waiters.wake_first(Outcome::Ready)
+        match self.resting {
+            true => self.server.wake_first(Outcome::Ready),
+            false => self.waiters.wake_first(Outcome::Ready),
+        }
+    }
+
+    /// What the header is to say.
+    fn notes(&self) -> u32 {
+        let due = if self.due.is_empty() { 0 } else { DUE };
+        due | if self.resting { RESTING } else { 0 }
     }
 
     /// The next operation that is to be looked at.

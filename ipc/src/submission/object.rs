@@ -82,6 +82,8 @@ impl<P: Platform> Ipc<P> {
                     due: VecDeque::new(),
                     noted: Vec::new(),
                     waiters: Waiters::new(),
+                    server: Waiters::new(),
+                    resting: false,
                     closed: false,
                     facts: Facts::default(),
                 },
@@ -221,6 +223,7 @@ impl<P: Platform> Ipc<P> {
             self.clear_desk(ring, &mut desk);
         }
         self.end_all_waits(Outcome::Cancelled, &ring.state, |state| &mut state.waiters);
+        self.end_all_waits(Outcome::Cancelled, &ring.state, |state| &mut state.server);
     }
 
     /// Returns what a closed ring has, by the last who had its desk.
@@ -236,17 +239,17 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Says to the process that something is due, if it is.
-    pub(crate) fn tell_due(&self, ring: &SubmissionRing<P>) {
+    /// Says to the process what there is to be noted at this moment.
+    pub(crate) fn tell_notes(&self, ring: &SubmissionRing<P>) {
         let state = ring.state.lock();
         if !state.closed {
-            let due = !state.due.is_empty();
-            ring.submissions.tell_due(self.platform(), due);
+            ring.submissions.note(self.platform(), state.notes());
         }
     }
 
     /// Ends the waits at a ring whose capability is not their process's any more.
     pub(crate) fn end_submission_waits(&self, ring: &SubmissionRing<P>) {
         self.end_unheld_waits(&ring.state, |state| &mut state.waiters);
+        self.end_unheld_waits(&ring.state, |state| &mut state.server);
     }
 }

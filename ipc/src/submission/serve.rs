@@ -13,7 +13,7 @@ use super::{Facts, SubmissionRing};
 use crate::{Domain, Ipc, Outcome, Platform};
 
 /// Entries after which others may run, and what was done is published.
-const SLICE: u32 = 64;
+pub(super) const SLICE: u32 = 64;
 
 /// Whoever serves a ring, in the name of its domain. `F` makes the system calls.
 pub(super) struct Server<'a, P: Platform, F> {
@@ -26,7 +26,8 @@ pub(super) struct Server<'a, P: Platform, F> {
 
 impl<P: Platform> Ipc<P> {
     /// Has up to `submit` entries of a ring served and waits until at least `wait_for` completions are
-    /// there to be taken; with SEND. Returns how many entries were taken. `operate` makes the system
+    /// there to be taken; with SEND. Returns how many entries were taken; 0 of a ring with a thread, which
+    /// is woken. `operate` makes the system
     /// call of an operation, which must not wait: it gets 0 as deadline.
     ///
     /// # Errors
@@ -46,15 +47,20 @@ impl<P: Platform> Ipc<P> {
         if wait_for > ring.geometry.completions {
             return Err(Error::Invalid);
         }
+        let polled = ring.is_polled();
+        if polled {
+            self.wake_server(&ring);
+        }
         let taken = match submit {
+            _ if polled => 0,
             0 => 0,
             _ => self.serve_submissions(domain, &ring, submit, &operate)?,
         };
-        if wait_for == 0 && (submit > 0 || !ring.has_due()) {
+        if wait_for == 0 && (submit > 0 || polled || !ring.has_due()) {
             return Ok(taken.into());
         }
         let waited = loop {
-            if ring.has_due() {
+            if !polled && ring.has_due() {
                 match self.serve_submissions(domain, &ring, 0, &operate) {
                     Err(error) if error != Error::Busy => break Err(error),
                     _ => {}
@@ -73,7 +79,7 @@ impl<P: Platform> Ipc<P> {
                 if deadline_ns == 0 {
                     break Err(Error::WouldBlock);
                 }
-                if !state.due.is_empty() && state.desk.is_some() {
+                if !polled && !state.due.is_empty() && state.desk.is_some() {
                     drop(state);
                     if self.platform().pause() {
                         break Err(Error::Interrupted);
@@ -194,6 +200,7 @@ where
         }
         let (ring, machine) = (self.ring, self.ipc.platform());
         let there = ring.submissions.tail(machine).wrapping_sub(self.desk.head);
+        self.desk.looked_at = self.desk.head.wrapping_add(there);
         if there > ring.submissions.capacity() {
             return Err(Error::PeerFault);
         }
@@ -352,7 +359,7 @@ where
             let Some(key) = key else { break };
             self.look_at(key);
         }
-        self.ipc.tell_due(self.ring);
+        self.ipc.tell_notes(self.ring);
     }
 
     /// Completes an operation that waited, and goes on with its chain.

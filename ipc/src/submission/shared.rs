@@ -121,10 +121,10 @@ impl Half {
         machine.store_u32(self.frames[CONSUMER], offset_of!(IndexPage, index), head);
     }
 
-    /// Tells the process whether something is to be completed by who enters.
-    pub(super) fn tell_due<P: Platform>(&self, machine: &P, due: bool) {
-        let offset = offset_of!(SubmissionHeader, due);
-        machine.store_u32(self.frames[HEADER], offset, due.into());
+    /// Tells the process what there is to be noted.
+    pub(super) fn note<P: Platform>(&self, machine: &P, notes: u32) {
+        let offset = offset_of!(SubmissionHeader, notes);
+        machine.store_u32(self.frames[HEADER], offset, notes);
     }
 }
 

@@ -2,23 +2,62 @@
 
 use alloc::sync::Arc;
 
-use abi::submission::Registered;
+use abi::submission::{Registered, SubmissionRingFlags};
 use abi::{Error, Handle, SubmissionArgs, SubmissionInfo, SubmissionViews, UserPtr};
 
-use crate::dispatch;
 use crate::machine::ipc;
-use crate::process::Process;
-use crate::user_memory;
+use crate::process::{Process, leave_current};
+use crate::thread::{Beginning, Wanted};
+use crate::{dispatch, sched, user_memory};
 
 /// The slot that stands for any.
 const ANY_SLOT: u64 = u64::MAX;
 
 pub fn sub_create(process: &Arc<Process>, args: UserPtr<SubmissionArgs>) -> Result<Handle, Error> {
     let args = user_memory::read(args)?;
-    if args.flags != 0 {
-        return Err(Error::Unsupported);
+    let (_, flags) = args.decode()?;
+    let handle = ipc().create_submission_ring(process.domain(), &args)?;
+    if flags.contains(SubmissionRingFlags::POLL) {
+        start_server(process, handle, &args).inspect_err(|_| {
+            // Nobody learnt of it.
+            let _ = ipc().drop_capability(process.domain(), handle);
+        })?;
     }
-    ipc().create_submission_ring(process.domain(), &args)
+    Ok(handle)
+}
+
+/// Starts the thread of a ring: one of the process, as urgent as that may be, which never leaves the kernel.
+fn start_server(process: &Arc<Process>, ring: Handle, args: &SubmissionArgs) -> Result<(), Error> {
+    let cpus = process.limits().cpus_of(args.cpus);
+    let wanted = Wanted {
+        cpu: sched::place(cpus).ok_or(Error::Invalid)?,
+        priority: process.limits().priority,
+        tls: 0,
+        charge: None,
+    };
+    let beginning = Beginning {
+        entry: 0,
+        stack: u64::from(args.idle_us) * 1000,
+        argument: ring.bits(),
+    };
+    process.spawn_server(wanted, serve, beginning)
+}
+
+/// The first code of such a thread, and the last.
+extern "C" fn serve(_: usize) -> ! {
+    arch::cpu::enable_interrupts();
+    {
+        let thread = sched::current();
+        if let (Some(process), Some(beginning)) = (thread.process(), thread.beginning()) {
+            ipc().poll_submissions(
+                process.domain(),
+                Handle::from_bits(beginning.argument),
+                beginning.stack,
+                |operation, arguments| dispatch::operate(process, operation, arguments),
+            );
+        }
+    }
+    leave_current()
 }
 
 pub fn sub_enter(

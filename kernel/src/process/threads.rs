@@ -94,6 +94,7 @@ impl Threads {
         let [calls, faults] = thread.counts();
         self.gone = [self.gone[0] + calls, self.gone[1] + faults];
         self.list.retain(|other| !Arc::ptr_eq(other, thread));
+        self.end_servers();
         let exited = ProcessStatus {
             state: ProcessState::Exited as u32,
             ..ProcessStatus::default()
@@ -104,7 +105,36 @@ impl Threads {
     }
 }
 
+impl Threads {
+    /// Ends those that serve the others, when none of them is left.
+    fn end_servers(&mut self) {
+        if self.verdict.is_none() && self.list.iter().all(|thread| thread.is_server()) {
+            self.verdict = Some(ProcessStatus {
+                state: ProcessState::Exited as u32,
+                ..ProcessStatus::default()
+            });
+            self.list.iter().for_each(sched::end);
+        }
+    }
+}
+
 impl Process {
+    /// Begins a thread that executes nothing of the program, for which the process pays. It ends with
+    /// the last thread that does.
+    pub fn spawn_server(
+        self: &Arc<Process>,
+        mut wanted: Wanted,
+        entry: extern "C" fn(usize) -> !,
+        beginning: Beginning,
+    ) -> Result<(), Error> {
+        let account = self.domain().account();
+        wanted.charge = Some(account.charge(Resources::bytes(cost::THREAD))?);
+        let thread = Thread::new(self.clone(), wanted, entry, Some(beginning))?;
+        self.threads.lock().add(thread.clone())?;
+        sched::start(&thread);
+        Ok(())
+    }
+
     /// Begins another thread, for which the process pays, and returns the handle of it.
     pub fn spawn_thread(
         self: &Arc<Process>,

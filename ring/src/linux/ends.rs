@@ -2,9 +2,10 @@
 
 use abi::ring::{Form, Geometry};
 
+use super::gathering::Gathering;
 use super::link::{Canceller, Futex, Unused};
 use super::{Error, memory};
-use crate::slot;
+use crate::{RingKind, byte, packet, slot};
 
 macro_rules! end {
     ($(#[$documentation:meta])* $Name:ident, $role:ident, $Memory:ident) => {
@@ -27,6 +28,16 @@ macro_rules! end {
                 self.0.terms().form
             }
 
+            /// Has whoever sleeps at `gathering` woken for this end, too.
+            ///
+            /// # Errors
+            /// [`Error::Attach`]: the peer is another process, and was not told that it wakes no thread
+            /// ([`Setup::for_tasks`](super::Setup::for_tasks)).
+            pub fn gathered_at(self, gathering: &Gathering) -> Result<Self, Error> {
+                self.0.gather(gathering.waker())?;
+                Ok(self)
+            }
+
             /// What ends the waits of this end, from another thread.
             pub fn canceller(&self) -> Canceller {
                 self.0.canceller()
@@ -37,18 +48,42 @@ macro_rules! end {
             /// # Errors
             /// [`Error::Attach`]: it is of another kind, or the peer has damaged it already.
             pub fn slot(self) -> Result<slot::$role<Futex>, Error> {
+                self.attach()
+            }
+
+            /// The end as one of a PACKET ring.
+            ///
+            /// # Errors
+            /// As of a SLOT ring.
+            pub fn packet(self) -> Result<packet::$role<Futex>, Error> {
+                self.attach()
+            }
+
+            /// The end as one of a BYTE ring.
+            ///
+            /// # Errors
+            /// As of a SLOT ring.
+            pub fn byte(self) -> Result<byte::$role<Futex>, Error> {
+                self.attach()
+            }
+
+            /// The end as one of a kind that the caller is generic over.
+            ///
+            /// # Errors
+            /// As of a SLOT ring.
+            pub fn attach<K: RingKind>(self) -> Result<crate::$role<K, Futex>, Error> {
                 let (memory, futex) = memory::$Memory(self.0)?;
-                Ok(slot::$role::attach(memory, futex)?)
+                Ok(crate::$role::attach(memory, futex)?)
             }
         }
     };
 }
 
 end! {
-    /// The end that sends. [`ProducerEnd::slot`] makes it usable.
+    /// The end that sends. [`ProducerEnd::slot`], [`ProducerEnd::packet`] and [`ProducerEnd::byte`] make it usable.
     ProducerEnd, Producer, producer
 }
 end! {
-    /// The end that receives. [`ConsumerEnd::slot`] makes it usable.
+    /// The end that receives. [`ConsumerEnd::slot`], [`ConsumerEnd::packet`] and [`ConsumerEnd::byte`] make it usable.
     ConsumerEnd, Consumer, consumer
 }

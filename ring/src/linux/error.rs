@@ -8,7 +8,7 @@ use std::io;
 pub enum Error {
     /// A system call failed.
     System(io::Error),
-    /// The geometry is impossible, or larger than [`MAX_DATA_BYTES`](super::MAX_DATA_BYTES).
+    /// The geometry is impossible, or larger than [`MAX_DATA_BYTES`](super::MAX_DATA_BYTES), or can't begin at its start.
     Geometry,
     /// The peer did not answer in time.
     TimedOut,

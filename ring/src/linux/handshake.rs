@@ -115,6 +115,9 @@ impl Terms {
         if geometry.check().is_err() || geometry.data_bytes() > MAX_DATA_BYTES {
             return Err(Fault::Geometry);
         }
+        if !geometry.allows_start(start) {
+            return Err(Fault::Terms);
+        }
         let end = match end {
             0 => End::Producer,
             1 => End::Consumer,

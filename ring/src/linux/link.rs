@@ -7,7 +7,7 @@
 //! - the bell of this side, in private memory: it changes whenever something happens that is no message.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
-use core::task::Waker;
+use core::task::{Context, Poll, Waker};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,8 +19,9 @@ use rustix::time::Timespec;
 
 use super::handshake::Terms;
 use super::memory::Mapping;
-use super::remote::Remote;
-use crate::{Error, Wait, index};
+use super::remote::{Remote, Sleeper};
+use crate::asynchronous::WaitAsTask;
+use crate::{Close, Error, Wait, index};
 
 /// A ring, as one process has it.
 pub(super) struct Link {
@@ -34,7 +35,16 @@ pub(super) struct Link {
 struct Side {
     bell: AtomicU32,
     cancelled: AtomicBool,
-    waker: Mutex<Option<Waker>>,
+    told: Mutex<Told>,
+}
+
+/// Who is told when the peer of an end wakes it, other than a thread that sleeps at the index.
+#[derive(Default)]
+struct Told {
+    /// A task, once.
+    task: Option<Waker>,
+    /// Who sleeps at many ends, each time.
+    gathering: Option<Waker>,
 }
 
 impl Link {
@@ -57,13 +67,19 @@ impl Link {
         EndState::from_raw(raw).unwrap_or(EndState::Poisoned)
     }
 
-    /// Tells this process that `end` has come to a state, unless it had come further, and wakes its peer.
+    /// Tells this process that `end` has come to a state, and wakes its peer. How an end ended is told once; that it was
+    /// faulty counts in any case.
     pub(super) fn set_state(&self, end: End, state: EndState) {
+        let word = self.mapping.state(end);
         // SYNC(ring.close): pairs with the loads of the state before the last look.
-        self.mapping
-            .state(end)
-            .fetch_max(state as u32, Ordering::AcqRel);
-        self.ring_bell(end.peer());
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
+        let _ = word.fetch_update(set, fetch, |current| {
+            let is_open = current == EndState::Open as u32;
+            (is_open || state == EndState::Poisoned).then_some(state as u32)
+        });
+        if !crate::sabotaged!("linux_bell_not_rung") {
+            self.ring_bell(end.peer());
+        }
     }
 
     /// Ends the sleep of `end`, or keeps it from the sleep that it is about to begin.
@@ -71,16 +87,31 @@ impl Link {
         let side = self.side(end);
         // SYNC(linux.bell): pairs with the load before the look in `wait`.
         side.bell.fetch_add(1, Ordering::AcqRel);
-        let _ = futex::wake(&side.bell, futex::Flags::PRIVATE, u32::MAX);
+        wake_private(&side.bell);
         self.wake_task(end);
     }
 
-    /// Wakes the task that waits at `end`, if there is one.
-    fn wake_task(&self, end: End) {
-        let waker = lock(&self.side(end).waker).take();
-        if let Some(waker) = waker {
+    /// Has the task of a waker woken, or none any more.
+    fn set_task(&self, end: End, waker: Option<&Waker>) {
+        let mut told = lock(&self.side(end).told);
+        match (waker, &mut told.task) {
+            (Some(waker), Some(told)) => told.clone_from(waker),
+            (waker, told) => *told = waker.cloned(),
+        }
+    }
+
+    /// Wakes the task that waits at `end`, and who gathers there. Whether there was a task, and so no thread.
+    fn wake_task(&self, end: End) -> bool {
+        // SYNC(linux.waker)
+        let (task, gathering) = {
+            let mut told = lock(&self.side(end).told);
+            (told.task.take(), told.gathering.clone())
+        };
+        let was_task = task.is_some();
+        for waker in [task, gathering].into_iter().flatten() {
             waker.wake();
         }
+        was_task
     }
 
     pub(super) fn cancel(&self, end: End) {
@@ -100,14 +131,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether ends can be attached to an asymmetric ring.
-const ENDS_KNOW_BOTH_FORMS: bool = false;
-
 /// Whether this system, or this sandbox, lets a sleeper have other processes execute a barrier, and this process is
 /// registered for it now (`membarrier(2)`).
 pub(super) fn register_for_barriers() -> bool {
-    ENDS_KNOW_BOTH_FORMS
-        && rustix::thread::membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok()
+    rustix::thread::membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok()
 }
 
 /// Sleeps and wakes at an end of a ring on Linux. Dropping it closes the end in order, or as a death if the
@@ -138,6 +165,13 @@ impl Unused {
         &self.0.link.terms
     }
 
+    /// Has a waker woken each time that the end is.
+    pub(super) fn gather(&self, waker: Waker) -> Result<(), Error> {
+        self.0.check_task()?;
+        lock(&self.0.link.side(self.0.end).told).gathering = Some(waker);
+        Ok(())
+    }
+
     pub(super) fn canceller(&self) -> Canceller {
         Canceller {
             link: self.0.link.clone(),
@@ -151,6 +185,14 @@ impl Futex {
         &self.link
     }
 
+    /// Whether the peer knows that it wakes no thread.
+    fn check_task(&self) -> Result<(), Error> {
+        match self.remote.is_some() && self.link.terms.sleeper == Sleeper::Thread {
+            true => Err(Error::Unsupported),
+            false => Ok(()),
+        }
+    }
+
     /// Makes sure that the peer sees what this end announced before this end looks for the last time.
     ///
     /// # Errors
@@ -158,10 +200,9 @@ impl Futex {
     fn barrier(&self) -> Result<(), Error> {
         // SYNC(ring.sleep): in the asymmetric form the publisher has no fence. Whatever it published before this reaches
         // it is seen by the look below; what it publishes later comes before a look at `waits_until` that sees this sleeper.
-        #[cfg(not(sabotage = "linux_sleep_without_barrier"))]
-        if self.link.terms.form == Form::Asymmetric {
-            rustix::thread::membarrier(MembarrierCommand::GlobalExpedited)
-                .map_err(|_| Error::Unsupported)?;
+        let needed = self.link.terms.form == Form::Asymmetric;
+        if needed && !crate::sabotaged!("linux_sleeper_without_barrier") {
+            barrier()?;
         }
         Ok(())
     }
@@ -179,6 +220,8 @@ impl Wait for Futex {
     fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), Error> {
         let side = self.link.side(self.end);
         let peer_index = self.link.mapping.index(self.end.peer());
+        // Whoever waited here before has gone, and is not to be woken in place of this thread.
+        self.link.set_task(self.end, None);
         self.barrier()?;
         loop {
             // SYNC(linux.bell)
@@ -212,14 +255,54 @@ impl Wait for Futex {
             Some(remote) if remote.peer_is_a_task() => remote.wake_task(),
             Some(_) => self.wake_thread(),
             None => {
-                self.wake_thread();
-                self.link.wake_task(self.end.peer());
+                if !self.link.wake_task(self.end.peer()) {
+                    self.wake_thread();
+                }
             }
         }
     }
 }
 
+impl WaitAsTask for Futex {
+    /// [`Error::Unsupported`] if the peer is another process and was not told that [tasks](super::Setup::for_tasks) wait here.
+    fn poll_wait(&self, seen: u32, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.check_task()?;
+        // SYNC(linux.waker): before the looks; what changes after them finds the waker.
+        self.link.set_task(self.end, Some(context.waker()));
+        self.barrier()?;
+        let side = self.link.side(self.end);
+        if side.cancelled.swap(false, Ordering::AcqRel) {
+            return Poll::Ready(Err(Error::Cancelled));
+        }
+        match self.look(seen) {
+            Some(_) => Poll::Pending,
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Close for Futex {
+    fn close(&self) -> Result<(), Error> {
+        self.end_as(EndState::Draining)
+    }
+
+    fn accuse(&self) -> Result<(), Error> {
+        self.end_as(EndState::Poisoned)
+    }
+}
+
 impl Futex {
+    fn end_as(&self, state: EndState) -> Result<(), Error> {
+        if self.link.state(self.end) != EndState::Open {
+            return Err(Error::Closed);
+        }
+        self.link.set_state(self.end, state);
+        if let Some(remote) = &self.remote {
+            remote.tell(state);
+        }
+        Ok(())
+    }
+
     fn wake_thread(&self) {
         // The index that this end has just stored is what its peer waits for.
         let own_index = self.link.mapping.index(self.end);
@@ -233,15 +316,30 @@ impl Drop for Futex {
             false => EndState::Draining,
             true => EndState::Closed,
         };
-        self.link.set_state(self.end, state);
+        if self.link.state(self.end) == EndState::Open {
+            self.link.set_state(self.end, state);
+            if let Some(remote) = &self.remote {
+                remote.tell(state);
+            }
+        }
         if let Some(remote) = &self.remote {
-            remote.hang_up(state);
+            remote.hang_up();
         }
     }
 }
 
+/// Has every CPU that runs a registered process execute a full barrier: `membarrier(2)`.
+pub(super) fn barrier() -> Result<(), Error> {
+    rustix::thread::membarrier(MembarrierCommand::GlobalExpedited).map_err(|_| Error::Unsupported)
+}
+
+/// Wakes all threads of this process that sleep at a word.
+pub(super) fn wake_private(word: &AtomicU32) {
+    let _ = futex::wake(word, futex::Flags::PRIVATE, u32::MAX);
+}
+
 /// Sleeps as long as every word holds its value, until one of them is woken or the deadline passes: `futex_waitv(2)`.
-fn sleep<const N: usize>(
+pub(super) fn sleep<const N: usize>(
     words: [(&AtomicU32, u32, WaitFlags); N],
     deadline_ns: u64,
 ) -> Result<(), Errno> {

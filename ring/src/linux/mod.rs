@@ -86,6 +86,7 @@
 mod connection;
 mod ends;
 mod error;
+mod gathering;
 mod handshake;
 mod link;
 mod memory;
@@ -98,6 +99,7 @@ pub use abi::ring::{End, EndState, Form, Geometry, Kind};
 pub use connection::{Connection, Listener, Offer, Peer};
 pub use ends::{ConsumerEnd, ProducerEnd};
 pub use error::{Error, Fault};
+pub use gathering::Gathering;
 pub use link::{Canceller, Futex};
 pub use setup::Setup;
 

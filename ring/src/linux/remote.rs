@@ -1,6 +1,7 @@
 //! A peer in another process: the socket between the two, and the thread that watches all such sockets.
 //!
-//! After the handshake the socket carries single bytes: that an end was closed in order, or that a task is to be woken.
+//! After the handshake the socket carries single bytes: that an end was closed in order, or because the other was faulty, or
+//! that a task is to be woken.
 //! That it hangs up without the first says that the peer is dead. Whatever else comes is a fault of the peer.
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use super::link::Link;
 
 const CLOSED: u8 = b'c';
+const FAULTY: u8 = b'f';
 const WAKE: u8 = b'w';
 
 /// How an end is woken by a peer in another process.
@@ -92,11 +94,17 @@ impl Remote {
         self.send(WAKE);
     }
 
-    /// Tells the peer how this end was closed, and that nothing more will come.
-    pub(super) fn hang_up(&self, state: EndState) {
-        if state == EndState::Draining {
-            self.send(CLOSED);
+    /// Tells the peer how this end ended. Of one whose holder is gone, the socket tells.
+    pub(super) fn tell(&self, state: EndState) {
+        match state {
+            EndState::Draining => self.send(CLOSED),
+            EndState::Poisoned => self.send(FAULTY),
+            _ => {}
         }
+    }
+
+    /// Says nothing more, and hears nothing.
+    pub(super) fn hang_up(&self) {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
@@ -118,9 +126,10 @@ impl Remote {
             }
             Ok((1, 1)) if bytes[0] == CLOSED => {
                 self.link.set_state(peer, EndState::Draining);
-                false
+                true
             }
             Err(Errno::AGAIN | Errno::INTR) => true,
+            Ok((0, _)) | Err(_) if crate::sabotaged!("linux_death_unnoticed") => false,
             Ok((0, _)) | Err(_) => {
                 self.link.set_state(peer, EndState::Closed);
                 false

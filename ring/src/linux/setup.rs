@@ -44,7 +44,7 @@ impl Setup {
         }
     }
 
-    /// Where the indices begin. They wrap at 2^32, which nobody notices.
+    /// Where the indices begin: of a PACKET ring a multiple of 8. They wrap at 2^32, which nobody notices.
     pub fn starting_at(self, start: u32) -> Self {
         Self { start, ..self }
     }
@@ -98,7 +98,10 @@ impl Setup {
     }
 
     fn terms(self, end: End) -> Result<Terms, Error> {
-        if self.geometry.check().is_err() || self.geometry.data_bytes() > MAX_DATA_BYTES {
+        if self.geometry.check().is_err()
+            || self.geometry.data_bytes() > MAX_DATA_BYTES
+            || !self.geometry.allows_start(self.start)
+        {
             return Err(Error::Geometry);
         }
         let asymmetric = self.form == Form::Asymmetric && link::register_for_barriers();

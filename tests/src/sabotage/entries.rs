@@ -120,6 +120,10 @@ entries! {
             meetings::who_served_and_waits_elsewhere_is_not_taken_for_who_serves;
         revoke_skips_who_is_ready: "the look of who is ready for a message at its capability after a revoke",
             channel_ends::who_waits_through_a_revoked_end_is_told;
+        parked_not_settled: "the end of a node that its holder has given up where it is, before others look at its tree",
+            capabilities::what_was_dropped_costs_nothing_and_counts_in_no_revoke;
+        parked_stays_charged: "that a node which nobody has use of costs nothing",
+            capabilities::what_was_dropped_costs_nothing_and_counts_in_no_revoke;
         back_before_looked: "what who receives is told of a capability that was given away and came back",
             ended_waits::every_wait_ends_by_all_that_ends_it_and_says_why;
         who_serves_is_forgotten: "that a channel end may be waited by without a reference to it",
@@ -176,6 +180,8 @@ entries! {
             ring_ends::every_way_to_end_is_told_by_another_state;
         ring_epoch_not_raised: "the new epoch of a ring whose end has another holder",
             ring_ends::another_holder_is_another_epoch;
+        ring_move_wakes_nobody: "the second look of who sleeps while the other end of a ring moves",
+            ring_ends::who_sleeps_while_the_other_end_moves_looks_again;
         hub_epoch_not_compared: "the tenancy that a claim names",
             hubs::a_seat_is_claimed_once_and_only_in_the_tenancy_that_was_told;
         hub_seat_empty_before_reset: "the end of the old rings before a seat is empty",
@@ -184,6 +190,21 @@ entries! {
             hub_ends::the_goodbye_of_the_host_reaches_every_guest_those_that_sleep_too;
         hub_sleeps_without_look: "the look at all rings before the host sleeps",
             hub_ends::a_host_sleeps_once_for_all_guests_and_none_signals_while_it_is_awake;
+    }
+
+    Host "handover-ring" {
+        linux_sleeper_without_barrier: "the barrier of who goes to sleep at an asymmetric ring on Linux",
+            linux_processes::nobody_sleeps_at_an_asymmetric_ring_without_the_barrier;
+        linux_bell_not_rung: "the end of a sleep on Linux when the other end closes",
+            linux::closing_wakes_a_sleeper_at_either_end_at_once;
+        linux_death_unnoticed: "the look at a peer's socket that hangs up",
+            linux_processes::a_peer_that_dies_while_this_side_sleeps_wakes_it;
+        linux_seals_not_checked: "the check that a peer's file can't shrink",
+            linux_hostile::a_file_that_could_harm_who_maps_it_is_refused;
+        linux_size_not_checked: "the check that a peer's file is as large as its ring, and there",
+            linux_hostile::a_file_that_could_harm_who_maps_it_is_refused;
+        linux_file_not_sealed: "the seals of a file that is given to a peer",
+            linux_hostile::what_the_peer_is_given_cannot_be_written_by_it;
     }
 
     Host "handover-ring" {

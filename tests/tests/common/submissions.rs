@@ -2,7 +2,7 @@
 
 use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, PRODUCER_OFFSET};
 use abi::submission::{
-    Completion, Operation, Submission, SubmissionArgs, SubmissionFlags, SubmissionViews,
+    Completion, DUE, Operation, Submission, SubmissionArgs, SubmissionFlags, SubmissionViews,
 };
 use abi::{Error, Events, Handle, MapFlags, Rights, SnapshotFlags};
 
@@ -21,7 +21,11 @@ pub struct Submissions {
 
 impl Submissions {
     pub fn new(realm: &Realm, domain: usize, entries: u32, completions: u32) -> Submissions {
-        let args = SubmissionArgs::new(entries, completions);
+        Submissions::with(realm, domain, SubmissionArgs::new(entries, completions))
+    }
+
+    pub fn with(realm: &Realm, domain: usize, args: SubmissionArgs) -> Submissions {
+        let (entries, completions) = (args.entries, args.completions);
         let owner = &realm.domains[domain];
         let handle = realm.ipc.create_submission_ring(owner, &args).unwrap();
         let views = realm.ipc.map_submission_ring(owner, handle).unwrap();
@@ -98,7 +102,12 @@ impl Submissions {
 
     /// Whether the header says that something is due.
     pub fn says_due(&self, realm: &Realm) -> bool {
-        self.load(realm, self.views.submissions + 64) as u32 == 1
+        self.notes(realm) & DUE != 0
+    }
+
+    /// What the header notes.
+    pub fn notes(&self, realm: &Realm) -> u32 {
+        self.load(realm, self.views.submissions + 64) as u32
     }
 
     /// Takes the next completion without telling the kernel.

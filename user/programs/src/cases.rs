@@ -159,12 +159,16 @@ macro_rules! for_each_case {
             rings::gathered "a producer that dies keeps no other back";
             rings::no_wakeup_lost "two that put each other to sleep 100,000 times always wake";
             rings::kept_from_nothing "who is told of a message that is not there waits until its deadline and no longer";
+            rings::conversations "tasks of one thread converse with several processes at once";
+            rings::room_and_death "a task waits for room, and learns of the death of its peer";
+            rings::woken_by_threads "tasks that another thread makes and wakes end the sleep of who runs them";
             rings::any_words "whatever a peer writes, the other end answers";
 
             submissions::each_operation "every operation does in a submission ring what its call does";
             submissions::links "a chain goes on while it succeeds, and waits with what waits in it";
             submissions::waits "what waits completes later: by a signal, a time, a cancel, or room in a channel";
             submissions::registered "a registered handle is known to every ring of its process, and its number to nobody afterwards";
+            submissions::polled "a ring is served by a thread of its own, awake or asleep, which ends with its process";
             submissions::never_reaped "completions that nobody takes are never overwritten";
             submissions::hostile "a thread that writes every shared word while the kernel works harms nobody";
 

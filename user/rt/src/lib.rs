@@ -26,6 +26,7 @@ mod channel;
 mod device;
 mod duplex;
 mod env;
+mod executor;
 mod gather;
 #[cfg(all(feature = "heap", target_os = "none"))]
 mod heap;
@@ -64,6 +65,7 @@ pub use channel::{ChannelEnd, ReceivedWords, channel};
 pub use device::{Registers, Word, resource_info, resource_part};
 pub use duplex::{Duplex, DuplexEnds, DuplexWait, duplex};
 pub use env::Env;
+pub use executor::{Executor, Task, TaskWait};
 pub use gather::{Gather, Gathered};
 pub use interrupt::Interrupt;
 pub use message::{Message, Received, Reply};

@@ -18,9 +18,9 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, IndexPage, PRODUCER_OFFSET};
 use abi::submission::{
-    COMPLETION_BYTES, Completion, ENTRY_BYTES, MAGIC, Operation, Registered, Submission,
-    SubmissionArgs, SubmissionHeader, SubmissionInfo, SubmissionRingFlags, SubmissionViews,
-    VERSION,
+    COMPLETION_BYTES, Completion, DUE, ENTRY_BYTES, MAGIC, Operation, RESTING, Registered,
+    Submission, SubmissionArgs, SubmissionHeader, SubmissionInfo, SubmissionRingFlags,
+    SubmissionViews, VERSION,
 };
 use abi::{Error, Handle, UserPtr};
 
@@ -91,8 +91,7 @@ impl View {
 }
 
 const INDEX: usize = core::mem::offset_of!(IndexPage, index);
-const WAITS: usize = core::mem::offset_of!(IndexPage, waits_until);
-const DUE: usize = core::mem::offset_of!(SubmissionHeader, due);
+const NOTES: usize = core::mem::offset_of!(SubmissionHeader, notes);
 
 impl Submissions {
     /// A ring of so many entries (a power of two) and twice as many completions. Errors of `sub_create`
@@ -224,9 +223,8 @@ impl Submissions {
         let before = self.published;
         tail.store(self.tail, Ordering::Release);
         self.published = self.tail;
-        let waits = self.ready() < completions;
-        if self.polled && !waits && !self.must_wake(before) {
-            return Ok(self.tail.wrapping_sub(before));
+        if self.polled {
+            return self.submit_to_server(before, completions, deadline);
         }
         // SYNC(submission.head)
         let head = self.submissions.word(CONSUMER_OFFSET + INDEX);
@@ -237,21 +235,27 @@ impl Submissions {
         Ok(taken as u32)
     }
 
-    /// Whether the thread of the ring is to be woken for what was published from `before` on.
-    fn must_wake(&self, before: u32) -> bool {
-        // SYNC(submission.rest): the tail is published before this look; the thread announces that it
-        // sleeps before its last look at the tail.
+    /// Leaves what was published to the thread of the ring.
+    fn submit_to_server(
+        &mut self,
+        before: u32,
+        completions: u32,
+        deadline: u64,
+    ) -> Result<u32, Error> {
+        // SYNC(submission.rest): the tail is published before this look; the thread says that it
+        // rests before its last look at the tail.
         fence(Ordering::SeqCst);
-        let until = self.submissions.word(CONSUMER_OFFSET + WAITS);
-        let until = until.load(Ordering::Relaxed);
-        let published = self.published.wrapping_sub(before);
-        let crossed = until.wrapping_sub(before);
-        crossed != 0 && crossed <= published
+        let rests = self.submissions.word(NOTES).load(Ordering::Relaxed) & RESTING != 0;
+        if rests || self.ready() < completions {
+            // SAFETY: what the entries do was promised when they were written.
+            unsafe { sys::sub_enter(self.handle, 0, completions, deadline) }?;
+        }
+        Ok(self.published.wrapping_sub(before))
     }
 
     /// Whether something is to be had by entering, though nothing was submitted.
     pub fn is_due(&self) -> bool {
-        self.submissions.word(DUE).load(Ordering::Relaxed) != 0
+        self.submissions.word(NOTES).load(Ordering::Relaxed) & DUE != 0
     }
 
     /// How many completions are there to be taken.

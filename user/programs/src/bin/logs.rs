@@ -9,7 +9,6 @@
 extern crate alloc;
 
 use alloc::format;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
@@ -17,16 +16,14 @@ use programs::logs::collector::{Collector, Line};
 use programs::logs::{BEGUN, COUNTS, MAX_PART, MAX_TEXT, SENT, SLOT_SIZE, SLOTS, line};
 use programs::{archive, expect};
 use rt::{
-    Env, FOREVER, Handle, Mapping, Mode, Process, ProcessStatus, Receiver, Region, Rights, Spawn,
-    println,
+    Env, Error, FOREVER, Gather, Gathered, Handle, Mapping, Mode, Process, ProcessStatus, Region,
+    Rights, Spawn, println,
 };
 
 rt::entry!(run);
 
 /// How long a line waits for older ones that may still come, in ns.
 const PATIENCE_NS: u64 = 50_000_000;
-/// How long to sleep when nobody has sent anything, in ns.
-const PAUSE_NS: u64 = 100_000;
 /// Writers and lines of each, unless told otherwise and at most.
 const WRITERS: u32 = 5;
 const MAX_WRITERS: u32 = 32;
@@ -55,23 +52,33 @@ fn run(env: &Env) -> u8 {
     let image = archive::image(&initrd, "logger");
     let image = expect!(image, "logs: the program `logger`");
     let mut random = fastrand::Rng::with_seed(number(2, 1).into());
+    let mut gather = expect!(Gather::create(), "logs: a port");
     let mut writers: Vec<Writer> = (0..writers as usize)
-        .map(|number| Writer::start(image, number, lines, &mut random))
+        .map(|number| Writer::start(image, &mut gather, number, lines, &mut random))
         .collect();
     let mut collector = Collector::new(writers.len(), PATIENCE_NS);
     while !collector.is_done() {
-        let mut heard = false;
-        for writer in &mut writers {
-            heard |= writer.listen(&mut collector);
+        let mut part = [0; MAX_PART];
+        let due_ns = collector.due_ns().unwrap_or(FOREVER);
+        match gather.receive(&mut part, due_ns) {
+            Ok(Gathered::Message { key, length }) => {
+                writers[key].say(&mut collector, &part[..length]);
+            }
+            Ok(Gathered::Ended { key, why }) => {
+                writers[key].said_so = why == ring::Error::PeerClosed;
+                collector.end(key);
+            }
+            // Nobody has more to say, or nobody will.
+            Err(Error::TimedOut | Error::PeerClosed) => {}
+            Err(error) => {
+                println!("logs: waiting: {error}");
+                return 1;
+            }
         }
         while let Some(told) = collector.next(rt::now_ns()) {
             print(&told);
             let is_whole = told.text == line(told.writer, told.number).as_bytes();
             writers[told.writer].wrong += u32::from(!is_whole);
-        }
-        if !heard {
-            let slept = rt::sleep_until(rt::now_ns() + PAUSE_NS);
-            expect!(slept, "logs: waiting");
         }
     }
     report(&writers, &collector, lines)
@@ -124,7 +131,10 @@ impl Fate {
 struct Writer {
     number: usize,
     process: Process,
-    receiver: Option<Receiver>,
+    /// Whether it has closed its ring in order.
+    said_so: bool,
+    /// Whether it has sent nonsense.
+    refused: bool,
     /// What it tells itself.
     counts: Mapping,
     fate: Fate,
@@ -133,10 +143,17 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(image: Handle, number: usize, lines: u32, random: &mut fastrand::Rng) -> Writer {
+    fn start(
+        image: Handle,
+        gather: &mut Gather,
+        number: usize,
+        lines: u32,
+        random: &mut fastrand::Rng,
+    ) -> Writer {
         let region = expect!(Region::create(COUNTS), "logs: a region");
         let counts = region.map(Rights::READ | Rights::WRITE);
-        let (producer, consumer) = expect!(rt::ring(SLOT_SIZE, SLOTS), "logs: a ring");
+        // The keys are the numbers, since nobody ends before all are there.
+        let (_, producer) = expect!(gather.add(SLOT_SIZE, SLOTS), "logs: a ring");
         let fate = Fate::of(number, lines, random);
         let mut spawn = Spawn::new(image, "logger")
             .arg(&format!("{number}"))
@@ -149,38 +166,24 @@ impl Writer {
         Writer {
             number,
             process: expect!(spawn.start(), "logs: starting a writer"),
-            receiver: Some(expect!(rt::open_receiver(consumer), "logs: opening a ring")),
+            said_so: false,
+            refused: false,
             counts: expect!(counts, "logs: mapping counts"),
             fate,
             wrong: 0,
         }
     }
 
-    /// Takes what is there. Whether that is anything.
-    fn listen(&mut self, collector: &mut Collector) -> bool {
-        let Some(receiver) = &mut self.receiver else {
-            return false;
-        };
-        let mut part = [0; MAX_PART];
-        let error = match receiver.try_receive(&mut part) {
-            Ok(len) => {
-                let taken = collector.take(self.number, &part[..len], rt::now_ns());
-                let Err(error) = taken else {
-                    self.meet_fate(collector);
-                    return true;
-                };
-                Some(error.to_string())
-            }
-            Err(ring::Error::Empty) => return false,
-            Err(ring::Error::PeerClosed | ring::Error::PeerDied) => None,
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(error) = error {
-            println!("logs: writer {}: {error}", self.number);
+    /// Takes a part of a line, unless it has sent nonsense before.
+    fn say(&mut self, collector: &mut Collector, part: &[u8]) {
+        if self.refused {
+            return;
         }
-        collector.end(self.number);
-        self.receiver = None;
-        true
+        if let Err(error) = collector.take(self.number, part, rt::now_ns()) {
+            println!("logs: writer {}: {error}", self.number);
+            self.refused = true;
+        }
+        self.meet_fate(collector);
     }
 
     /// Kills it when it is time.
@@ -208,7 +211,11 @@ impl Writer {
         };
         let ended_early = sent < lines;
         let was_in_a_line = u32::from(ended_early);
+        // One that is killed may have been about to end.
+        let ended_in_order = self.said_so || status.exited().is_none();
         in_order
+            && ended_in_order
+            && !self.refused
             && self.wrong == 0
             && (sent..=sent + was_in_a_line).contains(&complete)
             && (complete..=complete + was_in_a_line).contains(&begun)

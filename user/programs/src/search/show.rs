@@ -5,31 +5,24 @@ use core::fmt::{self, Write};
 /// Bytes of a line that are shown.
 pub const SHOWN: usize = 200;
 
-/// A line as it is printed: text as it is, all else by its numbers, and a long one cut off.
+/// A line as it is printed: characters of ASCII as they are, all other bytes by their numbers, and a long
+/// line cut off.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a>(pub &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shown(line) = self;
-        for chunk in line[..line.len().min(SHOWN)].utf8_chunks() {
-            for character in chunk.valid().chars() {
-                match character {
-                    // What would move the cursor or change colours.
-                    '\t' => formatter.write_char('\t')?,
-                    _ if character.is_control() => {
-                        write!(formatter, "{}", character.escape_default())?
-                    }
-                    _ => formatter.write_char(character)?,
-                }
-            }
-            for byte in chunk.invalid() {
-                write!(formatter, "\\x{byte:02x}")?;
+        for &byte in line.iter().take(SHOWN) {
+            match byte {
+                b'\t' | b' '..=b'~' => formatter.write_char(char::from(byte))?,
+                // The console has no others, and some would move its cursor.
+                _ => write!(formatter, "\\x{byte:02x}")?,
             }
         }
         match line.len() {
             0..=SHOWN => Ok(()),
-            len => write!(formatter, "… ({len} bytes)"),
+            len => write!(formatter, "... ({len} bytes)"),
         }
     }
 }

@@ -4,6 +4,7 @@ mod ends;
 mod hostile;
 mod kinds;
 mod storms;
+mod tasks;
 
 use abi::RingGeometry;
 use abi::ring::DATA_OFFSET;
@@ -13,6 +14,7 @@ pub use ends::{endings, gathered, half_closed, in_one_process, passed_on, taken_
 pub use hostile::{consumer_pages, hostile_consumer, hostile_producer, producer_pages};
 pub use kinds::{every_kind, odd_shapes};
 pub use storms::{any_words, kept_from_nothing, no_wakeup_lost};
+pub use tasks::{conversations, room_and_death, woken_by_threads};
 
 use crate::Case;
 use crate::calls::{

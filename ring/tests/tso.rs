@@ -6,7 +6,9 @@
 //! turn, and the model has to find the wakeup that is lost.
 #![cfg(not(loom))]
 
+#[path = "tso/machine.rs"]
 mod machine;
+#[path = "tso/protocol.rs"]
 mod protocol;
 
 use std::collections::HashMap;

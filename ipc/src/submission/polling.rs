@@ -1,0 +1,102 @@
+//! The thread of a submission ring serves it by itself, so that nobody has to enter the kernel for that.
+//!
+//! It takes entries slice by slice and lets others of its urgency run in between, as any thread of its
+//! process. When nothing has come for a while it says in the header that it rests, looks once more, and
+//! sleeps. Who publishes looks at the header afterwards; with a full fence on both sides one of the two
+//! sees the other.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{Ordering, fence};
+
+use abi::submission::Operation;
+use abi::{Error, FOREVER, Handle, Rights};
+
+use super::SubmissionRing;
+use super::serve::SLICE;
+use crate::{Domain, Ipc, Outcome, Platform};
+
+impl<P: Platform> Ipc<P> {
+    /// Serves a ring until it is gone or the task has to end; by the thread of the ring, which sleeps when
+    /// nothing has come for `idle_ns`. `operate` as for
+    /// [`enter_submissions`](Ipc::enter_submissions).
+    pub fn poll_submissions(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        idle_ns: u64,
+        operate: impl Fn(Operation, [u64; 6]) -> Result<u64, Error>,
+    ) {
+        let Ok((capability, ring)) = self.submission_ring(domain, handle, Rights::empty()) else {
+            return;
+        };
+        let mut busy_ns = self.platform().now_ns();
+        while !self.platform().pause() {
+            let due = ring.has_due();
+            match self.serve_submissions(domain, &ring, SLICE, &operate) {
+                Err(Error::Cancelled) => return,
+                Ok(0) | Err(_) if !due => {}
+                _ => {
+                    busy_ns = self.platform().now_ns();
+                    continue;
+                }
+            }
+            if self.platform().now_ns().saturating_sub(busy_ns) < idle_ns {
+                self.platform().relax();
+                continue;
+            }
+            let ticket = {
+                let mut state = ring.state.lock();
+                if state.closed {
+                    return;
+                }
+                let Some(desk) = state.desk.as_ref() else {
+                    continue;
+                };
+                let seen = (desk.head, desk.looked_at);
+                state.resting = true;
+                ring.submissions.note(self.platform(), state.notes());
+                // SYNC(submission.rest): the note is there before this look at the tail; who publishes
+                // stores the tail before it looks for the note.
+                fence(Ordering::SeqCst);
+                let tail = ring.submissions.tail(self.platform());
+                // What was looked at and could not be taken does not keep it awake.
+                let came = tail != seen.0 && tail != seen.1;
+                let ticket = match came || !state.due.is_empty() {
+                    true => Err(Error::WouldBlock),
+                    false => {
+                        let (task, node) = (self.platform().current_task(), &capability.node);
+                        let server = &mut state.server;
+                        server.enlist(task, node, domain.koid(), Rights::empty())
+                    }
+                };
+                if ticket.is_err() {
+                    state.resting = false;
+                    ring.submissions.note(self.platform(), state.notes());
+                }
+                match ticket {
+                    Ok(ticket) => ticket,
+                    Err(Error::WouldBlock) => continue,
+                    Err(_) => return,
+                }
+            };
+            let slept = self.sleep_in(&ticket, FOREVER, &ring.state, |state| &mut state.server);
+            {
+                let mut state = ring.state.lock();
+                state.resting = false;
+            }
+            self.tell_notes(&ring);
+            if slept.is_err() {
+                return;
+            }
+            busy_ns = self.platform().now_ns();
+        }
+    }
+
+    /// Wakes the thread of a ring, if it sleeps.
+    pub(super) fn wake_server(&self, ring: &Arc<SubmissionRing<P>>) {
+        let woken = ring.state.lock().server.wake_first(Outcome::Ready);
+        if let Some(task) = woken {
+            self.platform().unpark(&task);
+        }
+    }
+}

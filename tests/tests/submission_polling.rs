@@ -1,0 +1,102 @@
+//! Rings that a thread of their own serves.
+
+mod common;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use abi::submission::{RESTING, SubmissionArgs, SubmissionRingFlags};
+use abi::{Error, FOREVER};
+use common::ports::{notification, signal as ring_bell};
+use common::realm::Realm;
+use common::submissions::{Submissions, nop, operate, wait};
+use fake::FakeTask;
+
+fn polled(realm: &Realm) -> Submissions {
+    let args = SubmissionArgs {
+        flags: SubmissionRingFlags::POLL.bits(),
+        ..SubmissionArgs::new(8, 8)
+    };
+    Submissions::with(realm, 0, args)
+}
+
+/// The thread of a ring, asleep.
+fn serve(realm: &Arc<Realm>, ring: &Submissions) -> (JoinHandle<()>, FakeTask) {
+    let handle = ring.handle;
+    let (thread, task) = common::waiting::waiting(realm, move |realm| {
+        fake::on_cpu(1, || {
+            let call = |operation, arguments| operate(realm, 0, operation, arguments);
+            let domain = &realm.domains[0];
+            realm.ipc.poll_submissions(domain, handle, 0, call);
+        });
+    });
+    task.until_asleep();
+    (thread, task)
+}
+
+#[test]
+fn a_thread_that_rests_says_so_and_is_woken_by_who_enters() {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = polled(&realm);
+    let (thread, task) = serve(&realm, &ring);
+    for number in 0..50 {
+        task.until_sleeping();
+        assert_eq!(ring.notes(&realm) & RESTING, RESTING);
+        ring.push(&realm, nop(number));
+        assert_eq!(ring.enter(&realm, 1, 1, FOREVER), Ok(0));
+        assert_eq!(ring.reap(&realm), [(number, Ok(0))]);
+    }
+    realm.drop_handle(0, ring.handle).unwrap();
+    thread.join().unwrap();
+    Arc::into_inner(realm).unwrap().finish();
+}
+
+#[test]
+fn a_thread_completes_what_waited_without_anybody_entering() {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = polled(&realm);
+    let bell = notification(&realm, 0);
+    let (thread, task) = serve(&realm, &ring);
+    ring.push(&realm, wait(3, bell, FOREVER));
+    assert_eq!(ring.enter(&realm, 1, 0, 0), Ok(0));
+    while ring.released(&realm) == 0 {
+        std::thread::yield_now();
+    }
+    task.until_sleeping();
+    ring_bell(&realm, 0, bell);
+    while ring.posted(&realm) == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(ring.reap(&realm), [(3, Ok(1))]);
+    task.until_sleeping();
+    task.end();
+    thread.join().unwrap();
+    Arc::into_inner(realm).unwrap().finish();
+}
+
+#[test]
+fn a_thread_with_nothing_that_it_could_take_sleeps() {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = polled(&realm);
+    let (thread, task) = serve(&realm, &ring);
+    // More than there is room for completions, then what can't be.
+    for number in 0..8 {
+        ring.push(&realm, nop(number));
+    }
+    assert_eq!(ring.enter(&realm, 8, 8, FOREVER), Ok(0));
+    for number in 8..12 {
+        ring.push(&realm, nop(number));
+    }
+    assert_eq!(ring.enter(&realm, 4, 0, 0), Ok(0));
+    task.until_sleeping();
+    assert_eq!(ring.reap(&realm).len(), 8);
+    assert_eq!(ring.enter(&realm, 0, 4, FOREVER), Ok(0));
+    assert_eq!(ring.reap(&realm).len(), 4);
+    task.until_sleeping();
+    ring.publish_tail(&realm, 1 << 30);
+    assert_eq!(ring.enter(&realm, 0, 1, 0), Err(Error::WouldBlock));
+    task.until_sleeping();
+    realm.drop_handle(0, ring.handle).unwrap();
+    thread.join().unwrap();
+    Arc::into_inner(realm).unwrap().finish();
+}
