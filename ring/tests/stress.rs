@@ -99,7 +99,7 @@ fn a_stream_passes_in_pieces_that_have_nothing_to_do_with_one_another() {
     let mut ring = sleeping_bytes(Geometry::byte(4096), u32::MAX - 999);
     ring.producer.set_wake_threshold(700).unwrap();
     let total = if cfg!(miri) { 6_000 } else { 8_000_000usize };
-    let byte = |at: usize| (at ^ at >> 8 ^ at >> 16) as u8;
+    let byte = |at: usize| (at ^ (at >> 8) ^ (at >> 16)) as u8;
     let kernel = ring.kernel.clone();
     let (mut producer, mut consumer) = (ring.producer, ring.consumer);
     let writer = thread::spawn(move || {
