@@ -10,6 +10,7 @@ use programs::picture::HALF_MISSING;
 use rt::{Error, Handle, Interrupt, Mode, Notification, ProcessState, Rights, Spawn};
 
 use crate::Case;
+use crate::calls::yield_now;
 use crate::check::{cpus, eventually};
 use crate::fuses::{ENTRIES, every_entry};
 use crate::objects::image_of;
@@ -36,7 +37,18 @@ fn live(program: Spawn<'_>, entries: u64, fuse: Option<u64>) -> Option<u32> {
         done!(process.set_fuse(fuse), "a fuse");
     }
     done!(process.resume(0, 0), "beginning");
-    let ended = process.wait(rt::in_ms(LIFE_MS));
+    // Without sleep: while all CPUs of an emulated machine sleep, its time goes on as fast as it can, and a
+    // device that the host computes for would be late.
+    let limit = rt::in_ms(LIFE_MS);
+    let ended = loop {
+        match process.wait(0) {
+            Err(Error::WouldBlock) if rt::now_ns() < limit => {
+                core::hint::spin_loop();
+                yield_now();
+            }
+            ended => break ended,
+        }
+    };
     let status = done!(ended, "a program that ends at entry {entries}");
     drop(process);
     eventually("nobody to be left", || processes() == before);
