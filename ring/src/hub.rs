@@ -32,8 +32,10 @@ impl PeerEntry {
     /// and then empty again; after its last tenancy it is never empty again.
     pub fn advance(&self, from: Standing, to: PeerState) -> Result<Standing, Standing> {
         let now = self.standing();
-        #[cfg(sabotage = "hub_entry_without_epoch")]
-        let from = Standing::new(from.state, now.epoch);
+        let from = match crate::sabotaged!("hub_entry_without_epoch") {
+            true => Standing::new(from.state, now.epoch),
+            false => from,
+        };
         let Some(next) = step(from, to).filter(|_| now == from) else {
             return Err(now);
         };
@@ -79,7 +81,7 @@ pub fn reserve_first<'a>(
         }
         match entry.advance(from, PeerState::Reserved) {
             Ok(reserved) => return Some((at, reserved)),
-            Err(_) if cfg!(sabotage = "hub_join_tries_once") => return None,
+            Err(_) if crate::sabotaged!("hub_join_tries_once") => return None,
             Err(_) => {}
         }
     }

@@ -6,7 +6,7 @@ mod common;
 use std::thread;
 
 use abi::ring::{End, EndState, Geometry};
-use common::sleeping_ring;
+use common::{sleeping_bytes, sleeping_packets, sleeping_ring};
 use ring::Error;
 
 const MESSAGES: u64 = if cfg!(miri) { 60 } else { 200_000 };
@@ -63,6 +63,75 @@ fn a_small_ring_passes_everything_in_order() {
 #[test]
 fn thresholds_lose_nothing_and_nobody_sleeps_for_ever() {
     pass_everything(Geometry::slot(64, 64), (32, 32));
+}
+
+#[test]
+fn packets_of_all_lengths_pass_in_order() {
+    let mut ring = sleeping_packets(Geometry::packet(4096), u32::MAX - 1007);
+    ring.producer.set_wake_threshold(1024).unwrap();
+    let count = if cfg!(miri) { 40 } else { 100_000u32 };
+    let length = |number: u32| (number.wrapping_mul(0x9e37_79b9) >> 23) as usize;
+    let kernel = ring.kernel.clone();
+    let (mut producer, mut consumer) = (ring.producer, ring.consumer);
+    let sender = thread::spawn(move || {
+        for number in 0..count {
+            let bytes = [number as u8; 512];
+            producer
+                .send(number, &bytes[..length(number)], u64::MAX)
+                .unwrap();
+        }
+        kernel.close(End::Producer, EndState::Draining);
+    });
+    let mut bytes = [0; 512];
+    for number in 0..count {
+        let received = consumer.receive(&mut bytes, u64::MAX);
+        assert_eq!(received, Ok((number, length(number))));
+        let expected = [number as u8; 512];
+        assert_eq!(bytes[..length(number)], expected[..length(number)]);
+    }
+    let answer = consumer.receive(&mut bytes, u64::MAX);
+    assert_eq!(answer, Err(Error::PeerClosed));
+    sender.join().unwrap();
+}
+
+#[test]
+fn a_stream_passes_in_pieces_that_have_nothing_to_do_with_one_another() {
+    let mut ring = sleeping_bytes(Geometry::byte(4096), u32::MAX - 999);
+    ring.producer.set_wake_threshold(700).unwrap();
+    let total = if cfg!(miri) { 6_000 } else { 8_000_000usize };
+    let byte = |at: usize| (at ^ (at >> 8) ^ (at >> 16)) as u8;
+    let kernel = ring.kernel.clone();
+    let (mut producer, mut consumer) = (ring.producer, ring.consumer);
+    let writer = thread::spawn(move || {
+        let (mut written, mut piece) = (0, 1);
+        while written < total {
+            piece = (piece * 7 + 3) % 6007;
+            let end = (written + piece).min(total);
+            let bytes: Vec<u8> = (written..end).map(byte).collect();
+            producer.write_all(&bytes, u64::MAX).unwrap();
+            written = end;
+        }
+        kernel.close(End::Producer, EndState::Draining);
+    });
+    let (mut read, mut piece) = (0, 1);
+    let mut bytes = [0; 5003];
+    let end = loop {
+        piece = (piece * 5 + 1) % 5003;
+        match consumer.read(&mut bytes[..piece.max(1)], u64::MAX) {
+            Ok(count) => {
+                assert!(
+                    (read..)
+                        .map(byte)
+                        .zip(&bytes[..count])
+                        .all(|(one, other)| one == *other)
+                );
+                read += count;
+            }
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((read, end), (total, Error::PeerClosed));
+    writer.join().unwrap();
 }
 
 #[test]

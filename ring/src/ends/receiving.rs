@@ -184,6 +184,17 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         }
     }
 
+    /// The same without the last look, for who sleeps by [`Wait::wait`] or what does as it does: looks at the index
+    /// and the states once more before it sleeps. Returns the index to sleep until.
+    #[inline]
+    pub fn announce(&mut self) -> u32 {
+        self.flush();
+        let seen = self.head.wrapping_add(self.threshold);
+        self.memory.waits_until().store(seen, Ordering::Relaxed);
+        sleep_fence(self.form);
+        seen
+    }
+
     /// Takes the announcement back, so that the producer does not wake nobody.
     pub fn disarm(&mut self) {
         self.memory
