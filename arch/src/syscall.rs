@@ -35,6 +35,27 @@ pub struct SyscallFrame {
 }
 
 impl SyscallFrame {
+    /// The frame of a call that no program makes by itself: what it does not say is 0.
+    pub fn of_call(number: u64, [rdi, rsi, rdx, r10, r8, r9]: [u64; 6]) -> SyscallFrame {
+        SyscallFrame {
+            number_or_result: number,
+            rdi,
+            rsi,
+            rdx,
+            r10,
+            r8,
+            r9,
+            rip: 0,
+            rflags: 0,
+            rsp: 0,
+        }
+    }
+
+    /// What the call returned; only after [`set_result`](Self::set_result).
+    pub fn result(&self) -> u64 {
+        self.number_or_result
+    }
+
     /// The call's number; only before [`set_result`](Self::set_result).
     #[inline]
     pub fn number(&self) -> u64 {

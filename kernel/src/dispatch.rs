@@ -61,32 +61,14 @@ macro_rules! invoke {
 
             $(#[inline(never)]
             pub fn $name(process: &Arc<Process>, frame: &mut SyscallFrame) {
-                stats::count_call(Syscall::$variant);
-                let outcome = run::$name(process, frame.arguments());
-                if let Err(error) = &outcome {
-                    let by_handle =
-                        const { begins_with_handle(&[$(<$ty as Argument>::IS_HANDLE),*]) };
-                    let [handle, ..] = frame.arguments();
-                    count_refusal(by_handle.then_some(process), handle, *error);
-                }
-                answer::<$ret>(frame, outcome);
-            })*
-        }
-
-        /// The same for whoever has the arguments and wants the outcome.
-        mod run {
-            #[allow(clippy::wildcard_imports)]
-            use super::*;
-
-            $(#[inline(always)]
-            pub fn $name(process: &Arc<Process>, arguments: [u64; 6]) -> Result<$ret, Error> {
                 const ERRORS: &[Error] = &[$(Error::$error),*];
                 const LOOKS_UP: bool =
                     looks_up(Syscall::$variant, &[$(<$ty as Argument>::IS_HANDLE),*]);
                 const {
                     assert!(!allocates(Syscall::$variant) || lists(ERRORS, Error::NoMemory));
                 }
-                let [$($arg,)* ..] = arguments;
+                stats::count_call(Syscall::$variant);
+                let [$($arg,)* ..] = frame.arguments();
                 let handle = || {
                     if const { allocates(Syscall::$variant) } {
                         heap::ensure().map_err(|_| Error::NoMemory)?;
@@ -108,7 +90,12 @@ macro_rules! invoke {
                 {
                     ipc().settle(process.domain(), outcome.is_ok());
                 }
-                outcome
+                if let Err(error) = &outcome {
+                    let by_handle =
+                        const { begins_with_handle(&[$(<$ty as Argument>::IS_HANDLE),*]) };
+                    count_refusal(by_handle.then_some(process), frame, *error);
+                }
+                answer::<$ret>(frame, outcome);
             })*
         }
     };
@@ -158,39 +145,25 @@ const fn begins_with_handle(arguments: &[bool]) -> bool {
 /// Counts a refusal, and at the object that the call was on if its first argument named one in a process.
 #[cold]
 #[inline(never)]
-fn count_refusal(process: Option<&Arc<Process>>, handle: u64, error: Error) {
+fn count_refusal(process: Option<&Arc<Process>>, frame: &SyscallFrame, error: Error) {
     stats::count_refusal(error);
     let Some(process) = process else { return };
+    let [handle, ..] = frame.arguments();
     ipc().count_refusal(process.domain(), Handle::from_bits(handle), error);
 }
 
-/// Makes the call that an entry of a submission ring asks for, by a thread of its process. It does not
-/// wait: where the call has a deadline, that is 0.
-#[inline(never)]
+/// Makes the call that an entry of a submission ring asks for, by a thread of its process, as the program
+/// would have made it: by the same function, and counted as that. It does not wait: where the call has a
+/// deadline, that is 0.
 pub fn operate(
     process: &Arc<Process>,
     operation: Operation,
     arguments: [u64; 6],
 ) -> Result<u64, Error> {
-    fn value<T: Outcome>(outcome: Result<T, Error>) -> Result<u64, Error> {
-        outcome.map(|value| value.into_registers().0)
-    }
-    match operation {
-        Operation::Nop | Operation::Timeout | Operation::Cancel => Err(Error::Unsupported),
-        Operation::Snapshot => value(run::region_snapshot(process, arguments)),
-        Operation::Map => value(run::map(process, arguments)),
-        Operation::Unmap => value(run::unmap(process, arguments)),
-        Operation::Derive => value(run::cap_derive(process, arguments)),
-        Operation::Drop => value(run::cap_drop(process, arguments)),
-        Operation::Grant => value(run::grant(process, arguments)),
-        Operation::Accept => value(run::accept(process, arguments)),
-        Operation::RingWake => value(run::ring_wake(process, arguments)),
-        Operation::Send => value(run::channel_send(process, arguments)),
-        Operation::Signal => value(run::signal(process, arguments)),
-        Operation::NotifyWait => value(run::notify_wait(process, arguments)),
-        Operation::Wait => value(run::object_wait(process, arguments)),
-        Operation::Copy => value(run::region_copy(process, arguments)),
-    }
+    let mut frame = SyscallFrame::of_call(operation as u64, arguments);
+    let handler = HANDLERS.get(operation as usize);
+    handler.unwrap_or(&(unknown as Handler))(process, &mut frame);
+    abi::decode(frame.result())
 }
 
 /// Puts the outcome of a call where the program looks for it.
