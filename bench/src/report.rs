@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::figure::{Comparison, Figure, Side};
+use crate::figure::{Comparison, Figure, Measured, Side};
 
 /// Less than this much over the limit counts as reached: less is not resolved.
 const RESOLUTION: f64 = 1.1;
@@ -24,8 +24,8 @@ fn number(value: f64) -> String {
     }
 }
 
-/// Ours beside the best peer of each row.
-pub fn comparisons(figures: &[Figure]) -> String {
+/// Ours beside the best peer of each row, in this unit.
+pub fn comparisons(figures: &[Figure], unit: &str) -> String {
     let mut rows = Vec::new();
     for figure in figures {
         for comparison in figure.comparisons() {
@@ -49,9 +49,9 @@ pub fn comparisons(figures: &[Figure]) -> String {
     let head = [
         "what",
         "ours",
-        "ns",
+        unit,
         "best peer",
-        "ns",
+        unit,
         "ratio",
         "at most",
         "",
@@ -62,8 +62,8 @@ pub fn comparisons(figures: &[Figure]) -> String {
 /// Everybody in a row, from the quickest on.
 pub fn everybody(figure: &Figure) -> String {
     let mut measured: Vec<_> = figure.measured.iter().collect();
-    let median = |value: Option<f64>| value.unwrap_or(f64::INFINITY);
-    measured.sort_by(|one, other| median(one.median()).total_cmp(&median(other.median())));
+    let place = |one: &Measured| one.figure().unwrap_or(f64::INFINITY);
+    measured.sort_by(|one, other| place(one).total_cmp(&place(other)));
     let rows = measured.iter().map(|one| {
         let of = |part| one.quantile(part).map_or("disturbed".into(), number);
         let mark = match one.side {

@@ -69,6 +69,7 @@ pub mod memory;
 pub mod memory;
 pub mod mpsc;
 pub mod packet;
+pub mod payload;
 mod sabotage;
 pub mod slot;
 mod sync;

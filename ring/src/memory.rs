@@ -17,6 +17,7 @@ use crate::Error;
 use crate::sync::{AtomicU32, AtomicU64, PeerWord};
 
 mod copy;
+pub mod pool;
 pub mod trace;
 
 /// A view and the private copy of its geometry.

@@ -289,6 +289,17 @@ fn a_capability_that_moves_away_is_of_no_use_here() {
 }
 
 #[test]
+fn a_process_that_ends_lets_go_what_its_operations_use() {
+    let realm = Realm::new(1);
+    let mut ring = Submissions::new(&realm, 0, 4, 4);
+    let bell = notification(&realm, 0);
+    let id = register(&realm, bell).unwrap();
+    let waiting = [wait_by(id, FOREVER), wait_by(id, 1 << 40)];
+    assert_eq!(ring.run(&realm, &waiting), []);
+    realm.finish();
+}
+
+#[test]
 fn there_are_so_many_rings_and_no_more() {
     let realm = Realm::new(1);
     let args = SubmissionArgs::new(1, 1);

@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 
 use clap::Parser;
 use handover_bench::figure::Bench;
-use handover_bench::report;
+use handover_bench::{instructions, plot, report};
 
 /// Compares Handover's rings with what a user would pick instead. Exits with 0 whatever the figures are.
 #[derive(Parser)]
@@ -25,9 +25,18 @@ struct Options {
     /// Print every contender, with quartiles
     #[arg(long)]
     verbose: bool,
+    /// Count instructions, too, which takes valgrind and half a minute
+    #[arg(long)]
+    instructions: bool,
+    /// Draw the ratios into docs/rings.svg
+    #[arg(long)]
+    plot: bool,
     /// Print the names of the rows and end
     #[arg(long)]
     list: bool,
+    /// Run one contender so many times and end, for who counts instructions
+    #[arg(long, hide = true, num_args = 2, value_names = ["NAME", "COUNT"])]
+    alone: Option<Vec<String>>,
     /// What cargo adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -57,6 +66,9 @@ fn main() {
             return;
         }
     };
+    if let Some([name, count]) = options.alone.as_deref() {
+        return run_alone(&bench, name, count.parse().unwrap_or(1));
+    }
     let mut figures = Vec::new();
     let watched = std::io::stderr().is_terminal();
     for (at, row) in rows.iter().enumerate() {
@@ -72,8 +84,28 @@ fn main() {
         }
         figures.push(figure);
     }
-    println!("{}", report::comparisons(&figures));
+    println!("{}", report::comparisons(&figures, "ns"));
     if cfg!(not(feature = "iceoryx2")) {
         println!("\nwithout iceoryx2, which is slow to build: `make bench-rings` has it");
+    }
+    if options.instructions {
+        match instructions::count(&rows::counted()) {
+            Ok(figure) => println!("\n{}", report::comparisons(&[figure], "instructions")),
+            Err(why) => eprintln!("{why}"),
+        }
+    }
+    if options.plot {
+        match plot::write(&figures) {
+            Ok(path) => println!("\n{} is drawn", path.display()),
+            Err(why) => eprintln!("{why}"),
+        }
+    }
+}
+
+fn run_alone(bench: &Bench, name: &str, count: u64) {
+    let row = rows::counted();
+    let entry = row.entries.iter().find(|entry| entry.name == name);
+    if let Some(entry) = entry {
+        bench.run_once(&row, entry, count);
     }
 }

@@ -1,4 +1,4 @@
-//! Handover's rings, on which nobody sleeps: ends that poll pay no fence in the asymmetric form.
+//! Handover's rings. Where nobody sleeps they are asymmetric and poll, so that they pay no fence.
 
 use std::ptr::NonNull;
 
@@ -6,6 +6,7 @@ use abi::ring::{DATA_OFFSET, Form, Geometry, Kind, SLOT_HEAD_BYTES, packet};
 use handover_bench::arena::Arena;
 use handover_bench::contender::{Contender, Receiver, Seed, Sender};
 use handover_bench::message::Sink;
+use ring::linux::{Futex, Setup};
 use ring::memory::{ConsumerMemory, Owner, ProducerMemory};
 use ring::{Polling, byte, slot};
 
@@ -205,6 +206,58 @@ impl<const N: usize> Receiver<N> for BatchEnd<N> {
         };
         for message in &self.messages[..bytes / N] {
             sink.value(message);
+        }
+    }
+}
+
+/// SLOT between threads, whose ends sleep: a futex.
+pub struct Sleeping;
+
+/// The sending end of [`Sleeping`].
+pub struct SleepingSender(slot::Producer<Futex>);
+/// The receiving end of [`Sleeping`].
+pub struct SleepingReceiver(slot::Consumer<Futex>);
+
+/// SLOT with a fence at each publication, so that who goes to sleep need not interrupt the other CPU.
+pub struct SleepingSymmetric;
+
+fn sleeping(setup: Setup) -> (Seed<SleepingSender>, Seed<SleepingReceiver>) {
+    let (sender, receiver) = setup.pair().expect("memory for a ring");
+    let sender = move || SleepingSender(sender.slot().expect("it is a SLOT ring"));
+    let receiver = move || SleepingReceiver(receiver.slot().expect("it is a SLOT ring"));
+    (Box::new(sender), Box::new(receiver))
+}
+
+impl<const N: usize> Contender<N> for Sleeping {
+    type Sender = SleepingSender;
+    type Receiver = SleepingReceiver;
+
+    fn open(_: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
+        sleeping(Setup::new(slots_for(N, slots)))
+    }
+}
+
+impl<const N: usize> Contender<N> for SleepingSymmetric {
+    type Sender = SleepingSender;
+    type Receiver = SleepingReceiver;
+
+    fn open(_: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
+        sleeping(Setup::new(slots_for(N, slots)).symmetric())
+    }
+}
+
+impl<const N: usize> Sender<N> for SleepingSender {
+    #[inline]
+    fn try_send(&mut self, message: &[u8; N]) -> bool {
+        self.0.send(message, u64::MAX).is_ok()
+    }
+}
+
+impl<const N: usize> Receiver<N> for SleepingReceiver {
+    #[inline]
+    fn try_receive(&mut self, sink: &mut Sink<N>) {
+        if self.0.receive(sink.target(), u64::MAX).is_ok() {
+            sink.arrived();
         }
     }
 }

@@ -199,9 +199,14 @@ fn spinning_processes<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
     row(format!("spinning/processes/{N}"), place, SLOTS, entries)
 }
 
-fn sleeping<W: Way>(key: &str, place: Place) -> Row {
+fn sleeping<W: Way>(key: &str, place: Place, at_most: f64) -> Row {
     let mut entries = vec![peer::<W, system::Event, 8>("eventfd")];
     if place == Place::Threads {
+        entries.push(of_ours::<W, ours::Sleeping, 8>("SLOT", at_most));
+        entries.push(of_ours::<W, ours::SleepingSymmetric, 8>(
+            "SLOT with fences",
+            at_most,
+        ));
         entries.push(peer::<W, typed::SleepingMpsc, 8>("std mpsc"));
     }
     system_ways::<W, 8>(&mut entries);
@@ -227,6 +232,14 @@ fn batches() -> Row {
         1024,
         entries,
     )
+}
+
+/// What instructions are counted of: one after the other through a way, in one thread.
+pub fn counted() -> Row {
+    Row {
+        key: "instructions/8".into(),
+        ..one_thread::<8, 1024>(0.65)
+    }
 }
 
 /// All rows, with the ratios of the design as limits.
@@ -258,8 +271,8 @@ pub fn all() -> Vec<Row> {
         spinning_processes::<8, 1024>(1.0),
         spinning_processes::<1024, 128>(0.94),
     ];
-    rows.extend(both.map(|place| sleeping::<RoundTrip>("sleeping", place)));
-    rows.extend(both.map(|place| sleeping::<WakeLatency>("wake_latency", place)));
-    rows.extend(both.map(|place| sleeping::<WakeCost>("wake_cost", place)));
+    rows.extend(both.map(|place| sleeping::<RoundTrip>("sleeping", place, 1.0)));
+    rows.extend(both.map(|place| sleeping::<WakeLatency>("wake_latency", place, 1.04)));
+    rows.extend(both.map(|place| sleeping::<WakeCost>("wake_cost", place, 1.05)));
     rows
 }

@@ -98,12 +98,15 @@ impl<P: Platform> Ipc<P> {
         seen: u32,
         deadline_ns: u64,
     ) -> Result<Option<Begun<P>>, Error> {
-        let kind = Some(ObjectKind::RingEnd);
         let mut sure_of = None;
         loop {
-            let found = domain.with_node(handle, kind, Rights::WAIT, |node| {
-                self.look_before_sleep(domain, node, seen, deadline_ns, sure_of)
-            })?;
+            // As [`with_node`](Domain::with_node) does, without a closure: two calls go through here.
+            let found = {
+                let tenant = domain.table.tenant(handle)?;
+                let node = tenant.named(handle)?;
+                domain.check_to_use(handle, node, Some(ObjectKind::RingEnd), Rights::WAIT)?;
+                self.look_before_sleep(domain, node, seen, deadline_ns, sure_of)?
+            };
             match found {
                 Found::Over => return Ok(None),
                 Found::Nothing(begun) => return Ok(Some(begun)),
@@ -227,8 +230,10 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         handle: Handle,
     ) -> Result<Option<P::Task>, Error> {
-        let kind = Some(ObjectKind::RingEnd);
-        let (woken, watched) = domain.with_node(handle, kind, Rights::SIGNAL, |node| {
+        let (woken, watched) = {
+            let tenant = domain.table.tenant(handle)?;
+            let node = tenant.named(handle)?;
+            domain.check_to_use(handle, node, Some(ObjectKind::RingEnd), Rights::SIGNAL)?;
             let Payload::RingEnd(ring, end) = node.object().payload() else {
                 return Err(Error::WrongKind);
             };
@@ -239,8 +244,8 @@ impl<P: Platform> Ipc<P> {
                 peer.waiters.wake_first(Outcome::Ready)
             };
             let watched = ring.events(end.peer()).is_awaited(MOVED);
-            Ok((woken, watched.then(|| node.clone())))
-        })?;
+            (woken, watched.then(|| node.clone()))
+        };
         self.platform().count(Counted::Message { bytes: 0 });
         if let Some(node) = watched {
             self.tell_of_move(&node);

@@ -109,8 +109,14 @@ impl Known {
         let Some(place) = self.places.get_mut(slot.into()) else {
             return false;
         };
-        place.in_use -= 1;
-        place.in_use == 0 && place.standing == Standing::Halted
+        // Of a process that ends everything was let go before.
+        match place.in_use.checked_sub(1) {
+            Some(left) => {
+                place.in_use = left;
+                left == 0 && place.standing == Standing::Halted
+            }
+            None => false,
+        }
     }
 
     /// Lets no further operation use it, and tells how many do.

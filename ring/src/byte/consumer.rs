@@ -10,7 +10,7 @@ impl<W: Wait> Consumer<W> {
     /// # Errors
     /// [`Error::Empty`]; and, once everything that was written has been read, [`Error::PeerClosed`], [`Error::PeerDied`],
     /// [`Error::Closed`], [`Error::Revoked`]; [`Error::PeerFault`].
-    #[inline]
+    #[inline(always)]
     pub fn try_read(&mut self, target: &mut [u8]) -> Result<usize, Error> {
         if target.is_empty() {
             return Ok(0);

@@ -10,7 +10,7 @@ impl<W: Wait> Producer<W> {
     /// # Errors
     /// [`Error::Full`], [`Error::PeerClosed`], [`Error::PeerDied`], [`Error::Closed`], [`Error::Revoked`],
     /// [`Error::PeerFault`]. That it was written does not say that it will be read.
-    #[inline]
+    #[inline(always)]
     pub fn try_write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         if bytes.is_empty() {
             return self.check_space(0).map(|()| 0);

@@ -14,7 +14,7 @@ mod sending;
 pub use receiving::Consumer;
 pub use sending::Producer;
 
-use abi::ring::{EndState, Geometry, Kind};
+use abi::ring::{EndState, Geometry, Kind, packet};
 
 use crate::memory::ProducerMemory;
 use crate::{Error, Wait};
@@ -23,6 +23,12 @@ use crate::{Error, Wait};
 pub trait RingKind: Sized {
     /// Its number in the header.
     const KIND: Kind;
+
+    /// What its indices are multiples of.
+    const GRANULE: u32 = match Self::KIND {
+        Kind::Slot | Kind::Byte => 1,
+        Kind::Packet => packet::ALIGN,
+    };
 
     /// What a consumer has found that has found something.
     type Found;

@@ -27,7 +27,6 @@ pub struct Consumer<K, W> {
     pub(crate) head: u32,
     /// The newest tail that was seen and found possible, where the tail is the publication.
     tail: u32,
-    granule: u32,
     /// The head that the producer has been told of.
     given_back: u32,
     /// So much is given back without being asked for.
@@ -65,7 +64,6 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             max_message_bytes: geometry.max_message_bytes(),
             head,
             tail: head.wrapping_add(there),
-            granule: geometry.granule(),
             given_back: head,
             quarter: (geometry.capacity / 4).max(1),
             threshold: 1,
@@ -86,6 +84,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     /// Gives all released space back to the producer now, and wakes it if it waits for that.
     ///
     /// Worth it before waiting for something else than this ring while messages are left in it.
+    #[inline(never)]
     pub fn flush(&mut self) {
         let old = self.given_back;
         if old == self.head {
@@ -185,6 +184,17 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         }
     }
 
+    /// The same without the last look, for who sleeps by [`Wait::wait`] or what does as it does: looks at the index
+    /// and the states once more before it sleeps. Returns the index to sleep until.
+    #[inline]
+    pub fn announce(&mut self) -> u32 {
+        self.flush();
+        let seen = self.head.wrapping_add(self.threshold);
+        self.memory.waits_until().store(seen, Ordering::Relaxed);
+        sleep_fence(self.form);
+        seen
+    }
+
     /// Takes the announcement back, so that the producer does not wake nobody.
     pub fn disarm(&mut self) {
         self.memory
@@ -236,13 +246,14 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     }
 
     /// Takes over the producer's tail if it is between the last one and a whole ring behind the head.
+    #[inline(never)]
     fn refresh_tail(&mut self) -> Result<u32, Error> {
         // SYNC(ring.publish): who sees the tail sees what is before it.
         let tail = self.memory.tail().load_acquire();
         let known = self.tail.wrapping_sub(self.head);
         let advance = tail.wrapping_sub(self.tail);
         let room = self.private_capacity().wrapping_sub(known);
-        let possible = advance <= room && advance.is_multiple_of(self.granule);
+        let possible = advance <= room && advance.is_multiple_of(K::GRANULE);
         if !possible && !crate::sabotaged!("tail_not_checked") {
             return Err(self.poison());
         }

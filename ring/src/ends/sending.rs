@@ -27,7 +27,6 @@ pub struct Producer<K, W> {
     pub(crate) tail: u32,
     /// The newest head that was seen and found possible.
     head: u32,
-    granule: u32,
     threshold: u32,
     spin: Spin,
     pub(super) poisoned: bool,
@@ -63,7 +62,6 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
             max_message_bytes: geometry.max_message_bytes(),
             tail,
             head,
-            granule: geometry.granule(),
             threshold: 1,
             spin: Spin::new(),
             poisoned: false,
@@ -201,6 +199,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
     }
 
     /// Takes over the consumer's head if it is between the last one and the tail.
+    #[cold]
     fn refresh_head(&mut self) -> Result<(), Error> {
         if self.poisoned {
             return Err(Error::PeerFault);
@@ -208,7 +207,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
         // SYNC(ring.release): the consumer has read what is before this head.
         let head = self.memory.head().load_acquire();
         let advance = head.wrapping_sub(self.head);
-        let possible = advance <= self.used() && advance.is_multiple_of(self.granule);
+        let possible = advance <= self.used() && advance.is_multiple_of(K::GRANULE);
         if !possible && !crate::sabotaged!("head_not_checked") {
             self.poisoned = true;
             return Err(Error::PeerFault);

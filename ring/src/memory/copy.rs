@@ -10,7 +10,7 @@ pub(super) use moves::{copy_in, copy_out};
 mod moves {
     use core::arch::asm;
 
-    /// From so many bytes on, starting the CPU's own copy loop pays off.
+    /// From so many bytes on the CPU copies by itself: slower within one cache, by a third quicker from that of another CPU.
     const LONG_BYTES: usize = 768;
 
     /// Copies `length` bytes out of the ring. Where the pieces that are moved overlap, a byte is loaded twice and either
@@ -20,25 +20,42 @@ mod moves {
     /// Both ranges are mapped, the target is nobody else's, and they do not overlap.
     #[inline(always)]
     pub(in crate::memory) unsafe fn copy_out(source: *const u8, target: *mut u8, length: usize) {
+        // SAFETY: two moves that overlap cover 8 to 16 bytes; the rest is passed on.
+        unsafe {
+            if (8..=16).contains(&length) {
+                move_8(source, target);
+                move_8(source.add(length - 8), target.add(length - 8));
+            } else {
+                copy_other(source, target, length);
+            }
+        }
+    }
+
+    /// Apart from the shortest messages of words, so that those are copied in line.
+    ///
+    /// # Safety
+    /// As for [`copy_out`].
+    #[inline(never)]
+    unsafe fn copy_other(source: *const u8, target: *mut u8, length: usize) {
         // SAFETY: each arm stays within the length that it is for.
         unsafe {
             match length {
-                0 => {}
-                1 => move_1(source, target),
-                2..4 => {
-                    move_2(source, target);
-                    move_2(source.add(length - 2), target.add(length - 2));
-                }
-                4..8 => {
-                    move_4(source, target);
-                    move_4(source.add(length - 4), target.add(length - 4));
-                }
-                8..=16 => {
+                LONG_BYTES.. => long(source, target, length),
+                17.. => middling(source, target, length),
+                8.. => {
                     move_8(source, target);
                     move_8(source.add(length - 8), target.add(length - 8));
                 }
-                17..LONG_BYTES => middling(source, target, length),
-                _ => long(source, target, length),
+                4.. => {
+                    move_4(source, target);
+                    move_4(source.add(length - 4), target.add(length - 4));
+                }
+                2.. => {
+                    move_2(source, target);
+                    move_2(source.add(length - 2), target.add(length - 2));
+                }
+                1 => move_1(source, target),
+                0 => {}
             }
         }
     }

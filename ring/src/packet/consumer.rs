@@ -10,13 +10,13 @@ impl<W: Wait> Consumer<W> {
     /// [`Error::Empty`]; [`Error::TooLarge`]: it is longer than `target` and still in the ring; and, once everything that was
     /// sent has been received, [`Error::PeerClosed`], [`Error::PeerDied`], [`Error::Closed`], [`Error::Revoked`];
     /// [`Error::PeerFault`].
-    #[inline]
+    #[inline(always)]
     pub fn try_receive(&mut self, target: &mut [u8]) -> Result<(u32, usize), Error> {
         let record = self.next()?;
-        let target = target.get_mut(..record.length).ok_or(Error::TooLarge)?;
-        self.memory.read(record.payload, target);
+        let target = target.get_mut(..record.length()).ok_or(Error::TooLarge)?;
+        self.memory.read(record.payload(), target);
         self.release(record.extent);
-        Ok((record.tag, record.length))
+        Ok((record.tag, record.length()))
     }
 
     /// Receives one message, sleeping while the ring is empty until `deadline_ns`: absolute monotonic nanoseconds,
@@ -61,7 +61,7 @@ impl<W: Wait> Consumer<W> {
         while received < most {
             match self.next() {
                 Ok(record) => {
-                    let bytes = SharedBytes::new(&self.memory, record.payload, record.length);
+                    let bytes = SharedBytes::new(&self.memory, record.payload(), record.length());
                     each(record.tag, bytes);
                     self.skip(record.extent);
                     received += 1;
@@ -92,7 +92,7 @@ impl<W: Wait> Message<'_, W> {
 
     /// Length in bytes. It was read once and does not change.
     pub fn len(&self) -> usize {
-        self.record.length
+        self.record.length()
     }
 
     /// Whether it is a message of no bytes.
@@ -102,10 +102,11 @@ impl<W: Wait> Message<'_, W> {
 
     /// Its bytes.
     pub fn bytes(&self) -> SharedBytes<'_> {
-        let Record {
-            payload, length, ..
-        } = self.record;
-        SharedBytes::new(&self.consumer.memory, payload, length)
+        SharedBytes::new(
+            &self.consumer.memory,
+            self.record.payload(),
+            self.record.length(),
+        )
     }
 
     /// Fills `target` with the bytes from `offset` on.

@@ -25,12 +25,13 @@ pub type Consumer<W> = crate::Consumer<Packet, W>;
 pub enum Packet {}
 
 /// A record that was found and bounded.
+// Words of one size: in an answer with an error they are then moved as they are, and not byte by byte.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
     tag: u32,
-    length: usize,
+    length: u32,
     /// Where in the data its payload begins.
-    payload: usize,
+    payload: u32,
     /// Bytes to the next record.
     extent: u32,
 }
@@ -38,16 +39,25 @@ pub struct Record {
 impl Record {
     /// The record at `index` of a payload that is not too long.
     #[inline]
-    fn new(index: u32, capacity: u32, length: usize, tag: u32) -> Self {
-        // At most the capacity, so it fits.
-        let length_word = length as u32;
+    fn new(index: u32, capacity: u32, length: u32, tag: u32) -> Self {
         let place = index & (capacity - 1);
         Self {
             tag,
             length,
-            payload: (place + packet::payload_offset(index, length_word)) as usize,
-            extent: packet::extent(index, length_word),
+            // A capacity is at most 2^31, and this less than a line beyond it.
+            payload: place + packet::payload_offset(index, length),
+            extent: packet::extent(index, length),
         }
+    }
+
+    #[inline]
+    fn length(&self) -> usize {
+        self.length as usize
+    }
+
+    #[inline]
+    fn payload(&self) -> usize {
+        self.payload as usize
     }
 }
 
@@ -66,8 +76,8 @@ impl RingKind for Packet {
         let place = (consumer.head & (capacity - 1)) as usize;
         // What is before the tail is there: SYNC(ring.publish).
         let head = consumer.memory.data_word(place).load_relaxed();
-        let length = packet::length(head) as usize;
-        let bounded = length <= consumer.max_message_bytes;
+        let length = packet::length(head);
+        let bounded = length as usize <= consumer.max_message_bytes;
         if !bounded && !crate::sabotaged!("length_not_bounded") {
             return Err(consumer.poison());
         }

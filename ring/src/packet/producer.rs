@@ -11,7 +11,7 @@ impl<W: Wait> Producer<W> {
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Full`], [`Error::PeerClosed`], [`Error::PeerDied`], [`Error::Closed`],
     /// [`Error::Revoked`], [`Error::PeerFault`]. That it was sent does not say that it will be received.
-    #[inline]
+    #[inline(always)]
     pub fn try_send(&mut self, tag: u32, bytes: &[u8]) -> Result<(), Error> {
         let old = self.tail;
         self.write_record(tag, bytes)?;
@@ -101,14 +101,15 @@ impl<W: Wait> Producer<W> {
         if length > self.max_message_bytes {
             return Err(Error::TooLarge);
         }
-        Ok(Record::new(self.tail, self.capacity, length, tag))
+        // At most the capacity, so it fits.
+        Ok(Record::new(self.tail, self.capacity, length as u32, tag))
     }
 
     #[inline]
     fn write_record(&mut self, tag: u32, bytes: &[u8]) -> Result<(), Error> {
         let record = self.record(tag, bytes.len())?;
         self.check_space(record.extent)?;
-        self.memory.write(record.payload, bytes);
+        self.memory.write(record.payload(), bytes);
         self.pass(record);
         Ok(())
     }
@@ -117,8 +118,7 @@ impl<W: Wait> Producer<W> {
     #[inline]
     fn pass(&mut self, record: Record) {
         let place = (self.tail & (self.capacity - 1)) as usize;
-        // At most the capacity, so it fits.
-        let head = packet::head(record.length as u32, record.tag);
+        let head = packet::head(record.length, record.tag);
         self.memory.write_word(place, head);
         self.advance(record.extent);
     }
@@ -141,9 +141,7 @@ impl<W: Wait> Reservation<'_, W> {
     /// The bytes of the message. They begin as whatever an earlier message left there.
     #[cfg(not(loom))]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        let Record {
-            payload, length, ..
-        } = self.record;
+        let (payload, length) = (self.record.payload(), self.record.length());
         self.producer.memory.bytes_mut(payload, length)
     }
 
@@ -153,8 +151,8 @@ impl<W: Wait> Reservation<'_, W> {
     /// [`Error::TooLarge`]: they go beyond what was reserved.
     pub fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
         match offset.checked_add(bytes.len()) {
-            Some(end) if end <= self.record.length => {
-                let payload = self.record.payload;
+            Some(end) if end <= self.record.length() => {
+                let payload = self.record.payload();
                 self.producer.memory.write(payload + offset, bytes);
                 Ok(())
             }
@@ -174,13 +172,13 @@ impl<W: Wait> Reservation<'_, W> {
     /// # Errors
     /// [`Error::TooLarge`]: more than was reserved; nothing is sent.
     pub fn commit_first(mut self, tag: u32, length: usize) -> Result<(), Error> {
-        if length > self.record.length {
+        if length > self.record.length() {
             return Err(Error::TooLarge);
         }
         let shorter = self.producer.record(tag, length)?;
         if shorter.payload != self.record.payload {
             let memory = &mut self.producer.memory;
-            memory.move_bytes(self.record.payload, shorter.payload, length);
+            memory.move_bytes(self.record.payload(), shorter.payload(), length);
         }
         self.record = shorter;
         self.send(tag);
@@ -190,7 +188,7 @@ impl<W: Wait> Reservation<'_, W> {
     fn send(self, tag: u32) {
         let Self { producer, record } = self;
         let old = producer.tail;
-        producer.memory.mirror(record.payload, record.length);
+        producer.memory.mirror(record.payload(), record.length());
         producer.pass(Record { tag, ..record });
         producer.publish(old);
     }

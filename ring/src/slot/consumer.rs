@@ -10,7 +10,7 @@ impl<W: Wait> Consumer<W> {
     /// # Errors
     /// [`Error::Empty`]; [`Error::TooLarge`]: it is longer than `target` and still in the ring; and, once everything that was
     /// sent has been received, [`Error::PeerClosed`], [`Error::Closed`], [`Error::Revoked`]; [`Error::PeerFault`].
-    #[inline]
+    #[inline(always)]
     pub fn try_receive(&mut self, target: &mut [u8]) -> Result<usize, Error> {
         let length = self.next()?;
         let target = target.get_mut(..length).ok_or(Error::TooLarge)?;

@@ -13,7 +13,7 @@ impl<W: Wait> Producer<W> {
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Full`], [`Error::PeerClosed`], [`Error::Closed`], [`Error::Revoked`],
     /// [`Error::PeerFault`]. That it was sent does not say that it will be received.
-    #[inline]
+    #[inline(always)]
     pub fn try_send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let old = self.tail;
         self.publish_copy(bytes)?;

@@ -208,6 +208,12 @@ entries! {
     }
 
     Host "handover-ring" {
+        pool_reference_not_bounded: "the bounds of a reference to a slot",
+            payload::every_field_of_a_reference_is_bounded;
+        lease_bounds_not_checked: "the bounds of a reference to a region",
+            references::a_reference_to_a_region_is_checked_whole;
+        lease_generation_not_checked: "the generation of a reference to a region",
+            references::a_region_is_known_in_its_last_generation_alone;
         tail_not_checked: "the check that a tail is at most a ring ahead of the head",
             packet::a_tail_or_head_that_no_honest_peer_stores_poisons_for_good;
         head_not_checked: "the check that a head is between the last one and the tail",
@@ -225,6 +231,10 @@ entries! {
     }
 
     Loom "handover-ring" {
+        pool_owner_after_publication: "that a slot is taken and somebody's at once",
+            loom_pool::a_slot_is_at_no_instant_taken_and_nobodys;
+        pool_freed_without_exchange: "the exchange by which one of two gives a slot back",
+            loom_pool::of_two_who_give_a_slot_back_exactly_one_is_told_that_it_was_given_back;
         hub_entry_without_epoch: "the tenancy in the exchange of a seat's word",
             loom_hub::what_was_decided_of_a_guest_never_falls_on_the_next;
         hub_join_tries_once: "the search for another seat when somebody was faster",

@@ -136,6 +136,8 @@ macro_rules! for_each_case {
             hubs::goodbye "the goodbye and the end of the host reach guests that sleep";
             hubs::granted "what is granted over a membership and over a link arrives";
             hubs::hangs "a guest that hangs is overdue, and one that beats is not";
+            hubs::tiers "payloads of any size arrive in both directions, and the pool grows while slots are held";
+            hubs::malformed "a guest that refers to what it may not is recovered, and the other is served";
             hubs::hostile "a guest that lies about any word is recovered, and the other is served";
 
             rings::in_order "messages cross two processes whole and in order";
@@ -260,6 +262,7 @@ macro_rules! for_each_case {
 
             fuses::by_itself "a process that ends at any entry into the kernel leaves nothing behind";
             fuses::with_threads "neither does one with threads";
+            fuses::at_submissions "a process with operations in submission rings ends at each of its entries";
             fuses::at_a_ring "either end of a ring can end at any entry, and the other notices";
             fuses::in_calls "so can a caller and a server";
             fuses::at_a_port "so can who waits at a port and who is waited for";

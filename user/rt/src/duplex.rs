@@ -181,22 +181,19 @@ impl Duplex {
         target: &mut [u8],
         deadline_ns: u64,
     ) -> Result<usize, ring::Error> {
-        while let Some(seen) = self.receiver.arm()? {
+        loop {
+            // The kernel looks before it sleeps.
+            let seen = self.receiver.announce();
             let slept = self.turn.sleep(self.turn.ends.consumer, seen, deadline_ns);
-            if let Err(error) = slept {
-                self.receiver.disarm();
-                return match self.receiver.try_receive(target) {
-                    Err(ring::Error::Empty) => Err(error),
-                    received => received,
-                };
-            }
-            match self.receiver.try_receive(target) {
-                Err(ring::Error::Empty) => {}
-                received => return received,
+            match (self.receiver.try_receive(target), slept) {
+                (Err(ring::Error::Empty), Ok(())) => {}
+                (Err(ring::Error::Empty), Err(error)) => {
+                    self.receiver.disarm();
+                    return Err(error);
+                }
+                (received, _) => return received,
             }
         }
-        self.receiver.disarm();
-        self.receiver.try_receive(target)
     }
 
     /// Says that this side sends no more: the other receives what was sent before, and then learns it. This

@@ -134,7 +134,7 @@ impl Guest {
     /// Receives a message, waiting for it until a deadline.
     ///
     /// # Errors
-    /// `PeerClosed`: the host has said goodbye or is gone, and everything was received; as of
+    /// `PeerClosed`: the host has said goodbye, `PeerDied`: it is gone, and everything was received; as of
     /// [`Consumer::receive`] else.
     pub fn receive(&mut self, target: &mut [u8], deadline_ns: u64) -> Result<usize, ring::Error> {
         self.receiver.receive(target, deadline_ns)

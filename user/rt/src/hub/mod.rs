@@ -24,10 +24,13 @@
 
 mod guest;
 mod host;
+mod payload;
 mod table;
 
 pub use abi::hub::{PeerState, Standing};
 pub use abi::{HubGeometry, HubInfo, HubPeers, HubSeat, HubSignal};
 pub use guest::{Guest, GuestWait, reserve};
 pub use host::{Host, Link};
+pub use payload::{MAX_REGIONS, Payloads, Received};
+pub use ring::payload::{Class, RegionId};
 pub use table::Table;

@@ -55,6 +55,10 @@ fn threads(cradle: &Cradle<'_>) -> Vec<Process> {
     vec![cradle.start(0, cradle.case.child("threads"))]
 }
 
+fn submissions(cradle: &Cradle<'_>) -> Vec<Process> {
+    vec![cradle.start(0, cradle.case.child("submit"))]
+}
+
 fn ring(cradle: &Cradle<'_>) -> Vec<Process> {
     let ends = done!(rt::ring(64, 4), "a ring");
     cradle.pair(["write_ring", "read_ring"], ends)
@@ -171,6 +175,7 @@ macro_rules! cases {
 cases! {
     by_itself: alone 1;
     with_threads: threads 1;
+    at_submissions: submissions 1;
     at_a_ring: ring 2;
     in_calls: calls 2;
     at_a_port: port 2;

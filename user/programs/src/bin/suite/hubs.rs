@@ -2,6 +2,7 @@
 //! the epoch.
 
 mod ends;
+mod payloads;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -12,6 +13,7 @@ use rt::hub::{Guest, Host, HubGeometry, HubSeat, Link, PeerState};
 use rt::{Env, Error, FOREVER, Mode, Process, Rights, Spawn};
 
 pub use ends::{crashes, door, goodbye, granted, hangs, hostile};
+pub use payloads::{malformed, tiers};
 
 use crate::Case;
 use crate::check::{SOON_MS, other_cpu, succeeds};
@@ -229,7 +231,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
                 done!(guest.send(b"bye", FOREVER), "sending");
             }
         }
-        _ => return ends::child(role, env),
+        _ => return ends::child(role, env).or_else(|| payloads::child(role, env)),
     }
     Some(0)
 }

@@ -1,16 +1,17 @@
 //! Submission rings: many calls at once, and what comes of them.
 
+mod hostile;
+
 use alloc::vec::Vec;
 
-use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, PRODUCER_OFFSET};
-use abi::submission::{
-    Operation, Registered, Submission, SubmissionArgs, SubmissionFlags, SubmissionViews,
-};
-use abi::{ObjectKind, UserPtr};
+use abi::ObjectKind;
+use abi::submission::{Operation, Registered, Submission, SubmissionFlags};
 use rt::{Env, Error, FOREVER, Handle, Mode, Notification, Rights, Submissions, sys};
 
+pub use hostile::{hostile, never_reaped};
+
 use crate::Case;
-use crate::calls::{READ_WRITE, cap_drop, map_all, peek, poke, poke_u32, region, unmap};
+use crate::calls::{READ_WRITE, cap_drop, map_all, peek, poke, region, unmap};
 use crate::check::succeeds;
 use crate::objects::channel;
 
@@ -316,77 +317,33 @@ pub fn polled(case: &Case) {
     succeeds(&done!(child.start(), "a child"));
 }
 
-/// A ring whose pages a case writes itself.
-fn raw_ring(entries: u32, completions: u32) -> (Handle, SubmissionViews) {
-    let args = SubmissionArgs::new(entries, completions);
-    let mut views = SubmissionViews::default();
-    // SAFETY: the pointers lead to `args` and `views`.
-    let opened = unsafe {
-        sys::sub_create(UserPtr::new((&raw const args) as u64)).and_then(|handle| {
-            sys::sub_map(handle, UserPtr::new((&raw mut views) as u64)).map(|()| handle)
-        })
-    };
-    (done!(opened, "a ring"), views)
-}
-
-fn enter(ring: Handle, submit: u32) -> Result<u64, Error> {
-    // SAFETY: the entries here lead nowhere.
-    unsafe { sys::sub_enter(ring, submit, 0, 0) }
-}
-
-pub fn never_reaped(_: &Case) {
-    let (ring, views) = raw_ring(64, 64);
-    let tail = views.submissions + PRODUCER_OFFSET as u64;
-    for round in 1..=10u32 {
-        poke_u32(tail, (64 * round).min(128));
-        let taken = done!(enter(ring, u32::MAX), "entering");
-        same!(taken, if round == 1 { 64 } else { 0 }, "round {round}");
-    }
-    poke_u32(views.completions + CONSUMER_OFFSET as u64, 3);
-    same!(enter(ring, u32::MAX), Ok(3), "as many as were taken out");
-    done!(cap_drop(ring), "dropping");
-}
-
-/// Another thread writes every word that is shared, over and over, while the kernel works.
-pub fn hostile(case: &Case) {
-    use core::sync::atomic::{AtomicBool, Ordering};
-    static STOP: AtomicBool = AtomicBool::new(false);
-    let _ = case;
-    let (ring, views) = raw_ring(64, 64);
-    let scribble = move || {
-        let mut random = 0x9e37_79b9_7f4a_7c15u64;
-        while !STOP.load(Ordering::Relaxed) {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            let word = random >> 33;
-            match random >> 62 {
-                0 => poke_u32(views.submissions + PRODUCER_OFFSET as u64, word as u32),
-                1 => poke_u32(views.completions + CONSUMER_OFFSET as u64, word as u32),
-                _ => {
-                    let at = DATA_OFFSET as u64 + (word % 512) * 8;
-                    // Operations that do no harm to this program, with any arguments.
-                    let operation = [0, 81, 82, 83, 40, 1024, 1025, 63][word as usize % 8];
-                    poke(views.submissions + at, operation | (word << 13 & 0xf_0000));
-                }
-            }
+/// A process that has operations at work and waiting in rings of both kinds all the time.
+fn submit_all() {
+    let bell = bell();
+    let mut rings = [
+        open(8),
+        done!(Submissions::polled(8, 100), "a ring with a thread"),
+    ];
+    let id = done!(rt::submission::register(bell.handle()), "registering");
+    let handle = Handle::from_bits(id.bits());
+    let wait = by(Operation::NotifyWait, 1, handle, [FOREVER, 0, 0, 0, 0]);
+    for ring in &mut rings {
+        for flags in [LINK, SubmissionFlags::empty()] {
+            let flags = flags | SubmissionFlags::REGISTERED;
+            // SAFETY: these entries lead nowhere.
+            done!(unsafe { ring.push(wait.with(flags)) }, "an entry");
         }
-    };
-    let thread = rt::ThreadSpawn::new()
-        .cpus(crate::check::other_cpu())
-        .start(scribble);
-    let thread = done!(thread, "a thread");
-    let mut taken = 0;
-    for round in 0..3000 {
-        match enter(ring, 64) {
-            Ok(count) => taken += count,
-            Err(error) => same!(error, Error::PeerFault, "round {round}"),
-        }
+        done!(ring.timeout(2, rt::in_ms(1)), "an entry");
+        done!(ring.timeout(3, FOREVER), "an entry");
+        done!(ring.submit_and_wait(1, FOREVER), "a time");
+        done!(bell.signal(1), "a signal");
+        done!(ring.submit_and_wait(2, FOREVER), "a bit");
+        done!(ring.cancel(4, 1), "an entry");
+        done!(ring.submit_and_wait(4, FOREVER), "cancelling");
+        let ended = core::iter::from_fn(|| ring.take()).count();
+        same!(ended, 4, "what ended");
     }
-    STOP.store(true, Ordering::Relaxed);
-    done!(thread.join(), "its end");
-    check!(taken < 3000 * 64, "no more than there is room for");
-    done!(cap_drop(ring), "dropping");
+    done!(rt::submission::unregister(id, FOREVER), "letting it go");
 }
 
 /// The roles of children here.
@@ -397,6 +354,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             let bell = Notification::from_handle(env.handle(0));
             done!(bell.signal(7), "a signal");
         }
+        "submit" => submit_all(),
         "submission_server" => {
             let ring = done!(Submissions::polled(4, 1000), "a ring with a thread");
             core::mem::forget(ring);

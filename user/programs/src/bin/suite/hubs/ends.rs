@@ -211,7 +211,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             same!(&bytes[..len], b"last", "the last message");
             let answer = guest.receive(&mut bytes, FOREVER);
             match answer {
-                Err(ring::Error::PeerClosed | ring::Error::PeerDied | ring::Error::Revoked) => {}
+                Err(ring::Error::PeerClosed | ring::Error::PeerDied) => {}
                 other => check!(false, "after the goodbye: {other:?}"),
             }
             check!(!guest.table().is_hosted(), "the table tells of a host");

@@ -1,0 +1,185 @@
+//! Regions that payloads are in: what this side has published, and what the peer has.
+//!
+//! A region is published once, under a number and a generation, before the first message that refers to it; each
+//! message leases a part of it, and the receiver gives the lease back when it has read it. A region without leases can
+//! be withdrawn and its number used again, in another generation.
+
+use crate::Error;
+use crate::sabotaged;
+
+/// Which region of those that a side has published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RegionId {
+    /// Its place.
+    pub slot: u32,
+    /// Which tenancy of the place.
+    pub generation: u32,
+}
+
+/// A part of a region, as a message names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RegionRef {
+    /// The region.
+    pub region: RegionId,
+    /// Where the payload begins, in bytes.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Published {
+    generation: u32,
+    /// 0 while nothing is there.
+    length: u64,
+    leases: u32,
+}
+
+/// What this side has published to one peer: at most `N` regions at a time.
+#[derive(Clone, Debug)]
+pub struct Leases<const N: usize> {
+    regions: [Published; N],
+}
+
+impl<const N: usize> Default for Leases<N> {
+    fn default() -> Self {
+        let nothing = Published {
+            generation: 0,
+            length: 0,
+            leases: 0,
+        };
+        Leases {
+            regions: [nothing; N],
+        }
+    }
+}
+
+impl<const N: usize> Leases<N> {
+    /// Publishes a region of so many bytes. The peer is to be told before the first lease.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: it has no bytes; [`Error::Full`]: `N` are published.
+    pub fn publish(&mut self, length: u64) -> Result<RegionId, Error> {
+        if length == 0 {
+            return Err(Error::Invalid);
+        }
+        let empty = |region: &Published| region.length == 0 && region.generation < u32::MAX;
+        let slot = self.regions.iter().position(empty).ok_or(Error::Full)?;
+        let region = &mut self.regions[slot];
+        region.length = length;
+        region.generation += 1;
+        Ok(RegionId {
+            slot: slot as u32,
+            generation: region.generation,
+        })
+    }
+
+    fn region(&mut self, id: RegionId) -> Option<&mut Published> {
+        let region = self.regions.get_mut(id.slot as usize)?;
+        (region.length != 0 && region.generation == id.generation).then_some(region)
+    }
+
+    /// Leases a part of it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: no such region, or not within it; [`Error::Full`]: it has too many leases.
+    pub fn lease(&mut self, id: RegionId, offset: u64, length: u64) -> Result<RegionRef, Error> {
+        let region = self.region(id).ok_or(Error::Invalid)?;
+        match offset.checked_add(length) {
+            Some(end) if end <= region.length => {}
+            _ => return Err(Error::Invalid),
+        }
+        region.leases = region.leases.checked_add(1).ok_or(Error::Full)?;
+        Ok(RegionRef {
+            region: id,
+            offset,
+            length,
+        })
+    }
+
+    /// The peer gives a lease back.
+    ///
+    /// # Errors
+    /// [`Error::PeerFault`]: it has none of such a region.
+    pub fn release(&mut self, id: RegionId) -> Result<(), Error> {
+        let region = self.region(id).ok_or(Error::PeerFault)?;
+        region.leases = region.leases.checked_sub(1).ok_or(Error::PeerFault)?;
+        Ok(())
+    }
+
+    /// Leases that the peer has of a region.
+    pub fn leases(&self, id: RegionId) -> u32 {
+        let region = self.regions.get(id.slot as usize);
+        let region = region.filter(|region| region.generation == id.generation);
+        region.map_or(0, |region| region.leases)
+    }
+
+    /// Forgets a region that nobody leases.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: no such region; [`Error::Full`]: it is leased.
+    pub fn withdraw(&mut self, id: RegionId) -> Result<(), Error> {
+        let region = self.region(id).ok_or(Error::Invalid)?;
+        if region.leases > 0 {
+            return Err(Error::Full);
+        }
+        region.length = 0;
+        Ok(())
+    }
+
+    /// The peer is gone, and with it all its leases; returns how many.
+    pub fn drop_peer(&mut self) -> u64 {
+        let leases = self.regions.iter_mut();
+        leases
+            .map(|region| u64::from(core::mem::take(&mut region.leases)))
+            .sum()
+    }
+}
+
+/// What the peer has published: at most `N` regions at a time, each with what this side has made of it.
+#[derive(Debug)]
+pub struct Known<T, const N: usize> {
+    regions: [Option<(u32, u64, T)>; N],
+}
+
+impl<T, const N: usize> Default for Known<T, N> {
+    fn default() -> Self {
+        Known {
+            regions: [const { None }; N],
+        }
+    }
+}
+
+impl<T, const N: usize> Known<T, N> {
+    /// Notes a region that the peer has published and this side can reach `length` bytes of, and returns what was known
+    /// under its number before, which is withdrawn.
+    ///
+    /// # Errors
+    /// [`Error::PeerFault`]: no such number, or a generation that is not newer.
+    pub fn learn(&mut self, id: RegionId, length: u64, what: T) -> Result<Option<T>, Error> {
+        let place = self.regions.get_mut(id.slot as usize);
+        let place = place.ok_or(Error::PeerFault)?;
+        if place.as_ref().is_some_and(|known| known.0 >= id.generation) {
+            return Err(Error::PeerFault);
+        }
+        let before = place.replace((id.generation, length, what));
+        Ok(before.map(|(_, _, what)| what))
+    }
+
+    /// What a reference leads to, after everything in it was checked.
+    ///
+    /// # Errors
+    /// [`Error::PeerFault`]: no such region in this generation, or not within it.
+    pub fn resolve(&self, reference: RegionRef) -> Result<&T, Error> {
+        let RegionId { slot, generation } = reference.region;
+        let known = self.regions.get(slot as usize).and_then(Option::as_ref);
+        let (at, length, what) = known.ok_or(Error::PeerFault)?;
+        let stale = *at != generation && !sabotaged!("lease_generation_not_checked");
+        let end = reference.offset.checked_add(reference.length);
+        let within = end.is_some_and(|end| end <= *length);
+        match !stale && (within || sabotaged!("lease_bounds_not_checked")) {
+            true => Ok(what),
+            false => Err(Error::PeerFault),
+        }
+    }
+}

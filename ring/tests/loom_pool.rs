@@ -1,0 +1,94 @@
+//! Every interleaving of those who take slots of a pool and give them back.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p handover-ring --release --test loom_pool`
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::sync::atomic::AtomicU64;
+use loom::thread;
+use ring::Error;
+use ring::payload::{Class, Layout, Pool, Side, SlotRef, SlotWords};
+
+#[derive(Clone)]
+struct Words(Arc<Vec<AtomicU64>>);
+
+impl SlotWords for Words {
+    fn word(&self, slot: u32) -> Option<&AtomicU64> {
+        self.0.get(slot as usize)
+    }
+
+    fn write(&self, _: u64, _: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Both sides' views of a pool of so many slots.
+fn pool(slots: u32) -> [Arc<Pool<Words>>; 2] {
+    let words = Words(Arc::new((0..slots).map(|_| AtomicU64::new(0)).collect()));
+    let class = Class {
+        slot_bytes: 64,
+        count: slots,
+    };
+    let layout = Layout::new(&[class]).unwrap();
+    [Side::Host, Side::Guest].map(|side| Arc::new(Pool::new(words.clone(), layout, side)))
+}
+
+#[test]
+fn two_that_allocate_at_once_never_get_the_same_slot() {
+    loom::model(|| {
+        let [host, guest] = pool(2);
+        let other = thread::spawn(move || guest.allocate(8).unwrap());
+        let mine = host.allocate(8).unwrap();
+        assert_ne!(mine.index, other.join().unwrap().index);
+        assert_eq!(host.allocate(8), Err(Error::Full));
+    });
+}
+
+#[test]
+fn of_two_who_give_a_slot_back_exactly_one_is_told_that_it_was_given_back() {
+    loom::model(|| {
+        let [host, guest] = pool(1);
+        let slot = guest.allocate(8).unwrap();
+        let release = |host: Arc<Pool<Words>>, slot: SlotRef| move || host.release(slot);
+        let other = thread::spawn(release(host.clone(), slot));
+        let answers = [release(host.clone(), slot)(), other.join().unwrap()];
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+        // Nor does it fall on whoever has it next.
+        let next = guest.allocate(8).unwrap();
+        assert_eq!(host.release(slot), Err(Error::PeerFault));
+        assert_eq!(host.check(next), Ok(()));
+    });
+}
+
+#[test]
+fn a_slot_is_at_no_instant_taken_and_nobodys() {
+    loom::model(|| {
+        let [host, guest] = pool(1);
+        let other = thread::spawn(move || {
+            let slot = guest.allocate(8).unwrap();
+            guest.withdraw(slot).unwrap();
+        });
+        assert!(matches!(host.holder(0, 0), Ok(None | Some(Side::Guest))));
+        other.join().unwrap();
+        assert_eq!(host.holder(0, 0), Ok(None));
+    });
+}
+
+#[test]
+fn what_is_allocated_while_a_side_is_reclaimed_is_either() {
+    loom::model(|| {
+        let [host, guest] = pool(2);
+        let late = thread::spawn(move || guest.allocate(8).is_ok());
+        let mine = host.allocate(8).unwrap();
+        let reclaimed = host.reclaim(Side::Guest);
+        assert!(late.join().unwrap());
+        let left = host.reclaim(Side::Guest);
+        assert_eq!(reclaimed + left, 1);
+        assert_eq!(host.free_slots(), 1);
+        assert_eq!(host.withdraw(mine), Ok(()));
+    });
+}

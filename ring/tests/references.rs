@@ -1,0 +1,183 @@
+//! References to payloads in regions, and how messages of all kinds are written down.
+#![cfg(not(loom))]
+
+use proptest::prelude::*;
+use ring::Error;
+use ring::payload::{Class, Frame, Known, Leases, RegionId, RegionRef, SlotRef};
+
+proptest! {
+    /// Whatever bytes a peer sends, they are one frame or a fault, and an honest frame is itself again.
+    #[test]
+    fn whatever_bytes_come_they_are_one_frame_or_a_fault(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        let mut again = [0; 64];
+        match Frame::decode(&bytes) {
+            Ok(frame) => {
+                let len = frame.encode(&mut again).unwrap();
+                prop_assert_eq!(&again[..len], &bytes[..]);
+            }
+            Err(error) => prop_assert_eq!(error, Error::PeerFault),
+        }
+    }
+
+    /// No reference to a region leads beyond it, and none to what it was before.
+    #[test]
+    fn a_reference_to_a_region_is_checked_whole(
+        length in 1..10_000u64, offset in any::<u64>(), wanted in any::<u64>(), near in 0..10_000u64, slot in 0..5u32, generation in 0..4u32,
+    ) {
+        let mut known: Known<(), 4> = Known::default();
+        known.learn(RegionId { slot: 1, generation: 2 }, length, ()).unwrap();
+        for (offset, wanted) in [(offset, wanted), (near, wanted), (near, near), (offset % length, length - offset % length)] {
+            let region = RegionId { slot, generation };
+            let answer = known.resolve(RegionRef { region, offset, length: wanted });
+            let within = u128::from(offset) + u128::from(wanted) <= u128::from(length);
+            prop_assert_eq!(answer.is_ok(), (slot, generation) == (1, 2) && within);
+        }
+    }
+}
+
+#[test]
+fn a_lease_is_given_back_once_and_a_region_stays_as_long_as_it_is_leased() {
+    let mut leases: Leases<2> = Leases::default();
+    assert_eq!(leases.publish(0), Err(Error::Invalid));
+    let first = leases.publish(100).unwrap();
+    let part = leases.lease(first, 90, 10).unwrap();
+    for (offset, length) in [(91, 10), (u64::MAX, 2), (101, 0), (0, 101)] {
+        assert_eq!(leases.lease(first, offset, length), Err(Error::Invalid));
+    }
+    assert_eq!(leases.withdraw(first), Err(Error::Full));
+    let second = leases.publish(5).unwrap();
+    assert_eq!(leases.publish(5), Err(Error::Full));
+    assert_eq!(leases.release(second), Err(Error::PeerFault));
+    assert_eq!(leases.release(part.region), Ok(()));
+    assert_eq!(leases.release(part.region), Err(Error::PeerFault));
+    assert_eq!(leases.withdraw(first), Ok(()));
+    assert_eq!(leases.withdraw(first), Err(Error::Invalid));
+    // The number is another's by now.
+    let third = leases.publish(7).unwrap();
+    assert_eq!(third.slot, first.slot);
+    assert_eq!(leases.lease(first, 0, 1), Err(Error::Invalid));
+    leases.lease(third, 0, 7).unwrap();
+    leases.lease(second, 0, 5).unwrap();
+    assert_eq!(leases.release(first), Err(Error::PeerFault));
+    assert_eq!((leases.leases(third), leases.leases(first)), (1, 0));
+    assert_eq!(leases.drop_peer(), 2);
+    assert_eq!(leases.withdraw(third), Ok(()));
+}
+
+#[test]
+fn a_region_is_known_in_its_last_generation_alone() {
+    let mut known: Known<&str, 2> = Known::default();
+    let id = |generation| RegionId {
+        slot: 1,
+        generation,
+    };
+    assert_eq!(known.learn(id(1), 10, "first"), Ok(None));
+    assert_eq!(known.learn(id(1), 10, "again"), Err(Error::PeerFault));
+    assert_eq!(known.learn(id(3), 20, "second"), Ok(Some("first")));
+    assert_eq!(known.learn(id(2), 20, "stale"), Err(Error::PeerFault));
+    let beyond = RegionId {
+        slot: 2,
+        generation: 1,
+    };
+    assert_eq!(known.learn(beyond, 1, "beyond"), Err(Error::PeerFault));
+    let whole = |generation| RegionRef {
+        region: id(generation),
+        offset: 0,
+        length: 10,
+    };
+    assert_eq!(known.resolve(whole(3)), Ok(&"second"));
+    assert_eq!(known.resolve(whole(1)), Err(Error::PeerFault));
+}
+
+#[test]
+fn frames_are_these_bytes() {
+    let slot = SlotRef {
+        extent: 1,
+        class: 2,
+        index: 3,
+        generation: 4,
+        length: 5,
+    };
+    let region = RegionId {
+        slot: 6,
+        generation: 7,
+    };
+    let mut classes = [Class::default(); 4];
+    classes[0] = Class {
+        slot_bytes: 64,
+        count: 8,
+    };
+    let vectors: [(Frame<'_>, &[u8]); 6] = [
+        (
+            Frame::Inline {
+                tag: 0x01020304,
+                bytes: b"hi",
+            },
+            &[0, 0, 0, 0, 4, 3, 2, 1, b'h', b'i'],
+        ),
+        (
+            Frame::Slot { tag: 9, slot },
+            &[
+                1, 0, 0, 0, 9, 0, 0, 0, 1, 0, 2, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0,
+            ],
+        ),
+        (
+            Frame::Region {
+                tag: 9,
+                region: RegionRef {
+                    region,
+                    offset: 0x0102,
+                    length: 3,
+                },
+            },
+            &[
+                2, 0, 0, 0, 9, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0,
+                0, 0, 0, 0,
+            ],
+        ),
+        (
+            Frame::Published {
+                region,
+                token: 8,
+                length: 9,
+            },
+            &[
+                3, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0,
+                0, 0, 0, 0,
+            ],
+        ),
+        (
+            Frame::Released { region },
+            &[4, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0],
+        ),
+        (
+            Frame::Grown {
+                extent: 1,
+                token: 2,
+                classes,
+            },
+            &[
+                5, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0,
+                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
+        ),
+    ];
+    for (frame, bytes) in vectors {
+        let mut written = [0; 64];
+        let len = frame.encode(&mut written).unwrap();
+        assert_eq!(&written[..len], bytes, "{frame:?}");
+        assert_eq!(Frame::decode(bytes), Ok(frame));
+        // Nothing less, nothing more, and no reserved byte that is not zero.
+        if bytes[0] != 0 {
+            for cut in 0..bytes.len() {
+                assert_eq!(Frame::decode(&bytes[..cut]), Err(Error::PeerFault));
+            }
+            let longer = [bytes, &[0]].concat();
+            assert_eq!(Frame::decode(&longer), Err(Error::PeerFault));
+        }
+        let mut spoilt = bytes.to_vec();
+        spoilt[2] = 1;
+        assert_eq!(Frame::decode(&spoilt), Err(Error::PeerFault));
+        assert_eq!(frame.encode(&mut written[..len - 1]), Err(Error::TooLarge));
+    }
+}
