@@ -184,10 +184,12 @@ impl ProducerMemory {
         self.0.data_word(place)
     }
 
-    /// Stores a word that is published by the tail.
+    /// Writes a word that is published by the tail, as plainly as the payload beside it.
     #[inline]
     pub(crate) fn write_word(&mut self, place: usize, word: u64) {
-        self.0.data_word(place).store(word, Ordering::Relaxed);
+        let target = self.0.data(place, size_of::<u64>()).cast::<u64>();
+        // SAFETY: as for `write`, and aligned, since every record begins at a multiple of 8.
+        unsafe { target.write(word) };
         self.mirror(place, size_of::<u64>());
     }
 

@@ -53,7 +53,7 @@ fn geometry() -> impl Strategy<Value = u32> {
 }
 
 fn cases() -> ProptestConfig {
-    let cases = if cfg!(miri) { 4 } else { 1000 };
+    let cases = if cfg!(miri) { 1 } else { 1000 };
     ProptestConfig {
         cases,
         failure_persistence: None,
@@ -71,7 +71,7 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn a_packet_ring_is_a_queue_of_messages(capacity in geometry(), start in start(), steps in prop::collection::vec(step(), 1..150)) {
+    fn a_packet_ring_is_a_queue_of_messages(capacity in geometry(), start in start(), steps in prop::collection::vec(step(), 1..if cfg!(miri) { 30 } else { 150 })) {
         let start = start / packet::ALIGN * packet::ALIGN;
         let mut ring = polled_packets(Geometry::packet(capacity), start);
         let mut queue: VecDeque<(u32, Vec<u8>)> = VecDeque::new();
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn a_byte_ring_is_a_queue_of_bytes(capacity in geometry(), start in start(), steps in prop::collection::vec(step(), 1..150)) {
+    fn a_byte_ring_is_a_queue_of_bytes(capacity in geometry(), start in start(), steps in prop::collection::vec(step(), 1..if cfg!(miri) { 30 } else { 150 })) {
         let mut ring = polled_bytes(Geometry::byte(capacity), start);
         let mut queue: VecDeque<u8> = VecDeque::new();
         for (number, step) in steps.into_iter().enumerate() {
