@@ -13,7 +13,7 @@ const PIECE: usize = 1024;
 
 impl<P: Platform> Ipc<P> {
     /// Copies bytes from a region to another, with WRITE and READ: at most
-    /// [`MAX_COPY`](abi::limits::MAX_COPY), in ascending order. Returns how many.
+    /// [`MAX_COPY`], in ascending order. Returns how many.
     ///
     /// # Errors
     /// `Range`: beyond what a capability covers; `Sealed`; `Denied`; `Unsupported`: device memory, or a

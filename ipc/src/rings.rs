@@ -1,7 +1,7 @@
 //! Rings as objects: their pages, their two ends, and who sleeps at them.
 //!
 //! The protocol of the messages is the crate `ring`; here is what takes a kernel: [laying the pages
-//! out](layout), [sleeping](waiting) without losing a wakeup, and what becomes of [ends](ends) that close,
+//! out](layout), [sleeping](waiting) without losing a wakeup, and what becomes of [ends] that close,
 //! move or lose their holder.
 //!
 //! One lock a ring, of rank Queue, holds all that changes. The pages H, P and C are touched under it and while
