@@ -17,7 +17,10 @@ pub fn count(row: &Row) -> Result<Figure, String> {
     let measured = row.entries.iter().map(|entry| {
         let few = collected(entry.name, FEW)?;
         let many = collected(entry.name, MANY)?;
-        let each = many.saturating_sub(few) as f64 / (MANY - FEW) as f64;
+        if many <= few {
+            return Err(format!("{} does nothing under callgrind", entry.name));
+        }
+        let each = (many - few) as f64 / (MANY - FEW) as f64;
         Ok(Measured::new(entry.name, entry.side, vec![each]))
     });
     Ok(Figure {

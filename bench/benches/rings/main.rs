@@ -69,6 +69,10 @@ fn main() {
     if let Some([name, count]) = options.alone.as_deref() {
         return run_alone(&bench, name, count.parse().unwrap_or(1));
     }
+    // First, since measuring leaves this process pinned to one CPU, and what it starts with it.
+    let counted = options
+        .instructions
+        .then(|| instructions::count(&rows::counted()));
     let mut figures = Vec::new();
     let watched = std::io::stderr().is_terminal();
     for (at, row) in rows.iter().enumerate() {
@@ -88,11 +92,10 @@ fn main() {
     if cfg!(not(feature = "iceoryx2")) {
         println!("\nwithout iceoryx2, which is slow to build: `make bench-rings` has it");
     }
-    if options.instructions {
-        match instructions::count(&rows::counted()) {
-            Ok(figure) => println!("\n{}", report::comparisons(&[figure], "instructions")),
-            Err(why) => eprintln!("{why}"),
-        }
+    match counted {
+        Some(Ok(figure)) => println!("\n{}", report::comparisons(&[figure], "instructions")),
+        Some(Err(why)) => eprintln!("{why}"),
+        None => {}
     }
     if options.plot {
         match plot::write(&figures) {
