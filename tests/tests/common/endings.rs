@@ -76,7 +76,12 @@ fn any(_: &Way) -> bool {
 
 /// Whether there can be a capability above the one that is waited by.
 pub fn is_derived(way: &Way) -> bool {
-    way.at != At::Ring
+    !matches!(way.at, At::Ring | At::Submissions)
+}
+
+/// Whether the capability that is waited by can be given away.
+pub fn is_movable(way: &Way) -> bool {
+    !matches!(way.at, At::Hub | At::Submissions)
 }
 
 pub const ENDINGS: &[Ending] = &[
@@ -88,7 +93,7 @@ pub const ENDINGS: &[Ending] = &[
     },
     Ending {
         name: "moved away",
-        fits: any,
+        fits: is_movable,
         end: |of| {
             let (all, flags) = (ALL, GrantFlags::empty());
             let (ipc, from, via) = (&of.realm.ipc, &of.realm.domains[0], of.realm.via[0][2]);
@@ -101,7 +106,7 @@ pub const ENDINGS: &[Ending] = &[
     },
     Ending {
         name: "moved away and taken back",
-        fits: any,
+        fits: is_movable,
         end: |of| {
             let token = of.realm.grant(0, of.handle, 2, Mode::Move, ALL);
             if let Ok(token) = token {

@@ -1,7 +1,9 @@
 //! What a thread of domain 0 can wait at, the other end of which domain 1 has where there is one.
 
+use abi::submission::SubmissionArgs;
 use abi::{Handle, Mode, RingGeometry};
 
+use super::hubs::Hub;
 use super::messages::{End, Ends};
 use super::ports::{notification, port};
 use super::realm::Realm;
@@ -14,6 +16,8 @@ pub enum At {
     Process,
     Channel,
     Ring,
+    Hub,
+    Submissions,
 }
 
 /// What there is to wait at.
@@ -40,6 +44,11 @@ impl Scene {
                     object: ends.here.handle,
                     there: Some(ends.there),
                 }
+            }
+            At::Hub => alone(Hub::new(realm, 1).handle),
+            At::Submissions => {
+                let (domain, args) = (&realm.domains[0], SubmissionArgs::new(4, 4));
+                alone(realm.ipc.create_submission_ring(domain, &args).unwrap())
             }
             At::Ring => {
                 let geometry = RingGeometry::slot(64, 4).decode().unwrap();

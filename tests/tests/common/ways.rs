@@ -215,6 +215,35 @@ pub const WAYS: &[Way] = &[
         },
     },
     Way {
+        name: "a guest",
+        call: "hub_wait",
+        needs: Rights::WAIT,
+        at: At::Hub,
+        alone: None,
+        ends_in_time: true,
+        wait: |stage| {
+            stage.begin();
+            let ipc = &stage.realm.ipc;
+            let peers = ipc.wait_hub(stage.domain(), stage.handle, stage.deadline);
+            peers.map(drop)
+        },
+    },
+    Way {
+        name: "a completion",
+        call: "sub_enter",
+        needs: Rights::SEND,
+        at: At::Submissions,
+        alone: None,
+        ends_in_time: true,
+        wait: |stage| {
+            stage.begin();
+            let (ipc, domain) = (&stage.realm.ipc, stage.domain());
+            let no_operation = |_, _| Ok(0);
+            ipc.enter_submissions(domain, stage.handle, 0, 1, stage.deadline, no_operation)
+                .map(drop)
+        },
+    },
+    Way {
         name: "a message",
         call: "channel_receive",
         needs: Rights::RECEIVE,
