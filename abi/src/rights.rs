@@ -155,10 +155,10 @@ impl Rights {
 
     /// What a guest gets of the table of its hub.
     pub const HUB_TABLE: Rights = Rights::READ.union(Rights::MAP).union(Rights::INSPECT);
-    /// What the creator of a submission ring gets. MOVE and DUPLICATE are never among them: it stays with
-    /// its process, with whose capabilities it works.
+
+    /// What the creator of a submission ring gets. GRANT is never among them: it stays with its process,
+    /// with whose capabilities it works.
     pub const SUBMISSION_RING: Rights = Rights::MAP
-        .union(Rights::GRANT)
         .union(Rights::SEND)
         .union(Rights::WAIT)
         .union(Rights::REVOKE)
