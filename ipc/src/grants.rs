@@ -13,7 +13,7 @@ mod pending;
 use alloc::sync::Arc;
 use mm::Region;
 
-use abi::{Error, FOREVER, GrantFlags, Handle, Mode, Rights, Token};
+use abi::{Error, FOREVER, GrantFlags, Handle, Mode, ObjectKind, Rights, Token};
 
 use crate::channel::check_goes_over;
 use crate::domain::Peer;
@@ -24,6 +24,14 @@ use crate::{Channel, ChannelSide, Domain, Ipc, Node, Object, Offer, Payload, Pla
 pub(crate) use lists::First;
 pub(crate) use pending::Grants;
 use pending::{Address, Slot, Taken};
+
+/// What leads to another process.
+const LEADS: [ObjectKind; 4] = [
+    ObjectKind::RingEnd,
+    ObjectKind::HubMember,
+    ObjectKind::Process,
+    ObjectKind::ChannelEnd,
+];
 
 impl<P: Platform> Ipc<P> {
     /// Who is at the other end of `via`, a ring end, a channel end, a seat at a hub, or a process, and what `of` makes of
@@ -36,7 +44,7 @@ impl<P: Platform> Ipc<P> {
         rights: Rights,
         of: impl FnOnce(&Arc<Channel<P>>, ChannelSide) -> T,
     ) -> Result<(Peer, Option<T>), Error> {
-        domain.with_node(via, None, rights, |via| match via.object().payload() {
+        let found = domain.with_node(via, None, rights, |via| match via.object().payload() {
             Payload::RingEnd(ring, end) => Ok((ring.peer_of(*end), None)),
             Payload::HubMember(member, side) => Ok((member.peer_of(*side), None)),
             Payload::Process(process) => {
@@ -46,7 +54,12 @@ impl<P: Platform> Ipc<P> {
                 Ok((channel.peer_of(*side), Some(of(channel, *side))))
             }
             _ => Err(Error::WrongKind),
-        })
+        });
+        // What leads nowhere need not have the right to lead there.
+        match (found, via.kind()) {
+            (Err(Error::Denied), Some(kind)) if !LEADS.contains(&kind) => Err(Error::WrongKind),
+            (found, _) => found,
+        }
     }
 
     /// Offers what `handle` stands for to the domain at the other end of `via` until a deadline, and
