@@ -240,14 +240,12 @@ fn what_a_guest_sends_while_the_host_says_that_it_sleeps_is_seen_by_one_of_them(
         let (realm, hub, stop) = (&realm, &hub, &stop);
         let host = scope.spawn(move || {
             fake::on_cpu(0, || {
-                let mut times = 0;
-                while !stop.load(Ordering::Acquire) {
-                    match hub.wait(realm, FOREVER) {
-                        Ok(_) => times += 1,
-                        Err(error) => panic!("{error:?}"),
+                loop {
+                    hub.wait(realm, FOREVER).unwrap();
+                    if stop.load(Ordering::Acquire) {
+                        break;
                     }
                 }
-                times
             })
         });
         for _ in 0..200 {
@@ -260,7 +258,7 @@ fn what_a_guest_sends_while_the_host_says_that_it_sleeps_is_seen_by_one_of_them(
         }
         stop.store(true, Ordering::Release);
         fake::on_cpu(1, || guest.signal(realm, HubSignal::Work).unwrap());
-        assert!(host.join().unwrap() > 0);
+        host.join().unwrap();
     });
     realm.finish();
 }
