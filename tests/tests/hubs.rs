@@ -236,6 +236,20 @@ fn everything_of_a_hub_is_returned_with_it() {
 }
 
 #[test]
+fn what_a_guest_kept_of_the_table_ends_with_its_tenancy() {
+    let realm = Realm::new(2);
+    let hub = Hub::new(&realm, 1);
+    let (guest, ends) = hub.join(&realm, 1);
+    let seen = realm.map(1, ends.table, READ);
+    realm.drop_handle(1, ends.table).unwrap();
+    assert!(realm.load(1, 1, seen).is_ok());
+    hub.dismiss(&realm, guest.seat).unwrap();
+    hub.recover(&realm, guest.seat).unwrap();
+    assert!(realm.load(1, 1, seen).is_err());
+    realm.finish();
+}
+
+#[test]
 fn the_host_pays_for_the_rings_and_each_for_what_it_has() {
     let plenty = abi::Resources {
         frames: 1 << 20,

@@ -34,7 +34,7 @@ impl<P: Platform> Ipc<P> {
         let mut places = domain.table.lock();
         places.prepare(3)?;
         let table = self.derive_table(domain, hub)?;
-        let claimed = self.claim(domain, &member);
+        let claimed = self.claim(domain, &member, &table);
         let (ends, woken) = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -60,6 +60,7 @@ impl<P: Platform> Ipc<P> {
         &self,
         domain: &Domain<P>,
         member: &Member<P>,
+        table: &Node<P>,
     ) -> Result<([Node<P>; 2], Option<P::Task>), Error> {
         let (hub, peer) = (&member.hub, member.peer);
         if !hub.is_hosted() {
@@ -77,6 +78,9 @@ impl<P: Platform> Ipc<P> {
         let reserved = member.standing(PeerState::Reserved);
         match hub.entry(peer)?.advance(reserved, PeerState::Attached) {
             Ok(_) => {
+                if let Ok(seat) = state.seat(peer, member.epoch) {
+                    seat.table = Some(table.clone());
+                }
                 self.show_beat(&state, peer, self.platform().now_ns());
                 self.show(hub, &state, peer);
                 Ok((ends, state.note(peer)))

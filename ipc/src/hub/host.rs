@@ -120,8 +120,8 @@ impl<P: Platform> Ipc<P> {
         seat.guest_ends.iter().for_each(|end| self.kill(end));
         seat.host_ends.iter().for_each(|end| self.kill(end));
         self.kill(&seat.membership);
-        if let Some(link) = &seat.link {
-            self.kill(link);
+        for also in [&seat.link, &seat.table].into_iter().flatten() {
+            self.kill(also);
         }
         if !early {
             self.vacate(&hub, peer, epoch);

@@ -235,6 +235,7 @@ impl<P: Platform> Ipc<P> {
                     membership: node.clone(),
                     connected: false,
                     link: None,
+                    table: None,
                     guest_ends: [to_host, from_host],
                     host_ends: [to_guest, from_guest],
                 });

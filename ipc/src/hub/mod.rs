@@ -86,6 +86,8 @@ struct Seat<P: Platform> {
     connected: bool,
     /// What else the host has then.
     link: Option<Node<P>>,
+    /// What the guest has of the hub's table, once it has claimed the seat.
+    table: Option<Node<P>>,
     /// Producer, consumer.
     guest_ends: [Node<P>; 2],
     host_ends: [Node<P>; 2],
@@ -98,6 +100,7 @@ impl<P: Platform> Clone for Seat<P> {
             membership: self.membership.clone(),
             connected: self.connected,
             link: self.link.clone(),
+            table: self.table.clone(),
             guest_ends: self.guest_ends.clone(),
             host_ends: self.host_ends.clone(),
         }

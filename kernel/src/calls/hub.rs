@@ -32,6 +32,8 @@ pub fn hub_reserve(
     seat: UserPtr<HubSeat>,
 ) -> Result<Handle, Error> {
     let domain = process.domain();
+    // What can't be told is not done.
+    user_memory::write(seat, &HubSeat::default())?;
     let (member, found) = ipc().reserve_seat(domain, hub)?;
     let written = user_memory::write(seat, &found);
     written.inspect_err(|_| _ = ipc().drop_capability(domain, member))?;
@@ -45,6 +47,7 @@ pub fn hub_claim(
     ends: UserPtr<HubGuestEnds>,
 ) -> Result<(), Error> {
     let domain = process.domain();
+    user_memory::write(ends, &HubGuestEnds::default())?;
     let given = ipc().claim_seat(domain, member, epoch)?;
     user_memory::write(ends, &given).inspect_err(|_| {
         let _ = ipc().leave_seat(domain, member);
