@@ -45,8 +45,10 @@ impl Symboliser {
         if let Ok(mut frames) = loader.find_frames(address) {
             while let Ok(Some(frame)) = frames.next() {
                 let function = frame.function.as_ref();
-                let name =
-                    function.and_then(|name| name.demangle().ok().map(|name| name.into_owned()));
+                // Line tables alone name no functions, and then nothing is known of inlined ones.
+                let name = function
+                    .and_then(|name| name.demangle().ok().map(|name| name.into_owned()))
+                    .or_else(|| self.symbol(address));
                 let place = frame.location.and_then(|location| {
                     let file = Path::new(location.file?);
                     let file = file.strip_prefix(&self.repository).unwrap_or(file);
@@ -63,8 +65,13 @@ impl Symboliser {
             }
         }
         if texts.is_empty() {
-            texts.extend(loader.find_symbol(address).map(str::to_owned));
+            texts.extend(self.symbol(address));
         }
         texts
+    }
+
+    fn symbol(&self, address: u64) -> Option<String> {
+        let name = self.loader.as_ref()?.find_symbol(address)?;
+        Some(addr2line::demangle_auto(name.into(), None).into_owned())
     }
 }

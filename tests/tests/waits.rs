@@ -5,6 +5,7 @@ mod common;
 use std::cell::Cell;
 use std::sync::Arc;
 
+use abi::ring::Form;
 use abi::{Error, Events, FOREVER, Handle, Mode, Rights, RingGeometry};
 use common::realm::Realm;
 use common::waiting::{asleep, waiting};
@@ -222,7 +223,10 @@ fn a_wait_for_the_end_of_a_process_ends_with_it_or_with_its_capability() {
 #[test]
 fn the_events_of_a_ring_end_are_those_of_its_side() {
     let realm = Arc::new(Realm::new(2));
-    let geometry = RingGeometry::slot(64, 4).decode().unwrap();
+    let geometry = RingGeometry::slot(64, 4)
+        .with_form(Form::Symmetric)
+        .decode()
+        .unwrap();
     let (producer, consumer) = realm.ipc.create_ring(&realm.domains[0], geometry).unwrap();
     let wait = |handle, events, deadline| {
         realm
