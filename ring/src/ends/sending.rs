@@ -137,7 +137,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
             .unwrap_or(EndState::Poisoned)
     }
 
-    /// Which tenancy of the ring this end is attached to: one more after each reset.
+    /// The epoch of the ring, as the kernel last told it: one more whenever an end gets another holder.
     pub fn epoch(&self) -> u32 {
         self.memory.epoch()
     }

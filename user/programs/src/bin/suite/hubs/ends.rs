@@ -42,6 +42,14 @@ pub fn crashes(case: &Case) {
         }
         let _ = wait(&child);
     }
+    // After all that it still speaks and is answered.
+    let mut served = false;
+    while !served {
+        guests.serve(&host, |link, message| {
+            served |= link.seat.peer == 1;
+            echo(link, message);
+        });
+    }
     refused!(
         steady.wait(0),
         Error::WouldBlock,
