@@ -121,6 +121,7 @@ fn run(env: &Env) -> u8 {
             let rounds = rounds.unwrap_or(1);
             fuses::without_limit(&case, rounds);
             demos::without_limit(&case, rounds);
+            examples::without_limit(&case, rounds);
             drivers::without_limit(&case, rounds);
             0
         }
@@ -156,6 +157,7 @@ fn child(role: &str, env: &Env) -> u8 {
         channels::child_role,
         demos::child,
         derived::child,
+        examples::child,
         devices::child,
         transfers::child,
         snapshots::child,
