@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 
 use abi::hub::PeerState;
 use abi::{BindFlags, CachePolicy, Error, Handle, HubSignal, Mode, Rights};
+use common::WRITE;
 use common::devices::{CONFIG, PAGE, device};
 use common::hubs::{Guest, Hub};
 use common::messages::Ends;
 use common::ports::{bind, notification, port};
 use common::realm::Realm;
-use common::WRITE;
 use ipc::Resource;
 
 const ALL: Rights = Rights::all();
@@ -76,15 +76,7 @@ impl Scene {
         let own = realm.derive(0, hub.handle, ALL).unwrap();
         let va = realm.map(0, tops[REGION], WRITE);
         realm.store(0, 0, va, 7).unwrap();
-        bind(
-            &realm,
-            0,
-            tops[PORT],
-            tops[BITS],
-            BindFlags::empty(),
-            BOUND,
-        )
-        .unwrap();
+        bind(&realm, 0, tops[PORT], tops[BITS], BindFlags::empty(), BOUND).unwrap();
         let handles = [0, 1].map(|domain: usize| realm.domains[domain].handle_count());
         Arc::new(Scene {
             realm,

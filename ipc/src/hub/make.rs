@@ -275,10 +275,11 @@ impl<P: Platform> Ipc<P> {
             let seat = hub.state.lock().seats[place].take();
             if let Some(seat) = seat {
                 // What was taken, or is about to be handed over, goes with what else its side has.
-                let ours = |end: &&Node<P>, taken: bool| match mm::sabotaged!("hub_end_forgets_claim") {
-                    true => end.holder() == PENDING,
-                    false => !taken,
-                };
+                let ours =
+                    |end: &&Node<P>, taken: bool| match mm::sabotaged!("hub_end_forgets_claim") {
+                        true => end.holder() == PENDING,
+                        false => !taken,
+                    };
                 let (connected, claimed) = (seat.link.is_some(), seat.table.is_some());
                 let of_host = seat.host_ends.iter().filter(|end| ours(end, connected));
                 let of_guest = seat.guest_ends.iter().flatten();
