@@ -268,7 +268,7 @@ impl ConsumerMemory {
     }
 
     pub(crate) fn head_at(&self, index: u32) -> u64 {
-        self.0.word(self.0.place(index, 0)).load(Ordering::Relaxed)
+        PeerWord(self.0.word(self.0.place(index, 0))).load_relaxed()
     }
 
     pub(crate) fn read_behind(&self, index: u32, offset: u32, target: &mut [u8]) {
