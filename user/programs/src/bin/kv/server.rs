@@ -12,7 +12,7 @@ use abi::hub::PeerState;
 use abi::{HubGeometry, HubPeers, HubSeat};
 use programs::kv::journal::{self, Journal};
 use programs::kv::{Answer, MAX_REQUEST, MESSAGE, MOST_ACCOUNTS, POOL, SLOT_SIZE, SLOTS, Tag};
-use programs::{expect, expect_handles, sabotaged};
+use programs::{expect, expect_handles};
 use rt::hub::{Host, Link, Payloads};
 use rt::names::Listener;
 use rt::{
@@ -217,9 +217,6 @@ impl Server<'_> {
             Ok((client, answered)) => {
                 if answered.is_err() && !is_gone {
                     let _ = self.host.dismiss(seat);
-                }
-                if sabotaged!("kv_seat_not_recovered") {
-                    return Ok(());
                 }
                 client.payloads.recover();
                 self.host.recover(client.link)?;
