@@ -195,8 +195,9 @@ impl<P: Platform> Meeting<P> {
     pub(super) fn leave_caller(&mut self, task: &P::Task) -> bool {
         let is_here = |caller: &Caller<P>| is::<P>(&caller.task, task);
         let here = self.caller.as_ref().is_some_and(is_here);
-        if here {
-            self.caller = None;
+        if here && let Some(Caller { task, node, .. }) = self.caller.take() {
+            drop(task);
+            drop(node);
         }
         here
     }

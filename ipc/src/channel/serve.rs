@@ -7,7 +7,7 @@
 use abi::{Error, Handle, ObjectKind, Rights, Words};
 use mm::lock::Lock;
 
-use super::answer::start_home;
+use super::answer::take_home;
 use super::ready::Left;
 use super::reply::{Answer, answer, record};
 use super::{EndOf, Inbox, unheld};
@@ -60,8 +60,7 @@ impl<P: Platform> Ipc<P> {
             return None;
         }
         self.platform().with_current_task(|task| {
-            let take = |right: &Node<P>| start_home(domain, right);
-            let (right, kept) = domain.table.exchange(reply, take).ok()?;
+            let (right, kept) = take_home(domain, reply).ok()?;
             let caller = match self.answer_and_begin(domain, end, &right, &words, task) {
                 Ok(Some(caller)) => caller,
                 missed => {
