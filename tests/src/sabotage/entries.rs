@@ -220,6 +220,10 @@ entries! {
             packet::a_tail_or_head_that_no_honest_peer_stores_poisons_for_good;
         geometry_from_shared_memory: "that the geometry is the private one",
             packet::the_geometry_that_counts_is_the_private_one;
+        hub_recovery_swapped: "that what a dead guest sent is received before its slots are given back",
+            hub_recovery::what_a_dead_guest_sent_is_received_before_its_slots_and_its_seat_are_given_to_others;
+        tail_believed_without_record: "the look whether there is what the tail tells of, before a sleep",
+            slot::a_tail_that_tells_of_what_is_not_there_ends_no_sleep_but_the_ring;
         length_not_bounded: "the bound on the length of a message",
             model::a_sequence_of_neither_lap_or_a_length_beyond_the_slot_poisons_the_consumer_for_good;
         record_beyond_tail: "the check that a record ends before the tail",
