@@ -93,7 +93,11 @@ pub fn kept_from_nothing(_: &Case) {
     let mut receiver = done!(rt::open_receiver(consumer), "opening an end");
     poke_u32(view + PRODUCER_OFFSET as u64, 1);
     let received = receiver.receive(&mut [0; 56], FOREVER);
-    refused!(received, ring::Error::PeerFault, "a message that is not there");
+    refused!(
+        received,
+        ring::Error::PeerFault,
+        "a message that is not there"
+    );
 }
 
 /// The end of who keeps to the protocol.
