@@ -269,8 +269,8 @@ impl<P: Platform> Ipc<P> {
             // With its places in three lists, each at most four times as long as needed.
             assert!((size_of::<Binding<P>>() + 16 + 3 * 4 * 8) as u64 <= cost::BINDING);
         }
-        let port = domain.look_up(port, Some(ObjectKind::Port), Rights::MANAGE)?;
-        let Payload::Port(port) = port.object().payload() else {
+        let by = domain.look_up(port, Some(ObjectKind::Port), Rights::MANAGE)?;
+        let Payload::Port(port) = by.object().payload() else {
             return Err(Error::WrongKind);
         };
         let watched = domain.look_up_lasting(object, None, needed_for(events))?;
@@ -289,7 +289,7 @@ impl<P: Platform> Ipc<P> {
         let target = Target::Port(port.clone());
         let needed = needed_for(events);
         let binding = Binding::new(domain, target, key, &watched.node, events, flags, needed)?;
-        port.insert(&binding)?;
+        by.commit(|| port.insert(&binding))?;
         if let Err(error) = source.watch(&binding) {
             port.remove(&binding);
             return Err(error);
@@ -339,11 +339,11 @@ impl<P: Platform> Ipc<P> {
     /// Takes a binding back, with its packet if that was not taken; with MANAGE. `NotFound`: no such key;
     /// those of a look-up.
     pub fn unbind_port(&self, domain: &Domain<P>, port: Handle, key: u64) -> Result<(), Error> {
-        let port = domain.look_up(port, Some(ObjectKind::Port), Rights::MANAGE)?;
-        let Payload::Port(port) = port.object().payload() else {
+        let by = domain.look_up(port, Some(ObjectKind::Port), Rights::MANAGE)?;
+        let Payload::Port(port) = by.object().payload() else {
             return Err(Error::WrongKind);
         };
-        let binding = port.remove_key(key).ok_or(Error::NotFound)?;
+        let binding = by.commit(|| port.remove_key(key).ok_or(Error::NotFound))?;
         self.unwatch(&binding);
         Ok(())
     }

@@ -5,7 +5,7 @@ use core::ops::Range;
 use abi::limits::PAGE_SIZE;
 use abi::{CachePolicy, Error, Handle, ObjectKind, Rights};
 
-use crate::{Domain, Ipc, Payload, Platform};
+use crate::{Capability, Domain, Ipc, Payload, Platform};
 
 /// A range of physical addresses, in bytes and whole pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +59,20 @@ impl<P: Platform> Ipc<P> {
         handle: Handle,
         rights: Rights,
     ) -> Result<Resource, Error> {
+        self.resource(domain, handle, rights)
+            .map(|(_, resource)| resource)
+    }
+
+    /// The same with the capability.
+    pub(crate) fn resource(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        rights: Rights,
+    ) -> Result<(Capability<P>, Resource), Error> {
         let capability = domain.look_up(handle, Some(ObjectKind::Resource), rights)?;
-        match capability.object().payload() {
-            Payload::Resource(resource) => Ok(*resource),
+        match *capability.object().payload() {
+            Payload::Resource(resource) => Ok((capability, resource)),
             _ => Err(Error::WrongKind),
         }
     }
@@ -74,8 +85,9 @@ impl<P: Platform> Ipc<P> {
         address: u64,
         len: u64,
     ) -> Result<Handle, Error> {
-        let whole = self.resource_of(domain, handle, Rights::MANAGE)?;
-        self.create_resource(domain, whole.part(address, len)?)
+        let (by, whole) = self.resource(domain, handle, Rights::MANAGE)?;
+        let part = Payload::Resource(whole.part(address, len)?);
+        self.install_by(&by, domain, part, Rights::RESOURCE)
     }
 
     /// A region of physical addresses within a resource; see
@@ -88,11 +100,11 @@ impl<P: Platform> Ipc<P> {
         len: u64,
         policy: CachePolicy,
     ) -> Result<Handle, Error> {
-        let resource = self.resource_of(domain, handle, Rights::MANAGE)?;
+        let (by, resource) = self.resource(domain, handle, Rights::MANAGE)?;
         resource.part(address, len)?;
         let region = self
             .memory
             .create_device_region(domain.account(), address, len, policy)?;
-        self.install_region(domain, region, Rights::REGION)
+        self.install_by(&by, domain, Payload::Region(region), Rights::REGION)
     }
 }

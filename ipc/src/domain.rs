@@ -57,16 +57,23 @@ impl<P: Platform> Domain<P> {
     ///
     /// `BadHandle`: nothing in this domain; `WrongKind`; `InTransit`; `Revoked`; `Denied`: it lacks
     /// one of `rights`; `Busy`: it is for one use, and another call is at it. The answer is true at
-    /// this moment only: whatever is made of it checks again under its own lock.
+    /// this moment only: whatever is made of it checks again, by [`commit`](Capability::commit) or under its own
+    /// lock.
     pub fn look_up(
         &self,
         handle: Handle,
         kind: Option<ObjectKind>,
         rights: Rights,
     ) -> Result<Capability<P>, Error> {
-        self.with_node(handle, kind, rights, |node| {
-            Ok(Capability { node: node.clone() })
-        })
+        self.with_node(handle, kind, rights, |node| Ok(self.found(node, rights)))
+    }
+
+    fn found(&self, node: &Node<P>, rights: Rights) -> Capability<P> {
+        Capability {
+            node: node.clone(),
+            holder: self.koid,
+            rights,
+        }
     }
 
     /// The same for something that is to last as long as the capability, and so is made of none for one use:
@@ -81,7 +88,7 @@ impl<P: Platform> Domain<P> {
             self.check_usable(node, kind, rights)?;
             match node.is_one_shot() && !mm::sabotaged!("lasting_by_one_shot") {
                 true => Err(Error::Denied),
-                false => Ok(Capability { node: node.clone() }),
+                false => Ok(self.found(node, rights)),
             }
         })
     }
@@ -125,7 +132,7 @@ impl<P: Platform> Domain<P> {
     pub(crate) fn examine(&self, handle: Handle, rights: Rights) -> Result<Capability<P>, Error> {
         self.table.with(handle, |node| {
             self.check_usable(node, None, rights)?;
-            Ok(Capability { node: node.clone() })
+            Ok(self.found(node, rights))
         })
     }
 
@@ -237,6 +244,17 @@ impl<P: Platform> Ipc<P> {
         self.install_new(domain, payload, rights)
     }
 
+    /// The same by the authority of a capability, if that still allows it when nothing else can fail.
+    pub(crate) fn install_by(
+        &self,
+        by: &Capability<P>,
+        domain: &Domain<P>,
+        payload: Payload<P>,
+        rights: Rights,
+    ) -> Result<Handle, Error> {
+        self.install_if(domain, payload, rights, || by.commit(|| Ok(())))
+    }
+
     /// The same for a payload of which the caller knows what it is.
     #[inline(always)]
     pub(crate) fn install_new(
@@ -245,13 +263,24 @@ impl<P: Platform> Ipc<P> {
         payload: Payload<P>,
         rights: Rights,
     ) -> Result<Handle, Error> {
+        self.install_if(domain, payload, rights, || Ok(()))
+    }
+
+    #[inline(always)]
+    fn install_if(
+        &self,
+        domain: &Domain<P>,
+        payload: Payload<P>,
+        rights: Rights,
+        allowed: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Handle, Error> {
         match domain
             .account()
             .charge_record(cost::OBJECT + cost::CAPABILITY)
         {
             Ok(charge) => {
                 let mut table = domain.table.lock();
-                match table.prepare(1) {
+                match table.prepare(1).and_then(|()| allowed()) {
                     // Nothing fails from here on.
                     Ok(()) => {
                         let node = self.new_object(payload, rights, domain.koid, charge);

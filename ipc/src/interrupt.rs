@@ -78,7 +78,7 @@ impl<P: Platform> Ipc<P> {
         notification: Handle,
         bits: u64,
     ) -> Result<(Handle, InterruptInfo), Error> {
-        self.resource_of(domain, resource, Rights::MANAGE)?;
+        let (by, _) = self.resource(domain, resource, Rights::MANAGE)?;
         let bell = Bell::new(domain, notification, bits)?;
         let line = self.platform().reserve_line()?;
         let interrupt = Arc::new(Interrupt {
@@ -96,7 +96,7 @@ impl<P: Platform> Ipc<P> {
         }
         self.platform().connect_line(&interrupt);
         let payload = Payload::Interrupt(interrupt);
-        let handle = self.install_object(domain, payload, Rights::INTERRUPT)?;
+        let handle = self.install_by(&by, domain, payload, Rights::INTERRUPT)?;
         Ok((handle, line.message))
     }
 

@@ -111,7 +111,8 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::WRITE)?;
         let (offset, len) = capability.node.part().locate(&region, offset, len)?;
-        self.memory.commit(&region, offset, len)
+        let permit = capability.node.permit();
+        self.memory.commit_by(&region, &permit, offset, len)
     }
 
     /// Gives pages back; see [`Memory::decommit`](mm::Memory::decommit).
@@ -124,7 +125,8 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::WRITE)?;
         let (offset, len) = capability.node.part().locate(&region, offset, len)?;
-        self.memory.decommit(&region, offset, len)
+        let permit = capability.node.permit();
+        self.memory.decommit_by(&region, &permit, offset, len)
     }
 
     /// Keeps the frames of a region where they are; see [`Memory::pin`](mm::Memory::pin). The pin is
@@ -233,8 +235,8 @@ impl<P: Platform> Ipc<P> {
 
     /// Takes writing away from everybody for good.
     pub fn seal_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
-        let (_, region) = self.region(domain, handle, Rights::SEAL)?;
-        self.memory.seal(&region)
+        let (capability, region) = self.region(domain, handle, Rights::SEAL)?;
+        capability.commit(|| self.memory.seal(&region))
     }
 
     /// Unmaps a region everywhere, kills every capability of it and returns its memory. `Pinned`.
@@ -244,10 +246,15 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::Pinned);
         }
         let object = capability.object();
-        let killed = object
-            .lineage
-            .lock()
-            .kill_all(&|node| self.unlist_timed(node));
+        let killed = {
+            let mut lineage = object.lineage.lock();
+            if lineage.len() > 0 {
+                capability
+                    .node
+                    .check_allowed(domain.koid(), Rights::DESTROY)?;
+            }
+            lineage.kill_all(&|node| self.unlist_timed(node))
+        };
         if killed.count == 0 {
             // Somebody else is at it; both return when nothing can reach the memory any more.
             self.memory.destroy_region(&region);

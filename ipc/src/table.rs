@@ -10,7 +10,7 @@ mod tests;
 use alloc::sync::Arc;
 
 use abi::limits::MAX_HANDLES;
-use abi::{Error, Handle, ObjectKind, cost};
+use abi::{Error, Handle, ObjectKind, Rights, cost};
 use mm::lock::{Guard, Lock, Rank};
 use mm::{Account, RecordCharge};
 
@@ -22,12 +22,30 @@ use crate::{Node, Object, Platform};
 pub struct Capability<P: Platform> {
     /// Its place in the lineage.
     pub node: Node<P>,
+    /// The domain that it was looked up in.
+    pub(crate) holder: u64,
+    /// What it was looked up for.
+    pub(crate) rights: Rights,
 }
 
 impl<P: Platform> Capability<P> {
     /// The object.
     pub fn object(&self) -> &Arc<Object<P>> {
         self.node.object()
+    }
+
+    /// Does what a call is about, if the capability is still its domain's and allows it: a revoke, reduce or Move
+    /// comes before the deed, which is refused then, or behind it (I5). The deed takes no lock up to the rank of a
+    /// lineage. One that can't fail any more and that nobody else sees may as well follow.
+    ///
+    /// # Errors
+    /// `BadHandle`, `InTransit`, `Revoked`, `Denied`: it does not allow it any more; those of the deed.
+    pub fn commit<R>(&self, deed: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
+        let _lineage = self.object().lineage.lock();
+        if !mm::sabotaged!("deed_without_recheck") {
+            self.node.check_allowed(self.holder, self.rights)?;
+        }
+        deed()
     }
 }
 

@@ -57,7 +57,16 @@ impl Polled {
         };
         let made = realm.ipc.create_submission_ring(&realm.domain, &args);
         let magic = offset_of!(SubmissionHeader, magic);
-        let headers = realm.ipc.platform().memory.frames_with(magic);
+        let memory = &realm.ipc.platform().memory;
+        let headers = memory.frames_with(magic);
+        // All words that two tasks share are there before there are two.
+        for header in &headers {
+            memory.word(*header, offset_of!(SubmissionHeader, notes));
+            for page in 1..=2 {
+                let page = Frame::from_number(header.number() + page);
+                memory.word(page, offset_of!(IndexPage, index));
+            }
+        }
         Polled {
             handle: made.unwrap(),
             header: headers[0],

@@ -5,7 +5,7 @@ use core::array;
 use core::ops::Range;
 
 use abi::limits::{MAX_PINS, PAGE_SIZE};
-use abi::{Error, RegionKind};
+use abi::{Error, RegionKind, Rights};
 
 use crate::fault::{Need, edited_pages};
 use crate::leaf::Page;
@@ -24,9 +24,35 @@ impl<M: Machine> Memory<M> {
     /// `Align`, `Range`: the part; `Unsupported`: an image; `Revoked`: it is gone; `NoMemory`: it had
     /// overcommitted and is lost.
     pub fn commit(&self, region: &Region, offset: u64, len: u64) -> Result<(), Error> {
-        let pages = page_range(region, offset, len)?;
+        self.commit_if(region, offset, len, || Ok(()))
+    }
+
+    /// The same in the name of a permit: each page while that is live and allows WRITE. `Revoked`, `Denied`: it
+    /// does not any more.
+    pub fn commit_by(
+        &self,
+        region: &Region,
+        permit: &Permit,
+        offset: u64,
+        len: u64,
+    ) -> Result<(), Error> {
+        self.commit_if(region, offset, len, || permit.check(Rights::WRITE))
+    }
+
+    fn commit_if(
+        &self,
+        region: &Region,
+        offset: u64,
+        len: u64,
+        allowed: impl Fn() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut pages = page_range(region, offset, len)?;
         match region.kind() {
-            RegionKind::Anonymous => self.need_all(region, pages, Need::Present),
+            // One that is filled although it is not allowed any more says nothing to anybody.
+            RegionKind::Anonymous => pages.try_for_each(|page| {
+                allowed()?;
+                self.need_all(region, page..page + 1, Need::Present)
+            }),
             RegionKind::Image => Err(Error::Unsupported),
             // Fixed frames are there from the beginning.
             _ => region.lock().check_alive(),
@@ -39,6 +65,28 @@ impl<M: Machine> Memory<M> {
     /// `Align`, `Range`: the part; `Unsupported`: anything but anonymous memory; `Sealed`; `Pinned`;
     /// `Revoked`: it is gone; `NoMemory`: it had overcommitted and is lost.
     pub fn decommit(&self, region: &Region, offset: u64, len: u64) -> Result<(), Error> {
+        self.decommit_if(region, offset, len, || Ok(()))
+    }
+
+    /// The same in the name of a permit: pages while that is live and allows WRITE, and none after who revoked it
+    /// has had the region. `Revoked`, `Denied`: it does not any more.
+    pub fn decommit_by(
+        &self,
+        region: &Region,
+        permit: &Permit,
+        offset: u64,
+        len: u64,
+    ) -> Result<(), Error> {
+        self.decommit_if(region, offset, len, || permit.check(Rights::WRITE))
+    }
+
+    fn decommit_if(
+        &self,
+        region: &Region,
+        offset: u64,
+        len: u64,
+        allowed: impl Fn() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let pages = page_range(region, offset, len)?;
         if region.kind() != RegionKind::Anonymous {
             return Err(Error::Unsupported);
@@ -48,6 +96,9 @@ impl<M: Machine> Memory<M> {
             let end = pages.end.min((first / BATCH + 1) * BATCH);
             let mut state = region.lock();
             state.check_alive()?;
+            if !crate::sabotaged!("decommit_asks_nobody") {
+                allowed()?;
+            }
             if state.sealed {
                 return Err(Error::Sealed);
             }

@@ -151,7 +151,11 @@ impl<P: Platform> Ipc<P> {
         let end = self.channel_end(domain, end, Rights::MANAGE)?;
         let (channel, side) = end.parts()?;
         let inbox = channel.inbox(side.peer());
-        inbox.lock().limits = Limits::new(messages, bytes, self.platform().now_ns());
+        {
+            let mut inbox = inbox.lock();
+            end.check(domain)?;
+            inbox.limits = Limits::new(messages, bytes, self.platform().now_ns());
+        }
         self.end_all_waits(Outcome::Ready, inbox, |inbox| &mut inbox.limited);
         Ok(())
     }

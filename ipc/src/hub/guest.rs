@@ -5,10 +5,10 @@ use alloc::sync::Arc;
 use abi::hub::{PeerState, Standing};
 use abi::{Error, Handle, HubGuestEnds, HubSignal, Rights};
 
-use super::{Member, MemberSide, Seat, State};
+use super::{Member, MemberSide, State};
 use crate::node::NodeState;
 use crate::table::Locked;
-use crate::{Domain, Ipc, Node, Payload, Platform};
+use crate::{Capability, Domain, Ipc, Node, Payload, Platform};
 
 impl<P: Platform> Ipc<P> {
     /// Begins to use a seat, in the tenancy that the guest was told of; with MANAGE.
@@ -22,7 +22,7 @@ impl<P: Platform> Ipc<P> {
         handle: Handle,
         epoch: u32,
     ) -> Result<HubGuestEnds, Error> {
-        let (_, member) = self.member(domain, handle, Rights::MANAGE)?;
+        let (by, member) = self.member(domain, handle, Rights::MANAGE)?;
         let hub = &member.hub;
         let epoch = match mm::sabotaged!("hub_epoch_not_compared") {
             true => member.epoch,
@@ -34,7 +34,7 @@ impl<P: Platform> Ipc<P> {
         let mut places = domain.table.lock();
         places.prepare(3)?;
         let table = self.derive_table(domain, hub)?;
-        let claimed = self.claim(domain, &member, &table);
+        let claimed = self.claim(domain, &by, &member, &table);
         let (ends, woken) = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -59,6 +59,7 @@ impl<P: Platform> Ipc<P> {
     fn claim(
         &self,
         domain: &Domain<P>,
+        by: &Capability<P>,
         member: &Member<P>,
         table: &Node<P>,
     ) -> Result<([Node<P>; 2], Option<P::Task>), Error> {
@@ -68,33 +69,39 @@ impl<P: Platform> Ipc<P> {
         }
         let ends = {
             let mut state = hub.state.lock();
-            state.seat(peer, member.epoch)?.guest_ends.clone()
+            let ends = &state.seat(peer, member.epoch)?.guest_ends;
+            ends.clone().ok_or(Error::NotFound)?
         };
         let first = self.bill(&ends[0], domain)?;
         let second = self
             .bill(&ends[1], domain)
             .inspect_err(|_| self.withdraw_bill(&first, &ends[0], domain))?;
+        let attached = by.commit(|| self.attach(member, table));
+        let attached = attached.inspect_err(|_| {
+            self.withdraw_bill(&second, &ends[1], domain);
+            self.withdraw_bill(&first, &ends[0], domain);
+        });
+        Ok((ends, attached?))
+    }
+
+    /// Has the guest attached, who is to be handed its ends from then on, and returns who is to be unparked.
+    fn attach(&self, member: &Member<P>, table: &Node<P>) -> Result<Option<P::Task>, Error> {
+        let (hub, peer) = (&member.hub, member.peer);
         let mut state = hub.state.lock();
-        let reserved = member.standing(PeerState::Reserved);
-        match hub.entry(peer)?.advance(reserved, PeerState::Attached) {
-            Ok(_) => {
-                if let Ok(seat) = state.seat(peer, member.epoch) {
-                    seat.table = Some(table.clone());
-                }
-                self.show_beat(&state, peer, self.platform().now_ns());
-                self.show(hub, &state, peer);
-                Ok((ends, state.note(peer)))
-            }
-            Err(now) => {
-                drop(state);
-                self.withdraw_bill(&second, &ends[1], domain);
-                self.withdraw_bill(&first, &ends[0], domain);
-                Err(match now == member.standing(PeerState::Attached) {
-                    true => Error::Exists,
-                    false => Error::NotFound,
-                })
-            }
+        if !hub.is_hosted() {
+            return Err(Error::PeerClosed);
         }
+        let seat = state.seat(peer, member.epoch)?;
+        let reserved = member.standing(PeerState::Reserved);
+        let advanced = hub.entry(peer)?.advance(reserved, PeerState::Attached);
+        advanced.map_err(|now| match now == member.standing(PeerState::Attached) {
+            true => Error::Exists,
+            false => Error::NotFound,
+        })?;
+        seat.table = Some(table.clone());
+        self.show_beat(&state, peer, self.platform().now_ns());
+        self.show(hub, &state, peer);
+        Ok(state.note(peer))
     }
 
     /// Gives an end of a seat to a domain, whose table is locked and has room. No handle: it was revoked at
@@ -131,9 +138,9 @@ impl<P: Platform> Ipc<P> {
         handle: Handle,
         signal: HubSignal,
     ) -> Result<(), Error> {
-        let (_, member) = self.member(domain, handle, Rights::SIGNAL)?;
+        let (by, member) = self.member(domain, handle, Rights::SIGNAL)?;
         let hub = &member.hub;
-        let (woken, ends) = {
+        let noted = by.commit(|| {
             let mut state = hub.state.lock();
             let attached = member.state() == Some(PeerState::Attached);
             if !attached || !hub.is_hosted() {
@@ -141,11 +148,14 @@ impl<P: Platform> Ipc<P> {
             }
             self.show_beat(&state, member.peer, self.platform().now_ns());
             if signal == HubSignal::Beat {
-                return Ok(());
+                return Ok(None);
             }
             let ends = state.seat(member.peer, member.epoch)?.host_ends.clone();
             self.set_asleep(hub, &mut state, false);
-            (state.note(member.peer), ends)
+            Ok(Some((state.note(member.peer), ends)))
+        })?;
+        let Some((woken, ends)) = noted else {
+            return Ok(());
         };
         self.tell_host(hub, woken);
         // A host may as well sleep at one ring.
@@ -162,40 +172,44 @@ impl<P: Platform> Ipc<P> {
     /// # Errors
     /// `NotFound`: it was left, or the guest was dismissed; those of a look-up.
     pub fn leave_seat(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
-        let (_, member) = self.member(domain, handle, Rights::MANAGE)?;
-        self.end_tenancy(&member).map(drop)
+        let (by, member) = self.member(domain, handle, Rights::MANAGE)?;
+        let gone = by.commit(|| self.mark_gone(&member, &mut member.hub.state.lock()))?;
+        self.tell_gone(&member, gone);
+        Ok(())
     }
 
     /// Nobody has one side of a seat any more. A host that has no link still has the seat: its guest sees that
-    /// the rings are closed.
+    /// the rings are closed. Of a guest nothing is left that its account would pay for.
     pub(crate) fn end_member(&self, member: &Arc<Member<P>>, side: MemberSide) {
-        if side == MemberSide::Guest {
-            let _ = self.end_tenancy(member);
+        if side == MemberSide::Host {
+            return;
         }
-    }
-
-    /// Says that a guest is gone, and takes its ends of the rings away, so that what it sent is all that
-    /// there will be. `NotFound`: it was gone.
-    pub(super) fn end_tenancy(&self, member: &Member<P>) -> Result<Seat<P>, Error> {
-        let hub = &member.hub;
-        let (seat, woken) = {
-            let mut state = hub.state.lock();
-            let seat = state.seat(member.peer, member.epoch)?.clone();
-            self.mark_gone(member, &mut state)?;
-            (seat, state.note(member.peer))
+        let gone = self.mark_gone(member, &mut member.hub.state.lock());
+        if let Ok(gone) = gone {
+            self.tell_gone(member, gone);
+        }
+        if mm::sabotaged!("gone_guest_stays_charged") {
+            return;
+        }
+        let kept = {
+            let mut state = member.hub.state.lock();
+            let seat = state.seat(member.peer, member.epoch);
+            seat.map(|seat| (seat.membership.take(), seat.table.take()))
         };
-        seat.guest_ends.iter().for_each(|end| self.kill(end));
-        let events = [MemberSide::Guest, MemberSide::Host].map(|side| member.events(side));
-        for events in events {
-            self.fire(events, abi::Events::PEER_CLOSED, 0);
+        if let Ok((_, Some(table))) = &kept {
+            self.kill(table);
         }
-        self.tell_host(hub, woken);
-        Ok(seat)
     }
 
-    /// `NotFound`: it was gone before.
-    fn mark_gone(&self, member: &Member<P>, state: &mut State<P>) -> Result<(), Error> {
+    /// Says that a guest is gone; `NotFound`: it was gone before. What it had of the rings is for
+    /// [`tell_gone`](Ipc::tell_gone), after unlocking.
+    pub(super) fn mark_gone(
+        &self,
+        member: &Member<P>,
+        state: &mut State<P>,
+    ) -> Result<Gone<P>, Error> {
         let hub = &member.hub;
+        let seat = state.seat(member.peer, member.epoch)?;
         let entry = hub.entry(member.peer)?;
         let now = entry.standing();
         if now.epoch != member.epoch || now.state == PeerState::Goodbye {
@@ -205,7 +219,35 @@ impl<P: Platform> Ipc<P> {
         entry
             .advance(from, PeerState::Goodbye)
             .map_err(|_| Error::NotFound)?;
+        let ends = match mm::sabotaged!("gone_guest_stays_charged") {
+            true => seat.guest_ends.clone(),
+            false => seat.guest_ends.take(),
+        };
         self.show(hub, state, member.peer);
-        Ok(())
+        Ok(Gone {
+            ends,
+            woken: state.note(member.peer),
+        })
     }
+
+    /// Takes the ends of the rings from a guest that is gone, so that what it sent is all that there will be,
+    /// and tells who waits for that.
+    pub(super) fn tell_gone(&self, member: &Member<P>, gone: Gone<P>) {
+        for end in gone.ends.iter().flatten() {
+            self.kill(end);
+        }
+        let events = [MemberSide::Guest, MemberSide::Host].map(|side| member.events(side));
+        for events in events {
+            self.fire(events, abi::Events::PEER_CLOSED, 0);
+        }
+        self.tell_host(&member.hub, gone.woken);
+    }
+}
+
+/// What is left to do when a guest was marked as gone.
+#[must_use = "the guest still has its ends"]
+pub(super) struct Gone<P: Platform> {
+    ends: Option<[Node<P>; 2]>,
+    /// Who of the host is to be unparked.
+    woken: Option<P::Task>,
 }

@@ -21,50 +21,47 @@ impl<P: Platform> Ipc<P> {
         peer: u32,
         epoch: u32,
     ) -> Result<(Handle, RingEnds), Error> {
-        let (_, hub) = self.hub(domain, handle, Rights::MANAGE)?;
+        let (by, hub) = self.hub(domain, handle, Rights::MANAGE)?;
         if domain.koid() != hub.host {
             return Err(Error::Denied);
         }
-        {
+        let member = {
             let mut state = hub.state.lock();
             let seat = state.seat(peer, epoch)?;
-            if core::mem::replace(&mut seat.connected, true) {
+            if seat.link.is_some() {
                 return Err(Error::Exists);
             }
-        }
-        let connected = self.connect(domain, &hub, peer, epoch);
-        if connected.is_err()
-            && let Ok(seat) = hub.state.lock().seat(peer, epoch)
-        {
-            seat.connected = false;
-        }
-        connected
-    }
-
-    /// Gives the host what is its of a seat that nobody else connects to.
-    fn connect(
-        &self,
-        domain: &Domain<P>,
-        hub: &Hub<P>,
-        peer: u32,
-        epoch: u32,
-    ) -> Result<(Handle, RingEnds), Error> {
+            seat.member.clone()
+        };
         let charge = domain
             .account()
             .charge_record(cost::OBJECT + cost::CAPABILITY)?;
         let mut places = domain.table.lock();
         places.prepare(3)?;
-        let seat = hub.state.lock().seat(peer, epoch)?.clone();
-        // Nothing fails from here on, but that what is given may be dead by then.
-        let payload = Payload::HubMember(seat.member, MemberSide::Host);
+        let payload = Payload::HubMember(member, MemberSide::Host);
         let link = self.new_object(payload, Rights::HUB_LINK, domain.koid(), charge);
-        if let Ok(seat) = hub.state.lock().seat(peer, epoch) {
+        let connected = by.commit(|| {
+            let mut state = hub.state.lock();
+            let seat = state.seat(peer, epoch)?;
+            if seat.link.is_some() {
+                return Err(Error::Exists);
+            }
             seat.link = Some(link.clone());
+            Ok(seat.host_ends.clone())
+        });
+        // What is given may be dead by then.
+        match connected {
+            Ok(ends) => {
+                let ends = ends.map(|end| self.hand_end(domain, &mut places, &end));
+                let [producer, consumer] = ends;
+                Ok((places.insert(link), RingEnds { producer, consumer }))
+            }
+            Err(error) => {
+                drop(places);
+                self.lose(&link);
+                Err(error)
+            }
         }
-        let [producer, consumer] = seat
-            .host_ends
-            .map(|end| self.hand_end(domain, &mut places, &end));
-        Ok((places.insert(link), RingEnds { producer, consumer }))
     }
 
     /// Ends a guest, or with peer 0 says the host's goodbye to all of them; with MANAGE. Doing so again
@@ -79,14 +76,27 @@ impl<P: Platform> Ipc<P> {
         peer: u32,
         epoch: u32,
     ) -> Result<(), Error> {
-        let (_, hub) = self.hub(domain, handle, Rights::MANAGE)?;
+        let (by, hub) = self.hub(domain, handle, Rights::MANAGE)?;
         if peer == 0 {
-            self.say_goodbye(&hub, EndState::Draining);
+            let said = by.commit(|| Ok(self.close_door(&hub)))?;
+            if said && !mm::sabotaged!("hub_goodbye_wakes_nobody") {
+                self.tell_all_guests(&hub, EndState::Draining);
+            }
             return Ok(());
         }
-        let seat = hub.state.lock().seat(peer, epoch)?.clone();
-        let _ = self.end_tenancy(&seat.member);
-        self.kill(&seat.membership);
+        let (member, membership, gone) = by.commit(|| {
+            let mut state = hub.state.lock();
+            let seat = state.seat(peer, epoch)?;
+            let (member, membership) = (seat.member.clone(), seat.membership.clone());
+            let gone = self.mark_gone(&member, &mut state);
+            Ok((member, membership, gone))
+        })?;
+        if let Ok(gone) = gone {
+            self.tell_gone(&member, gone);
+        }
+        if let Some(membership) = membership {
+            self.kill(&membership);
+        }
         Ok(())
     }
 
@@ -102,26 +112,25 @@ impl<P: Platform> Ipc<P> {
         peer: u32,
         epoch: u32,
     ) -> Result<(), Error> {
-        let (_, hub) = self.hub(domain, handle, Rights::MANAGE)?;
+        let (by, hub) = self.hub(domain, handle, Rights::MANAGE)?;
         let entry = hub.entry(peer)?;
-        let seat = {
+        let seat = by.commit(|| {
             let mut state = hub.state.lock();
             let seat = state.seat(peer, epoch)?.clone();
             if entry.standing() != seat.member.standing(PeerState::Goodbye) {
                 return Err(Error::Busy);
             }
             state.seats[peer as usize].take();
-            seat
-        };
+            Ok(seat)
+        })?;
         let early = mm::sabotaged!("hub_seat_empty_before_reset");
         if early {
             self.vacate(&hub, peer, epoch);
         }
-        seat.guest_ends.iter().for_each(|end| self.kill(end));
-        seat.host_ends.iter().for_each(|end| self.kill(end));
-        self.kill(&seat.membership);
-        for also in [&seat.link, &seat.table].into_iter().flatten() {
-            self.kill(also);
+        let ends = seat.guest_ends.iter().flatten().chain(&seat.host_ends);
+        let also = [&seat.membership, &seat.link, &seat.table];
+        for node in ends.chain(also.into_iter().flatten()) {
+            self.kill(node);
         }
         if !early {
             self.vacate(&hub, peer, epoch);

@@ -15,7 +15,7 @@ use super::{HOST, Hub, Member, MemberSide, Seat, State, Table, WORDS};
 use crate::lineage::{Budget, Child};
 use crate::node::PENDING;
 use crate::rings::Side;
-use crate::{Domain, Events, Ipc, Node, Outcome, Payload, Platform, Waiters};
+use crate::{Capability, Domain, Events, Ipc, Node, Outcome, Payload, Platform, Waiters};
 
 /// Room for `count` of something.
 fn room<T>(count: usize) -> Result<Vec<T>, Error> {
@@ -138,7 +138,7 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         handle: Handle,
     ) -> Result<(Handle, HubSeat), Error> {
-        let (_, hub) = self.hub(domain, handle, Rights::SEND)?;
+        let (by, hub) = self.hub(domain, handle, Rights::SEND)?;
         if !hub.is_hosted() {
             return Err(Error::PeerClosed);
         }
@@ -148,7 +148,7 @@ impl<P: Platform> Ipc<P> {
             peer: place as u32 + 1,
             epoch: standing.epoch,
         };
-        let furnished = self.furnish(domain, &hub, seat);
+        let furnished = self.furnish(domain, &by, &hub, seat);
         if furnished.is_err() {
             let _ = hub.entries[place + 1].advance(standing, PeerState::Empty);
         }
@@ -157,7 +157,13 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Makes what belongs to a seat that was reserved, and its membership.
-    fn furnish(&self, domain: &Domain<P>, hub: &Arc<Hub<P>>, at: HubSeat) -> Result<Handle, Error> {
+    fn furnish(
+        &self,
+        domain: &Domain<P>,
+        by: &Capability<P>,
+        hub: &Arc<Hub<P>>,
+        at: HubSeat,
+    ) -> Result<Handle, Error> {
         let host = {
             let state = hub.state.lock();
             let table = state.table.as_ref().ok_or(Error::PeerClosed)?;
@@ -171,7 +177,7 @@ impl<P: Platform> Ipc<P> {
             self.lose(&from_guest);
         })?;
         let ends = [to_host, from_host, to_guest, from_guest];
-        let given = self.give_seat(domain, hub, at, &ends);
+        let given = self.give_seat(domain, by, hub, at, &ends);
         given.inspect_err(|_| ends.iter().for_each(|end| self.lose(end)))
     }
 
@@ -203,10 +209,11 @@ impl<P: Platform> Ipc<P> {
         Ok([producer, consumer])
     }
 
-    /// Fills a seat and gives its membership to a domain. `PeerClosed`: the hub is over meanwhile.
+    /// Fills a seat and gives its membership to a domain. `PeerClosed`: the host has said goodbye meanwhile.
     fn give_seat(
         &self,
         domain: &Domain<P>,
+        by: &Capability<P>,
         hub: &Arc<Hub<P>>,
         at: HubSeat,
         ends: &[Node<P>; 4],
@@ -225,27 +232,27 @@ impl<P: Platform> Ipc<P> {
         table.prepare(1)?;
         let payload = Payload::HubMember(member.clone(), MemberSide::Guest);
         let node = self.new_object(payload, Rights::HUB_MEMBER, domain.koid(), charge);
-        let over = {
+        let filled = by.commit(|| {
             let mut state = hub.state.lock();
-            let over = state.table.is_none();
-            if !over {
-                let [to_host, from_host, to_guest, from_guest] = ends.clone();
-                state.seats[at.peer as usize] = Some(Seat {
-                    member,
-                    membership: node.clone(),
-                    connected: false,
-                    link: None,
-                    table: None,
-                    guest_ends: [to_host, from_host],
-                    host_ends: [to_guest, from_guest],
-                });
+            // Whoever says goodbye looks at every seat afterwards.
+            if state.table.is_none() || !hub.is_hosted() {
+                return Err(Error::PeerClosed);
             }
-            over
-        };
-        if over {
+            let [to_host, from_host, to_guest, from_guest] = ends.clone();
+            state.seats[at.peer as usize] = Some(Seat {
+                member,
+                membership: Some(node.clone()),
+                link: None,
+                table: None,
+                guest_ends: Some([to_host, from_host]),
+                host_ends: [to_guest, from_guest],
+            });
+            Ok(())
+        });
+        if let Err(error) = filled {
             drop(table);
             self.lose(&node);
-            return Err(Error::PeerClosed);
+            return Err(error);
         }
         Ok(table.insert(node))
     }
@@ -267,11 +274,17 @@ impl<P: Platform> Ipc<P> {
         for place in 1..hub.entries.len() {
             let seat = hub.state.lock().seats[place].take();
             if let Some(seat) = seat {
-                // What the host has taken goes with what else it has.
-                let ends = seat.host_ends.iter().chain(&seat.guest_ends);
-                for end in ends.filter(|end| end.holder() == PENDING) {
-                    self.lose(end);
-                }
+                // What was taken, or is about to be handed over, goes with what else its side has.
+                let ours =
+                    |end: &&Node<P>, taken: bool| match mm::sabotaged!("hub_end_forgets_claim") {
+                        true => end.holder() == PENDING,
+                        false => !taken,
+                    };
+                let (connected, claimed) = (seat.link.is_some(), seat.table.is_some());
+                let of_host = seat.host_ends.iter().filter(|end| ours(end, connected));
+                let of_guest = seat.guest_ends.iter().flatten();
+                let of_guest = of_guest.filter(|end| ours(end, claimed));
+                of_host.chain(of_guest).for_each(|end| self.lose(end));
                 self.tell_guest(&seat.member);
             }
         }
@@ -294,12 +307,22 @@ impl<P: Platform> Ipc<P> {
 
     /// The host takes no guests any more, and each is told how it went, those that sleep too.
     pub(super) fn say_goodbye(&self, hub: &Hub<P>, how: EndState) {
+        if self.close_door(hub) && !mm::sabotaged!("hub_goodbye_wakes_nobody") {
+            self.tell_all_guests(hub, how);
+        }
+    }
+
+    /// Nobody joins or claims any more. Whether that is new.
+    pub(super) fn close_door(&self, hub: &Hub<P>) -> bool {
+        let state = hub.state.lock();
         let attached = Standing::new(PeerState::Attached, 0);
         let said = hub.entries[HOST].advance(attached, PeerState::Goodbye);
-        self.show(hub, &hub.state.lock(), HOST as u32);
-        if said.is_err() || mm::sabotaged!("hub_goodbye_wakes_nobody") {
-            return;
-        }
+        self.show(hub, &state, HOST as u32);
+        said.is_ok()
+    }
+
+    /// Each guest is told how the host went.
+    pub(super) fn tell_all_guests(&self, hub: &Hub<P>, how: EndState) {
         for place in 1..hub.entries.len() {
             let seat = hub.state.lock().seats.get(place).cloned().flatten();
             let Some(seat) = seat else { continue };

@@ -80,16 +80,14 @@ struct Table<P: Platform> {
 /// A tenancy of a seat.
 struct Seat<P: Platform> {
     member: Arc<Member<P>>,
-    /// What the guest has, once it is made.
-    membership: Node<P>,
-    /// Whether the host has its ends, or is about to.
-    connected: bool,
-    /// What else the host has then.
+    /// What the guest has, until nobody has it any more.
+    membership: Option<Node<P>>,
+    /// What the host has with its ends, once it has connected.
     link: Option<Node<P>>,
-    /// What the guest has of the hub's table, once it has claimed the seat.
+    /// What the guest has of the hub's table, from when it claims the seat until its membership is gone.
     table: Option<Node<P>>,
-    /// Producer, consumer.
-    guest_ends: [Node<P>; 2],
+    /// Producer, consumer; until the guest is gone, whose account pays for them.
+    guest_ends: Option<[Node<P>; 2]>,
     host_ends: [Node<P>; 2],
 }
 
@@ -98,7 +96,6 @@ impl<P: Platform> Clone for Seat<P> {
         Seat {
             member: self.member.clone(),
             membership: self.membership.clone(),
-            connected: self.connected,
             link: self.link.clone(),
             table: self.table.clone(),
             guest_ends: self.guest_ends.clone(),

@@ -70,6 +70,7 @@ pub fn process_spawn(process: &Arc<Process>, args: UserPtr<SpawnArgs>) -> Result
     let account = Account::below(parent.account(), request.quota)?;
     let stopped = request.flags.contains(SpawnFlags::STOPPED);
     let child = Process::create(&account, request.name, region, *image_info, request.limits)?;
+    image.commit(|| Ok(())).inspect_err(|_| child.discard())?;
     let handle = ipc()
         .install_object(parent, Payload::Process(child.clone()), Rights::PROCESS)
         .inspect_err(|_| child.discard())?;

@@ -35,6 +35,6 @@ pub use interrupts::without_interrupts;
 pub use machine::{Config, FakeMachine, start};
 pub use platform::{FakeProcess, FakeTask, SystemCounts, start_ipc};
 pub use program::{Memory, enter, load, store, touch};
-pub use ranks::heap_may_grow;
+pub use ranks::{before_locks, heap_may_grow};
 pub use tlb::{Access, PageFault};
 pub use view::Translation;

@@ -9,6 +9,44 @@ use crate::{current_cpu, interrupts};
 
 thread_local! {
     static HELD: RefCell<Vec<(CpuId, Rank)>> = const { RefCell::new(Vec::new()) };
+    static BEFORE_LOCK: RefCell<Option<Meanwhile>> = const { RefCell::new(None) };
+}
+
+/// What others do.
+struct Meanwhile {
+    /// While no lock above this is held.
+    beside: Option<Rank>,
+    deed: Box<dyn FnMut()>,
+}
+
+/// Does `deed`, and `meanwhile` whenever this thread is about to take a lock and holds none, or none above the rank
+/// `beside`: what others do at these moments. Within it nothing of the kind happens. The locks of a build without
+/// debug assertions tell nobody.
+pub fn before_locks<R>(
+    beside: Option<Rank>,
+    meanwhile: impl FnMut() + 'static,
+    deed: impl FnOnce() -> R,
+) -> R {
+    let deed_of_others = Box::new(meanwhile);
+    BEFORE_LOCK.set(Some(Meanwhile {
+        beside,
+        deed: deed_of_others,
+    }));
+    let done = deed();
+    BEFORE_LOCK.set(None);
+    done
+}
+
+fn run_before_lock() {
+    // Missing while it runs.
+    let Some(mut meanwhile) = BEFORE_LOCK.take() else {
+        return;
+    };
+    let highest = HELD.with_borrow(|held| held.iter().map(|(_, rank)| *rank).max());
+    if highest <= meanwhile.beside {
+        (meanwhile.deed)();
+    }
+    BEFORE_LOCK.set(Some(meanwhile));
 }
 
 struct RankChecker;
@@ -16,6 +54,7 @@ struct RankChecker;
 impl Observer for RankChecker {
     fn acquire(&self, rank: Rank) {
         let cpu = current_cpu();
+        run_before_lock();
         HELD.with_borrow_mut(|held| {
             let highest = held
                 .iter()

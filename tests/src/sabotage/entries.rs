@@ -184,6 +184,14 @@ entries! {
             ring_ends::another_holder_is_another_epoch;
         ring_move_wakes_nobody: "the second look of who sleeps while the other end of a ring moves",
             ring_ends::who_sleeps_while_the_other_end_moves_looks_again;
+        deed_without_recheck: "the second look at a capability, when what is done by it can't be undone",
+            revoked_deeds::what_is_not_done_when_a_revoke_returns_is_refused_and_never_done;
+        decommit_asks_nobody: "the look at the capability when pages are given back",
+            revoked_deeds::what_is_not_done_when_a_revoke_returns_is_refused_and_never_done;
+        gone_guest_stays_charged: "the way out of a seat for what a guest had that is gone",
+            gone_guests::a_guest_that_is_gone_is_charged_with_nothing_before_its_seat_is_recovered;
+        hub_end_forgets_claim: "that the ends of a guest which has claimed its seat are its own when the hub ends",
+            gone_guests::a_hub_that_ends_while_a_seat_is_claimed_leaves_its_guest_everything_or_nothing;
         hub_epoch_not_compared: "the tenancy that a claim names",
             hubs::a_seat_is_claimed_once_and_only_in_the_tenancy_that_was_told;
         hub_seat_empty_before_reset: "the end of the old rings before a seat is empty",
