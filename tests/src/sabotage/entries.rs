@@ -58,6 +58,10 @@ entries! {
             quotas::thousands_of_tiny_regions_end_with_the_quota_and_come_back;
         reply_twice: "the end of a right to reply that was used",
             calls::a_right_to_reply_works_once;
+        refused_answer_uses_up_right: "the way back of a right to reply whose use is refused",
+            calls::a_server_that_names_a_wrong_end_has_not_answered;
+        kept_place_is_free: "that the place of a right to reply is kept for the next",
+            calls::what_is_made_while_a_server_waits_takes_no_place_that_is_kept;
         wake_not_counted: "the count of waits that were ended",
             traffic::each_thing_counts_once_at_its_object_and_once_for_the_system;
         woken_without_end: "the end of a wake of many who wait again at once",
@@ -142,6 +146,8 @@ entries! {
             limited::after_its_deadline_a_capability_is_dead_with_all_below_it;
         one_shot_not_used_up: "the end of a one-shot capability after its use",
             limited::a_one_shot_capability_is_gone_after_the_first_call_that_succeeds;
+        one_shot_used_by_two: "that one call at a time uses a one-shot capability",
+            limited::of_threads_that_use_a_one_shot_capability_at_once_one_succeeds;
         lasting_by_one_shot: "that nothing lasting is made by a capability for one use",
             limited::nothing_that_lasts_as_long_as_its_capability_is_made_by_one_for_one_use;
         revoke_takes_what_is_moved: "that a revoke leaves what is on its way to who moves it",
@@ -296,6 +302,10 @@ entries! {
     Guest "handover-kernel" {
         reaper_not_boosted: "the urgency of a thread that has to end",
             priorities::reaper;
+        reaper_beside_the_most_urgent: "that what has to end is above all that a program can ask for",
+            priorities::above_all;
+        end_of_slice_passed_on: "that a slice which ends in a call that sleeps is forgotten",
+            priorities::turns;
         sleeper_not_killed: "the end of the sleep of a thread that has to end",
             processes::kill_sleeping;
         no_preemption: "the end of a slice",

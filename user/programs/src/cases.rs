@@ -205,6 +205,8 @@ macro_rules! for_each_case {
             priorities::urgent_first "a more urgent thread runs as soon as it wakes up";
             priorities::fair_share "threads of one priority share their CPU fairly";
             priorities::reaper "the least urgent process ends when it is killed, though its CPU is busy";
+            priorities::above_all "what has to end is more urgent than the most urgent program";
+            priorities::turns "a slice that ends in a call which sleeps is not the end of the next one";
             priorities::ceilings "no thread is more urgent than its process may be, and no process than its parent";
             priorities::confined "no process runs where its parent may not";
 
@@ -305,6 +307,9 @@ macro_rules! for_each_case {
         }
     };
 }
+
+/// The case that is as urgent as a program can be.
+pub const MOST_URGENT: &str = "priorities.above_all";
 
 macro_rules! list {
     ($($module:ident :: $case:ident $sentence:literal;)*) => {
