@@ -218,8 +218,8 @@ impl Server<'_> {
                 if answered.is_err() && !is_gone {
                     let _ = self.host.dismiss(seat);
                 }
-                client.payloads.recover();
-                self.host.recover(client.link)?;
+                let Client { link, payloads, .. } = client;
+                self.host.recover_payloads(link, payloads, |_, _| {})?;
             }
             // It has left before it was looked at, or has written nonsense.
             Err(_) => {
