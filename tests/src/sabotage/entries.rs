@@ -302,5 +302,7 @@ entries! {
             supervision::fuse;
         user_copy_failure_ignored: "the answer of a call that can't write its result to the program",
             waiting::port_refused;
+        told_when_done: "the look whether a result can be written, before what can't be undone",
+            system::bad_pointers;
     }
 }
