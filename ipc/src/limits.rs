@@ -254,7 +254,10 @@ impl<P: Platform> Domain<P> {
         if !node.is_one_shot() {
             return Ok(());
         }
-        node.claim(self.koid())?;
+        let claimed = node.claim(self.koid());
+        if !mm::sabotaged!("one_shot_used_by_two") {
+            claimed?;
+        }
         let task = self.moment.task();
         let added = self.claims.add(Claim { task, handle });
         added.inspect_err(|_| node.unclaim())

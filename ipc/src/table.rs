@@ -140,6 +140,9 @@ impl<T: Held> Table<T> {
         if !usable {
             self.lock().state.live -= 1;
         }
+        if mm::sabotaged!("kept_place_is_free") {
+            self.lock().give_back(&Kept(index));
+        }
         Ok((node, usable.then_some(Kept(index))))
     }
 
@@ -156,7 +159,9 @@ impl<T: Held> Table<T> {
     /// Undoes an exchange: the handle stands for what it stood for.
     #[cold]
     pub(crate) fn put_back(&self, handle: Handle, kept: Option<Kept>, node: T) {
-        if let Some(place) = self.places.at(handle.index()) {
+        if let Some(place) = self.places.at(handle.index())
+            && !mm::sabotaged!("refused_answer_uses_up_right")
+        {
             place.move_back(handle, node);
         }
         if kept.is_none() {

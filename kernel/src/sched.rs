@@ -313,7 +313,8 @@ fn exchange(word: &AtomicU32, from: u32, to: u32) -> Result<(), u32> {
 pub fn end(thread: &Arc<Thread>) {
     thread.state.fetch_or(state::ENDING, Ordering::AcqRel);
     if !mm::sabotaged!("reaper_not_boosted") {
-        change_level(thread, TOP);
+        let above_all = !mm::sabotaged!("reaper_beside_the_most_urgent");
+        change_level(thread, if above_all { TOP } else { MAX_PRIORITY as u8 });
     }
     start(thread);
     if !mm::sabotaged!("sleeper_not_killed") && take_parked(thread, 0) {

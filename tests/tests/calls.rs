@@ -72,6 +72,37 @@ fn a_server_that_names_a_wrong_end_has_not_answered() {
 }
 
 #[test]
+fn what_is_made_while_a_server_waits_takes_no_place_that_is_kept() {
+    let realm = Realm::new(2);
+    let ends = Ends::between(&realm, 0, 1, 2);
+    let made = std::thread::scope(|scope| {
+        let (realm, ends) = (&realm, &ends);
+        let first = asleep(scope, realm, || call_words(realm, &ends.here, [1; 4]));
+        let right = serve(realm, &ends.there, Handle::NONE, [0; 4])
+            .unwrap()
+            .reply;
+        let server = asleep(scope, realm, move || {
+            let next = serve(realm, &ends.there, right, [2; 4]).unwrap();
+            let domain = &realm.domains[1];
+            let told = realm.ipc.reply_words(domain, next.reply, [4; 4]);
+            (next.words, told)
+        });
+        assert_eq!(first.join().unwrap(), Ok([2; 4]));
+        let made: Vec<_> = (0..70)
+            .map(|_| realm.ipc.create_notification(&realm.domains[1]).unwrap())
+            .collect();
+        assert_eq!(call_words(realm, &ends.here, [3; 4]), Ok([4; 4]));
+        assert_eq!(server.join().unwrap(), ([3; 4], Ok(())));
+        made
+    });
+    for handle in made {
+        realm.info(1, handle);
+        realm.drop_handle(1, handle).unwrap();
+    }
+    realm.finish();
+}
+
+#[test]
 fn a_server_answers_and_serves_on_by_an_end_for_one_use() {
     let realm = Realm::new(2);
     let ends = Ends::between(&realm, 0, 1, 2);

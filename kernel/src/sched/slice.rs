@@ -128,7 +128,9 @@ pub fn limit(cpu: &Cpu, queue: &mut Queue) {
 pub fn begin(cpu: &Cpu, queue: &mut Queue, thread: &Thread) {
     queue.slice_end_ns = u64::MAX;
     // It was for who ran before.
-    cpu.preempt.store(false, Ordering::Relaxed);
+    if !mm::sabotaged!("end_of_slice_passed_on") {
+        cpu.preempt.store(false, Ordering::Relaxed);
+    }
     // What it had left counts only while it is preempted.
     let left = thread.slice_left_ns.load(Ordering::Relaxed);
     if left != 0 {

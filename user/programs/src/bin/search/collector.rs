@@ -19,7 +19,7 @@ pub fn run(env: &Env) -> Result<u8, Error> {
     let matchers: Result<Vec<(Inlet, File)>, Error> = env.handles().iter().map(open).collect();
     let mut matchers = matchers?;
     let (mut parts, mut lines, mut found, mut found_here) = (0, 0, 0, 0);
-    loop {
+    let last = loop {
         let turn = parts as usize % matchers.len();
         let (inlet, file) = &mut matchers[turn];
         match inlet.receive()? {
@@ -37,7 +37,15 @@ pub fn run(env: &Env) -> Result<u8, Error> {
                 found += found_here;
                 found_here = 0;
             }
-            Message::End { chunks } if chunks == parts => break,
+            Message::End { chunks } if chunks == parts => break turn,
+            _ => return Err(Error::PeerFault),
+        }
+    };
+    // Who has not said yet that it is done would find nobody to say it to.
+    matchers.swap_remove(last);
+    for (inlet, _) in &mut matchers {
+        match inlet.receive()? {
+            Message::End { chunks } if chunks == parts => {}
             _ => return Err(Error::PeerFault),
         }
     }

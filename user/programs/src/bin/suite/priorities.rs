@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::ProcessState;
 use abi::limits::MAX_PRIORITY;
+use abi::submission::{Operation, Submission, SubmissionFlags};
 use rt::{Env, Error, Mode, Rights, Spawn, ThreadSpawn};
 
 use crate::Case;
@@ -68,6 +69,68 @@ pub fn reaper(case: &Case) {
     refused!(hog.wait(0), Error::WouldBlock, "the hog");
     done!(hog.kill(), "killing");
     let _ = wait(&hog);
+}
+
+pub fn above_all(case: &Case) {
+    let mine = done!(spawn(0, || ()).info(), "thread_info").priority;
+    same!(mine, MAX_PRIORITY, "how urgent this is");
+    // As long as nobody is more urgent than this, the other does not run.
+    let low = case.child("spin").cpus(HERE).priority(1);
+    let low = done!(low.start(), "a child");
+    done!(low.kill(), "killing");
+    let patience = rt::now_ns() + 500_000;
+    while low.wait(0).is_err() && rt::now_ns() < patience {}
+    let ended = done!(low.wait(0), "its end, before this has slept");
+    same!(ended.state, ProcessState::Killed as u32, "how it ended");
+}
+
+/// Bytes of a region that takes a while to copy, and how often it is copied in one call: longer than a slice.
+const LONG: u64 = 256 << 10;
+const COPIES: u64 = 12;
+
+pub fn turns(_: &Case) {
+    /// Who of the spinners had its turn last, and first after it was asked for.
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    static FIRST: AtomicU64 = AtomicU64::new(1);
+    static OVER: AtomicBool = AtomicBool::new(false);
+    const ROUNDS: u32 = 6;
+    let spinners = [1, 2].map(|who| {
+        spawn(HERE, move || {
+            while !OVER.load(Ordering::Relaxed) {
+                LAST.store(who, Ordering::Relaxed);
+                let _ = FIRST.compare_exchange(0, who, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        })
+    });
+    // Its slices end while it copies, and then it sleeps: who had waited longest is next, for a whole slice.
+    let sleeper = spawn(HERE, || {
+        let pages = [(); 2].map(|()| crate::calls::region(LONG));
+        let mut ring = done!(rt::Submissions::new(64), "a submission ring");
+        let mut twice = 0;
+        for round in 0..ROUNDS {
+            let arguments = [pages[0].bits(), 0, pages[1].bits(), 0, LONG, 0];
+            let copy = Submission::new(Operation::Copy, 0, arguments);
+            for _ in 0..COPIES {
+                // SAFETY: a copy from region to region touches no other memory.
+                let pushed = unsafe { ring.push(copy.with(SubmissionFlags::SKIP_SUCCESS)) };
+                done!(pushed, "an entry");
+            }
+            done!(ring.timeout(u64::from(round), rt::in_ms(40)), "an entry");
+            let before = LAST.load(Ordering::Relaxed);
+            FIRST.store(0, Ordering::Relaxed);
+            done!(ring.submit_and_wait(1, rt::FOREVER), "copying and sleeping");
+            twice += u32::from(FIRST.load(Ordering::Relaxed) == before);
+            check!(ring.take().is_some(), "the time of round {round}");
+        }
+        twice
+    });
+    let twice = join(sleeper);
+    OVER.store(true, Ordering::Relaxed);
+    spinners.into_iter().for_each(join);
+    check!(
+        twice < ROUNDS / 2,
+        "somebody was passed over in {twice} rounds"
+    );
 }
 
 pub fn ceilings(case: &Case) {
