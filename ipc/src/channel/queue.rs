@@ -144,6 +144,8 @@ pub(super) fn to_words(bytes: &[u8]) -> Option<([u64; 4], usize)> {
 
 /// The messages in the order in which they were sent.
 pub(super) struct Queue<P: Platform> {
+    /// Each by itself: nobody asks the heap for more at once.
+    #[allow(clippy::vec_box)]
     blocks: Vec<Box<[Packet<P>; BLOCK]>>,
     capacity: usize,
     /// The place of the first.

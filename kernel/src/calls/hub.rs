@@ -4,12 +4,12 @@ use alloc::sync::Arc;
 
 use abi::{
     Error, Handle, HubGeometry, HubGuestEnds, HubHandles, HubInfo, HubPeers, HubSeat, HubSignal,
-    Plain, RingEnds, UserPtr,
+    RingEnds, UserPtr,
 };
 
 use crate::machine::ipc;
 use crate::process::Process;
-use crate::user_memory;
+use crate::user_memory::{self, Plain};
 
 pub fn hub_create(
     process: &Arc<Process>,
