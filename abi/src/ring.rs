@@ -196,6 +196,23 @@ impl Header {
         }
     }
 
+    /// Offset in page H, in bytes, and value of each word that is in use, in the order in which they are to be stored: the
+    /// magic comes last.
+    pub const fn words(&self) -> [(usize, u32); 10] {
+        [
+            (offset_of!(Self, version), self.version),
+            (offset_of!(Self, kind), self.kind),
+            (offset_of!(Self, form), self.form),
+            (offset_of!(Self, slot_size), self.slot_size),
+            (offset_of!(Self, capacity), self.capacity),
+            (offset_of!(Self, start), self.start),
+            (offset_of!(Self, epoch), self.epoch),
+            (offset_of!(Self, producer_state), self.producer_state),
+            (offset_of!(Self, consumer_state), self.consumer_state),
+            (offset_of!(Self, magic), self.magic),
+        ]
+    }
+
     /// Offset in page H of the state word of `end`, in bytes.
     pub const fn state_offset(end: End) -> usize {
         match end {

@@ -8,9 +8,11 @@ use core::mem::offset_of;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
+#[cfg(doc)]
+use abi::ring::DATA_OFFSET;
 use abi::ring::{
-    CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Form, Geometry, HEADER_OFFSET, Header, IndexPage,
-    Kind, PAGE_BYTES, PRODUCER_OFFSET,
+    CONSUMER_OFFSET, End, EndState, Form, Geometry, HEADER_OFFSET, Header, IndexPage, Kind,
+    PRODUCER_OFFSET,
 };
 
 use crate::Error;
@@ -19,100 +21,9 @@ use crate::sync::{AtomicU32, AtomicU64, PeerWord};
 mod copy;
 pub mod pool;
 pub mod trace;
+mod view;
 
-/// A view and the private copy of its geometry.
-///
-/// Invariant: `base` is page-aligned, the bytes from `base` to the end of the data are mapped and readable while this
-/// lives, every word in them was written at least once, and `geometry` was checked. Where the kind has no slots, the same
-/// data follows once more. Places in the data are offsets from its beginning, below [`Geometry::contiguous_bytes`].
-struct View {
-    base: NonNull<u8>,
-    geometry: Geometry,
-    /// [`Geometry::contiguous_bytes`] of it.
-    data_end: usize,
-}
-
-impl View {
-    /// # Safety
-    /// The invariant of [`View`] holds for `base` if `geometry` is possible.
-    unsafe fn new(base: NonNull<u8>, geometry: Geometry) -> Result<Self, Error> {
-        if geometry.check().is_err() || !base.addr().get().is_multiple_of(PAGE_BYTES) {
-            return Err(Error::Invalid);
-        }
-        Ok(Self {
-            base,
-            geometry,
-            data_end: geometry.contiguous_bytes() as usize,
-        })
-    }
-
-    #[inline]
-    fn word(&self, offset: usize) -> &AtomicU32 {
-        debug_assert!(offset.is_multiple_of(4) && offset + 4 <= DATA_OFFSET);
-        // SAFETY: all callers pass the constant offset of an aligned word of H, P or C, which the view contains; shared
-        // words are accessed only atomically.
-        unsafe { AtomicU32::from_ptr(self.base.add(offset).cast().as_ptr()) }
-    }
-
-    #[inline]
-    fn state(&self, end: End) -> &AtomicU32 {
-        self.word(HEADER_OFFSET + Header::state_offset(end))
-    }
-
-    #[inline]
-    fn index(&self, end: End) -> &AtomicU32 {
-        self.word(IndexPage::offset(end) + offset_of!(IndexPage, index))
-    }
-
-    #[inline]
-    fn waits_until(&self, end: End) -> &AtomicU32 {
-        self.word(IndexPage::offset(end) + offset_of!(IndexPage, waits_until))
-    }
-
-    /// The first of `length` bytes at `place` in the data.
-    #[inline]
-    fn data(&self, place: usize, length: usize) -> NonNull<u8> {
-        assert!(place <= self.data_end && length <= self.data_end - place);
-        // SAFETY: the bytes lie within the data, which the view contains.
-        unsafe { self.base.add(DATA_OFFSET + place) }
-    }
-
-    /// The word at a multiple of 8 in the data.
-    #[inline]
-    fn data_word(&self, place: usize) -> &AtomicU64 {
-        assert!(place.is_multiple_of(size_of::<u64>()));
-        // SAFETY: the word lies in the data and is aligned; while it is shared it is accessed only atomically.
-        unsafe { AtomicU64::from_ptr(self.data(place, size_of::<u64>()).cast().as_ptr()) }
-    }
-
-    /// Copies out of what somebody else may be writing.
-    #[inline]
-    fn read(&self, place: usize, target: &mut [u8]) {
-        let source = self.data(place, target.len());
-        // SAFETY: the source lies in the data, the target is a reference to other memory. In one process with an honest
-        // producer this is only after SYNC(ring.publish), so that no plain write of it is concurrent.
-        unsafe { copy::copy_out(source.as_ptr(), target.as_mut_ptr(), target.len()) };
-    }
-
-    /// The form, if the header is complete and tells of this geometry.
-    fn check_header(&self) -> Result<Form, Error> {
-        let field = |offset| PeerWord(self.word(HEADER_OFFSET + offset)).load_acquire();
-        // SYNC(ring.format): the magic comes last.
-        if field(offset_of!(Header, magic)) != abi::ring::MAGIC
-            || field(offset_of!(Header, version)) != abi::ring::VERSION
-            || field(offset_of!(Header, kind)) != self.geometry.kind as u32
-            || field(offset_of!(Header, slot_size)) != self.geometry.slot_size
-            || field(offset_of!(Header, capacity)) != self.geometry.capacity
-        {
-            return Err(Error::Invalid);
-        }
-        Form::from_raw(field(offset_of!(Header, form))).ok_or(Error::Invalid)
-    }
-
-    fn epoch(&self) -> u32 {
-        PeerWord(self.word(HEADER_OFFSET + offset_of!(Header, epoch))).load_relaxed()
-    }
-}
+use view::View;
 
 /// A view as the producer may use it.
 pub struct ProducerMemory(View);
@@ -179,17 +90,48 @@ impl ProducerMemory {
         PeerWord(self.0.waits_until(End::Consumer))
     }
 
+    /// The word of the slot of an index.
     #[inline]
-    pub(crate) fn slot_word(&self, place: usize) -> &AtomicU64 {
-        self.0.data_word(place)
+    pub(crate) fn slot_word(&self, index: u32) -> &AtomicU64 {
+        self.0.slot_word(index)
     }
 
-    /// Writes a word that is published by the tail, as plainly as the payload beside it.
-    #[inline]
-    pub(crate) fn write_word(&mut self, place: usize, word: u64) {
-        let target = self.0.data(place, size_of::<u64>()).cast::<u64>();
+    /// Fills the beginning of the payload of the slot of an index, and then stores its word.
+    #[inline(always)]
+    pub(crate) fn publish_slot(&mut self, index: u32, bytes: &[u8], word: u64) {
+        let payload = self.0.slot_payload(index, bytes.len());
+        let target = self.0.slot_word(index);
+        // SAFETY: as for `write`.
+        unsafe { copy::copy_in(bytes.as_ptr(), payload.as_ptr(), bytes.len()) };
+        // SYNC(ring.publish): the payload is visible to who sees this word.
+        target.store(word, Ordering::Release);
+    }
+
+    /// Writes bytes behind an index of a ring that counts them.
+    #[inline(always)]
+    pub(crate) fn write_at(&mut self, index: u32, bytes: &[u8]) {
+        let (place, target) = self.0.behind(index, 0, bytes.len());
+        // SAFETY: as for `write`.
+        unsafe { copy::copy_in(bytes.as_ptr(), target.as_ptr(), bytes.len()) };
+        self.mirror(place, bytes.len());
+    }
+
+    /// Writes the record at an index: its head, and `offset` behind that its payload.
+    #[inline(always)]
+    pub(crate) fn write_record(&mut self, index: u32, head: u64, offset: u32, bytes: &[u8]) {
+        let (place, target) = self.0.behind(index, offset, bytes.len());
+        self.write_head(index, head);
+        // SAFETY: as for `write`.
+        unsafe { copy::copy_in(bytes.as_ptr(), target.as_ptr(), bytes.len()) };
+        self.mirror(place, bytes.len());
+    }
+
+    /// Writes the head of the record at an index, which the tail publishes, as plainly as the payload beside it.
+    #[inline(always)]
+    pub(crate) fn write_head(&mut self, index: u32, head: u64) {
+        let (place, target) = self.0.head(index);
         // SAFETY: as for `write`, and aligned, since every record begins at a multiple of 8.
-        unsafe { target.write(word) };
+        unsafe { target.write(head) };
         self.mirror(place, size_of::<u64>());
     }
 
@@ -305,14 +247,44 @@ impl ConsumerMemory {
         PeerWord(self.0.waits_until(End::Producer))
     }
 
+    /// The word of the slot of an index.
     #[inline]
-    pub(crate) fn data_word(&self, place: usize) -> PeerWord<'_, AtomicU64> {
-        PeerWord(self.0.data_word(place))
+    pub(crate) fn slot_word(&self, index: u32) -> PeerWord<'_, AtomicU64> {
+        PeerWord(self.0.slot_word(index))
     }
 
+    /// Copies out of the beginning of the payload of the slot of an index.
+    #[inline(always)]
+    pub(crate) fn read_slot(&self, index: u32, target: &mut [u8]) {
+        let source = self.0.slot_payload(index, target.len());
+        // SAFETY: as for `read`.
+        unsafe { copy::copy_out(source.as_ptr(), target.as_mut_ptr(), target.len()) };
+    }
+
+    /// The head of the record at an index.
+    #[inline(always)]
+    pub(crate) fn head_at(&self, index: u32) -> u64 {
+        let (_, word) = self.0.head(index);
+        // SAFETY: the word lies in the data and is aligned; while it is shared it is read only as an atomic.
+        let word = unsafe { AtomicU64::from_ptr(word.as_ptr()) };
+        PeerWord(word).load_relaxed()
+    }
+
+    /// Copies out what is at `offset` behind an index of a ring that counts bytes.
+    #[inline(always)]
+    pub(crate) fn read_behind(&self, index: u32, offset: u32, target: &mut [u8]) {
+        let (_, source) = self.0.behind(index, offset, target.len());
+        // SAFETY: as for `read`.
+        unsafe { copy::copy_out(source.as_ptr(), target.as_mut_ptr(), target.len()) };
+    }
+
+    /// Copies out of what somebody else may be writing.
     #[inline]
     pub(crate) fn read(&self, place: usize, target: &mut [u8]) {
-        self.0.read(place, target);
+        let source = self.0.data(place, target.len());
+        // SAFETY: the source lies in the data, the target is a reference to other memory. In one process with an honest
+        // producer this is only after SYNC(ring.publish), so that no plain write of it is concurrent.
+        unsafe { copy::copy_out(source.as_ptr(), target.as_mut_ptr(), target.len()) };
     }
 
     /// The capacity that the header tells of now: what must not be used.
@@ -353,8 +325,8 @@ impl Owner {
         }
         if geometry.kind == Kind::Slot {
             for position in 0..geometry.capacity {
-                view.data_word(geometry.slot_offset(position) as usize)
-                    .store(geometry.initial_word(start, position), Ordering::Relaxed);
+                let word = geometry.initial_word(start, position);
+                view.slot_word(position).store(word, Ordering::Relaxed);
             }
         }
         let header = Header {

@@ -6,7 +6,7 @@
 use core::sync::atomic::Ordering;
 use std::vec::Vec;
 
-use abi::ring::{End, EndState, Form, Geometry, Kind};
+use abi::ring::{End, EndState, Form, Geometry, Kind, SLOT_HEAD_BYTES};
 use loom::sync::Arc;
 
 use crate::Error;
@@ -37,6 +37,15 @@ impl View {
             Kind::Byte | Kind::Packet => place / WORD_BYTES,
         };
         &self.data[word % self.data.len()]
+    }
+
+    /// Where the slot of `index` begins, or what is so many bytes behind an index where bytes are counted.
+    fn place(&self, index: u32, offset: usize) -> usize {
+        let position = index & (self.geometry.capacity - 1);
+        match self.geometry.kind {
+            Kind::Slot => self.geometry.slot_offset(position) as usize + offset,
+            Kind::Byte | Kind::Packet => position as usize + offset,
+        }
     }
 
     fn read(&self, place: usize, target: &mut [u8]) {
@@ -177,12 +186,28 @@ impl ProducerMemory {
         PeerWord(&self.0.waits_until[End::Consumer as usize])
     }
 
-    pub(crate) fn slot_word(&self, place: usize) -> &AtomicU64 {
-        self.0.word(place)
+    pub(crate) fn slot_word(&self, index: u32) -> &AtomicU64 {
+        self.0.word(self.0.place(index, 0))
     }
 
-    pub(crate) fn write_word(&mut self, place: usize, word: u64) {
-        self.0.word(place).store(word, Ordering::Relaxed);
+    pub(crate) fn publish_slot(&mut self, index: u32, bytes: &[u8], word: u64) {
+        self.0.write(self.0.place(index, SLOT_HEAD_BYTES), bytes);
+        // SYNC(ring.publish)
+        self.slot_word(index).store(word, Ordering::Release);
+    }
+
+    pub(crate) fn write_at(&mut self, index: u32, bytes: &[u8]) {
+        self.0.write(self.0.place(index, 0), bytes);
+    }
+
+    pub(crate) fn write_record(&mut self, index: u32, head: u64, offset: u32, bytes: &[u8]) {
+        self.write_head(index, head);
+        self.0.write(self.0.place(index, offset as usize), bytes);
+    }
+
+    pub(crate) fn write_head(&mut self, index: u32, head: u64) {
+        let word = self.0.word(self.0.place(index, 0));
+        word.store(head, Ordering::Relaxed);
     }
 
     pub(crate) fn write(&mut self, place: usize, bytes: &[u8]) {
@@ -234,8 +259,20 @@ impl ConsumerMemory {
         PeerWord(&self.0.waits_until[End::Producer as usize])
     }
 
-    pub(crate) fn data_word(&self, place: usize) -> PeerWord<'_, AtomicU64> {
-        PeerWord(self.0.word(place))
+    pub(crate) fn slot_word(&self, index: u32) -> PeerWord<'_, AtomicU64> {
+        PeerWord(self.0.word(self.0.place(index, 0)))
+    }
+
+    pub(crate) fn read_slot(&self, index: u32, target: &mut [u8]) {
+        self.0.read(self.0.place(index, SLOT_HEAD_BYTES), target);
+    }
+
+    pub(crate) fn head_at(&self, index: u32) -> u64 {
+        PeerWord(self.0.word(self.0.place(index, 0))).load_relaxed()
+    }
+
+    pub(crate) fn read_behind(&self, index: u32, offset: u32, target: &mut [u8]) {
+        self.0.read(self.0.place(index, offset as usize), target);
     }
 
     pub(crate) fn read(&self, place: usize, target: &mut [u8]) {

@@ -48,20 +48,7 @@ impl<P: Platform> Ipc<P> {
             machine.store_u32(page, offset_of!(IndexPage, index), fresh.index);
             machine.store_u32(page, offset_of!(IndexPage, waits_until), fresh.waits_until);
         }
-        let header = Header::new(geometry, form, start, epoch);
-        let words = [
-            (offset_of!(Header, version), header.version),
-            (offset_of!(Header, kind), header.kind),
-            (offset_of!(Header, form), header.form),
-            (offset_of!(Header, slot_size), header.slot_size),
-            (offset_of!(Header, capacity), header.capacity),
-            (offset_of!(Header, start), header.start),
-            (offset_of!(Header, epoch), header.epoch),
-            (offset_of!(Header, producer_state), header.producer_state),
-            (offset_of!(Header, consumer_state), header.consumer_state),
-            (offset_of!(Header, magic), abi::ring::MAGIC),
-        ];
-        for (offset, word) in words {
+        for (offset, word) in Header::new(geometry, form, start, epoch).words() {
             machine.store_u32(control[0], offset, word);
         }
         Ok(control)

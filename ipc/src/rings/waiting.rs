@@ -179,6 +179,10 @@ impl<P: Platform> Ipc<P> {
         {
             return Ok(Found::Over);
         }
+        let unsure_of = match mm::sabotaged!("ring_looked_at_before_asking") && !is_sure {
+            true => self.unsure_of(&state, *end).cloned(),
+            false => unsure_of,
+        };
         if deadline_ns == 0 {
             return Err(Error::WouldBlock);
         }

@@ -12,14 +12,43 @@ impl<W: Wait> Consumer<W> {
     /// [`Error::Closed`], [`Error::Revoked`]; [`Error::PeerFault`].
     #[inline(always)]
     pub fn try_read(&mut self, target: &mut [u8]) -> Result<usize, Error> {
+        if !target.is_empty() && self.has(target.len()) {
+            self.get(target);
+            return Ok(target.len());
+        }
+        self.read_some(target)
+    }
+
+    /// Whether so many bytes are there, with a look at the tail if fewer are known.
+    #[inline(always)]
+    fn has(&mut self, wanted: usize) -> bool {
+        let most = u32::try_from(wanted).unwrap_or(u32::MAX);
+        self.available(most) as usize >= wanted
+    }
+
+    /// Reads what there is, which is less than there is room for.
+    #[cold]
+    #[inline(never)]
+    fn read_some(&mut self, target: &mut [u8]) -> Result<usize, Error> {
         if target.is_empty() {
             return Ok(0);
         }
-        let count = self.next_up_to(target.len())?;
-        let place = self.place();
-        self.memory.read(place, &mut target[..count as usize]);
-        self.release(count);
-        Ok(count as usize)
+        // The tail was looked at just now.
+        let there = self.next()? as usize;
+        let target = match target.len() {
+            less if less <= there => target,
+            _ => &mut target[..there],
+        };
+        self.get(target);
+        Ok(target.len())
+    }
+
+    /// Reads bytes that are there.
+    #[inline(always)]
+    fn get(&mut self, target: &mut [u8]) {
+        self.memory.read_behind(self.head, 0, target);
+        // At most the capacity, so it fits.
+        self.release(target.len() as u32);
     }
 
     /// Reads what is there, sleeping while that is nothing until `deadline_ns`: absolute monotonic nanoseconds, 0 = do not

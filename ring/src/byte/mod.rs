@@ -38,8 +38,8 @@ impl RingKind for Byte {
 /// How many bytes are there, with a look at the tail if fewer than `wanted` are known.
 #[inline]
 fn look_for<W: Wait>(consumer: &mut Consumer<W>, wanted: u32) -> Result<Option<u32>, Error> {
-    match consumer.available(wanted)? {
-        0 => Ok(None),
+    match consumer.available(wanted) {
+        0 => consumer.nothing(),
         available => Ok(Some(available)),
     }
 }

@@ -12,16 +12,34 @@ impl<W: Wait> Producer<W> {
     /// [`Error::PeerFault`]. That it was written does not say that it will be read.
     #[inline(always)]
     pub fn try_write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        if bytes.is_empty() {
-            return self.check_space(0).map(|()| 0);
+        // Known to be there already: one piece, of a length that may be known when this is compiled.
+        if !bytes.is_empty() && bytes.len() <= self.free() as usize {
+            self.check_states()?;
+            self.put(bytes);
+            return Ok(bytes.len());
         }
-        let wanted = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let count = self.check_some_space(wanted)?.min(wanted);
-        let written = &bytes[..count as usize];
-        let place = self.place();
-        self.memory.write(place, written);
-        self.publish(count);
+        self.write_some(bytes)
+    }
+
+    /// Writes what there is room for after a look at the head.
+    #[cold]
+    #[inline(never)]
+    fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        if bytes.is_empty() {
+            return self.check_open().map(|()| 0);
+        }
+        let free = self.find_some_space()?;
+        let written = &bytes[..bytes.len().min(free as usize)];
+        self.put(written);
         Ok(written.len())
+    }
+
+    /// Writes bytes for which there is room.
+    #[inline(always)]
+    fn put(&mut self, bytes: &[u8]) {
+        self.memory.write_at(self.tail, bytes);
+        // At most the capacity, so it fits.
+        self.publish(bytes.len() as u32);
     }
 
     /// Writes all of `bytes`, sleeping while the ring is full until `deadline_ns`: absolute monotonic nanoseconds, 0 = do
@@ -51,7 +69,10 @@ impl<W: Wait> Producer<W> {
     /// [`Error::TooLarge`]: more than the capacity; and as [`Producer::try_write`].
     pub fn reserve(&mut self, length: usize) -> Result<Reservation<'_, W>, Error> {
         let wanted = self.bounded(length)?;
-        self.check_space(wanted)?;
+        match wanted {
+            0 => self.check_open()?,
+            wanted => self.check_space(wanted)?,
+        }
         Ok(Reservation {
             producer: self,
             length,
@@ -66,8 +87,10 @@ impl<W: Wait> Producer<W> {
     /// # Errors
     /// As [`Producer::reserve`], [`Error::Full`] if `deadline_ns` is 0, and what [`Wait::wait`] may answer.
     pub fn wait_for_space(&mut self, length: usize, deadline_ns: u64) -> Result<(), Error> {
-        let wanted = self.bounded(length)?;
-        self.wait_until_free(wanted, deadline_ns)
+        match self.bounded(length)? {
+            0 => self.check_open(),
+            wanted => self.wait_until_free(wanted, deadline_ns),
+        }
     }
 
     fn bounded(&self, length: usize) -> Result<u32, Error> {
@@ -82,7 +105,7 @@ impl<W: Wait> Producer<W> {
         (self.tail & (self.capacity - 1)) as usize
     }
 
-    #[inline]
+    #[inline(always)]
     fn publish(&mut self, count: u32) {
         let old = self.tail;
         self.advance(count);

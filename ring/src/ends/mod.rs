@@ -14,7 +14,7 @@ mod sending;
 pub use receiving::Consumer;
 pub use sending::Producer;
 
-use abi::ring::{EndState, Geometry, Kind, packet};
+use abi::ring::{End, EndState, Form, Geometry, Kind, packet};
 
 use crate::memory::ProducerMemory;
 use crate::{Error, Wait};
@@ -48,28 +48,84 @@ fn is_whole(index: u32, geometry: Geometry) -> bool {
 }
 
 /// What an end that finds nothing to do answers, from the raw states of both ends; `Ok` if both are open.
-#[inline]
 fn answer_for_states(own: u32, peer: u32) -> Result<(), Error> {
     const OPEN: u32 = EndState::Open as u32;
     match (own, peer) {
         (OPEN, OPEN) => Ok(()),
-        _ => why_not_open(own, peer),
+        _ => Err(why_not_open(own, peer)),
     }
 }
 
+/// What an end answers whose peer or which itself is not open.
 #[cold]
-fn why_not_open(own: u32, peer: u32) -> Result<(), Error> {
-    match EndState::from_raw(peer) {
-        Some(EndState::Open) => {}
-        Some(EndState::Draining) => return Err(Error::PeerClosed),
-        Some(EndState::Closed) => return Err(Error::PeerDied),
-        Some(EndState::Revoked) => return Err(Error::Revoked),
-        Some(EndState::Poisoned) | None => return Err(Error::PeerFault),
+#[inline(never)]
+fn why_not_open(own: u32, peer: u32) -> Error {
+    let state = EndState::from_raw(peer).unwrap_or(EndState::Poisoned);
+    match state {
+        EndState::Open => {}
+        EndState::Draining => return Error::PeerClosed,
+        EndState::Closed => return Error::PeerDied,
+        EndState::Revoked => return Error::Revoked,
+        EndState::Poisoned => return Error::PeerFault,
     }
-    match EndState::from_raw(own) {
-        Some(EndState::Open) => Ok(()),
-        Some(EndState::Draining | EndState::Closed) => Err(Error::Closed),
-        Some(EndState::Revoked) => Err(Error::Revoked),
-        Some(EndState::Poisoned) | None => Err(Error::PeerFault),
+    match EndState::from_raw(own).unwrap_or(EndState::Poisoned) {
+        EndState::Open | EndState::Draining | EndState::Closed => Error::Closed,
+        EndState::Revoked => Error::Revoked,
+        EndState::Poisoned => Error::PeerFault,
     }
 }
+
+/// What either end tells of itself and of the ring.
+macro_rules! answers {
+    ($End:ident, own: $own:ident, peer: $peer:ident) => {
+        impl<K: RingKind, W: Wait> $End<K, W> {
+            /// Slots or bytes of the ring.
+            pub fn capacity(&self) -> u32 {
+                self.capacity
+            }
+
+            /// Longest message, in bytes; of a BYTE ring the longest piece in a row.
+            pub fn max_message_bytes(&self) -> usize {
+                self.max_message_bytes
+            }
+
+            /// State of the peer's end, as the kernel last told it. What the peer sent before may be left whatever it is.
+            pub fn peer_state(&self) -> EndState {
+                self.state(End::$peer)
+            }
+
+            /// Whether the peer's end is open. It may have closed by the time of the answer.
+            pub fn is_peer_alive(&self) -> bool {
+                self.peer_state() == EndState::Open
+            }
+
+            /// State of this end, as the kernel last told it.
+            pub fn own_state(&self) -> EndState {
+                self.state(End::$own)
+            }
+
+            fn state(&self, end: End) -> EndState {
+                let raw = self.memory.state(end).load_acquire();
+                EndState::from_raw(raw).unwrap_or(EndState::Poisoned)
+            }
+
+            /// The epoch of the ring, as the kernel last told it: one more whenever an end gets another holder.
+            pub fn epoch(&self) -> u32 {
+                self.memory.epoch()
+            }
+
+            /// Who has the barrier of the wake protocol.
+            pub fn form(&self) -> Form {
+                self.form
+            }
+
+            /// Its way into the kernel.
+            pub fn waiter(&self) -> &W {
+                &self.wait
+            }
+        }
+    };
+}
+
+answers!(Producer, own: Producer, peer: Consumer);
+answers!(Consumer, own: Consumer, peer: Producer);

@@ -5,7 +5,7 @@ use core::hint::spin_loop;
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
-use abi::ring::{End, EndState, Form, Kind};
+use abi::ring::{End, Form, Kind};
 
 use super::{RingKind, answer_for_states, is_whole};
 use crate::Error;
@@ -20,8 +20,8 @@ use crate::wait::{Spin, Wait};
 /// [`crate::byte::Consumer`]. What is counted, slots or bytes, is as the kind has it.
 pub struct Consumer<K, W> {
     pub(crate) memory: ConsumerMemory,
-    wait: W,
-    form: Form,
+    pub(super) wait: W,
+    pub(super) form: Form,
     pub(crate) capacity: u32,
     pub(crate) max_message_bytes: usize,
     pub(crate) head: u32,
@@ -33,7 +33,7 @@ pub struct Consumer<K, W> {
     quarter: u32,
     pub(crate) threshold: u32,
     spin: Spin,
-    pub(super) poisoned: bool,
+    pub(crate) poisoned: bool,
     kind: PhantomData<(K, Cell<()>)>,
 }
 
@@ -84,6 +84,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     /// Gives all released space back to the producer now, and wakes it if it waits for that.
     ///
     /// Worth it before waiting for something else than this ring while messages are left in it.
+    #[cold]
     #[inline(never)]
     pub fn flush(&mut self) {
         let old = self.given_back;
@@ -109,7 +110,8 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             return Err(Error::PeerFault);
         }
         if K::KIND != Kind::Slot {
-            return self.refresh_tail();
+            let there = self.refresh_tail();
+            return self.nothing::<u32>().map(|_| there);
         }
         let tail = self.memory.tail().load_acquire();
         Self::count(tail, self.head, self.capacity).ok_or_else(|| self.poison())
@@ -123,48 +125,6 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         self.len().map(|length| length == 0)
     }
 
-    /// Slots or bytes of the ring.
-    pub fn capacity(&self) -> u32 {
-        self.capacity
-    }
-
-    /// Longest message, in bytes; of a BYTE ring the longest piece that can be there.
-    pub fn max_message_bytes(&self) -> usize {
-        self.max_message_bytes
-    }
-
-    /// State of the producer's end, as the kernel last told it. Messages may be left whatever it is.
-    pub fn peer_state(&self) -> EndState {
-        EndState::from_raw(self.memory.state(End::Producer).load_acquire())
-            .unwrap_or(EndState::Poisoned)
-    }
-
-    /// Whether the producer's end is open. It may have closed by the time of the answer.
-    pub fn is_peer_alive(&self) -> bool {
-        self.peer_state() == EndState::Open
-    }
-
-    /// State of this end, as the kernel last told it.
-    pub fn own_state(&self) -> EndState {
-        EndState::from_raw(self.memory.state(End::Consumer).load_acquire())
-            .unwrap_or(EndState::Poisoned)
-    }
-
-    /// The epoch of the ring, as the kernel last told it: one more whenever an end gets another holder.
-    pub fn epoch(&self) -> u32 {
-        self.memory.epoch()
-    }
-
-    /// Who has the barrier of the wake protocol.
-    pub fn form(&self) -> Form {
-        self.form
-    }
-
-    /// Its way into the kernel.
-    pub fn waiter(&self) -> &W {
-        &self.wait
-    }
-
     /// Announces that this end is about to sleep until something is there, and looks a last time.
     ///
     /// For who sleeps otherwise than by [`Wait::wait`], such as at a port or as a task: `None` says that something is there
@@ -173,19 +133,35 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     /// [`Wait::wait`] brings the barrier.
     ///
     /// # Errors
-    /// As receiving, [`Error::Empty`] aside.
+    /// As receiving, [`Error::Empty`] aside; [`Error::PeerFault`] also if the producer's index tells of something that
+    /// is not there, which would end every sleep at once.
     pub fn arm(&mut self) -> Result<Option<u32>, Error> {
         let seen = self.head.wrapping_add(self.threshold);
         self.memory.waits_until().store(seen, Ordering::Relaxed);
         sleep_fence(self.form);
         match self.check() {
-            Err(Error::Empty) => Ok(Some(seen)),
+            Err(Error::Empty) => Ok((!self.is_told()?).then_some(seen)),
             answer => answer.map(|()| None),
         }
     }
 
+    /// Whether the tail tells of something, of an end that has found nothing. Who sleeps goes by the tail, so one that
+    /// tells of what is not there would end every sleep at once; it is the fault of the producer, who stores it last.
+    fn is_told(&mut self) -> Result<bool, Error> {
+        if K::KIND != Kind::Slot || crate::sabotaged!("tail_believed_without_record") {
+            return Ok(false);
+        }
+        // SYNC(ring.publish): whose tail is seen, its slot is seen by the look after it.
+        match self.len()? {
+            0 => Ok(false),
+            _ if K::look(self)?.is_some() => Ok(true),
+            _ => Err(self.poison()),
+        }
+    }
+
     /// The same without the last look, for who sleeps by [`Wait::wait`] or what does as it does: looks at the index
-    /// and the states once more before it sleeps. Returns the index to sleep until.
+    /// and the states once more before it sleeps. Returns the index to sleep until. Who finds nothing after such a sleep
+    /// calls [`Consumer::arm`], which tells a producer that lies from one that woke it early.
     #[inline]
     pub fn announce(&mut self) -> u32 {
         self.flush();
@@ -204,11 +180,8 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
 
     /// What is next. When that is nothing, everything is given back, and then the states are looked at before the last
     /// look: what was sent before an end closed comes before the answer that it closed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next(&mut self) -> Result<K::Found, Error> {
-        if self.poisoned {
-            return Err(Error::PeerFault);
-        }
         match K::look(self)? {
             Some(found) => Ok(found),
             None => self.last_look(),
@@ -216,6 +189,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     }
 
     #[cold]
+    #[inline(never)]
     fn last_look(&mut self) -> Result<K::Found, Error> {
         self.flush();
         // SYNC(ring.close): what was sent before the end closed is visible to the look after these loads.
@@ -236,32 +210,49 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     }
 
     /// How much the tail says is there, where the tail is the publication. It is looked at if less than `wanted` is known.
-    #[inline]
-    pub(crate) fn available(&mut self, wanted: u32) -> Result<u32, Error> {
-        let known = self.tail.wrapping_sub(self.head);
-        if known >= wanted {
-            return Ok(known);
+    #[inline(always)]
+    pub(crate) fn available(&mut self, wanted: u32) -> u32 {
+        let known = self.known();
+        match known >= wanted {
+            true => known,
+            false => self.refresh_tail(),
         }
-        self.refresh_tail()
     }
 
-    /// Takes over the producer's tail if it is between the last one and a whole ring behind the head.
-    #[inline(never)]
-    fn refresh_tail(&mut self) -> Result<u32, Error> {
+    #[inline(always)]
+    fn known(&self) -> u32 {
+        self.tail.wrapping_sub(self.head)
+    }
+
+    /// Takes over the producer's tail if it is between the last one and a whole ring behind the head. Of a peer that is not
+    /// believed nothing is there: see [`Consumer::nothing`].
+    #[inline(always)]
+    fn refresh_tail(&mut self) -> u32 {
+        if self.poisoned {
+            return 0;
+        }
         // SYNC(ring.publish): who sees the tail sees what is before it.
         let tail = self.memory.tail().load_acquire();
-        let known = self.tail.wrapping_sub(self.head);
         let advance = tail.wrapping_sub(self.tail);
-        let room = self.private_capacity().wrapping_sub(known);
+        let room = self.private_capacity().wrapping_sub(self.known());
         let possible = advance <= room && advance.is_multiple_of(K::GRANULE);
         if !possible && !crate::sabotaged!("tail_not_checked") {
-            return Err(self.poison());
+            self.poison();
+            return 0;
         }
         self.tail = match crate::sabotaged!("tail_read_twice") {
             true => self.memory.tail().load_acquire(),
             false => tail,
         };
-        Ok(self.tail.wrapping_sub(self.head))
+        self.known()
+    }
+
+    /// What a look answers that found nothing behind the head.
+    pub(crate) fn nothing<Found>(&self) -> Result<Option<Found>, Error> {
+        match self.poisoned {
+            true => Err(Error::PeerFault),
+            false => Ok(None),
+        }
     }
 
     fn private_capacity(&self) -> u32 {
@@ -313,20 +304,20 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     }
 
     /// Takes `count` out of the ring, and gives the space back if that is worth it or waited for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release(&mut self, count: u32) {
         self.skip(count);
         self.give_back();
     }
 
     /// Takes `count` out of the ring and says nothing of it: [`Consumer::give_back`] does.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn skip(&mut self, count: u32) {
         self.head = self.head.wrapping_add(count);
     }
 
     /// Gives released space back if it is a quarter of the ring, or the producer waits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give_back(&mut self) {
         let owed = self.head.wrapping_sub(self.given_back);
         let waits_until = self.memory.producer_waits_until().load_relaxed();
@@ -335,8 +326,12 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         }
     }
 
+    /// Believes the peer no more. Nothing is known to be there, so that who looks for more comes where this is asked.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn poison(&mut self) -> Error {
         self.poisoned = true;
+        self.tail = self.head;
         Error::PeerFault
     }
 }

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 
 use abi::ring::{End, EndState, Form, Kind};
 
-use super::{RingKind, answer_for_states, is_whole};
+use super::{RingKind, is_whole, why_not_open};
 use crate::Error;
 use crate::index::{distance, has_crossed, head_for_space, max_threshold};
 use crate::memory::ProducerMemory;
@@ -20,16 +20,16 @@ use crate::wait::{Spin, Wait};
 /// [`crate::byte::Producer`]. What is counted, slots or bytes, is as the kind has it.
 pub struct Producer<K, W> {
     pub(crate) memory: ProducerMemory,
-    wait: W,
-    form: Form,
+    pub(super) wait: W,
+    pub(super) form: Form,
     pub(crate) capacity: u32,
     pub(crate) max_message_bytes: usize,
     pub(crate) tail: u32,
-    /// The newest head that was seen and found possible.
-    head: u32,
+    /// The index up to which the tail may go: a capacity ahead of the newest head that was seen and found possible.
+    limit: u32,
     threshold: u32,
     spin: Spin,
-    pub(super) poisoned: bool,
+    pub(crate) poisoned: bool,
     kind: PhantomData<(K, Cell<()>)>,
 }
 
@@ -61,7 +61,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
             capacity: geometry.capacity,
             max_message_bytes: geometry.max_message_bytes(),
             tail,
-            head,
+            limit: head.wrapping_add(geometry.capacity),
             threshold: 1,
             spin: Spin::new(),
             poisoned: false,
@@ -110,110 +110,103 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
         self.len().map(|length| length == 0)
     }
 
-    /// Slots or bytes of the ring.
-    pub fn capacity(&self) -> u32 {
-        self.capacity
+    /// Whether both ends are open, and this one believes its peer.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        match self.poisoned {
+            true => Err(Error::PeerFault),
+            false => self.check_states(),
+        }
     }
 
-    /// Longest message, in bytes; of a BYTE ring the longest piece that can be reserved.
-    pub fn max_message_bytes(&self) -> usize {
-        self.max_message_bytes
-    }
-
-    /// State of the consumer's end, as the kernel last told it.
-    pub fn peer_state(&self) -> EndState {
-        EndState::from_raw(self.memory.state(End::Consumer).load_acquire())
-            .unwrap_or(EndState::Poisoned)
-    }
-
-    /// Whether the consumer's end is open. It may have closed by the time of the answer.
-    pub fn is_peer_alive(&self) -> bool {
-        self.peer_state() == EndState::Open
-    }
-
-    /// State of this end, as the kernel last told it.
-    pub fn own_state(&self) -> EndState {
-        EndState::from_raw(self.memory.state(End::Producer).load_acquire())
-            .unwrap_or(EndState::Poisoned)
-    }
-
-    /// The epoch of the ring, as the kernel last told it: one more whenever an end gets another holder.
-    pub fn epoch(&self) -> u32 {
-        self.memory.epoch()
-    }
-
-    /// Who has the barrier of the wake protocol.
-    pub fn form(&self) -> Form {
-        self.form
-    }
-
-    /// Its way into the kernel.
-    pub fn waiter(&self) -> &W {
-        &self.wait
-    }
-
-    /// Whether `wanted` can be written behind the tail. `wanted` is at most the capacity.
-    #[inline]
+    /// Whether `wanted` can be written behind the tail: 1 at least, and at most the capacity.
+    #[inline(always)]
     pub(crate) fn check_space(&mut self, wanted: u32) -> Result<(), Error> {
         self.check_states()?;
-        if self.free() < wanted {
-            self.refresh_head()?;
-            if self.free() < wanted {
-                return Err(Error::Full);
-            }
+        match self.free() >= wanted {
+            true => Ok(()),
+            false => self.find_space(wanted),
         }
-        Ok(())
     }
 
-    /// How much can be written behind the tail: at least one granule.
-    #[inline]
-    pub(crate) fn check_some_space(&mut self, wanted: u32) -> Result<u32, Error> {
-        self.check_states()?;
-        if self.free() < wanted {
-            self.refresh_head()?;
+    /// Looks at the head, since there seems to be too little room.
+    #[cold]
+    #[inline(never)]
+    fn find_space(&mut self, wanted: u32) -> Result<(), Error> {
+        self.refresh_head()?;
+        match self.free() >= wanted {
+            true => Ok(()),
+            false => Err(Error::Full),
         }
+    }
+
+    /// How much can be written behind the tail where less than what is wanted is known of: at least one granule.
+    pub(crate) fn find_some_space(&mut self) -> Result<u32, Error> {
+        self.check_states()?;
+        self.refresh_head()?;
         match self.free() {
             0 => Err(Error::Full),
             free => Ok(free),
         }
     }
 
-    #[inline]
-    fn check_states(&self) -> Result<(), Error> {
-        if self.poisoned {
-            return Err(Error::PeerFault);
-        }
+    #[inline(always)]
+    pub(crate) fn check_states(&self) -> Result<(), Error> {
+        const OPEN: u32 = EndState::Open as u32;
         let own = self.memory.state(End::Producer).load_relaxed();
         let peer = self.memory.state(End::Consumer).load_relaxed();
-        answer_for_states(own, peer)
+        match own == OPEN && peer == OPEN {
+            true => Ok(()),
+            false => Err(self.why_not(own, peer)),
+        }
     }
 
-    #[inline]
-    fn free(&self) -> u32 {
-        self.capacity - self.used()
+    /// What is answered when not both ends are open: that the peer is not believed counts more than that.
+    #[cold]
+    #[inline(never)]
+    fn why_not(&self, own: u32, peer: u32) -> Error {
+        match self.poisoned {
+            true => Error::PeerFault,
+            false => why_not_open(own, peer),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn free(&self) -> u32 {
+        self.limit.wrapping_sub(self.tail)
     }
 
     #[inline]
     fn used(&self) -> u32 {
-        self.tail.wrapping_sub(self.head)
+        self.tail.wrapping_sub(self.head())
+    }
+
+    /// The newest head that was seen and found possible.
+    #[inline]
+    fn head(&self) -> u32 {
+        self.limit.wrapping_sub(self.capacity)
     }
 
     /// Takes over the consumer's head if it is between the last one and the tail.
-    #[cold]
     fn refresh_head(&mut self) -> Result<(), Error> {
         if self.poisoned {
             return Err(Error::PeerFault);
         }
         // SYNC(ring.release): the consumer has read what is before this head.
         let head = self.memory.head().load_acquire();
-        let advance = head.wrapping_sub(self.head);
+        let advance = head.wrapping_sub(self.head());
         let possible = advance <= self.used() && advance.is_multiple_of(K::GRANULE);
         if !possible && !crate::sabotaged!("head_not_checked") {
-            self.poisoned = true;
-            return Err(Error::PeerFault);
+            return Err(self.poison());
         }
-        self.head = head;
+        self.limit = head.wrapping_add(self.capacity);
         Ok(())
+    }
+
+    /// Believes the peer no more. No room is left, so that who looks for some comes where this is asked.
+    fn poison(&mut self) -> Error {
+        self.poisoned = true;
+        self.limit = self.tail;
+        Error::PeerFault
     }
 
     /// Moves the tail over `count` that were written.
@@ -302,6 +295,6 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
     pub fn disarm(&mut self) {
         self.memory
             .waits_until()
-            .store(self.head, Ordering::Relaxed);
+            .store(self.head(), Ordering::Relaxed);
     }
 }

@@ -232,21 +232,8 @@ impl Mapping {
 
     /// Fills page H; the magic number last.
     pub(super) fn format_header(&self, form: Form, start: u32, epoch: u32) {
-        let header = Header::new(self.geometry, form, start, epoch);
-        let words = [
-            (offset_of!(Header, version), header.version),
-            (offset_of!(Header, kind), header.kind),
-            (offset_of!(Header, form), header.form),
-            (offset_of!(Header, slot_size), header.slot_size),
-            (offset_of!(Header, capacity), header.capacity),
-            (offset_of!(Header, start), header.start),
-            (offset_of!(Header, epoch), header.epoch),
-            (offset_of!(Header, producer_state), header.producer_state),
-            (offset_of!(Header, consumer_state), header.consumer_state),
+        for (offset, word) in Header::new(self.geometry, form, start, epoch).words() {
             // SYNC(ring.format)
-            (offset_of!(Header, magic), header.magic),
-        ];
-        for (offset, word) in words {
             self.word(HEADER_OFFSET + offset)
                 .store(word, Ordering::Release);
         }

@@ -14,7 +14,7 @@ impl<W: Wait> Consumer<W> {
     pub fn try_receive(&mut self, target: &mut [u8]) -> Result<(u32, usize), Error> {
         let record = self.next()?;
         let target = target.get_mut(..record.length()).ok_or(Error::TooLarge)?;
-        self.memory.read(record.payload(), target);
+        self.memory.read_behind(self.head, record.offset, target);
         self.release(record.extent);
         Ok((record.tag, record.length()))
     }
@@ -61,7 +61,8 @@ impl<W: Wait> Consumer<W> {
         while received < most {
             match self.next() {
                 Ok(record) => {
-                    let bytes = SharedBytes::new(&self.memory, record.payload(), record.length());
+                    let payload = record.payload(self.head, self.capacity);
+                    let bytes = SharedBytes::new(&self.memory, payload, record.length());
                     each(record.tag, bytes);
                     self.skip(record.extent);
                     received += 1;
@@ -102,11 +103,9 @@ impl<W: Wait> Message<'_, W> {
 
     /// Its bytes.
     pub fn bytes(&self) -> SharedBytes<'_> {
-        SharedBytes::new(
-            &self.consumer.memory,
-            self.record.payload(),
-            self.record.length(),
-        )
+        let consumer = &*self.consumer;
+        let payload = self.record.payload(consumer.head, consumer.capacity);
+        SharedBytes::new(&consumer.memory, payload, self.record.length())
     }
 
     /// Fills `target` with the bytes from `offset` on.

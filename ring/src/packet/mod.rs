@@ -30,22 +30,20 @@ pub enum Packet {}
 pub struct Record {
     tag: u32,
     length: u32,
-    /// Where in the data its payload begins.
-    payload: u32,
+    /// Where its payload begins behind its index.
+    offset: u32,
     /// Bytes to the next record.
     extent: u32,
 }
 
 impl Record {
     /// The record at `index` of a payload that is not too long.
-    #[inline]
-    fn new(index: u32, capacity: u32, length: u32, tag: u32) -> Self {
-        let place = index & (capacity - 1);
+    #[inline(always)]
+    fn new(index: u32, length: u32, tag: u32) -> Self {
         Self {
             tag,
             length,
-            // A capacity is at most 2^31, and this less than a line beyond it.
-            payload: place + packet::payload_offset(index, length),
+            offset: packet::payload_offset(index, length),
             extent: packet::extent(index, length),
         }
     }
@@ -55,9 +53,10 @@ impl Record {
         self.length as usize
     }
 
+    /// Where in the data its payload begins, from where it begins.
     #[inline]
-    fn payload(&self) -> usize {
-        self.payload as usize
+    fn payload(&self, index: u32, capacity: u32) -> usize {
+        (index & (capacity - 1)) as usize + self.offset as usize
     }
 }
 
@@ -66,22 +65,20 @@ impl RingKind for Packet {
 
     type Found = Record;
 
-    #[inline]
+    #[inline(always)]
     fn look<W: Wait>(consumer: &mut Consumer<W>) -> Result<Option<Record>, Error> {
-        let available = consumer.available(packet::HEAD_BYTES)?;
+        let available = consumer.available(packet::HEAD_BYTES);
         if available == 0 {
-            return Ok(None);
+            return consumer.nothing();
         }
-        let capacity = consumer.capacity;
-        let place = (consumer.head & (capacity - 1)) as usize;
         // What is before the tail is there: SYNC(ring.publish).
-        let head = consumer.memory.data_word(place).load_relaxed();
+        let head = consumer.memory.head_at(consumer.head);
         let length = packet::length(head);
         let bounded = length as usize <= consumer.max_message_bytes;
         if !bounded && !crate::sabotaged!("length_not_bounded") {
             return Err(consumer.poison());
         }
-        let record = Record::new(consumer.head, capacity, length, packet::tag(head));
+        let record = Record::new(consumer.head, length, packet::tag(head));
         if record.extent > available && !crate::sabotaged!("record_beyond_tail") {
             return Err(consumer.poison());
         }

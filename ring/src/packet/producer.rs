@@ -96,34 +96,35 @@ impl<W: Wait> Producer<W> {
     }
 
     /// The record that comes next.
-    #[inline]
+    #[inline(always)]
     fn record(&self, tag: u32, length: usize) -> Result<Record, Error> {
         if length > self.max_message_bytes {
             return Err(Error::TooLarge);
         }
         // At most the capacity, so it fits.
-        Ok(Record::new(self.tail, self.capacity, length as u32, tag))
+        Ok(Record::new(self.tail, length as u32, tag))
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_record(&mut self, tag: u32, bytes: &[u8]) -> Result<(), Error> {
         let record = self.record(tag, bytes.len())?;
         self.check_space(record.extent)?;
-        self.memory.write(record.payload(), bytes);
-        self.pass(record);
+        let head = packet::head(record.length, tag);
+        self.memory
+            .write_record(self.tail, head, record.offset, bytes);
+        self.advance(record.extent);
         Ok(())
     }
 
     /// Writes the head of a record whose payload is there, and goes behind it.
-    #[inline]
+    #[inline(always)]
     fn pass(&mut self, record: Record) {
-        let place = (self.tail & (self.capacity - 1)) as usize;
         let head = packet::head(record.length, record.tag);
-        self.memory.write_word(place, head);
+        self.memory.write_head(self.tail, head);
         self.advance(record.extent);
     }
 
-    #[inline]
+    #[inline(always)]
     fn publish(&mut self, old: u32) {
         self.store_tail();
         self.wake_consumer(old);
@@ -141,8 +142,16 @@ impl<W: Wait> Reservation<'_, W> {
     /// The bytes of the message. They begin as whatever an earlier message left there.
     #[cfg(not(loom))]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        let (payload, length) = (self.record.payload(), self.record.length());
-        self.producer.memory.bytes_mut(payload, length)
+        let payload = self.payload();
+        self.producer
+            .memory
+            .bytes_mut(payload, self.record.length())
+    }
+
+    /// Where in the data its payload begins.
+    fn payload(&self) -> usize {
+        let capacity = self.producer.capacity;
+        self.record.payload(self.producer.tail, capacity)
     }
 
     /// Copies `bytes` into the message from `offset` on.
@@ -152,7 +161,7 @@ impl<W: Wait> Reservation<'_, W> {
     pub fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
         match offset.checked_add(bytes.len()) {
             Some(end) if end <= self.record.length() => {
-                let payload = self.record.payload();
+                let payload = self.payload();
                 self.producer.memory.write(payload + offset, bytes);
                 Ok(())
             }
@@ -176,9 +185,10 @@ impl<W: Wait> Reservation<'_, W> {
             return Err(Error::TooLarge);
         }
         let shorter = self.producer.record(tag, length)?;
-        if shorter.payload != self.record.payload {
-            let memory = &mut self.producer.memory;
-            memory.move_bytes(self.record.payload(), shorter.payload(), length);
+        if shorter.offset != self.record.offset {
+            let (from, record) = (self.payload(), self.record);
+            let to = from + shorter.offset as usize - record.offset as usize;
+            self.producer.memory.move_bytes(from, to, length);
         }
         self.record = shorter;
         self.send(tag);
@@ -186,9 +196,10 @@ impl<W: Wait> Reservation<'_, W> {
     }
 
     fn send(self, tag: u32) {
+        let payload = self.payload();
         let Self { producer, record } = self;
         let old = producer.tail;
-        producer.memory.mirror(record.payload(), record.length());
+        producer.memory.mirror(payload, record.length());
         producer.pass(Record { tag, ..record });
         producer.publish(old);
     }

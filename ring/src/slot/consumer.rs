@@ -14,8 +14,7 @@ impl<W: Wait> Consumer<W> {
     pub fn try_receive(&mut self, target: &mut [u8]) -> Result<usize, Error> {
         let length = self.next()?;
         let target = target.get_mut(..length).ok_or(Error::TooLarge)?;
-        let payload = payload(self.memory.geometry(), self.head);
-        self.memory.read(payload, target);
+        self.memory.read_slot(self.head, target);
         self.release(1);
         Ok(length)
     }

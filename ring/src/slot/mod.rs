@@ -27,16 +27,10 @@ pub type Consumer<W> = crate::Consumer<Slot, W>;
 #[derive(Debug)]
 pub enum Slot {}
 
-/// Where in the data the slot of `index` begins; the index is reduced, so that any is in range.
-#[inline]
-fn place(geometry: Geometry, index: u32) -> usize {
-    geometry.slot_offset(index & (geometry.capacity - 1)) as usize
-}
-
-/// Where in the data the payload of the slot of `index` begins.
+/// Where in the data the payload of the slot of `index` begins; the index is reduced, so that any is in range.
 #[inline]
 fn payload(geometry: Geometry, index: u32) -> usize {
-    place(geometry, index) + SLOT_HEAD_BYTES
+    geometry.slot_offset(index & (geometry.capacity - 1)) as usize + SLOT_HEAD_BYTES
 }
 
 impl RingKind for Slot {
@@ -47,18 +41,19 @@ impl RingKind for Slot {
 
     fn resume(memory: &ProducerMemory, stored: u32) -> u32 {
         // The last holder may have died between the slot word and the tail.
-        let word = memory.slot_word(place(memory.geometry(), stored));
-        match word_sequence(word.load(Ordering::Acquire)) {
+        match word_sequence(memory.slot_word(stored).load(Ordering::Acquire)) {
             published if published == sequence(stored) => stored.wrapping_add(1),
             _ => stored,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn look<W: Wait>(consumer: &mut Consumer<W>) -> Result<Option<usize>, Error> {
-        let place = place(consumer.memory.geometry(), consumer.head);
+        if consumer.poisoned {
+            return Err(Error::PeerFault);
+        }
         // SYNC(ring.publish): who sees the sequence sees the payload.
-        let word = consumer.memory.data_word(place).load_acquire();
+        let word = consumer.memory.slot_word(consumer.head).load_acquire();
         let expected = sequence(consumer.head);
         let found = word_sequence(word);
         if found == expected {

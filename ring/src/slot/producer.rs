@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering;
 
 use abi::ring::{sequence, slot_word};
 
-use super::{Producer, payload, place};
+use super::{Producer, payload};
 use crate::{Error, Wait};
 
 impl<W: Wait> Producer<W> {
@@ -86,7 +86,7 @@ impl<W: Wait> Producer<W> {
         self.wait_until_free(1, deadline_ns)
     }
 
-    #[inline]
+    #[inline(always)]
     fn check_length(&self, length: usize) -> Result<(), Error> {
         if length > self.max_message_bytes {
             Err(Error::TooLarge)
@@ -95,28 +95,25 @@ impl<W: Wait> Producer<W> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn publish_copy(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.check_length(bytes.len())?;
         self.check_space(1)?;
-        let payload = payload(self.memory.geometry(), self.tail);
-        self.memory.write(payload, bytes);
-        self.publish(bytes.len());
-        Ok(())
-    }
-
-    #[inline]
-    fn publish(&mut self, length: usize) {
         let index = self.tail;
         self.advance(1);
-        let place = place(self.memory.geometry(), index);
-        // At most `MAX_SLOT_BYTES`, so it fits.
-        let word = slot_word(sequence(index), length as u32);
-        // SYNC(ring.publish): the payload is visible to who sees this sequence.
-        self.memory.slot_word(place).store(word, Ordering::Release);
+        let word = word(index, bytes.len());
+        self.memory.publish_slot(index, bytes, word);
         // For the kernel's look before it lets the consumer sleep, and for whoever holds this end next.
         self.store_tail();
+        Ok(())
     }
+}
+
+/// The word that publishes a message at an index.
+#[inline(always)]
+fn word(index: u32, length: usize) -> u64 {
+    // At most `MAX_SLOT_BYTES`, so it fits.
+    slot_word(sequence(index), length as u32)
 }
 
 /// A slot that is being written in place.
@@ -161,9 +158,17 @@ impl<W: Wait> Reservation<'_, W> {
         if length > self.length {
             return Err(Error::TooLarge);
         }
-        let old = self.producer.tail;
-        self.producer.publish(length);
-        self.producer.wake_consumer(old);
+        let producer = self.producer;
+        let index = producer.tail;
+        producer.advance(1);
+        let word = word(index, length);
+        // SYNC(ring.publish): the payload is visible to who sees this word.
+        producer
+            .memory
+            .slot_word(index)
+            .store(word, Ordering::Release);
+        producer.store_tail();
+        producer.wake_consumer(index);
         Ok(())
     }
 }

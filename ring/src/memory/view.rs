@@ -1,0 +1,147 @@
+//! Where the words and the bytes of a ring are, whoever looks.
+//!
+//! What is reached by an index is in range whatever the index is; what is reached by a place or a length is checked here,
+//! once more than the ends do, so that no mistake of theirs leads out of the ring.
+
+use core::mem::offset_of;
+use core::ptr::NonNull;
+
+use abi::ring::{
+    DATA_OFFSET, End, Form, Geometry, HEADER_OFFSET, Header, IndexPage, Kind, PAGE_BYTES,
+    SLOT_HEAD_BYTES, packet,
+};
+
+use crate::Error;
+use crate::sync::{AtomicU32, AtomicU64, PeerWord};
+
+/// A view and the private copy of its geometry.
+///
+/// Invariant: `base` is page-aligned, the bytes from `base` to the end of the data are mapped and readable while this
+/// lives, every word in them was written at least once, and `geometry` was checked. Where the kind has no slots, the same
+/// data follows once more. Places in the data are offsets from its beginning, below [`Geometry::contiguous_bytes`].
+pub(super) struct View {
+    base: NonNull<u8>,
+    pub(super) geometry: Geometry,
+    /// [`Geometry::contiguous_bytes`] of it.
+    data_end: usize,
+    /// What reduces an index: a capacity is a power of two.
+    mask: u32,
+    /// So many bytes from a reduced index on are in the data, where bytes are counted; 0 in a ring of slots.
+    reach: usize,
+}
+
+impl View {
+    /// # Safety
+    /// The invariant of [`View`] holds for `base` if `geometry` is possible.
+    pub(super) unsafe fn new(base: NonNull<u8>, geometry: Geometry) -> Result<Self, Error> {
+        if geometry.check().is_err() || !base.addr().get().is_multiple_of(PAGE_BYTES) {
+            return Err(Error::Invalid);
+        }
+        let data_end = geometry.contiguous_bytes() as usize;
+        let reach = match geometry.kind {
+            Kind::Slot => 0,
+            Kind::Byte | Kind::Packet => geometry.capacity as usize,
+        };
+        Ok(Self {
+            base,
+            geometry,
+            data_end,
+            mask: geometry.capacity - 1,
+            reach,
+        })
+    }
+
+    #[inline]
+    pub(super) fn word(&self, offset: usize) -> &AtomicU32 {
+        debug_assert!(offset.is_multiple_of(4) && offset + 4 <= DATA_OFFSET);
+        // SAFETY: all callers pass the constant offset of an aligned word of H, P or C, which the view contains; shared
+        // words are accessed only atomically.
+        unsafe { AtomicU32::from_ptr(self.base.add(offset).cast().as_ptr()) }
+    }
+
+    #[inline]
+    pub(super) fn state(&self, end: End) -> &AtomicU32 {
+        self.word(HEADER_OFFSET + Header::state_offset(end))
+    }
+
+    #[inline]
+    pub(super) fn index(&self, end: End) -> &AtomicU32 {
+        self.word(IndexPage::offset(end) + offset_of!(IndexPage, index))
+    }
+
+    #[inline]
+    pub(super) fn waits_until(&self, end: End) -> &AtomicU32 {
+        self.word(IndexPage::offset(end) + offset_of!(IndexPage, waits_until))
+    }
+
+    /// The first of `length` bytes at `place` in the data.
+    #[inline]
+    pub(super) fn data(&self, place: usize, length: usize) -> NonNull<u8> {
+        assert!(place <= self.data_end && length <= self.data_end - place);
+        // SAFETY: the bytes lie within the data, which the view contains.
+        unsafe { self.base.add(DATA_OFFSET + place) }
+    }
+
+    /// The beginning of the slot of `index`, which is reduced, so that any is in range.
+    #[inline(always)]
+    fn slot(&self, index: u32) -> NonNull<u8> {
+        let place = self.geometry.slot_offset(index & self.mask) as usize;
+        // SAFETY: a reduced index is the position of one of the slots, all of which are in the data whole; where there are
+        // none the place is 0.
+        unsafe { self.base.add(DATA_OFFSET + place) }
+    }
+
+    /// The word at the beginning of the slot of `index`.
+    #[inline(always)]
+    pub(super) fn slot_word(&self, index: u32) -> &AtomicU64 {
+        // SAFETY: a slot has room for its word, and a checked size keeps it aligned; while it is shared it is accessed only
+        // atomically.
+        unsafe { AtomicU64::from_ptr(self.slot(index).cast().as_ptr()) }
+    }
+
+    /// The first of `length` bytes, as many as a slice has, of the payload of the slot of `index`.
+    #[inline(always)]
+    pub(super) fn slot_payload(&self, index: u32, length: usize) -> NonNull<u8> {
+        assert!(SLOT_HEAD_BYTES + length <= self.geometry.slot_size as usize);
+        // SAFETY: it lies within the slot.
+        unsafe { self.slot(index).add(SLOT_HEAD_BYTES) }
+    }
+
+    /// The place that is `offset` behind `index` where bytes are counted, and the first of `length` bytes there, as many as
+    /// a slice has.
+    #[inline(always)]
+    pub(super) fn behind(&self, index: u32, offset: u32, length: usize) -> (usize, NonNull<u8>) {
+        assert!(offset as usize + length <= self.reach);
+        let place = (index & self.mask) as usize + offset as usize;
+        // SAFETY: the bytes lie within `reach` of a reduced index.
+        (place, unsafe { self.base.add(DATA_OFFSET + place) })
+    }
+
+    /// The place of the record at `index`, and its head.
+    #[inline(always)]
+    pub(super) fn head(&self, index: u32) -> (usize, NonNull<u64>) {
+        let place = (index & self.mask & !(packet::ALIGN - 1)) as usize;
+        // SAFETY: so rounded, a word at a reduced index is below the capacity in bytes if that is a page or more, and there are
+        // 64 bytes for each of a smaller one.
+        (place, unsafe { self.base.add(DATA_OFFSET + place).cast() })
+    }
+
+    /// The form, if the header is complete and tells of this geometry.
+    pub(super) fn check_header(&self) -> Result<Form, Error> {
+        let field = |offset| PeerWord(self.word(HEADER_OFFSET + offset)).load_acquire();
+        // SYNC(ring.format): the magic comes last.
+        if field(offset_of!(Header, magic)) != abi::ring::MAGIC
+            || field(offset_of!(Header, version)) != abi::ring::VERSION
+            || field(offset_of!(Header, kind)) != self.geometry.kind as u32
+            || field(offset_of!(Header, slot_size)) != self.geometry.slot_size
+            || field(offset_of!(Header, capacity)) != self.geometry.capacity
+        {
+            return Err(Error::Invalid);
+        }
+        Form::from_raw(field(offset_of!(Header, form))).ok_or(Error::Invalid)
+    }
+
+    pub(super) fn epoch(&self) -> u32 {
+        PeerWord(self.word(HEADER_OFFSET + offset_of!(Header, epoch))).load_relaxed()
+    }
+}
