@@ -37,7 +37,7 @@ fn measure_look_up() -> Result<(), Error> {
             domain: &domain,
             bits,
         };
-        report_beyond("look_up", || process.look_up(), || drop(process.handle()));
+        report_beyond("look_up", || process.look_up(), || _ = process.handle());
     }
     ipc().clear_domain(&domain);
     memory.destroy_space(domain.space());
