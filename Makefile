@@ -17,7 +17,7 @@ test: check ## Run everything that must hold: check, host tests, QEMU suites, lo
 	cargo test --workspace --features handover-ring/std
 	RUSTFLAGS="--cfg loom" cargo test -p handover-ring --release --test loom_slot --test loom_packet --test loom_byte --test loom_hostile --test loom_trace --test loom_hub --test loom_pool --target-dir target/loom
 	RUSTFLAGS="--cfg loom" cargo test -p handover-mm --release --test loom_shootdown --target-dir target/loom
-	RUSTFLAGS="--cfg loom" cargo test -p handover-ipc --release --test loom_wait --test loom_meeting --test loom_authority --target-dir target/loom
+	RUSTFLAGS="--cfg loom" cargo test -p handover-ipc --release --test loom_wait --test loom_meeting --test loom_authority --test loom_polling --target-dir target/loom
 
 check: setup rustdoc ## Check format, lints and documentation, for the host and for the target
 	cargo fmt --all --check
@@ -32,7 +32,7 @@ proof: setup runner ## Compare the crates with the models for a million steps (S
 miri: nightly ## Run the tests of the rings under Miri, which knows what is undefined
 	MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p handover-ring --target-dir target/miri \
 		--test slot --test packet --test byte --test duplex --test mpsc --test golden --test model --test model_streams \
-		--test hostile --test stress --test trace
+		--test hostile --test stress --test trace --test hub_recovery
 
 FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-pc-table \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Zsanitizer=address -Cdebug-assertions --cfg fuzzing

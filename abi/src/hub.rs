@@ -135,6 +135,22 @@ impl HubGeometry {
         }
     }
 
+    /// With PACKET rings of so many bytes.
+    pub const fn packet(guests: u32, to_host: u32, to_guest: u32) -> Self {
+        Self {
+            kind: ring::Kind::Packet as u32,
+            ..Self::slot(guests, 0, to_host, to_guest)
+        }
+    }
+
+    /// With BYTE rings of so many bytes.
+    pub const fn byte(guests: u32, to_host: u32, to_guest: u32) -> Self {
+        Self {
+            kind: ring::Kind::Byte as u32,
+            ..Self::slot(guests, 0, to_host, to_guest)
+        }
+    }
+
     /// The rings to the host and to a guest.
     ///
     /// # Errors

@@ -2,6 +2,9 @@
 //!
 //! The kernel keeps one for each peer and shows it in the table of the hub ([`abi::hub`]). Whoever changes a seat names
 //! the tenancy that it means, so what was decided about one guest never falls on the next.
+//! [`recovery`] is how a host clears up behind a guest.
+
+pub mod recovery;
 
 use core::sync::atomic::Ordering;
 

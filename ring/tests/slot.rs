@@ -3,12 +3,13 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use abi::ring::{CONSUMER_OFFSET, End, EndState, Geometry, PRODUCER_OFFSET};
-use common::{PolledRing, polled_ring, sleeping_ring};
+use common::{Backing, PolledRing, polled_ring, sleeping_ring};
 use ring::slot::{Consumer, Producer};
-use ring::{Error, Polling};
+use ring::{Error, Polling, Wait};
 
 const SMALL: Geometry = Geometry::slot(64, 4);
 
@@ -294,4 +295,45 @@ fn an_end_is_not_attached_to_memory_of_another_shape() {
         Producer::attach(ring.backing.producer_memory(), Polling).err(),
         Some(Error::PeerFault)
     );
+}
+
+/// A kernel that has whoever wants to sleep look again at once, as for an index that has come so far.
+struct AlwaysOver(Cell<u32>);
+
+impl Wait for AlwaysOver {
+    fn wait(&self, _seen: u32, _deadline_ns: u64) -> Result<(), Error> {
+        self.0.set(self.0.get() + 1);
+        match self.0.get() {
+            1000.. => Err(Error::Interrupted),
+            _ => Ok(()),
+        }
+    }
+
+    fn wake(&self) {}
+}
+
+#[test]
+fn a_tail_that_tells_of_what_is_not_there_ends_no_sleep_but_the_ring() {
+    // As far as honest producers come, and further.
+    for (tail, start) in [(1, 0), (4, 0), (5, 0), (1 << 31, 0), (0, u32::MAX), (7, 3)] {
+        let backing = Backing::new(SMALL);
+        let _owner = backing.format(start);
+        let kernel = AlwaysOver(Cell::default());
+        let mut consumer = Consumer::attach(backing.consumer_memory(), &kernel).unwrap();
+        backing.overwrite(PRODUCER_OFFSET, tail);
+        let received = consumer.receive(&mut [0; 56], u64::MAX);
+        assert_eq!(received, Err(Error::PeerFault), "{tail} after {start}");
+        assert_eq!(consumer.try_receive(&mut [0; 56]), Err(Error::PeerFault));
+        assert!(kernel.0.get() <= 1);
+    }
+    // Who is only woken again and again goes on.
+    let backing = Backing::new(SMALL);
+    let _owner = backing.format(0);
+    let kernel = AlwaysOver(Cell::default());
+    let mut consumer = Consumer::attach(backing.consumer_memory(), &kernel).unwrap();
+    let received = consumer.receive(&mut [0; 56], u64::MAX);
+    assert_eq!(received, Err(Error::Interrupted));
+    let mut producer = Producer::attach(backing.producer_memory(), Polling).unwrap();
+    producer.try_send(b"x").unwrap();
+    assert_eq!(consumer.receive(&mut [0; 56], u64::MAX), Ok(1));
 }

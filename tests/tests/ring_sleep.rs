@@ -50,6 +50,29 @@ fn a_sleeper_sees_what_its_peer_had_written_and_not_made_visible() {
 }
 
 #[test]
+fn what_a_peer_publishes_as_it_leaves_its_cpu_is_seen_whenever_the_sleeper_looks() {
+    let pair = Pair::new();
+    let tail = pair.map(0, pair.producer) + TAIL;
+    let sleeps = count_sleeps(&pair);
+    // Between the sleeper's look at the tail and what it makes of it.
+    let ipc = Arc::downgrade(&pair.realm.ipc);
+    let space = pair.realm.domains[0].space().clone();
+    let mut published = false;
+    pair.realm.machine().set_after_word_load(move |_| {
+        let ipc = ipc.upgrade().unwrap();
+        if !core::mem::replace(&mut published, true) {
+            fake::on_cpu(0, || fake::store(ipc.memory(), &space, tail, 1).unwrap());
+            fake::enter(ipc.memory(), 0, None);
+        }
+    });
+    let waited = fake::on_cpu(1, || pair.wait(1, 1, 100));
+    assert_eq!(waited, Ok(()));
+    assert_eq!(sleeps.load(Ordering::Relaxed), 0);
+    pair.realm.machine().clear_hooks();
+    pair.realm.finish();
+}
+
+#[test]
 fn nobody_is_interrupted_where_nothing_can_be_hidden() {
     let wait = |pair: &Pair, cpu, deadline| {
         let before = pair.realm.memory().shootdowns();

@@ -6,13 +6,14 @@
 //! sees the other.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::Ordering;
 
 use abi::submission::Operation;
 use abi::{Error, FOREVER, Handle, Rights};
 
 use super::SubmissionRing;
 use super::serve::SLICE;
+use crate::sync::fence;
 use crate::{Domain, Ipc, Outcome, Platform};
 
 impl<P: Platform> Ipc<P> {
@@ -57,10 +58,13 @@ impl<P: Platform> Ipc<P> {
                 ring.submissions.note(self.platform(), state.notes());
                 // SYNC(submission.rest): the note is there before this look at the tail; who publishes
                 // stores the tail before it looks for the note.
-                fence(Ordering::SeqCst);
+                if !mm::sabotaged!("submission_rest_without_fence") {
+                    fence(Ordering::SeqCst);
+                }
                 let tail = ring.submissions.tail(self.platform());
                 // What was looked at and could not be taken does not keep it awake.
                 let came = tail != seen.0 && tail != seen.1;
+                let came = came && !mm::sabotaged!("submission_rest_without_look");
                 let ticket = match came || !state.due.is_empty() {
                     true => Err(Error::WouldBlock),
                     false => {

@@ -1,17 +1,25 @@
-//! A machine for loom that has tasks and nothing else. What waits for ever waits for a wakeup, so one
+//! A machine for loom that has tasks, and memory where it is asked for some. What waits for ever waits for a wakeup, so one
 //! that is lost is a deadlock, which loom finds; any other deadline may pass whenever a task looks.
+
+#![allow(dead_code, reason = "each model uses its part")]
+
+mod memory;
 
 use std::sync::Arc;
 
 use abi::{Error, Handle, RevokeFlags, Rights};
 use ipc::{CallCell, Events, Level, Moment, Parked, Platform, WaitCell};
+use loom::sync::atomic::Ordering;
 use loom::thread::Thread;
+use memory::Memory;
 use mm::{AddressSpace, Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, Frames, Mmu};
 
 pub type Ipc = ipc::Ipc<Machine>;
 pub type Domain = ipc::Domain<Machine>;
 
-pub struct Machine;
+pub struct Machine {
+    pub memory: Memory,
+}
 
 /// A thread of the model.
 #[derive(Debug)]
@@ -31,6 +39,10 @@ impl Task {
             events: Events::new(),
         })
     }
+
+    pub fn unpark(&self) {
+        self.thread.unpark();
+    }
 }
 
 loom::thread_local! {
@@ -46,6 +58,7 @@ pub fn current() -> Arc<Task> {
 pub fn explore(preemptions: usize, test: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 20_000;
     builder.check(test);
 }
 
@@ -68,7 +81,9 @@ pub struct Realm {
 
 impl Realm {
     pub fn new() -> Arc<Realm> {
-        let ipc = Ipc::new(Machine);
+        let ipc = Ipc::new(Machine {
+            memory: Memory::new(),
+        });
         let domain = Arc::new(ipc.model_domain(AddressSpace::model(1, Frame::from_number(1))));
         let notification = ipc.create_notification(&domain).unwrap();
         let below = ipc.derive(&domain, notification, Rights::all()).unwrap();
@@ -182,35 +197,35 @@ impl Platform for Machine {
 
 impl Mmu for Machine {
     fn load_root(&self, _: Frame) {
-        unreachable!("the model has no memory")
+        unreachable!("the model does without")
     }
 
     fn flush_page(&self, _: u64) {
-        unreachable!("the model has no memory")
+        unreachable!("the model does without")
     }
 
     fn flush_all(&self) {
-        unreachable!("the model has no memory")
+        unreachable!("the model does without")
     }
 
-    fn load(&self, _: Frame, _: usize) -> Entry {
-        unreachable!("the model has no memory")
+    fn load(&self, table: Frame, index: usize) -> Entry {
+        self.memory.entry(table, index)
     }
 
-    fn store(&self, _: Frame, _: usize, _: Entry) {
-        unreachable!("the model has no memory")
+    fn store(&self, table: Frame, index: usize, entry: Entry) {
+        self.memory.set_entry(table, index, entry);
     }
 
     fn compare_exchange(&self, _: Frame, _: usize, _: Entry, _: Entry) -> bool {
-        unreachable!("the model has no memory")
+        unreachable!("the model does without")
     }
 
     fn clear_writable(&self, _: Frame, _: usize) {
-        unreachable!("the model has no memory")
+        unreachable!("the model does without")
     }
 
     fn init_root(&self, _: Frame) {
-        unreachable!("the model has no memory")
+        unreachable!("the model does without")
     }
 }
 
@@ -220,7 +235,7 @@ impl Cpus for Machine {
     }
 
     fn kick(&self, _: CpuSet) {
-        unreachable!("the model has no memory")
+        unreachable!("the model does without")
     }
 
     fn relax(&self) {
@@ -230,19 +245,17 @@ impl Cpus for Machine {
 
 impl Frames for Machine {
     fn allocate(&self, _: Option<usize>, _: Budget) -> Option<Frame> {
-        unreachable!("the model has no memory")
+        Some(self.memory.allocate())
     }
 
-    fn free(&self, _: Frame, _: Budget) {
-        unreachable!("the model has no memory")
-    }
+    fn free(&self, _: Frame, _: Budget) {}
 
     fn allocate_run(&self, _: u32, _: Option<usize>, _: Budget) -> Option<Frame> {
-        unreachable!("the model has no memory")
+        unreachable!("the model does without")
     }
 
     fn free_run(&self, _: Frame, _: u32, _: Budget) {
-        unreachable!("the model has no memory")
+        unreachable!("the model does without")
     }
 
     /// Asked for as memory begins.
@@ -251,42 +264,39 @@ impl Frames for Machine {
     }
 
     fn reserve(&self, _: u64) -> bool {
-        unreachable!("the model has no memory")
+        true
     }
 
-    fn unreserve(&self, _: u64) {
-        unreachable!("the model has no memory")
+    fn unreserve(&self, _: u64) {}
+
+    fn meta(&self, frame: Frame) -> &FrameMeta {
+        self.memory.meta(frame)
     }
 
-    fn meta(&self, _: Frame) -> &FrameMeta {
-        unreachable!("the model has no memory")
-    }
-
-    fn zero(&self, _: Frame) {
-        unreachable!("the model has no memory")
-    }
+    fn zero(&self, _: Frame) {}
 
     fn copy(&self, _: Frame, _: Frame) {
-        unreachable!("the model has no memory")
+        unreachable!("the model does without")
     }
 
-    fn read(&self, _: Frame, _: usize, _: &mut [u8]) {
-        unreachable!("the model has no memory")
+    fn read(&self, frame: Frame, offset: usize, bytes: &mut [u8]) {
+        self.memory.read(frame, offset, bytes);
     }
 
-    fn write(&self, _: Frame, _: usize, _: &[u8]) {
-        unreachable!("the model has no memory")
+    fn write(&self, frame: Frame, offset: usize, bytes: &[u8]) {
+        self.memory.write(frame, offset, bytes);
     }
 
-    fn load_u32(&self, _: Frame, _: usize) -> u32 {
-        unreachable!("the model has no memory")
+    fn load_u32(&self, frame: Frame, offset: usize) -> u32 {
+        self.memory.word(frame, offset).load(Ordering::Acquire)
     }
 
-    fn store_u32(&self, _: Frame, _: usize, _: u32) {
-        unreachable!("the model has no memory")
+    fn store_u32(&self, frame: Frame, offset: usize, value: u32) {
+        let word = self.memory.word(frame, offset);
+        word.store(value, Ordering::Release);
     }
 
     fn store_u64(&self, _: Frame, _: usize, _: u64) {
-        unreachable!("the model has no memory")
+        unreachable!("the model does without")
     }
 }

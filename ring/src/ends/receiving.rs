@@ -133,19 +133,35 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     /// [`Wait::wait`] brings the barrier.
     ///
     /// # Errors
-    /// As receiving, [`Error::Empty`] aside.
+    /// As receiving, [`Error::Empty`] aside; [`Error::PeerFault`] also if the producer's index tells of something that
+    /// is not there, which would end every sleep at once.
     pub fn arm(&mut self) -> Result<Option<u32>, Error> {
         let seen = self.head.wrapping_add(self.threshold);
         self.memory.waits_until().store(seen, Ordering::Relaxed);
         sleep_fence(self.form);
         match self.check() {
-            Err(Error::Empty) => Ok(Some(seen)),
+            Err(Error::Empty) => Ok((!self.is_told()?).then_some(seen)),
             answer => answer.map(|()| None),
         }
     }
 
+    /// Whether the tail tells of something, of an end that has found nothing. Who sleeps goes by the tail, so one that
+    /// tells of what is not there would end every sleep at once; it is the fault of the producer, who stores it last.
+    fn is_told(&mut self) -> Result<bool, Error> {
+        if K::KIND != Kind::Slot || crate::sabotaged!("tail_believed_without_record") {
+            return Ok(false);
+        }
+        // SYNC(ring.publish): whose tail is seen, its slot is seen by the look after it.
+        match self.len()? {
+            0 => Ok(false),
+            _ if K::look(self)?.is_some() => Ok(true),
+            _ => Err(self.poison()),
+        }
+    }
+
     /// The same without the last look, for who sleeps by [`Wait::wait`] or what does as it does: looks at the index
-    /// and the states once more before it sleeps. Returns the index to sleep until.
+    /// and the states once more before it sleeps. Returns the index to sleep until. Who finds nothing after such a sleep
+    /// calls [`Consumer::arm`], which tells a producer that lies from one that woke it early.
     #[inline]
     pub fn announce(&mut self) -> u32 {
         self.flush();

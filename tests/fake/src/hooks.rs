@@ -37,6 +37,11 @@ impl FakeMachine {
         *lock(&self.after_watcher_left) = Some(Box::new(hook));
     }
 
+    /// Sets what others do between a load of a word that they may change and what is made of it.
+    pub fn set_after_word_load(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
+        *lock(&self.after_word_load) = Some(Box::new(hook));
+    }
+
     /// Sets what others do while a CPU fills a frame with zeros, which it does without a lock.
     pub fn set_while_zeroing(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
         *lock(&self.while_zeroing) = Some(Box::new(hook));
@@ -74,6 +79,7 @@ impl FakeMachine {
     pub fn clear_hooks(&self) {
         self.awaited_entry.store(NO_ENTRY, Ordering::Release);
         *lock(&self.after_entry_load) = None;
+        *lock(&self.after_word_load) = None;
         *lock(&self.while_zeroing) = None;
         *lock(&self.while_waiting) = None;
         *lock(&self.after_root_load) = None;

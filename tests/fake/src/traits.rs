@@ -92,7 +92,9 @@ impl Frames for FakeMachine {
     }
 
     fn load_u32(&self, frame: Frame, offset: usize) -> u32 {
-        self.arena.load_u32(frame, offset)
+        let word = self.arena.load_u32(frame, offset);
+        self.run_hook(&self.after_word_load);
+        word
     }
 
     fn store_u32(&self, frame: Frame, offset: usize, value: u32) {

@@ -162,6 +162,8 @@ entries! {
             ring_sleep::a_sleeper_sees_what_its_peer_had_written_and_not_made_visible;
         ring_holder_not_rechecked: "the look at who has the other end of a ring, after the barrier",
             ring_sleep::an_end_that_moves_meanwhile_is_looked_at_where_it_is;
+        ring_looked_at_before_asking: "that who goes to sleep at a ring asks where its peer runs before it looks",
+            ring_sleep::what_a_peer_publishes_as_it_leaves_its_cpu_is_seen_whenever_the_sleeper_looks;
         ring_barriers_unlimited: "the limit of barriers at a ring",
             ring_sleep::a_sleeper_that_wakes_again_and_again_interrupts_its_peer_seldom;
         completion_without_cell: "the cell that is kept for a completion before its entry is taken",
@@ -234,6 +236,10 @@ entries! {
             packet::a_tail_or_head_that_no_honest_peer_stores_poisons_for_good;
         geometry_from_shared_memory: "that the geometry is the private one",
             packet::the_geometry_that_counts_is_the_private_one;
+        hub_recovery_swapped: "that what a dead guest sent is received before its slots are given back",
+            hub_recovery::what_a_dead_guest_sent_is_received_before_its_slots_and_its_seat_are_given_to_others;
+        tail_believed_without_record: "the look whether there is what the tail tells of, before a sleep",
+            slot::a_tail_that_tells_of_what_is_not_there_ends_no_sleep_but_the_ring;
         length_not_bounded: "the bound on the length of a message",
             model::a_sequence_of_neither_lap_or_a_length_beyond_the_slot_poisons_the_consumer_for_good;
         record_beyond_tail: "the check that a record ends before the tail",
@@ -274,6 +280,10 @@ entries! {
             loom_wait::nobody_waits_by_what_has_been_revoked;
         reduce_keeps_waits: "the end of waits for what a reduce takes away",
             loom_wait::nobody_waits_for_what_its_capability_does_not_allow_any_more;
+        submission_rest_without_fence: "the fence between the note that a thread of a ring rests and its last look",
+            loom_polling::what_is_published_while_the_thread_goes_to_rest_is_done;
+        submission_rest_without_look: "the look for entries before the thread of a ring rests",
+            loom_polling::what_is_published_while_the_thread_goes_to_rest_is_done;
         wait_completed_twice: "the exchange by which the first of several ends a wait",
             loom_wait::a_signal_at_the_deadline_is_taken_or_stays;
         event_before_enlisting_missed: "the look at the object after enlisting",

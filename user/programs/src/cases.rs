@@ -137,6 +137,7 @@ macro_rules! for_each_case {
             hubs::granted "what is granted over a membership and over a link arrives";
             hubs::hangs "a guest that hangs is overdue, and one that beats is not";
             hubs::tiers "payloads of any size arrive in both directions, and the pool grows while slots are held";
+            hubs::kinds "hubs of packets and of streams of bytes carry what is longer than a message and than a ring";
             hubs::malformed "a guest that refers to what it may not is recovered, and the other is served";
             hubs::hostile "a guest that lies about any word is recovered, and the other is served";
 
@@ -160,7 +161,7 @@ macro_rules! for_each_case {
             rings::taken_while_asleep "an end that is taken away wakes who sleeps there";
             rings::gathered "a producer that dies keeps no other back";
             rings::no_wakeup_lost "two that put each other to sleep 100,000 times always wake";
-            rings::kept_from_nothing "who is told of a message that is not there waits until its deadline and no longer";
+            rings::kept_from_nothing "who is told for ever of a message that is not there is told by a liar";
             rings::conversations "tasks of one thread converse with several processes at once";
             rings::room_and_death "a task waits for room, and learns of the death of its peer";
             rings::woken_by_threads "tasks that another thread makes and wakes end the sleep of who runs them";

@@ -186,7 +186,8 @@ impl Duplex {
             let seen = self.receiver.announce();
             let slept = self.turn.sleep(self.turn.ends.consumer, seen, deadline_ns);
             match (self.receiver.try_receive(target), slept) {
-                (Err(ring::Error::Empty), Ok(())) => {}
+                // Woken early, or by a peer that lies, which is told apart here.
+                (Err(ring::Error::Empty), Ok(())) => _ = self.receiver.arm()?,
                 (Err(ring::Error::Empty), Err(error)) => {
                     self.receiver.disarm();
                     return Err(error);

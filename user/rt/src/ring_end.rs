@@ -94,8 +94,8 @@ pub(crate) fn from_abi(error: Error) -> ring::Error {
     }
 }
 
-/// How a wait ended. A peer that says that there is something and has nothing ends every wait at once, and
-/// keeps nobody longer than until the deadline.
+/// How a wait ended. A peer that wakes this end again and again for nothing keeps it no longer than until the
+/// deadline.
 pub(crate) fn ended(waited: Result<(), Error>, deadline_ns: u64) -> Result<(), ring::Error> {
     waited.map_err(from_abi)?;
     if deadline_ns != FOREVER && crate::now_ns() >= deadline_ns {

@@ -1,13 +1,16 @@
 //! The side of a guest.
 
+use alloc::sync::Arc;
 use core::sync::atomic::{Ordering, fence};
 
 use abi::{Error, Handle, HubGuestEnds, HubSeat, HubSignal, UserPtr};
-use ring::memory::{ConsumerMemory, ProducerMemory};
-use ring::slot::{Consumer, Producer};
+use ring::byte::Byte;
+use ring::packet::Packet;
+use ring::slot::Slot;
+use ring::{Consumer, Producer, RingKind, Unfinished};
 
 use super::Table;
-use crate::ring_end::{RingWait, open, to_abi};
+use crate::ring_end::{RingWait, consumer_memory, producer_memory, to_abi};
 use crate::{drop_handle, sys};
 
 /// Takes a seat of a hub for this process, or for whoever is given the membership: the handle, and what to
@@ -27,15 +30,27 @@ pub fn reserve(hub: Handle) -> Result<(Handle, HubSeat), Error> {
 pub struct GuestWait {
     end: RingWait,
     member: Handle,
+    table: Arc<Table>,
 }
 
 impl ring::Wait for GuestWait {
     fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), ring::Error> {
+        // What was sent before this sleep may be what the host sleeps for.
+        wake_host(self.member, &self.table);
         self.end.wait(seen, deadline_ns)
     }
 
     fn wake(&self) {
         signal(self.member, HubSignal::Work);
+    }
+}
+
+/// Enters the kernel only if the host sleeps.
+fn wake_host(member: Handle, table: &Table) {
+    // SYNC(hub.sleep): what was published is visible before the look; see the kernel's `hub_wait`.
+    fence(Ordering::SeqCst);
+    if table.is_host_asleep() {
+        signal(member, HubSignal::Work);
     }
 }
 
@@ -45,14 +60,21 @@ fn signal(member: Handle, what: HubSignal) {
     let _ = unsafe { sys::hub_signal(member, what) };
 }
 
-/// A guest. Dropping it leaves the hub.
-pub struct Guest {
-    sender: Producer<GuestWait>,
-    receiver: Consumer<GuestWait>,
-    table: Table,
+/// A guest, over rings of kind `K`. Dropping it leaves the hub.
+pub struct GuestOf<K> {
+    sender: Producer<K, GuestWait>,
+    receiver: Consumer<K, GuestWait>,
+    table: Arc<Table>,
     /// Given back after the ends.
     member: Membership,
 }
+
+/// Of a hub of SLOT rings.
+pub type Guest = GuestOf<Slot>;
+/// Of a hub of PACKET rings.
+pub type PacketGuest = GuestOf<Packet>;
+/// Of a hub of BYTE rings.
+pub type ByteGuest = GuestOf<Byte>;
 
 struct Membership(Handle);
 
@@ -62,7 +84,7 @@ impl Drop for Membership {
     }
 }
 
-impl core::fmt::Debug for Guest {
+impl<K> core::fmt::Debug for GuestOf<K> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Guest")
             .field("member", &self.member.0)
@@ -70,33 +92,30 @@ impl core::fmt::Debug for Guest {
     }
 }
 
-impl Guest {
+impl<K: RingKind> GuestOf<K> {
     /// Begins to use a seat in the tenancy that was told with the membership.
     ///
     /// # Errors
-    /// `NotFound`: the tenancy is another; `Exists`; `PeerClosed`: the host is gone; `Quota`, `NoMemory`, `Limit`:
-    /// the seat is given back.
-    pub fn claim(member: Handle, epoch: u32) -> Result<Guest, Error> {
+    /// `NotFound`: the tenancy is another; `Exists`; `PeerClosed`: the host is gone; `Unsupported`: the rings of the hub
+    /// are of another kind; `Quota`, `NoMemory`, `Limit`: the seat is given back.
+    pub fn claim(member: Handle, epoch: u32) -> Result<GuestOf<K>, Error> {
         let member = Membership(member);
         let mut ends = HubGuestEnds::default();
         // SAFETY: the pointer leads to `ends`, which the kernel fills in during the call.
         unsafe { sys::hub_claim(member.0, epoch, UserPtr::new((&raw mut ends) as u64)) }?;
         // Each is given back by what it becomes a part of, or here.
+        let [to_host, from_host] = [ends.producer, ends.consumer].map(RingWait::of);
+        let table = Arc::new(Table::map(ends.table)?);
         let wait = |end| GuestWait {
-            end: RingWait::of(end),
+            end,
             member: member.0,
+            table: table.clone(),
         };
-        let (to_host, from_host) = (wait(ends.producer), wait(ends.consumer));
-        let table = Table::map(ends.table)?;
-        let (base, geometry) = open(ends.producer)?;
-        // SAFETY: the kernel mapped this end's view just now, and lets it be mapped only once.
-        let memory = unsafe { ProducerMemory::from_raw(base, geometry) }.map_err(to_abi)?;
-        let sender = Producer::attach(memory, to_host).map_err(to_abi)?;
-        let (base, geometry) = open(ends.consumer)?;
-        // SAFETY: as above.
-        let memory = unsafe { ConsumerMemory::from_raw(base, geometry) }.map_err(to_abi)?;
-        let receiver = Consumer::attach(memory, from_host).map_err(to_abi)?;
-        Ok(Guest {
+        let memory = producer_memory(ends.producer)?;
+        let sender = Producer::attach(memory, wait(to_host)).map_err(to_abi)?;
+        let memory = consumer_memory(ends.consumer)?;
+        let receiver = Consumer::attach(memory, wait(from_host)).map_err(to_abi)?;
+        Ok(GuestOf {
             sender,
             receiver,
             table,
@@ -114,21 +133,36 @@ impl Guest {
         self.member.0
     }
 
+    /// Sends in whatever way the sending end has, such as batches or in place, and then wakes the host if it sleeps.
+    pub fn send_by<T>(&mut self, send: impl FnOnce(&mut Producer<K, GuestWait>) -> T) -> T {
+        let sent = send(&mut self.sender);
+        wake_host(self.member.0, &self.table);
+        sent
+    }
+
+    /// What receives.
+    pub fn receiver(&mut self) -> &mut Consumer<K, GuestWait> {
+        &mut self.receiver
+    }
+
+    /// Says that this guest lives. Only for a hub with a heartbeat, at least that often.
+    pub fn beat(&self) {
+        signal(self.member.0, HubSignal::Beat);
+    }
+}
+
+impl Guest {
     /// Sends a message, waiting until a deadline for room.
     ///
     /// # Errors
     /// As of [`Producer::send`].
     pub fn send(&mut self, message: &[u8], deadline_ns: u64) -> Result<(), ring::Error> {
-        self.sender.send(message, deadline_ns)?;
-        self.wake_host();
-        Ok(())
+        self.send_by(|sender| sender.send(message, deadline_ns))
     }
 
     /// The same without waiting. `Full`.
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), ring::Error> {
-        self.sender.try_send(message)?;
-        self.wake_host();
-        Ok(())
+        self.send_by(|sender| sender.try_send(message))
     }
 
     /// Receives a message, waiting for it until a deadline.
@@ -139,18 +173,44 @@ impl Guest {
     pub fn receive(&mut self, target: &mut [u8], deadline_ns: u64) -> Result<usize, ring::Error> {
         self.receiver.receive(target, deadline_ns)
     }
+}
 
-    /// Says that this guest lives. Only for a hub with a heartbeat, at least that often.
-    pub fn beat(&self) {
-        signal(self.member.0, HubSignal::Beat);
+impl PacketGuest {
+    /// Sends a message of any length with its tag, waiting until a deadline for room.
+    ///
+    /// # Errors
+    /// As of [`Producer::send`].
+    pub fn send(&mut self, tag: u32, message: &[u8], deadline_ns: u64) -> Result<(), ring::Error> {
+        self.send_by(|sender| sender.send(tag, message, deadline_ns))
     }
 
-    /// Enters the kernel only if the host sleeps.
-    fn wake_host(&self) {
-        // SYNC(hub.sleep): what was published is visible before the look; see the kernel's `hub_wait`.
-        fence(Ordering::SeqCst);
-        if self.table.is_host_asleep() {
-            signal(self.member.0, HubSignal::Work);
-        }
+    /// Receives a message, waiting for it until a deadline, and returns its tag and its length in bytes.
+    ///
+    /// # Errors
+    /// As of [`Guest::receive`].
+    pub fn receive(
+        &mut self,
+        target: &mut [u8],
+        deadline_ns: u64,
+    ) -> Result<(u32, usize), ring::Error> {
+        self.receiver.receive(target, deadline_ns)
+    }
+}
+
+impl ByteGuest {
+    /// Writes all bytes, waiting until a deadline for room.
+    ///
+    /// # Errors
+    /// How far it came, and why no further.
+    pub fn write_all(&mut self, bytes: &[u8], deadline_ns: u64) -> Result<(), Unfinished> {
+        self.send_by(|sender| sender.write_all(bytes, deadline_ns))
+    }
+
+    /// Fills `target`, waiting until a deadline for as many bytes.
+    ///
+    /// # Errors
+    /// How far it came, and why no further.
+    pub fn read_exact(&mut self, target: &mut [u8], deadline_ns: u64) -> Result<(), Unfinished> {
+        self.receiver.read_exact(target, deadline_ns)
     }
 }

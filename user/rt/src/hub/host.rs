@@ -2,10 +2,16 @@
 
 use abi::hub::Standing;
 use abi::{Error, Handle, HubGeometry, HubHandles, HubInfo, HubPeers, HubSeat, RingEnds, UserPtr};
+use ring::byte::Byte;
+use ring::hub::recovery::{Recovered, recover};
+use ring::packet::Packet;
+use ring::slot::Slot;
+use ring::{Consumer, Producer};
 
-use super::Table;
-use crate::ring_end::{Receiver, Sender};
-use crate::{drop_handle, open_receiver, open_sender, sys};
+use super::recovery::{Left, LinkKind};
+use super::{Payloads, Received, Table};
+use crate::ring_end::{RingWait, consumer_memory, producer_memory, to_abi};
+use crate::{drop_handle, sys};
 
 /// A hub, as its host has it. When it is dropped, every guest is told that the host is gone.
 #[derive(Debug)]
@@ -14,17 +20,24 @@ pub struct Host {
     table: Table,
 }
 
-/// What the host has of one guest. When it is dropped, the guest receives what was sent and then sees that the rings
-/// are closed.
-pub struct Link {
+/// What the host has of one guest, over rings of kind `K`. When it is dropped, the guest receives what was sent and then
+/// sees that the rings are closed.
+pub struct LinkOf<K> {
     /// Which guest.
     pub seat: HubSeat,
     /// To the guest.
-    pub sender: Sender,
+    pub sender: Producer<K, RingWait>,
     /// From the guest.
-    pub receiver: Receiver,
+    pub receiver: Consumer<K, RingWait>,
     handle: LinkHandle,
 }
+
+/// Of a hub of SLOT rings.
+pub type Link = LinkOf<Slot>;
+/// Of a hub of PACKET rings.
+pub type PacketLink = LinkOf<Packet>;
+/// Of a hub of BYTE rings.
+pub type ByteLink = LinkOf<Byte>;
 
 /// Gives the link back after both ends.
 struct LinkHandle(Handle);
@@ -35,14 +48,14 @@ impl Drop for LinkHandle {
     }
 }
 
-impl Link {
+impl<K> LinkOf<K> {
     /// What leads to the guest in [`grant`](crate::grant) and [`accept`](crate::accept).
     pub fn via(&self) -> Handle {
         self.handle.0
     }
 }
 
-impl core::fmt::Debug for Link {
+impl<K> core::fmt::Debug for LinkOf<K> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Link")
             .field("seat", &self.seat)
@@ -110,12 +123,20 @@ impl Host {
         Ok(peers)
     }
 
-    /// What the host needs to speak with a guest, which may be gone already.
+    /// What the host needs to speak with a guest over SLOT rings. The guest may be gone already.
     ///
     /// # Errors
-    /// `NotFound`: not in this tenancy; `Exists`: there is a link; `PeerFault`: the guest has written nonsense;
-    /// `Quota`, `NoMemory`, `Limit`.
+    /// `NotFound`: not in this tenancy; `Exists`: there is a link; `Unsupported`: the rings of this hub are of another
+    /// kind; `PeerFault`: the guest has written nonsense; `Quota`, `NoMemory`, `Limit`.
     pub fn connect(&self, peer: u32, epoch: u32) -> Result<Link, Error> {
+        self.connect_of(peer, epoch)
+    }
+
+    /// The same over rings of any kind.
+    ///
+    /// # Errors
+    /// As [`connect`](Host::connect). Of one that is of another kind there is no link from then on.
+    pub fn connect_of<K: LinkKind>(&self, peer: u32, epoch: u32) -> Result<LinkOf<K>, Error> {
         let mut ends = RingEnds {
             producer: Handle::NONE,
             consumer: Handle::NONE,
@@ -124,16 +145,14 @@ impl Host {
         let handle = unsafe {
             sys::hub_connect(self.hub, peer, epoch, UserPtr::new((&raw mut ends) as u64))
         }?;
+        // Each is given back by what it becomes a part of, or here.
         let handle = LinkHandle(handle);
-        let sender = open_sender(ends.producer).inspect_err(|_| {
-            for end in [ends.producer, ends.consumer] {
-                let _ = drop_handle(end);
-            }
-        })?;
-        let receiver = open_receiver(ends.consumer).inspect_err(|_| {
-            let _ = drop_handle(ends.consumer);
-        })?;
-        Ok(Link {
+        let [to_guest, from_guest] = [ends.producer, ends.consumer].map(RingWait::of);
+        let memory = producer_memory(to_guest.handle())?;
+        let sender = Producer::attach(memory, to_guest).map_err(to_abi)?;
+        let memory = consumer_memory(from_guest.handle())?;
+        let receiver = Consumer::attach(memory, from_guest).map_err(to_abi)?;
+        Ok(LinkOf {
             seat: HubSeat { peer, epoch },
             sender,
             receiver,
@@ -153,25 +172,36 @@ impl Host {
         self.dismiss(HubSeat { peer: 0, epoch: 0 })
     }
 
-    /// Makes the seat of a guest that is gone empty; everything that it sent was received, or is lost. `Busy`: the
-    /// guest is there.
-    pub fn recover(&self, link: Link) -> Result<(), Error> {
-        let seat = link.seat;
-        if self.is_there(seat) {
-            return Err(Error::Busy);
-        }
-        // Its ends, before they are taken away.
-        drop(link);
-        self.recover_seat(seat)
+    /// Recovers the seat of a guest that is gone: receives what it has sent and nobody wants, gives up the rings, and makes
+    /// the seat empty.
+    ///
+    /// # Errors
+    /// `Busy`: the guest is there; it has no link from then on, either.
+    pub fn recover<K: LinkKind>(&self, link: LinkOf<K>) -> Result<Recovered, Error> {
+        recover(Left::new(self, link, None, |_, _| {}))
     }
 
-    /// The same of one that there is no link to.
+    /// The same of a guest with payloads: hands what it has sent to `each`, gives back the slots and leases that it had,
+    /// and only then makes the seat empty.
+    ///
+    /// # Errors
+    /// As [`recover`](Host::recover).
+    pub fn recover_payloads<K: LinkKind>(
+        &self,
+        link: LinkOf<K>,
+        payloads: Payloads,
+        each: impl FnMut(&Payloads, &Received),
+    ) -> Result<Recovered, Error> {
+        recover(Left::new(self, link, Some(payloads), each))
+    }
+
+    /// Makes the seat of a guest empty that is gone, and that there is no link to. `Busy`: the guest is there.
     pub fn recover_seat(&self, seat: HubSeat) -> Result<(), Error> {
         // SAFETY: views that the call unmaps belong to ends that nobody in this process uses: the links are gone.
         unsafe { sys::hub_recover(self.hub, seat.peer, seat.epoch) }
     }
 
-    fn is_there(&self, seat: HubSeat) -> bool {
+    pub(super) fn is_there(&self, seat: HubSeat) -> bool {
         use abi::hub::PeerState::{Attached, Reserved};
         let standing = self.standing(seat.peer);
         standing.is_ok_and(|standing| {

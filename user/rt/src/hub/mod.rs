@@ -8,11 +8,11 @@
 //! loop {
 //!     for peer in host.wait(FOREVER)?.iter() {
 //!         let standing = host.standing(peer)?;
-//!         let link = match links.remove(&peer) { Some(link) => link, None => host.connect(peer, standing.epoch)? };
+//!         let mut link = match links.remove(&peer) { Some(link) => link, None => host.connect(peer, standing.epoch)? };
 //!         while let Ok(len) = link.receiver.try_receive(&mut buffer) { /* … */ }
 //!         match standing.state {
-//!             PeerState::Goodbye => host.recover(link)?, // after everything was received
-//!             _ => links.insert(peer, link),
+//!             PeerState::Goodbye => _ = host.recover(link)?,
+//!             _ => _ = links.insert(peer, link),
 //!         }
 //!     }
 //! }
@@ -21,16 +21,22 @@
 //! guest.send(b"hello", FOREVER)?;
 //! let len = guest.receive(&mut buffer, FOREVER)?;
 //! ```
+//!
+//! What the rings of a hub are is chosen when it is made: slots as above, packets ([`PacketLink`], [`PacketGuest`]) or streams
+//! of bytes ([`ByteLink`], [`ByteGuest`]).
 
 mod guest;
 mod host;
 mod payload;
+mod recovery;
 mod table;
 
 pub use abi::hub::{PeerState, Standing};
 pub use abi::{HubGeometry, HubInfo, HubPeers, HubSeat, HubSignal};
-pub use guest::{Guest, GuestWait, reserve};
-pub use host::{Host, Link};
+pub use guest::{ByteGuest, Guest, GuestOf, GuestWait, PacketGuest, reserve};
+pub use host::{ByteLink, Host, Link, LinkOf, PacketLink};
 pub use payload::{MAX_REGIONS, Payloads, Received};
+pub use recovery::LinkKind;
+pub use ring::hub::recovery::{Drained, Recovered};
 pub use ring::payload::{Class, RegionId};
 pub use table::Table;

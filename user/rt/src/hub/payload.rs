@@ -324,11 +324,22 @@ impl Payloads {
         }
     }
 
-    /// The other side is gone, and everything was received: how many slots and leases it had. The third and fourth
-    /// step of a recovery, between draining the rings and emptying the seat.
-    pub fn recover(mut self) -> (u32, u64) {
-        let slots = self.pools.reclaim(self.side.peer());
-        (slots, self.leases.drop_peer())
+    /// Gives a payload back whose sender is gone and is told nothing. `PeerFault` as of [`finish`](Payloads::finish).
+    pub(super) fn discard(&self, received: Received) -> Result<(), Error> {
+        match received.payload {
+            Payload::Slot(slot) => self.pools.release(slot).map_err(to_abi),
+            Payload::Inline(_) | Payload::Region(_) => Ok(()),
+        }
+    }
+
+    /// Gives back the slots of the other side, which is gone.
+    pub(super) fn reclaim_slots(&self) -> u32 {
+        self.pools.reclaim(self.side.peer())
+    }
+
+    /// Drops the leases of the other side, which is gone.
+    pub(super) fn drop_leases(&mut self) -> u64 {
+        self.leases.drop_peer()
     }
 }
 

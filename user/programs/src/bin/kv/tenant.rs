@@ -166,7 +166,7 @@ impl Tenant {
     /// Makes the seat free, and starts another life unless this one has ended by itself.
     fn bury(&mut self, host: &Host, random: &mut fastrand::Rng) {
         let recovered = match self.life.link.take() {
-            Some(link) => host.recover(link),
+            Some(link) => host.recover(link).map(drop),
             None => host.recover_seat(self.life.seat),
         };
         expect!(recovered, "kv: recovering a seat");

@@ -2,6 +2,7 @@
 //! the epoch.
 
 mod ends;
+mod kinds;
 mod payloads;
 
 use alloc::collections::BTreeMap;
@@ -13,6 +14,7 @@ use rt::hub::{Guest, Host, HubGeometry, HubSeat, Link, PeerState};
 use rt::{Env, Error, FOREVER, Mode, Process, Rights, Spawn};
 
 pub use ends::{crashes, door, goodbye, granted, hangs, hostile};
+pub use kinds::kinds;
 pub use payloads::{malformed, tiers};
 
 use crate::Case;
@@ -231,7 +233,10 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
                 done!(guest.send(b"bye", FOREVER), "sending");
             }
         }
-        _ => return ends::child(role, env).or_else(|| payloads::child(role, env)),
+        _ => {
+            let child = ends::child(role, env).or_else(|| payloads::child(role, env));
+            return child.or_else(|| kinds::child(role, env));
+        }
     }
     Some(0)
 }

@@ -40,6 +40,9 @@ const LENGTHS: [usize; 12] = [
     3 << 20,
 ];
 
+/// What the guest has sent when it ends, of every tier.
+const LEFT: [(u32, usize); 3] = [(500, 20), (501, 100), (502, 10_000)];
+
 /// A payload: every byte follows from its number and its place.
 fn payload(number: u32, len: usize) -> Vec<u8> {
     let byte = |at: usize| (at.wrapping_mul(7) ^ at >> 8 ^ number as usize) as u8;
@@ -150,14 +153,22 @@ pub fn tiers(case: &Case) {
     // It ends with this in its hands.
     succeeds(&child);
     let Partner { link, payloads } = partner;
-    // `more`, and one that the guest had taken for itself.
+    // What is in the ring is received, with all that it refers to, before anything is given back.
+    let mut left = Vec::new();
+    let recovered = host.recover_payloads(link, payloads, |payloads, received| {
+        let tag = received.tag;
+        check!(is_payload(payloads, received, tag), "the bytes of {tag}");
+        left.push((tag, received.len() as usize));
+    });
+    let recovered = done!(recovered, "recovering the seat");
+    same!(left[..], LEFT[..], "what it had sent");
+    // `more`.
     same!(
-        payloads.recover(),
-        (1, 0),
+        (recovered.slots, recovered.leases, recovered.drained.fault),
+        (1, 0, false),
         "slots and leases of a guest that is gone"
     );
     drop(more);
-    done!(host.recover(link), "recovering the seat");
 }
 
 pub fn malformed(case: &Case) {
@@ -176,8 +187,8 @@ pub fn malformed(case: &Case) {
         refused!(partner.next(), Error::PeerFault, "lie {lie}");
         done!(host.dismiss(seat), "dismissing it");
         let Partner { link, payloads } = partner;
-        let _ = payloads.recover();
-        done!(host.recover(link), "recovering its seat");
+        let recovered = host.recover_payloads(link, payloads, |_, _| {});
+        done!(recovered, "recovering its seat");
         drop(first);
         let _ = crate::check::wait(&liar);
         // The other never noticed.
@@ -331,6 +342,10 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             same!(grown.tag, 77, "the message after the pool has grown");
             member.finish(grown);
             done!(member.send(99, &payload(99, 200)), "by a new slot");
+            // For nobody who looks before this is gone.
+            for (tag, len) in LEFT {
+                done!(member.send(tag, &payload(tag, len)), "what is left");
+            }
         }
         "hub_steady" => {
             let mut member = Member::new(env);
