@@ -79,6 +79,9 @@ pub fn features() -> Features {
     }
 }
 
+/// Where it is behind the GS base.
+pub const KERNEL_WORD: usize = per_cpu::KERNEL_WORD;
+
 /// A word of this CPU that the platform keeps for the kernel; null at first. Other CPUs don't see it.
 #[inline]
 pub fn kernel_word() -> *mut () {

@@ -65,6 +65,7 @@ static BLOCKS: [PerCpu; MAX_CPUS] = [const { PerCpu::new() }; MAX_CPUS];
 /// Where system calls, and interrupts from user mode, find the stack of the context that runs.
 pub(crate) const KERNEL_STACK: usize =
     offset_of!(PerCpu, tss) + offset_of!(TaskStateSegment, privilege_stack_table);
+pub(crate) const KERNEL_WORD: usize = offset_of!(PerCpu, kernel_word);
 pub(crate) const USER_STACK: usize = offset_of!(PerCpu, user_stack);
 pub(crate) const USER_RETURN_WORK: usize = offset_of!(PerCpu, user_return_work);
 

@@ -134,15 +134,117 @@ pub fn get_u64(src: u64) -> Result<u64, Fault> {
     if failed == 0 { Ok(value) } else { Err(Fault) }
 }
 
+/// Writes four words at these offsets of the `len` bytes at user address `dst`, each as
+/// [`put_u64`] does. On a fault some may have been written. The offsets are within `len`.
+#[inline(always)]
+pub fn put_words<
+    const FIRST: usize,
+    const SECOND: usize,
+    const THIRD: usize,
+    const FOURTH: usize,
+>(
+    dst: u64,
+    len: u64,
+    words: [u64; 4],
+) -> Result<(), Fault> {
+    debug_assert!(
+        [FIRST, SECOND, THIRD, FOURTH]
+            .iter()
+            .all(|&at| at as u64 + 8 <= len)
+    );
+    if !is_user_range(dst, len) {
+        return Err(Fault);
+    }
+    let failed = if SMAP.load(Ordering::Relaxed) {
+        // SAFETY: the CPU has SMAP, and the words are in the user half.
+        unsafe {
+            asm!("stac", options(nostack));
+            let failed = store_words::<FIRST, SECOND, THIRD, FOURTH>(dst, words);
+            asm!("clac", options(nostack));
+            failed
+        }
+    } else {
+        // SAFETY: the words are in the user half.
+        unsafe { store_words::<FIRST, SECOND, THIRD, FOURTH>(dst, words) }
+    };
+    if failed == 0 { Ok(()) } else { Err(Fault) }
+}
+
+/// Writes four words, and returns 0 if that did not fault.
+///
+/// # Safety
+/// They are in the user half, and user memory is open.
+#[inline(always)]
+unsafe fn store_words<
+    const FIRST: usize,
+    const SECOND: usize,
+    const THIRD: usize,
+    const FOURTH: usize,
+>(
+    dst: u64,
+    [first, second, third, fourth]: [u64; 4],
+) -> u32 {
+    let mut failed: u32 = 1;
+    // SAFETY: the caller's; a fault goes on behind the writes, with `failed` still set.
+    unsafe {
+        asm!(
+            "2: mov [{dst} + {first_at}], {first}",
+            "3: mov [{dst} + {second_at}], {second}",
+            "4: mov [{dst} + {third_at}], {third}",
+            "5: mov [{dst} + {fourth_at}], {fourth}",
+            "xor {failed:e}, {failed:e}",
+            "6:",
+            ".pushsection .extable, \"a\"",
+            ".quad 2b, 6b",
+            ".quad 3b, 6b",
+            ".quad 4b, 6b",
+            ".quad 5b, 6b",
+            ".popsection",
+            dst = in(reg) dst,
+            first = in(reg) first,
+            second = in(reg) second,
+            third = in(reg) third,
+            fourth = in(reg) fourth,
+            failed = inout(reg) failed,
+            first_at = const FIRST,
+            second_at = const SECOND,
+            third_at = const THIRD,
+            fourth_at = const FOURTH,
+            options(nostack),
+        );
+    }
+    failed
+}
+
 /// Writes the word at user address `dst` with one access. An unaligned word may be torn.
-#[inline]
+#[inline(always)]
 pub fn put_u64(dst: u64, value: u64) -> Result<(), Fault> {
     if !is_user_range(dst, 8) {
         return Err(Fault);
     }
+    let failed = if SMAP.load(Ordering::Relaxed) {
+        // SAFETY: the CPU has SMAP, and the word is in the user half.
+        unsafe {
+            asm!("stac", options(nostack));
+            let failed = store_word(dst, value);
+            asm!("clac", options(nostack));
+            failed
+        }
+    } else {
+        // SAFETY: the word is in the user half.
+        unsafe { store_word(dst, value) }
+    };
+    if failed == 0 { Ok(()) } else { Err(Fault) }
+}
+
+/// Writes a word, and returns 0 if that did not fault.
+///
+/// # Safety
+/// It is in the user half, and user memory is open.
+#[inline(always)]
+unsafe fn store_word(dst: u64, value: u64) -> u32 {
     let mut failed: u32 = 1;
-    open();
-    // SAFETY: a write in the user half; a fault goes on behind it, with `failed` still set.
+    // SAFETY: the caller's; a fault goes on behind the write, with `failed` still set.
     unsafe {
         asm!(
             "2: mov [{dst}], {value}",
@@ -157,8 +259,7 @@ pub fn put_u64(dst: u64, value: u64) -> Result<(), Fault> {
             options(nostack),
         );
     }
-    close();
-    if failed == 0 { Ok(()) } else { Err(Fault) }
+    failed
 }
 
 /// # Safety

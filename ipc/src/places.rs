@@ -6,6 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::mem;
 
 use abi::limits::MAX_HANDLES;
 use abi::{Error, Handle, ObjectKind};
@@ -43,6 +44,17 @@ impl<T> Tenant<T> {
     }
 }
 
+impl<T> Tenant<T> {
+    /// Takes out what is here, which a handle [names](Tenant::named); as [`Place::move_out`].
+    #[inline(always)]
+    pub(crate) fn leave(&mut self, handle: Handle, next_free: u32) -> Result<(T, bool), Error> {
+        let value = self.value.take().ok_or(Error::BadHandle)?;
+        let next = next_generation(handle.generation());
+        self.name = next.map_or(Handle::NONE, |next| empty(next, next_free));
+        Ok((value, next.is_some()))
+    }
+}
+
 /// The name of an empty place.
 #[inline(always)]
 fn empty(generation: u32, next_free: u32) -> Handle {
@@ -65,7 +77,8 @@ impl<T> Place<T> {
         let mut tenant = self.0.lock();
         let (generation, next_free) = (tenant.name.generation(), tenant.name.index());
         tenant.name = Handle::new(index, generation, kind);
-        tenant.value = Some(value);
+        debug_assert!(tenant.value.is_none(), "a place is let to two");
+        mem::forget(tenant.value.replace(value));
         (tenant.name, next_free)
     }
 
@@ -80,10 +93,7 @@ impl<T> Place<T> {
     ) -> Result<(T, bool), Error> {
         let mut tenant = self.0.lock();
         wanted(tenant.named(handle)?)?;
-        let value = tenant.value.take().ok_or(Error::BadHandle)?;
-        let next = next_generation(handle.generation());
-        tenant.name = next.map_or(Handle::NONE, |next| empty(next, next_free));
-        Ok((value, next.is_some()))
+        tenant.leave(handle, next_free)
     }
 
     /// Lets in again what was moved out of this place, which nobody else was let into since.

@@ -128,15 +128,27 @@ impl<T: Held> Table<T> {
     /// Takes a capability out if `wanted`, and keeps its place for the next one of its kind: with the
     /// lock of the place alone. No place is kept of one whose generations are used up, which takes the
     /// table's lock afterwards to say so.
-    #[inline(always)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn exchange(
         &self,
         handle: Handle,
         wanted: impl FnOnce(&T) -> Result<(), Error>,
     ) -> Result<(T, Option<Kept>), Error> {
+        let tenant = self.tenant(handle)?;
+        wanted(tenant.named(handle)?)?;
+        self.exchange_tenant(handle, tenant)
+    }
+
+    /// The same of one that is wanted: what the handle [names](Tenant::named).
+    #[inline(always)]
+    pub(crate) fn exchange_tenant(
+        &self,
+        handle: Handle,
+        mut tenant: Guard<'_, Tenant<T>>,
+    ) -> Result<(T, Option<Kept>), Error> {
         let index = handle.index();
-        let place = self.places.at(index).ok_or(Error::BadHandle)?;
-        let (node, usable) = place.move_out(handle, NONE, wanted)?;
+        let (node, usable) = tenant.leave(handle, NONE)?;
+        drop(tenant);
         if !usable {
             self.lock().state.live -= 1;
         }

@@ -39,6 +39,20 @@ enum Source {
     Copied,
 }
 
+/// What is left of an offer that was delivered.
+pub(crate) struct Sent<P: Platform> {
+    sender: Arc<Domain<P>>,
+    source: Source,
+}
+
+impl<P: Platform> Sent<P> {
+    /// As of [`Offer`].
+    #[inline(always)]
+    pub(crate) fn leave_sender(&self, receiver: &Domain<P>) {
+        leave_sender(&self.sender, &self.source, receiver);
+    }
+}
+
 /// The accounts that paid before the receiver's took over, if they are others, so that they can be made to
 /// pay again.
 pub(crate) struct Bill {
@@ -46,6 +60,16 @@ pub(crate) struct Bill {
     node: Option<Arc<Account>>,
     /// For the memory of the region, if it goes along: with its first capability.
     region: Option<Arc<Account>>,
+}
+
+impl Bill {
+    /// Lets what was paid stay so.
+    #[inline(always)]
+    pub(crate) fn keep(self) {
+        let Bill { node, region } = self;
+        drop(node);
+        drop(region);
+    }
 }
 
 impl<P: Platform> Offer<P> {
@@ -131,10 +155,32 @@ impl<P: Platform> Ipc<P> {
         receiver: &Domain<P>,
         mut table: Locked<'_, Node<P>>,
     ) -> Result<Handle, Error> {
-        let node = &offer.node;
-        if let Err(error) = self.hand_to(&offer, receiver, &mut table) {
-            self.withdraw_bill(&bill, node, receiver);
-            return Err(error);
+        match self.deliver_one(offer, &bill, receiver, &mut table) {
+            Ok((handle, sent)) => {
+                drop(table);
+                sent.leave_sender(receiver);
+                Ok(handle)
+            }
+            Err((error, offer)) => {
+                drop(table);
+                drop(offer);
+                Err(error)
+            }
+        }
+    }
+
+    /// The same while the table stays locked, after which what was given leaves its sender.
+    #[inline(always)]
+    pub(crate) fn deliver_one(
+        &self,
+        offer: Offer<P>,
+        bill: &Bill,
+        receiver: &Domain<P>,
+        table: &mut Locked<'_, Node<P>>,
+    ) -> Result<(Handle, Sent<P>), (Error, Offer<P>)> {
+        if let Err(error) = self.hand_to(&offer, receiver, table) {
+            self.withdraw_bill(bill, &offer.node, receiver);
+            return Err((error, offer));
         }
         let Offer {
             node,
@@ -142,13 +188,10 @@ impl<P: Platform> Ipc<P> {
             source,
         } = offer;
         let handle = table.insert(node);
-        drop(table);
-        leave_sender(&sender, &source, receiver);
-        Ok(handle)
+        Ok((handle, Sent { sender, source }))
     }
 
-    /// The same while the table stays locked, after which what was given [leaves its
-    /// sender](Offer::leave_sender), and the offer may be dropped.
+    /// The same of an offer that stays until the table is not locked any more.
     #[inline(always)]
     pub(crate) fn deliver_into(
         &self,

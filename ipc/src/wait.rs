@@ -251,6 +251,12 @@ impl<P: Platform> Ipc<P> {
     pub fn sleep(&self, ticket: &Ticket<P>, deadline_ns: u64) -> Result<(), Error> {
         let cell = P::wait_cell(&ticket.task);
         self.platform().count(Counted::Wait);
+        self.sleep_by(cell, deadline_ns)
+    }
+
+    /// The same for a wait that the current task has begun in its cell, and that is counted.
+    #[inline]
+    pub(crate) fn sleep_by(&self, cell: &WaitCell<P>, deadline_ns: u64) -> Result<(), Error> {
         let parked = self.platform().park(deadline_ns);
         self.sleep_on(cell, parked, deadline_ns)
     }

@@ -10,6 +10,7 @@
 //! each place by itself, above that of the list.
 
 mod batch;
+mod place;
 
 use core::fmt;
 use core::mem;
@@ -23,39 +24,13 @@ use crate::{Node, Platform, Traffic};
 
 pub(crate) use batch::Batch;
 use batch::Seen;
+use place::Authority;
+pub(crate) use place::Place;
 
 /// Somebody in a list.
 struct Waiter<P: Platform> {
     task: P::Task,
     authority: Authority<P>,
-}
-
-/// Through which capability somebody waits, and for which of several things.
-struct Authority<P: Platform> {
-    node: Node<P>,
-    holder: u64,
-    /// What it has to allow as long as the wait lasts.
-    right: Rights,
-    mask: u32,
-}
-
-/// Where a task is in a list, but for who is the first. Changes under the lock of that list.
-pub(crate) struct Place<P: Platform> {
-    /// Missing while it is in no list behind the first.
-    authority: Option<Authority<P>>,
-    /// Nothing for the second in the list, whose neighbour is known.
-    previous: Option<P::Task>,
-    next: Option<P::Task>,
-}
-
-impl<P: Platform> Default for Place<P> {
-    fn default() -> Self {
-        Place {
-            authority: None,
-            previous: None,
-            next: None,
-        }
-    }
 }
 
 /// Those who wait at an object, the first to come first. It is part of what the lock of the object
@@ -142,7 +117,22 @@ impl<P: Platform> Waiters<P> {
         if !mm::sabotaged!("enlisted_without_recheck") {
             node.check_allowed(holder, right)?;
         }
-        P::wait_cell(&task).begin();
+        self.enter(&task, node, holder, right, mask);
+        Ok(Ticket { task })
+    }
+
+    /// The same by a capability that was looked at under the lock of the list, without a ticket: the
+    /// caller withdraws the wait by one of its own.
+    #[inline(always)]
+    pub(crate) fn enter(
+        &mut self,
+        task: &P::Task,
+        node: &Node<P>,
+        holder: u64,
+        right: Rights,
+        mask: u32,
+    ) {
+        P::wait_cell(task).begin();
         self.waits += 1;
         let waiter = Waiter {
             task: task.clone(),
@@ -157,7 +147,6 @@ impl<P: Platform> Waiters<P> {
             None => self.first = Some(waiter),
             Some(_) => self.append(waiter),
         }
-        Ok(Ticket { task })
     }
 
     /// Puts somebody behind the first.

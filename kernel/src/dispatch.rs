@@ -1,33 +1,48 @@
 //! From the registers of a system call to its handler, generated from the one table. A call
 //! without a handler does not compile.
 
+#![allow(unsafe_code)] // The first step is written in assembler.
+
 use alloc::sync::Arc;
+use core::arch::naked_asm;
 
 use abi::submission::Operation;
 #[allow(clippy::wildcard_imports)] // The types of the table.
 use abi::*;
 use abi::{Argument, Error, Outcome, Syscall, for_each_syscall};
+use arch::cpu;
 use arch::syscall::SyscallFrame;
 
 use crate::machine::ipc;
 use crate::process::Process;
-use crate::{calls, heap, sched, stats};
+use crate::thread::Thread;
+use crate::{calls, heap, stats};
 
-/// The hook of system calls.
+/// The hook of system calls: counts the call at the thread, and goes on in its handler with the process and
+/// the frame. Only threads of processes are in user mode.
+#[unsafe(naked)]
 pub extern "C" fn syscall(frame: &mut SyscallFrame) {
-    sched::with_current(|thread| {
-        // Only threads of processes are in user mode.
-        if let Some(process) = thread.process() {
-            thread.count_syscall();
-            let number = usize::try_from(frame.number()).unwrap_or(usize::MAX);
-            let handler = HANDLERS.get(number).unwrap_or(&(unknown as Handler));
-            handler(process, frame);
-        }
-    });
+    // A compiler gives each function a frame. No number, guessed or not, leads out of the table.
+    naked_asm!(
+        "mov rax, [rdi]",
+        "mov rsi, rdi",
+        "mov rdi, gs:[{thread}]",
+        "inc qword ptr [rdi + {syscalls}]",
+        "add rdi, {process}",
+        "mov ecx, {unknown}",
+        "cmp rax, rcx",
+        "cmovae rax, rcx",
+        "jmp qword ptr [rax * 8 + {handlers}]",
+        thread = const cpu::KERNEL_WORD,
+        syscalls = const Thread::SYSCALLS,
+        process = const Thread::PROCESS,
+        unknown = const NUMBERS,
+        handlers = sym HANDLERS,
+    )
 }
 
 /// What serves a call.
-type Handler = fn(&Arc<Process>, &mut SyscallFrame);
+type Handler = extern "C" fn(&Arc<Process>, &mut SyscallFrame);
 
 /// Numbers up to that of the last call.
 const NUMBERS: usize = match abi::SYSCALLS.last() {
@@ -36,7 +51,7 @@ const NUMBERS: usize = match abi::SYSCALLS.last() {
 };
 
 /// No call has this number.
-fn unknown(_: &Arc<Process>, frame: &mut SyscallFrame) {
+extern "C" fn unknown(_: &Arc<Process>, frame: &mut SyscallFrame) {
     stats::count_unknown_call();
     frame.set_result(abi::encode(Err(Error::Unsupported)));
 }
@@ -47,10 +62,12 @@ macro_rules! invoke {
         $number:literal $variant:ident $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty,
         rights [$($right:ident),*], errors [$($error:ident),*];
     )*) => {
-        /// What serves each number.
-        static HANDLERS: [Handler; NUMBERS] = {
-            let mut handlers = [unknown as Handler; NUMBERS];
+        /// What serves each number; the last one all that are greater.
+        static HANDLERS: [Handler; NUMBERS + 1] = {
+            let mut handlers = [unknown as Handler; NUMBERS + 1];
             $(handlers[$number] = decode::$name;)*
+            handlers[Syscall::ChannelCallWords as usize] = short::channel_call_words;
+            handlers[Syscall::ChannelServeWords as usize] = short::channel_serve_words;
             handlers
         };
 
@@ -60,7 +77,7 @@ macro_rules! invoke {
             use super::*;
 
             $(#[inline(never)]
-            pub fn $name(process: &Arc<Process>, frame: &mut SyscallFrame) {
+            pub extern "C" fn $name(process: &Arc<Process>, frame: &mut SyscallFrame) {
                 const ERRORS: &[Error] = &[$(Error::$error),*];
                 const LOOKS_UP: bool =
                     looks_up(Syscall::$variant, &[$(<$ty as Argument>::IS_HANDLE),*]);
@@ -90,18 +107,63 @@ macro_rules! invoke {
                 {
                     ipc().settle(process.domain(), outcome.is_ok());
                 }
-                if let Err(error) = &outcome {
-                    let by_handle =
-                        const { begins_with_handle(&[$(<$ty as Argument>::IS_HANDLE),*]) };
-                    count_refusal(by_handle.then_some(process), frame, *error);
+                match outcome {
+                    Ok(value) => answer::<$ret>(frame, value),
+                    Err(error) => {
+                        let by_handle =
+                            const { begins_with_handle(&[$(<$ty as Argument>::IS_HANDLE),*]) };
+                        refuse(by_handle.then_some(process), frame, error);
+                    }
                 }
-                answer::<$ret>(frame, outcome);
             })*
         }
     };
 }
 
 for_each_syscall!(invoke);
+
+/// The calls that go from hand to hand. They read what they pass where they store it, and so have
+/// fewer registers to save; with whatever is in their way the handlers of all calls deal. What they use
+/// is not for one use, or it is in their way.
+mod short {
+    use super::*;
+
+    pub extern "C" fn channel_call_words(process: &Arc<Process>, frame: &mut SyscallFrame) {
+        let [end, .., deadline] = frame.arguments();
+        if deadline != FOREVER {
+            return decode::channel_call_words(process, frame);
+        }
+        let words = || {
+            stats::count_call(Syscall::ChannelCallWords);
+            let [_, a, b, c, d, _] = frame.arguments();
+            [a, b, c, d]
+        };
+        let end = Handle::from_bits(end);
+        match ipc().call_who_serves(process.domain(), end, words, FOREVER) {
+            Some(Ok([a, b, c, d])) => {
+                frame.set_registers([a, b, c, d, 0, 0]);
+                frame.set_result(0);
+            }
+            Some(Err(error)) => refuse(Some(process), frame, error),
+            None => decode::channel_call_words(process, frame),
+        }
+    }
+
+    pub extern "C" fn channel_serve_words(process: &Arc<Process>, frame: &mut SyscallFrame) {
+        let [end, reply, ..] = frame.arguments();
+        let words = || {
+            stats::count_call(Syscall::ChannelServeWords);
+            let [_, _, a, b, c, d] = frame.arguments();
+            [a, b, c, d]
+        };
+        let (end, reply) = (Handle::from_bits(end), Handle::from_bits(reply));
+        match ipc().answer_and_serve_on(process.domain(), end, reply, words) {
+            Some(Ok(served)) => answer(frame, served),
+            Some(Err(error)) => refuse(Some(process), frame, error),
+            None => decode::channel_serve_words(process, frame),
+        }
+    }
+}
 
 /// Whether a call looks a handle up, which may be for one use.
 const fn looks_up(call: Syscall, arguments: &[bool]) -> bool {
@@ -142,14 +204,17 @@ const fn begins_with_handle(arguments: &[bool]) -> bool {
     matches!(arguments, [true, ..])
 }
 
-/// Counts a refusal, and at the object that the call was on if its first argument named one in a process.
+/// Refuses a call, and counts that, at the object that the call was on too if its first argument named one
+/// in a process.
 #[cold]
 #[inline(never)]
-fn count_refusal(process: Option<&Arc<Process>>, frame: &SyscallFrame, error: Error) {
+fn refuse(process: Option<&Arc<Process>>, frame: &mut SyscallFrame, error: Error) {
     stats::count_refusal(error);
-    let Some(process) = process else { return };
-    let [handle, ..] = frame.arguments();
-    ipc().count_refusal(process.domain(), Handle::from_bits(handle), error);
+    if let Some(process) = process {
+        let [handle, ..] = frame.arguments();
+        ipc().count_refusal(process.domain(), Handle::from_bits(handle), error);
+    }
+    frame.set_result(abi::encode(Err(error)));
 }
 
 /// Makes the call that an entry of a submission ring asks for, by a thread of its process, as the program
@@ -168,15 +233,12 @@ pub fn operate(
 
 /// Puts the outcome of a call where the program looks for it.
 #[inline(always)]
-fn answer<T: Outcome>(frame: &mut SyscallFrame, outcome: Result<T, Error>) {
-    let (result, further) = match outcome.map(Outcome::into_registers) {
-        Ok((result, further)) => (Ok(result), further),
-        Err(error) => (Err(error), [0; 6]),
-    };
-    if T::IN_REGISTERS && result.is_ok() {
+fn answer<T: Outcome>(frame: &mut SyscallFrame, value: T) {
+    let (result, further) = value.into_registers();
+    if T::IN_REGISTERS {
         frame.set_registers(further);
     }
-    frame.set_result(abi::encode(result));
+    frame.set_result(abi::encode(Ok(result)));
 }
 
 /// Whether a call may take memory from the kernel heap.

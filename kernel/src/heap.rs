@@ -19,11 +19,11 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use ::lock::Mutex;
 use arch::layout::{HEAP, PAGE_SIZE};
 use arch::{cpu, paging};
 use linked_list_allocator::Heap;
 use mm::{Budget, FrameState, Frames, lock};
-use spin::Mutex;
 
 use crate::machine;
 

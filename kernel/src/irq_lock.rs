@@ -7,12 +7,12 @@ use arch::cpu::InterruptGuard;
 /// A value behind a lock that is held with interrupts off, for a few instructions at a time. Who
 /// holds one takes no other lock of higher rank and never waits, so spinning for it ends.
 #[derive(Debug)]
-pub struct IrqLock<T>(spin::Mutex<T>);
+pub struct IrqLock<T>(::lock::Mutex<T>);
 
 impl<T> IrqLock<T> {
     /// A lock around a value.
     pub const fn new(value: T) -> IrqLock<T> {
-        IrqLock(spin::Mutex::new(value))
+        IrqLock(::lock::Mutex::new(value))
     }
 
     /// Takes the lock. A CPU that spins for it serves shootdowns meanwhile: it takes no interrupt.
@@ -28,7 +28,7 @@ impl<T> IrqLock<T> {
 impl<T> IrqLock<T> {
     /// The same with interrupts off already, which they are until after the lock is given back.
     #[inline(always)]
-    pub fn lock_off(&self) -> spin::MutexGuard<'_, T> {
+    pub fn lock_off(&self) -> ::lock::MutexGuard<'_, T> {
         debug_assert!(!arch::cpu::interrupts_enabled());
         mm::lock::take(&self.0)
     }
@@ -37,7 +37,7 @@ impl<T> IrqLock<T> {
 /// Holds a lock; gives it back before it lets interrupts in again.
 pub struct IrqGuard<'a, T> {
     // Dropped in this order.
-    value: spin::MutexGuard<'a, T>,
+    value: ::lock::MutexGuard<'a, T>,
     _interrupts: InterruptGuard,
 }
 

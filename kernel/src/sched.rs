@@ -9,12 +9,12 @@
 //! [`table`]; lists and queues name it by its slot there. Lock rank: scheduler, the highest.
 
 mod levels;
+mod sleep;
 mod slice;
 mod switch;
 mod table;
 
 use alloc::sync::Arc;
-use core::cmp;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use abi::limits::{MAX_CPUS, MAX_PRIORITY, MAX_THREADS};
@@ -22,16 +22,15 @@ use abi::trace::Woken;
 use arch::apic::{self, Ipi};
 use arch::{clock, cpu};
 use fastrand::Rng;
-use ipc::Parked;
 
 use crate::deferred;
 use crate::irq_lock::IrqLock;
 use crate::thread::{Thread, state};
 use crate::{stats, trace};
 use levels::{LEVELS, Levels};
+pub use sleep::{park, unpark_and_park};
 pub use slice::{on_timer, rearm};
 pub use switch::{leave_space, set_tls};
-use table::Current;
 pub use table::{current, with_current, with_current_ref};
 
 /// Where threads compete that have to end: above all that a program can ask for.
@@ -78,8 +77,13 @@ static CPUS: [Cpu; MAX_CPUS] = [const {
     }
 }; MAX_CPUS];
 
-/// Schedules are pseudo-random.
-static SEEDED: AtomicBool = AtomicBool::new(false);
+/// What a direct switch can't leave out is asked for: [`SEEDED`], [`TRACED`].
+static ASKED: AtomicU8 = AtomicU8::new(0);
+
+/// Schedules are pseudo-random: all orders are tried.
+const SEEDED: u8 = 1 << 0;
+/// Switches are recorded.
+const TRACED: u8 = 1 << 1;
 
 #[inline(always)]
 fn this() -> &'static Cpu {
@@ -92,7 +96,15 @@ pub fn seed(seed: u64) {
     for cpu in &CPUS {
         cpu.queue.lock().random = Some(root.fork());
     }
-    SEEDED.store(true, Ordering::Relaxed);
+    ASKED.fetch_or(SEEDED, Ordering::Relaxed);
+}
+
+/// Says whether a trace is being taken.
+pub fn set_traced(traced: bool) {
+    match traced {
+        true => ASKED.fetch_or(TRACED, Ordering::Relaxed),
+        false => ASKED.fetch_and(!TRACED, Ordering::Relaxed),
+    };
 }
 
 /// Makes what every CPU needs for its threads, before the first one starts.
@@ -145,114 +157,6 @@ pub fn start(thread: &Arc<Thread>) {
 /// Sees to it that a thread never starts. False: it has.
 pub fn disown(thread: &Thread) -> bool {
     thread.state.fetch_and(!state::NEW, Ordering::AcqRel) & state::NEW != 0
-}
-
-/// Sleeps until the current thread is unparked, or until a time, or until it has to end. With
-/// interrupts on.
-#[inline]
-pub fn park(deadline_ns: u64) -> Parked {
-    if deadline_ns != abi::FOREVER {
-        return park_until(deadline_ns);
-    }
-    with_current(|thread| {
-        debug_assert!(cpu::interrupts_enabled());
-        cpu::disable_interrupts();
-        if try_park(thread) {
-            switch::run_next(thread);
-        }
-        cpu::enable_interrupts();
-        woken(thread)
-    })
-}
-
-/// The same with a time, at which an alarm goes off.
-#[inline(never)]
-fn park_until(deadline_ns: u64) -> Parked {
-    with_current(|thread| {
-        let state = thread.state.load(Ordering::Acquire);
-        if state & (state::ENDING | state::TOKEN) == 0 && deadline_ns <= clock::now_ns() {
-            return Parked::TimedOut;
-        }
-        cpu::disable_interrupts();
-        if try_park(thread) {
-            let alarm = slice::arm_alarm(thread, deadline_ns);
-            switch::run_next(thread);
-            slice::cancel_alarm(thread, alarm);
-        }
-        cpu::enable_interrupts();
-        woken(thread)
-    })
-}
-
-/// Wakes a thread and sleeps, as [`unpark`] and [`park`] do one after the other. A sleeper of this
-/// CPU that is at least as urgent goes on at once, in the rest of the caller's slice. With interrupts
-/// on.
-#[inline(always)]
-pub fn unpark_and_park(other: &Arc<Thread>, deadline_ns: u64) -> Parked {
-    let thread = Current::get();
-    let (level, other_level) = (&thread.level, other.level.load(Ordering::Relaxed));
-    let is_above = level.load(Ordering::Relaxed).cmp(&other_level);
-    let direct = other.cpu() == thread.cpu()
-        && deadline_ns == abi::FOREVER
-        && !SEEDED.load(Ordering::Relaxed)
-        && is_above != cmp::Ordering::Greater;
-    if !direct {
-        return unpark_then_park(other, deadline_ns);
-    }
-    debug_assert!(cpu::interrupts_enabled());
-    cpu::disable_interrupts();
-    // Whoever makes it end after this looks for it where it runs.
-    if !other.exchange_state(state::PARKED, 0) {
-        // It is not asleep: it is in a list, or was told to end.
-        cpu::enable_interrupts();
-        return unpark_then_park(other, deadline_ns);
-    }
-    if !try_park(&thread) {
-        tell(other, Woken::Unparked);
-        enqueue(other);
-    } else if is_above == cmp::Ordering::Equal {
-        switch::run(&thread, other);
-    } else {
-        switch::run_above(&thread, other);
-    }
-    cpu::enable_interrupts();
-    woken(&thread)
-}
-
-#[cold]
-#[inline(never)]
-fn unpark_then_park(other: &Thread, deadline_ns: u64) -> Parked {
-    unpark(other);
-    park(deadline_ns)
-}
-
-/// From now on whoever unparks the thread has to make it ready. False: it is not to sleep.
-#[inline(always)]
-fn try_park(thread: &Thread) -> bool {
-    thread.exchange_state(0, state::PARKED)
-}
-
-/// Why a thread goes on that slept, or wanted to. Uses up the token and the time-out.
-#[inline(always)]
-fn woken(thread: &Thread) -> Parked {
-    match thread.state.load(Ordering::Acquire) {
-        0 => Parked::Unparked,
-        now => woken_with(thread, now),
-    }
-}
-
-#[cold]
-fn woken_with(thread: &Thread, now: u32) -> Parked {
-    if now & state::ENDING != 0 {
-        return Parked::Ending;
-    }
-    let before = thread.state.fetch_and(!state::TIMED_OUT, Ordering::AcqRel);
-    if before & state::TIMED_OUT != 0 {
-        // A token that came meanwhile is for the next time.
-        return Parked::TimedOut;
-    }
-    thread.state.fetch_and(!state::TOKEN, Ordering::AcqRel);
-    Parked::Unparked
 }
 
 /// Wakes a thread, or spares it its next sleep.
@@ -338,7 +242,7 @@ pub fn set_level(thread: &Thread, level: u8) {
 
 fn change_level(thread: &Thread, level: u8) {
     let mut queue = CPUS[thread.cpu()].queue.lock();
-    thread.level.store(level, Ordering::Relaxed);
+    thread.set_level(level);
     if let Some(slot) = thread.slot()
         && queue.ready.remove(slot)
     {
@@ -361,7 +265,7 @@ fn enqueue(thread: &Thread) {
     let home = thread.cpu();
     let cpu = &CPUS[home];
     let mut queue = cpu.queue.lock();
-    let level = thread.level.load(Ordering::Relaxed);
+    let level = thread.level();
     queue.ready.push_back(slot, level);
     // A direct switch meanwhile can only have raised it.
     let running = cpu.level.load(Ordering::Relaxed);
@@ -395,7 +299,7 @@ pub fn yield_now() {
 fn give_way(thread: &Thread, wanted: impl FnOnce(u8, u8) -> bool) -> bool {
     let cpu = this();
     let mut queue = cpu.queue.lock();
-    let level = thread.level.load(Ordering::Relaxed);
+    let level = thread.level();
     cpu.level.store(level, Ordering::Relaxed);
     let (Some(slot), Some(top)) = (thread.slot(), queue.ready.top()) else {
         return false;

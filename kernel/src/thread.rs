@@ -5,9 +5,10 @@
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::fmt;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use abi::limits::MAX_THREADS;
+use abi::limits::{MAX_CPUS, MAX_THREADS};
 use abi::trace::EventKind;
 use abi::{Error, ProcessState, ThreadInfo};
 use arch::context::Context;
@@ -63,8 +64,8 @@ pub struct Wanted {
 pub struct Thread {
     /// [`state`]; changed by whoever it concerns with compare-and-swap.
     pub(crate) state: AtomicU32,
-    /// What it competes at; changes under the lock of its CPU's queue.
-    pub(crate) level: AtomicU8,
+    /// The CPU that it lives on, and what it competes at: that changes under the lock of the CPU's queue.
+    seat: AtomicU32,
     /// What it is to have of its slice when it goes on, in ns; 0 for all. By its own CPU.
     pub(crate) slice_left_ns: AtomicU64,
     /// The space that is loaded while it runs; null for none. By its own CPU.
@@ -81,10 +82,9 @@ pub struct Thread {
     pub events: Events<Kernel>,
     /// The fault that it has stopped at.
     pub(crate) stop: IrqLock<Option<Stop>>,
-    /// The CPU that it lives on.
-    cpu: usize,
     /// Missing for the idle thread.
     process: Option<Arc<Process>>,
+    /// Counted by the thread itself, on its way in.
     syscalls: AtomicU64,
     faults: AtomicU64,
     /// What its creator or its process asked for.
@@ -109,6 +109,12 @@ unsafe impl Send for Thread {}
 unsafe impl Sync for Thread {}
 
 impl Thread {
+    /// Where the entry of system calls finds its process, which every thread has that can make one.
+    pub const PROCESS: usize = offset_of!(Thread, process);
+
+    /// Where the entry counts them.
+    pub const SYSCALLS: usize = offset_of!(Thread, syscalls);
+
     /// Changes its state if it is exactly this one.
     #[inline(always)]
     pub(crate) fn exchange_state(&self, from: u32, to: u32) -> bool {
@@ -132,7 +138,7 @@ impl Thread {
         let space = Arc::as_ptr(process.domain().space()).cast_mut();
         Ok(Arc::new(Thread {
             state: AtomicU32::new(state::NEW),
-            level: AtomicU8::new(wanted.priority),
+            seat: AtomicU32::new(seat(wanted.cpu, wanted.priority)),
             slice_left_ns: AtomicU64::new(0),
             space: AtomicPtr::new(space),
             tls: AtomicU64::new(wanted.tls),
@@ -141,7 +147,6 @@ impl Thread {
             alarm: IrqLock::new(Some(alarms::Place::new())),
             events: Events::new(),
             stop: IrqLock::new(None),
-            cpu: wanted.cpu,
             process: Some(process),
             syscalls: AtomicU64::new(0),
             faults: AtomicU64::new(0),
@@ -162,7 +167,7 @@ impl Thread {
     pub fn idle(cpu: usize) -> Arc<Thread> {
         Arc::new(Thread {
             state: AtomicU32::new(0),
-            level: AtomicU8::new(0),
+            seat: AtomicU32::new(seat(cpu, 0)),
             slice_left_ns: AtomicU64::new(0),
             space: AtomicPtr::default(),
             tls: AtomicU64::new(0),
@@ -171,7 +176,6 @@ impl Thread {
             alarm: IrqLock::new(None),
             events: Events::new(),
             stop: IrqLock::new(None),
-            cpu,
             process: None,
             syscalls: AtomicU64::new(0),
             faults: AtomicU64::new(0),
@@ -202,7 +206,24 @@ impl Thread {
     /// The CPU that it lives on.
     #[inline(always)]
     pub fn cpu(&self) -> usize {
-        self.cpu
+        (self.seat() >> LEVEL_BITS) as usize % MAX_CPUS
+    }
+
+    /// What it competes at.
+    #[inline(always)]
+    pub fn level(&self) -> u8 {
+        self.seat() as u8
+    }
+
+    /// Changes what it competes at. Under the lock of its CPU's queue.
+    pub fn set_level(&self, level: u8) {
+        self.seat.store(seat(self.cpu(), level), Ordering::Relaxed);
+    }
+
+    /// The CPU that it lives on and what it competes at: equal where both are.
+    #[inline(always)]
+    pub fn seat(&self) -> u32 {
+        self.seat.load(Ordering::Relaxed)
     }
 
     /// Its number, never used twice.
@@ -269,14 +290,6 @@ impl Thread {
         }
     }
 
-    /// Counts a system call. Only the thread itself does.
-    #[inline(always)]
-    pub fn count_syscall(&self) {
-        let count = self.syscalls.load(Ordering::Relaxed);
-        self.syscalls
-            .store(count.wrapping_add(1), Ordering::Relaxed);
-    }
-
     /// Counts a fault. Only the thread itself does.
     #[inline(always)]
     pub fn count_fault(&self) {
@@ -305,7 +318,7 @@ impl Thread {
             syscalls,
             faults,
             state,
-            cpu: self.cpu as u32,
+            cpu: self.cpu() as u32,
             priority: self.priority().into(),
             reserved: 0,
         }
@@ -316,9 +329,16 @@ impl fmt::Debug for Thread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Thread")
             .field("koid", &self.koid)
-            .field("cpu", &self.cpu)
+            .field("cpu", &self.cpu())
             .finish_non_exhaustive()
     }
+}
+
+/// A level is so many bits of a seat; the CPU is above.
+const LEVEL_BITS: u32 = 8;
+
+const fn seat(cpu: usize, level: u8) -> u32 {
+    (cpu as u32) << LEVEL_BITS | level as u32
 }
 
 /// The slot of one of the threads that may exist.

@@ -132,6 +132,7 @@ fn begin_ending(is_meant: impl FnOnce(u64) -> bool) -> Option<PagePointer> {
 /// Takes the rings away from the CPUs, and says so in the trace.
 fn finish(header: PagePointer) {
     ON.store(false, Ordering::Release);
+    sched::set_traced(false);
     watch::end();
     for ring in &RINGS {
         let ring = ring.lock().take();
@@ -181,6 +182,7 @@ fn lay_out(region: &Region, slots: u32) -> Result<(), Error> {
     NUMBER.fetch_add(1, Ordering::Relaxed);
     watch::begin();
     ON.store(true, Ordering::Release);
+    sched::set_traced(true);
     // From here on the end of the region ends the trace, and so may anybody.
     *TAKEN.lock() = Taken::Into(region.koid(), header);
     Ok(())

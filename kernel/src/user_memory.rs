@@ -119,6 +119,29 @@ pub fn write_slice<T: Plain>(to: u64, values: &[T]) -> Result<(), Error> {
     told(user::copy_to_user(to, bytes))
 }
 
+/// Writes four words of a structure, each at its offset.
+#[inline(always)]
+pub fn write_fields<
+    T: Plain,
+    const FIRST: usize,
+    const SECOND: usize,
+    const THIRD: usize,
+    const FOURTH: usize,
+>(
+    to: UserPtr<T>,
+    words: [u64; 4],
+) -> Result<(), Error> {
+    const {
+        let last = size_of::<T>() - 8;
+        assert!(FIRST <= last && SECOND <= last && THIRD <= last && FOURTH <= last);
+    }
+    ranks::assert_none_held();
+    let (address, len) = (to.address(), size_of::<T>() as u64);
+    told(user::put_words::<FIRST, SECOND, THIRD, FOURTH>(
+        address, len, words,
+    ))
+}
+
 /// What a program is told of a copy.
 #[inline(always)]
 fn told(copied: Result<(), user::Fault>) -> Result<(), Error> {

@@ -89,7 +89,7 @@ pub fn serve_while_spinning(serve: fn()) {
 
 /// Takes a lock that has no rank as [`Lock::lock`] takes one that has: a CPU that spins serves.
 #[inline]
-pub fn take<T>(mutex: &spin::Mutex<T>) -> spin::MutexGuard<'_, T> {
+pub fn take<T>(mutex: &::lock::Mutex<T>) -> ::lock::MutexGuard<'_, T> {
     match mutex.try_lock() {
         Some(guard) => guard,
         None => spin_for(mutex),
@@ -97,7 +97,7 @@ pub fn take<T>(mutex: &spin::Mutex<T>) -> spin::MutexGuard<'_, T> {
 }
 
 #[cold]
-fn spin_for<T>(mutex: &spin::Mutex<T>) -> spin::MutexGuard<'_, T> {
+fn spin_for<T>(mutex: &::lock::Mutex<T>) -> ::lock::MutexGuard<'_, T> {
     loop {
         // Looking leaves the line with its holder; trying takes it away.
         while mutex.is_locked() {
@@ -118,7 +118,7 @@ fn spin_for<T>(mutex: &spin::Mutex<T>) -> spin::MutexGuard<'_, T> {
 /// memory of a program.
 pub struct Lock<T> {
     rank: Rank,
-    inner: spin::Mutex<T>,
+    inner: ::lock::Mutex<T>,
     /// What loom sees of it: made when it is first taken, in whichever execution that is.
     #[cfg(loom)]
     model: spin::Once<loom::sync::Mutex<()>>,
@@ -129,7 +129,7 @@ impl<T> Lock<T> {
     pub const fn new(rank: Rank, value: T) -> Lock<T> {
         Lock {
             rank,
-            inner: spin::Mutex::new(value),
+            inner: ::lock::Mutex::new(value),
             #[cfg(loom)]
             model: spin::Once::new(),
         }
@@ -192,7 +192,7 @@ impl<T: fmt::Debug> fmt::Debug for Lock<T> {
 /// Holds a lock until it is dropped.
 pub struct Guard<'a, T> {
     rank: Rank,
-    inner: spin::MutexGuard<'a, T>,
+    inner: ::lock::MutexGuard<'a, T>,
     /// Given back after the value.
     #[cfg(loom)]
     _model: loom::sync::MutexGuard<'a, ()>,

@@ -85,8 +85,8 @@ struct Inbox {
 /// One record and one inbox for each CPU. On the heap: they are larger than a stack of the kernel.
 #[derive(Debug)]
 pub(crate) struct Shootdown {
-    requests: Box<[Request]>,
-    inboxes: Box<[Inbox]>,
+    requests: Box<[Request; CPUS]>,
+    inboxes: Box<[Inbox; CPUS]>,
     waited: AtomicU64,
 }
 
@@ -104,11 +104,17 @@ impl Shootdown {
             loaded: AtomicU64::new(ANY_SPACE),
         };
         Shootdown {
-            requests: cpus().map(request).collect(),
-            inboxes: cpus().map(inbox).collect(),
+            requests: array_of(cpus().map(request)),
+            inboxes: array_of(cpus().map(inbox)),
             waited: AtomicU64::new(0),
         }
     }
+}
+
+/// One for each CPU, without a copy on the stack.
+fn array_of<T>(each: impl Iterator<Item = T>) -> Box<[T; CPUS]> {
+    let all: Box<[T]> = each.collect();
+    all.try_into().ok().expect("one for each CPU")
 }
 
 impl<M: Machine> Memory<M> {

@@ -11,6 +11,7 @@ use super::receive::{Seen, Waiting};
 use super::reply::{Answer, record};
 use super::{Inbox, Outgoing, Preview, Received};
 use crate::node::PENDING;
+use crate::table::Kept;
 use crate::{Counted, Domain, Ipc, Node, Platform};
 
 impl<P: Platform> Ipc<P> {
@@ -211,8 +212,7 @@ impl<P: Platform> Ipc<P> {
         let right = match mm::sabotaged!("reply_twice") {
             true => self.use_up(by.domain, reply)?,
             false => {
-                let table = &by.domain.table;
-                let (right, kept) = table.exchange(reply, |right| start_home(by.domain, right))?;
+                let (right, kept) = take_home(by.domain, reply)?;
                 *seen.kept() = kept;
                 right
             }
@@ -276,9 +276,20 @@ impl<P: Platform> Ipc<P> {
     }
 }
 
+/// The same out of a place that is kept for the next one.
+#[inline(always)]
+pub(super) fn take_home<P: Platform>(
+    domain: &Domain<P>,
+    reply: Handle,
+) -> Result<(Node<P>, Option<Kept>), Error> {
+    let tenant = domain.table.tenant(reply)?;
+    start_home(domain, tenant.named(reply)?)?;
+    domain.table.exchange_tenant(reply, tenant)
+}
+
 /// Takes a right to reply, in a place of a domain's table, from that domain, which uses it up.
 #[inline(always)]
-pub(super) fn start_home<P: Platform>(domain: &Domain<P>, right: &Node<P>) -> Result<(), Error> {
+fn start_home<P: Platform>(domain: &Domain<P>, right: &Node<P>) -> Result<(), Error> {
     // Whoever moves it away marks it under this lock.
     let _lineage = right.object().lineage.lock();
     domain.check_usable(right, Some(ObjectKind::Reply), Rights::SEND)?;

@@ -36,13 +36,16 @@ impl<P: Platform> Ipc<P> {
         deadline_ns: u64,
         show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
     ) -> Result<Received, Error> {
-        let mut received = Received::default();
-        let call = (end, message);
-        self.call_to(caller, call, space, deadline_ns, &mut received, show)?;
-        Ok(received)
+        let (mut received, call) = (None, (end, message));
+        let len = self.call_to(caller, call, space, deadline_ns, &mut received, show)?;
+        Ok(received.unwrap_or(Received {
+            len,
+            ..Received::default()
+        }))
     }
 
-    /// The same; says in `received`, where nothing is yet, what came.
+    /// The same; returns the bytes of the answer, and says in `received`, where nothing is yet, what came if
+    /// those are not all.
     #[inline(always)]
     pub fn call_to(
         &self,
@@ -50,36 +53,39 @@ impl<P: Platform> Ipc<P> {
         (end, message): (Handle, Outgoing<'_>),
         space: Fit,
         deadline_ns: u64,
-        received: &mut Received,
+        received: &mut Option<Received>,
         mut show: impl FnMut(&Preview<'_>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         message.check()?;
         let end = self.channel_end(caller, end, Rights::SEND)?;
-        let task = self.platform().current_task();
-        let right = self.begin_call(caller, &task, space, deadline_ns)?;
-        let asking = Asking {
-            task: &task,
-            right: &right,
-            met: Cell::new(false),
-        };
-        let woken = match self.post_short(caller, &end, &message, &asking) {
-            Some(woken) => woken,
-            None => self.post_call(caller, &end, &message, &asking, deadline_ns)?,
-        };
-        self.await_answer(&end, &asking, woken, deadline_ns)?;
-        let cell = P::wait_cell(&task);
-        let len = match cell.word(answer::KIND) {
-            answer::BYTES | answer::MET_BYTES => cell.word(answer::LEN) as usize,
-            answer::WORDS | answer::MET => WORDS_LEN,
-            answer::MESSAGE => return self.take_answer(caller, received, &mut show),
-            _ => return Err(Error::TooLarge),
-        };
-        received.len = len;
-        if len == 0 {
-            return show(&Preview::answer(&[], 0));
-        }
-        let [a, b, c, d, ..] = cell.words();
-        show(&Preview::answer(&to_bytes([a, b, c, d])[..len], 0))
+        self.platform().with_current_task(|task| {
+            let right = &self.begin_call(caller, task, space, deadline_ns)?;
+            let met = Cell::new(false);
+            let asking = Asking { task, right, met };
+            let woken = match self.post_short(caller, &end, &message, &asking) {
+                Some(woken) => woken,
+                None => self.post_call(caller, &end, &message, &asking, deadline_ns)?,
+            };
+            self.await_answer(&end, &asking, woken, deadline_ns)?;
+            let cell = P::wait_cell(task);
+            let len = match cell.word(answer::KIND) {
+                answer::BYTES | answer::MET_BYTES => cell.word(answer::LEN) as usize,
+                answer::WORDS | answer::MET => WORDS_LEN,
+                answer::MESSAGE => {
+                    let received = received.insert(Received::default());
+                    self.take_answer(caller, received, &mut show)?;
+                    return Ok(received.len);
+                }
+                _ => return Err(Error::TooLarge),
+            };
+            if len == 0 {
+                show(&Preview::answer(&[], 0))?;
+            } else {
+                let [a, b, c, d, ..] = cell.words();
+                show(&Preview::answer(&to_bytes([a, b, c, d])[..len], 0))?;
+            }
+            Ok(len)
+        })
     }
 
     /// Calls, and returns when the current task, `task`, was woken with words.

@@ -16,6 +16,7 @@ use mm::lock::Lock;
 use super::Inbox;
 use super::queue::WORDS_LEN;
 use super::ready::Left;
+use super::reply::put;
 use crate::wait::{Claim, Outcome};
 use crate::{Ipc, Node, Platform, Traffic};
 
@@ -132,10 +133,9 @@ impl<P: Platform> Meeting<P> {
     #[inline(always)]
     pub(super) fn serve(&mut self, task: &P::Task) {
         self.counts.serves += 1;
-        self.server = Some(Server {
-            task: task.clone(),
-            wait: P::wait_cell(task).begin(),
-        });
+        let wait = P::wait_cell(task).begin();
+        let task = task.clone();
+        put(&mut self.server, Server { task, wait });
     }
 
     /// Whether no caller waits.
@@ -181,12 +181,13 @@ impl<P: Platform> Meeting<P> {
     /// Begins the wait of a caller, the current task.
     #[inline(always)]
     pub(super) fn call(&mut self, task: &P::Task, node: &Node<P>, holder: u64) {
-        self.caller = Some(Caller {
+        let caller = Caller {
             task: task.clone(),
             wait: P::wait_cell(task).begin(),
             node: node.clone(),
             holder,
-        });
+        };
+        put(&mut self.caller, caller);
     }
 
     /// Takes a caller out; false: it is not here.
@@ -194,8 +195,9 @@ impl<P: Platform> Meeting<P> {
     pub(super) fn leave_caller(&mut self, task: &P::Task) -> bool {
         let is_here = |caller: &Caller<P>| is::<P>(&caller.task, task);
         let here = self.caller.as_ref().is_some_and(is_here);
-        if here {
-            self.caller = None;
+        if here && let Some(Caller { task, node, .. }) = self.caller.take() {
+            drop(task);
+            drop(node);
         }
         here
     }

@@ -276,11 +276,17 @@ impl<P: Platform> Ipc<P> {
         drop(state);
         received.len = seen.bytes.len();
         received.badge = seen.badge;
-        if let (Some(offer), Some(bill)) = (&offer, &bill) {
-            // One that was revoked on the way is a handle that names nothing.
-            let handle = self.deliver_into(&mut table, receiver, offer, bill);
+        let (mut sent, mut lost) = (None, None);
+        if let (Some(offer), Some(bill)) = (offer, &bill) {
             received.handles_len = 1;
-            received.handles[0] = handle.unwrap_or(Handle::NONE);
+            match self.deliver_one(offer, bill, receiver, &mut table) {
+                Ok((handle, from)) => {
+                    received.handles[0] = handle;
+                    sent = Some(from);
+                }
+                // One that was revoked on the way is a handle that names nothing.
+                Err((_, offer)) => lost = Some(offer),
+            }
         }
         if let Some(reply) = reply {
             reply.pass(receiver.koid());
@@ -290,10 +296,12 @@ impl<P: Platform> Ipc<P> {
             };
         }
         drop(table);
-        if let Some(offer) = &offer
-            && received.handles[0] != Handle::NONE
-        {
-            offer.leave_sender(receiver);
+        if let Some(bill) = bill {
+            bill.keep();
+        }
+        drop(lost);
+        if let Some(sent) = sent {
+            sent.leave_sender(receiver);
         }
         if was_full || woken.is_some() {
             self.tell_room(channel, side, was_full, woken);

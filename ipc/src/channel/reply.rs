@@ -13,6 +13,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
+use core::mem;
 
 use abi::limits::MAX_MESSAGE;
 use abi::{Error, ObjectKind, Rights, cost};
@@ -111,7 +112,7 @@ impl<P: Platform> Reply<P> {
     /// The call begins: the right is about to be sent.
     #[inline(always)]
     pub(super) fn begin(&self, task: P::Task, fit: Fit) {
-        self.call.lock().caller = Some((task, fit));
+        put(&mut self.call.lock().caller, (task, fit));
     }
 
     /// The caller does not wait any more.
@@ -127,7 +128,7 @@ impl<P: Platform> Reply<P> {
     pub(super) fn answer_words(
         &self,
         right: &Node<P>,
-        [a, b, c, d]: [u64; 4],
+        words: impl Fn() -> [u64; 4],
         leave: impl FnOnce(&P::Task) -> u64,
     ) -> Result<Option<P::Task>, Error> {
         let mut call = self.call.lock();
@@ -135,8 +136,13 @@ impl<P: Platform> Reply<P> {
         // Before the caller can go on and call again.
         right.pass(HOME);
         let kind = leave(&task);
-        let told = P::wait_cell(&task).complete_with([a, b, c, d, kind]);
-        Ok(told.then_some(task))
+        let cell = P::wait_cell(&task);
+        let Some(claim) = cell.claim(cell.number()) else {
+            return Ok(None);
+        };
+        let [a, b, c, d] = words();
+        claim.finish_with([a, b, c, d, kind]);
+        Ok(Some(task))
     }
 
     /// The same with bytes of words, if they fit what the caller waits for, which is taken out of where it
@@ -226,7 +232,7 @@ impl<P: Platform> CallCell<P> {
     /// Hands the right to answer a call to its task, which has none in hand.
     #[inline(always)]
     pub(super) fn hand(&self, right: Node<P>) {
-        self.0.lock().handed = Some(right);
+        put(&mut self.0.lock().handed, right);
     }
 
     /// What its task was handed.
@@ -246,6 +252,13 @@ impl<P: Platform> fmt::Debug for CallCell<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CallCell").finish_non_exhaustive()
     }
+}
+
+/// Fills a place that is empty; what it may have is not looked at.
+#[inline(always)]
+pub(super) fn put<T>(place: &mut Option<T>, value: T) {
+    debug_assert!(place.is_none(), "what is not empty is lost");
+    mem::forget(place.replace(value));
 }
 
 /// The record of the call that a right to reply answers.

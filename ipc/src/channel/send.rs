@@ -13,6 +13,7 @@ use mm::lock::{Guard, Lock};
 use super::message::check_goes_over;
 use super::queue::Offers;
 use super::receive::Waiting;
+use super::reply::put;
 use super::{EndOf, Inbox, Passage};
 use crate::node::PENDING;
 use crate::{Counted, Domain, Ipc, Node, Offer, Outgoing, Platform};
@@ -312,9 +313,13 @@ impl<P: Platform> Inbox<P> {
         let number = self.queue.first_number();
         let packet = self.queue.push();
         packet.set_bytes(bytes);
-        packet.only = only;
+        if let Some(offer) = only {
+            put(&mut packet.only, offer);
+        }
         packet.offers.extend(others);
-        packet.reply = right.cloned();
+        if let Some(right) = right {
+            put(&mut packet.reply, right.clone());
+        }
         packet.badge = end.node.badge();
         let told = match is_next {
             true => self.ready.tell(packet, number),

@@ -7,7 +7,7 @@
 use abi::{Error, Handle, ObjectKind, Rights, Words};
 use mm::lock::Lock;
 
-use super::answer::start_home;
+use super::answer::take_home;
 use super::ready::Left;
 use super::reply::{Answer, answer, record};
 use super::{EndOf, Inbox, unheld};
@@ -33,7 +33,6 @@ impl<P: Platform> Ipc<P> {
     /// What is wrong with `end` or `reply`, and then nothing was done; else as of
     /// [`receive`](Ipc::receive), and the answer was given. `TooLarge`: what is next is not four words,
     /// and stays.
-    #[inline(always)]
     pub fn serve_words(
         &self,
         domain: &Domain<P>,
@@ -41,74 +40,111 @@ impl<P: Platform> Ipc<P> {
         reply: Handle,
         words: [u64; 4],
     ) -> Result<Words, Error> {
+        match self.answer_and_serve_on(domain, end, reply, || words) {
+            Some(served) => served,
+            None => self.serve_anyhow(domain, end, reply, words),
+        }
+    }
+
+    /// The same where that is to answer a call by a right that is there. What it uses on the way is
+    /// [settled](Ipc::settle). None: nothing was done.
+    #[inline(always)]
+    pub fn answer_and_serve_on(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        reply: Handle,
+        words: impl Fn() -> [u64; 4],
+    ) -> Option<Result<Words, Error>> {
+        if mm::sabotaged!("reply_twice") {
+            return None;
+        }
         self.platform().with_current_task(|task| {
-            let reply = match reply {
-                Handle::NONE => self.serve_on(domain, end, task, None)?,
-                reply => self.answer_and_wait(domain, end, reply, words, task)?,
+            let (right, kept) = take_home(domain, reply).ok()?;
+            let caller = match self.answer_and_begin(domain, end, &right, &words, task) {
+                Ok(Some(caller)) => caller,
+                missed => {
+                    let missed = missed.map(drop);
+                    let to = (end, reply);
+                    return Some(self.answer_apart(domain, to, (right, kept), missed, words()));
+                }
             };
-            let [a, b, c, d, badge, _] = P::wait_cell(task).words();
-            Ok(Words {
-                words: [a, b, c, d],
-                reply,
-                badge,
-            })
+            drop(right);
+            let slept = self.sleep_in_turn(&caller, P::wait_cell(task), abi::FOREVER);
+            drop(caller);
+            let served = match (slept, P::call_cell(task).take_handed(), &kept) {
+                (Ok(()), Some(right), Some(place)) => Ok(install(domain, place, right)),
+                (slept, handed, _) => self.after_serving(domain, end, task, (slept, handed), kept),
+            };
+            Some(served.map(|reply| found::<P>(task, reply)))
         })
     }
 
-    /// Answers a call and waits for the next one, whose words the current task finds in its cell.
-    #[inline(always)]
-    fn answer_and_wait(
+    /// Serves where there is nothing to answer, or what is to be answered is looked for once more to say what is
+    /// wrong with it.
+    #[cold]
+    fn serve_anyhow(
         &self,
         domain: &Domain<P>,
         end: Handle,
         reply: Handle,
         words: [u64; 4],
-        task: &P::Task,
-    ) -> Result<Handle, Error> {
-        if mm::sabotaged!("reply_twice") {
-            let right = self.use_up(domain, reply)?;
-            if let Some(woken) = self.answer(&right, Answer::Words(words)) {
-                self.platform().unpark(&woken);
+    ) -> Result<Words, Error> {
+        self.platform().with_current_task(|task| {
+            if reply != Handle::NONE {
+                let right = self.use_up(domain, reply)?;
+                if let Some(woken) = self.answer(&right, Answer::Words(words)) {
+                    self.platform().unpark(&woken);
+                }
             }
-            return self.serve_on(domain, end, task, None);
-        }
-        let take = |right: &Node<P>| start_home(domain, right);
-        let (right, kept) = domain.table.exchange(reply, take)?;
-        let caller = match self.answer_and_serve(domain, end, &right, words, task) {
-            Ok(Some(caller)) => caller,
-            Ok(None) => return self.serve_on(domain, end, task, kept),
-            Err(_) => match self.channel_end(domain, end, Rights::RECEIVE) {
-                Ok(end) => {
-                    let woken = self.answer(&right, Answer::Words(words));
-                    return self.serve_by(domain, &end, task, woken, kept);
-                }
-                Err(_) => {
-                    right.pass(domain.koid());
-                    domain.table.put_back(reply, kept, right);
-                    // `end` may be `reply`.
-                    self.channel_end(domain, end, Rights::RECEIVE)?;
-                    return Err(Error::BadHandle);
-                }
-            },
-        };
-        drop(right);
-        let slept = self.sleep_in_turn(&caller, P::wait_cell(task), abi::FOREVER);
-        drop(caller);
-        match (slept, P::call_cell(task).take_handed(), &kept) {
-            (Ok(()), Some(right), Some(place)) => Ok(install(domain, place, right)),
-            (slept, handed, _) => self.after_serving(domain, end, task, (slept, handed), kept),
-        }
+            let reply = self.serve_on(domain, end, task, None)?;
+            Ok(found::<P>(task, reply))
+        })
+    }
+
+    /// Answers a call by a right that was taken, if its caller still waits, and serves on, where both can't be
+    /// done at once.
+    #[cold]
+    fn answer_apart(
+        &self,
+        domain: &Domain<P>,
+        (end, reply): (Handle, Handle),
+        (right, kept): (Node<P>, Option<Kept>),
+        missed: Result<(), Error>,
+        words: [u64; 4],
+    ) -> Result<Words, Error> {
+        let served = self.platform().with_current_task(|task| {
+            let reply = match missed {
+                Ok(()) => self.serve_on(domain, end, task, kept)?,
+                Err(_) => match self.channel_end(domain, end, Rights::RECEIVE) {
+                    Ok(end) => {
+                        let woken = self.answer(&right, Answer::Words(words));
+                        self.serve_by(domain, &end, task, woken, kept)?
+                    }
+                    Err(_) => {
+                        right.pass(domain.koid());
+                        domain.table.put_back(reply, kept, right);
+                        // `end` may be `reply`.
+                        self.channel_end(domain, end, Rights::RECEIVE)?;
+                        return Err(Error::BadHandle);
+                    }
+                },
+            };
+            Ok(found::<P>(task, reply))
+        });
+        self.settle(domain, served.is_ok());
+        served
     }
 
     /// Answers a call and begins to serve the next one, or only finds that nobody waits for the answer
     /// any more. When it fails, nothing was done.
     #[inline(always)]
-    fn answer_and_serve(
+    fn answer_and_begin(
         &self,
         domain: &Domain<P>,
         end: Handle,
         right: &Node<P>,
-        words: [u64; 4],
+        words: &impl Fn() -> [u64; 4],
         task: &P::Task,
     ) -> Result<Option<P::Task>, Error> {
         domain.table.with(end, |node| {
@@ -181,6 +217,7 @@ impl<P: Platform> Ipc<P> {
             return Err(error);
         }
         let served = self.serve_on(domain, end, task, kept);
+        self.settle(domain, served.is_ok());
         served.map_err(unheld)
     }
 
@@ -312,6 +349,17 @@ impl<P: Platform> Ipc<P> {
             state.receivers.withdraw(&ticket);
         }
         slept.map(|()| next)
+    }
+}
+
+/// What a task was woken with.
+#[inline(always)]
+fn found<P: Platform>(task: &P::Task, reply: Handle) -> Words {
+    let [a, b, c, d, badge, _] = P::wait_cell(task).words();
+    Words {
+        words: [a, b, c, d],
+        reply,
+        badge,
     }
 }
 

@@ -18,7 +18,6 @@ use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
 impl<P: Platform> Ipc<P> {
     /// Calls with four words and waits until a time for four. Errors as of [`call`](Ipc::call);
     /// `TooLarge`: the answer was something else.
-    #[inline(always)]
     pub fn call_words(
         &self,
         caller: &Arc<Domain<P>>,
@@ -26,19 +25,37 @@ impl<P: Platform> Ipc<P> {
         words: [u64; 4],
         deadline_ns: u64,
     ) -> Result<[u64; 4], Error> {
+        if let Some(answered) = self.call_who_serves(caller, end, || words, deadline_ns) {
+            return answered;
+        }
+        self.call_by_queue(caller, end, words, deadline_ns)?;
         self.platform().with_current_task(|task| {
+            let [a, b, c, d, ..] = P::wait_cell(task).words();
+            Ok([a, b, c, d])
+        })
+    }
+
+    /// The same if somebody serves at the other end who can be handed the call. `words` says them when
+    /// that is sure. None: nothing was done.
+    #[inline(always)]
+    pub fn call_who_serves(
+        &self,
+        caller: &Domain<P>,
+        end: Handle,
+        words: impl FnOnce() -> [u64; 4],
+        deadline_ns: u64,
+    ) -> Option<Result<[u64; 4], Error>> {
+        self.platform().with_current_task(|task| {
+            let server = self.hand_over(caller, end, words, task, deadline_ns)?;
             let cell = P::wait_cell(task);
-            match self.hand_over(caller, end, words, task, deadline_ns) {
-                Some(server) => {
-                    let slept = self.sleep_in_turn(&server, cell, deadline_ns);
-                    if slept.is_err() || cell.word(answer::KIND) != answer::MET {
-                        self.end_meeting(caller, end, task, slept)?;
-                    }
-                }
-                None => self.call_by_queue(caller, end, words, deadline_ns)?,
+            let slept = self.sleep_in_turn(&server, cell, deadline_ns);
+            if (slept.is_err() || cell.word(answer::KIND) != answer::MET)
+                && let Err(error) = self.end_meeting(caller, end, task, slept)
+            {
+                return Some(Err(error));
             }
             let [a, b, c, d, ..] = cell.words();
-            Ok([a, b, c, d])
+            Some(Ok([a, b, c, d]))
         })
     }
 
@@ -49,7 +66,7 @@ impl<P: Platform> Ipc<P> {
         &self,
         caller: &Domain<P>,
         end: Handle,
-        words: [u64; 4],
+        words: impl FnOnce() -> [u64; 4],
         task: &P::Task,
         deadline_ns: u64,
     ) -> Option<P::Task> {
@@ -58,6 +75,7 @@ impl<P: Platform> Ipc<P> {
                 return Err(Error::WrongKind);
             };
             let mut inbox = channel.inbox(side.peer()).lock();
+            let inbox = &mut *inbox;
             let ready = inbox.meeting.is_ready() && inbox.queue.is_empty();
             // A revoke marks the node first and takes this lock afterwards.
             let allowed = node.is_plainly(caller.koid(), None, Rights::SEND);
@@ -66,14 +84,15 @@ impl<P: Platform> Ipc<P> {
             }
             let right = P::call_cell(task).right_at_home();
             let right = right.ok_or(Error::Invalid)?;
+            let record = record(&right)?;
             let server = inbox.meeting.take_server().ok_or(Error::Invalid)?;
             let claim = server.claim().ok_or(Error::Invalid)?;
-            record(&right)?.begin(task.clone(), Fit::Words);
+            record.begin(task.clone(), Fit::Words);
             right.pass(PENDING);
             inbox.meeting.call(task, node, caller.koid());
             inbox.meeting.count_call();
             P::call_cell(&server.task).hand(right);
-            let [a, b, c, d] = words;
+            let [a, b, c, d] = words();
             claim.finish_with([a, b, c, d, node.badge()]);
             self.platform().count(Counted::Handed);
             Ok(server.task)

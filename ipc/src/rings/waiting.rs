@@ -29,7 +29,6 @@ enum Found<P: Platform> {
 
 /// A wait that has begun.
 struct Begun<P: Platform> {
-    ticket: Ticket<P>,
     node: Node<P>,
     /// It looks again then at the latest.
     until_ns: u64,
@@ -61,10 +60,12 @@ impl<P: Platform> Ipc<P> {
         seen: u32,
         deadline_ns: u64,
     ) -> Result<(), Error> {
-        match self.begin_ring_wait(domain, handle, seen, deadline_ns)? {
-            Some(begun) => self.sleep_at_ring(&begun, deadline_ns, None),
-            None => Ok(()),
-        }
+        self.platform().with_current_task(|task| {
+            match self.begin_ring_wait(domain, handle, task, seen, deadline_ns)? {
+                Some(begun) => self.sleep_at_ring(&begun, task, deadline_ns, None),
+                None => Ok(()),
+            }
+        })
     }
 
     /// [`wake_ring`](Ipc::wake_ring) by one end and then [`wait_ring`](Ipc::wait_ring) by another: where it can, the
@@ -78,23 +79,26 @@ impl<P: Platform> Ipc<P> {
         deadline_ns: u64,
     ) -> Result<(), Error> {
         let woken = self.take_ring_sleeper(domain, handle)?;
-        match self.begin_ring_wait(domain, waiting, seen, deadline_ns) {
-            Ok(Some(begun)) => self.sleep_at_ring(&begun, deadline_ns, woken.as_ref()),
-            over => {
-                if let Some(task) = woken {
-                    self.platform().unpark(&task);
+        self.platform().with_current_task(|task| {
+            match self.begin_ring_wait(domain, waiting, task, seen, deadline_ns) {
+                Ok(Some(begun)) => self.sleep_at_ring(&begun, task, deadline_ns, woken.as_ref()),
+                over => {
+                    if let Some(task) = &woken {
+                        self.platform().unpark(task);
+                    }
+                    over.map(drop)
                 }
-                over.map(drop)
             }
-        }
+        })
     }
 
-    /// Puts the current task into the list of an end; `None`: there is no reason to wait.
+    /// Puts the current task, `task`, into the list of an end; `None`: there is no reason to wait.
     #[inline(always)]
     fn begin_ring_wait(
         &self,
         domain: &Domain<P>,
         handle: Handle,
+        task: &P::Task,
         seen: u32,
         deadline_ns: u64,
     ) -> Result<Option<Begun<P>>, Error> {
@@ -105,7 +109,7 @@ impl<P: Platform> Ipc<P> {
                 let tenant = domain.table.tenant(handle)?;
                 let node = tenant.named(handle)?;
                 domain.check_to_use(handle, node, Some(ObjectKind::RingEnd), Rights::WAIT)?;
-                self.look_before_sleep(domain, node, seen, deadline_ns, sure_of)?
+                self.look_before_sleep(domain, node, task, (seen, deadline_ns), sure_of)?
             };
             match found {
                 Found::Over => return Ok(None),
@@ -126,17 +130,34 @@ impl<P: Platform> Ipc<P> {
     fn sleep_at_ring(
         &self,
         begun: &Begun<P>,
+        task: &P::Task,
         deadline_ns: u64,
         woken: Option<&P::Task>,
     ) -> Result<(), Error> {
+        self.platform().count(Counted::Wait);
+        let cell = P::wait_cell(task);
         let slept = match woken {
-            Some(task) => self.sleep_unparking(task, &begun.ticket, begun.until_ns),
-            None => self.sleep(&begun.ticket, begun.until_ns),
+            Some(woken) => self.sleep_in_turn(woken, cell, begun.until_ns),
+            None => self.sleep_by(cell, begun.until_ns),
         };
-        let Err(error) = slept else { return Ok(()) };
+        match slept {
+            Ok(()) => Ok(()),
+            Err(error) => Self::end_ring_wait(begun, task, deadline_ns, error),
+        }
+    }
+
+    /// What follows a sleep that nobody ended for what it was about.
+    #[cold]
+    fn end_ring_wait(
+        begun: &Begun<P>,
+        task: &P::Task,
+        deadline_ns: u64,
+        error: Error,
+    ) -> Result<(), Error> {
         if let Payload::RingEnd(ring, end) = begun.node.object().payload() {
             let mut state = ring.state.lock();
-            state.side_mut(*end).waiters.withdraw(&begun.ticket);
+            let ticket = Ticket { task: task.clone() };
+            state.side_mut(*end).waiters.withdraw(&ticket);
         }
         match error {
             Error::TimedOut if begun.until_ns < deadline_ns => Ok(()),
@@ -151,8 +172,8 @@ impl<P: Platform> Ipc<P> {
         &self,
         domain: &Domain<P>,
         node: &Node<P>,
-        seen: u32,
-        deadline_ns: u64,
+        task: &P::Task,
+        (seen, deadline_ns): (u32, u64),
         sure_of: Option<u32>,
     ) -> Result<Found<P>, Error> {
         let Payload::RingEnd(ring, end) = node.object().payload() else {
@@ -199,11 +220,9 @@ impl<P: Platform> Ipc<P> {
                 Err(next_ns) => until_ns = deadline_ns.min(next_ns),
             }
         }
-        let task = self.platform().current_task();
         let waiters = &mut state.side_mut(*end).waiters;
-        let ticket = waiters.enlist(task, node, domain.koid(), Rights::WAIT)?;
+        waiters.enter(task, node, domain.koid(), Rights::WAIT, u32::MAX);
         Ok(Found::Nothing(Begun {
-            ticket,
             node: node.clone(),
             until_ns,
         }))

@@ -47,6 +47,12 @@ impl Room {
     }
 }
 
+/// What of a message is told to who receives it.
+const BYTES_LEN: usize = offset_of!(Message, bytes_len);
+const HANDLES_LEN: usize = offset_of!(Message, handles_len);
+const REPLY: usize = offset_of!(Message, reply);
+const BADGE: usize = offset_of!(Message, badge);
+
 /// Where a program wants a message to be.
 struct Place<'a> {
     at: UserPtr<Message>,
@@ -67,10 +73,18 @@ impl<'a> Place<'a> {
         at: UserPtr<Message>,
         room: &'a mut MaybeUninit<Message>,
     ) -> Result<Place<'a>, Error> {
+        static NOTHING: Message = Message {
+            bytes: 0,
+            bytes_len: 0,
+            handles: 0,
+            handles_len: 0,
+            reply: Handle::NONE,
+            badge: 0,
+        };
         match at.address() {
             0 => Ok(Place {
                 at,
-                wanted: room.write(Message::default()),
+                wanted: &NOTHING,
             }),
             _ => Place::read(at, room),
         }
@@ -83,17 +97,12 @@ impl<'a> Place<'a> {
         if self.at.address() == 0 {
             return Ok(());
         }
-        let lengths = Message {
-            bytes_len: preview.bytes.len() as u64,
-            handles_len: preview.handles as u64,
-            reply: Handle::NONE,
-            badge: preview.badge,
-            ..*self.wanted
-        };
-        user_memory::write(self.at, &lengths)?;
-        if lengths.bytes_len > self.wanted.bytes_len
-            || lengths.handles_len > self.wanted.handles_len
-        {
+        let (bytes, handles) = (preview.bytes.len() as u64, preview.handles as u64);
+        user_memory::write_fields::<Message, BYTES_LEN, HANDLES_LEN, REPLY, BADGE>(
+            self.at,
+            [bytes, handles, Handle::NONE.bits(), preview.badge],
+        )?;
+        if bytes > self.wanted.bytes_len || handles > self.wanted.handles_len {
             return Err(Error::TooLarge);
         }
         user_memory::write_slice(self.wanted.bytes, preview.bytes)?;
@@ -118,7 +127,7 @@ impl<'a> Place<'a> {
         let handles = &received.handles[..received.handles_len];
         let mut told = self.write_handles(handles);
         if told.is_ok() && received.reply != Handle::NONE {
-            let reply = self.at.address() + offset_of!(Message, reply) as u64;
+            let reply = self.at.address() + REPLY as u64;
             told = user_memory::write(UserPtr::new(reply), &received.reply);
         }
         if told.is_err() {
@@ -194,11 +203,14 @@ pub fn channel_call(
     let request = room.read(request)?;
     let mut wanted = MaybeUninit::uninit();
     let place = Place::read_for_answer(answer, &mut wanted)?;
-    let mut received = Received::default();
+    let mut received = None;
     let show = |preview: &Preview<'_>| place.show(preview);
     let (domain, call, fit) = (process.domain(), (end, request), place.fit());
     ipc().call_to(domain, call, fit, deadline, &mut received, show)?;
-    place.finish(process, &received)
+    match received {
+        Some(received) => place.finish(process, &received),
+        None => Ok(()),
+    }
 }
 
 pub fn channel_reply(

@@ -9,10 +9,10 @@ use core::alloc::Layout;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
+use ::lock::Mutex;
 use arch::cpu;
 use arch::layout::PAGE_SIZE;
 use mm::lock;
-use spin::Mutex;
 
 /// Bytes of a block of each class: powers of two and the halves between.
 const SIZES: [u16; CLASSES] = [

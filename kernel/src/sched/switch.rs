@@ -24,8 +24,7 @@ pub fn run_next(from: &Thread) {
             Some(slot) => table::at(slot),
             None => table::idle(from.cpu()),
         };
-        cpu.level
-            .store(to.level.load(Ordering::Relaxed), Ordering::Relaxed);
+        cpu.level.store(to.level(), Ordering::Relaxed);
         slice::begin(cpu, &mut queue, to);
         to
     };
@@ -42,20 +41,18 @@ pub fn run_next(from: &Thread) {
 #[inline(always)]
 pub fn run(from: &Thread, to: &Thread) {
     stats::count_direct_switch();
+    enter(from, to);
+}
+
+/// The same where it may be more urgent, and a trace may be taken.
+#[inline(never)]
+pub fn run_above(from: &Thread, to: &Thread) {
     if trace::is_on() {
         trace::woke(to, Woken::Unparked);
         trace::switched(from, to);
     }
-    enter(from, to);
-}
-
-/// The same where it is more urgent.
-#[cold]
-#[inline(never)]
-pub fn run_above(from: &Thread, to: &Thread) {
     // What this CPU competes at does not fall, so nobody who compares with the old value is forgotten.
-    let level = to.level.load(Ordering::Relaxed);
-    this().level.store(level, Ordering::Relaxed);
+    this().level.store(to.level(), Ordering::Relaxed);
     run(from, to);
 }
 

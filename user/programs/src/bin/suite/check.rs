@@ -114,6 +114,15 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Some microseconds of a program that has nothing to do and keeps its CPU. The other CPUs of an emulated machine
+/// have their turn at the end of them; that is dear, and so not more often.
+pub fn spin_a_while() {
+    for step in 0..4096 {
+        core::hint::black_box(step);
+    }
+    core::hint::spin_loop();
+}
+
 /// The CPUs that run.
 pub fn cpus() -> u32 {
     done!(rt::system_info(), "system_info").cpus

@@ -334,7 +334,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
                 let _ = peek(start);
                 poke(flag + 8, count);
                 poke(flag, start);
-                core::hint::spin_loop();
+                crate::check::spin_a_while();
             }
         }
         "watch_word" => {

@@ -306,7 +306,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
         "base" => return Some((map_all(region(4096), READ_WRITE) >> 30) as u8),
         "selectors" => registers::keep_selectors(crate::number(env, 0)),
         "spin" => loop {
-            core::hint::spin_loop();
+            crate::check::spin_a_while();
         },
         "idle" => {
             // Where memory has run out there is nothing to sleep at, and nothing to stay for.

@@ -3,7 +3,6 @@
 mod starting;
 
 use alloc::vec::Vec;
-use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::ProcessState;
@@ -29,7 +28,7 @@ pub fn join<T: Send + 'static>(thread: Thread<T>) -> T {
 
 fn spin() -> ! {
     loop {
-        spin_loop();
+        crate::check::spin_a_while();
     }
 }
 

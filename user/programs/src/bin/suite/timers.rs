@@ -77,7 +77,7 @@ pub fn periodic(_: &Case) {
     check!(now_ns() < begin + 60 * PERIOD, "it drifts");
     // Nobody listens for many periods: one bit, and the rhythm goes on.
     while now_ns() < begin + 50 * PERIOD {
-        core::hint::spin_loop();
+        crate::check::spin_a_while();
     }
     same!(polled(&notification), 1, "bits of what was missed");
     let messages = |notification: &Notification| {

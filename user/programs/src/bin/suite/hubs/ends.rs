@@ -278,7 +278,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
         "hub_hangs" => {
             let _guest = member(env);
             loop {
-                core::hint::spin_loop();
+                crate::check::spin_a_while();
             }
         }
         "hub_lies" => {

@@ -1,0 +1,147 @@
+//! Sleeping, and going over to who was woken: the direct switch, without the queue.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use abi::trace::Woken;
+use arch::{clock, cpu};
+use ipc::Parked;
+
+use super::table::Current;
+use super::{ASKED, SEEDED, enqueue, slice, switch, tell, unpark, with_current};
+use crate::thread::{Thread, state};
+
+/// Sleeps until the current thread is unparked, or until a time, or until it has to end. With
+/// interrupts on.
+#[inline]
+pub fn park(deadline_ns: u64) -> Parked {
+    if deadline_ns != abi::FOREVER {
+        return park_until(deadline_ns);
+    }
+    with_current(|thread| {
+        debug_assert!(cpu::interrupts_enabled());
+        cpu::disable_interrupts();
+        if try_park(thread) {
+            switch::run_next(thread);
+        }
+        cpu::enable_interrupts();
+        woken(thread)
+    })
+}
+
+/// The same with a time, at which an alarm goes off.
+#[inline(never)]
+fn park_until(deadline_ns: u64) -> Parked {
+    with_current(|thread| {
+        let state = thread.state.load(Ordering::Acquire);
+        if state & (state::ENDING | state::TOKEN) == 0 && deadline_ns <= clock::now_ns() {
+            return Parked::TimedOut;
+        }
+        cpu::disable_interrupts();
+        if try_park(thread) {
+            let alarm = slice::arm_alarm(thread, deadline_ns);
+            switch::run_next(thread);
+            slice::cancel_alarm(thread, alarm);
+        }
+        cpu::enable_interrupts();
+        woken(thread)
+    })
+}
+
+/// Wakes a thread and sleeps, as [`unpark`] and [`park`] do one after the other. A sleeper of this
+/// CPU that is at least as urgent goes on at once, in the rest of the caller's slice. With interrupts
+/// on.
+#[inline(always)]
+pub fn unpark_and_park(other: &Arc<Thread>, deadline_ns: u64) -> Parked {
+    let thread = Current::get();
+    if other.seat() != thread.seat()
+        || deadline_ns != abi::FOREVER
+        || ASKED.load(Ordering::Relaxed) != 0
+    {
+        return unpark_and_park_unlike(other, deadline_ns);
+    }
+    debug_assert!(cpu::interrupts_enabled());
+    cpu::disable_interrupts();
+    // Whoever makes it end after this looks for it where it runs.
+    if !other.exchange_state(state::PARKED, 0) {
+        return unpark_then_park(other, deadline_ns);
+    }
+    if !try_park(&thread) {
+        return go_on(&thread, other);
+    }
+    switch::run(&thread, other);
+    cpu::enable_interrupts();
+    woken(&thread)
+}
+
+/// The same of threads that may be of two CPUs or levels, with a time, and in a trace.
+#[inline(never)]
+fn unpark_and_park_unlike(other: &Thread, deadline_ns: u64) -> Parked {
+    let thread = Current::get();
+    let direct = other.cpu() == thread.cpu()
+        && deadline_ns == abi::FOREVER
+        && ASKED.load(Ordering::Relaxed) & SEEDED == 0
+        && other.level() >= thread.level();
+    if !direct {
+        unpark(other);
+        return park(deadline_ns);
+    }
+    cpu::disable_interrupts();
+    if !other.exchange_state(state::PARKED, 0) {
+        return unpark_then_park(other, deadline_ns);
+    }
+    if !try_park(&thread) {
+        return go_on(&thread, other);
+    }
+    switch::run_above(&thread, other);
+    cpu::enable_interrupts();
+    woken(&thread)
+}
+
+/// Wakes who is not asleep, but in a list, or was told to end; and sleeps. With interrupts off until then.
+#[cold]
+#[inline(never)]
+fn unpark_then_park(other: &Thread, deadline_ns: u64) -> Parked {
+    cpu::enable_interrupts();
+    unpark(other);
+    park(deadline_ns)
+}
+
+/// Goes on, and makes another thread ready, which was asleep. With interrupts off until then.
+#[cold]
+#[inline(never)]
+fn go_on(thread: &Thread, other: &Thread) -> Parked {
+    tell(other, Woken::Unparked);
+    enqueue(other);
+    cpu::enable_interrupts();
+    woken(thread)
+}
+
+/// From now on whoever unparks the thread has to make it ready. False: it is not to sleep.
+#[inline(always)]
+fn try_park(thread: &Thread) -> bool {
+    thread.exchange_state(0, state::PARKED)
+}
+
+/// Why a thread goes on that slept, or wanted to. Uses up the token and the time-out.
+#[inline(always)]
+fn woken(thread: &Thread) -> Parked {
+    match thread.state.load(Ordering::Acquire) {
+        0 => Parked::Unparked,
+        now => woken_with(thread, now),
+    }
+}
+
+#[cold]
+fn woken_with(thread: &Thread, now: u32) -> Parked {
+    if now & state::ENDING != 0 {
+        return Parked::Ending;
+    }
+    let before = thread.state.fetch_and(!state::TIMED_OUT, Ordering::AcqRel);
+    if before & state::TIMED_OUT != 0 {
+        // A token that came meanwhile is for the next time.
+        return Parked::TimedOut;
+    }
+    thread.state.fetch_and(!state::TOKEN, Ordering::AcqRel);
+    Parked::Unparked
+}
