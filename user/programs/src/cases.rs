@@ -155,6 +155,7 @@ macro_rules! for_each_case {
             rings::mapped_once "the view of an end is mapped once and gone with the end";
             rings::geometry "rings of impossible size are refused";
             rings::every_kind "every kind and form carries messages across the wrap of its indices";
+            rings::borders "messages of no byte, of one and of as many as fit pass, and one of one more is refused at once";
             rings::odd_shapes "what no ring can be is refused, and what one can be is as large as it is to be";
             rings::endings "in order, gone, revoked and faulty are four different answers, after the last message";
             rings::half_closed "each direction of a duplex ends by itself";
