@@ -94,6 +94,7 @@ macro_rules! for_each_case {
             statistics::read_only "whoever may read the statistics or a trace can't write them";
 
             trace::calls "a trace has every call of a process in order, with arguments and answer";
+            trace::off "a call costs the same instructions before a trace and after it, and more while it is taken";
             trace::waits "a trace tells who ended a wait, and when its thread went on";
             trace::lapped "what came too fast for the rings of a trace is counted";
             trace::refused "a trace takes all devices, a possible size, and that there is no other";
@@ -281,8 +282,9 @@ macro_rules! for_each_case {
             demos::restarted "so can the service itself, and its client loses nothing";
 
             examples::search "so can each of the processes of a search, and the others end by themselves";
-            examples::logs "so can a collector of logs, and its writers end by themselves";
-            examples::kv "so can the host of a hub, and its guests end by themselves";
+            examples::logs "so can a collector of logs, each writer, and the name service by which they find it";
+            examples::kv "so can who starts a key-value server and its clients, which end by themselves";
+            examples::kept "so can the server itself, and its client loses nothing; and its supervisor, and the client";
             drivers::drawn "so can either process of a picture";
             drivers::driven "so can a driver, and the next one finds a device that works";
 
