@@ -94,6 +94,7 @@ macro_rules! for_each_case {
             statistics::read_only "whoever may read the statistics or a trace can't write them";
 
             trace::calls "a trace has every call of a process in order, with arguments and answer";
+            trace::off "a call costs the same instructions before a trace and after it, and more while it is taken";
             trace::waits "a trace tells who ended a wait, and when its thread went on";
             trace::lapped "what came too fast for the rings of a trace is counted";
             trace::refused "a trace takes all devices, a possible size, and that there is no other";
@@ -154,6 +155,7 @@ macro_rules! for_each_case {
             rings::mapped_once "the view of an end is mapped once and gone with the end";
             rings::geometry "rings of impossible size are refused";
             rings::every_kind "every kind and form carries messages across the wrap of its indices";
+            rings::borders "messages of no byte, of one and of as many as fit pass, and one of one more is refused at once";
             rings::odd_shapes "what no ring can be is refused, and what one can be is as large as it is to be";
             rings::endings "in order, gone, revoked and faulty are four different answers, after the last message";
             rings::half_closed "each direction of a duplex ends by itself";
