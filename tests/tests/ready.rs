@@ -3,11 +3,17 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use abi::{Error, FOREVER, Handle, HandleTransfer, Mode, Rights};
+use common::calls;
 use common::messages::{End, Ends, asleep};
 use common::realm::Realm;
 use fake::FakeTask;
 use ipc::{Fit, Outgoing};
+
+/// A deadline that does not come by itself.
+const LATER: u64 = FOREVER - 1;
 
 const ROOMY: Fit = Fit::Message {
     bytes: 256,
@@ -99,4 +105,52 @@ fn who_is_ready_and_gives_up_leaves_what_comes_to_the_next() {
         assert_eq!(ends.there.receive(&realm).unwrap().bytes, b"kept");
     }
     realm.finish();
+}
+
+/// What somebody is told that is about to sleep by a capability of an end, when another one is given away first, and
+/// then that one is, and comes back.
+fn after_two_departures(wait: impl FnOnce(&Realm, &End) -> Result<(), Error>) -> Result<(), Error> {
+    let realm = Arc::new(Realm::new(3));
+    let ends = Ends::between(&realm, 0, 1, 4);
+    let derive = || realm.derive(0, ends.here.handle, Rights::all()).unwrap();
+    let (own, sibling) = (derive(), derive());
+    let (inside, mut done) = (realm.clone(), false);
+    realm.machine().set_before_park(move |_| {
+        if std::mem::replace(&mut done, true) {
+            return;
+        }
+        inside.give(0, sibling, 2, Mode::Move);
+        let token = inside.grant(0, own, 2, Mode::Move, Rights::all());
+        inside.cancel(0, token.unwrap()).unwrap();
+    });
+    let waited = wait(&realm, &End::new(0, own));
+    realm.machine().clear_hooks();
+    Arc::into_inner(realm).unwrap().finish();
+    waited
+}
+
+#[test]
+fn who_waits_is_told_that_its_capability_left_though_another_left_before() {
+    // The second sleep would end by its deadline.
+    let received = after_two_departures(|realm, end| end.receive_until(realm, LATER).map(drop));
+    assert_eq!(received, Err(Error::Cancelled));
+    let served = after_two_departures(|realm, end| {
+        let (domain, none) = (&realm.domains[0], Handle::NONE);
+        let ipc = &realm.ipc;
+        let served = ipc.serve(
+            domain,
+            end.handle,
+            none,
+            &Outgoing::EMPTY,
+            LATER,
+            |_| Ok(()),
+        );
+        served.map(drop)
+    });
+    assert_eq!(served, Err(Error::Cancelled));
+    let words = after_two_departures(|realm, end| {
+        let served = calls::serve(realm, end, Handle::NONE, [0; 4]);
+        served.map(drop)
+    });
+    assert_eq!(words, Err(Error::Cancelled));
 }

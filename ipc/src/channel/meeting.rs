@@ -223,11 +223,18 @@ fn is<P: Platform>(task: &P::Task, other: &P::Task) -> bool {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// Has who serves at an end look whether it may go on.
-    pub(super) fn end_server_wait(&self, inbox: &Lock<Inbox<P>>, left: Left) {
-        let woken = inbox.lock().end_server(Outcome::Ready, left);
-        if let Some(task) = woken {
-            self.platform().unpark(&task);
+    /// Has who is ready and who serves at an end look whether they may go on, and remember what `left`.
+    pub(super) fn end_looking_waits(&self, inbox: &Lock<Inbox<P>>, left: Option<&Node<P>>) {
+        let woken = {
+            let mut inbox = inbox.lock();
+            let left = inbox.departures.add(left);
+            [
+                inbox.ready.look(left),
+                inbox.end_server(Outcome::Ready, left),
+            ]
+        };
+        for task in woken.iter().flatten() {
+            self.platform().unpark(task);
         }
     }
 

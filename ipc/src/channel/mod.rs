@@ -44,7 +44,7 @@ use mm::lock::{Lock, Rank};
 use self::limit::Limits;
 use self::meeting::Meeting;
 use self::queue::{BLOCK, Packet, Queue};
-use self::ready::{Left, Ready};
+use self::ready::{Departures, Left, Ready};
 use crate::domain::Peer;
 use crate::events::{Events, Level};
 use crate::grants::First;
@@ -109,6 +109,7 @@ struct Inbox<P: Platform> {
     /// Who receives here and is told what comes, and those behind.
     ready: Ready<P>,
     receivers: Waiters<P>,
+    departures: Departures,
     /// Who receives words here, and whose call that is.
     meeting: Meeting<P>,
     /// Those at the other end who wait for a place.
@@ -284,7 +285,8 @@ impl<P: Platform> Ipc<P> {
     pub fn create_channel(&self, domain: &Domain<P>, capacity: u32) -> Result<ChannelEnds, Error> {
         const {
             // A lock of loom is larger.
-            assert!(cfg!(loom) || size_of::<Channel<P>>() as u64 + 512 <= cost::CHANNEL);
+            let lists = 2 * (MAX_CHANNEL_MESSAGES as usize / BLOCK) * size_of::<usize>();
+            assert!(cfg!(loom) || (size_of::<Channel<P>>() + lists + 16) as u64 <= cost::CHANNEL);
             assert!(size_of::<Packet<P>>() as u64 <= cost::MESSAGE);
         }
         if !(1..=MAX_CHANNEL_MESSAGES).contains(&capacity) {
@@ -307,6 +309,7 @@ impl<P: Platform> Ipc<P> {
                         limits: Limits::NONE,
                         ready: Ready::new(),
                         receivers: Waiters::new(),
+                        departures: Departures::new(),
                         meeting: Meeting::new(),
                         senders: Waiters::new(),
                         limited: Waiters::new(),
@@ -381,11 +384,9 @@ impl<P: Platform> Ipc<P> {
         side: ChannelSide,
         left: Option<&Node<P>>,
     ) {
-        let left = left.map_or(Left::NOTHING, Left::of);
         let (inbox, outbox) = (channel.inbox(side), channel.inbox(side.peer()));
         self.end_unheld_waits(inbox, |inbox| &mut inbox.receivers);
-        self.end_ready_wait(inbox, left);
-        self.end_server_wait(inbox, left);
+        self.end_looking_waits(inbox, left);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.senders);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.limited);
         self.end_unheld_waits(outbox, |outbox| &mut outbox.callers);

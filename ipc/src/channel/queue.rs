@@ -144,7 +144,9 @@ pub(super) fn to_words(bytes: &[u8]) -> Option<([u64; 4], usize)> {
 
 /// The messages in the order in which they were sent.
 pub(super) struct Queue<P: Platform> {
-    blocks: Vec<Box<[Packet<P>]>>,
+    /// Each by itself: nobody asks the heap for more at once.
+    #[allow(clippy::vec_box)]
+    blocks: Vec<Box<[Packet<P>; BLOCK]>>,
     capacity: usize,
     /// The place of the first.
     head: usize,
@@ -169,7 +171,8 @@ impl<P: Platform> Queue<P> {
                 .try_reserve_exact(BLOCK)
                 .map_err(|_| Error::NoMemory)?;
             block.resize_with(BLOCK, Packet::empty);
-            blocks.push(block.into_boxed_slice());
+            let block = block.into_boxed_slice().try_into();
+            blocks.push(block.map_err(|_| Error::NoMemory)?);
         }
         Ok(Queue {
             blocks,

@@ -2,8 +2,8 @@
 //!
 //! It is told with the wake what its message is, so it looks into the queue only to take it. It waits by
 //! a capability that it has looked up, and whoever takes that away has it look at it, under the lock of
-//! the inbox; so nothing is kept here but the task. One that is given away may be back by then, so it is
-//! told which one that was. Whoever comes while it waits, or while somebody is in
+//! the inbox; so nothing is kept here but the task. One that is given away may be back by then, so the inbox
+//! knows which ones were of late, and who is to look is told from which on. Whoever comes while it waits, or while somebody is in
 //! the list of receivers, goes into that list: who waits longest gets the message.
 //!
 //! Invariants kept here (docs/INVARIANTS.md): I5. Lock rank: Queue, of the inbox that it is part of.
@@ -12,7 +12,7 @@ use core::ptr;
 use core::sync::atomic::Ordering;
 
 use abi::Error;
-use abi::limits::{MAX_MESSAGE, MAX_MESSAGE_HANDLES};
+use abi::limits::{MAX_MESSAGE, MAX_MESSAGE_HANDLES, MAX_NODES};
 use mm::lock::Lock;
 
 use super::Inbox;
@@ -34,7 +34,7 @@ pub(super) struct Ready<P: Platform> {
 const BADGE: usize = 4;
 const SHAPE: usize = 5;
 
-/// A shape that says nothing. One without [`KNOWN`] says which capability was given away.
+/// A shape that says nothing. One without [`KNOWN`] says from where on to look for what was given away.
 const UNKNOWN: u64 = 0;
 const KNOWN: u64 = 1 << 15;
 const IS_CALL: u64 = 1 << 14;
@@ -52,28 +52,65 @@ pub(super) struct Told {
     pub(super) number: u64,
 }
 
-/// What a task that waits by a capability, and looks whether it may go on, is told: which one of its object
-/// was given away, if one was. It may be back.
+/// Which capabilities of an end were given away, as far as that is remembered: those that a task did not
+/// look at yet which was woken for one of them. They may be back.
+pub(super) struct Departures {
+    /// Modulo 2^32.
+    count: u32,
+    recent: [u16; REMEMBERED],
+}
+
+/// How many departures are remembered, for a task that was woken and does not run while more come.
+const REMEMBERED: usize = 6;
+const _: () = assert!(MAX_NODES <= 1 << 16);
+
+/// What a task that waits by a capability, and looks whether it may go on, is told: from which departure on
+/// the ones that it may have missed are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Left(u64);
 
-impl Left {
-    /// None.
-    pub(super) const NOTHING: Left = Left(UNKNOWN);
-
-    /// This one.
-    pub(super) fn of<P: Platform>(node: &Node<P>) -> Left {
-        Left((u64::from(node.index) + 1) << NUMBER_SHIFT)
+impl Departures {
+    pub(super) const fn new() -> Departures {
+        Departures {
+            count: 0,
+            recent: [0; REMEMBERED],
+        }
     }
+
+    /// Notes that a capability was given away, if one was; what those are told who wait now.
+    pub(super) fn add<P: Platform>(&mut self, left: Option<&Node<P>>) -> Left {
+        let told = Left((u64::from(self.count) + 1) << NUMBER_SHIFT);
+        if let Some(node) = left {
+            self.recent.rotate_right(1);
+            self.recent[0] = node.index as u16;
+            self.count = self.count.wrapping_add(1);
+        }
+        told
+    }
+
+    /// Whether a capability has left since the wait of the current task was ended, if it was told to look.
+    pub(super) fn has<P: Platform>(&self, node: &Node<P>, cell: &WaitCell<P>) -> bool {
+        let shape = cell.word(SHAPE);
+        if shape & KNOWN != 0 || shape == UNKNOWN || mm::sabotaged!("back_before_looked") {
+            return false;
+        }
+        let told = ((shape >> NUMBER_SHIFT) - 1) as u32;
+        let missed = REMEMBERED.min(self.count.wrapping_sub(told) as usize);
+        let missed = &self.recent[..missed];
+        match mm::sabotaged!("first_departure_counts") {
+            true => missed.last() == Some(&(node.index as u16)),
+            false => missed.contains(&(node.index as u16)),
+        }
+    }
+}
+
+impl Left {
+    /// Nothing.
+    pub(super) const NOTHING: Left = Left(UNKNOWN);
 
     /// Tells a task, whose wait is claimed.
     pub(super) fn tell<P: Platform>(self, cell: &WaitCell<P>) {
         cell.words[SHAPE].store(self.0, Ordering::Relaxed);
-    }
-
-    /// Whether the current task was told so.
-    pub(super) fn was_told<P: Platform>(self, cell: &WaitCell<P>) -> bool {
-        cell.word(SHAPE) == self.0 && !mm::sabotaged!("back_before_looked")
     }
 }
 
@@ -121,7 +158,10 @@ impl<P: Platform> Ready<P> {
     }
 
     /// Has whoever is here look whether it may go on. The caller unparks it.
-    fn look(&mut self, left: Left) -> Option<P::Task> {
+    pub(super) fn look(&mut self, left: Left) -> Option<P::Task> {
+        if mm::sabotaged!("revoke_skips_who_is_ready") {
+            return None;
+        }
         let task = self.task.take()?;
         let cell = P::wait_cell(&task);
         let claim = cell.claim(cell.number())?;
@@ -231,20 +271,12 @@ impl<P: Platform> Ipc<P> {
             return slept;
         }
         let held = by.end.check(by.domain).and_then(|()| {
-            let left = Left::of(&by.end.node).was_told(P::wait_cell(task));
-            if left { Err(Error::Cancelled) } else { Ok(()) }
+            let cell = P::wait_cell(task);
+            match inbox.lock().departures.has(&by.end.node, cell) {
+                true => Err(Error::Cancelled),
+                false => Ok(()),
+            }
         });
         held.inspect_err(|_| self.wake_next_receiver(inbox))
-    }
-
-    /// Has who is ready at an end look whether it may go on.
-    pub(super) fn end_ready_wait(&self, inbox: &Lock<Inbox<P>>, left: Left) {
-        if mm::sabotaged!("revoke_skips_who_is_ready") {
-            return;
-        }
-        let woken = inbox.lock().ready.look(left);
-        if let Some(task) = woken {
-            self.platform().unpark(&task);
-        }
     }
 }

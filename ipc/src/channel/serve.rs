@@ -8,7 +8,6 @@ use abi::{Error, Handle, ObjectKind, Rights, Words};
 use mm::lock::Lock;
 
 use super::answer::take_home;
-use super::ready::Left;
 use super::reply::{Answer, answer, record};
 use super::words::{InHand, Registers};
 use super::{EndOf, Inbox, unheld};
@@ -209,7 +208,13 @@ impl<P: Platform> Ipc<P> {
             let place = place_for(domain, kept).inspect_err(|_| self.lose(&right))?;
             return Ok(install(domain, &place, right));
         }
-        let left = |node: &Node<P>| Ok(Left::of(node).was_told(P::wait_cell(task)));
+        let left = |node: &Node<P>| match node.object().payload() {
+            Payload::ChannelEnd(channel, side) => {
+                let inbox = channel.inbox(*side).lock();
+                Ok(inbox.departures.has(node, P::wait_cell(task)))
+            }
+            _ => Ok(false),
+        };
         let slept = match domain.table.with(end, left) {
             Ok(true) => slept.and(Err(Error::Cancelled)),
             _ => slept,
@@ -299,8 +304,11 @@ impl<P: Platform> Ipc<P> {
             if let Some(right) = P::call_cell(task).take_handed() {
                 return Ok(Some(right));
             }
-            let was_told = || Left::of(&end.node).was_told(P::wait_cell(task));
-            if matches!(next, Next::Served) && was_told() {
+            let has_left = || {
+                let departures = &inbox.lock().departures;
+                departures.has(&end.node, P::wait_cell(task))
+            };
+            if matches!(next, Next::Served) && has_left() {
                 return Err(Error::Cancelled);
             }
         }

@@ -9,7 +9,7 @@ use abi::{
 
 use crate::machine::ipc;
 use crate::process::Process;
-use crate::user_memory;
+use crate::user_memory::{self, Plain};
 
 pub fn hub_create(
     process: &Arc<Process>,
@@ -32,8 +32,7 @@ pub fn hub_reserve(
     seat: UserPtr<HubSeat>,
 ) -> Result<Handle, Error> {
     let domain = process.domain();
-    // What can't be told is not done.
-    user_memory::write(seat, &HubSeat::default())?;
+    tell_nothing(seat, &HubSeat::default())?;
     let (member, found) = ipc().reserve_seat(domain, hub)?;
     let written = user_memory::write(seat, &found);
     written.inspect_err(|_| _ = ipc().drop_capability(domain, member))?;
@@ -47,7 +46,7 @@ pub fn hub_claim(
     ends: UserPtr<HubGuestEnds>,
 ) -> Result<(), Error> {
     let domain = process.domain();
-    user_memory::write(ends, &HubGuestEnds::default())?;
+    tell_nothing(ends, &HubGuestEnds::default())?;
     let given = ipc().claim_seat(domain, member, epoch)?;
     user_memory::write(ends, &given).inspect_err(|_| {
         let _ = ipc().leave_seat(domain, member);
@@ -72,8 +71,7 @@ pub fn hub_wait(
     peers: UserPtr<HubPeers>,
     deadline: u64,
 ) -> Result<u64, Error> {
-    // What can't be told is not taken.
-    user_memory::write(peers, &HubPeers::default())?;
+    tell_nothing(peers, &HubPeers::default())?;
     let found = ipc().wait_hub(process.domain(), hub, deadline)?;
     user_memory::write(peers, &found)?;
     let count: u32 = found.bits.iter().map(|word| word.count_ones()).sum();
@@ -93,7 +91,7 @@ pub fn hub_connect(
         producer: Handle::NONE,
         consumer: Handle::NONE,
     };
-    user_memory::write(ends, &nothing)?;
+    tell_nothing(ends, &nothing)?;
     let (link, given) = ipc().connect_guest(domain, hub, peer, epoch)?;
     let written = user_memory::write(ends, &given);
     written.inspect_err(|_| {
@@ -124,4 +122,12 @@ pub fn hub_recover(
 
 pub fn hub_signal(process: &Arc<Process>, member: Handle, signal: HubSignal) -> Result<(), Error> {
     ipc().signal_host(process.domain(), member, signal)
+}
+
+/// Writes a result that says nothing, before what can't be undone: what can't be told is not done.
+fn tell_nothing<T: Plain>(to: UserPtr<T>, nothing: &T) -> Result<(), Error> {
+    match mm::sabotaged!("told_when_done") {
+        true => Ok(()),
+        false => user_memory::write(to, nothing),
+    }
 }

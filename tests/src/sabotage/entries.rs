@@ -128,6 +128,8 @@ entries! {
             capabilities::what_was_dropped_costs_nothing_and_counts_in_no_revoke;
         parked_stays_charged: "that a node which nobody has use of costs nothing",
             capabilities::what_was_dropped_costs_nothing_and_counts_in_no_revoke;
+        first_departure_counts: "the capabilities that were given away behind the one which a task was woken for",
+            ready::who_waits_is_told_that_its_capability_left_though_another_left_before;
         back_before_looked: "what who receives is told of a capability that was given away and came back",
             ended_waits::every_wait_ends_by_all_that_ends_it_and_says_why;
         who_serves_is_forgotten: "that a channel end may be waited by without a reference to it",
@@ -320,5 +322,7 @@ entries! {
             supervision::fuse;
         user_copy_failure_ignored: "the answer of a call that can't write its result to the program",
             waiting::port_refused;
+        told_when_done: "the look whether a result can be written, before what can't be undone",
+            system::bad_pointers;
     }
 }

@@ -12,7 +12,8 @@ macro_rules! for_each_case {
             system::clock "the clock never goes back, and goes on";
             system::registers "a system call changes no register but rax, rcx and r11";
             system::console_limits "too much text and text that cannot be read are refused";
-            system::one_bad_argument "every call with each argument spoilt in turn answers an error that it documents";
+            system::one_bad_argument "every call with each argument spoilt in turn answers an error that it documents, and leaves all as it was";
+            system::bad_pointers "every call with each of its pointers spoilt, and all else good, leaves all as it was";
             system::random_arguments "calls with random arguments leave the kernel and the other processes alive";
 
             faults::null_read "reading at 0 ends the process";

@@ -32,6 +32,7 @@ mod priorities;
 mod processes;
 mod quotas;
 mod races;
+mod refusals;
 mod rings;
 mod services;
 mod snapshots;

@@ -7,8 +7,10 @@ use fastrand::Rng;
 use rt::{Env, Error, Handle};
 
 use crate::Case;
+use crate::arguments::Good;
 use crate::calls::{READ_WRITE, map_all, raw, region, small_ring, yield_now};
 use crate::check::succeeds;
+use crate::refusals::{Watch, documented};
 
 pub fn null_call(_: &Case) {
     same!(raw(Syscall::Nop as u64, [0; 6]), Ok(0), "nop");
@@ -197,21 +199,6 @@ impl Things {
     }
 }
 
-/// Calls and looks at the answer: it has to be one that the table documents.
-fn call(info: &SyscallInfo, arguments: [u64; 6]) -> Result<u64, Error> {
-    let answer = raw(info.number, arguments);
-    if let Err(error) = answer {
-        let documented =
-            info.errors.contains(&error) || error == Error::Invalid || error == Error::Unsupported;
-        check!(
-            documented,
-            "{}({arguments:x?}) answered {error}, which its documentation lacks",
-            info.name
-        );
-    }
-    answer
-}
-
 /// The calls that may be made with anything. `exit` and `thread_exit` end the case, a thread with a
 /// random beginning ends it too, and `debug_write` would write to the report.
 fn callable() -> impl Iterator<Item = &'static SyscallInfo> {
@@ -236,6 +223,7 @@ pub fn one_bad_argument(case: &Case) {
     let things = Things::new(case);
     let scratch = things.numbers[9];
     let baselines = [0, u64::MAX, things.numbers[2], things.numbers[3], scratch];
+    let mut watch = Watch::new();
     for info in callable() {
         for baseline in baselines {
             for spoilt in 0..info.arguments.len().max(1) {
@@ -245,8 +233,28 @@ pub fn one_bad_argument(case: &Case) {
                     if let Some(place) = deadline(info) {
                         arguments[place] = 1;
                     }
-                    let _ = call(info, arguments);
+                    let _ = watch.call(info, arguments);
                 }
+            }
+        }
+    }
+}
+
+pub fn bad_pointers(case: &Case) {
+    let good = Good::new(case);
+    let no_capability = usize::MAX;
+    for info in callable() {
+        // What it needs is made before.
+        let arguments = good.arguments(info, no_capability, Handle::NONE);
+        let mut watch = Watch::new();
+        for (at, argument) in info.arguments.iter().enumerate() {
+            if !argument.ty.starts_with("UserPtr") {
+                continue;
+            }
+            for address in BAD_ADDRESSES {
+                let mut arguments = arguments;
+                arguments[at] = address;
+                let _ = watch.call(info, arguments);
             }
         }
     }
@@ -290,7 +298,7 @@ fn random_calls(seed: u64, env: &Env) {
         if let Some(place) = deadline(info) {
             arguments[place] = random.u64(..2);
         }
-        if let Ok(value) = call(info, arguments) {
+        if let Ok(value) = documented(info, arguments) {
             results[result] = value;
             result = (result + 1) % results.len();
         }
