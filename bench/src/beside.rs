@@ -1,6 +1,7 @@
 //! Two parts of a measurement beside each other, pinned to two CPUs, as threads or as processes.
 
 use std::hint::spin_loop;
+use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -39,20 +40,23 @@ impl Cpus {
         Some(Self { near, far })
     }
 
-    /// Runs both parts at the same time, `far` in a thread or a process of its own.
+    /// Runs both parts at the same time, each in a thread or in a process of its own, and returns what `near` answers.
     ///
     /// # Panics
     /// When a part panics, or the system refuses a thread, a process or a CPU.
-    pub fn beside<Answer>(
+    pub fn beside(
         self,
         place: Place,
         far: impl FnOnce() + Send,
-        near: impl FnOnce() -> Answer,
-    ) -> Answer {
-        pin(self.near);
+        near: impl FnOnce() -> Option<f64>,
+    ) -> Option<f64> {
         let far = move || {
             pin(self.far);
             far();
+        };
+        let near = move || {
+            pin(self.near);
+            near()
         };
         match place {
             Place::Threads => std::thread::scope(|scope| {
@@ -64,23 +68,37 @@ impl Cpus {
     }
 }
 
-fn in_processes<Answer>(far: impl FnOnce(), near: impl FnOnce() -> Answer) -> Answer {
+/// Neither part is this process, so that what an end starts in its own, such as a thread, is not there when the next ones
+/// are forked.
+fn in_processes(far: impl FnOnce(), near: impl FnOnce() -> Option<f64>) -> Option<f64> {
+    let (mut answer, teller) = std::io::pipe().expect("the system gives a pipe");
+    let far = spawn(far);
+    let near = spawn(move || {
+        let told = near().unwrap_or(f64::NAN).to_ne_bytes();
+        (&teller).write_all(&told).expect("the parent listens");
+    });
+    for child in [near, far] {
+        let status = waitpid(child, None).expect("the child is ours");
+        assert_eq!(status, WaitStatus::Exited(child, 0), "an end failed");
+    }
+    let mut told = [0; 8];
+    answer.read_exact(&mut told).expect("it was told");
+    Some(f64::from_ne_bytes(told)).filter(|answer| !answer.is_nan())
+}
+
+/// Runs `part` in a child.
+fn spawn(part: impl FnOnce()) -> Pid {
     // SAFETY: this process has one thread here (those of `beside` have been joined), so the child may do anything.
     match unsafe { fork() }.expect("the system gives no process") {
         ForkResult::Child => {
-            let status = match catch_unwind(AssertUnwindSafe(far)) {
+            let status = match catch_unwind(AssertUnwindSafe(part)) {
                 Ok(()) => 0,
                 Err(_) => 101,
             };
             // SAFETY: ends this process at once, so that nothing of the parent's is dropped twice.
             unsafe { nix::libc::_exit(status) }
         }
-        ForkResult::Parent { child } => {
-            let answer = near();
-            let status = waitpid(child, None).expect("the child is ours");
-            assert_eq!(status, WaitStatus::Exited(child, 0), "the other end failed");
-            answer
-        }
+        ForkResult::Parent { child } => child,
     }
 }
 

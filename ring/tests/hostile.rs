@@ -10,21 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, Geometry, PRODUCER_OFFSET, packet};
-use common::{Backing, polled_bytes, polled_packets, polled_ring};
+use common::{Backing, cases, polled_bytes, polled_packets, polled_ring};
 use proptest::prelude::*;
 use ring::Error;
 
-fn cases() -> ProptestConfig {
-    let cases = if cfg!(miri) { 4 } else { 1500 };
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(cases(1500, 4))]
 
     #[test]
     fn whatever_the_script_of_a_hostile_peer_is_it_is_answered(script in prop::collection::vec(any::<u8>(), 0..600)) {

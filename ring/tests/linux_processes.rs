@@ -1,37 +1,22 @@
 //! Rings on Linux between processes: this program runs itself once more.
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+mod other_process;
+
 use std::time::Duration;
 
-use ring::linux::{
-    Connection, End, EndState, Form, Futex, Gathering, Geometry, Listener, Setup, deadline_in,
-};
+use other_process::*;
+use ring::linux::{Connection, EndState, Form, Futex, Gathering, Geometry, Setup};
 use ring::mpsc::{Next, Receiver};
 use ring::packet::Packet;
 use ring::{Error, slot};
-use tempfile::TempDir;
-
-const ROLE: &str = "HANDOVER_RING_ROLE";
-const SOCKET: &str = "HANDOVER_RING_SOCKET";
-
-/// How long a test waits for what has to come.
-const SOON: Duration = Duration::from_secs(30);
-
-const GEOMETRY: Geometry = Geometry::slot(128, 16);
-
-fn soon() -> u64 {
-    deadline_in(SOON)
-}
 
 /// What the other process does, if this is it.
 #[test]
 fn the_other_process() {
-    let Ok(role) = std::env::var(ROLE) else {
+    let Some((role, connection)) = part() else {
         return;
     };
-    let connection = Connection::connect(std::env::var_os(SOCKET).unwrap()).unwrap();
     let setup = Setup::new(GEOMETRY).starting_at(u32::MAX - 20);
     match role.as_str() {
         "send" => send(
@@ -58,23 +43,11 @@ fn the_other_process() {
             let mut end = setup.produce(connection, soon()).unwrap().byte().unwrap();
             end.write_all(&text(), soon()).unwrap();
         }
-        "say no more" => {
-            let mut end = setup.produce(connection, soon()).unwrap().slot().unwrap();
-            end.try_send(b"here").unwrap();
-            std::thread::sleep(SOON);
-        }
+        "say no more" => say_no_more(connection),
         "panic" => {
             let mut end = setup.produce(connection, soon()).unwrap().slot().unwrap();
             end.try_send(b"last").unwrap();
             std::process::abort();
-        }
-        "sleep without barriers" => {
-            drop(connection);
-            sleep_without_barriers();
-        }
-        "open and close" => {
-            drop(connection);
-            open_and_close();
         }
         _ => panic!("no such role: {role}"),
     }
@@ -132,65 +105,6 @@ fn drain(end: &mut slot::Consumer<Futex>) -> u64 {
 
 fn receive(mut end: slot::Consumer<Futex>) {
     assert_eq!(drain(&mut end), 20_000);
-}
-
-/// Another process, which is ended with the value.
-struct Other {
-    child: Child,
-    listener: Listener,
-    _directory: TempDir,
-}
-
-impl Other {
-    fn start(role: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path: PathBuf = directory.path().join("socket");
-        let listener = Listener::bind(&path).unwrap();
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["the_other_process", "--exact", "--nocapture"])
-            .env(ROLE, role)
-            .env(SOCKET, &path)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            listener,
-            _directory: directory,
-        }
-    }
-
-    fn connection(&self) -> Connection {
-        self.listener.accept(soon()).unwrap()
-    }
-
-    fn consume(&self) -> slot::Consumer<Futex> {
-        let offer = self.connection().offer(soon()).unwrap();
-        assert_eq!((offer.end(), offer.geometry()), (End::Consumer, GEOMETRY));
-        assert_eq!(offer.peer().unwrap().process, self.child.id() as i32);
-        offer.consume().unwrap().slot().unwrap()
-    }
-
-    fn produce(&self) -> slot::Producer<Futex> {
-        let offer = self.connection().offer(soon()).unwrap();
-        offer.produce().unwrap().slot().unwrap()
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn ends_well(mut self) {
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]
@@ -364,133 +278,4 @@ fn what_a_process_sent_before_it_aborted_is_received() {
     assert_eq!(end.receive(&mut bytes, soon()), Ok(4));
     assert_eq!(end.receive(&mut bytes, soon()), Err(Error::PeerDied));
     assert_eq!(end.peer_state(), EndState::Closed);
-}
-
-/// Forbids `membarrier(2)` to this thread, as a sandbox would that is closed late.
-fn forbid_barriers() {
-    let instruction = |code: u32, value: u32, no: u8| libc::sock_filter {
-        code: code as u16,
-        jt: 0,
-        jf: no,
-        k: value,
-    };
-    let filter = [
-        // The number of the call, compared with the one that is forbidden.
-        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        instruction(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            libc::SYS_membarrier as u32,
-            1,
-        ),
-        instruction(
-            libc::BPF_RET | libc::BPF_K,
-            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
-            0,
-        ),
-        instruction(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
-    ];
-    let program = libc::sock_fprog {
-        len: filter.len() as u16,
-        filter: filter.as_ptr().cast_mut(),
-    };
-    // SAFETY: the filter is copied by the call, and takes nothing away that memory safety rests on.
-    let installed = unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) == 0
-    };
-    assert!(installed);
-}
-
-fn sleep_without_barriers() {
-    let (_producer, consumer) = ring::linux::pair(GEOMETRY).unwrap();
-    let asymmetric = consumer.form() == Form::Asymmetric;
-    let mut consumer = consumer.slot().unwrap();
-    forbid_barriers();
-    let answer = consumer.receive(&mut [0; 120], deadline_in(Duration::from_millis(10)));
-    let expected = match asymmetric {
-        true => Error::Unsupported,
-        false => Error::TimedOut,
-    };
-    assert_eq!(answer, Err(expected));
-    // What is made from now on does without.
-    let (_producer, consumer) = ring::linux::pair(GEOMETRY).unwrap();
-    assert_eq!(consumer.form(), Form::Symmetric);
-    let mut consumer = consumer.slot().unwrap();
-    let answer = consumer.receive(&mut [0; 120], deadline_in(Duration::from_millis(10)));
-    assert_eq!(answer, Err(Error::TimedOut));
-}
-
-#[test]
-fn nobody_sleeps_at_an_asymmetric_ring_without_the_barrier() {
-    let other = Other::start("sleep without barriers");
-    drop(other.connection());
-    other.ends_well();
-}
-
-/// Files and mappings of this process that belong to rings, and its sockets.
-fn held() -> (usize, usize) {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let mapped = maps
-        .lines()
-        .filter(|line| line.contains("handover-ring"))
-        .count();
-    (mapped, std::fs::read_dir("/proc/self/fd").unwrap().count())
-}
-
-/// Makes and drops rings in every way, in a process of its own, where nobody else opens files meanwhile.
-fn open_and_close() {
-    let (one, other) = Connection::pair().unwrap();
-    let peer = std::thread::spawn(move || other.offer(soon()).unwrap().consume().unwrap());
-    let first = one.produce(GEOMETRY, soon()).unwrap();
-    drop((first, peer.join().unwrap()));
-    // The watcher holds one for a moment longer.
-    let settled = || {
-        let mut last = held();
-        loop {
-            std::thread::sleep(Duration::from_millis(20));
-            let now = held();
-            if now == last {
-                return now;
-            }
-            last = now;
-        }
-    };
-    let before = settled();
-    for _ in 0..50 {
-        drop(ring::linux::pair(GEOMETRY).unwrap());
-        let (one, other) = Connection::pair().unwrap();
-        let peer = std::thread::spawn(move || other.offer(soon()).unwrap().produce().unwrap());
-        let end = one.consume(GEOMETRY, soon()).unwrap().slot().unwrap();
-        let peer = peer.join().unwrap().slot().unwrap();
-        drop((end, peer));
-        let (one, other) = Connection::pair().unwrap();
-        drop(other);
-        assert!(one.produce(GEOMETRY, soon()).is_err());
-    }
-    assert_eq!(settled(), before);
-}
-
-#[test]
-fn rings_that_are_gone_leave_neither_files_nor_mappings() {
-    let other = Other::start("open and close");
-    drop(other.connection());
-    other.ends_well();
-}
-
-#[test]
-fn an_end_can_write_its_own_pages_and_no_others() {
-    let other = Other::start("say no more");
-    let mut end = other.consume();
-    assert_eq!(end.receive(&mut [0; 120], soon()), Ok(4));
-    let of = |process: u32| -> Vec<String> {
-        std::fs::read_to_string(format!("/proc/{process}/maps"))
-            .unwrap()
-            .lines()
-            .filter(|line| line.contains("handover-ring"))
-            .map(|line| line.split_whitespace().nth(1).unwrap().to_owned())
-            .collect()
-    };
-    let theirs = of(other.child.id());
-    // In the order of addresses: P, C, the data twice.
-    assert_eq!(theirs, ["rw-s", "r--s", "rw-s", "rw-s"]);
 }

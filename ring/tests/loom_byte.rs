@@ -8,7 +8,7 @@ mod loom_kernel;
 use abi::ring::{End, EndState, Geometry};
 use loom::sync::Arc;
 use loom::thread;
-use loom_kernel::{Calls, FOREVER, Kernel, explore, kernel};
+use loom_kernel::{Calls, FOREVER, Kernel, ends, explore};
 use ring::byte::{Consumer, Producer};
 use ring::memory::Owner;
 use ring::{Error, Polling, Unfinished};
@@ -18,11 +18,7 @@ const CAPACITY: u32 = 8;
 const START: u32 = u32::MAX - 1;
 
 fn ring() -> (Producer<Calls>, Consumer<Calls>, Arc<Kernel>) {
-    let owner = Owner::model(Geometry::byte(CAPACITY), START, 0);
-    let (kernel, sends, receives) = kernel(&owner);
-    let producer = Producer::attach(owner.producer(), sends).unwrap();
-    let consumer = Consumer::attach(owner.consumer(), receives).unwrap();
-    (producer, consumer, kernel)
+    ends(&Owner::model(Geometry::byte(CAPACITY), START, 0))
 }
 
 #[test]

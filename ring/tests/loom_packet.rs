@@ -8,7 +8,7 @@ mod loom_kernel;
 use abi::ring::{End, EndState, Geometry};
 use loom::sync::Arc;
 use loom::thread;
-use loom_kernel::{Calls, FOREVER, Kernel, explore, kernel};
+use loom_kernel::{Calls, FOREVER, Kernel, bytes, ends, explore};
 use ring::memory::Owner;
 use ring::packet::{Consumer, Producer};
 use ring::{Error, Polling};
@@ -21,15 +21,7 @@ const LONG: usize = 60;
 const START: u32 = u32::MAX - 15;
 
 fn ring() -> (Producer<Calls>, Consumer<Calls>, Arc<Kernel>) {
-    let owner = Owner::model(Geometry::packet(CAPACITY), START, 0);
-    let (kernel, sends, receives) = kernel(&owner);
-    let producer = Producer::attach(owner.producer(), sends).unwrap();
-    let consumer = Consumer::attach(owner.consumer(), receives).unwrap();
-    (producer, consumer, kernel)
-}
-
-fn bytes(number: u32) -> [u8; 8] {
-    (u64::from(number) ^ 0x5a5a_5a5a_5a5a_5a5a).to_ne_bytes()
+    ends(&Owner::model(Geometry::packet(CAPACITY), START, 0))
 }
 
 #[test]
@@ -84,7 +76,7 @@ fn a_sleeping_consumer_is_always_woken() {
             let mut target = [0; 8];
             let received = consumer.receive(&mut target, FOREVER);
             assert_eq!(received, Ok((number, 8)));
-            assert_eq!(target, bytes(number));
+            assert_eq!(target, bytes(number.into()));
         }
         kernel.finish(End::Consumer);
         sender.join().unwrap();
@@ -151,7 +143,7 @@ fn a_batch_is_there_at_once_and_wakes_a_sleeping_consumer() {
         let mut expected = 0;
         let received = consumer.receive_batch(9, |tag, message| {
             message.copy_to(&mut target).unwrap();
-            assert_eq!((tag, target), (expected, bytes(expected)));
+            assert_eq!((tag, target), (expected, bytes(expected.into())));
             expected += 1;
         });
         assert_eq!(received, Ok(2), "one publication");

@@ -8,21 +8,13 @@ mod loom_kernel;
 use abi::ring::{End, EndState, Geometry};
 use loom::sync::Arc;
 use loom::thread;
-use loom_kernel::{Calls, FOREVER, Kernel, explore, kernel};
+use loom_kernel::{Calls, FOREVER, Kernel, bytes, ends, explore};
 use ring::memory::Owner;
 use ring::slot::{Consumer, Producer};
 use ring::{Error, Polling};
 
 fn ring(capacity: u32, start: u32) -> (Producer<Calls>, Consumer<Calls>, Arc<Kernel>) {
-    let owner = Owner::model(Geometry::slot(64, capacity), start, 1);
-    let (kernel, sends, receives) = kernel(&owner);
-    let producer = Producer::attach(owner.producer(), sends).unwrap();
-    let consumer = Consumer::attach(owner.consumer(), receives).unwrap();
-    (producer, consumer, kernel)
-}
-
-fn bytes(number: u64) -> [u8; 8] {
-    (number ^ 0x5a5a_5a5a_5a5a_5a5a).to_ne_bytes()
+    ends(&Owner::model(Geometry::slot(64, capacity), start, 1))
 }
 
 #[test]

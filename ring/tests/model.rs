@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use abi::ring::{
     CONSUMER_OFFSET, DATA_OFFSET, End, Geometry, HEADER_OFFSET, Header, PRODUCER_OFFSET,
 };
-use common::polled_ring;
+use common::{cases, polled_ring, start};
 use proptest::prelude::*;
 use ring::Error;
 
@@ -58,28 +58,11 @@ fn geometry() -> impl Strategy<Value = Geometry> {
         .prop_map(|(size, shift)| Geometry::slot(size, 1 << shift))
 }
 
-fn start() -> impl Strategy<Value = u32> {
-    prop_oneof![
-        Just(0),
-        any::<u32>(),
-        (0u32..40).prop_map(|below| u32::MAX - below)
-    ]
-}
-
-fn cases() -> ProptestConfig {
-    let cases = if cfg!(miri) { 8 } else { 2000 };
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(cases(2000, 8))]
 
     #[test]
-    fn a_ring_is_a_bounded_queue(geometry in geometry(), start in start(), steps in prop::collection::vec(step(), 1..200)) {
+    fn a_ring_is_a_bounded_queue(geometry in geometry(), start in start(40), steps in prop::collection::vec(step(), 1..200)) {
         let mut ring = polled_ring(geometry, start);
         let mut model = VecDeque::new();
         let most = geometry.max_message_bytes();
@@ -128,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_peer_writes_is_answered(geometry in geometry(), start in start(), steps in prop::collection::vec(hostile_step(), 1..200)) {
+    fn whatever_the_peer_writes_is_answered(geometry in geometry(), start in start(40), steps in prop::collection::vec(hostile_step(), 1..200)) {
         let mut ring = polled_ring(geometry, start);
         let most = geometry.max_message_bytes();
         let mut words = vec![

@@ -1,12 +1,13 @@
 //! Handover's rings. Where nobody sleeps they are asymmetric and poll, so that they pay no fence.
 
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use abi::ring::{DATA_OFFSET, Form, Geometry, Kind, SLOT_HEAD_BYTES, packet};
 use handover_bench::arena::Arena;
 use handover_bench::contender::{Contender, Receiver, Seed, Sender};
 use handover_bench::message::Sink;
-use ring::linux::{Futex, Setup};
+use ring::linux::{Connection, Futex, Setup, deadline_in};
 use ring::memory::{ConsumerMemory, Owner, ProducerMemory};
 use ring::{Polling, byte, slot};
 
@@ -243,6 +244,48 @@ impl<const N: usize> Contender<N> for SleepingSymmetric {
 
     fn open(_: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
         sleeping(Setup::new(slots_for(N, slots)).symmetric())
+    }
+}
+
+/// The same between processes: each end is made in its own, over a socket.
+pub struct SleepingApart;
+
+/// The same with a fence at each publication.
+pub struct SleepingSymmetricApart;
+
+/// Longer than any handshake takes.
+const SOON: Duration = Duration::from_secs(20);
+
+fn sleeping_apart(setup: Setup) -> (Seed<SleepingSender>, Seed<SleepingReceiver>) {
+    let (there, here) = Connection::pair().expect("the system gives sockets");
+    let sender = move || {
+        let end = setup.produce(there, deadline_in(SOON));
+        let end = end.expect("the other end accepts");
+        SleepingSender(end.slot().expect("it is a SLOT ring"))
+    };
+    let receiver = move || {
+        let offer = here.offer(deadline_in(SOON)).expect("the other end offers");
+        let end = offer.consume().expect("memory for a ring");
+        SleepingReceiver(end.slot().expect("it is a SLOT ring"))
+    };
+    (Box::new(sender), Box::new(receiver))
+}
+
+impl<const N: usize> Contender<N> for SleepingApart {
+    type Sender = SleepingSender;
+    type Receiver = SleepingReceiver;
+
+    fn open(_: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
+        sleeping_apart(Setup::new(slots_for(N, slots)))
+    }
+}
+
+impl<const N: usize> Contender<N> for SleepingSymmetricApart {
+    type Sender = SleepingSender;
+    type Receiver = SleepingReceiver;
+
+    fn open(_: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
+        sleeping_apart(Setup::new(slots_for(N, slots)).symmetric())
     }
 }
 

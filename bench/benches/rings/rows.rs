@@ -200,15 +200,18 @@ fn spinning_processes<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
 }
 
 fn sleeping<W: Way>(key: &str, place: Place, at_most: f64) -> Row {
-    let mut entries = vec![peer::<W, system::Event, 8>("eventfd")];
-    if place == Place::Threads {
-        entries.push(of_ours::<W, ours::Sleeping, 8>("SLOT", at_most));
-        entries.push(of_ours::<W, ours::SleepingSymmetric, 8>(
-            "SLOT with fences",
-            at_most,
-        ));
-        entries.push(peer::<W, typed::SleepingMpsc, 8>("std mpsc"));
-    }
+    let mut entries = match place {
+        Place::Threads => vec![
+            of_ours::<W, ours::Sleeping, 8>("SLOT", at_most),
+            of_ours::<W, ours::SleepingSymmetric, 8>("SLOT with fences", at_most),
+            peer::<W, typed::SleepingMpsc, 8>("std mpsc"),
+        ],
+        Place::Processes => vec![
+            of_ours::<W, ours::SleepingApart, 8>("SLOT", at_most),
+            of_ours::<W, ours::SleepingSymmetricApart, 8>("SLOT with fences", at_most),
+        ],
+    };
+    entries.push(peer::<W, system::Event, 8>("eventfd"));
     system_ways::<W, 8>(&mut entries);
     let key = format!("{key}/{}", name(place));
     Row {

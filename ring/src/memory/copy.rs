@@ -53,6 +53,8 @@ mod moves {
                     target.cast::<[u8; 8]>().write(first);
                     target.add(length - 8).cast::<[u8; 8]>().write(last);
                 }
+                #[cfg(target_feature = "sse2")]
+                17..GATHERED_BELOW => gather(source, target, length),
                 _ => copy_other(source, target, length),
             }
         }
@@ -76,6 +78,50 @@ mod moves {
             );
         }
         value
+    }
+
+    /// So long that what its words wait for no longer counts.
+    #[cfg(target_feature = "sse2")]
+    const GATHERED_BELOW: usize = 257;
+
+    /// Copies what was written a moment ago: a program fills a message word by word and sends it. The CPU passes a load what
+    /// is still on its way to the cache only if one store wrote all of it; a load of two words would wait until both are
+    /// there, and all that was stored before them, such as a message into lines that another CPU has.
+    ///
+    /// # Safety
+    /// As for [`copy_in`], for 17 bytes and more.
+    #[cfg(target_feature = "sse2")]
+    #[inline(never)]
+    unsafe fn gather(source: *const u8, target: *mut u8, length: usize) {
+        let last = length - 16;
+        let mut at = 0;
+        // SAFETY: `at` and `last` leave room for 16 bytes.
+        unsafe {
+            while at < last {
+                gather_16(source.add(at), target.add(at));
+                at += 16;
+            }
+            gather_16(source.add(last), target.add(last));
+        }
+    }
+
+    /// # Safety
+    /// As for [`copy_in`], for 16 bytes.
+    #[cfg(target_feature = "sse2")]
+    #[inline(always)]
+    unsafe fn gather_16(source: *const u8, target: *mut u8) {
+        // SAFETY: the contract is that of both accesses.
+        unsafe {
+            asm!(
+                "movq {value}, qword ptr [{source}]",
+                "movhps {value}, qword ptr [{source} + 8]",
+                "movups xmmword ptr [{target}], {value}",
+                value = out(xmm_reg) _,
+                source = in(reg) source,
+                target = in(reg) target,
+                options(nostack, preserves_flags),
+            );
+        }
     }
 
     /// All lengths but those that are copied in line.

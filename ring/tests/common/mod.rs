@@ -8,11 +8,30 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use abi::ring::{End, EndState, Geometry};
+use proptest::prelude::*;
 use ring::memory::Owner;
 use ring::slot::{Consumer, Producer};
 use ring::{Close, Error, Polling, Wait, byte, index, packet, slot};
 
 pub use backing::Backing;
+
+/// So many random cases, or those few that there is time for under Miri.
+pub fn cases(cases: u32, under_miri: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases: if cfg!(miri) { under_miri } else { cases },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+/// Any index to begin at, and more often 0 and one whose wrap is less than so much away.
+pub fn start(before_wrap: u32) -> impl Strategy<Value = u32> {
+    prop_oneof![
+        Just(0),
+        any::<u32>(),
+        (0..before_wrap).prop_map(|below| u32::MAX - below)
+    ]
+}
 
 /// A ring whose ends only poll.
 pub struct Polled<P, C> {

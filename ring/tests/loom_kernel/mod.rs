@@ -5,7 +5,7 @@
 use abi::ring::{End, EndState};
 use loom::sync::{Arc, Condvar, Mutex};
 use ring::memory::Owner;
-use ring::{Error, Wait, index};
+use ring::{Consumer, Error, Producer, RingKind, Wait, index};
 
 pub const FOREVER: u64 = u64::MAX;
 
@@ -102,4 +102,17 @@ pub fn kernel(owner: &Owner) -> (Arc<Kernel>, Calls, Calls) {
     };
     let (producer, consumer) = (calls(End::Producer), calls(End::Consumer));
     (kernel, producer, consumer)
+}
+
+/// Both ends of a ring, and its kernel.
+pub fn ends<K: RingKind>(owner: &Owner) -> (Producer<K, Calls>, Consumer<K, Calls>, Arc<Kernel>) {
+    let (kernel, sends, receives) = kernel(owner);
+    let producer = Producer::attach(owner.producer(), sends).unwrap();
+    let consumer = Consumer::attach(owner.consumer(), receives).unwrap();
+    (producer, consumer, kernel)
+}
+
+/// The payload of the message of this number: no word of it is that of another message.
+pub fn bytes(number: u64) -> [u8; 8] {
+    (number ^ 0x5a5a_5a5a_5a5a_5a5a).to_ne_bytes()
 }

@@ -212,17 +212,17 @@ entries! {
 
     Host "handover-ring" {
         linux_sleeper_without_barrier: "the barrier of who goes to sleep at an asymmetric ring on Linux",
-            linux_processes::nobody_sleeps_at_an_asymmetric_ring_without_the_barrier;
+            linux_system::nobody_sleeps_at_an_asymmetric_ring_without_the_barrier;
         linux_bell_not_rung: "the end of a sleep on Linux when the other end closes",
             linux::closing_wakes_a_sleeper_at_either_end_at_once;
         linux_death_unnoticed: "the look at a peer's socket that hangs up",
             linux_processes::a_peer_that_dies_while_this_side_sleeps_wakes_it;
         linux_seals_not_checked: "the check that a peer's file can't shrink",
-            linux_hostile::a_file_that_could_harm_who_maps_it_is_refused;
+            linux_handshake::a_file_that_could_harm_who_maps_it_is_refused;
         linux_size_not_checked: "the check that a peer's file is as large as its ring, and there",
-            linux_hostile::a_file_that_could_harm_who_maps_it_is_refused;
+            linux_handshake::a_file_that_could_harm_who_maps_it_is_refused;
         linux_file_not_sealed: "the seals of a file that is given to a peer",
-            linux_hostile::what_the_peer_is_given_cannot_be_written_by_it;
+            linux_handshake::what_the_peer_is_given_cannot_be_written_by_it;
     }
 
     Host "handover-ring" {

@@ -1,0 +1,96 @@
+//! Another process: this program once more, told by its environment which part it plays.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use ring::linux::{Connection, End, Futex, Geometry, Listener, Setup, deadline_in};
+use ring::slot;
+use tempfile::TempDir;
+
+const ROLE: &str = "HANDOVER_RING_ROLE";
+const SOCKET: &str = "HANDOVER_RING_SOCKET";
+
+/// How long a test waits for what has to come.
+const SOON: Duration = Duration::from_secs(30);
+
+pub const GEOMETRY: Geometry = Geometry::slot(128, 16);
+
+pub fn soon() -> u64 {
+    deadline_in(SOON)
+}
+
+/// The part that this process plays, and its way to who started it, if it is the other one.
+pub fn part() -> Option<(String, Connection)> {
+    let role = std::env::var(ROLE).ok()?;
+    let path = std::env::var_os(SOCKET).unwrap();
+    Some((role, Connection::connect(path).unwrap()))
+}
+
+/// Sends one message, and is there without a word until it is killed.
+pub fn say_no_more(connection: Connection) {
+    let end = Setup::new(GEOMETRY).produce(connection, soon()).unwrap();
+    let mut end = end.slot().unwrap();
+    end.try_send(b"here").unwrap();
+    std::thread::sleep(SOON);
+}
+
+/// Another process, which is ended with the value.
+pub struct Other {
+    pub child: Child,
+    listener: Listener,
+    _directory: TempDir,
+}
+
+impl Other {
+    pub fn start(role: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path: PathBuf = directory.path().join("socket");
+        let listener = Listener::bind(&path).unwrap();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["the_other_process", "--exact", "--nocapture"])
+            .env(ROLE, role)
+            .env(SOCKET, &path)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            listener,
+            _directory: directory,
+        }
+    }
+
+    pub fn connection(&self) -> Connection {
+        self.listener.accept(soon()).unwrap()
+    }
+
+    pub fn consume(&self) -> slot::Consumer<Futex> {
+        let offer = self.connection().offer(soon()).unwrap();
+        assert_eq!((offer.end(), offer.geometry()), (End::Consumer, GEOMETRY));
+        assert_eq!(offer.peer().unwrap().process, self.child.id() as i32);
+        offer.consume().unwrap().slot().unwrap()
+    }
+
+    pub fn produce(&self) -> slot::Producer<Futex> {
+        let offer = self.connection().offer(soon()).unwrap();
+        offer.produce().unwrap().slot().unwrap()
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn ends_well(mut self) {
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
