@@ -172,11 +172,12 @@ impl<P: Platform> Ipc<P> {
         account: &Arc<Account>,
         base: u64,
     ) -> Result<Arc<Domain<P>>, Error> {
+        let table = Table::new(account)?;
         let space = self.memory.create_space(account, base)?;
         let registrar = Registrar::new(space.koid(), account);
         let domain = Arc::new(Domain {
             koid: space.koid(),
-            table: Table::new(account),
+            table,
             space,
             pending_grants: Count::new(0),
             moment: self.platform().moment(),
@@ -193,7 +194,7 @@ impl<P: Platform> Ipc<P> {
         let registrar = Registrar::new(space.koid(), space.account());
         Domain {
             koid: space.koid(),
-            table: Table::new(space.account()),
+            table: Table::new(space.account()).expect("there is memory"),
             space: Arc::new(space),
             pending_grants: Count::new(0),
             moment: self.platform().moment(),

@@ -25,6 +25,10 @@ const _: () = assert!(BLOCKS.is_power_of_two() && BLOCK.is_power_of_two());
 pub(crate) const NONE: u32 = 0xff_ffff;
 const _: () = assert!(MAX_HANDLES <= NONE as usize);
 
+/// Bits of a handle by which its place is not in the first block.
+const BEYOND_FIRST: u64 = NONE as u64 & !(BLOCK as u64 - 1);
+const _: () = assert!(Handle::from_bits(BEYOND_FIRST).index() as u64 == BEYOND_FIRST);
+
 /// What is at a place.
 pub(crate) struct Tenant<T> {
     /// The handle that names it. Of an empty place: the generation of the next one, and the next empty
@@ -139,52 +143,81 @@ pub(crate) fn next_generation(generation: u32) -> Option<u32> {
     generation.checked_add(1)
 }
 
+type Block<T> = Box<[Place<T>; BLOCK]>;
+
 /// All places of a table, in blocks that stay where they are.
 pub(crate) struct Places<T> {
-    blocks: [Once<Box<[Place<T>; BLOCK]>>; BLOCKS],
+    /// Those that most processes have no more than: found without a look whether they are there.
+    first: Block<T>,
+    /// The others; none is at 0.
+    further: [Once<Block<T>>; BLOCKS],
 }
 
 impl<T> Places<T> {
     /// Bytes of a block.
     pub(crate) const BLOCK_BYTES: usize = size_of::<[Place<T>; BLOCK]>();
 
-    pub(crate) const fn new() -> Places<T> {
-        Places {
-            blocks: [const { Once::new() }; BLOCKS],
+    /// A block of empty places, each of which leads to the next. `NoMemory`.
+    pub(crate) fn new() -> Result<Places<T>, Error> {
+        Ok(Places {
+            first: block(0)?,
+            further: [const { Once::new() }; BLOCKS],
+        })
+    }
+
+    /// The place that a handle leads to. That its index is no greater than there are places is not looked
+    /// at: the name of a tenant has all of it.
+    #[inline(always)]
+    pub(crate) fn of(&self, handle: Handle) -> Option<&Place<T>> {
+        // Bits of the handle as they are: this is on the way of every call.
+        match handle.bits() & BEYOND_FIRST {
+            0 => Some(&self.first[handle.bits() as usize % BLOCK]),
+            _ => self.further(handle.index()),
         }
     }
 
-    /// The place that the index of a handle leads to. That the index is no greater than there are
-    /// places is not looked at: the name of a tenant has all of it.
-    #[inline(always)]
+    /// The place of an index.
+    #[inline]
     pub(crate) fn at(&self, index: u32) -> Option<&Place<T>> {
-        let block = self.blocks[index as usize / BLOCK % BLOCKS].get()?;
+        match index < BLOCK as u32 {
+            true => Some(&self.first[index as usize % BLOCK]),
+            false => self.further(index),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn further(&self, index: u32) -> Option<&Place<T>> {
+        let block = self.further[index as usize / BLOCK % BLOCKS].get()?;
         Some(&block[index as usize % BLOCK])
     }
 
-    /// Makes a block of empty places, each of which leads to the next, and returns the index of its
-    /// first. `Limit`: there is no room for another; `NoMemory`.
+    /// Makes another block, and returns the index of its first place. `Limit`: there is no room for
+    /// another; `NoMemory`.
     pub(crate) fn grow(&self, number: usize) -> Result<u32, Error> {
         let first = (number * BLOCK) as u32;
-        let once = self.blocks.get(number).ok_or(Error::Limit)?;
-        once.try_call_once(|| {
-            let mut block = Vec::new();
-            block
-                .try_reserve_exact(BLOCK)
-                .map_err(|_| Error::NoMemory)?;
-            block.extend((first + 1..).take(BLOCK).map(|next_free| {
-                let tenant = Tenant {
-                    // So that no handle is 0.
-                    name: empty(1, next_free),
-                    value: None,
-                };
-                Place(Lock::new(Rank::Places, tenant))
-            }));
-            let block = block.into_boxed_slice().try_into();
-            block.map_err(|_| Error::NoMemory)
-        })?;
+        let once = self.further.get(number).ok_or(Error::Limit)?;
+        once.try_call_once(|| block(first))?;
         Ok(first)
     }
+}
+
+/// Empty places from an index on, each of which leads to the next.
+fn block<T>(first: u32) -> Result<Block<T>, Error> {
+    let mut block = Vec::new();
+    block
+        .try_reserve_exact(BLOCK)
+        .map_err(|_| Error::NoMemory)?;
+    block.extend((first + 1..).take(BLOCK).map(|next_free| {
+        let tenant = Tenant {
+            // So that no handle is 0.
+            name: empty(1, next_free),
+            value: None,
+        };
+        Place(Lock::new(Rank::Places, tenant))
+    }));
+    let block = block.into_boxed_slice().try_into();
+    block.map_err(|_| Error::NoMemory)
 }
 
 #[cfg(test)]

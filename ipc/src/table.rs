@@ -92,16 +92,28 @@ struct State {
     charge: RecordCharge,
 }
 
+impl State {
+    /// Adds a block of empty places, which come before those that are free already.
+    fn add<T>(&mut self, places: &Places<T>, first: u32) {
+        if let Some(place) = places.at(first + BLOCK as u32 - 1) {
+            place.set_next_free(self.free);
+        }
+        self.free = first;
+        self.free_len += BLOCK;
+        self.blocks += 1;
+    }
+}
+
 impl<T: Held> Table<T> {
-    /// An empty table. `payer` pays for what it grows by.
-    pub(crate) fn new(payer: &Arc<Account>) -> Table<T> {
+    /// An empty table. `payer` pays for what it grows by. `NoMemory`.
+    pub(crate) fn new(payer: &Arc<Account>) -> Result<Table<T>, Error> {
         const {
             // A lock of loom is larger.
             assert!(cfg!(loom) || Places::<T>::BLOCK_BYTES as u64 <= cost::HANDLES);
             assert!((size_of::<Table<T>>() + 256) as u64 + cost::HANDLES <= cost::SPACE - 512);
         }
-        Table {
-            places: Places::new(),
+        let mut table = Table {
+            places: Places::new()?,
             state: Lock::new(
                 Rank::Capabilities,
                 State {
@@ -113,7 +125,9 @@ impl<T: Held> Table<T> {
                     charge: payer.charge_nothing(),
                 },
             ),
-        }
+        };
+        table.state.get_mut().add(&table.places, 0);
+        Ok(table)
     }
 
     /// Locks it, so that nothing moves in or out.
@@ -171,7 +185,7 @@ impl<T: Held> Table<T> {
     /// Undoes an exchange: the handle stands for what it stood for.
     #[cold]
     pub(crate) fn put_back(&self, handle: Handle, kept: Option<Kept>, node: T) {
-        if let Some(place) = self.places.at(handle.index())
+        if let Some(place) = self.places.of(handle)
             && !mm::sabotaged!("refused_answer_uses_up_right")
         {
             place.move_back(handle, node);
@@ -186,7 +200,7 @@ impl<T: Held> Table<T> {
     /// places.
     #[inline(always)]
     pub(crate) fn tenant(&self, handle: Handle) -> Result<Guard<'_, Tenant<T>>, Error> {
-        let place = self.places.at(handle.index()).ok_or(Error::BadHandle)?;
+        let place = self.places.of(handle).ok_or(Error::BadHandle)?;
         Ok(place.tenant().lock())
     }
 
@@ -208,7 +222,7 @@ fn with<T, R>(
     handle: Handle,
     f: impl FnOnce(&T) -> Result<R, Error>,
 ) -> Result<R, Error> {
-    let place = places.at(handle.index()).ok_or(Error::BadHandle)?;
+    let place = places.of(handle).ok_or(Error::BadHandle)?;
     let tenant = place.tenant().lock();
     f(tenant.named(handle)?)
 }
@@ -267,24 +281,12 @@ impl<T: Held> Locked<'_, T> {
 
     #[cold]
     fn grow(&mut self) -> Result<(), Error> {
-        let paid = if self.state.blocks == 0 {
-            0
-        } else {
-            cost::HANDLES
-        };
-        self.state.charge.extend(paid)?;
+        self.state.charge.extend(cost::HANDLES)?;
         let first = self
             .places
             .grow(self.state.blocks)
-            .inspect_err(|_| self.state.charge.release(paid))?;
-        // The new ones come before those that are free already.
-        let last = first + BLOCK as u32 - 1;
-        if let Some(place) = self.places.at(last) {
-            place.set_next_free(self.state.free);
-        }
-        self.state.free = first;
-        self.state.free_len += BLOCK;
-        self.state.blocks += 1;
+            .inspect_err(|_| self.state.charge.release(cost::HANDLES))?;
+        self.state.add(self.places, first);
         Ok(())
     }
 
@@ -318,7 +320,7 @@ impl<T: Held> Locked<'_, T> {
         wanted: impl FnOnce(&T) -> Result<(), Error>,
     ) -> Result<T, Error> {
         let index = handle.index();
-        let place = self.places.at(index).ok_or(Error::BadHandle)?;
+        let place = self.places.of(handle).ok_or(Error::BadHandle)?;
         let (node, usable) = place.move_out(handle, self.state.free, wanted)?;
         self.state.live -= 1;
         if usable {

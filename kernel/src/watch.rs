@@ -36,7 +36,7 @@ pub fn begin() {
 pub fn end() {
     let mut reasons = REASONS.lock();
     *reasons = reasons.saturating_sub(1);
-    if *reasons == 0 {
+    if *reasons == 0 && !mm::sabotaged!("watched_for_nobody") {
         hooks::install(&INSTALLED);
     }
 }

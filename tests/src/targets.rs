@@ -214,6 +214,13 @@ pub const TARGETS: &[Target] = &[
         goal: 60,
     },
     Target {
+        key: "look_up",
+        operation: "find what a handle stands for and that it may be used so, within the kernel",
+        peers: &[],
+        must: 26,
+        goal: 26,
+    },
+    Target {
         key: "cow_copy",
         operation: "copy-on-write fault, copy of 4 KiB included",
         peers: &[("linux", 3945), ("linux_lean", 3008), ("sel4", 2876)],

@@ -14,7 +14,7 @@ impl Held for u32 {
 
 /// A table with one capability, at a place that is used for the last time.
 fn with_last() -> (Table<u32>, Handle) {
-    let table = Table::new(&Account::root());
+    let table = Table::new(&Account::root()).unwrap();
     let mut locked = table.lock();
     locked.prepare(1).unwrap();
     let index = locked.state.free;
@@ -71,7 +71,7 @@ fn what_is_put_back_where_no_place_was_kept_is_there_for_the_last_time() {
 
 #[test]
 fn what_is_put_back_where_a_place_was_kept_is_the_same_handle_and_counts_once() {
-    let table = Table::new(&Account::root());
+    let table = Table::new(&Account::root()).unwrap();
     table.lock().prepare(1).unwrap();
     let handle = table.lock().insert(7);
     let (held, kept) = table.exchange(handle, |_| Ok(())).unwrap();

@@ -312,6 +312,8 @@ entries! {
             processes::kill_sleeping;
         no_preemption: "the end of a slice",
             priorities::fair_share;
+        watched_for_nobody: "the way back to plain hooks when the last who watched has ended",
+            trace::off;
         tls_not_switched: "the switch of the base of FS",
             threads::local_storage;
         selectors_not_cleared: "the null in the selectors that a program has loaded",

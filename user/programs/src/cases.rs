@@ -94,6 +94,7 @@ macro_rules! for_each_case {
             statistics::read_only "whoever may read the statistics or a trace can't write them";
 
             trace::calls "a trace has every call of a process in order, with arguments and answer";
+            trace::off "a call costs the same instructions before a trace and after it, and more while it is taken";
             trace::waits "a trace tells who ended a wait, and when its thread went on";
             trace::lapped "what came too fast for the rings of a trace is counted";
             trace::refused "a trace takes all devices, a possible size, and that there is no other";

@@ -96,6 +96,30 @@ pub fn calls(case: &Case) {
     give_back(region, trace);
 }
 
+/// The least that a call takes of many, in instructions where those are the clock.
+fn cost() -> u64 {
+    let once = |_| {
+        let begun = time_stamp();
+        nop();
+        time_stamp() - begun
+    };
+    (0..300).map(once).min().unwrap_or(0)
+}
+
+fn time_stamp() -> u64 {
+    // SAFETY: reads a counter.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+pub fn off(case: &Case) {
+    let before = cost();
+    let mut during = 0;
+    let (region, trace) = traced(case, 1024, || during = cost());
+    give_back(region, trace);
+    same!(cost(), before, "instructions of a call after the trace");
+    check!(during > before, "{during} instructions in the trace");
+}
+
 pub fn waits(case: &Case) {
     let (region, trace) = traced(case, 1024, || {
         // On this CPU, so it runs when this process waits.

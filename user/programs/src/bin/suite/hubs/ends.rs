@@ -2,7 +2,9 @@
 
 use alloc::string::ToString;
 
+use abi::ProcessState;
 use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, PRODUCER_OFFSET};
+use programs::held::Held;
 use rt::hub::{Guest, Host, HubGeometry, PeerState, reserve};
 use rt::{Env, Error, FOREVER, Mode, Region, Rights, Token};
 
@@ -10,9 +12,9 @@ use super::{ALL, Guests, SLOT, echo, guest, host, member};
 use crate::Case;
 use crate::calls::{cap_drop, poke_u32};
 use crate::check::{SOON_MS, other_cpu, succeeds, wait};
+use crate::fuses::ENTRIES;
 
 pub fn crashes(case: &Case) {
-    const ROUNDS: u64 = 60;
     let host = host(2);
     // One that stays, and is answered all the time.
     let steady = {
@@ -23,13 +25,13 @@ pub fn crashes(case: &Case) {
         done!(child.handle(member, Mode::Move, ALL).start(), "a guest")
     };
     let mut guests = Guests::default();
-    for round in 0..ROUNDS {
-        let before = guests.gone.len();
-        let child = guest(&host, case.child("hub_babble"));
-        // From its first entry into the kernel on.
-        done!(child.set_fuse(1 + round), "a fuse");
+    let mut crash = |entries| {
+        guests.gone.clear();
+        let child = guest(&host, case.child("hub_babble").stopped());
+        done!(child.set_fuse(entries), "a fuse");
+        done!(child.resume(0, 0), "beginning");
         let mut next = 0u32;
-        while guests.gone.iter().skip(before).all(|peer| *peer != 2) {
+        while !guests.gone.contains(&2) {
             guests.serve(&host, |link, message| match link.seat.peer {
                 // In order and without a gap, as far as it came.
                 2 => {
@@ -40,7 +42,20 @@ pub fn crashes(case: &Case) {
                 _ => echo(link, message),
             });
         }
-        let _ = wait(&child);
+        let ended = wait(&child).state;
+        same!(ended, ProcessState::Killed as u32, "its end at {entries}");
+    };
+    // What grows once grows before.
+    [1, ENTRIES].into_iter().for_each(&mut crash);
+    let before = done!(Held::now(), "counters");
+    for entries in 1..=ENTRIES {
+        crash(entries);
+        if let Err(now) = before.restored(rt::in_ms(SOON_MS)) {
+            check!(
+                false,
+                "{before:?} became {now:?} when a guest ended at entry {entries}"
+            );
+        }
     }
     // After all that it still speaks and is answered.
     let mut served = false;
