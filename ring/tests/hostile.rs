@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, Geometry, PRODUCER_OFFSET, packet};
+use abi::ring::{
+    CONSUMER_OFFSET, DATA_OFFSET, End, Geometry, HEADER_OFFSET, Header, Kind, PRODUCER_OFFSET,
+    packet,
+};
 use common::{Backing, cases, polled_bytes, polled_packets, polled_ring};
 use proptest::prelude::*;
 use ring::Error;
@@ -137,4 +140,90 @@ fn a_producer_survives_a_consumer_that_moves_its_head_at_will() {
         assert!(ring.producer.len().unwrap_or(0) <= 4096);
     }
     liar.stop();
+}
+
+#[test]
+fn a_header_that_changes_while_the_ring_is_used_changes_no_message() {
+    let geometries = [
+        Geometry::slot(64, 4),
+        Geometry::packet(4096),
+        Geometry::byte(4096),
+    ];
+    let words = size_of::<Header>() / 4;
+    let states = [End::Producer, End::Consumer].map(|end| Header::state_offset(end) / 4);
+    for geometry in geometries {
+        for word in 0..words {
+            for value in [0, 1, 2, 5, 4096, 1 << 31, u32::MAX] {
+                let offset = HEADER_OFFSET + 4 * word;
+                let told = format!("{value} at {offset} of {geometry:?}");
+                let passed = pass_across(geometry, offset, value);
+                match passed {
+                    Ok(()) => {}
+                    // What an end is said to be is all that an end believes.
+                    Err(error) => assert!(
+                        states.contains(&word) && error != Error::Full && error != Error::TooLarge,
+                        "{error} after {told}"
+                    ),
+                }
+            }
+        }
+    }
+}
+
+/// Passes messages before and after a word was written, with whatever came of it.
+fn pass_across(geometry: Geometry, offset: usize, value: u32) -> Result<(), Error> {
+    let mut target = [0; 64];
+    macro_rules! pass {
+        ($ring:ident, $send:expr, $receive:expr) => {{
+            for round in 0..20u8 {
+                if round == 7 {
+                    $ring.backing.overwrite(offset, value);
+                }
+                let sent = [round; 9];
+                $send(&mut $ring.producer, &sent[..])?;
+                let length: usize = $receive(&mut $ring.consumer, &mut target[..])?;
+                assert_eq!(target[..length], sent);
+            }
+            Ok(())
+        }};
+    }
+    match geometry.kind {
+        Kind::Slot => {
+            let mut ring = polled_ring(geometry, u32::MAX - 9);
+            pass!(
+                ring,
+                ring::slot::Producer::try_send,
+                ring::slot::Consumer::try_receive
+            )
+        }
+        Kind::Packet => {
+            let mut ring = polled_packets(geometry, u32::MAX - 63);
+            pass!(
+                ring,
+                |producer: &mut packet_end::Producer, bytes| producer.try_send(1, bytes),
+                |consumer: &mut packet_end::Consumer, target| consumer
+                    .try_receive(target)
+                    .map(|(_, length)| length)
+            )
+        }
+        Kind::Byte => {
+            let mut ring = polled_bytes(geometry, u32::MAX - 9);
+            pass!(
+                ring,
+                |producer: &mut byte_end::Producer, bytes: &[u8]| producer
+                    .try_write(bytes)
+                    .map(drop),
+                ring::byte::Consumer::try_read
+            )
+        }
+    }
+}
+
+mod packet_end {
+    pub type Producer = ring::packet::Producer<ring::Polling>;
+    pub type Consumer = ring::packet::Consumer<ring::Polling>;
+}
+
+mod byte_end {
+    pub type Producer = ring::byte::Producer<ring::Polling>;
 }

@@ -65,7 +65,7 @@ pub struct Options {
     pub programs: Vec<ProgramFile>,
 
     /// Runs a program of the initrd with arguments, or several with + between them, of which the last
-    /// one decides; quotes work as in a shell
+    /// one decides, or with ; one after the other; quotes work as in a shell
     #[arg(long, value_name = "NAME ARG…")]
     pub exec: Option<String>,
 

@@ -74,6 +74,8 @@ struct Before {
     /// Who has reserved one of them, and who has claimed one; both domain 0.
     reserved: Guest,
     attached: Guest,
+    /// Leads to a hub of domain 1, which pays for the rings.
+    door: Handle,
     callers: Vec<JoinHandle<()>>,
 }
 
@@ -109,6 +111,11 @@ impl Before {
             hub,
             reserved: hub.reserve(&realm, 0).unwrap(),
             attached: hub.join(&realm, 0).0,
+            door: {
+                let geometry = common::hubs::geometry(2);
+                let made = realm.ipc.create_hub(&realm.domains[1], geometry).unwrap();
+                realm.give(1, made.hub, 0, Mode::Share)
+            },
             region,
             tokens,
             end: ends.here,
@@ -311,6 +318,9 @@ const CALLS: &[Call] = &[
         b.realm.ipc.create_hub(b.me(), geometry).map(drop)
     }),
     ("hub_reserve", |b| b.hub.reserve(&b.realm, 0).map(drop)),
+    ("hub_reserve", |b| {
+        b.realm.ipc.reserve_seat(b.me(), b.door).map(drop)
+    }),
     ("hub_claim", |b| b.reserved.claim(&b.realm).map(drop)),
     ("hub_connect", |b| {
         b.hub.connect(&b.realm, b.attached.seat).map(drop)

@@ -1,77 +1,143 @@
-//! The programs that show what rings are for, each with what it prints, on one CPU and on several.
+//! The programs that show what rings are for, each with what it prints, on one CPU and on several: one
+//! machine for all of them, in which they run one after the other.
 
 mod machines;
 
-use std::io::Write;
-use std::process::Command;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use handover_tests::build::Profile;
 use handover_tests::machine::Machine;
-use handover_tests::qemu::Run;
-use machines::{boot, exec, said, status};
+use handover_tests::options::Job;
+use handover_tests::program::ProgramFile;
+use machines::{boot_with, said};
 use programs::search::{CHUNK, Shown};
+use regex::bytes::RegexBuilder;
 
-const TIME_LIMIT: Duration = Duration::from_secs(180);
+const TIME_LIMIT: Duration = Duration::from_secs(300);
+/// Between programs of which the second begins when the first has ended.
+const THEN: &str = ";";
+/// Writers and lines of `logs`, clients and steps of `kv`.
+const LOGS: [u64; 2] = [6, 15];
+const KV: [u64; 2] = [16, 25];
 
-fn run(command: &str, cpus: u32, input: &[u8]) -> Run {
+/// A program that has run.
+struct Ended {
+    command: Vec<String>,
+    status: u8,
+    /// What it said, with those that it started.
+    lines: Vec<String>,
+}
+
+impl Ended {
+    fn said(&self) -> String {
+        format!(
+            "{:?}: {}\n{}",
+            self.command,
+            self.status,
+            self.lines.join("\n")
+        )
+    }
+
+    /// The numbers of a row of a table, by what it begins with.
+    fn row(&self, head: &str) -> Vec<u64> {
+        let row = self.lines.iter().find_map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next() == Some(head))
+                .then(|| words.map_while(|word| word.parse().ok()).collect())
+        });
+        row.unwrap_or_else(|| panic!("a row {head}\n{}", self.said()))
+    }
+}
+
+/// Commands that make no sense, and how the one line begins that each says.
+const SENSELESS: [(&[&str], &str); 11] = [
+    (&["logs", "0"], "logs: needs no arguments or numbers:"),
+    (&["logs", "x"], "logs: needs no arguments or numbers:"),
+    (&["logs", "--help"], "logs: needs no arguments or numbers:"),
+    (&["logger"], "logger: needs its number,"),
+    (&["kv", "0"], "kv: needs no arguments or numbers:"),
+    (&["kv", "--help"], "kv: needs no arguments or numbers:"),
+    (&["kv", "server", "0"], "kv: the server needs the number"),
+    (&["search"], "search: needs a pattern:"),
+    (&["search", "--help"], "search: needs a pattern:"),
+    (&["search", "a", "nowhere"], "search: the file `nowhere`:"),
+    (&["search", "a(b"], "search: bad pattern: unclosed group"),
+];
+
+/// Runs everything in a machine of so many CPUs, once.
+fn all(cpus: u32) -> &'static [Ended] {
+    static RUNS: [OnceLock<Vec<Ended>>; 3] = [const { OnceLock::new() }; 3];
+    let place = cpus.ilog2() as usize;
+    RUNS[place].get_or_init(|| run_all(cpus, place as u64 + 1))
+}
+
+fn run_all(cpus: u32, seed: u64) -> Vec<Ended> {
+    let numbers = |name: &str, [first, second]: [u64; 2]| {
+        let numbers = [first, second, seed].map(|number| number.to_string());
+        [vec![name.to_owned()], numbers.to_vec()].concat()
+    };
+    let mut commands = vec![numbers("logs", LOGS), numbers("kv", KV)];
+    let mut files = Vec::new();
+    for (index, (pattern, bytes)) in awkward_files(cpus).into_iter().enumerate() {
+        let name = format!("file{index}");
+        commands.push(vec!["search".into(), pattern.into(), name.clone()]);
+        let path = PathBuf::new();
+        files.push((ProgramFile { path, name }, bytes));
+    }
+    if cpus == 2 {
+        let senseless = SENSELESS.iter().map(|(command, _)| *command);
+        commands.extend(senseless.map(|words| words.iter().map(|&word| word.into()).collect()));
+    }
     let machine = Machine {
         cpus,
         time_limit: Some(TIME_LIMIT),
         ..Machine::default()
     };
-    boot(Profile::GuestChecked, &machine, input, &exec(command))
+    let job = Job::Exec(commands.join(&THEN.to_owned()));
+    let run = boot_with(Profile::GuestChecked, &machine, &files, b"", &job);
+    let (mut ended, mut lines) = (Vec::new(), Vec::new());
+    for line in run.transcript.lines() {
+        if let Some(status) = line.strip_prefix("#ended status=") {
+            let command = commands.get(ended.len()).cloned().unwrap_or_default();
+            ended.push(Ended {
+                command,
+                status: status.parse().expect("a status"),
+                lines: std::mem::take(&mut lines),
+            });
+        } else if !line.starts_with('#') && !line.starts_with("kernel: ") {
+            lines.push(line.clone());
+        }
+    }
+    assert_eq!(ended.len(), commands.len(), "{}", said(&run));
+    ended
 }
 
-/// What a program said that was run alone, without what the kernel and init say.
-fn output(run: &Run) -> Vec<&str> {
-    let lines = run.transcript.lines().iter().map(String::as_str);
-    let own = |line: &&str| !line.starts_with(['#']) && !line.starts_with("kernel: ");
-    lines.filter(own).collect()
-}
-
-/// The numbers of a row of a table, by what it begins with.
-fn row(run: &Run, head: &str) -> Vec<u64> {
-    let mut lines = output(run).into_iter();
-    let row = lines.find_map(|line| {
-        let mut words = line.split_whitespace();
-        (words.next() == Some(head)).then(|| words.map_while(|word| word.parse().ok()).collect())
-    });
-    row.unwrap_or_else(|| panic!("a row {head}\n{}", said(run)))
+fn of<'a>(ended: &'a [Ended], program: &str) -> impl Iterator<Item = &'a Ended> {
+    ended.iter().filter(move |one| one.command[0] == program)
 }
 
 /// What is wrong with the arguments is one line, and status 2.
 #[test]
 fn arguments_that_make_no_sense_are_told_in_a_line() {
-    for (command, usage) in [
-        ("logs 0", "logs: needs no arguments or numbers:"),
-        ("logs x", "logs: needs no arguments or numbers:"),
-        ("logger", "logger: needs its number,"),
-        ("kv 0", "kv: needs no arguments or numbers:"),
-        ("search", "search: needs a pattern:"),
-        ("search a b", "search: needs a pattern:"),
-        ("search a(b", "search: bad pattern: unclosed group"),
-    ] {
-        let run = run(command, 2, b"");
-        assert_eq!(status(&run), 2, "{command}\n{}", said(&run));
-        let lines = output(&run);
-        assert!(
-            lines.len() == 1 && lines[0].starts_with(usage),
-            "{command}\n{}",
-            said(&run)
-        );
+    let ended = all(2);
+    for (one, (command, usage)) in ended[ended.len() - SENSELESS.len()..].iter().zip(SENSELESS) {
+        assert_eq!(one.command, command);
+        assert_eq!(one.status, 2, "{}", one.said());
+        let is_one_line = one.lines.len() == 1 && one.lines[0].starts_with(usage);
+        assert!(is_one_line, "{}", one.said());
     }
 }
 
 /// One writer is killed in the middle of a line, others anywhere: the rest comes whole, in order.
 #[test]
 fn logs_come_in_order_and_whole_whoever_is_killed() {
-    for (cpus, seed) in [(1, 1), (2, 2), (4, 3)] {
-        let (writers, lines) = (6, 15);
-        let run = run(&format!("logs {writers} {lines} {seed}"), cpus, b"");
-        assert_eq!(status(&run), 0, "{}", said(&run));
+    for cpus in [1, 2, 4] {
+        let logs = of(all(cpus), "logs").next().expect("it has run");
+        assert_eq!(logs.status, 0, "{}", logs.said());
         let mut times = Vec::new();
-        for line in output(&run) {
+        for line in &logs.lines {
             let mut words = line.split_whitespace();
             if let (Some(time), Some(_), Some("request")) =
                 (words.next(), words.next(), words.next())
@@ -79,60 +145,43 @@ fn logs_come_in_order_and_whole_whoever_is_killed() {
                 times.push(time.parse::<f64>().expect("a time"));
             }
         }
-        let &[begun, complete, lost, cut, late, killed] = row(&run, "all").as_slice() else {
-            panic!("six sums\n{}", said(&run));
+        let &[begun, complete, lost, cut, late, killed] = logs.row("all").as_slice() else {
+            panic!("six sums\n{}", logs.said());
         };
-        assert_eq!(times.len() as u64, complete, "{}", said(&run));
-        assert!(late > 0 || times.is_sorted(), "{}", said(&run));
-        assert_eq!(begun, complete + lost, "{}", said(&run));
+        assert_eq!(times.len() as u64, complete, "{}", logs.said());
+        assert!(late > 0 || times.is_sorted(), "{}", logs.said());
+        assert_eq!(begun, complete + lost, "{}", logs.said());
         // The first writer was in the middle of a line, and others may have been, too.
+        let [writers, lines] = LOGS;
         assert!(1 <= cut && cut <= lost && lost <= killed && killed < writers);
-        assert_eq!(row(&run, "0")[3], 1, "{}", said(&run));
-        let survivors = output(&run)
-            .iter()
-            .filter(|line| line.ends_with("  done"))
-            .count();
+        assert_eq!(logs.row("0")[3], 1, "{}", logs.said());
+        let ends = logs.lines.iter().filter(|line| line.ends_with("  done"));
+        let survivors = ends.count() as u64;
         assert!(
-            survivors > 0 && complete >= lines * survivors as u64,
+            survivors > 0 && complete >= lines * survivors,
             "{}",
-            said(&run)
+            logs.said()
         );
     }
 }
 
-/// What `grep` of the host finds, as the guest shows it.
-fn grep(input: &[u8], pattern: &str) -> Vec<String> {
-    let mut file = tempfile::NamedTempFile::new().expect("a file");
-    file.write_all(input).expect("room for it");
-    let output = Command::new("grep")
-        .args([
-            "--text",
-            "--line-number",
-            "--extended-regexp",
-            "--regexp",
-            pattern,
-            "--",
-        ])
-        .arg(file.path())
-        .env("LC_ALL", "C")
-        .output()
-        .expect("grep is there");
-    let lines = output.stdout.split_inclusive(|&byte| byte == b'\n');
-    lines
-        .map(|line| {
-            let line = line.strip_suffix(b"\n").unwrap_or(line);
-            let colon = line
-                .iter()
-                .position(|&byte| byte == b':')
-                .expect("a number");
-            let number = String::from_utf8_lossy(&line[..colon]);
-            format!("{number}:{}", Shown(&line[colon + 1..]))
-        })
-        .collect()
+/// What is in a file, as the guest shows it, and how many lines there are. The host's `regex` looks line by
+/// line, as the file is.
+fn expected(input: &[u8], pattern: &str) -> (Vec<String>, usize) {
+    let regex = RegexBuilder::new(pattern).unicode(false).build();
+    let regex = regex.expect("a pattern");
+    let mut lines: Vec<&[u8]> = input.split(|&byte| byte == b'\n').collect();
+    // What ends with the file is no further line.
+    if lines.last().is_some_and(|last| last.is_empty()) {
+        lines.pop();
+    }
+    let numbered = (1..).zip(&lines).filter(|(_, line)| regex.is_match(line));
+    let shown = numbered.map(|(number, line): (u32, _)| format!("{number}:{}", Shown(line)));
+    (shown.collect(), lines.len())
 }
 
 /// Files that have been a nuisance to one program or another.
-fn awkward_files() -> Vec<(&'static str, Vec<u8>)> {
+fn awkward_files(cpus: u32) -> Vec<(&'static str, Vec<u8>)> {
     let numbered = |count: u32| -> Vec<u8> {
         (0..count)
             .flat_map(|line| format!("line {line} of many\n").into_bytes())
@@ -146,9 +195,16 @@ fn awkward_files() -> Vec<(&'static str, Vec<u8>)> {
     let binary = (0..20_000_u32)
         .map(|index| (index * index / 7) as u8)
         .collect();
+    let mut dots = vec![b'.'; 3 * CHUNK];
+    dots[CHUNK - 3..CHUNK + 3].copy_from_slice(b"border");
+    let invalid = b"\xff\xfe no text\n\xc3\x28 nor this\nplain\n\0\0nul 1\n\0".to_vec();
     let exact = [b"x".repeat(CHUNK - 1), b"\n".to_vec()].concat();
-    vec![
-        ("", Vec::new()),
+    let mut files = vec![
+        ("anything", Vec::new()),
+        ("border", dots),
+        (r"\xff|\x28", invalid.clone()),
+        (r"\x00nul [[:digit:]]$", invalid.clone()),
+        (r"^\x00$", invalid),
         ("1", b"1".to_vec()),
         ("^$", b"\n\n\nnot this\n".to_vec()),
         ("2$", b"1\n2\n\n12".to_vec()),
@@ -158,53 +214,72 @@ fn awkward_files() -> Vec<(&'static str, Vec<u8>)> {
         ("[0-9][0-9]", binary),
         ("x", exact),
         ("nowhere", numbered(100)),
-    ]
+    ];
+    // Once is enough of what is long.
+    if cpus == 4 {
+        let mut long = numbered(600_000);
+        long.truncate(10 << 20);
+        long.extend(b" and no end");
+        files.push(("^line [0-9]*0000 |no end$", long));
+    }
+    files
 }
 
 #[test]
 fn a_search_finds_what_grep_finds() {
-    for (index, (pattern, input)) in awkward_files().into_iter().enumerate() {
-        let cpus = [1, 2, 4][index % 3];
-        let run = run(&format!("search {pattern}"), cpus, &input);
-        let expected = grep(&input, pattern);
-        let mut lines = output(&run);
-        let summary = lines.pop().unwrap_or_default();
-        assert_eq!(lines, expected, "{pattern} on {cpus} CPUs\n{}", said(&run));
-        let ends = input.iter().filter(|&&byte| byte == b'\n').count();
-        let all = ends + usize::from(input.last().is_some_and(|&byte| byte != b'\n'));
-        let sums = format!("search: {} of {all} lines, in ", expected.len());
-        assert!(summary.starts_with(&sums), "{pattern}: {summary}");
-        assert_eq!(status(&run), u8::from(expected.is_empty()), "{pattern}");
+    for cpus in [1, 2, 4] {
+        let files = awkward_files(cpus);
+        let searches: Vec<_> = of(all(cpus), "search").take(files.len()).collect();
+        assert_eq!(searches.len(), files.len());
+        for (search, (pattern, input)) in searches.into_iter().zip(files) {
+            assert_eq!(search.command[1], pattern);
+            let (expected, all) = expected(&input, pattern);
+            let (summary, lines) = search.lines.split_last().expect("a line");
+            assert!(
+                lines == expected,
+                "{pattern} on {cpus} CPUs\n{}",
+                search.said()
+            );
+            let sums = format!("search: {} of {all} lines, in ", expected.len());
+            assert!(summary.starts_with(&sums), "{pattern}: {summary}");
+            assert_eq!(search.status, u8::from(expected.is_empty()), "{pattern}");
+        }
     }
 }
 
-/// Clients are killed before they ask, before they are answered and after: each step is done once.
+/// Clients and the server are killed anywhere, and each step is done once.
 #[test]
 fn a_store_on_a_hub_keeps_its_counts_whoever_is_killed() {
-    for (cpus, seed) in [(1, 1), (2, 2), (4, 3)] {
-        let (clients, steps) = (16, 25);
-        let run = run(&format!("kv {clients} {steps} {seed}"), cpus, b"");
-        assert_eq!(status(&run), 0, "{}", said(&run));
+    for cpus in [1, 2, 4] {
+        let kv = of(all(cpus), "kv").next().expect("it has run");
+        assert_eq!(kv.status, 0, "{}", kv.said());
+        let [clients, steps] = KV;
         let rows: Vec<_> = (0..clients)
-            .map(|client: u32| row(&run, &client.to_string()))
+            .map(|client| kv.row(&client.to_string()))
             .collect();
         let column = |index: usize| rows.iter().map(move |row| row[index]).collect::<Vec<_>>();
+        let requests = column(2);
         assert!(
-            column(1).iter().all(|&requests| requests == steps),
+            requests.iter().all(|&requests| requests == steps),
             "{}",
-            said(&run)
+            kv.said()
         );
-        let killed = column(0).iter().sum::<u64>() - u64::from(clients);
-        let again = column(2).iter().sum::<u64>();
+        // Some values are longer than any slot of a pool.
         assert!(
-            killed > 0 && (1..=killed).contains(&again),
+            column(4).iter().any(|&bytes| bytes > 20_000),
             "{}",
-            said(&run)
+            kv.said()
         );
-        let summary = format!(
-            "kv: {} requests, {killed} clients killed, {again} requests asked again; every value and sum is right",
-            u64::from(clients) * steps
+        let killed = column(0).iter().sum::<u64>() - clients;
+        let restarts = |line: &&String| line.starts_with("supervisor: kv: again");
+        let restarts = kv.lines.iter().filter(restarts).count();
+        assert!(killed > 0 && restarts > 0, "{}", kv.said());
+        let summary = kv.lines.last().expect("a line");
+        let sums = format!(
+            "kv: {} requests, {killed} clients killed, ",
+            clients * steps
         );
-        assert!(output(&run).contains(&summary.as_str()), "{}", said(&run));
+        let is_right = summary.ends_with("every value and sum is right");
+        assert!(summary.starts_with(&sums) && is_right, "{}", kv.said());
     }
 }

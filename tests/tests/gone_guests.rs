@@ -5,9 +5,10 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use abi::{Error, Handle, HubGuestEnds};
+use abi::{Error, FOREVER, GrantFlags, Handle, HubGuestEnds, Mode, Rights};
 use common::hubs::{Guest, Hub};
 use common::realm::Realm;
+use ipc::Platform;
 
 /// What is charged to domain 1 when it has come as far as `life` says and has ended, or given back its handles.
 fn charged_after(ends: bool, life: impl Fn(&Realm, &Hub) -> Vec<Handle>) -> abi::Resources {
@@ -101,4 +102,46 @@ fn a_hub_that_ends_while_a_seat_is_claimed_leaves_its_guest_everything_or_nothin
             return;
         }
     }
+}
+
+#[test]
+fn what_is_granted_over_a_seat_comes_back_when_it_is_cancelled_or_late() {
+    let realm = Realm::new(2);
+    let hub = Hub::new(&realm, 1);
+    let (guest, _) = hub.join(&realm, 1);
+    let (link, _) = hub.connect(&realm, guest.seat).unwrap();
+    for (from, via, to, back) in [(1, guest.member, 0, link), (0, link, 1, guest.member)] {
+        let region = realm.region(from, 1);
+        let offer = |deadline| {
+            let (domain, flags) = (&realm.domains[from], GrantFlags::empty());
+            let ipc = &realm.ipc;
+            let token = ipc.grant(
+                domain,
+                region,
+                via,
+                Mode::Move,
+                Rights::all(),
+                flags,
+                deadline,
+            );
+            assert_eq!(realm.look_up(from, region), Err(Error::InTransit));
+            token.unwrap()
+        };
+        let is_back = |token| {
+            let accepted = realm.ipc.accept(&realm.domains[to], token, back);
+            assert_eq!(accepted, Err(Error::NotFound));
+            assert!(realm.look_up(from, region).is_ok());
+        };
+        let token = offer(FOREVER);
+        realm.cancel(from, token).unwrap();
+        is_back(token);
+        let end = realm.machine().now_ns() + 100;
+        let token = offer(end);
+        realm.wait_until(end);
+        is_back(token);
+        // And one that is neither is good.
+        let token = offer(FOREVER);
+        realm.ipc.accept(&realm.domains[to], token, back).unwrap();
+    }
+    realm.finish();
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use abi::limits::{LEAF_SIZE, MAX_COPY, PAGE_SIZE};
-use abi::{DeriveArgs, Error, Handle, RegionFlags, Rights};
+use abi::{DeriveArgs, Error, Handle, RegionFlags, Rights, SnapshotFlags};
 use common::realm::Realm;
 use common::{READ, WRITE};
 
@@ -161,5 +161,43 @@ fn a_copy_writes_nothing_after_its_capability_was_revoked() {
             assert_eq!(bytes(&realm, target, 0, 64), [0; 64]);
         }
         Arc::into_inner(realm).unwrap().finish();
+    }
+}
+
+#[test]
+fn a_copy_that_lacks_a_frame_says_so_where_none_is_promised_and_leaves_its_source() {
+    for (flags, lacks) in [
+        (SnapshotFlags::empty(), false),
+        (SnapshotFlags::OVERCOMMIT, true),
+    ] {
+        let mut refused = 0;
+        for turn in 0.. {
+            let realm = Realm::new(1);
+            let (source, shared) = (realm.region(0, 3), realm.region(0, 3));
+            let pattern: Vec<u8> = (0..3 * PAGE_SIZE).map(|at| (at % 251) as u8).collect();
+            fill(&realm, source, &pattern);
+            fill(&realm, shared, &[7; 3 * PAGE_SIZE as usize]);
+            let domain = &realm.domains[0];
+            let target = realm.ipc.snapshot_region(domain, shared, 0, 0, flags);
+            let target = target.unwrap();
+            realm.machine().fail_after(turn);
+            let copied = copy(&realm, (target, 0), (source, 0), 3 * PAGE_SIZE);
+            let failed = realm.machine().stop_failing();
+            assert!(bytes(&realm, source, 0, pattern.len()) == pattern);
+            let kept = bytes(&realm, shared, 0, 3 * PAGE_SIZE as usize);
+            assert!(kept.iter().all(|byte| *byte == 7), "turn {turn}");
+            if copied.is_ok() {
+                assert_eq!(copied, Ok(3 * PAGE_SIZE));
+                assert!(bytes(&realm, target, 0, pattern.len()) == pattern);
+            } else {
+                assert_eq!(copied, Err(Error::NoMemory), "turn {turn}");
+                refused += 1;
+            }
+            realm.finish();
+            if !failed {
+                break;
+            }
+        }
+        assert_eq!(refused > 0, lacks, "refused {refused} times");
     }
 }

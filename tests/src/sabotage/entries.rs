@@ -80,6 +80,16 @@ entries! {
             channel_ends::a_channel_end_goes_only_over_an_older_channel;
         generation_not_bumped: "the new generation of a reused slot",
             capabilities::a_handle_is_never_valid_twice;
+        kv_done_again: "that a request which comes again is not done again",
+            kv::the_server_keeps_what_plain_maps_would;
+        kv_not_written_down: "the record of a request in the journal",
+            kv::a_server_that_is_started_again_goes_on_where_the_last_one_ended;
+        kv_last_forgotten: "what each account asked last, in a journal that begins anew",
+            kv::a_journal_begins_anew_as_often_as_it_has_to;
+        logs_ended_awaited: "that nobody waits for a writer that has ended",
+            logs::lines_are_told_once_in_order_whoever_ends_where;
+        search_cut_anywhere: "that a part of a file ends where a line does",
+            search::what_is_found_in_the_parts_is_what_is_in_the_file;
         zeroing_skipped: "the zeroing of a frame that enters a region",
             frames::a_frame_that_enters_a_region_is_zeroed;
         poison_not_checked: "the look at the poison of a frame that is taken",

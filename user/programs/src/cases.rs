@@ -155,6 +155,7 @@ macro_rules! for_each_case {
             rings::mapped_once "the view of an end is mapped once and gone with the end";
             rings::geometry "rings of impossible size are refused";
             rings::every_kind "every kind and form carries messages across the wrap of its indices";
+            rings::borders "messages of no byte, of one and of as many as fit pass, and one of one more is refused at once";
             rings::odd_shapes "what no ring can be is refused, and what one can be is as large as it is to be";
             rings::endings "in order, gone, revoked and faulty are four different answers, after the last message";
             rings::half_closed "each direction of a duplex ends by itself";
@@ -281,8 +282,9 @@ macro_rules! for_each_case {
             demos::restarted "so can the service itself, and its client loses nothing";
 
             examples::search "so can each of the processes of a search, and the others end by themselves";
-            examples::logs "so can a collector of logs, and its writers end by themselves";
-            examples::kv "so can the host of a hub, and its guests end by themselves";
+            examples::logs "so can a collector of logs, each writer, and the name service by which they find it";
+            examples::kv "so can who starts a key-value server and its clients, which end by themselves";
+            examples::kept "so can the server itself, and its client loses nothing; and its supervisor, and the client";
             drivers::drawn "so can either process of a picture";
             drivers::driven "so can a driver, and the next one finds a device that works";
 

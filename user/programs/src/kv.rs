@@ -1,17 +1,30 @@
 //! A key-value server's messages, and what its clients of the demonstration do. What the server does with
-//! them is in [`server`].
+//! them is in [`server`], how it survives its own end in [`journal`], and how a client finds it in [`member`].
 //!
-//! A client numbers its requests from 1 on and has one at a time. So a client that was killed before it
-//! got its answer, or the one that takes its place, asks the same again, and gets the same answer without
-//! the work being done twice.
+//! A client has an account, which it names when it has joined, numbers its requests from 1 on, and has one
+//! at a time. So a client that was killed before it got its answer, or that lost its server, asks the same
+//! again, and gets the same answer without the work being done twice.
+//!
+//! Requests and answers are payloads of a hub: short ones are in the message, longer ones in a slot of the
+//! pool of the client's seat, and the longest in a region of their own.
 
+pub mod journal;
 pub mod load;
+pub mod member;
 pub mod server;
 
+use alloc::vec::Vec;
+
+use rt::hub::Class;
+
+/// The name by which clients find the server.
+pub const NAME: &str = "kv";
+/// Accounts of a server at most: each client has a session with the name service, which has room for 64.
+pub const MOST_ACCOUNTS: u32 = 60;
 /// The longest key, in bytes; the shortest has one.
 pub const MAX_KEY: usize = 24;
 /// The longest value, in bytes.
-pub const MAX_VALUE: usize = 64;
+pub const MAX_VALUE: usize = 256 << 10;
 /// Bytes before the key of a request.
 const HEAD: usize = 8;
 /// Bytes of the longest request.
@@ -20,6 +33,42 @@ pub const MAX_REQUEST: usize = HEAD + MAX_KEY + MAX_VALUE;
 pub const MAX_ANSWER: usize = 1 + MAX_VALUE;
 /// Bytes of a slot of the rings between server and client.
 pub const SLOT_SIZE: u32 = 128;
+/// Bytes of a message of the rings.
+pub const MESSAGE: usize = SLOT_SIZE as usize - 8;
+/// Slots of each ring: a client has one request at a time, which may need a few messages.
+pub const SLOTS: u32 = 8;
+/// The pool of each seat: one request and one answer at a time.
+pub const POOL: [Class; 2] = [class(512), class(MIDDLING as u32 + 64)];
+/// Bytes of the longest value that a slot is large enough for, with its key.
+pub const MIDDLING: usize = 4096;
+
+const fn class(slot_bytes: u32) -> Class {
+    Class {
+        slot_bytes,
+        count: 2,
+    }
+}
+
+/// What a message is, in the tag of its payload. An answer has the tag of what it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// The first of a client: the number of its account.
+    Hello,
+    /// A [`Request`].
+    Request,
+    /// The server is to end in order.
+    Finish,
+}
+
+impl Tag {
+    /// All of them, each at the place of its number.
+    pub const ALL: [Tag; 3] = [Tag::Hello, Tag::Request, Tag::Finish];
+
+    /// From its number.
+    pub fn from_number(number: u32) -> Option<Tag> {
+        Tag::ALL.get(number as usize).copied()
+    }
+}
 
 /// What a client wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +94,7 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// As a message. `None`: a key or value is too long, or a key has no bytes.
-    pub fn encode<'b>(&self, buffer: &'b mut [u8; MAX_REQUEST]) -> Option<&'b [u8]> {
+    pub fn encode(&self) -> Option<Vec<u8>> {
         let sum;
         let (code, key, value): (u8, &[u8], &[u8]) = match self.operation {
             Operation::Get(key) => (1, key, &[]),
@@ -59,28 +108,21 @@ impl<'a> Request<'a> {
         if key.is_empty() || key.len() > MAX_KEY || value.len() > MAX_VALUE {
             return None;
         }
-        let [first, second, third, fourth] = self.number.to_le_bytes();
-        let lengths = [key.len() as u8, value.len() as u8];
-        let head = [
-            code, lengths[0], lengths[1], 0, first, second, third, fourth,
-        ];
-        let end = HEAD + key.len();
-        buffer[..HEAD].copy_from_slice(&head);
-        buffer[HEAD..end].copy_from_slice(key);
-        buffer[end..end + value.len()].copy_from_slice(value);
-        Some(&buffer[..end + value.len()])
+        let mut bytes = Vec::with_capacity(HEAD + key.len() + value.len());
+        bytes.extend([code, key.len() as u8, 0, 0]);
+        bytes.extend(self.number.to_le_bytes());
+        bytes.extend(key);
+        bytes.extend(value);
+        Some(bytes)
     }
 
     /// From a message; `None` for what is no request.
     pub fn decode(bytes: &'a [u8]) -> Option<Request<'a>> {
-        let (&[code, key_len, value_len, 0, number @ ..], rest) =
-            bytes.split_first_chunk::<HEAD>()?
-        else {
+        let (&[code, key_len, 0, 0, number @ ..], rest) = bytes.split_first_chunk::<HEAD>()? else {
             return None;
         };
         let (key, value) = rest.split_at_checked(key_len.into())?;
-        let lengths = (1..=MAX_KEY).contains(&key.len()) && value.len() <= MAX_VALUE;
-        if !lengths || value.len() != usize::from(value_len) {
+        if !(1..=MAX_KEY).contains(&key.len()) || value.len() > MAX_VALUE {
             return None;
         }
         let operation = match (code, value) {
@@ -104,15 +146,15 @@ pub enum Answer<'a> {
     Done,
     /// The key's value, or the sum.
     Value(&'a [u8]),
-    /// The client has no such key.
+    /// The account has no such key.
     Missing,
-    /// The client may not have one more key, or there is no room for one more sum.
+    /// The account has as many keys or bytes as it may have, or there is no room for one more sum.
     Full,
 }
 
 impl<'a> Answer<'a> {
     /// As a message; a value is cut off behind [`MAX_VALUE`] bytes.
-    pub fn encode<'b>(&self, buffer: &'b mut [u8; MAX_ANSWER]) -> &'b [u8] {
+    pub fn encode(&self) -> Vec<u8> {
         let (code, value): (u8, &[u8]) = match self {
             Answer::Done => (0, &[]),
             Answer::Value(value) => (1, value),
@@ -120,9 +162,10 @@ impl<'a> Answer<'a> {
             Answer::Full => (3, &[]),
         };
         let value = &value[..value.len().min(MAX_VALUE)];
-        buffer[0] = code;
-        buffer[1..=value.len()].copy_from_slice(value);
-        &buffer[..=value.len()]
+        let mut bytes = Vec::with_capacity(1 + value.len());
+        bytes.push(code);
+        bytes.extend(value);
+        bytes
     }
 
     /// From a message; `None` for what is no answer.

@@ -9,12 +9,25 @@ pub mod collector;
 use alloc::string::String;
 use core::fmt::Write;
 
+/// The name by which writers find the collector.
+pub const NAME: &str = "logs";
 /// Bytes of a slot of a writer's ring, and slots: few, so that writers wait for room, too.
 pub const SLOT_SIZE: u32 = 64;
 /// Slots of a writer's ring.
 pub const SLOTS: u32 = 16;
 /// The longest line, in bytes.
 pub const MAX_LINE: usize = 240;
+
+/// The first message of a writer: its number.
+pub fn hello(writer: u32) -> [u8; 4] {
+    writer.to_le_bytes()
+}
+
+/// The number of a writer, from its first message; `None` for what is none.
+pub fn decode_hello(bytes: &[u8]) -> Option<usize> {
+    let number = bytes.try_into().map(u32::from_le_bytes);
+    number.ok().map(|number| number as usize)
+}
 
 /// The word of a writer's counts that tells how many lines it has begun.
 pub const BEGUN: u64 = 0;

@@ -13,6 +13,8 @@ mod show;
 use memchr::{memchr, memchr_iter};
 use regex::bytes::{Regex, RegexBuilder};
 
+use crate::sabotaged;
+
 pub use file::{File, HAND_ON, READ};
 pub use link::{Inlet, Outlet};
 pub use message::{MAX_MESSAGE, Message};
@@ -60,7 +62,10 @@ pub fn chunks(file: &[u8], size: usize) -> impl Iterator<Item = Chunk> {
         let rest = file.get(offset..).filter(|rest| !rest.is_empty())?;
         let least = size.clamp(1, rest.len());
         // The last line may lack its end.
-        let end = memchr(b'\n', &rest[least - 1..]).map_or(rest.len(), |at| least + at);
+        let mut end = memchr(b'\n', &rest[least - 1..]).map_or(rest.len(), |at| least + at);
+        if sabotaged!("search_cut_anywhere") {
+            end = least;
+        }
         let bytes = &rest[..end];
         let unended = u64::from(bytes.last() != Some(&b'\n'));
         let chunk = Chunk {

@@ -55,6 +55,6 @@ impl Restarts {
     }
 }
 
-/// The status of a supervisor that was told to end the first life of its service at some entry into the
+/// The status of a supervisor that was told to end the first lives of its service at some entry into the
 /// kernel, when that has happened and the service has exited in order later.
 pub const FUSE_BURNT: u8 = 3;

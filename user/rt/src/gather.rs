@@ -1,15 +1,16 @@
 //! Many producers, one consumer: a ring for each producer, behind one port.
 //!
 //! A producer that dies in the middle of a message, or never gives one, keeps nobody else back: it has a ring of
-//! its own. The rings are symmetric, since who sleeps at a port brings no barrier for their producers.
+//! its own. The rings are symmetric, since who sleeps at a port brings no barrier for their producers. Other
+//! objects can be waited for at the same port: where producers arrive, for instance, or their processes.
 
 use alloc::vec::Vec;
 
 use abi::ring::Form;
-use abi::{Error, Events, FOREVER, Handle, RingGeometry};
+use abi::{Error, Events, FOREVER, Handle, PortPacket, RingGeometry};
 
-use crate::Port;
 use crate::ring_end::{Receiver, open_receiver, ring_of};
+use crate::{Port, events_of};
 
 /// The consumer of many rings.
 #[derive(Debug)]
@@ -19,7 +20,16 @@ pub struct Gather {
     rings: Vec<Option<Slot>>,
     /// Where the next look begins, so that nobody is looked at last for ever.
     next: usize,
+    /// Other objects that are waited for.
+    watched: usize,
+    /// Messages since other objects were looked at.
+    messages: u32,
 }
+
+/// What marks the keys of other objects at the port.
+const WATCHED: u64 = 1 << 63;
+/// Messages in a row after which other objects are looked at.
+const TURN: u32 = 64;
 
 struct Slot {
     receiver: Receiver,
@@ -48,6 +58,13 @@ pub enum Gathered {
         /// [`PeerClosed`](ring::Error::PeerClosed): it said so; else what befell it.
         why: ring::Error,
     },
+    /// Events of another object, from [`Gather::watch`].
+    Watched {
+        /// Its key.
+        key: u64,
+        /// Those that hold.
+        events: Events,
+    },
 }
 
 impl Gather {
@@ -57,6 +74,8 @@ impl Gather {
             port: Port::create()?,
             rings: Vec::new(),
             next: 0,
+            watched: 0,
+            messages: 0,
         })
     }
 
@@ -90,6 +109,26 @@ impl Gather {
         }
     }
 
+    /// Tells of events of another object as well, under a key below 2^63, as long as they hold. Needs WAIT on it.
+    ///
+    /// # Errors
+    /// As of [`Port::bind`]; `Invalid`: the key.
+    pub fn watch(&mut self, object: Handle, events: Events, key: u64) -> Result<(), Error> {
+        if key & WATCHED != 0 {
+            return Err(Error::Invalid);
+        }
+        self.port.bind(object, events, key | WATCHED)?;
+        self.watched += 1;
+        Ok(())
+    }
+
+    /// Tells of another object no longer, which was watched and has not been dropped. `NotFound`.
+    pub fn unwatch(&mut self, key: u64) -> Result<(), Error> {
+        self.port.unbind(key | WATCHED)?;
+        self.watched -= 1;
+        Ok(())
+    }
+
     /// Producers that have not ended.
     pub fn len(&self) -> usize {
         self.rings.iter().flatten().count()
@@ -105,21 +144,36 @@ impl Gather {
     ///
     /// # Errors
     /// `TimedOut`, `Cancelled`, `Interrupted`; `TooLarge`: it is longer than `target` and stays; `PeerClosed`: there
-    /// is no producer.
+    /// is no producer, and nothing else is watched.
     pub fn receive(&mut self, target: &mut [u8], deadline_ns: u64) -> Result<Gathered, Error> {
         loop {
+            // However much comes, other objects have their turn.
+            if self.watched > 0 && self.messages >= TURN {
+                self.messages = 0;
+                if let Ok(packet) = self.port.next(0)
+                    && let Some(gathered) = watched(&packet)
+                {
+                    return Ok(gathered);
+                }
+            }
             if let Some(gathered) = self.look(target)? {
+                self.messages += 1;
                 return Ok(gathered);
             }
-            if self.is_empty() {
+            if self.is_empty() && self.watched == 0 {
                 return Err(Error::PeerClosed);
             }
             if self.arm_all() {
-                let waited = self.port.next(deadline_ns).map(drop);
+                let waited = self.port.next(deadline_ns);
                 self.disarm_all();
                 match waited {
+                    Ok(packet) => {
+                        if let Some(gathered) = watched(&packet) {
+                            return Ok(gathered);
+                        }
+                    }
                     Err(Error::WouldBlock) => return Err(Error::TimedOut),
-                    waited => waited?,
+                    Err(error) => return Err(error),
                 }
             }
         }
@@ -173,4 +227,12 @@ impl Gather {
         }
         Ok(())
     }
+}
+
+/// What a packet tells of an object that is no ring.
+fn watched(packet: &PortPacket) -> Option<Gathered> {
+    (packet.key & WATCHED != 0).then(|| Gathered::Watched {
+        key: packet.key & !WATCHED,
+        events: events_of(packet),
+    })
 }

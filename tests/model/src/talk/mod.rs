@@ -1,7 +1,7 @@
-//! A second model: objects of all kinds, and messages on channels that carry their capabilities.
+//! A second model: regions, notifications and channel ends, and messages on channels that carry their capabilities.
 //!
 //! It knows nothing of memory, and what the other model proves of it is left out here: a region is
-//! only something that can be handed over. In return any object can be in any message, and ends of
+//! only something that can be handed over. In return any of these can be in any message, and ends of
 //! channels are dropped with messages on the way.
 
 mod likely;

@@ -1,7 +1,7 @@
-//! Writes lines into a ring: one of the writers of `logs`.
+//! Writes lines into a ring: one of the writers of `logs`, which it finds by its name and gets the ring from.
 //!
-//! Arguments: its number, how many lines, and, if it is to stop in the middle of one, which. Handles: the
-//! producing end of its ring, and a region whose words tell how many lines it has begun and how many it
+//! Arguments: its number, how many lines, and, if it is to stop in the middle of one, which. Handles: a
+//! session with the name service, and a region whose words tell how many lines it has begun and how many it
 //! has sent, also when it ends without another word.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -11,9 +11,10 @@ extern crate alloc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use programs::logs::{BEGUN, MAX_PART, SENT, line, parts};
+use programs::logs::{BEGUN, MAX_PART, NAME, SENT, hello, line, parts};
 use programs::{expect, expect_handles};
-use rt::{Env, Events, FOREVER, ObjectKind, Region, Rights, println};
+use rt::names::Names;
+use rt::{Env, Events, FOREVER, Message, ObjectKind, Region, Rights, RingEnd, Sender, println};
 
 rt::entry!(run);
 
@@ -34,11 +35,13 @@ fn run(env: &Env) -> u8 {
     };
     expect_handles(
         env,
-        &[ObjectKind::RingEnd, ObjectKind::Region],
+        &[ObjectKind::ChannelEnd, ObjectKind::Region],
         "`logs` starts it",
     );
-    let end = env.handle(0);
-    let mut sender = expect!(rt::open_sender(end), "logger: opening its ring");
+    let names = Names::from_handle(env.handle(0));
+    let Some(mut sender) = find(&names) else {
+        return UNHEARD;
+    };
     let region = Region::from_handle(env.handle(1));
     let mapped = region.map(Rights::READ | Rights::WRITE);
     let mapped = expect!(mapped, "logger: mapping its counts");
@@ -47,6 +50,9 @@ fn run(env: &Env) -> u8 {
             word.store(lines.into(), Ordering::Release);
         }
     };
+    if sender.send(&hello(writer), FOREVER).is_err() {
+        return UNHEARD;
+    }
     let mut random = fastrand::Rng::with_seed(u64::from(writer));
     for number in 0..lines {
         let pause = rt::now_ns() + random.u64(..PAUSE_NS);
@@ -65,7 +71,7 @@ fn run(env: &Env) -> u8 {
             }
             if stops_in == Some(number) && !part.is_last() {
                 // Here it stays until somebody ends it, or nobody is left who could.
-                let gone = rt::object_wait(end, Events::PEER_CLOSED, FOREVER);
+                let gone = rt::object_wait(sender.handle(), Events::PEER_CLOSED, FOREVER);
                 expect!(gone, "logger: being stuck");
                 return UNHEARD;
             }
@@ -73,4 +79,15 @@ fn run(env: &Env) -> u8 {
         count(SENT, number + 1);
     }
     0
+}
+
+/// The ring that the collector has for whoever finds it. `None`: it is gone, or the name service is.
+fn find(names: &Names) -> Option<Sender> {
+    let collector = names.connect(NAME, FOREVER).ok()?;
+    let mut received = collector.call(&mut Message::new(&[]), FOREVER).ok()?;
+    let end = *received.handles().first()?;
+    let sender = rt::open_sender(end).ok()?;
+    // It is the sender's.
+    received.take_handle(0);
+    Some(sender)
 }

@@ -1,7 +1,7 @@
 //! Keeps a service running: starts it, waits for its end or its fault, and starts it again.
 //!
-//! Arguments: the name of the service, and what it is started with. Before them, `--fuse N` ends the first
-//! life of the service after N entries into the kernel. Handles: a session with the name service, the image
+//! Arguments: the name of the service, and what it is started with. Before them, `--fuse N,...` ends the first
+//! life of the service after N entries into the kernel, and as many more as there are numbers. Handles: a session with the name service, the image
 //! of the service, and what the service gets besides. The service finds the end at which its clients arrive
 //! as its first handle, and the rest behind it.
 //!
@@ -9,11 +9,13 @@
 //! runs, clients are introduced, also between two lives of the service, and wait there for the next one.
 //! It ends when the service exits with status 0, or after too many restarts. A start that fails counts as
 //! one: what it lacked may be there the next time. Its own status is 0, 1 when it has given up, and
-//! [`FUSE_BURNT`] when the service has exited in order after the fuse of its first life had burnt.
+//! [`FUSE_BURNT`] when the service has exited in order after the fuse of one of its lives had burnt.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
+
+use alloc::vec::Vec;
 
 use programs::supervision::{FUSE_BURNT, Next, RESTARTS, Restarts};
 use programs::{expect, expect_handles, fault};
@@ -39,16 +41,20 @@ struct Service<'a> {
     image: Handle,
     listener: ChannelEnd,
     port: Port,
-    /// Entries after which the first life ends.
-    fuse: Option<u64>,
+    /// Entries after which its first lives end.
+    fuses: Vec<u64>,
 }
 
 fn run(env: &Env) -> u8 {
     let mut args = env.args().skip(1).peekable();
-    let fuse = args.next_if_eq(&"--fuse").map(|_| args.next());
-    let fuse = fuse.map(|entries| entries.and_then(|entries| entries.parse().ok()));
-    let (Some(name), None | Some(Some(_))) = (args.next(), fuse) else {
-        println!("supervisor: needs the name of a service: supervisor [--fuse N] NAME [ARG ...]");
+    let fuses = match args.next_if_eq(&"--fuse") {
+        Some(_) => args.next().and_then(numbers),
+        None => Some(Vec::new()),
+    };
+    let (Some(name), Some(fuses)) = (args.next(), fuses) else {
+        println!(
+            "supervisor: needs the name of a service: supervisor [--fuse N,...] NAME [ARG ...]"
+        );
         return 2;
     };
     expect_handles(
@@ -67,7 +73,7 @@ fn run(env: &Env) -> u8 {
         image: env.handle(1),
         listener,
         port: expect!(Port::create(), "supervisor: a port"),
-        fuse: fuse.flatten(),
+        fuses,
     };
     let mut burnt = false;
     let mut restarts = Restarts::new();
@@ -78,7 +84,7 @@ fn run(env: &Env) -> u8 {
             Ok(Some(0)) => return 0,
             Ok(Some(status)) => println!("supervisor: {name}: ended with status {status}"),
             // It was reported when it stopped, or somebody killed it who knows.
-            Ok(None) => burnt |= service.fuse.is_some(),
+            Ok(None) => burnt |= service.fuse(life).is_some(),
             Err(error) => println!("supervisor: {name}: can't be run: {error}"),
         }
         match restarts.ended(rt::now_ns() - begun) {
@@ -97,7 +103,17 @@ fn run(env: &Env) -> u8 {
     0
 }
 
+/// Numbers that commas separate.
+fn numbers(words: &str) -> Option<Vec<u64>> {
+    words.split(',').map(|word| word.parse().ok()).collect()
+}
+
 impl Service<'_> {
+    /// Entries after which a life ends, from 1 on.
+    fn fuse(&self, life: u64) -> Option<u64> {
+        self.fuses.get(life as usize - 1).copied()
+    }
+
     /// One life of the service, from its start to its end.
     fn live(&self, life: u64) -> Result<ProcessStatus, Error> {
         let process = self.start()?;
@@ -115,7 +131,7 @@ impl Service<'_> {
         // Before its first instruction, so that no fault is missed.
         let events = Events::ENDED | Events::FAULTED;
         self.port.bind(process.handle(), events, life)?;
-        if let (1, Some(entries)) = (life, self.fuse) {
+        if let Some(entries) = self.fuse(life) {
             process.set_fuse(entries)?;
         }
         process.resume(0, 0)?;

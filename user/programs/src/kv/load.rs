@@ -1,15 +1,20 @@
 //! What the clients of the demonstration ask for, which depends on the client and the number of the
-//! request alone, and what must be there afterwards.
+//! request alone, and what must be there afterwards. Values have from 0 bytes to as many as can be.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-use super::{Answer, MAX_VALUE, Operation};
+use super::{Answer, MAX_VALUE, MIDDLING, Operation};
 
 /// Keys that a client uses.
-const KEYS: u32 = 16;
+const KEYS: u32 = 12;
+/// The keys from this one on have values that do not fit a message, and the last has one that may not fit
+/// a slot of the pool either.
+const MIDDLING_KEYS: u32 = 9;
+/// Bytes of the values of the other keys at most.
+const SMALL: usize = 64;
 /// The sum of all additions of 1.
 pub const HITS: &str = "hits";
 /// The sum of the numbers of the clients that added it.
@@ -43,23 +48,32 @@ impl Step {
             _ => Kind::Add(client as u64),
         };
         let mut key = String::new();
+        let mut longest = 0;
         match kind {
             Kind::Add(1) => key.push_str(HITS),
             Kind::Add(_) => key.push_str(CLIENTS),
             _ => {
-                let _ = write!(key, "key {}", random.u32(..KEYS));
+                let number = random.u32(..KEYS);
+                let _ = write!(key, "key {number}");
+                longest = match number {
+                    number if number == KEYS - 1 => MAX_VALUE,
+                    MIDDLING_KEYS.. => MIDDLING,
+                    _ => SMALL,
+                };
             }
         }
-        let len = match kind {
-            Kind::Put => random.usize(..=MAX_VALUE),
-            _ => 0,
-        };
-        let value = core::iter::repeat_with(|| random.u8(..)).take(len);
-        Step {
-            kind,
-            value: value.collect(),
-            key,
+        let mut value = Vec::new();
+        if matches!(kind, Kind::Put) {
+            // Those of no byte and of as many as can be are among them.
+            let len = match random.u32(..8) {
+                0 => 0,
+                1 => longest,
+                _ => random.usize(..=longest),
+            };
+            value.resize(len, 0);
+            random.fill(&mut value);
         }
+        Step { kind, key, value }
     }
 
     /// As it is asked for.

@@ -10,6 +10,7 @@ use core::cmp::Reverse;
 use core::fmt;
 
 use super::Part;
+use crate::sabotaged;
 
 /// A line, all of it. Lines are in the order of their times.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,7 +123,7 @@ impl Collector {
     /// A writer has ended: the line that it was in will never be complete.
     pub fn end(&mut self, writer: usize) {
         if let Some(writer) = self.writers.get_mut(writer) {
-            writer.ended = true;
+            writer.ended = !sabotaged!("logs_ended_awaited");
             writer.counts.cut += u32::from(writer.begun.take().is_some());
         }
     }

@@ -1,39 +1,60 @@
-//! A key-value server on a hub, with clients that are killed again and again: what each has asked for is
-//! done once, whatever it was told before it ended.
+//! A key-value server under a supervisor, which ends again and again, and so do its clients: what each of
+//! them has asked for is done once, whoever was killed when.
 //!
-//! Arguments: `[CLIENTS [STEPS [SEED]]]`. The seed says who is killed when. Handles: the initrd. The
-//! program starts itself as `client`, each with a seat at the hub, by which the server knows who it is; a
-//! client that was killed gets another seat, and goes on where it knows to have been.
+//! Arguments: `[CLIENTS [STEPS [SEED]]]`. The seed says who is killed when. Handles: the initrd, and a
+//! session with the name service. The program starts a supervisor, which keeps it running as `kv server`,
+//! and itself as `client`, once for each of them. They find the server by its name, and the next one when
+//! it has ended. In the end the journal of the server is compared with what has to be there.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
 
 mod client;
-mod tenant;
+mod customer;
+mod report;
+mod server;
 
+use alloc::format;
 use alloc::vec::Vec;
 
-use abi::HubGeometry;
-use programs::kv::SLOT_SIZE;
-use programs::kv::load::{CLIENTS, Expected, HITS};
-use programs::kv::server::Server;
+use customer::{Circumstances, Customer};
+use programs::kv::journal::{self, WORDS};
+use programs::kv::{MOST_ACCOUNTS, NAME, member};
+use programs::supervision::FUSE_BURNT;
 use programs::{archive, expect};
-use rt::hub::Host;
-use rt::{Env, FOREVER, Region, println};
-use tenant::Tenant;
+use rt::names::Names;
+use rt::{
+    Env, Error, Events, FOREVER, Handle, Mode, Port, Process, Region, Rights, Spawn, println,
+};
 
 rt::entry!(run);
 
-/// Clients and steps of each, unless told otherwise and at most.
+/// Clients and steps of each, unless told otherwise and at most. One account is this process's.
 const FEW: [u32; 2] = [16, 40];
-const MOST: [u32; 2] = [200, 10_000];
-/// Slots of each ring: a client has one request at a time.
-const SLOTS: u32 = 4;
+const MOST: [u32; 2] = [MOST_ACCOUNTS - 1, 10_000];
+/// Lives of the server that are cut short, and the entries into the kernel after which they are.
+const SHORT_LIVES: usize = 3;
+const ENTRIES: core::ops::RangeInclusive<u64> = 100..=900;
+/// How long it may take until there is a server to be told to end, in ms.
+const PATIENCE_MS: u64 = 10_000;
+/// What the supervisor may do with the image and the journal, to give them on.
+const IMAGE: Rights = Rights::EXECUTE
+    .union(Rights::GRANT)
+    .union(Rights::DUPLICATE);
+const JOURNAL: Rights = Rights::READ
+    .union(Rights::WRITE)
+    .union(Rights::MAP)
+    .union(Rights::INSPECT)
+    .union(Rights::GRANT)
+    .union(Rights::DUPLICATE);
 
 fn run(env: &Env) -> u8 {
-    if env.args().next() == Some("client") {
-        return client::run(env);
+    let mut args = env.args();
+    match (args.next(), args.next()) {
+        (Some("client"), _) => return client::run(env),
+        (_, Some("server")) => return server::run(env),
+        _ => {}
     }
     let numbers = env.args().skip(1).map(|word| word.parse().ok());
     let Some(numbers) = numbers.collect::<Option<Vec<u32>>>() else {
@@ -45,24 +66,56 @@ fn run(env: &Env) -> u8 {
         return usage();
     }
     let initrd = Region::from_handle(env.handle(0));
-    let image = expect!(archive::image(&initrd, "kv"), "kv: the program");
-    let geometry = HubGeometry::slot(clients, SLOT_SIZE, SLOTS, SLOTS);
-    let host = expect!(Host::create(&geometry), "kv: a hub");
+    let names = Names::from_handle(env.handle(1));
     let mut random = fastrand::Rng::with_seed(numbers.get(2).copied().unwrap_or(1).into());
-    let mut server = Server::new(clients as usize);
-    let mut tenants: Vec<Tenant> = (0..clients as usize)
-        .map(|number| Tenant::start(&host, image, number, steps, &mut random))
+    let bytes = journal::bytes(clients as usize + 1) as u64;
+    let regions =
+        [WORDS as u64 * 8, bytes].map(|len| expect!(Region::create(len), "kv: a journal"));
+    let image = expect!(archive::image(&initrd, NAME), "kv: the program");
+    let supervisor = supervise(&initrd, &names, image, &regions, clients + 1, &mut random);
+    let port = expect!(Port::create(), "kv: a port");
+    let given = Circumstances {
+        names: &names,
+        port: &port,
+        image,
+        steps,
+    };
+    // Behind the numbers of the clients.
+    let bound = port.bind(supervisor.handle(), Events::ENDED, clients.into());
+    expect!(bound, "kv: a binding");
+    let mut customers: Vec<Customer> = (0..clients)
+        .map(|number| Customer::start(&given, number, &mut random))
         .collect();
-    while !tenants.iter().all(Tenant::is_done) {
-        let peers = expect!(host.wait(FOREVER), "kv: waiting for clients");
-        for peer in peers.iter() {
-            let tenant = tenants.iter_mut().find(|tenant| tenant.sits_at(peer));
-            if let Some(tenant) = tenant {
-                tenant.attend(&host, &mut server, &mut random);
+    while !customers.iter().all(Customer::is_done) {
+        let due_ns = customers.iter().map(Customer::due_ns).min();
+        match port.next(due_ns.unwrap_or(FOREVER)) {
+            Ok(packet) => match customers.get_mut(packet.key as usize) {
+                Some(customer) => customer.go_on(&given, &mut random),
+                None => {
+                    println!("kv: there is no server any more");
+                    customers.iter_mut().for_each(Customer::kill);
+                    return 1;
+                }
+            },
+            Err(Error::TimedOut | Error::WouldBlock) => {
+                let now = rt::now_ns();
+                let due = customers
+                    .iter_mut()
+                    .filter(|customer| customer.due_ns() <= now);
+                due.for_each(Customer::kill);
+            }
+            Err(error) => {
+                println!("kv: waiting: {error}");
+                return 1;
             }
         }
     }
-    report(&tenants, &server, steps)
+    if !finish(&names, clients, &supervisor) {
+        // The server ends by itself when nobody can find it any more.
+        let _ = supervisor.kill();
+        return 1;
+    }
+    report::compare(&customers, &regions, steps)
 }
 
 fn usage() -> u8 {
@@ -73,45 +126,45 @@ fn usage() -> u8 {
     2
 }
 
-/// Compares what is there with what has to be, and prints it. The status of the program.
-fn report(tenants: &[Tenant], server: &Server, steps: u32) -> u8 {
-    println!("client  lives  requests  again  keys  bytes");
-    let (mut wrong, mut killed, mut again, mut sums) = (0, 0, 0, [0; 2]);
-    for (client, tenant) in tenants.iter().enumerate() {
-        let counts = server.counts(client);
-        println!(
-            "{client:>6}  {:>5}  {:>8}  {:>5}  {:>4}  {:>5}",
-            tenant.lives(),
-            counts.done,
-            counts.again,
-            counts.keys,
-            counts.bytes
-        );
-        let expected = Expected::after(client, steps);
-        let is_there = |(key, value): (&_, &Vec<u8>)| {
-            let key: &alloc::string::String = key;
-            server.value(client, key.as_bytes()) == Some(value)
-        };
-        let right = counts.done == steps
-            && counts.again < tenant.lives()
-            && counts.keys == expected.values.len()
-            && expected.values.iter().all(is_there);
-        wrong += u32::from(!(right && tenant.succeeded()));
-        killed += tenant.lives() - 1;
-        again += counts.again;
-        for (sum, key) in sums.iter_mut().zip([HITS, CLIENTS]) {
-            *sum += expected.added.get(key).copied().unwrap_or(0);
-        }
+/// Starts the supervisor of the server, whose journal is in regions that are the supervisor's.
+fn supervise(
+    initrd: &Region,
+    names: &Names,
+    image: Handle,
+    regions: &[Region; 2],
+    accounts: u32,
+    random: &mut fastrand::Rng,
+) -> Process {
+    let supervisor = archive::image(initrd, "supervisor");
+    let supervisor = expect!(supervisor, "kv: the program `supervisor`");
+    let session = expect!(names.attach(FOREVER), "kv: a session");
+    let fuses: Vec<_> = (0..SHORT_LIVES)
+        .map(|_| format!("{}", random.u64(ENTRIES)))
+        .collect();
+    let spawn = Spawn::new(supervisor, "supervisor")
+        .arg("--fuse")
+        .arg(&fuses.join(","))
+        .arg(NAME)
+        .arg("server")
+        .arg(&format!("{accounts}"))
+        .handle(session.into_handle(), Mode::Move, Rights::all())
+        .handle(image, Mode::Share, IMAGE);
+    let spawn = regions.iter().fold(spawn, |spawn, region| {
+        spawn.handle(region.handle(), Mode::Share, JOURNAL)
+    });
+    expect!(spawn.start(), "kv: starting the supervisor")
+}
+
+/// Has the server end, with whose journal nobody works from then on. Whether it did in order.
+fn finish(names: &Names, account: u32, supervisor: &Process) -> bool {
+    if let Err(error) = member::finish(names, account, rt::in_ms(PATIENCE_MS)) {
+        println!("kv: having the server end: {error}");
+        return false;
     }
-    let agree = sums == [HITS, CLIENTS].map(|key| server.sum(key.as_bytes()));
-    println!(
-        "kv: {} requests, {killed} clients killed, {again} requests asked again; {}",
-        tenants.len() as u64 * u64::from(steps),
-        match (wrong, agree) {
-            (0, true) => "every value and sum is right",
-            (0, false) => "the sums are WRONG",
-            _ => "values are WRONG",
-        }
-    );
-    u8::from(wrong > 0 || !agree)
+    let ended = expect!(supervisor.wait(FOREVER), "kv: waiting for the supervisor");
+    let in_order = [0, FUSE_BURNT.into()].map(Some).contains(&ended.exited());
+    if !in_order {
+        println!("kv: the supervisor ended by {ended:?}");
+    }
+    in_order
 }

@@ -3,7 +3,7 @@
 //! they find back into order and prints it. References into the region go through the rings between
 //! them; the region itself is handed on once, by capability.
 //!
-//! Argument: the pattern. Handles: the initrd. The status is that of `grep`: 0 when there was a line, 1
+//! Arguments: the pattern, and which file of the initrd if it is not the input. Handles: the initrd. The status is that of `grep`: 0 when there was a line, 1
 //! when there was none, 2 when something went wrong. The program starts itself under the names of the
 //! others, and waits for them.
 
@@ -54,10 +54,13 @@ fn run(env: &Env) -> u8 {
 /// Starts the others, and says how it went.
 fn start(env: &Env) -> u8 {
     let mut args = env.args().skip(1);
-    let (Some(text), None) = (args.next(), args.next()) else {
-        println!("search: needs a pattern: search PATTERN looks for it in the lines of the input");
-        return FAILED;
+    let (text, name, None) = (args.next(), args.next(), args.next()) else {
+        return usage();
     };
+    let Some(text) = text.filter(|text| !text.starts_with("--")) else {
+        return usage();
+    };
+    let name = name.unwrap_or("input");
     if let Err(error) = pattern(text) {
         let error = error.to_string();
         let why = error.lines().last().unwrap_or_default();
@@ -65,7 +68,13 @@ fn start(env: &Env) -> u8 {
         return FAILED;
     }
     let initrd = Region::from_handle(env.handle(0));
-    let file = expect!(archive::place(&initrd, "input"), "search: the file `input`");
+    let file = match archive::place(&initrd, name) {
+        Ok(file) => file,
+        Err(error) => {
+            println!("search: the file `{name}`: {error}");
+            return FAILED;
+        }
+    };
     let image = archive::image(&initrd, "search");
     let search = Search {
         image: expect!(image, "search: the program"),
@@ -84,6 +93,13 @@ fn start(env: &Env) -> u8 {
         status = worse(status, role, &ended);
     }
     status
+}
+
+fn usage() -> u8 {
+    println!(
+        "search: needs a pattern: search PATTERN [FILE] looks for it in the lines of the input, or of a file of the initrd"
+    );
+    FAILED
 }
 
 /// The status of the program when one of its processes has ended like this, which is said if nobody

@@ -31,8 +31,8 @@ const PATIENCE_MS: u64 = 20;
 /// How long one that was killed may take to be gone, in ms.
 const NOTICE_MS: u64 = 2_000;
 /// Which of the processes is the supervisor, and the number that stands for its service.
-const SUPERVISOR: usize = 1;
-const SERVICE: usize = 3;
+pub const SUPERVISOR: usize = 1;
+pub const SERVICE: usize = 100;
 /// The name of the store, and numbers that its client puts there.
 const STORE: &str = "store";
 const NUMBERS: u64 = 4;
@@ -45,23 +45,23 @@ const READ_INITRD: Rights = Rights::READ.union(Rights::MAP).union(Rights::INSPEC
 
 /// Starts what a demonstration is made of; all but the name service have not begun. The error is that
 /// the name service has ended before.
-type Start = fn(&Demo<'_>, &mut Vec<Process>) -> Result<(), Error>;
+pub type Start = fn(&Demo<'_>, &mut Vec<Process>) -> Result<(), Error>;
 
 /// A demonstration: the name service, and two programs that find each other by it.
-struct Demo<'a> {
-    case: &'a Case,
+pub struct Demo<'a> {
+    pub case: &'a Case,
     names: Handle,
     /// Of the others.
-    images: [Handle; 2],
+    pub images: [Handle; 2],
     /// Whether they run on different CPUs.
     apart: bool,
     /// Which of them ends, and after how many entries.
-    fuse: (usize, u64),
+    pub fuse: (usize, u64),
 }
 
 impl Demo<'_> {
     /// A process that has not begun, with its fuse.
-    fn process(&self, spawn: Spawn<'_>, started: &mut Vec<Process>) {
+    pub fn process(&self, spawn: Spawn<'_>, started: &mut Vec<Process>) {
         let index = started.len();
         let cpu = index * usize::from(self.apart) % cpus() as usize;
         let process = done!(spawn.cpus(1 << cpu).stopped().start(), "a process");
@@ -71,8 +71,8 @@ impl Demo<'_> {
         started.push(process);
     }
 
-    /// The name service, which begins. The error is that it has ended before there were two sessions.
-    fn town(&self, started: &mut Vec<Process>) -> Result<[Handle; 2], Error> {
+    /// The name service, which begins. The error is that it has ended before there were all sessions.
+    pub fn town<const N: usize>(&self, started: &mut Vec<Process>) -> Result<[Handle; N], Error> {
         let (first, end) = done!(channel(4), "a channel");
         let spawn = Spawn::new(self.names, "names");
         self.process(spawn.handle(end.into_handle(), Mode::Move, ALL), started);
@@ -80,8 +80,10 @@ impl Demo<'_> {
         // What a thread keeps for its calls goes with it.
         let asking = Thread::spawn(move || {
             let names = Names::new(first);
-            let sessions = (names.attach(FOREVER)?, names.attach(FOREVER)?);
-            Ok([sessions.0.into_handle(), sessions.1.into_handle()])
+            let sessions = (0..N).map(|_| names.attach(FOREVER));
+            let sessions = sessions.collect::<Result<Vec<_>, _>>()?;
+            let mut sessions = sessions.into_iter().map(ChannelEnd::into_handle);
+            Ok([(); N].map(|()| sessions.next().unwrap_or(Handle::NONE)))
         });
         done!(done!(asking, "a thread").join(), "asking")
     }
@@ -112,7 +114,7 @@ fn hand_over(demo: &Demo<'_>, started: &mut Vec<Process>) -> Result<(), Error> {
 }
 
 fn find(demo: &Demo<'_>, started: &mut Vec<Process>) -> Result<(), Error> {
-    let sessions = demo.town(started)?;
+    let sessions: [Handle; 2] = demo.town(started)?;
     for (role, session) in ["resident", "visitor"].into_iter().zip(sessions) {
         let child = demo.case.child(role).handle(session, Mode::Move, ALL);
         demo.process(child, started);
@@ -220,7 +222,7 @@ fn live_on(demo: &Demo<'_>, start: Start) -> bool {
 }
 
 /// Ends each of some processes at every entry up to a limit.
-fn every(
+pub fn every(
     case: &Case,
     start: Start,
     victims: Range<usize>,

@@ -1,13 +1,23 @@
 //! The programs that show what rings are for, ended at their n-th entry into the kernel, for every n:
 //! whoever is left ends by himself, and everything is returned.
 
-use alloc::vec;
+use alloc::format;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use programs::kv::journal::{self, WORDS};
+use programs::kv::{NAME, member};
 use programs::search::{ROLES, Search};
-use rt::{Mode, Process, ProcessState, ProcessStatus, Rights, Spawn};
+use programs::supervision::FUSE_BURNT;
+use rt::names::Names;
+use rt::{
+    Env, Error, FOREVER, Handle, Mode, Process, ProcessState, ProcessStatus, Region, Rights, Spawn,
+    channel,
+};
 
 use crate::Case;
+use crate::check::eventually;
+use crate::demos::{self, Demo, SERVICE};
 use crate::fuses::{ENTRIES, every_entry};
 use crate::objects::image_of;
 
@@ -19,9 +29,24 @@ const INITRD: Rights = Rights::READ
     .union(Rights::INSPECT)
     .union(Rights::GRANT)
     .union(Rights::DUPLICATE);
+const ALL: Rights = Rights::all();
+/// The account of a client of the key-value server, and its steps: values of every way are among them.
+const CLIENT: &str = "0";
+const STEPS: &str = "4";
 /// What a search says that has found nothing, and one of its processes that is left alone.
 const NOT_FOUND: u64 = 1;
 const LEFT_ALONE: u64 = 3;
+
+/// Ends the processes of an example at every entry up to a limit.
+type Until = fn(&Case, u64);
+
+/// All examples.
+const EXAMPLES: [(&str, Until); 4] = [
+    ("search", search_until),
+    ("logs", logs_until),
+    ("kv", kv_until),
+    ("kept", kept_until),
+];
 
 /// Starts processes of which one has a fuse, and lets them begin when all are there.
 fn begin(spawns: Vec<Spawn<'_>>, victim: usize, entries: u64) -> Vec<Process> {
@@ -47,6 +72,10 @@ fn is_killed(status: &ProcessStatus) -> bool {
 }
 
 pub fn search(case: &Case) {
+    search_until(case, ENTRIES);
+}
+
+fn search_until(case: &Case, limit: u64) {
     let image = done!(image_of(case.initrd, "search"), "the program");
     let search = Search {
         image,
@@ -55,7 +84,7 @@ pub fn search(case: &Case) {
         len: "5000",
         text: "nothing like this is in there",
     };
-    every_entry(0..ROLES.len(), ENTRIES, |victim, entries| {
+    every_entry(0..ROLES.len(), limit, |victim, entries| {
         let processes = done!(search.processes(), "rings");
         let processes = begin(processes, victim, entries);
         let ends = end(&processes);
@@ -80,28 +109,167 @@ pub fn search(case: &Case) {
     done!(rt::drop_handle(image), "dropping the program");
 }
 
-/// A program that starts the others itself, ended at every entry.
-fn alone(case: &Case, name: &str, args: [&str; 3]) {
-    let image = done!(image_of(case.initrd, name), "the program {name}");
-    every_entry(0..1, ENTRIES, |victim, entries| {
-        let spawn = args.into_iter().fold(Spawn::new(image, name), Spawn::arg);
+/// A program that starts the others itself, and finds them or is found by its name. It is ended at every
+/// entry; or, by its option `--fuse`, one of those that it starts.
+struct Starter<'a> {
+    name: &'static str,
+    args: [&'a str; 3],
+    /// How many others have a fuse each in turn.
+    others: usize,
+}
+
+impl Starter<'_> {
+    fn every_entry(&self, case: &Case, limit: u64) {
+        let images = ["names", self.name]
+            .map(|name| done!(image_of(case.initrd, name), "the program {name}"));
+        every_entry(0..2 + self.others, limit, |victim, entries| {
+            self.live(case, images, victim, entries)
+        });
+        for image in images {
+            done!(rt::drop_handle(image), "dropping a program");
+        }
+    }
+
+    /// One life of the name service, the starter, and all that it starts. Whether a fuse burnt.
+    fn live(&self, case: &Case, images: [Handle; 2], victim: usize, entries: u64) -> bool {
+        let processes = || done!(rt::system_info(), "system_info").processes;
+        let before = processes();
+        let (session, first) = done!(channel(4), "a channel");
+        let names = Spawn::new(images[0], "names").handle(first.into_handle(), Mode::Move, ALL);
+        let fuse = victim
+            .checked_sub(2)
+            .map(|other| format!("{other}:{entries}"));
+        let spawn = Spawn::new(images[1], self.name);
+        let spawn = fuse
+            .iter()
+            .fold(spawn, |spawn, fuse| spawn.arg("--fuse").arg(fuse));
+        let spawn = self.args.into_iter().fold(spawn, Spawn::arg);
         let spawn = spawn.handle(case.initrd, Mode::Share, INITRD);
-        let ends = end(&begin(vec![spawn], victim, entries));
-        let burnt = is_killed(&ends[0]);
-        check!(
-            burnt || ends[0].succeeded(),
-            "{name} ended by {:?} with {entries} entries left",
-            ends[0]
-        );
+        let spawn = spawn.handle(session.into_handle(), Mode::Move, ALL);
+        let started = [names, spawn].map(|spawn| done!(spawn.stopped().start(), "a process"));
+        if fuse.is_none() {
+            done!(started[victim].set_fuse(entries), "a fuse");
+        }
+        for process in &started {
+            done!(process.resume(0, 0), "beginning");
+        }
+        let deadline = rt::in_ms(LIFE_MS);
+        let ended = done!(started[1].wait(deadline), "the end of {}", self.name);
+        if ended.exited().is_none() {
+            // What it has started can be found no longer, and nobody has a session any more.
+            done!(started[0].kill(), "ending the name service");
+        }
+        let ends = end(&started);
+        let burnt = match fuse {
+            None => is_killed(&ends[victim]),
+            Some(_) => ends[1].exited() == Some(FUSE_BURNT.into()),
+        };
+        for (index, ended) in ends.iter().enumerate() {
+            let in_order = match ended.exited().map(|status| status as u8) {
+                Some(0) => true,
+                Some(FUSE_BURNT) => index == 1 && fuse.is_some(),
+                // It says so when the name service is gone.
+                Some(_) => burnt && index == 1 && victim == 0,
+                None => burnt && index <= victim && victim < 2,
+            };
+            check!(
+                in_order,
+                "{index} ended by {ended:?} when {victim} of {} ends at entry {entries}",
+                self.name
+            );
+        }
+        drop(started);
+        eventually("nobody to be left", || processes() == before);
         burnt
-    });
-    done!(rt::drop_handle(image), "dropping the program");
+    }
+}
+
+fn logs_until(case: &Case, limit: u64) {
+    let logs = Starter {
+        name: "logs",
+        args: ["2", "3", "1"],
+        others: 2,
+    };
+    logs.every_entry(case, limit);
 }
 
 pub fn logs(case: &Case) {
-    alone(case, "logs", ["3", "3", "1"]);
+    logs_until(case, ENTRIES);
+}
+
+fn kv_until(case: &Case, limit: u64) {
+    let kv = Starter {
+        name: "kv",
+        args: ["2", "4", "2"],
+        others: 0,
+    };
+    kv.every_entry(case, limit);
 }
 
 pub fn kv(case: &Case) {
-    alone(case, "kv", ["4", "6", "2"]);
+    kv_until(case, ENTRIES);
+}
+
+/// The name service, the supervisor of a server, a client of it, and one that has it end when that is gone.
+fn keep_values(demo: &Demo<'_>, started: &mut Vec<Process>) -> Result<(), Error> {
+    let [first, second, third] = demo.town(started)?;
+    let [supervisor, kv] = demo.images;
+    let sizes = [WORDS as u64 * 8, journal::bytes(2) as u64, 16];
+    let [words, bytes, counts] = sizes.map(|len| done!(Region::create(len), "a region"));
+    let fuse = demo.fuse.1.to_string();
+    let spawn = Spawn::new(supervisor, "supervisor");
+    let spawn = match demo.fuse.0 {
+        SERVICE => spawn.arg("--fuse").arg(&fuse),
+        _ => spawn,
+    };
+    let spawn = spawn.arg(NAME).arg("server").arg("2");
+    let spawn = spawn.handle(first, Mode::Move, ALL);
+    let shared = [kv, words.handle(), bytes.handle()].into_iter();
+    let share = |spawn: Spawn<'static>, handle| spawn.handle(handle, Mode::Share, ALL);
+    demo.process(shared.fold(spawn, share), started);
+    let client = Spawn::new(kv, "client").arg(CLIENT).arg(STEPS);
+    let client = client.handle(second, Mode::Move, ALL);
+    demo.process(client.handle(counts.handle(), Mode::Share, ALL), started);
+    let client = started[started.len() - 1].handle();
+    let closer = demo.case.child("closer").handle(third, Mode::Move, ALL);
+    demo.process(closer.handle(client, Mode::Share, ALL), started);
+    Ok(())
+}
+
+fn kept_until(case: &Case, limit: u64) {
+    let programs = [Some("supervisor"), Some("kv")];
+    demos::every(case, keep_values, 0..3, programs, limit);
+    demos::every(case, keep_values, SERVICE..SERVICE + 1, programs, limit);
+}
+
+pub fn kept(case: &Case) {
+    kept_until(case, ENTRIES);
+}
+
+/// Waits for the end of a client, and has the server end.
+fn close(names: &Names, client: &Process) -> Result<(), Error> {
+    client.wait(FOREVER)?;
+    member::finish(names, 1, FOREVER)
+}
+
+/// The roles of children here.
+pub fn child(role: &str, env: &Env) -> Option<u8> {
+    let process = || Process::from_handle(env.handle(1));
+    match role {
+        "closer" => {
+            let closed = close(&Names::from_handle(env.handle(0)), &process());
+            Some(u8::from(closed.is_err()))
+        }
+        _ => None,
+    }
+}
+
+/// All of them at every entry that there is, and a number of rounds with other schedules.
+pub fn without_limit(case: &Case, rounds: u64) {
+    for round in 0..rounds {
+        for (name, until) in EXAMPLES {
+            rt::println!("{name}, round {round}");
+            until(case, u64::MAX);
+        }
+    }
 }

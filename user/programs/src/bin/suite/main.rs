@@ -122,6 +122,7 @@ fn run(env: &Env) -> u8 {
             let rounds = rounds.unwrap_or(1);
             fuses::without_limit(&case, rounds);
             demos::without_limit(&case, rounds);
+            examples::without_limit(&case, rounds);
             drivers::without_limit(&case, rounds);
             0
         }
@@ -157,6 +158,7 @@ fn child(role: &str, env: &Env) -> u8 {
         channels::child_role,
         demos::child,
         derived::child,
+        examples::child,
         devices::child,
         transfers::child,
         snapshots::child,

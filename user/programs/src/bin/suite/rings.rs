@@ -12,7 +12,7 @@ use rt::{Env, Error, FOREVER, Mode, Process, Rights, Spawn};
 
 pub use ends::{endings, gathered, half_closed, in_one_process, passed_on, taken_while_asleep};
 pub use hostile::{consumer_pages, hostile_consumer, hostile_producer, producer_pages};
-pub use kinds::{every_kind, odd_shapes};
+pub use kinds::{borders, every_kind, odd_shapes};
 pub use storms::{any_words, kept_from_nothing, no_wakeup_lost};
 pub use tasks::{conversations, room_and_death, woken_by_threads};
 

@@ -220,6 +220,12 @@ pub fn gathered(case: &Case) {
         let spawn = case.child(role).arg("50").handle(end, Mode::Move, ALL);
         *child = Some(start(spawn.cpus(other_cpu())));
     }
+    // What is waited for besides is told however much comes, until it does not hold any more.
+    let bell = done!(rt::Notification::create(), "a notification");
+    let rung = rt::Events::SIGNALED;
+    done!(gather.watch(bell.handle(), rung, 7), "watching");
+    done!(bell.signal(1), "a signal");
+    let mut heard = 0;
     let mut counts = [0; PRODUCERS];
     let mut ended = 0;
     let mut target = [0; 56];
@@ -244,9 +250,23 @@ pub fn gathered(case: &Case) {
                 same!(why, expected, "why {key} ended");
                 ended += 1;
             }
+            Gathered::Watched { key, events } => {
+                same!((key, events), (7, rung), "what was watched");
+                same!(bell.poll(), Ok(1), "the signal");
+                heard += 1;
+            }
         }
     }
     same!(counts, [1, EACH, EACH, EACH], "messages");
+    same!(heard, 1, "signals that were heard");
+    done!(bell.signal(1), "a signal");
+    let told = gather.receive(&mut target, FOREVER);
+    let expected = Gathered::Watched {
+        key: 7,
+        events: rung,
+    };
+    same!(told, Ok(expected), "the signal after the last producer");
+    done!(gather.unwatch(7), "unwatching");
     refused!(
         gather.receive(&mut target, FOREVER),
         Error::PeerClosed,

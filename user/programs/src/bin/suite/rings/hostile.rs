@@ -2,7 +2,7 @@
 
 use alloc::string::ToString;
 
-use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, EndState, PRODUCER_OFFSET};
+use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Header, PRODUCER_OFFSET};
 use rt::{Handle, Mode, Process};
 
 use super::{ALL, start};
@@ -38,8 +38,19 @@ fn swapped() -> (Handle, Handle) {
     (consumer, producer)
 }
 
+/// Words of the header besides the first: the capacity, the epoch, and the states of both ends.
+const HEADER: [usize; 4] = [
+    core::mem::offset_of!(Header, capacity),
+    core::mem::offset_of!(Header, epoch),
+    Header::state_offset(End::Producer),
+    Header::state_offset(End::Consumer),
+];
+
 pub fn producer_pages(case: &Case) {
     may_not_write(case, small_ring, 0);
+    for offset in HEADER {
+        may_not_write(case, small_ring, offset as u64 & !7);
+    }
     may_not_write(case, small_ring, CONSUMER_OFFSET as u64);
     may_write(case, small_ring, PRODUCER_OFFSET as u64);
     may_write(case, small_ring, DATA_OFFSET as u64);
@@ -47,6 +58,9 @@ pub fn producer_pages(case: &Case) {
 
 pub fn consumer_pages(case: &Case) {
     may_not_write(case, swapped, 0);
+    for offset in HEADER {
+        may_not_write(case, swapped, offset as u64 & !7);
+    }
     may_not_write(case, swapped, PRODUCER_OFFSET as u64);
     may_not_write(case, swapped, DATA_OFFSET as u64);
     may_not_write(case, swapped, DATA_OFFSET as u64 + 4096);

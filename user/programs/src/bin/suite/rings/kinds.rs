@@ -103,6 +103,45 @@ fn message(index: u32) -> ([u8; 120], usize) {
     (bytes, len)
 }
 
+pub fn borders(_: &Case) {
+    const LONGEST: usize = abi::ring::packet::max_payload(4096) as usize;
+    let bytes = [0xa5; LONGEST + 1];
+    for form in [Form::Asymmetric, Form::Symmetric] {
+        for (kind, longest) in [(Kind::Slot, 120), (Kind::Packet, LONGEST)] {
+            let shape = shape(kind).with_form(form).starting_at(SHORTLY_BEFORE);
+            let ends = done!(rt::ring_of(&shape), "a ring: {kind:?}");
+            let mut sender = AnySender::open(ends.0);
+            let mut receiver = AnyReceiver::open(ends.1);
+            let mut target = [0; LONGEST];
+            for length in [0, 1, longest - 1, longest] {
+                done!(sender.send(7, &bytes[..length]), "sending {length}");
+                let (_, received) = done!(receiver.receive(&mut target), "receiving {length}");
+                same!(received, length, "bytes of a message");
+                check!(target[..length] == bytes[..length], "the bytes of {length}");
+            }
+            // At once, and not when there will be room.
+            refused!(
+                sender.send(7, &bytes[..longest + 1]),
+                ring::Error::TooLarge,
+                "one byte more"
+            );
+        }
+        let shape = shape(Kind::Byte).with_form(form);
+        let ends = done!(rt::ring_of(&shape), "a ring of bytes");
+        let mut writer = done!(rt::open_byte_sender(ends.0), "opening");
+        let mut reader = done!(rt::open_byte_receiver(ends.1), "opening");
+        let more = writer.reserve(4097).map(drop);
+        refused!(more, ring::Error::TooLarge, "one byte more");
+        same!(writer.try_write(&[]), Ok(0), "no byte");
+        same!(writer.try_write(&bytes[..1]), Ok(1), "one byte");
+        let mut target = [0; 4096];
+        same!(reader.try_read(&mut target), Ok(1), "one byte");
+        // Who finds nothing gives everything back.
+        refused!(reader.try_read(&mut target), ring::Error::Empty, "a second");
+        done!(writer.reserve(4096).map(drop), "all there is room for");
+    }
+}
+
 pub fn every_kind(case: &Case) {
     const ROUNDS: u32 = 40;
     const AT_ONCE: u32 = 5;
