@@ -136,14 +136,13 @@ impl<P: Platform> Ipc<P> {
         if via.node.is(&offer.node) {
             return grants.publish(promise, to, offer);
         }
-        let published = match via.stay() {
+        match via.stay() {
             Ok(_lineage) => grants.publish(promise, to, offer),
             Err(error) => {
                 grants.take_back(&offer.sender, promise);
                 Err((offer, error))
             }
-        };
-        published
+        }
     }
 
     /// Takes the sender's access to what is moved away, unless something has to stay where it is. A
