@@ -24,9 +24,10 @@ check: setup rustdoc ## Check format, lints and documentation, for the host and 
 	cargo clippy --workspace --all-targets --features handover-ring/std -- -D warnings
 	cargo clippy $(GUEST) $(GUEST_TARGET) -- -D warnings
 
-proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), end lives at every entry
+proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), run ten seeds a schedule (SEEDS=…), end lives at every entry
 	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test -p handover-tests --test model --test talk --test failures
 	HANDOVER_RING_ROUNDS=$(or $(ROUNDS),2500000) cargo test -p handover-ring --features std --test linux no_wakeup_is_lost
+	HANDOVER_SEEDS=$(or $(SEEDS),10) cargo test -p handover-tests --test qemu _schedules_of_
 	@for cpus in 1 2 4; do cargo run --quiet -- --smp $$cpus --lives --timeout 3600 || exit 1; done
 
 miri: nightly ## Run the tests of the rings under Miri, which knows what is undefined
