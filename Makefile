@@ -52,9 +52,7 @@ bench: setup runner ## Measure the kernel paths and compare them with their limi
 	@cargo run --quiet -- --bench $(ARGS)
 
 bench-rings: setup ## Compare rings with other crates on this machine (ARGS="--plot --verbose")
-	@if scripts/setup libclang; then with="--features iceoryx2"; \
-		else echo "bench-rings: iceoryx2 is left out, since its build needs libclang" >&2; with=; fi; \
-	cargo bench --quiet -p handover-bench $$with -- $(ARGS)
+	@cargo bench --quiet -p handover-bench -- $(ARGS)
 
 sabotage: setup runner ## Take one mechanism away at a time; a named test must notice
 	@cargo run --quiet --bin sabotage -- $(ARGS)
