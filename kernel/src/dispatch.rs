@@ -126,24 +126,52 @@ for_each_syscall!(invoke);
 /// fewer registers to save; with whatever is in their way the handlers of all calls deal. What they use
 /// is not for one use, or it is in their way.
 mod short {
+    use ipc::Registers;
+
     use super::*;
+
+    /// The registers of who calls.
+    struct Call<'a>(&'a mut SyscallFrame);
+
+    impl Registers for Call<'_> {
+        #[inline(always)]
+        fn words(&self) -> [u64; 4] {
+            stats::count_call(Syscall::ChannelCallWords);
+            let [_, a, b, c, d, _] = self.0.arguments();
+            [a, b, c, d]
+        }
+
+        #[inline(always)]
+        fn give(&mut self, came: Words) {
+            answer(self.0, came);
+        }
+    }
+
+    /// The registers of who serves.
+    struct Serve<'a>(&'a mut SyscallFrame);
+
+    impl Registers for Serve<'_> {
+        #[inline(always)]
+        fn words(&self) -> [u64; 4] {
+            stats::count_call(Syscall::ChannelServeWords);
+            let [_, _, a, b, c, d] = self.0.arguments();
+            [a, b, c, d]
+        }
+
+        #[inline(always)]
+        fn give(&mut self, came: Words) {
+            answer(self.0, came);
+        }
+    }
 
     pub extern "C" fn channel_call_words(process: &Arc<Process>, frame: &mut SyscallFrame) {
         let [end, .., deadline] = frame.arguments();
         if deadline != FOREVER {
             return decode::channel_call_words(process, frame);
         }
-        let words = || {
-            stats::count_call(Syscall::ChannelCallWords);
-            let [_, a, b, c, d, _] = frame.arguments();
-            [a, b, c, d]
-        };
-        let end = Handle::from_bits(end);
-        match ipc().call_who_serves(process.domain(), end, words, FOREVER) {
-            Some(Ok([a, b, c, d])) => {
-                frame.set_registers([a, b, c, d, 0, 0]);
-                frame.set_result(0);
-            }
+        let (end, registers) = (Handle::from_bits(end), &mut Call(frame));
+        match ipc().call_who_serves(process.domain(), end, registers, FOREVER) {
+            Some(Ok(())) => {}
             Some(Err(error)) => refuse(Some(process), frame, error),
             None => decode::channel_call_words(process, frame),
         }
@@ -151,14 +179,10 @@ mod short {
 
     pub extern "C" fn channel_serve_words(process: &Arc<Process>, frame: &mut SyscallFrame) {
         let [end, reply, ..] = frame.arguments();
-        let words = || {
-            stats::count_call(Syscall::ChannelServeWords);
-            let [_, _, a, b, c, d] = frame.arguments();
-            [a, b, c, d]
-        };
         let (end, reply) = (Handle::from_bits(end), Handle::from_bits(reply));
-        match ipc().answer_and_serve_on(process.domain(), end, reply, words) {
-            Some(Ok(served)) => answer(frame, served),
+        let registers = &mut Serve(frame);
+        match ipc().answer_and_serve_on(process.domain(), end, reply, registers) {
+            Some(Ok(())) => {}
             Some(Err(error)) => refuse(Some(process), frame, error),
             None => decode::channel_serve_words(process, frame),
         }

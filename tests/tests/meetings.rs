@@ -228,25 +228,25 @@ fn who_served_and_waits_elsewhere_is_not_taken_for_who_serves() {
             assert_eq!(call(&realm, ends.here, 7), Ok(7));
             let task = named.recv().unwrap();
             task.until_sleeping();
-            in_the_middle_of_a_drop(&realm, below, || {
-                realm.ipc.cancel_wait(&task).unwrap();
-                left.recv().unwrap();
-                task.until_sleeping();
-                if calls {
-                    let other = scope.spawn(|| serve(&realm, ends.there, &NONE));
-                    let answer = scope.spawn(|| {
-                        let answer = call(&realm, ends.here, 8);
-                        realm.ipc.end_task(&FakeTask::current());
-                        answer
-                    });
-                    let called = other.join().unwrap().unwrap();
-                    assert_eq!(called.words[0], 8);
-                    let domain = &realm.domains[1];
-                    let answered = realm.ipc.reply_words(domain, called.reply, [9; 4]);
-                    assert_eq!(answered, Ok(()));
-                    assert_eq!(answer.join().unwrap(), Ok(9));
-                }
-            });
+            realm.ipc.cancel_wait(&task).unwrap();
+            left.recv().unwrap();
+            task.until_sleeping();
+            if calls {
+                let other = scope.spawn(|| serve(&realm, ends.there, &NONE));
+                let answer = scope.spawn(|| {
+                    let answer = call(&realm, ends.here, 8);
+                    realm.ipc.end_task(&FakeTask::current());
+                    answer
+                });
+                let called = other.join().unwrap().unwrap();
+                assert_eq!(called.words[0], 8);
+                let domain = &realm.domains[1];
+                let answered = realm.ipc.reply_words(domain, called.reply, [9; 4]);
+                assert_eq!(answered, Ok(()));
+                assert_eq!(answer.join().unwrap(), Ok(9));
+            }
+            // Whoever serves there is to look: the one that is not there any more goes on sleeping.
+            below.drop(&realm);
             signal(&realm, 1, bits);
             assert_eq!(server.join().unwrap(), Ok(1));
         });

@@ -57,6 +57,7 @@ pub use self::limit::{Limits as ChannelLimits, Passage};
 pub(crate) use self::message::check_goes_over;
 pub use self::message::{Outgoing, Preview, Received};
 pub use self::reply::{CallCell, Fit, Reply};
+pub use self::words::Registers;
 
 /// Which of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use mm::lock::Lock;
 
 use super::answer::take_home;
 use super::reply::{Answer, answer, record};
+use super::words::{InHand, Registers};
 use super::{EndOf, Inbox, unheld};
 use crate::table::Kept;
 use crate::wait::Ticket;
@@ -39,8 +40,9 @@ impl<P: Platform> Ipc<P> {
         reply: Handle,
         words: [u64; 4],
     ) -> Result<Words, Error> {
-        match self.answer_and_serve_on(domain, end, reply, || words) {
-            Some(served) => served,
+        let mut registers = InHand(words, Words::default());
+        match self.answer_and_serve_on(domain, end, reply, &mut registers) {
+            Some(served) => served.map(|()| registers.1),
             None => self.serve_anyhow(domain, end, reply, words),
         }
     }
@@ -53,29 +55,38 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         end: Handle,
         reply: Handle,
-        words: impl Fn() -> [u64; 4],
-    ) -> Option<Result<Words, Error>> {
+        registers: &mut impl Registers,
+    ) -> Option<Result<(), Error>> {
         if mm::sabotaged!("reply_twice") {
             return None;
         }
         self.platform().with_current_task(|task| {
             let (right, kept) = take_home(domain, reply).ok()?;
-            let caller = match self.answer_and_begin(domain, end, &right, &words, task) {
-                Ok(Some(caller)) => caller,
-                missed => {
-                    let missed = missed.map(drop);
-                    let to = (end, reply);
-                    return Some(self.answer_apart(domain, to, (right, kept), missed, words()));
+            let begun = match &kept {
+                Some(_) => {
+                    let words = || registers.words();
+                    self.answer_and_begin(domain, end, &right, &words, task)
                 }
+                // The place was used up.
+                None => Err(Error::Limit),
+            };
+            let (Ok(Some(caller)), Some(place)) = (&begun, &kept) else {
+                let (missed, to) = (begun.map(drop), (end, reply));
+                let words = registers.words();
+                let served = self.answer_apart(domain, to, (right, kept), missed, words);
+                return Some(served.map(|came| registers.give(came)));
             };
             drop(right);
-            let slept = self.sleep_in_turn(&caller, P::wait_cell(task), abi::FOREVER);
-            drop(caller);
-            let served = match (slept, P::call_cell(task).take_handed(), &kept) {
-                (Ok(()), Some(right), Some(place)) => Ok(install(domain, place, right)),
-                (slept, handed, _) => self.after_serving(domain, end, task, (slept, handed), kept),
-            };
-            Some(served.map(|reply| found::<P>(task, reply)))
+            let slept = self.sleep_in_turn(caller, P::wait_cell(task), abi::FOREVER);
+            if slept.is_ok()
+                && let Some(right) = P::call_cell(task).take_handed()
+            {
+                let reply = install(domain, place, right);
+                registers.give(found::<P>(task, reply));
+                return Some(Ok(()));
+            }
+            let served = self.after_serving(domain, end, task, slept, kept);
+            Some(served.map(|reply| registers.give(found::<P>(task, reply))))
         })
     }
 
@@ -190,10 +201,10 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         end: Handle,
         task: &P::Task,
-        (slept, handed): (Result<(), Error>, Option<Node<P>>),
+        slept: Result<(), Error>,
         kept: Option<Kept>,
     ) -> Result<Handle, Error> {
-        if let Some(right) = handed {
+        if let Some(right) = P::call_cell(task).take_handed() {
             let place = place_for(domain, kept).inspect_err(|_| self.lose(&right))?;
             return Ok(install(domain, &place, right));
         }

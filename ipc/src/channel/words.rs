@@ -6,7 +6,7 @@
 
 use alloc::sync::Arc;
 
-use abi::{Error, Handle, ObjectKind, Rights};
+use abi::{Error, Handle, ObjectKind, Rights, Words};
 
 use super::Outgoing;
 use super::queue::to_bytes;
@@ -14,6 +14,29 @@ use super::reply::{Answer, Fit, answer, record};
 use super::traffic::Came;
 use crate::node::PENDING;
 use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
+
+/// Where a call of words has them: in registers that somebody saved. They are read where they are stored,
+/// so that a call has less to keep.
+pub trait Registers {
+    /// What is called with, or answered. Asked for once, when it is sure that the call is made.
+    fn words(&self) -> [u64; 4];
+
+    /// Takes what came.
+    fn give(&mut self, came: Words);
+}
+
+/// Words that somebody has in hand.
+pub(super) struct InHand(pub(super) [u64; 4], pub(super) Words);
+
+impl Registers for InHand {
+    fn words(&self) -> [u64; 4] {
+        self.0
+    }
+
+    fn give(&mut self, came: Words) {
+        self.1 = came;
+    }
+}
 
 impl<P: Platform> Ipc<P> {
     /// Calls with four words and waits until a time for four. Errors as of [`call`](Ipc::call);
@@ -25,8 +48,9 @@ impl<P: Platform> Ipc<P> {
         words: [u64; 4],
         deadline_ns: u64,
     ) -> Result<[u64; 4], Error> {
-        if let Some(answered) = self.call_who_serves(caller, end, || words, deadline_ns) {
-            return answered;
+        let mut registers = InHand(words, Words::default());
+        if let Some(answered) = self.call_who_serves(caller, end, &mut registers, deadline_ns) {
+            return answered.map(|()| registers.1.words);
         }
         self.call_by_queue(caller, end, words, deadline_ns)?;
         self.platform().with_current_task(|task| {
@@ -35,17 +59,17 @@ impl<P: Platform> Ipc<P> {
         })
     }
 
-    /// The same if somebody serves at the other end who can be handed the call. `words` says them when
-    /// that is sure. None: nothing was done.
+    /// The same if somebody serves at the other end who can be handed the call. None: nothing was done.
     #[inline(always)]
     pub fn call_who_serves(
         &self,
         caller: &Domain<P>,
         end: Handle,
-        words: impl FnOnce() -> [u64; 4],
+        registers: &mut impl Registers,
         deadline_ns: u64,
-    ) -> Option<Result<[u64; 4], Error>> {
+    ) -> Option<Result<(), Error>> {
         self.platform().with_current_task(|task| {
+            let words = || registers.words();
             let server = self.hand_over(caller, end, words, task, deadline_ns)?;
             let cell = P::wait_cell(task);
             let slept = self.sleep_in_turn(&server, cell, deadline_ns);
@@ -55,7 +79,11 @@ impl<P: Platform> Ipc<P> {
                 return Some(Err(error));
             }
             let [a, b, c, d, ..] = cell.words();
-            Some(Ok([a, b, c, d]))
+            registers.give(Words {
+                words: [a, b, c, d],
+                ..Words::default()
+            });
+            Some(Ok(()))
         })
     }
 

@@ -30,7 +30,7 @@ const INITRD: Rights = Rights::READ
     .union(Rights::GRANT)
     .union(Rights::DUPLICATE);
 const ALL: Rights = Rights::all();
-/// The account of a client of the key-value server, and its steps: values of every way are among them.
+/// The account of a client of the key-value server, and its steps: a value that goes by a slot is among them.
 const CLIENT: &str = "0";
 const STEPS: &str = "4";
 /// What a search says that has found nothing, and one of its processes that is left alone.

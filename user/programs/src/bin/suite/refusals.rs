@@ -63,23 +63,27 @@ impl Watch {
         }
     }
 
-    /// Calls, and looks at the answer and at what it left: an error has to be one that the table documents.
+    /// Calls, and looks at the answer and at what it left: an error has to be one that the table documents. A process
+    /// that an earlier call began may end on another CPU meanwhile; then the call is tried once more.
     pub fn call(&mut self, info: &SyscallInfo, arguments: [u64; 6]) -> Result<u64, Error> {
-        let answer = documented(info, arguments);
-        let now = State::now();
-        if answer.is_ok() || now == self.before {
-            self.before = now;
-            return answer;
+        loop {
+            let before = self.before;
+            let answer = documented(info, arguments);
+            self.before = State::now();
+            if answer.is_ok() || self.before == before {
+                return answer;
+            }
+            self.before = before.settled();
+            if self.before == before {
+                return answer;
+            }
+            check!(
+                self.before.processes < before.processes,
+                "{}({arguments:x?}) answered {answer:?}, and {before:?} became {:?}",
+                info.name,
+                self.before
+            );
         }
-        let settled = self.before.settled();
-        check!(
-            settled == self.before,
-            "{}({arguments:x?}) answered {answer:?}, and {:?} became {settled:?}",
-            info.name,
-            self.before
-        );
-        self.before = settled;
-        answer
     }
 }
 
