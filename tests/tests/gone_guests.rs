@@ -5,6 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use abi::hub::PeerState;
 use abi::{Error, FOREVER, GrantFlags, Handle, HubGuestEnds, Mode, Rights};
 use common::hubs::{Guest, Hub};
 use common::realm::Realm;
@@ -144,4 +145,40 @@ fn what_is_granted_over_a_seat_comes_back_when_it_is_cancelled_or_late() {
         realm.ipc.accept(&realm.domains[to], token, back).unwrap();
     }
     realm.finish();
+}
+
+#[test]
+fn no_seat_is_empty_before_a_guest_that_is_dismissed_is_out_of_reach() {
+    let recovered = Arc::new(AtomicBool::new(false));
+    // At every moment at which nothing is locked.
+    for moment in 0.. {
+        let realm = Arc::new(Realm::new(2));
+        let hub = Hub::new(&realm, 1);
+        let (guest, ends) = hub.join(&realm, 1);
+        hub.connect(&realm, guest.seat).unwrap();
+        let guests = &realm.domains[1];
+        let view = realm.ipc.map_ring(guests, ends.producer).unwrap();
+        realm.store(1, 1, view + 4096, 0).unwrap();
+        let came = Arc::new(AtomicBool::new(false));
+        let (inside, told, gone) = (realm.clone(), came.clone(), recovered.clone());
+        let mut turn = 0;
+        let meanwhile = move || {
+            if turn == moment {
+                told.store(true, Ordering::Relaxed);
+                if hub.standing(&inside, 1).0 == PeerState::Goodbye {
+                    fake::on_cpu(2, || hub.recover(&inside, guest.seat)).unwrap();
+                    assert!(!inside.reaches(1, view), "at moment {moment}");
+                    gone.store(true, Ordering::Relaxed);
+                }
+            }
+            turn += 1;
+        };
+        fake::before_locks(None, meanwhile, || hub.dismiss(&realm, guest.seat)).unwrap();
+        assert!(!realm.reaches(1, view), "at moment {moment}");
+        Arc::into_inner(realm).unwrap().finish();
+        if !came.load(Ordering::Relaxed) {
+            assert!(recovered.load(Ordering::Relaxed));
+            return;
+        }
+    }
 }

@@ -219,9 +219,10 @@ impl<P: Platform> Ipc<P> {
         entry
             .advance(from, PeerState::Goodbye)
             .map_err(|_| Error::NotFound)?;
-        let ends = match mm::sabotaged!("gone_guest_stays_charged") {
-            true => seat.guest_ends.clone(),
-            false => seat.guest_ends.take(),
+        // Whoever recovers the seat before they are dead finds them there.
+        let ends = match mm::sabotaged!("guest_ends_forgotten_alive") {
+            true => seat.guest_ends.take(),
+            false => seat.guest_ends.clone(),
         };
         self.show(hub, state, member.peer);
         Ok(Gone {
@@ -235,6 +236,14 @@ impl<P: Platform> Ipc<P> {
     pub(super) fn tell_gone(&self, member: &Member<P>, gone: Gone<P>) {
         for end in gone.ends.iter().flatten() {
             self.kill(end);
+        }
+        if !mm::sabotaged!("gone_guest_stays_charged") {
+            let ends = {
+                let mut state = member.hub.state.lock();
+                let seat = state.seat(member.peer, member.epoch);
+                seat.map(|seat| seat.guest_ends.take())
+            };
+            drop(ends);
         }
         let events = [MemberSide::Guest, MemberSide::Host].map(|side| member.events(side));
         for events in events {

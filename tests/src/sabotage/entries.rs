@@ -208,6 +208,8 @@ entries! {
             revoked_deeds::what_is_not_done_when_a_revoke_returns_is_refused_and_never_done;
         gone_guest_stays_charged: "the way out of a seat for what a guest had that is gone",
             gone_guests::a_guest_that_is_gone_is_charged_with_nothing_before_its_seat_is_recovered;
+        guest_ends_forgotten_alive: "that the seat of a guest has its ends until they are dead",
+            gone_guests::no_seat_is_empty_before_a_guest_that_is_dismissed_is_out_of_reach;
         hub_end_forgets_claim: "that the ends of a guest which has claimed its seat are its own when the hub ends",
             gone_guests::a_hub_that_ends_while_a_seat_is_claimed_leaves_its_guest_everything_or_nothing;
         hub_epoch_not_compared: "the tenancy that a claim names",

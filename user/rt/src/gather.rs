@@ -157,7 +157,7 @@ impl Gather {
                 }
             }
             if let Some(gathered) = self.look(target)? {
-                self.messages += 1;
+                self.messages = self.messages.saturating_add(1);
                 return Ok(gathered);
             }
             if self.is_empty() && self.watched == 0 {

@@ -8,7 +8,7 @@ use ring::packet::Packet;
 use ring::slot::Slot;
 use ring::{Consumer, Producer};
 
-use super::recovery::{Left, LinkKind};
+use super::recovery::{Left, LinkKind, MessageKind, Unrecovered};
 use super::{Payloads, Received, Table};
 use crate::ring_end::{RingWait, consumer_memory, producer_memory, to_abi};
 use crate::{drop_handle, sys};
@@ -176,23 +176,32 @@ impl Host {
     /// the seat empty.
     ///
     /// # Errors
-    /// `Busy`: the guest is there; it has no link from then on, either.
-    pub fn recover<K: LinkKind>(&self, link: LinkOf<K>) -> Result<Recovered, Error> {
-        recover(Left::new(self, link, None, |_, _| {}))
+    /// `Busy`: the guest is there, and the link is given back.
+    pub fn recover<K: LinkKind>(
+        &self,
+        link: LinkOf<K>,
+    ) -> Result<Recovered, Unrecovered<LinkOf<K>>> {
+        if self.is_there(link.seat) {
+            return Err(Unrecovered::busy(link));
+        }
+        recover(Left::new(self, link, None, |_, _| {})).map_err(Unrecovered::lost)
     }
 
     /// The same of a guest with payloads: hands what it has sent to `each`, gives back the slots and leases that it had,
     /// and only then makes the seat empty.
     ///
     /// # Errors
-    /// As [`recover`](Host::recover).
-    pub fn recover_payloads<K: LinkKind>(
+    /// As [`recover`](Host::recover); the payloads are given back too.
+    pub fn recover_payloads<K: MessageKind>(
         &self,
         link: LinkOf<K>,
         payloads: Payloads,
         each: impl FnMut(&Payloads, &Received),
-    ) -> Result<Recovered, Error> {
-        recover(Left::new(self, link, Some(payloads), each))
+    ) -> Result<Recovered, Unrecovered<(LinkOf<K>, Payloads)>> {
+        if self.is_there(link.seat) {
+            return Err(Unrecovered::busy((link, payloads)));
+        }
+        recover(Left::new(self, link, Some(payloads), each)).map_err(Unrecovered::lost)
     }
 
     /// Makes the seat of a guest empty that is gone, and that there is no link to. `Busy`: the guest is there.

@@ -1,7 +1,9 @@
 //! What is left of a guest that is gone, as [`ring::hub::recovery`] gives it up.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 use abi::{Error, HubSeat};
 use ring::byte::Byte;
@@ -49,6 +51,46 @@ impl LinkKind for Byte {
         target: &mut [u8],
     ) -> Result<usize, ring::Error> {
         receiver.try_read(target)
+    }
+}
+
+/// Those that carry messages, and so the frames that refer to payloads.
+pub trait MessageKind: LinkKind {}
+
+impl MessageKind for Slot {}
+impl MessageKind for Packet {}
+
+/// Why a seat was not recovered.
+#[derive(Debug)]
+pub struct Unrecovered<T> {
+    /// `Busy`: the guest is there, and nothing was done; else why the seat could not be made empty.
+    pub error: Error,
+    /// What was to be given up, of a guest that is there.
+    pub kept: Option<Box<T>>,
+}
+
+impl<T> Unrecovered<T> {
+    pub(super) fn busy(kept: T) -> Unrecovered<T> {
+        Unrecovered {
+            error: Error::Busy,
+            kept: Some(Box::new(kept)),
+        }
+    }
+
+    pub(super) fn lost(error: Error) -> Unrecovered<T> {
+        Unrecovered { error, kept: None }
+    }
+}
+
+impl<T> From<Unrecovered<T>> for Error {
+    fn from(unrecovered: Unrecovered<T>) -> Error {
+        unrecovered.error
+    }
+}
+
+impl<T> fmt::Display for Unrecovered<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
     }
 }
 

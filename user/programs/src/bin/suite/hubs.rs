@@ -10,7 +10,7 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use rt::hub::{Guest, Host, HubGeometry, HubSeat, Link, PeerState};
+use rt::hub::{Guest, Host, HubGeometry, HubSeat, Link, PeerState, Recovered, Unrecovered};
 use rt::{Env, Error, FOREVER, Mode, Process, Rights, Spawn};
 
 pub use ends::{crashes, door, goodbye, granted, hangs, hostile};
@@ -95,6 +95,16 @@ impl Guests {
             self.links.insert(peer, link);
         }
     }
+}
+
+/// What a host keeps when it would recover the seat of a guest that is there.
+fn still_there<T>(recovered: Result<Recovered, Unrecovered<T>>) -> T {
+    let (error, kept) = match recovered {
+        Ok(_) => (None, None),
+        Err(Unrecovered { error, kept }) => (Some(error), kept),
+    };
+    same!(error, Some(Error::Busy), "recovering a guest that is there");
+    *done!(kept.ok_or(Error::NotFound), "what is given back")
 }
 
 /// Answers a message with the same.

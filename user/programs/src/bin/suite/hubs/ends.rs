@@ -8,7 +8,7 @@ use programs::held::Held;
 use rt::hub::{Guest, Host, HubGeometry, PeerState, reserve};
 use rt::{Env, Error, FOREVER, Mode, Region, Rights, Token};
 
-use super::{ALL, Guests, SLOT, echo, guest, host, member};
+use super::{ALL, Guests, SLOT, echo, guest, host, member, still_there};
 use crate::Case;
 use crate::calls::{cap_drop, poke_u32};
 use crate::check::{SOON_MS, other_cpu, succeeds, wait};
@@ -162,6 +162,7 @@ pub fn hangs(case: &Case) {
         let _ = rt::sleep_until(rt::in_ms(5));
     }
     let link = done!(guests.links.remove(&2).ok_or(Error::NotFound), "its link");
+    let link = still_there(host.recover(link));
     done!(host.dismiss(link.seat), "dismissing it");
     done!(host.recover(link), "recovering its seat");
     // It lives, and has nothing of the hub any more.

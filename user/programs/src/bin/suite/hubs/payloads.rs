@@ -8,7 +8,7 @@ use ring::payload::{Frame, RegionId, RegionRef, SlotRef};
 use rt::hub::{Class, Guest, Host, Link, Payloads, PeerState, Received};
 use rt::{Env, Error, FOREVER, Mode};
 
-use super::{ALL, SLOT, guest, host, member};
+use super::{ALL, SLOT, guest, host, member, still_there};
 use crate::Case;
 use crate::check::{SOON_MS, succeeds};
 
@@ -116,7 +116,10 @@ impl Partner {
 pub fn tiers(case: &Case) {
     let host = host(1);
     let child = guest(&host, case.child("hub_payloads"));
-    let mut partner = Partner::meet(&host, 1);
+    let Partner { link, payloads } = Partner::meet(&host, 1);
+    let early = host.recover_payloads(link, payloads, |_, _| {});
+    let (link, payloads) = still_there(early);
+    let mut partner = Partner { link, payloads };
     for (number, len) in LENGTHS.into_iter().enumerate() {
         let number = number as u32;
         let received = done!(partner.next(), "payload {number}");
