@@ -68,7 +68,7 @@ impl<P: Platform> Domain<P> {
         self.with_node(handle, kind, rights, |node| Ok(self.found(node, rights)))
     }
 
-    fn found(&self, node: &Node<P>, rights: Rights) -> Capability<P> {
+    pub(crate) fn found(&self, node: &Node<P>, rights: Rights) -> Capability<P> {
         Capability {
             node: node.clone(),
             holder: self.koid,

@@ -19,11 +19,13 @@ use crate::channel::check_goes_over;
 use crate::domain::Peer;
 use crate::limits::Ending;
 use crate::platform::Moment;
-use crate::{Channel, ChannelSide, Domain, Ipc, Node, Object, Offer, Payload, Platform};
+use crate::{
+    Capability, Channel, ChannelSide, Domain, Ipc, Node, Object, Offer, Payload, Platform,
+};
 
 pub(crate) use lists::First;
 pub(crate) use pending::Grants;
-use pending::{Address, Slot, Taken};
+use pending::{Address, Promise, Slot, Taken};
 
 /// What leads to another process.
 const LEADS: [ObjectKind; 4] = [
@@ -34,8 +36,8 @@ const LEADS: [ObjectKind; 4] = [
 ];
 
 impl<P: Platform> Ipc<P> {
-    /// Who is at the other end of `via`, a ring end, a channel end, a seat at a hub, or a process, and what `of` makes of
-    /// a channel end. It needs `rights`: GRANT to offer something, none to take what was offered.
+    /// Who is at the other end of `via`, a ring end, a channel end, a seat at a hub, or a process, what `of` makes of
+    /// a channel end, and the capability. It needs `rights`: GRANT to offer something, none to take what was offered.
     #[inline(always)]
     fn way<T>(
         &self,
@@ -43,17 +45,20 @@ impl<P: Platform> Ipc<P> {
         via: Handle,
         rights: Rights,
         of: impl FnOnce(&Arc<Channel<P>>, ChannelSide) -> T,
-    ) -> Result<(Peer, Option<T>), Error> {
-        let found = domain.with_node(via, None, rights, |via| match via.object().payload() {
-            Payload::RingEnd(ring, end) => Ok((ring.peer_of(*end), None)),
-            Payload::HubMember(member, side) => Ok((member.peer_of(*side), None)),
-            Payload::Process(process) => {
-                Ok((Peer::Present(self.platform().domain_of(process)), None))
-            }
-            Payload::ChannelEnd(channel, side) => {
-                Ok((channel.peer_of(*side), Some(of(channel, *side))))
-            }
-            _ => Err(Error::WrongKind),
+    ) -> Result<(Peer, Option<T>, Capability<P>), Error> {
+        let found = domain.with_node(via, None, rights, |via| {
+            let (peer, at) = match via.object().payload() {
+                Payload::RingEnd(ring, end) => (ring.peer_of(*end), None),
+                Payload::HubMember(member, side) => (member.peer_of(*side), None),
+                Payload::Process(process) => {
+                    (Peer::Present(self.platform().domain_of(process)), None)
+                }
+                Payload::ChannelEnd(channel, side) => {
+                    (channel.peer_of(*side), Some(of(channel, *side)))
+                }
+                _ => return Err(Error::WrongKind),
+            };
+            Ok((peer, at, domain.found(via, rights)))
         });
         // What leads nowhere need not have the right to lead there.
         match (found, via.kind()) {
@@ -79,7 +84,7 @@ impl<P: Platform> Ipc<P> {
         deadline_ns: u64,
     ) -> Result<Token, Error> {
         let there = |channel: &Arc<Channel<P>>, side: ChannelSide| (channel.clone(), side.peer());
-        let (peer, at) = self.way(sender, via, Rights::GRANT, there)?;
+        let (peer, at, via) = self.way(sender, via, Rights::GRANT, there)?;
         let Peer::Present(domain) = peer else {
             return Err(Error::PeerClosed);
         };
@@ -103,7 +108,7 @@ impl<P: Platform> Ipc<P> {
                 return Err(error);
             }
         };
-        let published = self.grants.lock().publish(promise, to, offer);
+        let published = self.publish(&via, promise, to, offer);
         if let Some(node) = careless {
             self.clear_node(&node);
         }
@@ -115,6 +120,29 @@ impl<P: Platform> Ipc<P> {
             self.list_grant(deadline_ns, number, token);
         }
         Ok(token)
+    }
+
+    /// Lets the addressee have the offer, if `via` leads there still: a revoke of it comes before this or behind it.
+    #[inline(always)]
+    fn publish(
+        &self,
+        via: &Capability<P>,
+        promise: Promise,
+        to: Address<P>,
+        offer: Offer<P>,
+    ) -> Result<Token, (Offer<P>, Error)> {
+        let mut grants = self.grants.lock();
+        // What is moved over itself was asked as it was marked.
+        if via.node.is(&offer.node) {
+            return grants.publish(promise, to, offer);
+        }
+        match via.stay() {
+            Ok(_lineage) => grants.publish(promise, to, offer),
+            Err(error) => {
+                grants.take_back(&offer.sender, promise);
+                Err((offer, error))
+            }
+        }
     }
 
     /// Takes the sender's access to what is moved away, unless something has to stay where it is. A
@@ -168,7 +196,7 @@ impl<P: Platform> Ipc<P> {
     pub fn accept(&self, receiver: &Domain<P>, token: Token, via: Handle) -> Result<Handle, Error> {
         // Who is gone may have left offers behind.
         let koid = |channel: &Arc<Channel<P>>, side| channel.koid(side);
-        let (peer, here) = self.way(receiver, via, Rights::empty(), koid)?;
+        let (peer, here, via) = self.way(receiver, via, Rights::empty(), koid)?;
         let (Peer::Present(grantor) | Peer::Gone(grantor)) = peer;
         let genuine = |slot: &Slot<P>, offer: &Offer<P>| {
             let from_there = match here {
@@ -183,6 +211,7 @@ impl<P: Platform> Ipc<P> {
         table.prepare(1)?;
         let (taken, bill) = {
             let mut grants = self.grants.lock();
+            let _lineage = via.stay()?;
             let pending = grants.get(token.index());
             let pending = pending.filter(|(slot, offer)| genuine(slot, offer));
             let (_, offer) = pending.ok_or(Error::NotFound)?;

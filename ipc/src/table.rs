@@ -14,6 +14,7 @@ use abi::{Error, Handle, ObjectKind, Rights, cost};
 use mm::lock::{Guard, Lock, Rank};
 use mm::{Account, RecordCharge};
 
+use crate::lineage::Lineage;
 use crate::places::{BLOCK, NONE, Places, Tenant};
 use crate::{Node, Object, Platform};
 
@@ -41,11 +42,17 @@ impl<P: Platform> Capability<P> {
     /// # Errors
     /// `BadHandle`, `InTransit`, `Revoked`, `Denied`: it does not allow it any more; those of the deed.
     pub fn commit<R>(&self, deed: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
-        let _lineage = self.object().lineage.lock();
+        let _lineage = self.stay()?;
+        deed()
+    }
+
+    /// Has it stay as it is for a deed that is done while this is held; see [`commit`](Capability::commit).
+    pub(crate) fn stay(&self) -> Result<Guard<'_, Lineage<P>>, Error> {
+        let lineage = self.object().lineage.lock();
         if !mm::sabotaged!("deed_without_recheck") {
             self.node.check_allowed(self.holder, self.rights)?;
         }
-        deed()
+        Ok(lineage)
     }
 }
 

@@ -9,7 +9,7 @@
 //! A periodic timer goes off at its first deadline and at multiples of its period from there. What was
 //! missed is made up for by one expiry.
 //!
-//! Lock ranks: Timers, then those of a notification; Alarms above both.
+//! Lock ranks: lineage when a timer is set, Timers, then those of a notification; Alarms above both.
 
 use alloc::sync::Arc;
 
@@ -136,16 +136,15 @@ impl<P: Platform> Ipc<P> {
         if (1..MIN_TIMER_PERIOD).contains(&period_ns) {
             return Err(Error::Range);
         }
-        let mut schedule = timer.schedule.lock();
-        // Whoever ends a timer takes its last capability first and this lock afterwards.
-        capability
-            .node
-            .check_allowed(domain.koid(), Rights::MANAGE)?;
-        self.disarm(&mut schedule);
-        schedule.next_ns = deadline_ns;
-        schedule.period_ns = period_ns;
-        self.go_on(timer, &mut schedule);
-        Ok(())
+        // Whoever ends a timer takes its last capability first and the lock of its schedule afterwards.
+        capability.commit(|| {
+            let mut schedule = timer.schedule.lock();
+            self.disarm(&mut schedule);
+            schedule.next_ns = deadline_ns;
+            schedule.period_ns = period_ns;
+            self.go_on(timer, &mut schedule);
+            Ok(())
+        })
     }
 
     /// A timer that has an operation of a submission ring looked at, once; it is to be

@@ -6,7 +6,7 @@ mod common;
 use std::sync::mpsc;
 
 use abi::{Error, FOREVER, Handle, Mode, RevokeFlags, Rights, Words};
-use common::messages::{End, Ends, asleep};
+use common::messages::{End, Ends};
 use common::ports::{notification, signal};
 use common::realm::Realm;
 use fake::FakeTask;
@@ -182,24 +182,27 @@ fn serve_all(realm: &Realm, end: End, mut call: Words) -> Error {
 /// Drops a capability of an end, and does something in the middle of that: when the handle is gone, and
 /// those who meet by it have not been told yet.
 fn in_the_middle_of_a_drop(realm: &Realm, end: End, then: impl FnOnce()) {
+    let domain = &realm.domains[end.domain];
+    let is_gone = || realm.ipc.capability_info(domain, end.handle).is_err();
     std::thread::scope(|scope| {
-        let receiver = asleep(scope, realm, || end.receive_until(realm, FOREVER));
         let (reach, reached) = mpsc::channel();
         let (go_on, goes_on) = mpsc::channel();
-        // The receiver is told first.
-        realm.machine().set_after_unpark(move |_| {
+        // Whenever it holds no lock, until somebody has looked at the right moment.
+        let meanwhile = move || {
             if reach.send(()).is_ok() {
                 let _ = goes_on.recv();
             }
-        });
-        let dropper = scope.spawn(move || end.drop(realm));
+        };
+        let dropper = scope.spawn(|| fake::before_locks(None, meanwhile, || end.drop(realm)));
         reached.recv().unwrap();
+        while !is_gone() {
+            go_on.send(()).unwrap();
+            reached.recv().unwrap();
+        }
         drop(reached);
         then();
         go_on.send(()).unwrap();
         dropper.join().unwrap();
-        realm.machine().clear_hooks();
-        assert_eq!(receiver.join().unwrap(), Err(Error::Cancelled));
     });
 }
 
@@ -228,25 +231,25 @@ fn who_served_and_waits_elsewhere_is_not_taken_for_who_serves() {
             assert_eq!(call(&realm, ends.here, 7), Ok(7));
             let task = named.recv().unwrap();
             task.until_sleeping();
-            realm.ipc.cancel_wait(&task).unwrap();
-            left.recv().unwrap();
-            task.until_sleeping();
-            if calls {
-                let other = scope.spawn(|| serve(&realm, ends.there, &NONE));
-                let answer = scope.spawn(|| {
-                    let answer = call(&realm, ends.here, 8);
-                    realm.ipc.end_task(&FakeTask::current());
-                    answer
-                });
-                let called = other.join().unwrap().unwrap();
-                assert_eq!(called.words[0], 8);
-                let domain = &realm.domains[1];
-                let answered = realm.ipc.reply_words(domain, called.reply, [9; 4]);
-                assert_eq!(answered, Ok(()));
-                assert_eq!(answer.join().unwrap(), Ok(9));
-            }
-            // Whoever serves there is to look: the one that is not there any more goes on sleeping.
-            below.drop(&realm);
+            in_the_middle_of_a_drop(&realm, below, || {
+                realm.ipc.cancel_wait(&task).unwrap();
+                left.recv().unwrap();
+                task.until_sleeping();
+                if calls {
+                    let other = scope.spawn(|| serve(&realm, ends.there, &NONE));
+                    let answer = scope.spawn(|| {
+                        let answer = call(&realm, ends.here, 8);
+                        realm.ipc.end_task(&FakeTask::current());
+                        answer
+                    });
+                    let called = other.join().unwrap().unwrap();
+                    assert_eq!(called.words[0], 8);
+                    let domain = &realm.domains[1];
+                    let answered = realm.ipc.reply_words(domain, called.reply, [9; 4]);
+                    assert_eq!(answered, Ok(()));
+                    assert_eq!(answer.join().unwrap(), Ok(9));
+                }
+            });
             signal(&realm, 1, bits);
             assert_eq!(server.join().unwrap(), Ok(1));
         });

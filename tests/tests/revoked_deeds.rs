@@ -6,7 +6,10 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use abi::hub::PeerState;
-use abi::{BindFlags, CachePolicy, Error, Handle, HubSignal, Mode, Rights};
+use abi::{
+    BindFlags, CachePolicy, Error, FOREVER, GrantFlags, Handle, HubSignal, Mode, ObjectKind,
+    Rights, Token,
+};
 use common::WRITE;
 use common::devices::{CONFIG, PAGE, device};
 use common::hubs::{Guest, Hub};
@@ -27,15 +30,19 @@ struct Scene {
     reserved: Guest,
     /// Has left, and the host is connected.
     gone: Guest,
-    /// Of domain 0: the hub, a resource, a port, a channel end, a region and a notification.
-    tops: [Handle; 6],
+    /// Of domain 0: the hub, a resource, a port, a channel end, a region, a notification, a timer of that and itself.
+    tops: [Handle; 8],
     /// What domain 1 has below each.
-    below: [Handle; 6],
+    below: [Handle; 8],
     /// What domain 0 has below the hub.
     own: Handle,
     /// Where domain 0 has the region.
     va: u64,
     ends: Ends,
+    /// A region that domain 1 made.
+    spare: Handle,
+    /// Of what domain 0 grants it.
+    token: Token,
     /// Handles of domains 0 and 1.
     handles: [usize; 2],
 }
@@ -47,6 +54,8 @@ const PORT: usize = 2;
 const END: usize = 3;
 const REGION: usize = 4;
 const BITS: usize = 5;
+const TIMER: usize = 6;
+const PROCESS: usize = 7;
 
 /// The key of a binding that there is, and of one to come.
 const BOUND: u64 = 1;
@@ -64,19 +73,25 @@ impl Scene {
         let registers = Resource::new(device(realm.machine()), 4 * PAGE).unwrap();
         let resource = realm.ipc.create_resource(&realm.domains[0], registers);
         let ends = Ends::of(&realm, 0, 4);
+        let bits = notification(&realm, 0);
+        let timer = realm.ipc.create_timer(&realm.domains[0], bits, 1);
         let tops = [
             hub.handle,
             resource.unwrap(),
             port(&realm, 0),
             ends.here.handle,
             realm.region(0, 3),
-            notification(&realm, 0),
+            bits,
+            timer.unwrap(),
+            realm.via[0][0],
         ];
         let below = tops.map(|top| realm.give(0, top, 1, Mode::Share));
         let own = realm.derive(0, hub.handle, ALL).unwrap();
         let va = realm.map(0, tops[REGION], WRITE);
         realm.store(0, 0, va, 7).unwrap();
         bind(&realm, 0, tops[PORT], tops[BITS], BindFlags::empty(), BOUND).unwrap();
+        let spare = realm.region(1, 1);
+        let token = realm.grant(0, tops[BITS], 1, Mode::Share, ALL).unwrap();
         let handles = [0, 1].map(|domain: usize| realm.domains[domain].handle_count());
         Arc::new(Scene {
             realm,
@@ -89,6 +104,8 @@ impl Scene {
             own,
             va,
             ends,
+            spare,
+            token,
             handles,
         })
     }
@@ -100,6 +117,23 @@ impl Scene {
 
     fn stands(&self, guest: Guest) -> PeerState {
         self.hub.standing(&self.realm, guest.seat.peer).0
+    }
+
+    /// Domain 1 offers what it made over its channel end.
+    fn grant(&self, mode: Mode) -> Result<(), Error> {
+        let (domain, flags) = (&self.realm.domains[1], GrantFlags::empty());
+        let (what, via) = (self.spare, self.below[END]);
+        let granted = self
+            .realm
+            .ipc
+            .grant(domain, what, via, mode, ALL, flags, FOREVER);
+        granted.map(drop)
+    }
+
+    /// Whether a region waits for its addressee.
+    fn is_offered(&self, mode: Mode) -> bool {
+        let token = |generation| Token::new(1, generation, ObjectKind::Region, mode);
+        (1..64).any(|generation| self.realm.ipc.offered_region(token(generation)).is_some())
     }
 
     fn finish(self: Arc<Scene>) {
@@ -289,6 +323,41 @@ const DEEDS: &[Deed] = &[
             end.send(&s.realm, b"it", &[])
         },
         done: |s| s.ends.there.info(&s.realm).queued == 1,
+    },
+    Deed {
+        name: "share over a channel",
+        way: Way::Revoked(END),
+        deed: |s| s.grant(Mode::Share),
+        done: |s| s.is_offered(Mode::Share),
+    },
+    Deed {
+        name: "move over a channel",
+        way: Way::Revoked(END),
+        deed: |s| s.grant(Mode::Move),
+        done: |s| s.is_offered(Mode::Move),
+    },
+    Deed {
+        name: "accept",
+        way: Way::Revoked(PROCESS),
+        deed: |s| {
+            let domain = &s.realm.domains[1];
+            let accepted = s.realm.ipc.accept(domain, s.token, s.below[PROCESS]);
+            accepted.map(drop)
+        },
+        done: |s| s.has_more(1),
+    },
+    Deed {
+        name: "set a timer",
+        way: Way::Revoked(TIMER),
+        deed: |s| {
+            let domain = &s.realm.domains[1];
+            s.realm.ipc.set_timer(domain, s.below[TIMER], 0, 0)
+        },
+        done: |s| {
+            let domain = &s.realm.domains[0];
+            let info = s.realm.ipc.object_info(domain, s.tops[TIMER]);
+            info.unwrap().messages == 1
+        },
     },
     Deed {
         name: "seal",

@@ -25,12 +25,6 @@ impl FakeMachine {
         *lock(&self.before_park) = Some(Box::new(hook));
     }
 
-    /// Sets what others do at the moment at which a task has been unparked, in the middle of what whoever
-    /// unparked it does.
-    pub fn set_after_unpark(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
-        *lock(&self.after_unpark) = Some(Box::new(hook));
-    }
-
     /// Sets what others do whenever a port is told of faults of a process no more, in the middle of what
     /// takes its bindings away.
     pub fn set_after_watcher_left(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
@@ -84,7 +78,6 @@ impl FakeMachine {
         *lock(&self.while_waiting) = None;
         *lock(&self.after_root_load) = None;
         *lock(&self.before_park) = None;
-        *lock(&self.after_unpark) = None;
         *lock(&self.after_watcher_left) = None;
     }
 }

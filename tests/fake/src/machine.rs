@@ -95,7 +95,6 @@ pub struct FakeMachine {
     pub(crate) after_root_load: Mutex<Option<Hook>>,
     pub(crate) before_park: Mutex<Option<Hook>>,
     pub(crate) after_word_load: Mutex<Option<Hook>>,
-    pub(crate) after_unpark: Mutex<Option<Hook>>,
     pub(crate) after_watcher_left: Mutex<Option<Hook>>,
     pub(crate) while_zeroing: Mutex<Option<Hook>>,
     /// The entry whose next load is followed by the hook below; [`NO_ENTRY`] for none.
@@ -164,7 +163,6 @@ impl FakeMachine {
             after_root_load: Mutex::new(None),
             before_park: Mutex::new(None),
             after_word_load: Mutex::new(None),
-            after_unpark: Mutex::new(None),
             after_watcher_left: Mutex::new(None),
             while_zeroing: Mutex::new(None),
             awaited_entry: AtomicU64::new(NO_ENTRY),

@@ -235,7 +235,6 @@ impl Platform for FakeMachine {
 
     fn unpark(&self, task: &FakeTask) {
         task.unpark();
-        self.run_hook(&self.after_unpark);
     }
 
     fn count(&self, what: Counted) {
