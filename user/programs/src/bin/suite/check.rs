@@ -114,10 +114,11 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Some microseconds of a program that has nothing to do and keeps its CPU. The other CPUs of an emulated machine
-/// have their turn at the end of them; that is dear, and so not more often.
+/// A moment of a program that has nothing to do and keeps its CPU. The other CPUs of an emulated machine
+/// have their turn at the end of it; that is dear, and so not more often. It is shorter than any slice of a seeded
+/// schedule, as time goes on for all CPUs while one has its turn, or slices would be over before they begin.
 pub fn spin_a_while() {
-    for step in 0..4096 {
+    for step in 0..256 {
         core::hint::black_box(step);
     }
     core::hint::spin_loop();
