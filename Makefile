@@ -24,9 +24,10 @@ check: setup rustdoc ## Check format, lints and documentation, for the host and 
 	cargo clippy --workspace --all-targets --features handover-ring/std -- -D warnings
 	cargo clippy $(GUEST) $(GUEST_TARGET) -- -D warnings
 
-proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), end lives at every entry
+proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), run ten seeds a schedule (SEEDS=…), end lives at every entry
 	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test -p handover-tests --test model --test talk --test failures
 	HANDOVER_RING_ROUNDS=$(or $(ROUNDS),2500000) cargo test -p handover-ring --features std --test linux no_wakeup_is_lost
+	HANDOVER_SEEDS=$(or $(SEEDS),10) cargo test -p handover-tests --test qemu _schedules_of_
 	@for cpus in 1 2 4; do cargo run --quiet -- --smp $$cpus --lives --timeout 3600 || exit 1; done
 
 miri: nightly ## Run the tests of the rings under Miri, which knows what is undefined
@@ -51,9 +52,7 @@ bench: setup runner ## Measure the kernel paths and compare them with their limi
 	@cargo run --quiet -- --bench $(ARGS)
 
 bench-rings: setup ## Compare rings with other crates on this machine (ARGS="--plot --verbose")
-	@if scripts/setup libclang; then with="--features iceoryx2"; \
-		else echo "bench-rings: iceoryx2 is left out, since its build needs libclang" >&2; with=; fi; \
-	cargo bench --quiet -p handover-bench $$with -- $(ARGS)
+	@cargo bench --quiet -p handover-bench -- $(ARGS)
 
 sabotage: setup runner ## Take one mechanism away at a time; a named test must notice
 	@cargo run --quiet --bin sabotage -- $(ARGS)

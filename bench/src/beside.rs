@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
@@ -40,6 +41,19 @@ impl Cpus {
         Some(Self { near, far })
     }
 
+    /// The same, or the only CPU for both parts, which is enough for who measures nothing.
+    pub fn any() -> Option<Self> {
+        let only = || {
+            let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
+            let cpu = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu) == Ok(true))?;
+            Some(Self {
+                near: cpu,
+                far: cpu,
+            })
+        };
+        Self::find().or_else(only)
+    }
+
     /// Runs both parts at the same time, each in a thread or in a process of its own, and returns what `near` answers.
     ///
     /// # Panics
@@ -69,37 +83,66 @@ impl Cpus {
 }
 
 /// Neither part is this process, so that what an end starts in its own, such as a thread, is not there when the next ones
-/// are forked.
+/// are forked. Nobody holds an end but the part that it belongs to, so that each notices when the other is gone; and a
+/// part that is left alone by a failure is ended, for it might wait for ever.
 fn in_processes(far: impl FnOnce(), near: impl FnOnce() -> Option<f64>) -> Option<f64> {
     let (mut answer, teller) = std::io::pipe().expect("the system gives a pipe");
-    let far = spawn(far);
-    let near = spawn(move || {
-        let told = near().unwrap_or(f64::NAN).to_ne_bytes();
-        (&teller).write_all(&told).expect("the parent listens");
-    });
-    for child in [near, far] {
-        let status = waitpid(child, None).expect("the child is ours");
-        assert_eq!(status, WaitStatus::Exited(child, 0), "an end failed");
+    let far = match fork_one() {
+        None => {
+            drop((near, answer, teller));
+            run_to_the_end(far)
+        }
+        Some(child) => {
+            drop(far);
+            child
+        }
+    };
+    let near = match fork_one() {
+        None => run_to_the_end(move || {
+            drop(answer);
+            let told = near().unwrap_or(f64::NAN).to_ne_bytes();
+            (&teller).write_all(&told).expect("the parent listens");
+        }),
+        Some(child) => {
+            drop((near, teller));
+            child
+        }
+    };
+    let mut running = vec![near, far];
+    while !running.is_empty() {
+        let status = waitpid(None, None).expect("the children are ours");
+        running.retain(|child| Some(*child) != status.pid());
+        if !matches!(status, WaitStatus::Exited(_, 0)) {
+            for child in running {
+                // It may have ended meanwhile.
+                let _ = kill(child, Signal::SIGKILL);
+                let _ = waitpid(child, None);
+            }
+            panic!("an end failed: {status:?}");
+        }
     }
     let mut told = [0; 8];
     answer.read_exact(&mut told).expect("it was told");
     Some(f64::from_ne_bytes(told)).filter(|answer| !answer.is_nan())
 }
 
-/// Runs `part` in a child.
-fn spawn(part: impl FnOnce()) -> Pid {
+/// A child, or `None` in the child.
+fn fork_one() -> Option<Pid> {
     // SAFETY: this process has one thread here (those of `beside` have been joined), so the child may do anything.
     match unsafe { fork() }.expect("the system gives no process") {
-        ForkResult::Child => {
-            let status = match catch_unwind(AssertUnwindSafe(part)) {
-                Ok(()) => 0,
-                Err(_) => 101,
-            };
-            // SAFETY: ends this process at once, so that nothing of the parent's is dropped twice.
-            unsafe { nix::libc::_exit(status) }
-        }
-        ForkResult::Parent { child } => child,
+        ForkResult::Child => None,
+        ForkResult::Parent { child } => Some(child),
     }
+}
+
+/// The rest of a child.
+fn run_to_the_end(part: impl FnOnce()) -> ! {
+    let status = match catch_unwind(AssertUnwindSafe(part)) {
+        Ok(()) => 0,
+        Err(_) => 101,
+    };
+    // SAFETY: ends this process at once, so that nothing of the parent's is dropped twice.
+    unsafe { nix::libc::_exit(status) }
 }
 
 fn pin(cpu: usize) {
@@ -115,6 +158,15 @@ fn pin(cpu: usize) {
 pub fn preemptions() -> i64 {
     let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("of oneself");
     usage.involuntary_context_switches()
+}
+
+/// So many times this thread has given its CPU away to sleep.
+///
+/// # Panics
+/// Never on Linux, as above.
+pub fn sleeps() -> i64 {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("of oneself");
+    usage.voluntary_context_switches()
 }
 
 /// Spinning that ends in a panic rather than never, for when the other part has failed.

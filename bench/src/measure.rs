@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::arena::Arena;
-use crate::beside::{Cpus, Milestone, Patience, Place, preemptions};
+use crate::beside::{Cpus, Milestone, Patience, Place, preemptions, sleeps};
 use crate::contender::{Contender, Receiver, Sender};
 use crate::message::{Sink, Source};
 
@@ -30,6 +30,14 @@ struct Control {
     near: Milestone,
     far_preemptions: AtomicU64,
     stamp_ns: AtomicU64,
+}
+
+/// In place of a pause: who was to sleep has not.
+const AWAKE: u64 = u64::MAX;
+
+fn lower_quartile(mut samples: Vec<u64>) -> Option<f64> {
+    samples.sort_unstable();
+    samples.get(samples.len() / 4).map(|sample| *sample as f64)
 }
 
 fn nanoseconds(time: Duration, count: u64) -> f64 {
@@ -208,6 +216,60 @@ impl Batch<'_> {
         answer
     }
 
+    /// Nanoseconds until a message has come back when both ends sleep until theirs comes, the quickest quarter of `count`.
+    /// Each message is sent only after its receiver had the time to fall asleep, which is not counted; a trip on which
+    /// one of them has not slept is thrown away.
+    pub fn sleeping_round_trip<C: Contender<N>, const N: usize>(self) -> Option<f64> {
+        let control: &Control = self.arena.place(Control::default());
+        let (there_sender, there_receiver) = C::open(self.arena, self.slots);
+        let (back_sender, back_receiver) = C::open(self.arena, self.slots);
+        let count = self.count;
+        let far = move || {
+            let (mut receiver, mut sender) = (there_receiver(), back_sender());
+            let (mut source, mut sink) = (Source::default(), Sink::default());
+            control.far.reach(1);
+            for number in 1..=count {
+                let before = sleeps();
+                receive_until(&mut receiver, &mut sink, number);
+                let begun = Instant::now();
+                let slept = sleeps() != before;
+                fall_asleep();
+                let pause = begun.elapsed().as_nanos() as u64;
+                let told = if slept { pause } else { AWAKE };
+                // Before the message, which makes it visible.
+                control.stamp_ns.store(told, Ordering::Relaxed);
+                send_count(&mut sender, &mut source, 1);
+            }
+            assert!(sink.is_sound(), "a message was lost or torn");
+            control.near.wait(1);
+        };
+        let near = move || {
+            let (mut sender, mut receiver) = (there_sender(), back_receiver());
+            let (mut source, mut sink) = (Source::default(), Sink::default());
+            let mut samples = Vec::new();
+            control.far.wait(1);
+            for number in 1..=count {
+                fall_asleep();
+                let before = sleeps();
+                let begun = Instant::now();
+                send_count(&mut sender, &mut source, 1);
+                receive_until(&mut receiver, &mut sink, number);
+                let time = begun.elapsed().as_nanos() as u64;
+                let pause = control.stamp_ns.load(Ordering::Relaxed);
+                if sleeps() != before && pause != AWAKE {
+                    samples.push(time.saturating_sub(pause));
+                }
+            }
+            control.near.reach(1);
+            assert!(sink.is_sound(), "a message was lost or torn");
+            lower_quartile(samples)
+        };
+        let answer = self.cpus.beside(self.place, far, near);
+        // SAFETY: both parts have ended and their ends with them.
+        unsafe { self.finish() };
+        answer
+    }
+
     /// Nanoseconds of waking a receiver that sleeps, the quickest quarter of `count`: from before the message is sent
     /// until the receiver has it, or until the sender goes on.
     pub fn wake<C: Contender<N>, const N: usize>(self, part: WakePart) -> Option<f64> {
@@ -244,8 +306,7 @@ impl Batch<'_> {
                     WakePart::Sender => sent - before,
                 });
             }
-            samples.sort_unstable();
-            samples.get(samples.len() / 4).map(|sample| *sample as f64)
+            lower_quartile(samples)
         };
         let answer = self.cpus.beside(self.place, far, near);
         // SAFETY: both parts have ended and their ends with them.

@@ -187,6 +187,17 @@ fn tests_that_documents_name_exist() {
     }
 }
 
+#[test]
+fn every_feature_beyond_plain_memory_has_a_row_that_shows_it() {
+    let text = read(&repository().join("docs/prior-art.md"));
+    for feature in 7..=28 {
+        let row = text
+            .lines()
+            .find(|line| line.starts_with(&format!("| F{feature} |")));
+        assert!(row.is_some_and(|row| row.contains('`')), "F{feature}");
+    }
+}
+
 /// Whether a file has the function `test`, with the attribute that makes it one.
 fn has_test(source: &str, test: &str) -> bool {
     let function = format!("fn {test}(");

@@ -89,9 +89,6 @@ fn main() {
         figures.push(figure);
     }
     println!("{}", report::comparisons(&figures, "ns"));
-    if cfg!(not(feature = "iceoryx2")) {
-        println!("\nwithout iceoryx2, which is slow to build: `make bench-rings` has it");
-    }
     match counted {
         Some(Ok(figure)) => println!("\n{}", report::comparisons(&[figure], "instructions")),
         Some(Err(why)) => eprintln!("{why}"),

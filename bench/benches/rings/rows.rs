@@ -6,9 +6,7 @@ use handover_bench::figure::{Entry, Row, Run, Side};
 use handover_bench::measure::{Batch, WakePart};
 
 use crate::ours;
-#[cfg(feature = "iceoryx2")]
-use crate::peers::iceoryx2;
-use crate::peers::{bbqueue, framed, system, typed};
+use crate::peers::{bbqueue, framed, iceoryx2, system, typed};
 
 /// How a contender is measured in a row.
 trait Way {
@@ -33,6 +31,13 @@ struct RoundTrip;
 impl Way for RoundTrip {
     fn run<C: Contender<N>, const N: usize>(batch: Batch<'_>) -> Option<f64> {
         batch.round_trip::<C, N>()
+    }
+}
+
+struct SleepingRoundTrip;
+impl Way for SleepingRoundTrip {
+    fn run<C: Contender<N>, const N: usize>(batch: Batch<'_>) -> Option<f64> {
+        batch.sleeping_round_trip::<C, N>()
     }
 }
 
@@ -92,7 +97,6 @@ fn messages<const N: usize>(place: Place, slots: usize, at_most: [f64; 2]) -> Ro
     if place == Place::Threads {
         entries.push(peer::<Throughput, framed::Rtrb, N>("rtrb chunks"));
     }
-    #[cfg(feature = "iceoryx2")]
     entries.push(peer::<Throughput, iceoryx2::Iceoryx2, N>("iceoryx2"));
     system_ways::<Throughput, N>(&mut entries);
     row(
@@ -192,7 +196,6 @@ fn spinning_processes<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
         peer::<RoundTrip, bbqueue::Framed, N>("bbqueue framed"),
         peer::<RoundTrip, typed::Heapless<SLOTS>, N>("heapless"),
         peer::<RoundTrip, typed::StaticRingbuf<SLOTS>, N>("ringbuf"),
-        #[cfg(feature = "iceoryx2")]
         peer::<RoundTrip, iceoryx2::Iceoryx2, N>("iceoryx2"),
     ];
     let place = Place::Processes;
@@ -274,7 +277,7 @@ pub fn all() -> Vec<Row> {
         spinning_processes::<8, 1024>(1.0),
         spinning_processes::<1024, 128>(0.94),
     ];
-    rows.extend(both.map(|place| sleeping::<RoundTrip>("sleeping", place, 1.0)));
+    rows.extend(both.map(|place| sleeping::<SleepingRoundTrip>("sleeping", place, 1.0)));
     rows.extend(both.map(|place| sleeping::<WakeLatency>("wake_latency", place, 1.04)));
     rows.extend(both.map(|place| sleeping::<WakeCost>("wake_cost", place, 1.05)));
     rows

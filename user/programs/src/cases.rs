@@ -169,6 +169,7 @@ macro_rules! for_each_case {
             rings::room_and_death "a task waits for room, and learns of the death of its peer";
             rings::woken_by_threads "tasks that another thread makes and wakes end the sleep of who runs them";
             rings::any_words "whatever a peer writes, the other end answers";
+            rings::corpus "every script of a hostile peer that the fuzzer has kept is answered over rings of the kernel";
 
             submissions::each_operation "every operation does in a submission ring what its call does";
             submissions::links "a chain goes on while it succeeds, and waits with what waits in it";

@@ -2,7 +2,6 @@
 
 pub mod bbqueue;
 pub mod framed;
-#[cfg(feature = "iceoryx2")]
 pub mod iceoryx2;
 pub mod system;
 pub mod typed;

@@ -3,10 +3,14 @@
 //! The cases keep no reference to anything that they map: they look at it by [`peek`] and change
 //! it by [`poke`] alone. Where an access is not allowed, the process ends, and that is the test.
 
+use core::ptr::NonNull;
+
+use abi::ring::Geometry;
 use abi::{
     CapInfo, HubGeometry, HubGuestEnds, HubHandles, HubSignal, RegionInfo, RingEnds, RingGeometry,
     UserPtr,
 };
+use ring::memory::{ConsumerMemory, ProducerMemory};
 use rt::{
     CachePolicy, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, RegionFlags, RevokeFlags,
     Rights, SnapshotFlags, Token, sys,
@@ -74,6 +78,7 @@ wrap! {
     cancel(token: Token) -> ();
     ring_map(end: Handle) -> u64;
     ring_wait(end: Handle, seen: u32, deadline: u64) -> ();
+    ring_wake(end: Handle) -> ();
     process_kill(process: Handle) -> ();
 }
 
@@ -156,6 +161,21 @@ pub fn ring_create(geometry: &RingGeometry) -> Result<RingEnds, Error> {
         )
     }?;
     Ok(ends)
+}
+
+/// The producer's part of a ring of the kernel's, by the address of its view. A new one takes the place of the last.
+pub fn producer_memory(view: u64, geometry: Geometry) -> Result<ProducerMemory, ring::Error> {
+    let base = NonNull::new(view as *mut u8).ok_or(ring::Error::Invalid)?;
+    // SAFETY: the kernel mapped a view of this shape there, and what is gone from there faults. What cases write
+    // besides, they write by `poke` while no end is at work.
+    unsafe { ProducerMemory::from_raw(base, geometry) }
+}
+
+/// The same of the consumer's.
+pub fn consumer_memory(view: u64, geometry: Geometry) -> Result<ConsumerMemory, ring::Error> {
+    let base = NonNull::new(view as *mut u8).ok_or(ring::Error::Invalid)?;
+    // SAFETY: as above.
+    unsafe { ConsumerMemory::from_raw(base, geometry) }
 }
 
 /// A hub of any geometry, good or bad.

@@ -1,5 +1,6 @@
 //! Rings between processes.
 
+mod corpus;
 mod ends;
 mod hostile;
 mod kinds;
@@ -10,6 +11,7 @@ use abi::RingGeometry;
 use abi::ring::DATA_OFFSET;
 use rt::{Env, Error, FOREVER, Mode, Process, Rights, Spawn};
 
+pub use corpus::corpus;
 pub use ends::{endings, gathered, half_closed, in_one_process, passed_on, taken_while_asleep};
 pub use hostile::{consumer_pages, hostile_consumer, hostile_producer, producer_pages};
 pub use kinds::{borders, every_kind, odd_shapes};
