@@ -17,7 +17,7 @@ test: check ## Run everything that must hold: check, host tests, QEMU suites, lo
 	cargo test --workspace --features handover-ring/std
 	RUSTFLAGS="--cfg loom" cargo test -p handover-ring --release --test loom_slot --test loom_packet --test loom_byte --test loom_hostile --test loom_trace --test loom_hub --test loom_pool --target-dir target/loom
 	RUSTFLAGS="--cfg loom" cargo test -p handover-mm --release --test loom_shootdown --target-dir target/loom
-	RUSTFLAGS="--cfg loom" cargo test -p handover-ipc --release --test loom_wait --test loom_meeting --test loom_authority --test loom_polling --target-dir target/loom
+	RUSTFLAGS="--cfg loom" cargo test -p handover-ipc --release --test loom_wait --test loom_meeting --test loom_authority --test loom_polling --test loom_hub_wait --test loom_ring_sleep --target-dir target/loom
 
 check: setup rustdoc ## Check format, lints and documentation, for the host and for the target
 	cargo fmt --all --check
@@ -29,20 +29,25 @@ proof: setup runner ## Compare the crates with the models for a million steps (S
 	HANDOVER_RING_ROUNDS=$(or $(ROUNDS),2500000) cargo test -p handover-ring --features std --test linux no_wakeup_is_lost
 	HANDOVER_SEEDS=$(or $(SEEDS),10) cargo test -p handover-tests --test qemu _schedules_of_
 	@for cpus in 1 2 4; do cargo run --quiet -- --smp $$cpus --lives --timeout 3600 || exit 1; done
+	cargo clippy -p handover-bench --all-targets --features iceoryx2 -- -D warnings
 
 miri: nightly ## Run the tests of the rings under Miri, which knows what is undefined
 	MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p handover-ring --target-dir target/miri \
-		--test slot --test packet --test byte --test duplex --test mpsc --test golden --test model --test model_streams \
-		--test hostile --test stress --test trace --test hub_recovery
+		--test slot --test packet --test byte --test giving_back --test duplex --test mpsc --test golden --test model --test model_streams \
+		--test hostile --test hostile_guests --test stress --test trace --test hub_recovery
 
 FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-pc-table \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Zsanitizer=address -Cdebug-assertions --cfg fuzzing
 
-fuzz: nightly ## Let libFuzzer play the hostile peer of a ring (SECONDS=…), from the corpus that is kept
-	@mkdir -p target/fuzz/corpus
-	cd ring/fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" cargo +nightly run --release --target x86_64-unknown-linux-gnu \
-		--target-dir ../../target/fuzz -- -max_total_time=$(or $(SECONDS),600) -max_len=600 \
-		-artifact_prefix=../../target/fuzz/ ../../target/fuzz/corpus corpus/hostile_peer
+# The imitated machine of hostile_process never gives back what is known of its frames, which are few.
+fuzz: nightly ## Let libFuzzer play a ring's hostile peer, a hub's guest and a submission ring's process (SECONDS=… each), from the corpora
+	@for player in hostile_peer hostile_guest hostile_process; do \
+		mkdir -p target/fuzz/corpus/$$player; \
+		(cd ring/fuzz && ASAN_OPTIONS=detect_leaks=0 RUSTFLAGS="$(FUZZ_FLAGS)" cargo +nightly run --release \
+			--target x86_64-unknown-linux-gnu --target-dir ../../target/fuzz --bin $$player -- \
+			-max_total_time=$(or $(SECONDS),600) -max_len=600 -len_control=0 -rss_limit_mb=4096 \
+			-artifact_prefix=../../target/fuzz/$$player- ../../target/fuzz/corpus/$$player corpus/$$player) || exit 1; \
+	done
 
 nightly: setup
 	@rustup component list --toolchain nightly 2>/dev/null | grep -q '^miri.*(installed)' || \
@@ -52,7 +57,7 @@ bench: setup runner ## Measure the kernel paths and compare them with their limi
 	@cargo run --quiet -- --bench $(ARGS)
 
 bench-rings: setup ## Compare rings with other crates on this machine (ARGS="--plot --verbose")
-	@cargo bench --quiet -p handover-bench -- $(ARGS)
+	@cargo bench --quiet -p handover-bench --features iceoryx2 -- $(ARGS)
 
 sabotage: setup runner ## Take one mechanism away at a time; a named test must notice
 	@cargo run --quiet --bin sabotage -- $(ARGS)

@@ -95,6 +95,11 @@ pub const fn host_beat(asleep: bool, interval_ns: u64) -> u64 {
     interval_ns << 1 | asleep as u64
 }
 
+/// Whether the host sleeps or is about to, by its beat.
+pub const fn is_host_asleep(host_beat: u64) -> bool {
+    host_beat & 1 != 0
+}
+
 /// Whether a beat that was stamped at `stamped_ns` is so old at `now_ns` that a peer must hang: more than
 /// two intervals. Never with an interval of 0.
 pub const fn is_overdue(stamped_ns: u64, now_ns: u64, interval_ns: u64) -> bool {

@@ -116,12 +116,22 @@ kinds! {
     8 Grant;
     /// An offer was accepted: the number of the object, and the token.
     9 Accept;
-    /// What was below a capability died: the number of the object, and how many capabilities died.
+    /// Capabilities that others may have had were taken away: the number of the object, how many, and why: a
+    /// [`Cause`]. Told by the thread that took them away; at a deadline that is whichever runs on that CPU.
     10 Revoke;
     /// Other CPUs were asked to forget translations: a bit for each.
     11 Shootdown;
     /// An interrupt was taken: its vector is the number.
     12 Interrupt;
+    /// An entry of a submission ring is tried, or completed without: refused, or ended while it waited. `number` is
+    /// [`Operation::event_number`], 255 where no operation has the number that it asked for; the arguments are those of
+    /// its call, handles in the place of registered numbers if it was tried. One that has to wait is tried again.
+    ///
+    /// [`Operation::event_number`]: crate::submission::Operation::event_number
+    13 Entry;
+    /// The entry of the last [`Entry`](EventKind::Entry) of its thread is completed: its outcome as in `rax`, and its
+    /// `user_data`; `number` as there.
+    14 Completion;
 }
 
 /// How the thread stands that a CPU has switched away from.
@@ -148,6 +158,38 @@ pub enum Woken {
     Ending = 2,
     /// It begins.
     Started = 3,
+}
+
+/// Why capabilities were taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Cause {
+    /// `cap_revoke`.
+    Revoked = 0,
+    /// The region was destroyed.
+    Destroyed = 1,
+    /// A deadline has passed.
+    Lapsed = 2,
+    /// What is above them was moved with `REVOKE_OTHERS`.
+    Moved = 3,
+    /// They belonged to a guest of a hub, whose tenancy has ended.
+    Vacated = 4,
+}
+
+impl Cause {
+    /// Every reason, by number.
+    pub const ALL: [Cause; 5] = [
+        Cause::Revoked,
+        Cause::Destroyed,
+        Cause::Lapsed,
+        Cause::Moved,
+        Cause::Vacated,
+    ];
+
+    /// The reason of this number.
+    pub fn from_code(code: u64) -> Option<Cause> {
+        Cause::ALL.get(usize::try_from(code).ok()?).copied()
+    }
 }
 
 /// Arguments of an event.
@@ -230,6 +272,10 @@ mod tests {
             assert_eq!(kind as usize, index + 1);
             assert_eq!(EventKind::from_code(kind as u8), Some(kind));
         }
+        for (code, why) in (0..).zip(Cause::ALL) {
+            assert_eq!((Cause::from_code(code), why as u64), (Some(why), code));
+        }
+        assert_eq!(Cause::from_code(Cause::ALL.len() as u64), None);
         assert_eq!(EventKind::from_code(0), None);
     }
 

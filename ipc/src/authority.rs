@@ -155,13 +155,9 @@ impl<P: Platform> Ipc<P> {
     /// allow any more: waits end with `Denied`, bindings of ports are gone, and timers and interrupts that
     /// set bits by them set none.
     pub fn reduce(&self, domain: &Domain<P>, handle: Handle, rights: Rights) -> Result<(), Error> {
-        let node = domain.examine(handle, Rights::empty())?.node;
-        let object = node.object();
-        let reduced = {
-            let mut lineage = object.lineage.lock();
-            node.check_held(domain.koid())?;
-            lineage.reduce(&node, rights)
-        };
+        let (object, reduced) = domain.with_lineage(handle, |node, lineage| {
+            Ok((node.object().clone(), lineage.reduce(node, rights)))
+        })?;
         if reduced.changed || reduced.joined {
             if let Some(region) = object.region()
                 && !mm::sabotaged!("reduce_keeps_mappings")
@@ -169,7 +165,7 @@ impl<P: Platform> Ipc<P> {
                 self.memory.restrict(region);
             }
             if !mm::sabotaged!("reduce_keeps_waits") {
-                self.complete_revoked_waits(object, None);
+                self.complete_revoked_waits(&object, None);
             }
         }
         if reduced.changed {
@@ -180,33 +176,29 @@ impl<P: Platform> Ipc<P> {
 
     /// Facts about a capability.
     pub fn capability_info(&self, domain: &Domain<P>, handle: Handle) -> Result<CapInfo, Error> {
-        let node = domain.examine(handle, Rights::empty())?.node;
-        let object = node.object();
-        let (descendants, nodes_left) = {
-            let mut lineage = object.lineage.lock();
-            node.check_held(domain.koid())?;
+        domain.with_lineage(handle, |node, lineage| {
             lineage.settle();
-            (lineage.count_descendants(&node), lineage.nodes_left(&node))
-        };
-        let part = node.part();
-        let (offset, len) = match object.payload() {
-            Payload::Region(region) => (part.offset(), part.len_in(region)),
-            _ => (0, 0),
-        };
-        let one_shot = node.limits().is_some_and(|limits| limits.one_shot);
-        let mut flags = DeriveFlags::empty();
-        flags.set(DeriveFlags::ONE_SHOT, one_shot);
-        Ok(CapInfo {
-            koid: object.koid(),
-            rights: node.rights().bits(),
-            kind: object.kind() as u32,
-            descendants,
-            badge: node.badge(),
-            deadline: node.limits().map_or(FOREVER, |limits| limits.deadline),
-            offset,
-            len,
-            nodes_left,
-            flags: flags.bits(),
+            let object = node.object();
+            let part = node.part();
+            let (offset, len) = match object.payload() {
+                Payload::Region(region) => (part.offset(), part.len_in(region)),
+                _ => (0, 0),
+            };
+            let one_shot = node.limits().is_some_and(|limits| limits.one_shot);
+            let mut flags = DeriveFlags::empty();
+            flags.set(DeriveFlags::ONE_SHOT, one_shot);
+            Ok(CapInfo {
+                koid: object.koid(),
+                rights: node.rights().bits(),
+                kind: object.kind() as u32,
+                descendants: lineage.count_descendants(node),
+                badge: node.badge(),
+                deadline: node.limits().map_or(FOREVER, |limits| limits.deadline),
+                offset,
+                len,
+                nodes_left: lineage.nodes_left(node),
+                flags: flags.bits(),
+            })
         })
     }
 
@@ -214,6 +206,8 @@ impl<P: Platform> Ipc<P> {
     pub fn same_object(&self, domain: &Domain<P>, a: Handle, b: Handle) -> Result<bool, Error> {
         let a = domain.examine(a, Rights::empty())?;
         let b = domain.examine(b, Rights::empty())?;
-        Ok(Arc::ptr_eq(a.object(), b.object()))
+        let same = Arc::ptr_eq(a.object(), b.object());
+        // While the one stays as it is, the other is there still.
+        b.commit(|| a.node.check_held(a.holder).map(|()| same))
     }
 }

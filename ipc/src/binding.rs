@@ -121,10 +121,7 @@ impl<P: Platform> Binding<P> {
     }
 
     fn told_to(&self, ring: &Arc<SubmissionRing<P>>) -> Told<P> {
-        Told {
-            task: ring.note(self.key as u32),
-            ring: Some(ring.clone()),
-        }
+        Told::of(ring.clone(), self.key as u32)
     }
 
     /// Its capability does not allow it any more, and it has left the list of its object: whoever was told

@@ -52,19 +52,9 @@ impl<P: Platform> Ipc<P> {
         self.install_object(domain, Payload::Resource(resource), Rights::RESOURCE)
     }
 
-    /// The resource that a handle stands for.
-    pub fn resource_of(
-        &self,
-        domain: &Domain<P>,
-        handle: Handle,
-        rights: Rights,
-    ) -> Result<Resource, Error> {
-        self.resource(domain, handle, rights)
-            .map(|(_, resource)| resource)
-    }
-
-    /// The same with the capability.
-    pub(crate) fn resource(
+    /// The resource that a handle stands for, and the capability, by which whatever follows of it is
+    /// [committed](Capability::commit).
+    pub fn resource(
         &self,
         domain: &Domain<P>,
         handle: Handle,

@@ -6,7 +6,9 @@ use abi::{Error, Handle, ObjectKind, Rights, cost};
 use mm::{Account, AddressSpace};
 
 use crate::limits::Claims;
+use crate::lineage::Lineage;
 use crate::node::Count;
+use crate::places::Left;
 use crate::submission::Registrar;
 use crate::table::Table;
 use crate::{Capability, Ipc, Node, Payload, Platform};
@@ -104,7 +106,7 @@ impl<P: Platform> Domain<P> {
         rights: Rights,
         f: impl FnOnce(&Node<P>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let tenant = self.table.tenant(handle)?;
+        let mut tenant = self.table.tenant(handle)?;
         let node = tenant.named(handle)?;
         self.check_to_use(handle, node, kind, rights)?;
         f(node)
@@ -133,6 +135,27 @@ impl<P: Platform> Domain<P> {
         self.table.with(handle, |node| {
             self.check_usable(node, None, rights)?;
             Ok(self.found(node, rights))
+        })
+    }
+
+    /// Calls `f` with the capability that a handle names and the lineage of its object, while it stays in its place
+    /// and as it is: a right to reply comes back to the domain under another name, which its holder does not tell.
+    pub(crate) fn with_lineage<R>(
+        &self,
+        handle: Handle,
+        f: impl FnOnce(&Node<P>, &mut Lineage<P>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let held = |node: &Node<P>| {
+            let mut lineage = node.object().lineage.lock();
+            node.check_held(self.koid)?;
+            f(node, &mut lineage)
+        };
+        if mm::sabotaged!("named_when_looked_up") {
+            return held(&self.examine(handle, Rights::empty())?.node);
+        }
+        self.table.with(handle, |node| {
+            self.check_usable(node, None, Rights::empty())?;
+            held(node)
         })
     }
 
@@ -214,10 +237,13 @@ impl<P: Platform> Ipc<P> {
         }
         self.clear_registrar(domain);
         loop {
-            let Some(node) = domain.table.lock().pop() else {
-                break;
-            };
-            self.forget(domain, &node);
+            // Whatever dies with it does so while the table is not locked.
+            let left = domain.table.lock().pop();
+            match left {
+                Some(Left::Here(node)) => self.forget(domain, &node),
+                Some(Left::Elsewhere(node)) => drop(node),
+                None => break,
+            }
         }
     }
 
@@ -246,14 +272,27 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// The same by the authority of a capability, if that still allows it when nothing else can fail.
-    pub(crate) fn install_by(
+    pub fn install_by(
         &self,
         by: &Capability<P>,
         domain: &Domain<P>,
         payload: Payload<P>,
         rights: Rights,
     ) -> Result<Handle, Error> {
-        self.install_if(domain, payload, rights, || by.commit(|| Ok(())))
+        self.install_with(by, domain, payload, rights, || Ok(()))
+    }
+
+    /// The same together with a deed, which is done by that authority and comes last: the object is there if it
+    /// was done. It takes no lock up to the rank of a lineage.
+    pub fn install_with(
+        &self,
+        by: &Capability<P>,
+        domain: &Domain<P>,
+        payload: Payload<P>,
+        rights: Rights,
+        deed: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Handle, Error> {
+        self.install_if(domain, payload, rights, || by.commit(deed))
     }
 
     /// The same for a payload of which the caller knows what it is.

@@ -16,11 +16,10 @@ use abi::{Error, Handle, Rights};
 use mm::lock::{Lock, Rank};
 
 use crate::binding::Binding;
-use crate::rings::possible_ring_events;
 use crate::submission::Told;
 use crate::sync::{AtomicU32, fence};
 use crate::wait::Ticket;
-use crate::{Domain, Ipc, Node, Object, Payload, Platform, Traffic, Waiters};
+use crate::{Domain, Ipc, Level, Node, Object, Payload, Platform, Traffic, Waiters};
 
 /// What the list of bindings keeps room for, however few it has.
 const FEW: usize = 16;
@@ -59,8 +58,10 @@ impl<P: Platform> Events<P> {
     /// Notes under the lock that somebody waits for some events; who does looks at the level next.
     fn add_interest(&self, wanted: abi::Events) {
         self.interest.fetch_or(wanted.bits(), Ordering::Relaxed);
-        // SYNC(events.interest): of a state that is read without a lock.
-        fence(Ordering::SeqCst);
+        // SYNC(events.interest): of a state that is read without a lock; pairs with `fire_unlocked`.
+        if !mm::sabotaged!("event_awaited_without_fence") {
+            fence(Ordering::SeqCst);
+        }
     }
 
     /// Forgets under the lock what nobody waits for any more.
@@ -168,28 +169,20 @@ impl<P: Platform> fmt::Debug for Events<P> {
     }
 }
 
-/// Which events hold for an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Level {
-    /// The events.
-    pub events: abi::Events,
-    /// Of `FAULTED`: the number of the thread. Else 0.
-    pub value: u64,
-}
-
-impl Level {
-    /// Of an object for which no event holds.
-    pub const NONE: Level = Level::of(abi::Events::empty());
-
-    /// A level without a value.
-    pub const fn of(events: abi::Events) -> Level {
-        Level { events, value: 0 }
-    }
-}
-
 impl<P: Platform> Ipc<P> {
+    /// Tells everybody who waits for one of these events of an object whose level is read without a lock. Its
+    /// state was stored before. Called as [`fire`](Ipc::fire).
+    pub fn fire_unlocked(&self, events: &Events<P>, happened: abi::Events, value: u64) {
+        // SYNC(events.interest): who says that it waits before this fence is seen below, and who does after it
+        // sees the state.
+        if !mm::sabotaged!("event_told_without_fence") {
+            fence(Ordering::SeqCst);
+        }
+        self.fire(events, happened, value);
+    }
+
     /// Tells everybody who waits for one of these events. The state of the object has changed before,
-    /// under a lock that its level is read under, or else with a full fence in between. Called
+    /// under a lock that its level is read under. Called
     /// without that lock, or another of rank `Events` or above.
     #[inline]
     pub fn fire(&self, events: &Events<P>, happened: abi::Events, value: u64) {
@@ -310,7 +303,7 @@ impl<P: Platform> Ipc<P> {
             (!level.is_empty()).then_some(level)
         };
         if let Some(level) = holding() {
-            return Ok(level);
+            return capability.tell(level);
         }
         if deadline_ns == 0 {
             return Err(Error::WouldBlock);
@@ -332,61 +325,12 @@ impl<P: Platform> Ipc<P> {
             && !mm::sabotaged!("event_before_enlisting_missed")
         {
             events.withdraw(&ticket);
-            return Ok(level);
+            return capability.tell(level);
         }
         if let Err(error) = self.sleep(&ticket, deadline_ns) {
             events.withdraw(&ticket);
             return Err(error);
         }
         Ok(abi::Events::from_bits_truncate(ticket.words()[0] as u32))
-    }
-
-    /// Which events hold for an object. Takes its lock of rank Queue, if it has one.
-    pub(crate) fn level_of(&self, payload: &Payload<P>) -> Level {
-        match payload {
-            Payload::Process(process) => self.platform().process_level(process),
-            Payload::ChannelEnd(channel, side) => channel.level(*side),
-            Payload::Thread(task) => self.platform().task_level(task),
-            Payload::Notification(notification) => Level::of(notification.level()),
-            Payload::RingEnd(ring, end) => Level::of(self.ring_level(ring, *end)),
-            Payload::Hub(hub) => Level::of(hub.level()),
-            Payload::HubMember(member, side) => Level::of(member.level(*side)),
-            Payload::SubmissionRing(ring) => Level::of(self.submission_level(ring)),
-            _ => Level::NONE,
-        }
-    }
-}
-
-impl<P: Platform> Payload<P> {
-    /// Who waits for its events, if it can have any.
-    pub(crate) fn events(&self) -> Option<&Events<P>> {
-        match self {
-            Payload::Process(process) => Some(P::process_events(process)),
-            Payload::ChannelEnd(channel, side) => Some(channel.events(*side)),
-            Payload::Thread(task) => Some(P::task_events(task)),
-            Payload::Notification(notification) => Some(notification.events()),
-            Payload::RingEnd(ring, end) => Some(ring.events(*end)),
-            Payload::Hub(hub) => Some(hub.events()),
-            Payload::HubMember(member, side) => Some(member.events(*side)),
-            Payload::SubmissionRing(ring) => Some(ring.events()),
-            _ => None,
-        }
-    }
-
-    /// The events that it can have.
-    pub(crate) fn possible_events(&self) -> abi::Events {
-        match self {
-            Payload::Process(_) => abi::Events::ENDED | abi::Events::FAULTED,
-            Payload::ChannelEnd(..) => {
-                abi::Events::READABLE | abi::Events::WRITABLE | abi::Events::PEER_CLOSED
-            }
-            Payload::Thread(_) => abi::Events::ENDED,
-            Payload::Notification(_) => abi::Events::SIGNALED,
-            Payload::RingEnd(ring, end) => possible_ring_events(ring, *end),
-            Payload::Hub(_) => abi::Events::READABLE,
-            Payload::HubMember(..) => abi::Events::PEER_CLOSED,
-            Payload::SubmissionRing(_) => abi::Events::READABLE,
-            _ => abi::Events::empty(),
-        }
     }
 }

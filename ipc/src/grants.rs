@@ -9,6 +9,7 @@
 
 mod lists;
 mod pending;
+mod receivers;
 
 use alloc::sync::Arc;
 use mm::Region;
@@ -98,7 +99,8 @@ impl<P: Platform> Ipc<P> {
         let promise = self.grants.lock().promise(sender, &to)?;
         let over = to.at.as_ref().map(|(channel, _)| &**channel);
         let offer = self.mark_if(sender, handle, mode, rights, flags, |node| {
-            check_goes_over(node, over)
+            check_goes_over(node, over)?;
+            check_way_stays(node, &via.node, flags)
         });
         let offer = offer.and_then(|offer| self.clear_if_unpinned(offer));
         let (offer, careless) = match offer {
@@ -281,5 +283,25 @@ impl<P: Platform> Ipc<P> {
             let Some(taken) = dead else { return };
             drop(self.unlist(taken));
         }
+    }
+}
+
+/// `Invalid`: what is to go over `via` would revoke that first, with all else that is below it. Nodes stay below one
+/// another, so this need not be asked again.
+#[inline(always)]
+fn check_way_stays<P: Platform>(
+    node: &Node<P>,
+    via: &Node<P>,
+    flags: GrantFlags,
+) -> Result<(), Error> {
+    let takes_others = flags.contains(GrantFlags::REVOKE_OTHERS);
+    if !takes_others || !Arc::ptr_eq(node.object(), via.object()) || via.is(node) {
+        return Ok(());
+    }
+    let lineage = node.object().lineage.lock();
+    let takes_way = via.is_live() && lineage.is_below(via, node.index);
+    match takes_way && !mm::sabotaged!("move_takes_its_way") {
+        true => Err(Error::Invalid),
+        false => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::limits::NOTIFICATION_BITS;
+use abi::trace::Cause;
 use abi::{DeriveArgs, DeriveFlags, Error, FOREVER, Handle, Rights, Token};
 use mm::lock::{Lock, Rank};
 
@@ -352,7 +353,7 @@ impl<P: Platform> Ipc<P> {
                 return;
             }
             match self.change_timed(|timed| timed.take_due(now_ns)) {
-                Some(Ending::Node(node)) => self.kill(&node),
+                Some(Ending::Node(node)) => self.kill(&node, Cause::Lapsed),
                 Some(Ending::Grant(token)) => self.expire_grant(token),
                 None => return,
             }

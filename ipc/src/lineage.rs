@@ -297,7 +297,7 @@ impl<P: Platform> Lineage<P> {
         })
     }
 
-    fn is_below(&self, branch: &Branch<P>, top: u32) -> bool {
+    pub(crate) fn is_below(&self, branch: &Branch<P>, top: u32) -> bool {
         let mut parent = branch.parent;
         while parent != top {
             match self.node(parent) {

@@ -4,6 +4,7 @@
 //! limited neither in time nor to one use takes two comparisons. Both change under the lineage lock;
 //! only that a call uses a one-shot capability is noted without it.
 
+mod authority;
 mod charge;
 mod links;
 mod standing;
@@ -21,14 +22,10 @@ use crate::limits::Limits;
 use crate::part::Part;
 use crate::{Object, Payload, Platform};
 
-pub(crate) use links::{Count, Link};
+use authority::{Authority, mappable};
+pub(crate) use links::{Count, Departure, Link};
 use standing::Standing;
 pub(crate) use standing::{HOME, NOBODY, NodeState, PENDING};
-
-/// Where [`Branch::authority`] has the kind of the object, above the rights.
-const KIND_SHIFT: u32 = 24;
-const KIND: u32 = u32::MAX << KIND_SHIFT;
-const _: () = assert!(Rights::all().bits() & KIND == 0);
 
 /// No neighbour.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -43,7 +40,7 @@ pub struct Branch<P: Platform> {
     /// Who has it, and how it stands.
     standing: Standing,
     /// What it allows, and the kind of the object.
-    authority: AtomicU32,
+    authority: Authority,
     /// Its place in the arena of its tree.
     pub(crate) index: u32,
     pub(crate) parent: u32,
@@ -58,6 +55,8 @@ pub struct Branch<P: Platform> {
     limits: Option<Arc<Limits>>,
     /// Its number among those that end in time; 0 if it ends with one above it, or never.
     pub(crate) timed: u64,
+    /// When it was given away last, among those of its channel end.
+    pub(crate) departure: Departure,
     /// How often it is registered with submission rings. Grows under the lineage lock.
     registered: AtomicU32,
     /// Of its record; the first pays for the object's too. Nothing once it is gone.
@@ -114,7 +113,7 @@ impl<P: Platform> Node<P> {
         let branch = Branch {
             object: object.clone(),
             standing: Standing::new(birth.holder, limited(birth.limits.as_ref())),
-            authority: AtomicU32::new(authority(Some(object.kind()), birth.rights)),
+            authority: Authority::new(object.kind(), birth.rights),
             index: seat.index,
             parent: seat.parent,
             first_child: Link::new(NONE),
@@ -124,6 +123,7 @@ impl<P: Platform> Node<P> {
             nodes_left: Count::new(birth.nodes),
             limits: birth.limits,
             timed: birth.timed,
+            departure: Departure::new(),
             registered: AtomicU32::new(0),
             charge: Lock::new(Rank::Account, Some(charge)),
         };
@@ -133,9 +133,7 @@ impl<P: Platform> Node<P> {
     /// Makes a node live again that [ended](Node::end).
     #[inline(always)]
     pub(crate) fn revive(&self, rights: Rights, holder: u64) {
-        let kind = self.authority.load(Ordering::Relaxed) & KIND;
-        self.authority
-            .store(kind | rights.bits(), Ordering::Relaxed);
+        self.authority.set(rights);
         // The ends of rings, of which mappings may allow more, have one node each.
         self.0.revive(rights);
         self.standing.pass(holder);
@@ -211,9 +209,7 @@ impl<P: Platform> Node<P> {
     #[inline(always)]
     pub(crate) fn begin_transit(&self, rights: Rights) -> Result<(), Error> {
         self.standing.begin_transit()?;
-        let kind = self.authority.load(Ordering::Relaxed) & KIND;
-        self.authority
-            .store(kind | rights.bits(), Ordering::Relaxed);
+        self.authority.set(rights);
         self.0.halt(mappable(self.object.kind(), rights));
         Ok(())
     }
@@ -228,9 +224,7 @@ impl<P: Platform> Node<P> {
     /// Changes what it allows; under the lineage lock. Mappings that allow more are for
     /// [`restrict`](mm::Memory::restrict).
     pub(crate) fn set_rights(&self, rights: Rights) {
-        let kind = self.authority.load(Ordering::Relaxed) & KIND;
-        self.authority
-            .store(kind | rights.bits(), Ordering::Relaxed);
+        self.authority.set(rights);
         self.0.set_access(mappable(self.object.kind(), rights));
     }
 
@@ -259,7 +253,7 @@ impl<P: Platform> Branch<P> {
 
     /// What it allows.
     pub fn rights(&self) -> Rights {
-        Rights::from_bits_truncate(self.authority.load(Ordering::Relaxed))
+        self.authority.rights()
     }
 
     /// What whoever receives through it is told; 0 if it has no badge.
@@ -349,9 +343,7 @@ impl<P: Platform> Branch<P> {
     /// Whether `domain` may use it so, now and later, without looking any further.
     #[inline(always)]
     pub(crate) fn is_plainly(&self, domain: u64, kind: Option<ObjectKind>, rights: Rights) -> bool {
-        let wanted = authority(kind, rights);
-        let asked = authority_mask(kind) | rights.bits();
-        self.standing.is_plainly(domain) && self.authority.load(Ordering::Relaxed) & asked == wanted
+        self.standing.is_plainly(domain) && self.authority.is_for(kind, rights)
     }
 
     /// Notes that a call uses a one-shot capability. `Busy`: another does.
@@ -387,29 +379,9 @@ impl<P: Platform> Branch<P> {
     }
 }
 
-/// What mappings under a capability may allow: its own rights. Both ends of a ring read and write,
-/// whatever their rights, as far as each page lets them.
-#[inline(always)]
-fn mappable(kind: ObjectKind, rights: Rights) -> Rights {
-    match kind {
-        ObjectKind::RingEnd => Rights::ACCESS,
-        _ => rights,
-    }
-}
-
 #[inline(always)]
 fn limited(limits: Option<&Arc<Limits>>) -> bool {
     limits.is_some_and(|limits| limits.end())
-}
-
-#[inline(always)]
-fn authority(kind: Option<ObjectKind>, rights: Rights) -> u32 {
-    kind.map_or(0, |kind| (kind as u32) << KIND_SHIFT) | rights.bits()
-}
-
-#[inline(always)]
-fn authority_mask(kind: Option<ObjectKind>) -> u32 {
-    kind.map_or(0, |_| KIND)
 }
 
 impl<P: Platform> fmt::Debug for Node<P> {

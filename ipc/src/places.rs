@@ -13,6 +13,8 @@ use abi::{Error, Handle, ObjectKind};
 use mm::lock::{Lock, Rank};
 use spin::Once;
 
+use crate::table::Held;
+
 /// Places that are made at once.
 pub(crate) const BLOCK: usize = 64;
 
@@ -32,19 +34,47 @@ const _: () = assert!(Handle::from_bits(BEYOND_FIRST).index() as u64 == BEYOND_F
 /// What is at a place.
 pub(crate) struct Tenant<T> {
     /// The handle that names it. Of an empty place: the generation of the next one, and the next empty
-    /// place as the index.
+    /// place as the index. Of one that is lent what is there: [`lent`].
     name: Handle,
     value: Option<T>,
 }
 
-impl<T> Tenant<T> {
-    /// What is here, if it is what the handle was made for.
+/// What was at a place of a process that ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Left<T> {
+    Here(T),
+    /// It was there by a loan, and is at home, elsewhere or gone.
+    Elsewhere(T),
+}
+
+impl<T: Held> Tenant<T> {
+    /// What is here, if it is what the handle was made for. It is not lent any more.
     #[inline(always)]
-    pub(crate) fn named(&self, handle: Handle) -> Result<&T, Error> {
-        match &self.value {
-            Some(value) if self.name == handle => Ok(value),
-            _ => Err(Error::BadHandle),
+    pub(crate) fn named(&mut self, handle: Handle) -> Result<&T, Error> {
+        if self.name != handle {
+            self.recall(handle)?;
         }
+        self.value.as_ref().ok_or(Error::BadHandle)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn recall(&mut self, handle: Handle) -> Result<(), Error> {
+        let loan = self.loan(handle.index()).ok_or(Error::BadHandle)?;
+        let value = self.value.as_ref().ok_or(Error::BadHandle)?;
+        if !value.recall(loan, Some(handle)) {
+            return Err(Error::BadHandle);
+        }
+        self.name = handle;
+        Ok(())
+    }
+}
+
+impl<T> Tenant<T> {
+    /// The number of the loan by which this place, of an index, has what is here.
+    fn loan(&self, index: u32) -> Option<u32> {
+        let lent = self.value.is_some() && self.name.index() == index ^ 1;
+        lent.then(|| self.name.generation())
     }
 }
 
@@ -63,6 +93,11 @@ impl<T> Tenant<T> {
 #[inline(always)]
 fn empty(generation: u32, next_free: u32) -> Handle {
     Handle::from_bits(u64::from(generation) << 24 | u64::from(next_free))
+}
+
+/// The name of a place that has what is there by a loan of a number. No handle that leads here is that.
+fn lent(index: u32, loan: u32) -> Handle {
+    Handle::from_bits(u64::from(loan) << 24 | u64::from(index ^ 1))
 }
 
 /// A place of a table.
@@ -94,7 +129,10 @@ impl<T> Place<T> {
         handle: Handle,
         next_free: u32,
         wanted: impl FnOnce(&T) -> Result<(), Error>,
-    ) -> Result<(T, bool), Error> {
+    ) -> Result<(T, bool), Error>
+    where
+        T: Held,
+    {
         let mut tenant = self.0.lock();
         wanted(tenant.named(handle)?)?;
         tenant.leave(handle, next_free)
@@ -108,12 +146,40 @@ impl<T> Place<T> {
         tenant.value = Some(value);
     }
 
-    /// Takes out whatever is here, under the table's lock; for good.
-    pub(crate) fn clear(&self) -> Option<T> {
+    /// Lets what was taken out in again, by a loan.
+    pub(crate) fn lend(&self, index: u32, loan: u32, value: T) {
         let mut tenant = self.0.lock();
+        debug_assert!(tenant.value.is_none(), "a place is let to two");
+        tenant.name = lent(index, loan);
+        tenant.value = Some(value);
+    }
+
+    /// Takes out what is here by a loan, and the number of that; the place is empty then, behind the tenant
+    /// that a handle named.
+    pub(crate) fn take_back(&self, handle: Handle) -> Option<(T, u32)> {
+        let mut tenant = self.0.lock();
+        let loan = tenant.loan(handle.index())?;
+        let value = tenant.value.take()?;
+        // A loan begins only where there is a next generation.
+        let next = next_generation(handle.generation());
+        tenant.name = next.map_or(Handle::NONE, |next| empty(next, NONE));
+        Some((value, loan))
+    }
+
+    /// Takes out whatever is here, under the table's lock, which is too early to drop it; for good.
+    pub(crate) fn clear(&self, index: u32) -> Option<Left<T>>
+    where
+        T: Held,
+    {
+        let mut tenant = self.0.lock();
+        let loan = tenant.loan(index);
         let value = tenant.value.take()?;
         tenant.name = Handle::NONE;
-        Some(value)
+        let is_here = loan.is_none_or(|loan| value.recall(loan, None));
+        Some(match is_here {
+            true => Left::Here(value),
+            false => Left::Elsewhere(value),
+        })
     }
 
     /// Gives an empty place the generation of its next tenant.

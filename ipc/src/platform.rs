@@ -4,6 +4,8 @@ use alloc::sync::Arc;
 use core::fmt::Debug;
 
 use abi::Error;
+use abi::submission::Submission;
+use abi::trace::Cause;
 use mm::{CpuId, Machine, Region};
 
 use crate::{CallCell, Counted, Events, Interrupt, Level, Line, WaitCell};
@@ -95,6 +97,25 @@ pub trait Platform: Machine + Sized {
     /// well. Called with locks held. Who does not keep such counts does nothing.
     #[inline(always)]
     fn count(&self, _: Counted) {}
+
+    /// Whether somebody watches the entries of submission rings. Asked once for many of them; who never does says
+    /// so.
+    #[inline(always)]
+    fn watches_entries(&self) -> bool {
+        false
+    }
+
+    /// An entry is about to be tried, with handles in the place of registered numbers, or completed without; while
+    /// that is watched, with no lock held.
+    fn entry_begins(&self, _: &Submission) {}
+
+    /// The entry that began last is completed; while that is watched, with no lock held.
+    fn entry_ends(&self, _: &Submission, _: Result<u64, Error>) {}
+
+    /// So many capabilities of an object of this number were taken away, and are dead. With no lock held;
+    /// who watches nothing does nothing.
+    #[inline(always)]
+    fn taken_away(&self, _object: u64, _count: u64, _why: Cause) {}
 
     /// Faults that a process took, for [`ObjectInfo`](abi::ObjectInfo). Who does not count them says 0.
     fn faults_of(&self, _: &Self::Process) -> u64 {

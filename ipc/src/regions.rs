@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use abi::trace::Cause;
 use abi::{
     Error, Handle, MapFlags, ObjectKind, RegionFlags, RegionInfo, Rights, SnapshotFlags, cost,
 };
@@ -111,8 +112,8 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::WRITE)?;
         let (offset, len) = capability.node.part().locate(&region, offset, len)?;
-        let permit = capability.node.permit();
-        self.memory.commit_by(&region, &permit, offset, len)
+        self.memory
+            .commit_in_steps(&region, offset, len, |step| capability.commit(step))
     }
 
     /// Gives pages back; see [`Memory::decommit`](mm::Memory::decommit).
@@ -143,7 +144,7 @@ impl<P: Platform> Ipc<P> {
             // Who dropped it meanwhile has not seen this pin.
             let held = {
                 let _lineage = node.object().lineage.lock();
-                node.check_held(domain.koid())
+                node.check_allowed(domain.koid(), Rights::MAP)
             };
             held.inspect_err(|_| self.memory.unpin_all(&region, &node.permit()))
         });
@@ -153,7 +154,8 @@ impl<P: Platform> Ipc<P> {
     /// Takes one pin of the capability back.
     pub fn unpin_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::MAP)?;
-        self.memory.unpin(&region, &capability.node.permit())?;
+        // The pins of who has it next are not this one's to take back.
+        capability.commit(|| self.memory.unpin(&region, &capability.node.permit()))?;
         capability.node.release_charge(cost::PIN);
         Ok(())
     }
@@ -183,8 +185,9 @@ impl<P: Platform> Ipc<P> {
         Ok((capability, region))
     }
 
-    /// The region that a handle stands for, and where `len` bytes from `offset` of what the capability
-    /// covers are in it; a length of 0 stays 0 if that is the rest of the region. `Range`.
+    /// The capability of a region, by which whatever follows is [committed](Capability::commit), the region, and
+    /// where `len` bytes from `offset` of what that covers are in it; a length of 0 stays 0 if that is the rest of
+    /// the region. `Range`.
     pub fn part_of_region(
         &self,
         domain: &Domain<P>,
@@ -192,10 +195,10 @@ impl<P: Platform> Ipc<P> {
         rights: Rights,
         offset: u64,
         len: u64,
-    ) -> Result<(Arc<Region>, u64, u64), Error> {
+    ) -> Result<(Capability<P>, Arc<Region>, u64, u64), Error> {
         let (capability, region) = self.region(domain, handle, rights)?;
         let (offset, len) = capability.node.part().locate(&region, offset, len)?;
-        Ok((region, offset, len))
+        Ok((capability, region, offset, len))
     }
 
     /// The region that a handle stands for.
@@ -214,7 +217,7 @@ impl<P: Platform> Ipc<P> {
         let (capability, region) = self.region(domain, handle, Rights::INSPECT)?;
         let told = capability.node.rights().contains(Rights::MANAGE);
         let (large, shared) = self.memory.large_and_shared_leaves(&region);
-        Ok(RegionInfo {
+        capability.tell(RegionInfo {
             koid: region.koid(),
             len: region.len(),
             present_pages: region.present_pages(),
@@ -259,7 +262,7 @@ impl<P: Platform> Ipc<P> {
             // Somebody else is at it; both return when nothing can reach the memory any more.
             self.memory.destroy_region(&region);
         }
-        self.bury(object, killed);
+        self.bury(object, killed, Cause::Destroyed);
         let _ = domain.table.lock().remove(handle);
         Ok(())
     }

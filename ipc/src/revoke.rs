@@ -7,6 +7,7 @@
 //! ring behind an end.
 
 use abi::ring::EndState;
+use abi::trace::Cause;
 use abi::{Error, Handle, RevokeFlags, Rights};
 
 use crate::lineage::{Extent, Killed};
@@ -33,30 +34,33 @@ impl<P: Platform> Ipc<P> {
             lineage.kill(&node, extent, &|node| self.unlist_timed(node))
         };
         let count = killed.count;
-        self.bury(node.object(), killed);
+        self.bury(node.object(), killed, Cause::Revoked);
         Ok(count)
     }
 
     /// Kills a node with everything below it, whoever has it.
-    pub(crate) fn kill(&self, node: &Node<P>) {
+    pub(crate) fn kill(&self, node: &Node<P>, why: Cause) {
         let unlist = |node: &_| self.unlist_timed(node);
         let mut lineage = node.object().lineage.lock();
         let killed = lineage.kill(node, Extent::Itself, &unlist);
         drop(lineage);
-        self.bury(node.object(), killed);
+        self.bury(node.object(), killed, why);
     }
 
     /// Takes away what rests on nodes that were killed, and returns when it is gone.
     #[inline(always)]
-    pub(crate) fn bury(&self, object: &Object<P>, killed: Killed) {
+    pub(crate) fn bury(&self, object: &Object<P>, killed: Killed, why: Cause) {
         // What another revoke has killed and not yet taken away is gone too when this one returns.
         let waits = killed.joined && !mm::sabotaged!("second_revoke_does_not_wait");
         if killed.count > 0 || waits {
-            self.take_away(object, killed);
+            self.take_away(object, killed, why);
         }
     }
 
-    fn take_away(&self, object: &Object<P>, killed: Killed) {
+    fn take_away(&self, object: &Object<P>, killed: Killed, why: Cause) {
+        if killed.count > 0 {
+            self.platform().taken_away(object.koid(), killed.count, why);
+        }
         if let Some(region) = object.region() {
             // What is on its way is not, as long as nobody revokes it: who moves it takes away what rests on
             // it, or is refused and has it all.

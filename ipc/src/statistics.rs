@@ -143,7 +143,9 @@ impl<P: Platform> Ipc<P> {
             Payload::Process(process) => self.platform().faults_of(process),
             _ => object.region().map_or(0, |region| region.faults()),
         };
-        let capabilities = object.lineage.lock().len() as u32;
+        // Whatever is told was so while this allowed to ask, so the rest is read before it is let go.
+        let lineage = capability.stay()?;
+        let capabilities = lineage.len() as u32;
         let tally = &object.tally;
         Ok(ObjectInfo {
             koid: object.koid(),

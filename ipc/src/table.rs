@@ -15,7 +15,7 @@ use mm::lock::{Guard, Lock, Rank};
 use mm::{Account, RecordCharge};
 
 use crate::lineage::Lineage;
-use crate::places::{BLOCK, NONE, Places, Tenant};
+use crate::places::{BLOCK, Left, NONE, Places, Tenant};
 use crate::{Node, Object, Platform};
 
 /// What a handle stands for, at the moment of looking it up.
@@ -46,6 +46,18 @@ impl<P: Platform> Capability<P> {
         deed()
     }
 
+    /// What a call tells of the object and has read by now, if the capability is still its domain's and allows it: then
+    /// it was at every moment before, too, so nothing is told that came after its end (I5).
+    ///
+    /// # Errors
+    /// As of [`commit`](Capability::commit).
+    pub fn tell<R>(&self, facts: R) -> Result<R, Error> {
+        match mm::sabotaged!("told_without_recheck") {
+            true => Ok(facts),
+            false => self.commit(|| Ok(facts)),
+        }
+    }
+
     /// Has it stay as it is for a deed that is done while this is held; see [`commit`](Capability::commit).
     pub(crate) fn stay(&self) -> Result<Guard<'_, Lineage<P>>, Error> {
         let lineage = self.object().lineage.lock();
@@ -62,16 +74,11 @@ pub(crate) trait Held {
 
     /// Whether both are one.
     fn is(&self, other: &Self) -> bool;
-}
 
-impl<P: Platform> Held for Node<P> {
-    #[inline(always)]
-    fn kind(&self) -> ObjectKind {
-        self.object().kind()
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        self.is(other)
+    /// Ends the loan of a number by which its place has it; true: it is there, under this name if one is
+    /// given. It is [named](Places) by nothing else then.
+    fn recall(&self, _loan: u32, _handle: Option<Handle>) -> bool {
+        false
     }
 }
 
@@ -155,7 +162,7 @@ impl<T: Held> Table<T> {
         handle: Handle,
         wanted: impl FnOnce(&T) -> Result<(), Error>,
     ) -> Result<(T, Option<Kept>), Error> {
-        let tenant = self.tenant(handle)?;
+        let mut tenant = self.tenant(handle)?;
         wanted(tenant.named(handle)?)?;
         self.exchange_tenant(handle, tenant)
     }
@@ -187,6 +194,20 @@ impl<T: Held> Table<T> {
             return Handle::NONE;
         };
         place.move_in(kept.0, kind, node).0
+    }
+
+    /// Puts what was taken out of a place into it again, by a loan that says itself what names it.
+    pub(crate) fn lend(&self, kept: &Kept, loan: u32, node: T) {
+        if let Some(place) = self.places.at(kept.0) {
+            place.lend(kept.0, loan, node);
+        }
+    }
+
+    /// Takes a place back from a loan, which is kept then for the tenant behind that of a handle; and what was
+    /// lent, with the number of the loan. None: the process has ended, and the place is nobody's.
+    pub(crate) fn take_back(&self, handle: Handle) -> Option<(Kept, T, u32)> {
+        let (lent, loan) = self.places.of(handle)?.take_back(handle)?;
+        Some((Kept(handle.index()), lent, loan))
     }
 
     /// Undoes an exchange: the handle stands for what it stood for.
@@ -224,13 +245,13 @@ impl<T: Held> Table<T> {
 }
 
 #[inline(always)]
-fn with<T, R>(
+fn with<T: Held, R>(
     places: &Places<T>,
     handle: Handle,
     f: impl FnOnce(&T) -> Result<R, Error>,
 ) -> Result<R, Error> {
     let place = places.of(handle).ok_or(Error::BadHandle)?;
-    let tenant = place.tenant().lock();
+    let mut tenant = place.tenant().lock();
     f(tenant.named(handle)?)
 }
 
@@ -337,15 +358,16 @@ impl<T: Held> Locked<'_, T> {
         Ok(node)
     }
 
-    /// Takes any capability out. For a process that ends.
-    pub(crate) fn pop(&mut self) -> Option<T> {
+    /// Takes any capability out, or what its place had by a loan. For a process that ends.
+    pub(crate) fn pop(&mut self) -> Option<Left<T>> {
         let end = (self.state.blocks * BLOCK) as u32;
         while self.state.next < end {
-            let place = self.places.at(self.state.next);
+            let index = self.state.next;
+            let place = self.places.at(index);
             self.state.next += 1;
-            if let Some(node) = place.and_then(|place| place.clear()) {
+            if let Some(left) = place.and_then(|place| place.clear(index)) {
                 self.state.live -= 1;
-                return Some(node);
+                return Some(left);
             }
         }
         self.state.next = 0;

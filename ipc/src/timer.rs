@@ -218,10 +218,7 @@ impl<P: Platform> Ipc<P> {
                     self.ring(bell)
                 }
                 Action::Note(ring, key) => {
-                    self.pass_on(Told {
-                        task: ring.note(*key),
-                        ring: Some(ring.clone()),
-                    });
+                    self.pass_on(Told::of(ring.clone(), *key));
                     Ok(())
                 }
             };

@@ -219,6 +219,10 @@ impl<P: Platform> Ipc<P> {
         if let Source::Moved { handle, .. } = offer.source
             && offer.sender.koid() == receiver.koid()
         {
+            // Of what was revoked on the way its sender keeps the handle, which tells so.
+            if node.state() == NodeState::Dead {
+                return Err(Error::Revoked);
+            }
             table.remove(handle);
         }
         let object = node.object();

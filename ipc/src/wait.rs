@@ -35,12 +35,14 @@ pub enum Outcome {
     PeerClosed = 6,
     /// The capability that it went through does not allow it any more.
     Denied = 7,
+    /// As ready, and it came from who met it before, by what is lent.
+    Met = 8,
 }
 
 impl Outcome {
     fn into_result(self) -> Result<(), Error> {
         match self {
-            Outcome::Ready => Ok(()),
+            Outcome::Ready | Outcome::Met => Ok(()),
             Outcome::TimedOut => Err(Error::TimedOut),
             Outcome::Cancelled => Err(Error::Cancelled),
             Outcome::Interrupted => Err(Error::Interrupted),
@@ -68,6 +70,7 @@ impl Outcome {
             5 => Outcome::Revoked,
             6 => Outcome::PeerClosed,
             7 => Outcome::Denied,
+            8 => Outcome::Met,
             _ => return None,
         })
     }
@@ -102,16 +105,16 @@ impl<P: Platform> WaitCell<P> {
         }
     }
 
-    /// Begins the next wait, by its own task, and returns its number.
+    /// Begins the next wait, by its own task, and returns its number: its state without a code, never 0.
     pub(crate) fn begin(&self) -> u64 {
-        let number = (self.state.load(Ordering::Relaxed) >> CODE_BITS) + 1;
-        self.state.store(number << CODE_BITS, Ordering::Relaxed);
+        let number = (self.state.load(Ordering::Relaxed) | CODE) + 1;
+        self.state.store(number, Ordering::Relaxed);
         number
     }
 
     /// Which of the waits of its task it is at.
     pub(crate) fn number(&self) -> u64 {
-        self.state.load(Ordering::Relaxed) >> CODE_BITS
+        self.state.load(Ordering::Relaxed) & !CODE
     }
 
     /// Ends the wait if it has not ended. Whoever made it end unparks the task.
@@ -123,33 +126,37 @@ impl<P: Platform> WaitCell<P> {
 
     /// The same if the wait has this number.
     pub(crate) fn complete_wait(&self, number: u64, outcome: Outcome) -> bool {
-        self.change(number << CODE_BITS, outcome as u64)
+        self.end(number, outcome as u64)
     }
 
     /// Gives a wait that has not ended, as `state` says, a code.
     #[inline(always)]
     fn change(&self, state: u64, code: u64) -> bool {
-        let changed = state & !CODE | code;
+        let waits = state & CODE == 0 || mm::sabotaged!("wait_completed_twice");
+        waits && self.end(state & !CODE, code)
+    }
+
+    /// Gives the wait of a number a code, if it has not ended.
+    #[inline(always)]
+    fn end(&self, number: u64, code: u64) -> bool {
+        let changed = number | code;
         if mm::sabotaged!("wait_completed_twice") {
             self.state.store(changed, Ordering::Release);
             return true;
         }
-        state & CODE == 0
-            // SYNC(wait.complete): what it waited for is there for whoever sees the outcome.
-            && self
-                .state
-                .compare_exchange(state, changed, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
+        // SYNC(wait.complete): what it waited for is there for whoever sees the outcome.
+        self.state
+            .compare_exchange(number, changed, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// Makes sure that the wait of this number, if it has not ended, ends with what the claim is finished
     /// with.
     #[inline(always)]
     pub(crate) fn claim(&self, number: u64) -> Option<Claim<'_, P>> {
-        let state = number << CODE_BITS;
-        self.change(state, CLAIMED).then_some(Claim {
+        self.end(number, CLAIMED).then_some(Claim {
             cell: self,
-            ready: state | Outcome::Ready as u64,
+            ready: number | Outcome::Ready as u64,
         })
     }
 
@@ -185,6 +192,13 @@ impl<P: Platform> WaitCell<P> {
         self.words[index].load(Ordering::Relaxed)
     }
 
+    /// Whether it ended with [`Outcome::Met`]. Asked by its own task.
+    #[inline(always)]
+    pub(crate) fn has_met(&self) -> bool {
+        // SYNC(wait.complete)
+        self.state.load(Ordering::Acquire) as u8 == Outcome::Met as u8
+    }
+
     /// How a wait ended, if it has. Asked by its own task.
     #[inline]
     fn outcome(&self) -> Option<Outcome> {
@@ -207,6 +221,15 @@ impl<P: Platform> Claim<'_, P> {
         self.cell.set_words(words);
         // SYNC(wait.complete): as for any outcome.
         self.cell.state.store(self.ready, Ordering::Release);
+    }
+
+    /// The same with [`Outcome::Met`].
+    #[inline(always)]
+    pub(crate) fn finish_again<const N: usize>(self, words: [u64; N]) {
+        self.cell.set_words(words);
+        let met = self.ready - Outcome::Ready as u64 + Outcome::Met as u64;
+        // SYNC(wait.complete): as for any outcome.
+        self.cell.state.store(met, Ordering::Release);
     }
 }
 
@@ -290,7 +313,7 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Goes on sleeping until a wait has ended.
-    fn sleep_on(
+    pub(crate) fn sleep_on(
         &self,
         cell: &WaitCell<P>,
         mut parked: Parked,

@@ -89,3 +89,107 @@ fn a_call_whose_capability_is_revoked_is_answered_or_revoked_and_the_next_one_is
         });
     });
 }
+
+/// Calls so often that the right to reply is lent to who serves.
+fn call_until_lent(realm: &Realm, end: Handle) {
+    for word in 1..3 {
+        assert_eq!(call(realm, end, word), Ok(word + 1));
+    }
+}
+
+#[test]
+fn calls_by_a_loan_get_their_own_answers() {
+    explore(2, || {
+        with_server(|realm, end| {
+            call_until_lent(realm, end);
+            assert_eq!(call(realm, end, 4), Ok(5));
+            assert_eq!(call(realm, end, 8), Ok(9));
+            4
+        });
+    });
+}
+
+#[test]
+fn a_call_by_a_loan_whose_capability_is_revoked_is_answered_or_revoked() {
+    explore(2, || {
+        with_server(|realm, end| {
+            let below = realm.ipc.derive(&realm.domain, end, Rights::all()).unwrap();
+            call_until_lent(realm, below);
+            let revoker = spawn(realm, move |realm| realm.revoke(end));
+            let answered = call(realm, below, 4);
+            revoker.join().unwrap();
+            assert!(
+                matches!(answered, Ok(5) | Err(Error::Revoked)),
+                "{answered:?}"
+            );
+            let words = [8, 0, 0, 0];
+            let last = realm.ipc.call_words(&realm.domain, end, words, FOREVER);
+            let [last, calls, ..] = last.unwrap();
+            assert_eq!(last, 9);
+            calls
+        });
+    });
+}
+
+/// Has a call by a loan answered while another thread of the server does something with the right to reply,
+/// which says whether it used the right up.
+fn answered_while(does: fn(&Realm, Handle) -> bool, otherwise: Result<u64, Error>) {
+    explore(2, move || {
+        let realm = Realm::new();
+        let ends = channel(&realm);
+        let shared = realm.clone();
+        let server = spawn(&realm, move |realm| {
+            let (mut reply, mut words) = (Handle::NONE, [0; 4]);
+            let serve = |reply, words| {
+                let served = realm
+                    .ipc
+                    .serve_words(&realm.domain, ends.second, reply, words);
+                served.map(|call| (call.reply, [call.words[0] + 1, 0, 0, 0]))
+            };
+            for _ in 0..3 {
+                (reply, words) = serve(reply, words).unwrap();
+            }
+            let other = spawn(&shared, move |realm| does(realm, reply));
+            let served = serve(reply, words);
+            let used = other.join().unwrap();
+            match served {
+                Err(Error::BadHandle) => assert!(used),
+                // The caller is answered, and leaves.
+                served => assert_eq!((served, used), (Err(Error::PeerClosed), false)),
+            }
+            drop_end(realm, ends.second);
+            realm.ipc.end_task(&current());
+            used
+        });
+        call_until_lent(&realm, ends.first);
+        let answer = call(&realm, ends.first, 4);
+        drop_end(&realm, ends.first);
+        realm.ipc.end_task(&current());
+        let used = server.join().unwrap();
+        assert_eq!(answer, if used { otherwise } else { Ok(5) });
+    });
+}
+
+#[test]
+fn a_call_by_a_loan_is_answered_though_its_right_is_looked_at() {
+    let look = |realm: &Realm, right| {
+        let _ = realm.ipc.capability_info(&realm.domain, right);
+        false
+    };
+    answered_while(look, Ok(5));
+}
+
+#[test]
+fn a_call_by_a_loan_is_answered_or_its_right_is_dropped() {
+    let drop = |realm: &Realm, right| realm.ipc.drop_capability(&realm.domain, right).is_ok();
+    answered_while(drop, Err(Error::PeerClosed));
+}
+
+#[test]
+fn a_call_by_a_loan_is_answered_once() {
+    let reply = |realm: &Realm, right| {
+        let replied = realm.ipc.reply_words(&realm.domain, right, [77; 4]);
+        replied.is_ok()
+    };
+    answered_while(reply, Ok(77));
+}

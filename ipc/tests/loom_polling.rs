@@ -11,13 +11,12 @@ use std::mem::offset_of;
 use std::sync::Arc;
 
 use abi::ring::IndexPage;
-use abi::submission::{
-    ENTRY_BYTES, Operation, RESTING, Submission, SubmissionHeader, SubmissionRingFlags,
-};
+use abi::submission::{ENTRY_BYTES, Operation, Submission, SubmissionHeader, SubmissionRingFlags};
 use abi::{Error, FOREVER, Handle, SubmissionArgs};
-use loom::sync::atomic::{AtomicU32, Ordering, fence};
+use loom::sync::atomic::{AtomicU32, Ordering};
 use loom_platform::{Realm, Task, current, explore, spawn};
 use mm::Frame;
+use ring::submission::publish_to_thread;
 
 /// A ring with a thread of its own, as its program has it.
 #[derive(Clone, Copy)]
@@ -96,10 +95,8 @@ impl Polled {
         let at = (index % 4 * ENTRY_BYTES) as usize;
         memory.write(self.page(3), at, words.as_flattened());
         let tail = memory.word(self.page(1), offset_of!(IndexPage, index));
-        tail.store(index + 1, Ordering::Release);
-        fence(Ordering::SeqCst);
         let notes = memory.word(self.header, offset_of!(SubmissionHeader, notes));
-        if notes.load(Ordering::Relaxed) & RESTING != 0 {
+        if publish_to_thread(&tail, index + 1, &notes) {
             let never = |_, _| -> Result<u64, Error> { panic!("the thread serves") };
             let entered = realm
                 .ipc

@@ -8,6 +8,7 @@
 mod loom_platform;
 
 use abi::{BindFlags, Error, Events, FOREVER, Rights};
+use ipc::Payload;
 use loom_platform::{Realm, current, explore, spawn};
 
 /// A deadline that may pass at any time.
@@ -132,6 +133,26 @@ fn an_event_between_the_look_and_the_sleep_is_not_missed() {
         realm.signal(1);
         assert_eq!(waiter.join().unwrap(), Ok(Events::SIGNALED));
         assert_eq!(realm.rest(), 1);
+    });
+}
+
+#[test]
+fn an_end_that_is_told_of_without_a_lock_is_not_missed() {
+    explore(4, || {
+        let realm = Realm::new();
+        let task = current();
+        let payload = Payload::Thread(task.clone());
+        let installed = realm
+            .ipc
+            .install_object(&realm.domain, payload, Rights::THREAD);
+        let thread = installed.unwrap();
+        let waiter = spawn(&realm, move |realm| {
+            let ipc = &realm.ipc;
+            ipc.wait_object(&realm.domain, thread, Events::ENDED, FOREVER)
+        });
+        task.end(&realm.ipc);
+        assert_eq!(waiter.join().unwrap(), Ok(Events::ENDED));
+        realm.ipc.drop_capability(&realm.domain, thread).unwrap();
     });
 }
 

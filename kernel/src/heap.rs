@@ -13,6 +13,7 @@
 
 #![allow(unsafe_code)] // An allocator is unsafe by its contract.
 
+mod draws;
 mod small;
 
 use core::alloc::{GlobalAlloc, Layout};
@@ -26,13 +27,22 @@ use linked_list_allocator::Heap;
 use mm::{Budget, FrameState, Frames, lock};
 
 use crate::machine;
+use draws::Piece;
 
 /// Frames that are promised to the heap for what each CPU may be doing: more than a call allocates
-/// in pieces that can't fail, the page for each size of them where none is free, and the page tables.
+/// in pieces that can't fail, the page for each size of them where none is free, and the page tables; see
+/// [`draws`].
 const PROMISED_PER_CPU: u64 = 32;
 
+fn promised_per_cpu() -> u64 {
+    match mm::sabotaged!("heap_promise_too_small") {
+        true => 12,
+        false => PROMISED_PER_CPU,
+    }
+}
+
 /// Pages of one request that may come out of the promise. What can't fail is smaller; what is larger
-/// is asked for in a way that can, and must not use up what others were promised.
+/// is asked for in a way that can.
 const MOST_ON_PROMISE: u64 = 2;
 
 /// There are no frames to promise.
@@ -66,8 +76,13 @@ unsafe impl GlobalAlloc for KernelHeap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match small::class_of(layout) {
-            Some(class) => small::take(class, |slab| self.allocate(slab)),
-            None => self.allocate(layout),
+            Some(class) => {
+                if cfg!(debug_assertions) {
+                    draws::count(class);
+                }
+                small::take(class, |slab| self.allocate(slab, Piece::of_class(class)))
+            }
+            None => self.allocate(layout, Piece::Larger),
         }
     }
 
@@ -85,14 +100,13 @@ unsafe impl GlobalAlloc for KernelHeap {
 impl KernelHeap {
     /// Takes a block from the inner heap, which grows if it has to.
     #[inline(never)]
-    fn allocate(&self, layout: Layout) -> *mut u8 {
+    fn allocate(&self, layout: Layout, piece: Piece) -> *mut u8 {
         let state = &mut *lock::take(&self.0);
         if let Ok(block) = state.heap.allocate_first_fit(layout) {
             return block.as_ptr();
         }
         // What is free at the heap's end may be too short, or misaligned.
-        let bytes = (layout.size() + layout.align()) as u64;
-        if grow(state, bytes.div_ceil(PAGE_SIZE)).is_err() {
+        if grow(state, draws::pages_of(layout), piece).is_err() {
             return ptr::null_mut();
         }
         let block = state.heap.allocate_first_fit(layout);
@@ -121,9 +135,18 @@ pub fn begin(bytes: u64, source: &mut dyn FnMut() -> Option<u64>) -> Result<(), 
     Ok(())
 }
 
-/// Renews the promise for what one call allocates. When it fails, nothing was taken.
+/// Renews the promise for what one call allocates, which begins. When it fails, nothing was taken.
 #[inline]
 pub fn ensure() -> Result<(), NoMemory> {
+    if cfg!(debug_assertions) {
+        draws::begin();
+    }
+    promise()
+}
+
+/// Renews the promise without a call that begins, as boot does.
+#[inline]
+pub fn promise() -> Result<(), NoMemory> {
     if UNTOUCHED.load(Ordering::Relaxed) || mm::sabotaged!("heap_not_promised") {
         return Ok(());
     }
@@ -132,7 +155,7 @@ pub fn ensure() -> Result<(), NoMemory> {
 
 #[cold]
 fn renew() -> Result<(), NoMemory> {
-    let wanted = PROMISED_PER_CPU * (cpu::count() as u64 + 1);
+    let wanted = promised_per_cpu() * (cpu::count() as u64 + 1);
     let promised = PROMISED.load(Ordering::Relaxed);
     if let Some(missing) = wanted.checked_sub(promised).filter(|missing| *missing > 0) {
         // Two CPUs that do this at once promise more than is needed, which only the next growth notices.
@@ -141,6 +164,7 @@ fn renew() -> Result<(), NoMemory> {
         }
         PROMISED.fetch_add(missing, Ordering::SeqCst);
     }
+    draws::renewed();
     UNTOUCHED.store(true, Ordering::SeqCst);
     // Who draws first lowers the promise, then says so: it is either seen here, or comes later.
     if PROMISED.load(Ordering::SeqCst) < wanted {
@@ -167,7 +191,7 @@ pub fn used() -> usize {
 
 /// Grows by pages that follow one another: out of memory that is promised to nobody while there is
 /// enough, so that the size of a request is limited by memory only; else out of the promise.
-fn grow(state: &mut State, pages: u64) -> Result<(), NoMemory> {
+fn grow(state: &mut State, pages: u64, piece: Piece) -> Result<(), NoMemory> {
     let memory = machine::ipc().platform();
     // A table for each 512 pages, and what they and the pages hang on.
     let frames = pages + pages / 512 + 3;
@@ -182,6 +206,9 @@ fn grow(state: &mut State, pages: u64) -> Result<(), NoMemory> {
         return grown;
     }
     if pages > MOST_ON_PROMISE || pages > PROMISED.load(Ordering::Relaxed) {
+        return Err(NoMemory);
+    }
+    if piece == Piece::Larger && !draws::draw_larger(pages) {
         return Err(NoMemory);
     }
     (0..pages).try_for_each(|_| grow_by_a_page(state, &mut promised_frame))

@@ -6,7 +6,8 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::Error;
-use abi::trace::EventKind;
+use abi::submission::{Operation, Submission};
+use abi::trace::{Cause, EventKind};
 use arch::apic::{Ipi, send_ipi};
 use arch::{clock, cpu, phys, tlb};
 use ipc::{
@@ -310,6 +311,28 @@ impl Platform for Kernel {
         interrupts::release(line);
     }
 
+    #[inline(always)]
+    fn watches_entries(&self) -> bool {
+        trace::is_on() && !mm::sabotaged!("entries_not_watched")
+    }
+
+    fn entry_begins(&self, entry: &Submission) {
+        trace::record(EventKind::Entry, event_number(entry), entry.arguments);
+    }
+
+    fn entry_ends(&self, entry: &Submission, outcome: Result<u64, Error>) {
+        let told = [abi::encode(outcome), entry.user_data, 0, 0, 0, 0];
+        trace::record(EventKind::Completion, event_number(entry), told);
+    }
+
+    #[inline(always)]
+    fn taken_away(&self, object: u64, count: u64, why: Cause) {
+        if trace::is_on() && !mm::sabotaged!("deaths_not_traced") {
+            let told = [object, count, why as u64, 0, 0, 0];
+            trace::record(EventKind::Revoke, 0, told);
+        }
+    }
+
     fn release_kernel_region(&self, region: &Region) {
         trace::forget(region);
     }
@@ -333,4 +356,10 @@ impl Platform for Kernel {
     fn task_level(&self, task: &Arc<Thread>) -> Level {
         task.event_level()
     }
+}
+
+/// The number that events of an entry have.
+fn event_number(entry: &Submission) -> u8 {
+    let operation = Operation::from_code(entry.operation);
+    operation.map_or(u8::MAX, Operation::event_number)
 }

@@ -110,7 +110,7 @@ fn choose_sabotage(info: &'static BootInfo) {
 /// Brings up what is built on the memory that boot left, on the boot CPU.
 pub fn memory(info: &BootInfo) {
     memory::init(info);
-    heap::ensure().expect("no memory for the kernel heap to grow");
+    heap::promise().expect("no memory for the kernel heap to grow");
     ranks::check();
     mm::lock::serve_while_spinning(|| ipc().memory().serve());
 }

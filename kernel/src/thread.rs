@@ -279,7 +279,7 @@ impl Thread {
         if trace::is_on() {
             trace::record(EventKind::End, 0, [self.koid, 0, 0, 0, 0, 0]);
         }
-        ipc().fire(&self.events, abi::Events::ENDED, 0);
+        ipc().fire_unlocked(&self.events, abi::Events::ENDED, 0);
     }
 
     /// Which events hold for it.

@@ -21,12 +21,13 @@ use abi::trace::{
 };
 use abi::{Error, Handle, Rights};
 use arch::{clock, cpu, phys};
+use ipc::{Capability, Payload};
 use mm::Region;
 use ring::memory::trace::{PagePointer, TracePages, end, format};
 use ring::trace::Recorder;
 
 use crate::irq_lock::IrqLock;
-use crate::machine::ipc;
+use crate::machine::{Kernel, ipc};
 use crate::process::Process;
 use crate::thread::Thread;
 use crate::{sched, watch};
@@ -70,11 +71,12 @@ pub fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-/// Begins a trace of `slots` events for each CPU, which the process pays for.
+/// Begins a trace of `slots` events for each CPU, which the process pays for, by the authority of a capability that
+/// still allows it then.
 ///
 /// `Invalid`: not a power of two, or too few or too many; `Exists`: there is one; `Quota`, `NoMemory`,
-/// `Limit`.
-pub fn start(process: &Arc<Process>, slots: u32) -> Result<Handle, Error> {
+/// `Limit`; why it does not allow it any more.
+pub fn start(process: &Arc<Process>, by: &Capability<Kernel>, slots: u32) -> Result<Handle, Error> {
     if !slots.is_power_of_two() || !(MIN_SLOTS..=MAX_SLOTS).contains(&slots) {
         return Err(Error::Invalid);
     }
@@ -85,21 +87,30 @@ pub fn start(process: &Arc<Process>, slots: u32) -> Result<Handle, Error> {
         }
         *taken = Taken::Soon;
     }
+    start_alone(process, by, slots).inspect_err(|_| *TAKEN.lock() = Taken::Nothing)
+}
+
+/// The same while nobody else does.
+fn start_alone(
+    process: &Arc<Process>,
+    by: &Capability<Kernel>,
+    slots: u32,
+) -> Result<Handle, Error> {
     let domain = process.domain();
     let bytes = len(cpu::count(), slots) as u64;
     let region = ipc()
         .memory()
-        .create_kernel_region(domain.account(), bytes.div_ceil(PAGE_SIZE))
-        .inspect_err(|_| *TAKEN.lock() = Taken::Nothing)?;
-    if let Err(error) = lay_out(&region, slots) {
-        *TAKEN.lock() = Taken::Nothing;
-        ipc().memory().destroy_region(&region);
-        return Err(error);
-    }
-    ipc().install_region(domain, region, RIGHTS)
+        .create_kernel_region(domain.account(), bytes.div_ceil(PAGE_SIZE))?;
+    let (header, rings) =
+        lay_out(&region, slots).inspect_err(|_| ipc().memory().destroy_region(&region))?;
+    let koid = region.koid();
+    ipc().install_with(by, domain, Payload::Region(region), RIGHTS, || {
+        begin(koid, header, rings);
+        Ok(())
+    })
 }
 
-/// Ends the trace. `NotFound`: none is being taken.
+/// Ends the trace: with the lock of a lineage, or none. `NotFound`: none is being taken.
 pub fn stop() -> Result<(), Error> {
     let header = begin_ending(|_| true).ok_or(Error::NotFound)?;
     finish(header);
@@ -143,8 +154,8 @@ fn finish(header: PagePointer) {
     *TAKEN.lock() = Taken::Nothing;
 }
 
-/// Gives each CPU its ring in a new region, and writes its header.
-fn lay_out(region: &Region, slots: u32) -> Result<(), Error> {
+/// Writes the header of a new region; that, and a ring for each CPU.
+fn lay_out(region: &Region, slots: u32) -> Result<(PagePointer, Vec<Ring>), Error> {
     let page = |index: usize| {
         let frame = region.fixed_frame(index).ok_or(Error::NoMemory)?;
         NonNull::new(phys::to_virtual(frame.address()))
@@ -176,6 +187,11 @@ fn lay_out(region: &Region, slots: u32) -> Result<(), Error> {
     }
     // SAFETY: a zeroed page of the region that nobody has mapped yet.
     unsafe { format(header.0, cpus as u32, slots, clock::now_ns()) };
+    Ok((header, rings))
+}
+
+/// Gives each CPU its ring in the region of a number. Nothing fails here.
+fn begin(koid: u64, header: PagePointer, rings: Vec<Ring>) {
     for (place, ring) in RINGS.iter().zip(rings) {
         *place.lock() = Some(ring);
     }
@@ -184,8 +200,7 @@ fn lay_out(region: &Region, slots: u32) -> Result<(), Error> {
     ON.store(true, Ordering::Release);
     sched::set_traced(true);
     // From here on the end of the region ends the trace, and so may anybody.
-    *TAKEN.lock() = Taken::Into(region.koid(), header);
-    Ok(())
+    *TAKEN.lock() = Taken::Into(koid, header);
 }
 
 /// The number of the object that a handle of the current process names, or 0.

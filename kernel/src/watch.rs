@@ -1,13 +1,17 @@
 //! Watching the ways into the kernel, at no cost while nobody does: the platform's hooks are exchanged
 //! for others that tell whoever watches, and then go on as always.
 
-use abi::Syscall;
+use alloc::sync::Arc;
+
+use abi::submission::Operation;
 use abi::trace::EventKind;
+use abi::{Error, Syscall};
 use arch::hooks::{self, Hooks, Origin, PageFault, Resolution};
 use arch::syscall::SyscallFrame;
 use arch::{clock, trap};
 
 use crate::irq_lock::IrqLock;
+use crate::process::Process;
 use crate::start::{HOOKS, INSTALLED};
 use crate::{dispatch, faults, fuse, trace};
 
@@ -52,11 +56,7 @@ extern "C" fn syscall(frame: &mut SyscallFrame) {
     let number = u8::try_from(frame.number()).unwrap_or(u8::MAX);
     let call = Syscall::from_number(frame.number());
     trace::record(EventKind::Enter, number, arguments);
-    // After a Move the handle names nothing any more.
-    let object = match call {
-        Some(Syscall::Grant | Syscall::CapRevoke) => trace::koid_of(arguments[0]),
-        _ => 0,
-    };
+    let object = named_before(call, arguments);
     dispatch::syscall(frame);
     let result = frame.number();
     let mut told = [result, 0, 0, 0, 0, 0];
@@ -64,15 +64,42 @@ extern "C" fn syscall(frame: &mut SyscallFrame) {
         told[1..].copy_from_slice(&frame.arguments()[..5]);
     }
     trace::record(EventKind::Leave, number, told);
+    tell_of_authority(call, object, arguments, result);
+}
+
+/// What an entry of a submission ring has done by a call, watched.
+pub fn operate(
+    process: &Arc<Process>,
+    operation: Operation,
+    arguments: [u64; 6],
+) -> Result<u64, Error> {
+    if !trace::is_on() {
+        return dispatch::operate(process, operation, arguments);
+    }
+    let call = Syscall::from_number(operation as u64);
+    let object = named_before(call, arguments);
+    let outcome = dispatch::operate(process, operation, arguments);
+    tell_of_authority(call, object, arguments, abi::encode(outcome));
+    outcome
+}
+
+/// The object of the handle that a call begins with, where it may name nothing any more afterwards.
+fn named_before(call: Option<Syscall>, arguments: [u64; 6]) -> u64 {
+    match call {
+        // As after a Move.
+        Some(Syscall::Grant) => trace::koid_of(arguments[0]),
+        _ => 0,
+    }
+}
+
+/// Records what a call that answered `result` has done to the authority of others.
+fn tell_of_authority(call: Option<Syscall>, object: u64, arguments: [u64; 6], result: u64) {
     if abi::decode(result).is_err() {
         return;
     }
     match call {
         Some(Syscall::Grant) => {
             trace::record(EventKind::Grant, 0, [object, result, arguments[2], 0, 0, 0]);
-        }
-        Some(Syscall::CapRevoke) => {
-            trace::record(EventKind::Revoke, 0, [object, result, 0, 0, 0, 0]);
         }
         Some(Syscall::Accept) => {
             let object = trace::koid_of(result);

@@ -14,7 +14,7 @@ use crate::region::State;
 use crate::reserve::Dry;
 use crate::{Entry, EntryFlags, LEAF_PAGES, Machine, Memory, Permit, Region};
 
-/// Pages that are given back with one shootdown. Leaf tables are a multiple of it.
+/// Pages that are filled in one step, or given back with one shootdown. Leaf tables are a multiple of it.
 const BATCH: u64 = 32;
 
 impl<M: Machine> Memory<M> {
@@ -24,38 +24,30 @@ impl<M: Machine> Memory<M> {
     /// `Align`, `Range`: the part; `Unsupported`: an image; `Revoked`: it is gone; `NoMemory`: it had
     /// overcommitted and is lost.
     pub fn commit(&self, region: &Region, offset: u64, len: u64) -> Result<(), Error> {
-        self.commit_if(region, offset, len, || Ok(()))
+        self.commit_in_steps(region, offset, len, |step| step())
     }
 
-    /// The same in the name of a permit: each page while that is live and allows WRITE. `Revoked`, `Denied`: it
-    /// does not any more.
-    pub fn commit_by(
-        &self,
-        region: &Region,
-        permit: &Permit,
-        offset: u64,
-        len: u64,
-    ) -> Result<(), Error> {
-        self.commit_if(region, offset, len, || permit.check(Rights::WRITE))
-    }
-
-    fn commit_if(
+    /// The same in steps of some pages, each of which `hold` takes or refuses.
+    pub fn commit_in_steps(
         &self,
         region: &Region,
         offset: u64,
         len: u64,
-        allowed: impl Fn() -> Result<(), Error>,
+        hold: impl Fn(&mut dyn FnMut() -> Result<(), Error>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut pages = page_range(region, offset, len)?;
         match region.kind() {
-            // One that is filled although it is not allowed any more says nothing to anybody.
-            RegionKind::Anonymous => pages.try_for_each(|page| {
-                allowed()?;
-                self.need_all(region, page..page + 1, Need::Present)
-            }),
+            RegionKind::Anonymous => {
+                while !pages.is_empty() {
+                    let end = pages.end.min((pages.start / BATCH + 1) * BATCH);
+                    hold(&mut || self.need_all(region, pages.start..end, Need::Present))?;
+                    pages.start = end;
+                }
+                Ok(())
+            }
             RegionKind::Image => Err(Error::Unsupported),
             // Fixed frames are there from the beginning.
-            _ => region.lock().check_alive(),
+            _ => hold(&mut || region.lock().check_alive()),
         }
     }
 

@@ -14,40 +14,40 @@ use core::ops::{Deref, DerefMut};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Rank {
-    /// The thread of a process.
-    Processes = 1,
     /// A capability table.
-    Capabilities = 2,
+    Capabilities = 1,
     /// One place of a capability table; never two.
-    Places = 3,
+    Places = 2,
     /// The pending grants.
-    Grants = 4,
+    Grants = 3,
     /// The lineage of an object.
-    Lineage = 5,
+    Lineage = 4,
     /// The capabilities that end by time or by use. Those of the machine and those of a process are
     /// never held together.
-    Limits = 6,
+    Limits = 5,
     /// The mappings of an address space.
-    Mappings = 7,
+    Mappings = 6,
     /// A region.
-    Region = 8,
+    Region = 7,
     /// What a family of snapshots has promised. Taken below a region, and never with `Tables`.
     /// Nothing is allocated while it is held.
-    Reserve = 9,
+    Reserve = 8,
     /// The upper page tables of an address space.
-    Tables = 10,
+    Tables = 9,
     /// The schedule of a timer, or whether an interrupt has ended. Bits are set while it is held.
-    Timers = 11,
+    Timers = 10,
     /// The seats of a hub, and who waits there. The rings of the seats are looked at while it is held.
-    Hubs = 12,
+    Hubs = 11,
     /// The state of a channel, a notification or a ring end, and who waits there.
-    Queue = 13,
+    Queue = 12,
     /// A call that somebody waits for the answer of.
-    Calls = 14,
+    Calls = 13,
     /// Who wants to be told of what happens to an object.
-    Events = 15,
+    Events = 14,
     /// The packets of a port.
-    Ports = 16,
+    Ports = 15,
+    /// The threads of a process. Above a lineage: a process is ended by whoever may at that moment.
+    Processes = 16,
     /// The free frames that a CPU keeps. Above whatever allocates from the heap while it is held:
     /// the heap may grow.
     Frames = 17,

@@ -2,15 +2,15 @@
 //!
 //! The kernel keeps one for each peer and shows it in the table of the hub ([`abi::hub`]). Whoever changes a seat names
 //! the tenancy that it means, so what was decided about one guest never falls on the next.
-//! [`recovery`] is how a host clears up behind a guest.
+//! [`recovery`] is how a host clears up behind a guest, [`must_tell_host`] how a guest learns that it has to call.
 
 pub mod recovery;
 
 use core::sync::atomic::Ordering;
 
-use abi::hub::{PeerState, Standing};
+use abi::hub::{PeerState, Standing, is_host_asleep};
 
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, PeerWord, fence};
 
 /// A seat's word.
 #[derive(Debug)]
@@ -89,4 +89,24 @@ pub fn reserve_first<'a>(
         }
     }
     None
+}
+
+/// Whether a guest has to tell the host of what it has published before, since the host sleeps or is about to; `beat`
+/// reads the beat of the host in the table of the hub, which may be read-only.
+///
+/// The host says so in the table and then looks at every ring. One of the two sees the other.
+#[inline]
+pub fn must_tell_host(beat: impl FnOnce() -> u64) -> bool {
+    // SYNC(hub.sleep): what was published is visible before the look; see the kernel's `hub_wait`.
+    if !crate::sabotaged!("hub_guest_without_fence") {
+        fence(Ordering::SeqCst);
+    }
+    is_host_asleep(beat())
+}
+
+/// A word of the table of a hub, which may be read-only. What the kernel and the host did before they had it changed is seen
+/// after this: what was sent before a goodbye, for one.
+#[inline]
+pub fn table_word(word: &AtomicU64) -> u64 {
+    PeerWord(word).load_acquire()
 }

@@ -72,6 +72,7 @@ pub mod packet;
 pub mod payload;
 mod sabotage;
 pub mod slot;
+pub mod submission;
 mod sync;
 pub mod trace;
 mod wait;

@@ -70,6 +70,12 @@ impl ProducerMemory {
         PeerWord(self.0.state(end))
     }
 
+    /// The states of both ends in one word, the producer's in the low half: each is loaded relaxed.
+    #[inline(always)]
+    pub(crate) fn states(&self) -> u64 {
+        self.0.states()
+    }
+
     #[inline]
     pub(crate) fn tail(&self) -> &AtomicU32 {
         self.0.index(End::Producer)
@@ -270,10 +276,20 @@ impl ConsumerMemory {
         PeerWord(word).load_relaxed()
     }
 
+    /// Copies out what is at an index of a ring that counts bytes.
+    #[inline(always)]
+    pub(crate) fn read_at(&self, index: u32, target: &mut [u8]) {
+        if let Ok(word) = <&mut [u8; 8]>::try_from(&mut *target) {
+            *word = self.0.load_8(index).to_ne_bytes();
+            return;
+        }
+        self.read_behind(index, 0, target);
+    }
+
     /// Copies out what is at `offset` behind an index of a ring that counts bytes.
     #[inline(always)]
     pub(crate) fn read_behind(&self, index: u32, offset: u32, target: &mut [u8]) {
-        let (_, source) = self.0.behind(index, offset, target.len());
+        let (_, source) = self.0.far_behind(index, offset, target.len());
         // SAFETY: as for `read`.
         unsafe { copy::copy_out(source.as_ptr(), target.as_mut_ptr(), target.len()) };
     }

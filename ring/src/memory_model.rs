@@ -14,8 +14,13 @@ use crate::sync::{AtomicU32, AtomicU64, PeerWord};
 
 const WORD_BYTES: usize = size_of::<u64>();
 
+/// What a CPU may be interrupted for.
+type Interrupt = std::boxed::Box<dyn Fn() + Send + Sync>;
+
 struct View {
     geometry: Geometry,
+    form: Form,
+    interrupt: Interrupt,
     states: [AtomicU32; 2],
     indices: [AtomicU32; 2],
     waits_until: [AtomicU32; 2],
@@ -88,6 +93,31 @@ impl Owner {
     /// A symmetric ring. Slots have `payload_words` words that can be used, since loom pays for each; for the same reason
     /// the other kinds may be smaller than a page.
     pub fn model(geometry: Geometry, start: u32, payload_words: usize) -> Self {
+        Self::make(Form::Symmetric, geometry, (start, payload_words), || {})
+    }
+
+    /// The same of an asymmetric ring. `interrupt` is called between what an end publishes and its look for a sleeper,
+    /// where there is no fence: by it a kernel has the CPU execute one.
+    pub fn asymmetric(
+        geometry: Geometry,
+        start: u32,
+        payload_words: usize,
+        interrupt: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self::make(
+            Form::Asymmetric,
+            geometry,
+            (start, payload_words),
+            interrupt,
+        )
+    }
+
+    fn make(
+        form: Form,
+        geometry: Geometry,
+        (start, payload_words): (u32, usize),
+        interrupt: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
         let pair = |value: u32| [AtomicU32::new(value), AtomicU32::new(value)];
         let slot_words = 1 + payload_words;
         let data = match geometry.kind {
@@ -104,6 +134,8 @@ impl Owner {
         };
         Self(Arc::new(View {
             geometry,
+            form,
+            interrupt: std::boxed::Box::new(interrupt),
             states: pair(EndState::Open as u32),
             indices: pair(start),
             waits_until: pair(start),
@@ -159,7 +191,7 @@ impl ProducerMemory {
     }
 
     pub(crate) fn check_header(&self) -> Result<Form, Error> {
-        Ok(Form::Symmetric)
+        Ok(self.0.form)
     }
 
     pub(crate) fn epoch(&self) -> u32 {
@@ -168,6 +200,11 @@ impl ProducerMemory {
 
     pub(crate) fn state(&self, end: End) -> PeerWord<'_, AtomicU32> {
         PeerWord(&self.0.states[end as usize])
+    }
+
+    pub(crate) fn states(&self) -> u64 {
+        let [low, high] = [End::Producer, End::Consumer].map(|end| self.state(end).load_relaxed());
+        u64::from(low) | u64::from(high) << 32
     }
 
     pub(crate) fn tail(&self) -> &AtomicU32 {
@@ -183,6 +220,7 @@ impl ProducerMemory {
     }
 
     pub(crate) fn consumer_waits_until(&self) -> PeerWord<'_, AtomicU32> {
+        (self.0.interrupt)();
         PeerWord(&self.0.waits_until[End::Consumer as usize])
     }
 
@@ -232,7 +270,7 @@ impl ConsumerMemory {
     }
 
     pub(crate) fn check_header(&self) -> Result<Form, Error> {
-        Ok(Form::Symmetric)
+        Ok(self.0.form)
     }
 
     pub(crate) fn epoch(&self) -> u32 {
@@ -256,6 +294,7 @@ impl ConsumerMemory {
     }
 
     pub(crate) fn producer_waits_until(&self) -> PeerWord<'_, AtomicU32> {
+        (self.0.interrupt)();
         PeerWord(&self.0.waits_until[End::Producer as usize])
     }
 
@@ -269,6 +308,10 @@ impl ConsumerMemory {
 
     pub(crate) fn head_at(&self, index: u32) -> u64 {
         PeerWord(self.0.word(self.0.place(index, 0))).load_relaxed()
+    }
+
+    pub(crate) fn read_at(&self, index: u32, target: &mut [u8]) {
+        self.read_behind(index, 0, target);
     }
 
     pub(crate) fn read_behind(&self, index: u32, offset: u32, target: &mut [u8]) {

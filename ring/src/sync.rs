@@ -24,7 +24,9 @@ impl PeerWord<'_, AtomicU32> {
     #[inline]
     pub(crate) fn load_acquire(&self) -> u32 {
         let value = self.load_relaxed();
-        fence(Ordering::Acquire);
+        if !crate::sabotaged!("index_seen_without_acquire") {
+            fence(Ordering::Acquire);
+        }
         value
     }
 }
@@ -38,7 +40,9 @@ impl PeerWord<'_, AtomicU64> {
     #[inline]
     pub(crate) fn load_acquire(&self) -> u64 {
         let value = self.0.load(Ordering::Relaxed);
-        fence(Ordering::Acquire);
+        if !crate::sabotaged!("word_seen_without_acquire") {
+            fence(Ordering::Acquire);
+        }
         value
     }
 }

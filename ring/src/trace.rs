@@ -56,7 +56,9 @@ impl<S: Slots> Recorder<S> {
         // SYNC(trace.overwrite): a reader that sees a word of this record also sees that the one before
         // is gone.
         head.store(0, Ordering::Relaxed);
-        fence(Ordering::Release);
+        if !crate::sabotaged!("trace_overwritten_without_fence") {
+            fence(Ordering::Release);
+        }
         for (word, value) in body.iter().zip(rest) {
             word.store(*value, Ordering::Relaxed);
         }
@@ -148,7 +150,9 @@ impl<S: Slots> Observer<S> {
             *value = word.load(Ordering::Relaxed);
         }
         // SYNC(trace.overwrite)
-        fence(Ordering::Acquire);
+        if !crate::sabotaged!("trace_copied_without_fence") {
+            fence(Ordering::Acquire);
+        }
         let unchanged = head.load(Ordering::Relaxed) == before;
         if !unchanged && !crate::sabotaged!("observer_trusts_lapped_slot") {
             return None;

@@ -17,9 +17,21 @@ pub trait Wait {
 
     /// Wakes the peer if it sleeps on this ring. There is no error: a peer that is gone is noticed in the ring's header.
     fn wake(&self);
+
+    /// Whether the peer of this end can sleep. Where it can't, nothing is asked for its sake, and no fence executed, when
+    /// something is sent or given back.
+    #[inline(always)]
+    fn wakes(&self) -> bool {
+        true
+    }
 }
 
 impl<W: Wait + ?Sized> Wait for &W {
+    #[inline(always)]
+    fn wakes(&self) -> bool {
+        (**self).wakes()
+    }
+
     fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), Error> {
         (**self).wait(seen, deadline_ns)
     }
@@ -87,7 +99,8 @@ impl<G: Gather + ?Sized> Gather for &G {
     }
 }
 
-/// For rings on which neither end ever sleeps: it wakes nobody, and a wait is [`Error::Unsupported`].
+/// For rings on which neither end ever sleeps: it wakes nobody, and a wait is [`Error::Unsupported`]. What one end does
+/// to announce a sleep, the other does not see.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Polling;
 
@@ -97,6 +110,11 @@ impl Wait for Polling {
     }
 
     fn wake(&self) {}
+
+    #[inline(always)]
+    fn wakes(&self) -> bool {
+        false
+    }
 }
 
 /// How many looks are worth it before sleeping, learnt from whether they paid off.

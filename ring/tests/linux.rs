@@ -245,6 +245,8 @@ fn each_direction_of_a_duplex_ends_by_itself() {
                 .unwrap();
         }
         theirs.finish().unwrap();
+        // What is dropped is closed, which would be the answer to what is sent late.
+        theirs
     });
     for _ in 0..10 {
         ours.sender.send(0, b"question", deadline_in(SOON)).unwrap();
@@ -261,7 +263,7 @@ fn each_direction_of_a_duplex_ends_by_itself() {
         ours.receiver.receive(&mut bytes, deadline_in(SOON)),
         Err(Error::PeerClosed)
     );
-    server.join().unwrap();
+    drop(server.join().unwrap());
 }
 
 #[test]

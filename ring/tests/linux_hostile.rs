@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use abi::ring::{DATA_OFFSET, IndexPage, PAGE_BYTES, slot_word};
 use linux_peer::*;
-use ring::Error;
-use ring::linux::{Connection, End, EndState, Setup, deadline_in, now_ns};
+use ring::linux::{Connection, End, EndState, Futex, Setup, deadline_in, now_ns};
+use ring::{Error, Wait, slot};
 use rustix::mm::{MapFlags, ProtFlags};
 
 /// The pages of a hostile end, which it writes as it likes.
@@ -72,15 +72,20 @@ fn meet<T: Send + 'static>(
     end: End,
     honest: impl FnOnce(Connection) -> T + Send + 'static,
 ) -> (T, Pages, Connection) {
+    meet_as(message(ANSWER, end), end, honest)
+}
+
+/// The same, with another answer to what the honest end offers.
+fn meet_as<T: Send + 'static>(
+    answer: [u32; 16],
+    end: End,
+    honest: impl FnOnce(Connection) -> T + Send + 'static,
+) -> (T, Pages, Connection) {
     let (one, hostile) = Connection::pair().unwrap();
     let peer = thread::spawn(move || honest(one));
     let (_, _file) = receive(&hostile);
     let pages = Pages::new(end);
-    send(
-        &hostile,
-        &bytes_of(&message(ANSWER, end)),
-        &[pages.file.as_fd()],
-    );
+    send(&hostile, &bytes_of(&answer), &[pages.file.as_fd()]);
     (peer.join().unwrap(), pages, hostile)
 }
 
@@ -229,4 +234,42 @@ fn wakes_that_nobody_needs_harm_nobody() {
         assert_eq!(end.receive(&mut [0; 56], shortly()), Err(Error::TimedOut));
     });
     const { assert!(DATA_OFFSET == 3 * PAGE_BYTES) };
+}
+
+/// An honest consumer whose peer is a task, and so woken over the socket.
+fn meet_task() -> (slot::Consumer<Futex>, Connection) {
+    let mut answer = message(ANSWER, End::Producer);
+    answer[9] = 2;
+    let (end, _pages, hostile) = meet_as(answer, End::Producer, |one| {
+        setup().consume(one, soon()).unwrap()
+    });
+    (end.slot().unwrap(), hostile)
+}
+
+#[test]
+fn who_closed_in_order_and_had_not_heard_everything_is_not_dead() {
+    for _ in 0..50 {
+        let (mut end, hostile) = meet_task();
+        end.waiter().wake();
+        send(&hostile, b"c", &[]);
+        drop(hostile);
+        assert_eq!(end.receive(&mut [], soon()), Err(Error::PeerClosed));
+    }
+}
+
+#[test]
+fn who_is_woken_all_the_time_and_does_not_listen_hears_of_the_end() {
+    let (end, hostile) = meet_task();
+    for _ in 0..10_000 {
+        end.waiter().wake();
+    }
+    drop(end);
+    let mut said = Vec::new();
+    while let (bytes, _) = receive(&hostile)
+        && !bytes.is_empty()
+    {
+        said.push(bytes);
+    }
+    assert_eq!(said.pop(), Some(b"c".to_vec()));
+    assert!(said.iter().all(|bytes| bytes == b"w"));
 }

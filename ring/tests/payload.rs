@@ -1,6 +1,8 @@
 //! Payloads beside a ring: the pool against a model, references of all kinds, and how they are written down.
 #![cfg(not(loom))]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,20 +34,21 @@ struct Both {
     host: Pool<PoolMemory>,
     guest: Pool<PoolMemory>,
     /// Dropped after them.
-    memory: Box<[Line]>,
+    memory: Vec<Line>,
+    base: NonNull<u8>,
 }
 
 #[repr(align(64))]
 #[derive(Clone)]
-struct Line([u64; 8]);
+struct Line(#[allow(dead_code, reason = "reached by its address")] [u64; 8]);
 
 impl Both {
     fn new(layout: Layout) -> Both {
         let lines = layout.bytes().div_ceil(64) as usize;
-        let mut memory = vec![Line([0; 8]); lines].into_boxed_slice();
-        let base = NonNull::from(&mut memory[0]).cast::<u8>();
+        let mut memory = vec![Line([0; 8]); lines];
+        let base = NonNull::from(memory.as_mut_slice()).cast::<u8>();
         let side = |side| {
-            // SAFETY: the box stays where it is as long as both pools, and is reached by them alone.
+            // SAFETY: the lines stay where they are as long as both pools, and are reached as atomics alone.
             let memory = unsafe { PoolMemory::from_raw(base, lines as u64 * 64, &layout) };
             Pool::new(memory.unwrap(), layout, side)
         };
@@ -53,14 +56,16 @@ impl Both {
             host: side(Side::Host),
             guest: side(Side::Guest),
             memory,
+            base,
         }
     }
 
     /// Writes a word as a peer may that keeps to nothing.
     fn poke(&mut self, slot: usize, word: u64) {
-        let line = &mut self.memory[slot / 8].0[slot % 8];
+        assert!(slot < 8 * self.memory.len());
         // SAFETY: a word of the memory, which all reach as atomics.
-        unsafe { AtomicU64::from_ptr(line) }.store(word, Ordering::Relaxed);
+        let line = unsafe { AtomicU64::from_ptr(self.base.cast::<u64>().add(slot).as_ptr()) };
+        line.store(word, Ordering::Relaxed);
     }
 }
 
@@ -205,6 +210,7 @@ fn a_pool_grows_without_touching_what_anybody_holds() {
             host: h,
             guest: g,
             memory,
+            ..
         } = both;
         memories.push(memory);
         let extent = host.grow(h).unwrap();
@@ -252,6 +258,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
+    #![proptest_config(common::cases(256, 3))]
+
     /// The pool does what a map from slots to their holders says.
     #[test]
     fn a_pool_is_what_the_model_says(steps in steps()) {

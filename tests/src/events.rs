@@ -4,9 +4,10 @@
 //! machine: what is no such record is left out.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use abi::limits::MAX_CPUS;
-use abi::trace::{ARGUMENTS, Event, EventKind};
+use abi::trace::{ARGUMENTS, Cause, Event, EventKind};
 
 /// What one line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,25 @@ pub fn parse(line: &str) -> Option<Line> {
         *argument = number(word)?;
     }
     Some(Line::Event(cpu, EventKind::from_code(event.kind)?, event))
+}
+
+/// An event of kind [`EventKind::Revoke`], in words.
+#[derive(Debug)]
+pub struct TakenAway<'a>(pub &'a Event);
+
+impl fmt::Display for TakenAway<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [object, count, why, ..] = self.0.arguments;
+        let why = match Cause::from_code(why) {
+            Some(Cause::Revoked) => "revoked",
+            Some(Cause::Destroyed) => "destroyed",
+            Some(Cause::Lapsed) => "their time is over",
+            Some(Cause::Moved) => "moved away from them",
+            Some(Cause::Vacated) => "their guest is gone",
+            None => "?",
+        };
+        write!(f, "object {object} loses {count} capabilities: {why}")
+    }
 }
 
 /// Who a thread is.

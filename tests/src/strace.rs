@@ -4,6 +4,11 @@
 //!     5.120448 producer/30 ring_wait(end=ring-end#0.1, seen=1, deadline=never) = 0 <0.000031>
 //! ```
 //!
+//! An entry of a submission ring has a line of its own when it is completed, with its number: `entry #7 signal(…) = 0`.
+//! One that waited is shown with its last try, and with `…` for its arguments if others completed it.
+//!
+//! What capabilities are taken away has one between three dashes, before the call that did it.
+//!
 //! A line is written when the call has answered: the time is when it began, in ms since the boot, and
 //! what stands in angle brackets is how long it took, in ms. Lines are in the order of the answers, whichever
 //! CPU gave them: what is read of one is held back until all that came earlier has been read of the others.
@@ -11,10 +16,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write};
 
+use abi::submission::Operation;
 use abi::trace::{Event, EventKind, Left};
 use abi::{Argument, Error, FOREVER, Handle, SYSCALLS, SyscallInfo};
 
-use crate::events::{self, Line, Threads};
+use crate::events::{self, Line, TakenAway, Threads};
 
 /// Makes lines of calls out of lines of a trace.
 #[derive(Debug, Default)]
@@ -22,6 +28,8 @@ pub struct Strace {
     threads: Threads,
     /// What each thread is in.
     open: HashMap<u32, Event>,
+    /// What entry each thread is at.
+    tried: HashMap<u32, Event>,
     /// What was read and not yet looked at, by its time and then as it came.
     held: BTreeMap<(u64, u64), Held>,
     /// How much was held ever.
@@ -80,6 +88,7 @@ impl Strace {
                 Held::Lost(cpu, count) => {
                     // What begins or ends in the gap is not known.
                     self.open.clear();
+                    self.tried.clear();
                     Some(format!("--- {count} events of CPU {cpu} are lost ---"))
                 }
             })
@@ -108,6 +117,37 @@ impl Strace {
                     )
                 })
             }
+            EventKind::Entry => {
+                self.tried.insert(event.thread, *event);
+                None
+            }
+            EventKind::Completion => {
+                let is_tried = |entry: &&Event| entry.number == event.number;
+                let entry = self.tried.get(&event.thread).filter(is_tried).copied();
+                if entry.is_some() {
+                    self.tried.remove(&event.thread);
+                }
+                let took = entry.map(|entry| event.time_ns.saturating_sub(entry.time_ns));
+                let began = event.time_ns - took.unwrap_or_default();
+                let line = format!(
+                    "{:>12} {} entry #{} {} = {}",
+                    Millis(began).to_string(),
+                    self.threads.label(event.thread),
+                    event.arguments[1],
+                    Entry(event.number, entry.as_ref()),
+                    Answer(event),
+                );
+                Some(match took {
+                    Some(took) => format!("{line} <{}>", Millis(took)),
+                    None => line,
+                })
+            }
+            EventKind::Revoke => Some(format!(
+                "{:>12} {} --- {} ---",
+                Millis(event.time_ns).to_string(),
+                self.threads.label(event.thread),
+                TakenAway(event),
+            )),
             // It never comes back from the call that it was in.
             EventKind::Switch if event.arguments[2] == Left::Ended as u64 => self
                 .open
@@ -179,6 +219,37 @@ impl fmt::Display for Call<'_> {
     }
 }
 
+/// The name of what an entry of a number asks for, and the arguments that it was tried with.
+pub struct Entry<'a>(pub u8, pub Option<&'a Event>);
+
+impl Entry<'_> {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        let operation = Operation::from_event_number(self.0);
+        match operation.and_then(Operation::name_in_rings) {
+            Some((name, _)) => name,
+            None => call(self.0).map_or("?", |call| call.name),
+        }
+    }
+}
+
+impl fmt::Display for Entry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operation = Operation::from_event_number(self.0);
+        match (operation.and_then(Operation::name_in_rings), self.1) {
+            (_, None) => write!(f, "{}(…)", self.name()),
+            (None, Some(entry)) => Call(entry).fmt(f),
+            (Some((name, arguments)), Some(entry)) => {
+                write!(f, "{name}(")?;
+                for (argument, raw) in arguments.iter().zip(&entry.arguments) {
+                    write!(f, "{argument}={raw}")?;
+                }
+                f.write_char(')')
+            }
+        }
+    }
+}
+
 /// What a call has answered.
 pub struct Answer<'a>(pub &'a Event);
 
@@ -189,7 +260,7 @@ impl fmt::Display for Answer<'_> {
             return write!(f, "-{} {error}", error as u16);
         }
         let Some(call) = call(self.0.number) else {
-            return write!(f, "{rax:#x}");
+            return write!(f, "{rax}");
         };
         if call.name == "map" {
             return write!(f, "{rax:#x}");

@@ -12,8 +12,8 @@ use std::collections::{BTreeSet, HashMap};
 use abi::trace::{Event, EventKind, Left};
 use serde_json::{Value, json};
 
-use crate::events::{self, Line, Threads};
-use crate::strace::{Answer, Call, call};
+use crate::events::{self, Line, TakenAway, Threads};
+use crate::strace::{Answer, Call, Entry, call};
 
 use arrows::Waker;
 
@@ -85,6 +85,8 @@ pub fn draw<'a>(lines: impl Iterator<Item = &'a str>) -> Timeline {
 struct Thread {
     /// The call that it is in.
     call: Option<Event>,
+    /// The entry of a submission ring that it tries.
+    entry: Option<Event>,
     /// Since when it does not run, and how it stood then.
     off: Option<(u64, Left)>,
     /// Who woke it first since it ran.
@@ -128,6 +130,8 @@ impl Drawing {
                     self.call(&enter, now, &Answer(event).to_string());
                 }
             }
+            EventKind::Entry => self.state(thread).entry = Some(*event),
+            EventKind::Completion => self.completed(event),
             EventKind::Fault => self.fault(event),
             EventKind::Switch => self.switch(cpu, event),
             EventKind::Wake => self.wake(cpu, event),
@@ -145,9 +149,7 @@ impl Drawing {
                 self.instant(cpu, event, &name);
             }
             EventKind::Revoke => {
-                let [object, count, ..] = event.arguments;
-                let name = format!("revokes {count} capabilities of object {object}");
-                self.instant(cpu, event, &name);
+                self.instant(cpu, event, &TakenAway(event).to_string());
             }
             EventKind::Shootdown => {
                 let name = format!("shootdown of CPUs {:#b}", event.arguments[0]);
@@ -196,6 +198,21 @@ impl Drawing {
         let name = call(enter.number).map_or("?", |call| call.name);
         let args = json!({ "call": Call(enter).to_string(), "answer": answer });
         self.slice(enter.thread, name, "call", (enter.time_ns, end), args);
+    }
+
+    /// An entry is completed: by the thread that just tried it, or by somebody who ended its wait.
+    fn completed(&mut self, event: &Event) {
+        let tried = &mut self.state(event.thread).entry;
+        let tried = tried.take_if(|entry| entry.number == event.number);
+        let entry = Entry(event.number, tried.as_ref());
+        let began = tried.map_or(event.time_ns, |entry| entry.time_ns);
+        let args = json!({
+            "call": entry.to_string(),
+            "answer": Answer(event).to_string(),
+            "user_data": event.arguments[1],
+        });
+        let span = (began, event.time_ns);
+        self.slice(event.thread, entry.name(), "entry", span, args);
     }
 
     fn fault(&mut self, event: &Event) {
@@ -308,6 +325,7 @@ impl Drawing {
         if let Some((thread, _)) = self.running.remove(&cpu) {
             let state = self.state(thread);
             state.call = None;
+            state.entry = None;
             state.off = None;
         }
     }

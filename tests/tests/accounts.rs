@@ -202,7 +202,7 @@ fn difference(a: Resources, b: Resources) -> Resources {
 }
 
 proptest! {
-    #![proptest_config(common::cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn charged_is_held_in_any_tree_after_any_steps(

@@ -239,7 +239,7 @@ fn a_handle_of_another_kind_is_refused_as_such() {
 }
 
 proptest! {
-    #![proptest_config(common::cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn deriving_only_takes_rights_away(

@@ -55,7 +55,7 @@ struct Plain {
 }
 
 proptest! {
-    #![proptest_config(common::cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn a_channel_has_the_messages_of_a_plain_queue(

@@ -144,6 +144,7 @@ fn named_tests(document: &str) -> (usize, Vec<String>) {
         {
             (file, test) == ("file", "test")
                 || [
+                    "abi/tests",
                     "tests/tests",
                     "ring/tests",
                     "mm/tests",
@@ -250,6 +251,73 @@ fn every_mechanism_that_can_be_taken_away_has_a_test_that_notices() {
     for name in names {
         let known = ENTRIES.iter().any(|entry| entry.name == name);
         assert!(known, "no test for {name}");
+    }
+}
+
+/// Calls `look` with the path and the text of every source file below a directory.
+fn sources(directory: &Path, look: &mut impl FnMut(&Path, &str)) {
+    for entry in fs::read_dir(directory).expect("it is a directory") {
+        let path = entry.expect("it can be listed").path();
+        if path.is_dir() {
+            sources(&path, look);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            look(&path, &read(&path));
+        }
+    }
+}
+
+/// The part of docs/proofs.md that lists fences.
+fn list_of_fences() -> String {
+    let proofs = read(&repository().join("docs/proofs.md"));
+    let (_, list) = proofs.split_once("## Each fence").expect("it is there");
+    list.split("\n## ").next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn every_fence_is_in_the_list_and_can_be_taken_away() {
+    let list = list_of_fences();
+    let mut named = Vec::new();
+    for package in ["abi", "arch", "boot", "ipc", "kernel", "mm", "ring", "user"] {
+        sources(&repository().join(package), &mut |path, text| {
+            let lines: Vec<&str> = text.lines().collect();
+            let is_test = path.components().any(|part| part.as_os_str() == "tests");
+            for (at, line) in lines.iter().enumerate().filter(|_| !is_test) {
+                let calls = line
+                    .replace("compiler_fence(", "")
+                    .contains("fence(Ordering");
+                if !calls && !line.contains("\"mfence") {
+                    continue;
+                }
+                let before = lines[at.saturating_sub(3)..=at].concat();
+                let sabotage = before.rsplit("sabotaged!(\"").next().unwrap_or_default();
+                let name = sabotage.split('"').next().unwrap_or_default().to_owned();
+                let place = format!("{}:{}", path.display(), at + 1);
+                assert!(before.contains("sabotaged!("), "always there: {place}");
+                let row = format!("`sabotage={name}` |");
+                assert!(list.contains(&row), "not in the list: {place}: {name}");
+                named.push(name);
+            }
+        });
+    }
+    named.sort_unstable();
+    named.dedup();
+    assert_eq!(list.matches("`sabotage=").count(), named.len(), "{named:?}");
+}
+
+#[test]
+fn every_named_pair_is_in_the_list() {
+    let list = list_of_fences();
+    for package in ["abi", "arch", "boot", "ipc", "kernel", "mm", "ring", "user"] {
+        sources(&repository().join(package), &mut |path, text| {
+            for rest in text.split("SYNC(").skip(1) {
+                let name = rest.split(')').next().unwrap_or_default();
+                let is_name = name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c == '.' || c == '_');
+                let is_listed = list.contains(&format!("`SYNC({name})`"));
+                assert!(!is_name || is_listed, "{}: {name}", path.display());
+            }
+        });
     }
 }
 

@@ -13,7 +13,8 @@ use common::messages::{End, asleep};
 use common::ports::{EDGE, LEVEL, NOTHING, bind, notification, packet, poll, port, signal};
 use common::realm::Realm;
 use common::scenes::{At, Scene};
-use common::ways::{Stage, WAYS, Way};
+use common::stage::Stage;
+use common::ways::{WAYS, Way};
 use common::{calls, ports};
 use fake::FakeTask;
 

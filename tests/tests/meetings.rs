@@ -38,9 +38,16 @@ fn call(realm: &Realm, end: End, word: u64) -> Result<u64, Error> {
     answer.map(|words| words[0])
 }
 
-/// Calls three times: to be answered, to meet the server and be ended by `end` before it answers, and,
-/// by the capability above, to be answered. Returns what the second one came to.
-fn ended_by(end: impl FnOnce(&Realm, End, End, FakeTask)) -> Result<u64, Error> {
+/// Calls to be answered, once and so often that the right to reply is lent; to meet the server and be ended
+/// by `end` before it answers; and, by the capability above, to be answered. Returns what the one that was
+/// ended came to.
+fn ended_by(end: impl Fn(&Realm, End, End, FakeTask)) -> Result<u64, Error> {
+    let [ended, also] = [1, 4].map(|answered| ended_after(answered, &end));
+    assert_eq!(ended, also, "by a loan");
+    ended
+}
+
+fn ended_after(answered: u64, end: impl Fn(&Realm, End, End, FakeTask)) -> Result<u64, Error> {
     let realm = Realm::new(2);
     let ends = Ends::between(&realm, 0, 1, 2);
     let below = End::new(0, realm.derive(0, ends.here.handle, ALL).unwrap());
@@ -50,8 +57,10 @@ fn ended_by(end: impl FnOnce(&Realm, End, End, FakeTask)) -> Result<u64, Error> 
         let server = scope.spawn({
             let realm = &realm;
             move || {
-                let first = serve(realm, ends.there, &NONE)?;
-                let second = serve(realm, ends.there, &first)?;
+                let mut second = serve(realm, ends.there, &NONE)?;
+                for _ in 0..answered {
+                    second = serve(realm, ends.there, &second)?;
+                }
                 received.send(()).unwrap();
                 goes_on.recv().unwrap();
                 // Nobody waits for this answer.
@@ -65,7 +74,9 @@ fn ended_by(end: impl FnOnce(&Realm, End, End, FakeTask)) -> Result<u64, Error> 
             let realm = &realm;
             move || {
                 name.send(FakeTask::current()).unwrap();
-                assert_eq!(call(realm, below, 1), Ok(1));
+                for word in 0..answered {
+                    assert_eq!(call(realm, below, word), Ok(word));
+                }
                 let ended = call(realm, below, 2);
                 assert_eq!(call(realm, ends.here, 3), Ok(3));
                 realm.ipc.end_task(&FakeTask::current());

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 type Step = (u8, usize, u64);
 
 proptest! {
-    #![proptest_config(common::cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Whatever is taken and given back by whom: frames are conserved, given to one at a time, no
     /// more are free than there are, blocks are aligned and sum up to what is free, promises are

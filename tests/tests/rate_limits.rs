@@ -54,7 +54,7 @@ fn rate() -> impl Strategy<Value = u64> {
 }
 
 proptest! {
-    #![proptest_config(common::cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn a_limit_lets_pass_exactly_what_two_plain_buckets_do(

@@ -107,21 +107,27 @@ fn who_is_ready_and_gives_up_leaves_what_comes_to_the_next() {
     realm.finish();
 }
 
-/// What somebody is told that is about to sleep by a capability of an end, when another one is given away first, and
-/// then that one is, and comes back.
-fn after_two_departures(wait: impl FnOnce(&Realm, &End) -> Result<(), Error>) -> Result<(), Error> {
+/// What somebody is told that is about to sleep by a capability of an end, when others are given away `before`, then that
+/// one is, and comes back, and others are `after`.
+fn after_departures(
+    [before, after]: [usize; 2],
+    wait: impl FnOnce(&Realm, &End) -> Result<(), Error>,
+) -> Result<(), Error> {
     let realm = Arc::new(Realm::new(3));
     let ends = Ends::between(&realm, 0, 1, 4);
     let derive = || realm.derive(0, ends.here.handle, Rights::all()).unwrap();
-    let (own, sibling) = (derive(), derive());
+    let own = derive();
+    let siblings: Vec<_> = (0..before + after).map(|_| derive()).collect();
     let (inside, mut done) = (realm.clone(), false);
     realm.machine().set_before_park(move |_| {
         if std::mem::replace(&mut done, true) {
             return;
         }
-        inside.give(0, sibling, 2, Mode::Move);
+        let leaves = |sibling: &Handle| _ = inside.give(0, *sibling, 2, Mode::Move);
+        siblings[..before].iter().for_each(leaves);
         let token = inside.grant(0, own, 2, Mode::Move, Rights::all());
         inside.cancel(0, token.unwrap()).unwrap();
+        siblings[before..].iter().for_each(leaves);
     });
     let waited = wait(&realm, &End::new(0, own));
     realm.machine().clear_hooks();
@@ -130,11 +136,19 @@ fn after_two_departures(wait: impl FnOnce(&Realm, &End) -> Result<(), Error>) ->
 }
 
 #[test]
-fn who_waits_is_told_that_its_capability_left_though_another_left_before() {
+fn who_waits_is_told_that_its_capability_left_whoever_left_before_and_after() {
+    [[1, 0], [0, 7], [7, 0], [50, 50]]
+        .into_iter()
+        .for_each(told_of_departures);
+}
+
+fn told_of_departures(others: [usize; 2]) {
     // The second sleep would end by its deadline.
-    let received = after_two_departures(|realm, end| end.receive_until(realm, LATER).map(drop));
+    let received = after_departures(others, |realm, end| {
+        end.receive_until(realm, LATER).map(drop)
+    });
     assert_eq!(received, Err(Error::Cancelled));
-    let served = after_two_departures(|realm, end| {
+    let served = after_departures(others, |realm, end| {
         let (domain, none) = (&realm.domains[0], Handle::NONE);
         let ipc = &realm.ipc;
         let served = ipc.serve(
@@ -148,7 +162,7 @@ fn who_waits_is_told_that_its_capability_left_though_another_left_before() {
         served.map(drop)
     });
     assert_eq!(served, Err(Error::Cancelled));
-    let words = after_two_departures(|realm, end| {
+    let words = after_departures(others, |realm, end| {
         let served = calls::serve(realm, end, Handle::NONE, [0; 4]);
         served.map(drop)
     });

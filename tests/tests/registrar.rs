@@ -1,5 +1,4 @@
-//! Registered handles: every ring knows one or none, numbers are never valid twice, and what is in use
-//! stays until it is not.
+//! Registered handles: every ring knows one or none, and numbers are never valid twice.
 
 mod common;
 
@@ -7,51 +6,18 @@ mod common;
 mod heap;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use abi::limits::{MAX_REGISTERED, MAX_SUBMISSION_RINGS};
-use abi::submission::{Registered, Submission, SubmissionArgs};
-use abi::{Error, FOREVER, Handle, Mode, Rights, cost};
+use abi::submission::{Registered, SubmissionArgs};
+use abi::{Error, Handle, cost};
 use common::ports::notification;
 use common::realm::Realm;
-use common::submissions::{REGISTERED, Submissions, cancel, signal, wait};
-use fake::FakeTask;
+use common::registered::{bits, by, knows, register, register_entry, unregister, unregister_entry};
+use common::submissions::Submissions;
 use proptest::prelude::*;
 
 #[global_allocator]
 static HEAP: heap::Heap = heap::Heap;
-
-fn register(realm: &Realm, handle: Handle) -> Result<Registered, Error> {
-    realm.ipc.register(&realm.domains[0], handle, None)
-}
-
-fn unregister(realm: &Realm, id: Registered, deadline_ns: u64) -> Result<(), Error> {
-    realm.ipc.unregister(&realm.domains[0], id, deadline_ns)
-}
-
-fn bits(realm: &Realm, notification: Handle) -> Result<u64, Error> {
-    let domain = &realm.domains[0];
-    realm.ipc.wait_notification(domain, notification, 0)
-}
-
-/// A signal by a registered handle.
-fn by(id: Registered, bits: u64) -> Submission {
-    signal(1, Handle::from_bits(id.bits()), bits).with(REGISTERED)
-}
-
-/// A wait by one.
-fn wait_by(id: Registered, deadline_ns: u64) -> Submission {
-    wait(2, Handle::from_bits(id.bits()), deadline_ns).with(REGISTERED)
-}
-
-/// Whether a ring knows a number, as what a signal by it does tells.
-fn knows(realm: &Realm, ring: &mut Submissions, id: Registered) -> bool {
-    match ring.run(realm, &[by(id, 1)])[..] {
-        [(1, Ok(0))] => true,
-        [(1, Err(Error::NotFound))] => false,
-        ref other => panic!("{other:?}"),
-    }
-}
 
 #[test]
 fn every_ring_of_a_process_knows_a_handle_those_to_come_included() {
@@ -167,139 +133,6 @@ fn a_region_more_than_there_are_slots_is_refused() {
 }
 
 #[test]
-fn what_is_in_use_is_let_go_when_it_is_not() {
-    let realm = Arc::new(Realm::new(1));
-    let mut ring = Submissions::new(&realm, 0, 4, 4);
-    let bell = notification(&realm, 0);
-    let id = register(&realm, bell).unwrap();
-    assert_eq!(ring.run(&realm, &[wait_by(id, FOREVER)]), []);
-    assert_eq!(unregister(&realm, id, 0), Err(Error::Busy));
-    assert!(knows(&realm, &mut ring, id), "it is as it was");
-    assert_eq!(ring.enter(&realm, 0, 1, 0), Ok(0));
-    assert_eq!(ring.reap(&realm), [(2, Ok(1))]);
-    // A time at which it is in use still.
-    assert_eq!(ring.run(&realm, &[wait_by(id, FOREVER)]), []);
-    assert_eq!(unregister(&realm, id, 5), Err(Error::TimedOut));
-    assert!(knows(&realm, &mut ring, id), "it is as it was");
-    assert_eq!(ring.enter(&realm, 0, 1, 0), Ok(0));
-    ring.reap(&realm);
-    assert_eq!(ring.run(&realm, &[wait_by(id, FOREVER)]), []);
-    let waiting = common::waiting::asleep(&realm, move |realm| unregister(realm, id, FOREVER));
-    assert_eq!(unregister(&realm, id, FOREVER), Err(Error::Busy));
-    assert!(!knows(&realm, &mut ring, id), "nothing new begins");
-    assert_eq!(ring.run(&realm, &[cancel(3, 2)]).len(), 2);
-    assert_eq!(waiting.join().unwrap(), Ok(()));
-    assert_eq!(unregister(&realm, id, 0), Err(Error::NotFound));
-    Arc::into_inner(realm).unwrap().finish();
-}
-
-#[test]
-fn who_waits_for_what_is_in_use_can_be_told_to_end() {
-    let realm = Arc::new(Realm::new(1));
-    let mut ring = Submissions::new(&realm, 0, 4, 4);
-    let bell = notification(&realm, 0);
-    let id = register(&realm, bell).unwrap();
-    assert_eq!(ring.run(&realm, &[wait_by(id, FOREVER)]), []);
-    let end: [fn(&Realm, &FakeTask); 2] = [
-        |_, task| task.end(),
-        |realm, task| realm.ipc.cancel_wait(task).unwrap(),
-    ];
-    for (end, why) in end.into_iter().zip([Error::Interrupted, Error::Cancelled]) {
-        let (waiting, task) =
-            common::waiting::waiting(&realm, move |realm| unregister(realm, id, FOREVER));
-        task.until_asleep();
-        end(&realm, &task);
-        assert_eq!(waiting.join().unwrap(), Err(why));
-    }
-    assert_eq!(unregister(&realm, id, 0), Err(Error::Busy));
-    assert_eq!(ring.run(&realm, &[cancel(3, 2)]).len(), 2);
-    assert_eq!(unregister(&realm, id, 0), Ok(()));
-    Arc::into_inner(realm).unwrap().finish();
-}
-
-/// What ends a capability of domain 0, which is derived from another.
-type End = fn(&Realm, Handle, Handle);
-
-#[test]
-fn the_end_of_a_capability_lets_go_what_was_registered_by_it() {
-    let ends: [End; 3] = [
-        |realm, _, handle| realm.drop_handle(0, handle).unwrap(),
-        |realm, above, _| _ = realm.revoke(0, above).unwrap(),
-        |realm, _, handle| _ = realm.revoke_itself(0, handle).unwrap(),
-    ];
-    for end in ends {
-        let realm = Realm::new(1);
-        let mut ring = Submissions::new(&realm, 0, 4, 4);
-        let bell = notification(&realm, 0);
-        let derived = realm.derive(0, bell, Rights::all()).unwrap();
-        let (id, other) = (
-            register(&realm, derived).unwrap(),
-            register(&realm, bell).unwrap(),
-        );
-        end(&realm, bell, derived);
-        assert_eq!(unregister(&realm, id, 0), Err(Error::NotFound));
-        assert!(!knows(&realm, &mut ring, id));
-        assert!(knows(&realm, &mut ring, other));
-        assert_eq!(register(&realm, bell).unwrap().slot(), id.slot());
-        realm.finish();
-    }
-}
-
-#[test]
-fn the_end_of_a_capability_in_use_lets_it_go_with_the_last_use() {
-    let realm = Realm::new(1);
-    let mut rings = [
-        Submissions::new(&realm, 0, 4, 4),
-        Submissions::new(&realm, 0, 4, 4),
-    ];
-    let bell = notification(&realm, 0);
-    let derived = realm.derive(0, bell, Rights::all()).unwrap();
-    let id = register(&realm, derived).unwrap();
-    for ring in &mut rings {
-        assert_eq!(ring.run(&realm, &[wait_by(id, FOREVER)]), []);
-    }
-    realm.revoke(0, bell).unwrap();
-    for ring in &mut rings {
-        let next = register(&realm, bell).unwrap();
-        assert_ne!(next.slot(), id.slot(), "it is in use");
-        unregister(&realm, next, 0).unwrap();
-        let done = ring.run(&realm, &[by(id, 1)]);
-        assert_eq!(done, [(2, Err(Error::Revoked)), (1, Err(Error::NotFound))]);
-    }
-    let slots = [(); 2].map(|()| register(&realm, bell).unwrap().slot());
-    assert!(slots.contains(&id.slot()));
-    realm.finish();
-}
-
-#[test]
-fn a_capability_that_moves_away_is_of_no_use_here() {
-    let realm = Realm::new(2);
-    let mut ring = Submissions::new(&realm, 0, 4, 4);
-    let bell = notification(&realm, 0);
-    let id = register(&realm, bell).unwrap();
-    let token = realm.grant(0, bell, 1, Mode::Move, Rights::all()).unwrap();
-    assert_eq!(ring.run(&realm, &[by(id, 1)]), [(1, Err(Error::InTransit))]);
-    realm.cancel(0, token).unwrap();
-    assert_eq!(ring.run(&realm, &[by(id, 1)]), [(1, Ok(0))]);
-    let moved = realm.give(0, bell, 1, Mode::Move);
-    assert_eq!(ring.run(&realm, &[by(id, 1)]), [(1, Err(Error::BadHandle))]);
-    realm.drop_handle(1, moved).unwrap();
-    assert_eq!(unregister(&realm, id, 0), Err(Error::NotFound));
-    realm.finish();
-}
-
-#[test]
-fn a_process_that_ends_lets_go_what_its_operations_use() {
-    let realm = Realm::new(1);
-    let mut ring = Submissions::new(&realm, 0, 4, 4);
-    let bell = notification(&realm, 0);
-    let id = register(&realm, bell).unwrap();
-    let waiting = [wait_by(id, FOREVER), wait_by(id, 1 << 40)];
-    assert_eq!(ring.run(&realm, &waiting), []);
-    realm.finish();
-}
-
-#[test]
 fn there_are_so_many_rings_and_no_more() {
     let realm = Realm::new(1);
     let args = SubmissionArgs::new(1, 1);
@@ -347,15 +180,28 @@ fn when_one_ring_refuses_no_ring_knows_a_handle() {
     realm.finish();
 }
 
+/// From where it does that.
+#[derive(Clone, Copy, Debug)]
+enum From {
+    Call,
+    Entry,
+}
+
+fn from() -> impl Strategy<Value = From> {
+    prop_oneof![Just(From::Call), Just(From::Entry)]
+}
+
 /// What a process does with its registrar.
 #[derive(Clone, Debug)]
 enum Act {
     Register {
         handle: usize,
         fails_after: Option<u64>,
+        from: From,
     },
     Unregister {
         which: usize,
+        from: From,
     },
     Drop {
         handle: usize,
@@ -374,8 +220,10 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     let fails = || prop::option::weighted(0.5, 0u64..6);
     prop_oneof![
-        8 => (0..4usize, fails()).prop_map(|(handle, fails_after)| Act::Register { handle, fails_after }),
-        3 => any::<usize>().prop_map(|which| Act::Unregister { which }),
+        8 => (0..4usize, fails(), from()).prop_map(|(handle, fails_after, from)| {
+            Act::Register { handle, fails_after, from }
+        }),
+        3 => (any::<usize>(), from()).prop_map(|(which, from)| Act::Unregister { which, from }),
         1 => (0..4usize).prop_map(|handle| Act::Drop { handle }),
         1 => fails().prop_map(|fails_after| Act::NewRing { fails_after }),
         1 => any::<usize>().prop_map(|which| Act::EndRing { which }),
@@ -393,8 +241,25 @@ fn failing<T>(fails_after: Option<u64>, call: impl FnOnce() -> T) -> (T, bool) {
     (done, heap::stop_failing())
 }
 
+/// Registers by an entry, of which nothing fails but what it asks for.
+fn register_inside(
+    realm: &Realm,
+    ring: &mut Submissions,
+    handle: Handle,
+    fails_after: Option<u64>,
+) -> (Result<Registered, Error>, bool) {
+    ring.push(realm, register_entry(1, handle, u64::MAX));
+    let (entered, failed) = failing(fails_after, || ring.enter(realm, 1, 0, 0));
+    assert_eq!(entered, Ok(1));
+    let [(1, outcome)] = ring.reap(realm)[..] else {
+        panic!("one completion");
+    };
+    let id = outcome.map(|id| Registered::from_bits(id).expect("a number"));
+    (id, failed)
+}
+
 proptest! {
-    #![proptest_config(common::cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// Against a map from numbers to handles, with rings that come, go and refuse: every ring knows what is
     /// in the map, and nothing else, at every moment.
@@ -414,8 +279,12 @@ proptest! {
         }
         for act in acts {
             match act {
-                Act::Register { handle, fails_after } => {
-                    let (id, failed) = failing(fails_after, || register(&realm, bells[handle]));
+                Act::Register { handle, fails_after, from } => {
+                    let bell = bells[handle];
+                    let (id, failed) = match from {
+                        From::Call => failing(fails_after, || register(&realm, bell)),
+                        From::Entry => register_inside(&realm, &mut rings[0], bell, fails_after),
+                    };
                     match id {
                         Ok(id) => {
                             prop_assert!(!failed);
@@ -428,10 +297,16 @@ proptest! {
                         }
                     }
                 }
-                Act::Unregister { which } if !live.is_empty() => {
+                Act::Unregister { which, from } if !live.is_empty() => {
                     let id = *live.keys().nth(which % live.len()).unwrap();
                     let number = Registered::from_bits(id).unwrap();
-                    prop_assert_eq!(unregister(&realm, number, 0), Ok(()));
+                    match from {
+                        From::Call => prop_assert_eq!(unregister(&realm, number, 0), Ok(())),
+                        From::Entry => {
+                            let done = rings[0].run(&realm, &[unregister_entry(1, number, 0)]);
+                            prop_assert_eq!(done, [(1, Ok(0))]);
+                        }
+                    }
                     live.remove(&id);
                     stale.push(id);
                 }

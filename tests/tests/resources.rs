@@ -36,10 +36,7 @@ fn a_resource_gives_what_is_within_it_to_who_may_manage_it() {
     let policy = CachePolicy::Uncached;
     let part = |handle, address, len| realm.ipc.part_of_resource(domain, handle, address, len);
     let mine = part(all, start + PAGE, 2 * PAGE).unwrap();
-    let info = realm
-        .ipc
-        .resource_of(domain, mine, Rights::INSPECT)
-        .unwrap();
+    let (_, info) = realm.ipc.resource(domain, mine, Rights::INSPECT).unwrap();
     assert_eq!(info.range(), start + PAGE..start + 3 * PAGE);
     for (address, len, error) in [
         (start, PAGE, Error::Range),

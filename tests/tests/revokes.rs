@@ -282,3 +282,22 @@ fn a_move_that_revokes_takes_no_ancestor() {
     assert!(realm.accept(1, token, 0).is_ok());
     realm.finish();
 }
+
+#[test]
+fn a_move_that_would_revoke_its_own_way_is_refused_and_leaves_all_as_it_was() {
+    let realm = Realm::new(2);
+    let top = realm.via[0][1];
+    let below = realm.derive(0, top, Rights::all()).unwrap();
+    let moved = |handle, via| {
+        let (from, flags) = (&realm.domains[0], GrantFlags::REVOKE_OTHERS);
+        let (ipc, all) = (&realm.ipc, Rights::all());
+        ipc.grant(from, handle, via, Mode::Move, all, flags, abi::FOREVER)
+    };
+    assert_eq!(moved(top, below), Err(Error::Invalid));
+    assert!(realm.look_up(0, top).is_ok() && realm.look_up(0, below).is_ok());
+    // What is above stays.
+    let token = moved(below, top).unwrap();
+    assert!(realm.look_up(0, top).is_ok());
+    realm.cancel(0, token).unwrap();
+    realm.finish();
+}

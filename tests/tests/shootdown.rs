@@ -218,7 +218,7 @@ fn one_cpu_alone_asks_no_other() {
 }
 
 proptest! {
-    #![proptest_config(common::cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// Whatever the size, the number of CPUs and the moments at which they are interrupted.
     #[test]

@@ -225,7 +225,7 @@ fn meanwhile() -> impl Strategy<Value = Meanwhile> {
 }
 
 proptest! {
-    #![proptest_config(common::cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// CPUs switch, walk and take interrupts before CPU 0 takes something away and while it waits.
     #[test]

@@ -3,7 +3,8 @@
 #[path = "common/traces.rs"]
 mod traces;
 
-use abi::trace::{EventKind, Left};
+use abi::submission::Operation;
+use abi::trace::{Cause, EventKind, Left};
 use abi::{Error, FOREVER, Handle, Mode, ObjectKind, Rights, Syscall};
 use handover_tests::strace::Strace;
 
@@ -41,6 +42,53 @@ fn calls_are_printed_by_name_with_their_arguments_and_answers() {
             "    3.000000 giver/7 exit(status=3) = ?",
         ]
     );
+}
+
+#[test]
+fn entries_of_a_ring_are_printed_when_they_are_completed() {
+    let bits = Handle::new(3, 1, ObjectKind::Notification).bits();
+    let number = Operation::event_number;
+    let (signal, wait) = (number(Operation::Signal), number(Operation::NotifyWait));
+    let (timeout, cancel) = (number(Operation::Timeout), number(Operation::Cancel));
+    let [late, cancelled] = [Error::TimedOut, Error::Cancelled].map(|why| abi::encode(Err(why)));
+    let said = strace(&[
+        thread(0, 1, 7, "many"),
+        line(0, 1_000, EventKind::Entry, signal, 7, &[bits, 4]),
+        line(0, 1_500, EventKind::Completion, signal, 7, &[0, 21]),
+        // It waits, and somebody ends that while a time of this thread is over.
+        line(0, 2_000, EventKind::Entry, wait, 7, &[bits, FOREVER]),
+        line(0, 3_000, EventKind::Entry, timeout, 7, &[2_900]),
+        line(0, 3_100, EventKind::Completion, timeout, 7, &[0, 22]),
+        line(0, 4_000, EventKind::Entry, cancel, 7, &[23]),
+        line(0, 4_100, EventKind::Completion, wait, 7, &[cancelled, 23]),
+        line(0, 4_200, EventKind::Completion, cancel, 7, &[1, 24]),
+        line(0, 5_000, EventKind::Completion, 255, 7, &[late, 25]),
+        "#trace end 0".into(),
+    ]);
+    let expected = [
+        "    0.001000 many/7 entry #21 signal(notification=notification#3.1, bits=4) = 0 <0.000500>",
+        "    0.003000 many/7 entry #22 timeout(deadline=2900) = 0 <0.000100>",
+        "    0.004100 many/7 entry #23 notify_wait(…) = -18 Cancelled",
+        "    0.004000 many/7 entry #24 cancel_entries(user_data=23) = 1 <0.000200>",
+        "    0.005000 many/7 entry #25 ?(…) = -17 TimedOut",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn capabilities_that_are_taken_away_are_printed_with_the_reason() {
+    let taken = |time, why: Cause| line(0, time, EventKind::Revoke, 0, 7, &[12, 3, why as u64]);
+    let said = strace(&[
+        thread(0, 1, 7, "owner"),
+        taken(1_000, Cause::Revoked),
+        taken(2_000, Cause::Lapsed),
+        "#trace end 0".into(),
+    ]);
+    let expected = [
+        "    0.001000 owner/7 --- object 12 loses 3 capabilities: revoked ---",
+        "    0.002000 owner/7 --- object 12 loses 3 capabilities: their time is over ---",
+    ];
+    assert_eq!(said, expected);
 }
 
 #[test]

@@ -3,36 +3,12 @@
 mod common;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use abi::submission::{RESTING, SubmissionArgs, SubmissionRingFlags};
+use abi::submission::RESTING;
 use abi::{Error, FOREVER};
 use common::ports::{notification, signal as ring_bell};
 use common::realm::Realm;
-use common::submissions::{Submissions, nop, operate, wait};
-use fake::FakeTask;
-
-fn polled(realm: &Realm) -> Submissions {
-    let args = SubmissionArgs {
-        flags: SubmissionRingFlags::POLL.bits(),
-        ..SubmissionArgs::new(8, 8)
-    };
-    Submissions::with(realm, 0, args)
-}
-
-/// The thread of a ring, asleep.
-fn serve(realm: &Arc<Realm>, ring: &Submissions) -> (JoinHandle<()>, FakeTask) {
-    let handle = ring.handle;
-    let (thread, task) = common::waiting::waiting(realm, move |realm| {
-        fake::on_cpu(1, || {
-            let call = |operation, arguments| operate(realm, 0, operation, arguments);
-            let domain = &realm.domains[0];
-            realm.ipc.poll_submissions(domain, handle, 0, call);
-        });
-    });
-    task.until_asleep();
-    (thread, task)
-}
+use common::submissions::{nop, polled, serve, wait};
 
 #[test]
 fn a_thread_that_rests_says_so_and_is_woken_by_who_enters() {

@@ -6,6 +6,7 @@ mod traces;
 use std::collections::HashMap;
 use std::process::Command;
 
+use abi::submission::Operation;
 use abi::trace::{EventKind, Left, Woken};
 use abi::{FOREVER, Handle, ObjectKind, Syscall};
 use handover_tests::strace::Strace;
@@ -197,6 +198,29 @@ fn what_came_too_fast_is_shown_as_a_gap() {
     assert_eq!(span(gap[0]), (100, 500));
     // Whether that answer is of that call is not known.
     assert!(slices(&timeline, "nop").is_empty());
+}
+
+#[test]
+fn entries_of_a_ring_are_shown_within_the_call_that_serves_them() {
+    let (signal, wait) = (Operation::Signal as u8, Operation::NotifyWait as u8);
+    let enter = Syscall::SubEnter as u8;
+    let timeline = timeline(&[
+        line(0, 100, EventKind::Enter, enter, 7, &[1, 2, 0, 0]),
+        line(0, 150, EventKind::Entry, signal, 7, &[3, 4]),
+        line(0, 250, EventKind::Completion, signal, 7, &[0, 21]),
+        // It waits, and another thread ends that.
+        line(0, 300, EventKind::Entry, wait, 7, &[3, FOREVER]),
+        line(0, 400, EventKind::Leave, enter, 7, &[2]),
+        line(1, 600, EventKind::Completion, wait, 8, &[0, 22]),
+        "#trace end 0".into(),
+    ]);
+    check(&timeline);
+    let done = slices(&timeline, "signal");
+    assert_eq!((done.len(), span(done[0])), (1, (150, 250)));
+    assert_eq!(done[0]["args"]["user_data"], 21);
+    let ended = slices(&timeline, "notify_wait");
+    assert_eq!((ended.len(), span(ended[0])), (1, (600, 600)));
+    assert_eq!(ended[0]["args"]["answer"], "0");
 }
 
 #[test]

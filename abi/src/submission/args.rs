@@ -124,6 +124,15 @@ impl Registered {
         Registered(slot as u32 | (generation as u32) << 16)
     }
 
+    /// What the handle that is registered next in this slot will be: the first of a slot has generation 1,
+    /// and each that is registered there another. `None`: the slot is used up.
+    pub const fn next(self) -> Option<Registered> {
+        match self.generation().checked_add(1) {
+            Some(generation) => Some(Registered::new(self.slot(), generation)),
+            None => None,
+        }
+    }
+
     /// Any number as one; `None` for a number that no kernel issued.
     #[inline(always)]
     pub const fn from_bits(bits: u64) -> Option<Registered> {

@@ -101,18 +101,24 @@ pub enum Operation {
     NotifyWait = 82,
     /// `object_wait`. Waiting for a submission ring is `Unsupported`.
     Wait = 83,
+    /// `sub_register`. Entries behind it may use its number, which is known before where it asks for a
+    /// reserved slot: see [`Registered::next`].
+    Register = 112,
+    /// `sub_unregister`. It waits in the ring, where the operations go on that it waits for.
+    Unregister = 113,
     /// `region_copy`. All of it: it goes on in pieces.
     Copy = 116,
     /// Completes with 0 at the absolute time in the first argument.
     Timeout = 1024,
     /// Ends the operations of this ring that wait under the number in the first argument, which
-    /// complete with `Cancelled`; returns how many. `NotFound`: none does.
+    /// complete with `Cancelled`; returns how many. `NotFound`: none does, or it is done by now and
+    /// completes so.
     Cancel = 1025,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Operation; 16] = [
+    pub const ALL: [Operation; 18] = [
         Operation::Nop,
         Operation::Snapshot,
         Operation::Map,
@@ -126,6 +132,8 @@ impl Operation {
         Operation::Signal,
         Operation::NotifyWait,
         Operation::Wait,
+        Operation::Register,
+        Operation::Unregister,
         Operation::Copy,
         Operation::Timeout,
         Operation::Cancel,
@@ -148,6 +156,8 @@ impl Operation {
             81 => Operation::Signal,
             82 => Operation::NotifyWait,
             83 => Operation::Wait,
+            112 => Operation::Register,
+            113 => Operation::Unregister,
             116 => Operation::Copy,
             1024 => Operation::Timeout,
             1025 => Operation::Cancel,
@@ -155,10 +165,35 @@ impl Operation {
         })
     }
 
+    /// The number of its events in a trace: that of its call, or for what makes sense in a ring alone one from
+    /// 250 on.
+    pub const fn event_number(self) -> u8 {
+        match self {
+            Operation::Timeout => 250,
+            Operation::Cancel => 251,
+            operation => operation as u8,
+        }
+    }
+
+    /// The operation whose events have this number.
+    pub fn from_event_number(number: u8) -> Option<Operation> {
+        let is_of = |operation: &Operation| operation.event_number() == number;
+        Operation::ALL.into_iter().find(is_of)
+    }
+
+    /// Its name in lines of a trace, and those of its arguments, where it is no system call.
+    pub const fn name_in_rings(self) -> Option<(&'static str, &'static [&'static str])> {
+        match self {
+            Operation::Timeout => Some(("timeout", &["deadline"])),
+            Operation::Cancel => Some(("cancel_entries", &["user_data"])),
+            _ => None,
+        }
+    }
+
     /// Which of its arguments is a deadline, if it may wait.
     pub const fn deadline_argument(self) -> Option<usize> {
         match self {
-            Operation::NotifyWait => Some(1),
+            Operation::NotifyWait | Operation::Unregister => Some(1),
             Operation::Send | Operation::Wait => Some(2),
             Operation::Timeout => Some(0),
             _ => None,
@@ -247,6 +282,7 @@ impl Submission {
             Operation::Nop
                 | Operation::Unmap
                 | Operation::Accept
+                | Operation::Unregister
                 | Operation::Timeout
                 | Operation::Cancel
         );

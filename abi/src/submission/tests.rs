@@ -100,6 +100,8 @@ fn a_registered_handle_keeps_its_fields() {
     assert_eq!((id.slot(), id.generation()), (0xfffe, 0x8001));
     assert_eq!(id.bits(), 0x8001_fffe);
     assert_eq!(Registered::from_bits(id.bits()), Some(id));
+    assert_eq!(id.next(), Some(Registered::new(0xfffe, 0x8002)));
+    assert_eq!(Registered::new(1, u16::MAX).next(), None);
     assert_eq!(Registered::from_bits(5), None);
     assert_eq!(Registered::from_bits(1 << 32 | 1 << 16), None);
 }

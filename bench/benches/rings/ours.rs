@@ -1,4 +1,4 @@
-//! Handover's rings. Where nobody sleeps they are asymmetric and poll, so that they pay no fence.
+//! Handover's rings. Where nobody sleeps they are asymmetric and poll, so that they pay no fence and look for no sleeper.
 
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use handover_bench::contender::{Contender, Receiver, Seed, Sender};
 use handover_bench::message::Sink;
 use ring::linux::{Connection, Futex, Setup, deadline_in};
 use ring::memory::{ConsumerMemory, Owner, ProducerMemory};
-use ring::{Polling, byte, slot};
+use ring::{Error, Polling, Wait, byte, slot};
 
 /// A formatted ring, on its way to the ends that are going to use it.
 #[derive(Clone, Copy)]
@@ -51,20 +51,33 @@ impl View {
 /// An end of a ring of ours.
 pub struct End<Inner>(Inner);
 
+/// Of an end that looks for a sleeper at each message, as one does whose peer may sleep, and that never finds one.
+pub struct Watching;
+
+impl Wait for Watching {
+    fn wait(&self, _seen: u32, _deadline_ns: u64) -> Result<(), Error> {
+        Err(Error::Unsupported)
+    }
+
+    fn wake(&self) {
+        unreachable!("nobody sleeps");
+    }
+}
+
 macro_rules! contender {
-    ($(#[$documentation:meta])* $Name:ident, $kind:ident, $form:expr, $geometry:expr) => {
+    ($(#[$documentation:meta])* $Name:ident, $kind:ident, $Wait:ident, $form:expr, $geometry:expr) => {
         $(#[$documentation])*
         pub struct $Name;
 
         impl<const N: usize> Contender<N> for $Name {
-            type Sender = End<ring::$kind::Producer<Polling>>;
-            type Receiver = End<ring::$kind::Consumer<Polling>>;
+            type Sender = End<ring::$kind::Producer<$Wait>>;
+            type Receiver = End<ring::$kind::Consumer<$Wait>>;
 
             fn open(arena: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
                 let geometry: fn(usize, usize) -> Geometry = $geometry;
                 let view = View::format(arena, geometry(N, slots), $form);
-                let sender = move || ring::$kind::Producer::attach(view.producer(), Polling);
-                let receiver = move || ring::$kind::Consumer::attach(view.consumer(), Polling);
+                let sender = move || ring::$kind::Producer::attach(view.producer(), $Wait);
+                let receiver = move || ring::$kind::Consumer::attach(view.consumer(), $Wait);
                 (
                     Box::new(move || End(sender().expect("it was formatted like this"))),
                     Box::new(move || End(receiver().expect("it was formatted like this"))),
@@ -90,28 +103,32 @@ fn bytes_for(bytes: usize, slots: usize) -> Geometry {
 
 contender! {
     /// SLOT, asymmetric.
-    Slot, slot, Form::Asymmetric, slots_for
+    Slot, slot, Polling, Form::Asymmetric, slots_for
 }
 contender! {
     /// SLOT, symmetric: a fence at each publication.
-    SymmetricSlot, slot, Form::Symmetric, slots_for
+    SymmetricSlot, slot, Watching, Form::Symmetric, slots_for
 }
 contender! {
     /// PACKET.
-    Packet, packet, Form::Asymmetric, records_for
+    Packet, packet, Polling, Form::Asymmetric, records_for
 }
 contender! {
     /// BYTE, in pieces of one size.
-    Byte, byte, Form::Asymmetric, bytes_for
+    Byte, byte, Polling, Form::Asymmetric, bytes_for
+}
+contender! {
+    /// BYTE, whose ends look for sleepers.
+    WatchingByte, byte, Watching, Form::Asymmetric, bytes_for
 }
 
-impl<const N: usize> Sender<N> for End<slot::Producer<Polling>> {
-    #[inline]
+impl<const N: usize, W: Wait> Sender<N> for End<slot::Producer<W>> {
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         self.0.try_send(message).is_ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_send_all(&mut self, messages: &[[u8; N]]) -> usize {
         let mut slices = [&[][..]; 32];
         let slices = &mut slices[..messages.len()];
@@ -122,8 +139,8 @@ impl<const N: usize> Sender<N> for End<slot::Producer<Polling>> {
     }
 }
 
-impl<const N: usize> Receiver<N> for End<slot::Consumer<Polling>> {
-    #[inline]
+impl<const N: usize, W: Wait> Receiver<N> for End<slot::Consumer<W>> {
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         if self.0.try_receive(sink.target()).is_ok() {
             sink.arrived();
@@ -131,21 +148,21 @@ impl<const N: usize> Receiver<N> for End<slot::Consumer<Polling>> {
     }
 }
 
-impl<const N: usize> Sender<N> for End<ring::packet::Producer<Polling>> {
-    #[inline]
+impl<const N: usize, W: Wait> Sender<N> for End<ring::packet::Producer<W>> {
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         self.0.try_send(0, message).is_ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_send_all(&mut self, messages: &[[u8; N]]) -> usize {
         let messages = messages.iter().map(|message| (0, &message[..]));
         self.0.send_batch(messages).unwrap_or(0)
     }
 }
 
-impl<const N: usize> Receiver<N> for End<ring::packet::Consumer<Polling>> {
-    #[inline]
+impl<const N: usize, W: Wait> Receiver<N> for End<ring::packet::Consumer<W>> {
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         if self.0.try_receive(sink.target()).is_ok() {
             sink.arrived();
@@ -153,22 +170,22 @@ impl<const N: usize> Receiver<N> for End<ring::packet::Consumer<Polling>> {
     }
 }
 
-impl<const N: usize> Sender<N> for End<byte::Producer<Polling>> {
-    #[inline]
+impl<const N: usize, W: Wait> Sender<N> for End<byte::Producer<W>> {
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         // The capacity is a multiple of what is written, so there is room for all of it or for nothing.
         self.0.try_write(message).is_ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_send_all(&mut self, messages: &[[u8; N]]) -> usize {
         let written = self.0.try_write(messages.as_flattened());
         written.unwrap_or(0) / N
     }
 }
 
-impl<const N: usize> Receiver<N> for End<byte::Consumer<Polling>> {
-    #[inline]
+impl<const N: usize, W: Wait> Receiver<N> for End<byte::Consumer<W>> {
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         if self.0.try_read(sink.target()).is_ok() {
             sink.arrived();
@@ -200,7 +217,7 @@ impl<const N: usize> Contender<N> for ByteBatches {
 }
 
 impl<const N: usize> Receiver<N> for BatchEnd<N> {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         let Ok(bytes) = self.end.try_read(self.messages.as_flattened_mut()) else {
             return;
@@ -290,14 +307,14 @@ impl<const N: usize> Contender<N> for SleepingSymmetricApart {
 }
 
 impl<const N: usize> Sender<N> for SleepingSender {
-    #[inline]
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         self.0.send(message, u64::MAX).is_ok()
     }
 }
 
 impl<const N: usize> Receiver<N> for SleepingReceiver {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         if self.0.receive(sink.target(), u64::MAX).is_ok() {
             sink.arrived();

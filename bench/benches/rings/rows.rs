@@ -6,7 +6,9 @@ use handover_bench::figure::{Entry, Row, Run, Side};
 use handover_bench::measure::{Batch, WakePart};
 
 use crate::ours;
-use crate::peers::{bbqueue, framed, iceoryx2, system, typed};
+#[cfg(feature = "iceoryx2")]
+use crate::peers::iceoryx2;
+use crate::peers::{bbqueue, framed, system, typed};
 
 /// How a contender is measured in a row.
 trait Way {
@@ -97,6 +99,7 @@ fn messages<const N: usize>(place: Place, slots: usize, at_most: [f64; 2]) -> Ro
     if place == Place::Threads {
         entries.push(peer::<Throughput, framed::Rtrb, N>("rtrb chunks"));
     }
+    #[cfg(feature = "iceoryx2")]
     entries.push(peer::<Throughput, iceoryx2::Iceoryx2, N>("iceoryx2"));
     system_ways::<Throughput, N>(&mut entries);
     row(
@@ -164,6 +167,7 @@ fn one_thread<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
         of_ours::<OneThread, ours::Slot, N>("SLOT", at_most),
         of_ours::<OneThread, ours::Packet, N>("PACKET", at_most),
         of_ours::<OneThread, ours::Byte, N>("BYTE", at_most),
+        of_ours::<OneThread, ours::WatchingByte, N>("BYTE that wakes", at_most),
         of_ours::<OneThread, ours::SymmetricSlot, N>("SLOT with fences", at_most),
         peer::<OneThread, bbqueue::Framed, N>("bbqueue framed"),
         peer::<OneThread, bbqueue::Drained, N>("bbqueue drained"),
@@ -196,6 +200,7 @@ fn spinning_processes<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
         peer::<RoundTrip, bbqueue::Framed, N>("bbqueue framed"),
         peer::<RoundTrip, typed::Heapless<SLOTS>, N>("heapless"),
         peer::<RoundTrip, typed::StaticRingbuf<SLOTS>, N>("ringbuf"),
+        #[cfg(feature = "iceoryx2")]
         peer::<RoundTrip, iceoryx2::Iceoryx2, N>("iceoryx2"),
     ];
     let place = Place::Processes;

@@ -282,7 +282,7 @@ pub(super) fn take_home<P: Platform>(
     domain: &Domain<P>,
     reply: Handle,
 ) -> Result<(Node<P>, Option<Kept>), Error> {
-    let tenant = domain.table.tenant(reply)?;
+    let mut tenant = domain.table.tenant(reply)?;
     start_home(domain, tenant.named(reply)?)?;
     domain.table.exchange_tenant(reply, tenant)
 }

@@ -181,7 +181,7 @@ impl<P: Platform> Ipc<P> {
             let mut inbox = channel.inbox(side.peer()).lock();
             self.count_what_came(&mut inbox, came);
             match asking.met.get() {
-                true => _ = inbox.meeting.leave_caller(task),
+                true => _ = inbox.meeting.leave_caller(record(right)?),
                 false => inbox.callers.withdraw(&Ticket { task: task.clone() }),
             }
         }

@@ -45,7 +45,12 @@ impl<P: Platform> Ipc<P> {
     /// Lets nobody send to an end any more, and nobody wait for what comes from it.
     fn tell_closed(&self, channel: &Channel<P>, side: ChannelSide) {
         channel.inbox(side).lock().closed = true;
-        channel.inbox(side.peer()).lock().peer_closed = true;
+        let resting = {
+            let mut peer = channel.inbox(side.peer()).lock();
+            peer.peer_closed = true;
+            peer.meeting.take_resting()
+        };
+        drop(resting);
         let (inbox, peer) = (channel.inbox(side), channel.inbox(side.peer()));
         loop {
             let closed = Outcome::PeerClosed;

@@ -93,7 +93,7 @@ impl Limits {
     /// Whether there is none, so that nobody need look at the clock.
     #[inline]
     pub fn is_none(&self) -> bool {
-        self.messages.rate == 0 && self.bytes.rate == 0
+        self.messages.rate | self.bytes.rate == 0
     }
 
     /// Messages a second; 0 stands for no limit.

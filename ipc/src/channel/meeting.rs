@@ -8,29 +8,33 @@
 //!
 //! Invariants kept here (docs/INVARIANTS.md): I5. Lock rank: Queue, of the inbox that it is part of.
 
+use alloc::sync::Arc;
 use core::ptr;
 
 use abi::Rights;
 use mm::lock::Lock;
 
 use super::Inbox;
+use super::loan::NO_LOAN;
 use super::queue::WORDS_LEN;
 use super::ready::Left;
-use super::reply::put;
+use super::reply::{Reply, put};
 use crate::wait::{Claim, Outcome};
 use crate::{Ipc, Node, Platform, Traffic};
 
 /// Who meets at an end.
 pub(super) struct Meeting<P: Platform> {
-    server: Option<Server<P>>,
-    caller: Option<Caller<P>>,
-    counts: Counts,
+    pub(super) server: Option<Server<P>>,
+    pub(super) caller: Option<Caller<P>>,
+    pub(super) counts: Counts,
 }
 
 /// How often something happened that stands for several counts.
-struct Counts {
+pub(super) struct Counts {
     /// Calls that were handed over: a server woke, and a caller waits.
-    calls: u64,
+    pub(super) calls: u64,
+    /// Both of the next at once, by who is [lent](super::loan) the right.
+    pub(super) rounds: u64,
     /// Answers of words by who serves on: a caller woke.
     answers: u64,
     /// Waits of those who serve.
@@ -41,7 +45,9 @@ struct Counts {
 pub(super) struct Server<P: Platform> {
     pub(super) task: P::Task,
     /// The number of its wait.
-    wait: u64,
+    pub(super) wait: u64,
+    /// The number of what it is lent.
+    pub(super) loan: u32,
 }
 
 impl<P: Platform> Server<P> {
@@ -61,13 +67,14 @@ impl<P: Platform> Server<P> {
     }
 }
 
-/// Who waits for the answer of a call that was handed over.
-struct Caller<P: Platform> {
-    task: P::Task,
-    /// The number of its wait.
-    wait: u64,
+/// Who waits for the answer of a call that was handed over, or did, and the right is [lent](super::loan).
+pub(super) struct Caller<P: Platform> {
+    /// The record of its calls, which knows the task.
+    pub(super) record: Arc<Reply<P>>,
+    /// The number of its wait; 0: it does not wait.
+    pub(super) wait: u64,
     /// Through which capability, and whose that is.
-    node: Node<P>,
+    pub(super) node: Node<P>,
     holder: u64,
 }
 
@@ -79,6 +86,7 @@ impl<P: Platform> Meeting<P> {
             caller: None,
             counts: Counts {
                 calls: 0,
+                rounds: 0,
                 answers: 0,
                 serves: 0,
             },
@@ -91,16 +99,17 @@ impl<P: Platform> Meeting<P> {
             messages: self.counts.calls,
             bytes: self.counts.calls * WORDS_LEN as u64,
             wakes: self.counts.calls,
-            waits: self.counts.serves,
+            waits: self.counts.serves + self.counts.rounds,
         }
     }
 
     /// What of that counts at the end where one calls.
     pub(super) fn called(&self) -> Traffic {
+        let answers = self.counts.answers + self.counts.rounds;
         Traffic {
-            messages: self.counts.answers,
-            bytes: self.counts.answers * WORDS_LEN as u64,
-            wakes: self.counts.answers,
+            messages: answers,
+            bytes: answers * WORDS_LEN as u64,
+            wakes: answers,
             waits: self.counts.calls,
         }
     }
@@ -120,7 +129,7 @@ impl<P: Platform> Meeting<P> {
     /// Whether somebody serves, and no caller waits.
     #[inline(always)]
     pub(super) fn is_ready(&self) -> bool {
-        self.server.is_some() && self.caller.is_none()
+        self.server.is_some() && self.has_no_caller()
     }
 
     /// Whether nobody serves.
@@ -131,17 +140,17 @@ impl<P: Platform> Meeting<P> {
 
     /// Begins the wait of a task that serves: the current one.
     #[inline(always)]
-    pub(super) fn serve(&mut self, task: &P::Task) {
+    pub(super) fn serve(&mut self, task: &P::Task, loan: u32) {
         self.counts.serves += 1;
         let wait = P::wait_cell(task).begin();
         let task = task.clone();
-        put(&mut self.server, Server { task, wait });
+        put(&mut self.server, Server { task, wait, loan });
     }
 
     /// Whether no caller waits.
     #[inline(always)]
     pub(super) fn has_no_caller(&self) -> bool {
-        self.caller.is_none()
+        self.caller.as_ref().is_none_or(|caller| caller.wait == 0)
     }
 
     /// Takes who serves.
@@ -178,28 +187,55 @@ impl<P: Platform> Meeting<P> {
         }
     }
 
-    /// Begins the wait of a caller, the current task.
+    /// Begins the wait of a caller, the current task, while no other waits.
     #[inline(always)]
-    pub(super) fn call(&mut self, task: &P::Task, node: &Node<P>, holder: u64) {
+    pub(super) fn call(
+        &mut self,
+        task: &P::Task,
+        record: &Arc<Reply<P>>,
+        node: &Node<P>,
+        holder: u64,
+    ) {
         let caller = Caller {
-            task: task.clone(),
+            record: record.clone(),
             wait: P::wait_cell(task).begin(),
             node: node.clone(),
             holder,
         };
-        put(&mut self.caller, caller);
+        // Who serves here, while this call goes to who is ready for a message, is met by a loan no more.
+        if let Some(server) = &mut self.server {
+            server.loan = NO_LOAN;
+        }
+        self.caller = Some(caller);
     }
 
-    /// Takes a caller out; false: it is not here.
+    /// Takes a caller out, by the record of its calls; false: it does not wait here.
     #[inline(always)]
-    pub(super) fn leave_caller(&mut self, task: &P::Task) -> bool {
-        let is_here = |caller: &Caller<P>| is::<P>(&caller.task, task);
-        let here = self.caller.as_ref().is_some_and(is_here);
-        if here && let Some(Caller { task, node, .. }) = self.caller.take() {
-            drop(task);
-            drop(node);
+    pub(super) fn leave_caller(&mut self, record: &Reply<P>) -> bool {
+        let waits = self.has_caller(record);
+        if waits {
+            drop(self.caller.take());
         }
-        here
+        waits
+    }
+
+    /// Whether a caller waits here, by the record of its calls.
+    #[inline(always)]
+    pub(super) fn has_caller(&self, record: &Reply<P>) -> bool {
+        let is_here = |caller: &Caller<P>| ptr::eq(&*caller.record, record) && caller.wait != 0;
+        self.caller.as_ref().is_some_and(is_here)
+    }
+
+    /// Lets a caller stay here that does not wait any more.
+    pub(super) fn rest_caller(&mut self) {
+        if let Some(caller) = &mut self.caller {
+            caller.wait = 0;
+        }
+    }
+
+    /// Takes a caller out that does not wait.
+    pub(super) fn take_resting(&mut self) -> Option<Caller<P>> {
+        self.caller.take_if(|caller| caller.wait == 0)
     }
 
     /// Ends the wait of a caller whose capability is not its domain's any more. The caller unparks it.
@@ -210,15 +246,16 @@ impl<P: Platform> Meeting<P> {
         let caller = self.caller.as_ref()?;
         let allowed = caller.node.check_allowed(caller.holder, Rights::SEND);
         let outcome = Outcome::of_unheld(allowed.err()?);
-        let caller = self.caller.take()?;
-        let told = P::wait_cell(&caller.task).complete_wait(caller.wait, outcome);
-        told.then_some(caller.task)
+        let Caller { record, wait, .. } = self.caller.take()?;
+        let task = record.caller().filter(|_| wait != 0)?;
+        let told = P::wait_cell(&task).complete_wait(wait, outcome);
+        told.then_some(task)
     }
 }
 
 /// Whether both are one task.
 #[inline(always)]
-fn is<P: Platform>(task: &P::Task, other: &P::Task) -> bool {
+pub(super) fn is<P: Platform>(task: &P::Task, other: &P::Task) -> bool {
     ptr::eq(P::wait_cell(task), P::wait_cell(other))
 }
 

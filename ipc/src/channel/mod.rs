@@ -20,13 +20,17 @@
 mod answer;
 mod call;
 mod close;
+mod end;
+mod hand;
 mod limit;
+mod loan;
 mod meeting;
 mod message;
 mod queue;
 mod ready;
 mod receive;
 mod reply;
+mod rounds;
 mod send;
 mod serve;
 mod traffic;
@@ -41,22 +45,25 @@ use abi::{ChannelEnds, ChannelInfo, Error, Handle, ObjectKind, Resources, Rights
 use mm::Charge;
 use mm::lock::{Lock, Rank};
 
+use self::end::{EndOf, unheld};
 use self::limit::Limits;
 use self::meeting::Meeting;
 use self::queue::{BLOCK, Packet, Queue};
 use self::ready::{Departures, Left, Ready};
+use crate::Level;
 use crate::domain::Peer;
-use crate::events::{Events, Level};
+use crate::events::Events;
 use crate::grants::First;
 use crate::statistics::Messages;
 use crate::wait::Outcome;
 use crate::waiters::Waiters;
 use crate::{Domain, Ipc, Node, Payload, Platform};
 
+pub use self::hand::CallCell;
 pub use self::limit::{Limits as ChannelLimits, Passage};
 pub(crate) use self::message::check_goes_over;
 pub use self::message::{Outgoing, Preview, Received};
-pub use self::reply::{CallCell, Fit, Reply};
+pub use self::reply::{Fit, Reply};
 pub use self::words::Registers;
 
 /// Which of the two ends.
@@ -244,40 +251,6 @@ impl<P: Platform> fmt::Debug for Channel<P> {
     }
 }
 
-/// A capability of a channel end, as it was looked up.
-struct EndOf<P: Platform> {
-    node: Node<P>,
-    /// What it has to allow.
-    needed: Rights,
-}
-
-impl<P: Platform> EndOf<P> {
-    /// The channel and the end.
-    fn parts(&self) -> Result<(&Arc<Channel<P>>, ChannelSide), Error> {
-        match self.node.object().payload() {
-            Payload::ChannelEnd(channel, side) => Ok((channel, *side)),
-            _ => Err(Error::WrongKind),
-        }
-    }
-
-    /// Whether `domain` still has it and it allows what is needed: `Cancelled` when it was given away.
-    /// A revoke or reduce comes first and takes the lock of an inbox afterwards, under which this is
-    /// asked.
-    #[inline(always)]
-    fn check(&self, domain: &Domain<P>) -> Result<(), Error> {
-        let allowed = self.node.check_allowed(domain.koid(), self.needed);
-        allowed.map_err(unheld)
-    }
-}
-
-/// What somebody is told whose capability was taken away during a call, for this reason.
-fn unheld(error: Error) -> Error {
-    match error {
-        Error::BadHandle | Error::InTransit => Error::Cancelled,
-        error => error,
-    }
-}
-
 impl<P: Platform> Ipc<P> {
     /// A channel whose ends `domain` has, each with room for `capacity` messages. The domain pays for
     /// all of it, wherever the ends go. `Invalid`: not 1 to [`MAX_CHANNEL_MESSAGES`]; `Quota`,
@@ -341,14 +314,17 @@ impl<P: Platform> Ipc<P> {
 
     /// Facts about an end.
     pub fn channel_info(&self, domain: &Domain<P>, end: Handle) -> Result<ChannelInfo, Error> {
-        let end = self.channel_end(domain, end, Rights::INSPECT)?;
-        let (channel, side) = end.parts()?;
+        let by = domain.look_up(end, Some(ObjectKind::ChannelEnd), Rights::INSPECT)?;
+        let Payload::ChannelEnd(channel, side) = by.object().payload() else {
+            return Err(Error::WrongKind);
+        };
+        let side = *side;
         let (capacity, queued, peer_closed) = {
             let inbox = channel.inbox(side).lock();
             (inbox.queue.capacity(), inbox.queue.len(), inbox.peer_closed)
         };
         let outbox = channel.inbox(side.peer()).lock();
-        Ok(ChannelInfo {
+        let facts = ChannelInfo {
             koid: channel.koid(side),
             peer: channel.koid(side.peer()),
             capacity: capacity as u32,
@@ -357,23 +333,9 @@ impl<P: Platform> Ipc<P> {
             peer_closed: peer_closed.into(),
             message_rate: outbox.limits.message_rate(),
             byte_rate: outbox.limits.byte_rate(),
-        })
-    }
-
-    #[inline(always)]
-    fn channel_end(
-        &self,
-        domain: &Domain<P>,
-        end: Handle,
-        rights: Rights,
-    ) -> Result<EndOf<P>, Error> {
-        domain.with_node(end, Some(ObjectKind::ChannelEnd), rights, |node| {
-            let node = node.clone();
-            Ok(EndOf {
-                node,
-                needed: rights,
-            })
-        })
+        };
+        drop(outbox);
+        by.tell(facts)
     }
 
     /// Ends all waits through capabilities of an end that were revoked, reduced or given away; which one

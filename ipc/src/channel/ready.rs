@@ -3,8 +3,9 @@
 //! It is told with the wake what its message is, so it looks into the queue only to take it. It waits by
 //! a capability that it has looked up, and whoever takes that away has it look at it, under the lock of
 //! the inbox; so nothing is kept here but the task. One that is given away may be back by then, so the inbox
-//! knows which ones were of late, and who is to look is told from which on. Whoever comes while it waits, or while somebody is in
-//! the list of receivers, goes into that list: who waits longest gets the message.
+//! numbers the departures, each capability knows its last one, and who is to look is told from which on.
+//! Whoever comes while it waits, or while somebody is in the list of receivers, goes into that list: who
+//! waits longest gets the message.
 //!
 //! Invariants kept here (docs/INVARIANTS.md): I5. Lock rank: Queue, of the inbox that it is part of.
 
@@ -12,7 +13,7 @@ use core::ptr;
 use core::sync::atomic::Ordering;
 
 use abi::Error;
-use abi::limits::{MAX_MESSAGE, MAX_MESSAGE_HANDLES, MAX_NODES};
+use abi::limits::{MAX_MESSAGE, MAX_MESSAGE_HANDLES};
 use mm::lock::Lock;
 
 use super::Inbox;
@@ -52,17 +53,9 @@ pub(super) struct Told {
     pub(super) number: u64,
 }
 
-/// Which capabilities of an end were given away, as far as that is remembered: those that a task did not
-/// look at yet which was woken for one of them. They may be back.
-pub(super) struct Departures {
-    /// Modulo 2^32.
-    count: u32,
-    recent: [u16; REMEMBERED],
-}
-
-/// How many departures are remembered, for a task that was woken and does not run while more come.
-const REMEMBERED: usize = 6;
-const _: () = assert!(MAX_NODES <= 1 << 16);
+/// How often capabilities of an end were given away. Each knows which time was its last one, so that whoever waits by it
+/// and was woken finds out whether it left meanwhile, though it may be back, and however many others left.
+pub(super) struct Departures(u64);
 
 /// What a task that waits by a capability, and looks whether it may go on, is told: from which departure on
 /// the ones that it may have missed are.
@@ -71,35 +64,30 @@ pub(super) struct Left(u64);
 
 impl Departures {
     pub(super) const fn new() -> Departures {
-        Departures {
-            count: 0,
-            recent: [0; REMEMBERED],
-        }
+        Departures(0)
     }
 
     /// Notes that a capability was given away, if one was; what those are told who wait now.
     pub(super) fn add<P: Platform>(&mut self, left: Option<&Node<P>>) -> Left {
-        let told = Left((u64::from(self.count) + 1) << NUMBER_SHIFT);
+        let next = self.0 + 1;
         if let Some(node) = left {
-            self.recent.rotate_right(1);
-            self.recent[0] = node.index as u16;
-            self.count = self.count.wrapping_add(1);
+            self.0 = next;
+            node.departure.set(next);
         }
-        told
+        Left(next << NUMBER_SHIFT)
     }
 
-    /// Whether a capability has left since the wait of the current task was ended, if it was told to look.
+    /// Whether a capability has left since the wait of the current task was ended, if it was told to look. Under
+    /// the lock of the inbox.
     pub(super) fn has<P: Platform>(&self, node: &Node<P>, cell: &WaitCell<P>) -> bool {
         let shape = cell.word(SHAPE);
         if shape & KNOWN != 0 || shape == UNKNOWN || mm::sabotaged!("back_before_looked") {
             return false;
         }
-        let told = ((shape >> NUMBER_SHIFT) - 1) as u32;
-        let missed = REMEMBERED.min(self.count.wrapping_sub(told) as usize);
-        let missed = &self.recent[..missed];
+        let (left, told) = (node.departure.get(), shape >> NUMBER_SHIFT);
         match mm::sabotaged!("first_departure_counts") {
-            true => missed.last() == Some(&(node.index as u16)),
-            false => missed.contains(&(node.index as u16)),
+            true => left == told,
+            false => left >= told,
         }
     }
 }

@@ -16,11 +16,13 @@ use core::fmt;
 use core::mem;
 
 use abi::limits::MAX_MESSAGE;
-use abi::{Error, ObjectKind, Rights, cost};
+use abi::{Error, Handle, ObjectKind, Rights, cost};
 use arrayvec::ArrayVec;
 use mm::RecordCharge;
-use mm::lock::{Lock, Rank};
+use mm::lock::{Guard, Lock, Rank};
 
+use super::hand::is_whole;
+use super::loan::{Loan, is_lendable, place_of};
 use super::meeting::Meeting;
 use super::queue::{Load, Offers, Packet, WORDS_LEN, pour};
 use crate::node::HOME;
@@ -90,13 +92,14 @@ pub(super) enum Answer<'a, P: Platform> {
 /// What a right to reply refers to: the call that it answers.
 pub struct Reply<P: Platform> {
     call: Lock<Call<P>>,
-    /// Its caller pays, wherever it is.
-    _charge: RecordCharge,
 }
 
-struct Call<P: Platform> {
-    /// Who waits for the answer, and for what.
-    caller: Option<(P::Task, Fit)>,
+pub(super) struct Call<P: Platform> {
+    /// Who waits for the answer, and for what; or did, and the right is lent.
+    pub(super) caller: Option<(P::Task, Fit)>,
+    pub(super) loan: Loan,
+    /// Its caller pays, wherever it is.
+    pub(super) charge: Option<RecordCharge>,
     /// The answer, if it is no four words. From the reply until the caller goes on.
     answer: Packet<P>,
 }
@@ -109,6 +112,17 @@ impl<P: Platform> fmt::Debug for Reply<P> {
 }
 
 impl<P: Platform> Reply<P> {
+    #[inline(always)]
+    pub(super) fn lock(&self) -> Guard<'_, Call<P>> {
+        self.call.lock()
+    }
+
+    /// Who waits for the answer.
+    pub(super) fn caller(&self) -> Option<P::Task> {
+        let call = self.call.lock();
+        call.caller.as_ref().map(|(task, _)| task.clone())
+    }
+
     /// The call begins: the right is about to be sent.
     #[inline(always)]
     pub(super) fn begin(&self, task: P::Task, fit: Fit) {
@@ -121,28 +135,47 @@ impl<P: Platform> Reply<P> {
         drop(caller);
     }
 
-    /// Answers a call with words, through a right that is on its way home, and returns who is to go on
-    /// with them, or that nobody is any more. `leave` says as what the caller finds them. `Cancelled`:
-    /// the caller gave up before, and nothing was done.
+    /// Answers a call with words, through a right that is on its way home or is lent to who answers, a domain
+    /// in which a handle named it; and takes the caller out of where it met that. Returns who is to go on
+    /// with them, or that nobody is any more. `Cancelled`: the caller gave up before, and nothing was done.
     #[inline(always)]
     pub(super) fn answer_words(
         &self,
         right: &Node<P>,
         words: impl Fn() -> [u64; 4],
-        leave: impl FnOnce(&P::Task) -> u64,
-    ) -> Result<Option<P::Task>, Error> {
+        meeting: &mut Meeting<P>,
+        by: (u64, Handle),
+    ) -> Result<Option<Answered<P>>, Error> {
         let mut call = self.call.lock();
-        let (task, _) = call.caller.take().ok_or(Error::Cancelled)?;
-        // Before the caller can go on and call again.
-        right.pass(HOME);
-        let kind = leave(&task);
+        let call = &mut *call;
+        let (task, fit) = call.caller.take().ok_or(Error::Cancelled)?;
         let cell = P::wait_cell(&task);
-        let Some(claim) = cell.claim(cell.number()) else {
+        let claim = cell.claim(cell.number());
+        let met = meeting.has_caller(self);
+        let lendable = met && claim.is_some() && is_lendable(fit) && is_whole(right);
+        let lent = match lendable {
+            true => call.loan.begin(by, place_of(meeting)),
+            false => None,
+        };
+        // Before the caller can go on and call again.
+        match lent {
+            Some(_) => {
+                right.pass(by.0);
+                meeting.rest_caller();
+                put(&mut call.caller, (task.clone(), fit));
+            }
+            None => {
+                right.pass(HOME);
+                meeting.leave_caller(self);
+            }
+        }
+        let Some(claim) = claim else {
             return Ok(None);
         };
         let [a, b, c, d] = words();
+        let kind = if met { answer::MET } else { answer::WORDS };
         claim.finish_with([a, b, c, d, kind]);
-        Ok(Some(task))
+        Ok(Some(Answered { task, met, lent }))
     }
 
     /// The same with bytes of words, if they fit what the caller waits for, which is taken out of where it
@@ -157,7 +190,7 @@ impl<P: Platform> Reply<P> {
         let mut call = self.call.lock();
         let (task, _) = call.caller.take_if(|(_, fit)| fit.takes(len, 0))?;
         right.pass(HOME);
-        let met = meeting.leave_caller(&task);
+        let met = meeting.leave_caller(self);
         let kind = match (met, len) {
             (true, WORDS_LEN) => answer::MET,
             (true, _) => answer::MET_BYTES,
@@ -188,70 +221,14 @@ impl<P: Platform> Reply<P> {
     }
 }
 
-/// What a task keeps for calls, beside its [`WaitCell`](crate::WaitCell).
-pub struct CallCell<P: Platform>(Lock<Hand<P>>);
-
-/// What a task has in hand.
-pub(super) struct Hand<P: Platform> {
-    /// The right to reply to it, which its next call sends if it is at home.
-    right: Option<Node<P>>,
-    /// The right to answer the call that it was woken with the words of.
-    handed: Option<Node<P>>,
-}
-
-impl<P: Platform> CallCell<P> {
-    /// The cell of a task that has not called.
-    pub const fn new() -> CallCell<P> {
-        CallCell(Lock::new(
-            Rank::Waits,
-            Hand {
-                right: None,
-                handed: None,
-            },
-        ))
-    }
-
-    /// The right to reply to its task, if it is at home.
-    #[inline(always)]
-    pub(super) fn right_at_home(&self) -> Option<Node<P>> {
-        let hand = self.0.lock();
-        let home = |right: &&Node<P>| right.is_plainly_of(HOME);
-        let right = hand.right.as_ref().filter(home)?;
-        if right.rights() != Rights::REPLY && !mm::sabotaged!("reply_stays_reduced") {
-            // Whoever had it last allowed less.
-            right.set_rights(Rights::REPLY);
-        }
-        Some(right.clone())
-    }
-
-    /// The right to reply to its task, wherever it is.
-    pub(super) fn right(&self) -> Option<Node<P>> {
-        self.0.lock().right.clone()
-    }
-
-    /// Hands the right to answer a call to its task, which has none in hand.
-    #[inline(always)]
-    pub(super) fn hand(&self, right: Node<P>) {
-        put(&mut self.0.lock().handed, right);
-    }
-
-    /// What its task was handed.
-    #[inline(always)]
-    pub(super) fn take_handed(&self) -> Option<Node<P>> {
-        self.0.lock().handed.take()
-    }
-}
-
-impl<P: Platform> Default for CallCell<P> {
-    fn default() -> Self {
-        CallCell::new()
-    }
-}
-
-impl<P: Platform> fmt::Debug for CallCell<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallCell").finish_non_exhaustive()
-    }
+/// A call that was answered with words.
+pub(super) struct Answered<P: Platform> {
+    /// Who is to go on with them.
+    pub(super) task: P::Task,
+    /// It met who answered.
+    pub(super) met: bool,
+    /// The number of the loan by which who answered keeps the right.
+    pub(super) lent: Option<u32>,
 }
 
 /// Fills a place that is empty; what it may have is not looked at.
@@ -287,8 +264,7 @@ impl<P: Platform> Ipc<P> {
     #[cold]
     fn first_right_to_reply(&self, domain: &Domain<P>, task: &P::Task) -> Result<Node<P>, Error> {
         let right = self.make_right_to_reply(domain)?;
-        let lost = P::call_cell(task).0.lock().right.replace(right.clone());
-        drop(lost);
+        P::call_cell(task).keep(&right);
         Ok(right)
     }
 
@@ -304,10 +280,11 @@ impl<P: Platform> Ipc<P> {
                 Rank::Calls,
                 Call {
                     caller: None,
+                    loan: Loan::new(),
+                    charge: Some(charge),
                     answer: Packet::empty(),
                 },
             ),
-            _charge: charge,
         });
         // The right itself counts with its record, whoever has it.
         let nothing = domain.account().charge_record(0)?;
@@ -346,34 +323,22 @@ impl<P: Platform> Ipc<P> {
         told.then_some(task)
     }
 
-    /// Tells a caller that it will not be answered: the right to reply is gone.
+    /// Tells a caller that it will not be answered: the right to reply is gone, and paid by nobody.
     pub(crate) fn abandon_call(&self, reply: &Reply<P>) {
-        let caller = reply.call.lock().caller.take();
+        let (caller, charge) = {
+            let mut call = reply.call.lock();
+            let charge = match mm::sabotaged!("lost_right_stays_charged") {
+                true => None,
+                false => call.charge.take(),
+            };
+            (call.caller.take(), charge)
+        };
+        // Who sleeps where it was lent may keep the record for long.
+        drop(charge);
         if let Some((task, _)) = caller
             && P::wait_cell(&task).complete(crate::wait::Outcome::PeerClosed)
         {
             self.platform().unpark(&task);
-        }
-    }
-
-    /// Returns what a task kept for calls, and what it was handed and did not live to have. To be
-    /// called when a task ends, by itself or when it never ran; with no lock held.
-    pub fn end_task(&self, task: &P::Task) {
-        let (right, handed) = {
-            let mut hand = P::call_cell(task).0.lock();
-            (hand.right.take(), hand.handed.take())
-        };
-        if let Some(right) = &right {
-            if let Ok(reply) = record(right) {
-                reply.give_up();
-            }
-            // Where else it is, it answers nothing any more.
-            if right.is_plainly_of(HOME) {
-                self.lose(right);
-            }
-        }
-        if let Some(right) = handed {
-            self.lose(&right);
         }
     }
 

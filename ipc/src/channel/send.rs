@@ -13,8 +13,8 @@ use mm::lock::{Guard, Lock};
 use super::message::check_goes_over;
 use super::queue::Offers;
 use super::receive::Waiting;
-use super::reply::put;
-use super::{EndOf, Inbox, Passage};
+use super::reply::{put, record};
+use super::{EndOf, Inbox, Passage, unheld};
 use crate::node::PENDING;
 use crate::{Counted, Domain, Ipc, Node, Offer, Outgoing, Platform};
 
@@ -274,7 +274,9 @@ impl<P: Platform> Inbox<P> {
         asking: &Asking<'_, P>,
     ) -> Result<(), Error> {
         if !self.ready.is_nobody() && self.meeting.has_no_caller() {
-            self.meeting.call(asking.task, &end.node, sender.koid());
+            let record = record(asking.right).map_err(unheld)?;
+            let koid = sender.koid();
+            self.meeting.call(asking.task, record, &end.node, koid);
             self.callers.count_wait();
             asking.met.set(true);
             return Ok(());

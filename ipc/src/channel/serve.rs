@@ -7,13 +7,13 @@
 use abi::{Error, Handle, ObjectKind, Rights, Words};
 use mm::lock::Lock;
 
-use super::answer::take_home;
-use super::reply::{Answer, answer, record};
-use super::words::{InHand, Registers};
+use super::loan::NO_LOAN;
+use super::reply::Answer;
+use super::words::InHand;
 use super::{EndOf, Inbox, unheld};
 use crate::table::Kept;
 use crate::wait::Ticket;
-use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
+use crate::{Domain, Ipc, Node, Payload, Platform};
 
 /// What a server has before it may wait.
 enum Next<P: Platform> {
@@ -47,49 +47,6 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// The same where that is to answer a call by a right that is there. What it uses on the way is
-    /// [settled](Ipc::settle). None: nothing was done.
-    #[inline(always)]
-    pub fn answer_and_serve_on(
-        &self,
-        domain: &Domain<P>,
-        end: Handle,
-        reply: Handle,
-        registers: &mut impl Registers,
-    ) -> Option<Result<(), Error>> {
-        if mm::sabotaged!("reply_twice") {
-            return None;
-        }
-        self.platform().with_current_task(|task| {
-            let (right, kept) = take_home(domain, reply).ok()?;
-            let begun = match &kept {
-                Some(_) => {
-                    let words = || registers.words();
-                    self.answer_and_begin(domain, end, &right, &words, task)
-                }
-                // The place was used up.
-                None => Err(Error::Limit),
-            };
-            let (Ok(Some(caller)), Some(place)) = (&begun, &kept) else {
-                let (missed, to) = (begun.map(drop), (end, reply));
-                let words = registers.words();
-                let served = self.answer_apart(domain, to, (right, kept), missed, words);
-                return Some(served.map(|came| registers.give(came)));
-            };
-            drop(right);
-            let slept = self.sleep_in_turn(caller, P::wait_cell(task), abi::FOREVER);
-            if slept.is_ok()
-                && let Some(right) = P::call_cell(task).take_handed()
-            {
-                let reply = install(domain, place, right);
-                registers.give(found::<P>(task, reply));
-                return Some(Ok(()));
-            }
-            let served = self.after_serving(domain, end, task, slept, kept);
-            Some(served.map(|reply| registers.give(found::<P>(task, reply))))
-        })
-    }
-
     /// Serves where there is nothing to answer, or what is to be answered is looked for once more to say what is
     /// wrong with it.
     #[cold]
@@ -115,7 +72,7 @@ impl<P: Platform> Ipc<P> {
     /// Answers a call by a right that was taken, if its caller still waits, and serves on, where both can't be
     /// done at once.
     #[cold]
-    fn answer_apart(
+    pub(super) fn answer_apart(
         &self,
         domain: &Domain<P>,
         (end, reply): (Handle, Handle),
@@ -146,57 +103,9 @@ impl<P: Platform> Ipc<P> {
         served
     }
 
-    /// Answers a call and begins to serve the next one, or only finds that nobody waits for the answer
-    /// any more. When it fails, nothing was done.
-    #[inline(always)]
-    fn answer_and_begin(
-        &self,
-        domain: &Domain<P>,
-        end: Handle,
-        right: &Node<P>,
-        words: &impl Fn() -> [u64; 4],
-        task: &P::Task,
-    ) -> Result<Option<P::Task>, Error> {
-        domain.table.with(end, |node| {
-            let Payload::ChannelEnd(channel, side) = node.object().payload() else {
-                return Err(Error::WrongKind);
-            };
-            let mut inbox = channel.inbox(*side).lock();
-            let inbox = &mut *inbox;
-            let ready = inbox.meeting.has_no_server() && inbox.queue.is_empty();
-            // As for who calls.
-            let allowed = node.is_plainly(domain.koid(), None, Rights::RECEIVE);
-            if !ready || !allowed || inbox.peer_closed {
-                return Err(Error::Invalid);
-            }
-            let meeting = &mut inbox.meeting;
-            let mut met = false;
-            let leave = |caller: &P::Task| {
-                met = meeting.leave_caller(caller);
-                match met {
-                    true => answer::MET,
-                    false => answer::WORDS,
-                }
-            };
-            let caller = record(right)?.answer_words(right, words, leave)?;
-            if caller.is_some() {
-                meeting.serve(task);
-                match met {
-                    true => {
-                        meeting.count_answer();
-                        self.platform().count(Counted::Handed);
-                    }
-                    // The caller counts the answer when it goes on.
-                    false => self.platform().count(Counted::Wait),
-                }
-            }
-            Ok(caller)
-        })
-    }
-
     /// What follows a wait that did not end with a call in hand and a place for the right to answer.
     #[cold]
-    fn after_serving(
+    pub(super) fn after_serving(
         &self,
         domain: &Domain<P>,
         end: Handle,
@@ -347,7 +256,7 @@ impl<P: Platform> Ipc<P> {
         // One task meets callers; others look after it.
         let (ticket, next) = match state.meeting.has_no_server() {
             true => {
-                state.meeting.serve(task);
+                state.meeting.serve(task, NO_LOAN);
                 (Ticket { task: task.clone() }, Next::Served)
             }
             false => {
@@ -373,7 +282,7 @@ impl<P: Platform> Ipc<P> {
 
 /// What a task was woken with.
 #[inline(always)]
-fn found<P: Platform>(task: &P::Task, reply: Handle) -> Words {
+pub(super) fn found<P: Platform>(task: &P::Task, reply: Handle) -> Words {
     let [a, b, c, d, badge, _] = P::wait_cell(task).words();
     Words {
         words: [a, b, c, d],
@@ -392,7 +301,7 @@ fn place_for<P: Platform>(domain: &Domain<P>, kept: Option<Kept>) -> Result<Kept
 
 /// Gives a right to reply to a domain, in a place of its table that was kept for it.
 #[inline(always)]
-fn install<P: Platform>(domain: &Domain<P>, place: &Kept, right: Node<P>) -> Handle {
+pub(super) fn install<P: Platform>(domain: &Domain<P>, place: &Kept, right: Node<P>) -> Handle {
     right.pass(domain.koid());
     domain.table.fill(place, ObjectKind::Reply, right)
 }

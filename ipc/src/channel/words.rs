@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use abi::{Error, Handle, ObjectKind, Rights, Words};
 
 use super::Outgoing;
+use super::meeting::Meeting;
 use super::queue::to_bytes;
 use super::reply::{Answer, Fit, answer, record};
 use super::traffic::Came;
@@ -69,16 +70,14 @@ impl<P: Platform> Ipc<P> {
         deadline_ns: u64,
     ) -> Option<Result<(), Error>> {
         self.platform().with_current_task(|task| {
-            let words = || registers.words();
-            let server = self.hand_over(caller, end, words, task, deadline_ns)?;
+            let server = self.hand_over(caller, end, &*registers, task, deadline_ns)?;
             let cell = P::wait_cell(task);
-            let slept = self.sleep_in_turn(&server, cell, deadline_ns);
-            if (slept.is_err() || cell.word(answer::KIND) != answer::MET)
+            if let Err(slept) = self.sleep_to_meet(&server, cell, deadline_ns)
                 && let Err(error) = self.end_meeting(caller, end, task, slept)
             {
                 return Some(Err(error));
             }
-            let [a, b, c, d, ..] = cell.words();
+            let [a, b, c, d] = [0, 1, 2, 3].map(|index| cell.word(index));
             registers.give(Words {
                 words: [a, b, c, d],
                 ..Words::default()
@@ -94,7 +93,7 @@ impl<P: Platform> Ipc<P> {
         &self,
         caller: &Domain<P>,
         end: Handle,
-        words: impl FnOnce() -> [u64; 4],
+        registers: &impl Registers,
         task: &P::Task,
         deadline_ns: u64,
     ) -> Option<P::Task> {
@@ -104,26 +103,20 @@ impl<P: Platform> Ipc<P> {
             };
             let mut inbox = channel.inbox(side.peer()).lock();
             let inbox = &mut *inbox;
-            let ready = inbox.meeting.is_ready() && inbox.queue.is_empty();
             // A revoke marks the node first and takes this lock afterwards.
-            let allowed = node.is_plainly(caller.koid(), None, Rights::SEND);
-            if !ready || !allowed || !inbox.limits.is_none() || deadline_ns == 0 {
+            if !node.is_plainly(caller.koid(), None, Rights::SEND) {
                 return Err(Error::Invalid);
             }
-            let right = P::call_cell(task).right_at_home();
-            let right = right.ok_or(Error::Invalid)?;
-            let record = record(&right)?;
-            let server = inbox.meeting.take_server().ok_or(Error::Invalid)?;
-            let claim = server.claim().ok_or(Error::Invalid)?;
-            record.begin(task.clone(), Fit::Words);
-            right.pass(PENDING);
-            inbox.meeting.call(task, node, caller.koid());
-            inbox.meeting.count_call();
-            P::call_cell(&server.task).hand(right);
-            let [a, b, c, d] = words();
-            claim.finish_with([a, b, c, d, node.badge()]);
+            if !inbox.queue.is_empty() || !inbox.limits.is_none() || deadline_ns == 0 {
+                return Err(Error::Invalid);
+            }
+            let again = inbox.meeting.call_again(task, node, || registers.words());
+            let server = match again {
+                Some(server) => server,
+                None => hand_right(&mut inbox.meeting, node, caller.koid(), registers, task)?,
+            };
             self.platform().count(Counted::Handed);
-            Ok(server.task)
+            Ok(server)
         };
         caller.table.with(end, meet).ok()
     }
@@ -161,13 +154,18 @@ impl<P: Platform> Ipc<P> {
         task: &P::Task,
         slept: Result<(), Error>,
     ) -> Result<(), Error> {
+        if slept.is_ok() && P::wait_cell(task).word(answer::KIND) == answer::MET {
+            return Ok(());
+        }
         let right = P::call_cell(task).right();
         let came = Came::of(P::wait_cell(task), right.as_ref(), slept)?;
         // Whoever took the handle away since has looked there, and taken the caller out.
         let _ = caller.table.with(end, |node| {
             if let Payload::ChannelEnd(channel, side) = node.object().payload() {
                 let mut inbox = channel.inbox(side.peer()).lock();
-                inbox.meeting.leave_caller(task);
+                if let Some(right) = &right {
+                    inbox.meeting.leave_caller(record(right)?);
+                }
                 self.count_what_came(&mut inbox, came);
             }
             Ok(())
@@ -199,4 +197,33 @@ impl<P: Platform> Ipc<P> {
         self.platform().unpark(&task.ok_or(Error::Cancelled)?);
         Ok(())
     }
+}
+
+/// Hands a call over with the right to answer it, if somebody serves and the right is at home, and begins the
+/// wait of its caller, the current task. Returns who served. When it fails, the call was not handed
+/// over; a loan of the right may have ended, and a server that does not wait any more has been taken out.
+#[inline(never)]
+fn hand_right<P: Platform>(
+    meeting: &mut Meeting<P>,
+    node: &Node<P>,
+    holder: u64,
+    registers: &impl Registers,
+    task: &P::Task,
+) -> Result<P::Task, Error> {
+    if !meeting.is_ready() {
+        return Err(Error::Invalid);
+    }
+    let right = P::call_cell(task).right_at_home();
+    let right = right.ok_or(Error::Invalid)?;
+    let record = record(&right)?;
+    let server = meeting.take_server().ok_or(Error::Invalid)?;
+    let claim = server.claim().ok_or(Error::Invalid)?;
+    record.begin(task.clone(), Fit::Words);
+    right.pass(PENDING);
+    meeting.call(task, record, node, holder);
+    meeting.count_call();
+    P::call_cell(&server.task).hand(right);
+    let [a, b, c, d] = registers.words();
+    claim.finish_with([a, b, c, d, node.badge()]);
+    Ok(server.task)
 }

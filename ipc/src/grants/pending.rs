@@ -3,11 +3,12 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::limits::{MAX_GRANTS, MAX_PROCESSES};
+use abi::limits::MAX_GRANTS;
 use abi::{Error, FOREVER, Token, cost};
 use mm::Region;
 
 use super::lists::{First, Linked, Links, List, NONE};
+use super::receivers::Receivers;
 use crate::chunks::{BLOCK, Chunks};
 use crate::node::NodeState;
 use crate::places::next_generation;
@@ -94,14 +95,6 @@ pub(crate) struct Taken<P: Platform> {
     pub(super) number: u64,
 }
 
-/// Somebody who can be granted something; nobody, while its domain is 0.
-struct Receiver {
-    domain: u64,
-    /// It ends.
-    closed: bool,
-    grants: First,
-}
-
 /// The pending grants of a machine.
 pub(crate) struct Grants<P: Platform> {
     slots: Chunks<Slot<P>>,
@@ -110,10 +103,7 @@ pub(crate) struct Grants<P: Platform> {
     promised: usize,
     /// Above those of all slots that were given back.
     next_generation: u32,
-    /// Each stays at its place.
-    receivers: Vec<Receiver>,
-    /// Their domains in ascending order, and their places.
-    by_domain: Vec<(u64, u32)>,
+    receivers: Receivers,
 }
 
 impl<P: Platform> Grants<P> {
@@ -123,54 +113,20 @@ impl<P: Platform> Grants<P> {
             free: Vec::new(),
             promised: 0,
             next_generation: 1,
-            receivers: Vec::new(),
-            by_domain: Vec::new(),
+            receivers: Receivers::new(),
         }
     }
 
+    /// Notes a domain that can be granted something from now on.
     pub(crate) fn add_receiver(&mut self, domain: u64) {
-        if self.receivers.is_empty() {
-            // At once, so that what a process leaves is as it was before.
-            self.receivers.reserve(MAX_PROCESSES);
-            self.by_domain.reserve(MAX_PROCESSES);
-        }
-        let receiver = Receiver {
-            domain,
-            closed: false,
-            grants: First::new(),
-        };
-        let empty = self.receivers.iter().position(|other| other.domain == 0);
-        let place = match empty {
-            Some(place) => {
-                self.receivers[place] = receiver;
-                place
-            }
-            None => {
-                self.receivers.push(receiver);
-                self.receivers.len() - 1
-            }
-        };
-        // Numbers ascend, so this is mostly the end.
-        let order = self.by_domain.partition_point(|(other, _)| *other < domain);
-        self.by_domain.insert(order, (domain, place as u32));
-    }
-
-    /// Where a domain is among the receivers, and in their order.
-    #[inline(always)]
-    fn receiver(&self, domain: u64) -> Option<(u32, usize)> {
-        let order = self
-            .by_domain
-            .binary_search_by_key(&domain, |(other, _)| *other);
-        let order = order.ok()?;
-        Some((self.by_domain[order].1, order))
+        self.receivers.add(domain);
     }
 
     /// Whether a domain that was found at a place can still be granted something at an end.
     #[inline(always)]
     fn is_open(&self, receiver: u32, domain: u64, at: Option<&End<P>>) -> bool {
         let open = at.is_none_or(|(channel, side)| !channel.is_closed(*side));
-        let receiver = self.receivers.get(receiver as usize);
-        open && receiver.is_some_and(|receiver| receiver.domain == domain && !receiver.closed)
+        open && self.receivers.is_open(receiver, domain)
     }
 
     /// Promises a slot for a grant of `sender`. `PeerClosed`: nobody could accept it; `NoMemory`; `Limit`: it
@@ -185,7 +141,7 @@ impl<P: Platform> Grants<P> {
         if pending >= MAX_GRANTS as u32 {
             return Err(Error::Limit);
         }
-        let receiver = self.receiver(to.domain).map(|(place, _)| place);
+        let receiver = self.receivers.place_of(to.domain);
         let receiver = receiver.filter(|place| self.is_open(*place, to.domain, to.at.as_ref()));
         let receiver = receiver.ok_or(Error::PeerClosed)?;
         if self.free.len() == self.promised {
@@ -249,7 +205,11 @@ impl<P: Platform> Grants<P> {
             return Err((offer, Error::NoMemory));
         };
         let object = offer.node.object();
-        let of_receiver = &self.receivers[receiver as usize].grants;
+        let Some(of_receiver) = self.receivers.grants(receiver) else {
+            debug_assert!(false, "who can be granted something has no place");
+            self.free.push(index);
+            return Err((offer, Error::PeerClosed));
+        };
         let at_end = to.at.as_ref().map(|(channel, side)| channel.grants(*side));
         let links = Links::before([
             of_receiver.get(),
@@ -304,8 +264,8 @@ impl<P: Platform> Grants<P> {
             self.next_generation = self.next_generation.max(next);
             self.free.push(index);
         }
-        if let Some(receiver) = self.receivers.get(receiver as usize) {
-            self.slots.leave(List::Addressee, &links, &receiver.grants);
+        if let Some(grants) = self.receivers.grants(receiver) {
+            self.slots.leave(List::Addressee, &links, grants);
         }
         let first = &offer.node.object().grants;
         self.slots.leave(List::Object, &links, first);
@@ -337,15 +297,7 @@ impl<P: Platform> Grants<P> {
 
     /// Takes out an offer that waits for a domain that ends; no more can be made to it from now on.
     pub(super) fn take_for(&mut self, domain: u64) -> Option<Taken<P>> {
-        let (place, order) = self.receiver(domain)?;
-        let receiver = self.receivers.get_mut(place as usize)?;
-        receiver.closed = true;
-        let first = receiver.grants.get();
-        if first == NONE {
-            receiver.domain = 0;
-            self.by_domain.remove(order);
-            return None;
-        }
+        let first = self.receivers.close(domain)?;
         self.take(first)
     }
 

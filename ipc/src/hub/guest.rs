@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 
 use abi::hub::{PeerState, Standing};
+use abi::trace::Cause;
 use abi::{Error, Handle, HubGuestEnds, HubSignal, Rights};
 
 use super::{Member, MemberSide, State};
@@ -197,7 +198,7 @@ impl<P: Platform> Ipc<P> {
             seat.map(|seat| (seat.membership.take(), seat.table.take()))
         };
         if let Ok((_, Some(table))) = &kept {
-            self.kill(table);
+            self.kill(table, Cause::Vacated);
         }
     }
 
@@ -235,7 +236,7 @@ impl<P: Platform> Ipc<P> {
     /// and tells who waits for that.
     pub(super) fn tell_gone(&self, member: &Member<P>, gone: Gone<P>) {
         for end in gone.ends.iter().flatten() {
-            self.kill(end);
+            self.kill(end, Cause::Vacated);
         }
         if !mm::sabotaged!("gone_guest_stays_charged") {
             let ends = {
@@ -247,7 +248,7 @@ impl<P: Platform> Ipc<P> {
         }
         let events = [MemberSide::Guest, MemberSide::Host].map(|side| member.events(side));
         for events in events {
-            self.fire(events, abi::Events::PEER_CLOSED, 0);
+            self.fire_unlocked(events, abi::Events::PEER_CLOSED, 0);
         }
         self.tell_host(&member.hub, gone.woken);
     }

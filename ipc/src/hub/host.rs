@@ -2,6 +2,7 @@
 
 use abi::hub::PeerState;
 use abi::ring::EndState;
+use abi::trace::Cause;
 use abi::{Error, Handle, HubInfo, Rights, RingEnds, cost};
 
 use super::{Hub, MemberSide};
@@ -95,7 +96,7 @@ impl<P: Platform> Ipc<P> {
             self.tell_gone(&member, gone);
         }
         if let Some(membership) = membership {
-            self.kill(&membership);
+            self.kill(&membership, Cause::Vacated);
         }
         Ok(())
     }
@@ -130,7 +131,7 @@ impl<P: Platform> Ipc<P> {
         let ends = seat.guest_ends.iter().flatten().chain(&seat.host_ends);
         let also = [&seat.membership, &seat.link, &seat.table];
         for node in ends.chain(also.into_iter().flatten()) {
-            self.kill(node);
+            self.kill(node, Cause::Vacated);
         }
         if !early {
             self.vacate(&hub, peer, epoch);
@@ -152,7 +153,7 @@ impl<P: Platform> Ipc<P> {
 
     /// Facts about a hub; with INSPECT.
     pub fn hub_info(&self, domain: &Domain<P>, handle: Handle) -> Result<HubInfo, Error> {
-        let (_, hub) = self.hub(domain, handle, Rights::INSPECT)?;
+        let (by, hub) = self.hub(domain, handle, Rights::INSPECT)?;
         let guests = hub.entries.iter().skip(1);
         let mut info = HubInfo {
             geometry: hub.geometry,
@@ -167,6 +168,6 @@ impl<P: Platform> Ipc<P> {
                 PeerState::Goodbye => info.leaving += 1,
             }
         }
-        Ok(info)
+        by.tell(info)
     }
 }

@@ -302,7 +302,7 @@ impl<P: Platform> Ipc<P> {
     /// Whoever waits for the host to go is told.
     fn tell_guest(&self, member: &Member<P>) {
         let events = member.events(MemberSide::Guest);
-        self.fire(events, abi::Events::PEER_CLOSED, 0);
+        self.fire_unlocked(events, abi::Events::PEER_CLOSED, 0);
     }
 
     /// The host takes no guests any more, and each is told how it went, those that sleep too.

@@ -1,6 +1,6 @@
-//! What a node knows of its neighbours: numbers that change under the lineage lock.
+//! What a node knows of its neighbours, and when it left: numbers that change under a lock.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::NONE;
 
@@ -44,5 +44,26 @@ impl Count {
     #[inline(always)]
     pub(crate) fn set(&self, count: u32) {
         self.0.store(count, Ordering::Relaxed);
+    }
+}
+
+/// When a node was given away last, as the number of that departure at its channel end, or 0. Changes under the
+/// lock of the inbox.
+pub(crate) struct Departure(AtomicU64);
+
+impl Departure {
+    #[inline(always)]
+    pub(crate) fn new() -> Departure {
+        Departure(AtomicU64::new(0))
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Relaxed);
     }
 }

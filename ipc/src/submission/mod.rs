@@ -20,6 +20,8 @@ mod polling;
 mod register;
 mod registered;
 pub(crate) mod registrar;
+mod retire;
+mod run;
 mod serve;
 mod shared;
 
@@ -91,6 +93,16 @@ pub(crate) struct Told<P: Platform> {
     pub(crate) task: Option<P::Task>,
     /// Something can be had of it.
     pub(crate) ring: Option<Arc<SubmissionRing<P>>>,
+}
+
+impl<P: Platform> Told<P> {
+    /// That an operation of a ring is to be looked at.
+    pub(crate) fn of(ring: Arc<SubmissionRing<P>>, key: u32) -> Told<P> {
+        Told {
+            task: ring.note(key),
+            ring: Some(ring),
+        }
+    }
 }
 
 impl<P: Platform> SubmissionRing<P> {

@@ -138,19 +138,30 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         handle: Handle,
     ) -> Result<SubmissionViews, Error> {
-        let (_, ring) = self.submission_ring(domain, handle, Rights::MAP)?;
+        let (by, ring) = self.submission_ring(domain, handle, Rights::MAP)?;
+        // The ring is mapped by a permit of its own, which a reduce of the capability leaves alone.
+        by.commit(|| self.map_halves(domain, &ring))
+    }
+
+    /// The same by whom it is allowed to.
+    fn map_halves(
+        &self,
+        domain: &Domain<P>,
+        ring: &SubmissionRing<P>,
+    ) -> Result<SubmissionViews, Error> {
         if ring.permit.mappings() > 0 {
             return Err(Error::Exists);
         }
         let submissions =
-            self.map_half(domain, &ring, &ring.submissions.region, RING_PRODUCER_VIEW)?;
-        match self.map_half(domain, &ring, &ring.completions.region, RING_CONSUMER_VIEW) {
+            self.map_half(domain, ring, &ring.submissions.region, RING_PRODUCER_VIEW)?;
+        match self.map_half(domain, ring, &ring.completions.region, RING_CONSUMER_VIEW) {
             Ok(completions) => Ok(SubmissionViews {
                 submissions,
                 completions,
             }),
             Err(error) => {
-                let _ = self.unmap(domain, submissions);
+                // What its permit stands for is no capability, which would be released with it.
+                let _ = self.memory.unmap(domain.space(), submissions);
                 Err(error)
             }
         }
@@ -177,16 +188,18 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         handle: Handle,
     ) -> Result<SubmissionInfo, Error> {
-        let (_, ring) = self.submission_ring(domain, handle, Rights::INSPECT)?;
+        let (by, ring) = self.submission_ring(domain, handle, Rights::INSPECT)?;
         let state = ring.state.lock();
-        Ok(SubmissionInfo {
+        let facts = SubmissionInfo {
             entries: ring.geometry.entries,
             completions: ring.geometry.completions,
             flags: ring.flags.bits(),
             pending: state.facts.pending,
             taken: state.facts.taken,
             posted: state.facts.posted,
-        })
+        };
+        drop(state);
+        by.tell(facts)
     }
 
     /// Which events hold: there are completions to be taken, or some to be had by entering.
@@ -228,6 +241,11 @@ impl<P: Platform> Ipc<P> {
 
     /// Returns what a closed ring has, by the last who had its desk.
     pub(super) fn clear_desk(&self, ring: &Arc<SubmissionRing<P>>, desk: &mut Desk<P>) {
+        // What it has retire is as before, whatever else it let go of.
+        for pending in desk.pending.iter().flatten() {
+            let (operation, entry) = (pending.operation, &pending.entry);
+            let _ = self.give_up(ring, operation, entry, Error::Cancelled);
+        }
         for place in &mut desk.pending {
             if let Some(pending) = place.take() {
                 self.let_go(ring, *pending);

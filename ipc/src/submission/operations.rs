@@ -4,6 +4,7 @@
 use abi::submission::{Operation, Registered, Submission, SubmissionFlags};
 use abi::{Error, FOREVER, Handle};
 
+use super::retire::retires;
 use super::serve::Server;
 use crate::Platform;
 
@@ -67,6 +68,7 @@ where
             full && operation.deadline_argument().is_some() && deadline_ns != 0
         });
         if waits {
+            self.begun = false;
             // Two registered handles are of a copy, which does not wait.
             let [first, _] = registered;
             return Step::Waits(Waiting {
@@ -88,6 +90,12 @@ where
         operation: Operation,
         entry: &Submission,
     ) -> (Result<u64, Error>, u64) {
+        if self.watched {
+            let machine = self.ipc.platform();
+            machine.entry_begins(entry);
+            // It may complete others before itself.
+            self.begun = operation != Operation::Cancel;
+        }
         let mut arguments = entry.arguments;
         let now_ns = || self.ipc.platform().now_ns();
         let deadline_ns = match operation.deadline_argument() {
@@ -98,6 +106,7 @@ where
             Operation::Timeout if now_ns() >= deadline_ns => Ok(0),
             Operation::Timeout => Err(Error::WouldBlock),
             Operation::Cancel => self.cancel(arguments[0]),
+            Operation::Unregister => self.unregister(arguments[0], deadline_ns),
             Operation::Copy => self.copy(arguments),
             operation => (self.operate)(operation, arguments),
         };
@@ -164,7 +173,7 @@ where
         }
     }
 
-    /// Ends all operations that wait under a number. `NotFound`: none does.
+    /// Ends all operations that wait under a number. `NotFound`: none does, or what they wait for has come.
     fn cancel(&mut self, user_data: u64) -> Result<u64, Error> {
         let mut count = 0;
         for key in 0..self.desk.pending.len() {
@@ -172,9 +181,8 @@ where
             let found = place
                 .as_ref()
                 .is_some_and(|pending| pending.entry.user_data == user_data);
-            if found {
+            if found && self.cancel_one(key as u32) {
                 count += 1;
-                self.finish(key as u32, Err(Error::Cancelled));
             }
         }
         match count {
@@ -193,7 +201,13 @@ where
         else {
             return;
         };
-        let (outcome, _) = self.attempt(pending.operation, &pending.entry);
+        let outcome = match retires(pending.operation, &pending.entry) {
+            Some(id) => {
+                let looked = self.ipc.look_at_retiring(&self.ring.registrar, id);
+                looked.map(|()| 0)
+            }
+            None => self.attempt(pending.operation, &pending.entry).0,
+        };
         let late = pending.is_late(self.ipc);
         let lost = !pending.is_watching();
         let outcome = match outcome {
@@ -202,6 +216,7 @@ where
             Err(Error::WouldBlock | Error::Full) if lost => Err(Error::Cancelled),
             Err(Error::WouldBlock | Error::Full) => {
                 self.desk.pending[key as usize] = Some(pending);
+                self.begun = false;
                 return;
             }
             outcome => outcome,

@@ -10,6 +10,7 @@ use abi::{Error, Events, Handle, Rights, cost};
 use mm::RecordCharge;
 
 use super::desk::Desk;
+use super::retire::retires;
 use super::{SubmissionRing, serve::Server};
 use crate::binding::Binding;
 use crate::{Ipc, Platform, Timer};
@@ -99,6 +100,10 @@ where
             }
             None => None,
         };
+        if let Some(id) = retires(operation, &entry) {
+            let mut state = ring.registrar.state.lock();
+            state.set_retirer(id, ring, key);
+        }
         let timer = match deadline_ns {
             abi::FOREVER => None,
             deadline_ns => Some(ipc.note_at(ring, key, deadline_ns)),

@@ -5,9 +5,8 @@
 //! not used again, never known to some. Each number has a generation, so one that was let go is never
 //! taken for its successor.
 //!
-//! A slot is let go when nobody uses it: `unregister` waits for that, and the end of the capability lets
-//! it go as soon as the last operation is over, in whichever ring that is. All this takes locks and asks
-//! nobody to run, so it works from within whatever serves a ring, too.
+//! A slot is let go when nobody uses it ([`retire`](super::retire)), in whichever ring that is. All this
+//! takes locks and asks nobody to run, so it works from within whatever serves a ring, too.
 //!
 //! Lock rank: Queue; then Ports, for one ring at a time, or Calls, for the list of an object.
 
@@ -44,8 +43,13 @@ pub(super) enum Standing {
     UsedUp,
 }
 
+/// A ring, and the operation of it that waits for a slot to be let go.
+pub(super) type Retirer<P> = (Arc<SubmissionRing<P>>, u32);
+
 pub(super) struct Slot<P: Platform> {
     node: Option<Node<P>>,
+    /// While it is retiring, if no call sleeps for that: the address of a ring, and an operation of it.
+    retirer: Option<(usize, u32)>,
     handle: Handle,
     next_free: u32,
     generation: u16,
@@ -56,6 +60,7 @@ impl<P: Platform> Default for Slot<P> {
     fn default() -> Self {
         Slot {
             node: None,
+            retirer: None,
             handle: Handle::NONE,
             next_free: NONE,
             generation: 1,
@@ -126,9 +131,14 @@ impl<P: Platform> Registrar<P> {
             }
             state.rings.try_reserve(1).map_err(|_| Error::NoMemory)?;
             for (index, slot) in state.slots.iter().enumerate() {
-                if slot.standing == Standing::Live {
+                if matches!(slot.standing, Standing::Live | Standing::Retiring) {
                     let id = Registered::new(index as u16, slot.generation);
-                    ring.known.lock().learn(id, slot.handle)?;
+                    let mut known = ring.known.lock();
+                    known.learn(id, slot.handle)?;
+                    if slot.standing == Standing::Retiring {
+                        // It may be live again.
+                        known.halt(id.slot());
+                    }
                 }
             }
             state.rings.push(ring.clone());
@@ -261,12 +271,6 @@ impl<P: Platform> Slots<P> {
             .map_or(Standing::Free, |slot| slot.standing)
     }
 
-    /// How a slot stands, whoever has it.
-    pub(super) fn standing_at(&self, index: u16) -> Standing {
-        let slot = self.slots.get(index.into());
-        slot.map_or(Standing::Free, |slot| slot.standing)
-    }
-
     /// Gives its memory back, when nothing is registered any more and nothing ever will be.
     pub(super) fn clear(&mut self) {
         let blocks = self.slots.len().div_ceil(BLOCK) as u64;
@@ -282,18 +286,36 @@ impl<P: Platform> Slots<P> {
         rings.map(|ring| ring.known.lock().halt(index)).sum()
     }
 
-    /// How many operations use a slot.
-    pub(super) fn in_use(&self, index: u16) -> u32 {
-        let rings = self.rings.iter();
-        rings.map(|ring| ring.known.lock().in_use(index)).sum()
+    /// Whether a slot is to go and no operation uses it any more.
+    pub(super) fn is_over(&self, index: u16) -> bool {
+        let slot = self.slots.get(index.into());
+        let mut rings = self.rings.iter();
+        slot.is_some_and(|slot| matches!(slot.standing, Standing::Retiring | Standing::Dead))
+            && rings.all(|ring| ring.known.lock().in_use(index) == 0)
     }
 
     /// Lets operations use a slot again.
     pub(super) fn resume(&mut self, index: u16) {
-        self.slots[usize::from(index)].standing = Standing::Live;
+        let slot = &mut self.slots[usize::from(index)];
+        (slot.standing, slot.retirer) = (Standing::Live, None);
         for ring in &self.rings {
             ring.known.lock().resume(index);
         }
+    }
+
+    /// Has an operation told when a slot that it has retire is let go.
+    pub(super) fn set_retirer(&mut self, id: Registered, ring: &Arc<SubmissionRing<P>>, key: u32) {
+        if self.standing(id) == Standing::Retiring && !mm::sabotaged!("retirer_not_told") {
+            self.slots[usize::from(id.slot())].retirer = Some((Arc::as_ptr(ring).addr(), key));
+        }
+    }
+
+    /// Who is to be told of the end of a slot, from whoever ends it.
+    pub(super) fn take_retirer(&mut self, index: u16) -> Option<Retirer<P>> {
+        let (address, key) = self.slots[usize::from(index)].retirer.take()?;
+        let mut rings = self.rings.iter();
+        let ring = rings.find(|ring| Arc::as_ptr(ring).addr() == address)?;
+        Some((ring.clone(), key))
     }
 
     /// By which capability a slot is registered.
@@ -311,6 +333,7 @@ impl<P: Platform> Slots<P> {
         let (at, reserved) = (usize::from(index), self.reserved);
         let slot = &mut self.slots[at];
         let node = slot.node.take();
+        slot.retirer = None;
         slot.handle = Handle::NONE;
         match slot.generation.checked_add(1) {
             Some(generation) => {

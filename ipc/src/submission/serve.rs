@@ -1,14 +1,12 @@
-//! Serving a submission ring: entries are taken, done or left waiting, and completed.
+//! Serving a submission ring: who enters takes the desk, and with it entries, one by one or a chain at once.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use abi::submission::{MAX_CHAIN, Operation, Submission, SubmissionFlags};
 use abi::{Error, Events, Handle, Rights};
 
 use super::desk::Desk;
-use super::operations::Step;
 use super::{Facts, SubmissionRing};
 use crate::{Domain, Ipc, Outcome, Platform};
 
@@ -22,6 +20,10 @@ pub(super) struct Server<'a, P: Platform, F> {
     pub(super) ring: &'a Arc<SubmissionRing<P>>,
     pub(super) desk: Box<Desk<P>>,
     pub(super) operate: &'a F,
+    /// The platform is told of each entry.
+    pub(super) watched: bool,
+    /// The platform was told that the entry which is completed next begins.
+    pub(super) begun: bool,
 }
 
 impl<P: Platform> Ipc<P> {
@@ -136,6 +138,8 @@ impl<P: Platform> Ipc<P> {
             ring,
             desk,
             operate,
+            watched: self.platform().watches_entries(),
+            begun: false,
         };
         if due > 0 {
             server.look_at_due(due);
@@ -282,73 +286,11 @@ where
             } else {
                 Error::Cancelled
             };
-            self.complete(&chain[0], Err(why));
+            self.complete::<true>(&chain[0], Err(why));
             self.cancel_rest(&chain[1..]);
         }
         self.desk.chain = chain;
         Ok(count)
-    }
-
-    /// Runs entries for which cells are kept, one after the other until one fails or waits.
-    pub(super) fn run_chain(&mut self, mut chain: &[Submission]) {
-        while let Some((entry, rest)) = chain.split_first() {
-            if !self.run(entry, rest) {
-                break;
-            }
-            chain = rest;
-        }
-    }
-
-    /// Runs an entry, with the rest of its chain behind it. False: the rest is not to be run now.
-    #[inline(always)]
-    pub(super) fn run(&mut self, entry: &Submission, rest: &[Submission]) -> bool {
-        match self.start(entry) {
-            Step::Done(outcome) => self.settle(entry, outcome, rest),
-            Step::Waits(waiting) => {
-                let suspended = self.suspend(
-                    waiting.entry,
-                    waiting.operation,
-                    waiting.deadline_ns,
-                    waiting.registered,
-                    rest,
-                );
-                if let Err(error) = suspended {
-                    if let Some(slot) = waiting.registered {
-                        self.ipc.leave_registered(self.ring, slot);
-                    }
-                    self.settle(entry, Err(error), rest);
-                }
-                false
-            }
-        }
-    }
-
-    /// Completes an entry. False: it has failed, and the rest of its chain is cancelled.
-    #[inline(always)]
-    pub(super) fn settle(
-        &mut self,
-        entry: &Submission,
-        outcome: Result<u64, Error>,
-        rest: &[Submission],
-    ) -> bool {
-        self.complete(entry, outcome);
-        if outcome.is_err() && !rest.is_empty() && !mm::sabotaged!("link_goes_on") {
-            self.cancel_rest(rest);
-            return false;
-        }
-        true
-    }
-
-    #[inline(always)]
-    fn complete(&mut self, entry: &Submission, outcome: Result<u64, Error>) {
-        let machine = self.ipc.platform();
-        self.desk.complete(self.ring, machine, entry, outcome);
-    }
-
-    fn cancel_rest(&mut self, rest: &[Submission]) {
-        for entry in rest {
-            self.complete(entry, Err(Error::Cancelled));
-        }
     }
 
     /// Looks at the first `count` operations that are due.
@@ -360,18 +302,5 @@ where
             self.look_at(key);
         }
         self.ipc.tell_notes(self.ring);
-    }
-
-    /// Completes an operation that waited, and goes on with its chain.
-    pub(super) fn finish(&mut self, key: u32, outcome: Result<u64, Error>) {
-        let Some(pending) = self.desk.pending[key as usize].take() else {
-            return;
-        };
-        self.desk.pending_len -= 1;
-        let entry = pending.entry;
-        let rest: Vec<Submission> = self.ipc.let_go(self.ring, *pending);
-        if self.settle(&entry, outcome, &rest) {
-            self.run_chain(&rest);
-        }
     }
 }

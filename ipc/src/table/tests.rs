@@ -1,4 +1,4 @@
-//! Places that are used for the last time.
+//! Places that are used for the last time, or are lent what is there.
 
 use super::*;
 
@@ -82,4 +82,33 @@ fn what_is_put_back_where_a_place_was_kept_is_the_same_handle_and_counts_once() 
     let next = table.fill(&kept.unwrap(), ObjectKind::Reply, 8);
     assert_eq!((next.index(), table.lock().len()), (handle.index(), 1));
     assert_eq!(table.with(handle, |_| Ok(())), Err(Error::BadHandle));
+}
+
+#[test]
+fn what_a_place_is_lent_counts_until_its_process_ends_and_leaves_the_table_to_be_dropped() {
+    let table = Table::new(&Account::root()).unwrap();
+    table.lock().prepare(1).unwrap();
+    let handle = table.lock().insert(7);
+    let (held, kept) = table.exchange(handle, |_| Ok(())).unwrap();
+    table.lend(&kept.unwrap(), 1, held);
+    assert_eq!(table.lock().len(), 1);
+    // A number is nowhere but at its place.
+    assert_eq!(table.lock().pop(), Some(Left::Elsewhere(7)));
+    assert_eq!(table.lock().len(), 0);
+    assert!(table.take_back(handle).is_none(), "nobody's");
+    assert_eq!(table.lock().pop(), None);
+}
+
+#[test]
+fn a_place_that_is_taken_back_is_kept_until_it_is_given_back() {
+    let table = Table::new(&Account::root()).unwrap();
+    table.lock().prepare(1).unwrap();
+    let handle = table.lock().insert(7);
+    let (held, kept) = table.exchange(handle, |_| Ok(())).unwrap();
+    table.lend(&kept.unwrap(), 5, held);
+    let (kept, held, loan) = table.take_back(handle).unwrap();
+    assert_eq!((held, loan, table.lock().len()), (7, 5, 1));
+    assert_eq!(table.lock().pop(), None);
+    table.lock().give_back(&kept);
+    assert_eq!(table.lock().len(), 0);
 }

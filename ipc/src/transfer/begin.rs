@@ -3,6 +3,7 @@
 
 use alloc::sync::Arc;
 
+use abi::trace::Cause;
 use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 
 use super::{Offer, Source};
@@ -81,7 +82,7 @@ impl<P: Platform> Ipc<P> {
         rights: Rights,
         allowed: impl FnOnce(&Node<P>) -> Result<(), Error>,
     ) -> Result<Offer<P>, Error> {
-        let place = sender.table.tenant(handle)?;
+        let mut place = sender.table.tenant(handle)?;
         let node = place.named(handle)?;
         sender.check_to_use(handle, node, None, Rights::empty())?;
         allowed(node)?;
@@ -109,7 +110,7 @@ impl<P: Platform> Ipc<P> {
         rights: Rights,
         allowed: impl FnOnce(&Node<P>) -> Result<(), Error>,
     ) -> Result<Offer<P>, Error> {
-        let tenant = sender.table.tenant(handle)?;
+        let mut tenant = sender.table.tenant(handle)?;
         let node = tenant.named(handle)?;
         sender.check_usable(node, None, Rights::empty())?;
         allowed(node)?;
@@ -178,7 +179,7 @@ impl<P: Platform> Ipc<P> {
         drop(lineage);
         match killed {
             Some(killed) => {
-                self.bury(object, killed);
+                self.bury(object, killed, Cause::Moved);
                 Ok(offer)
             }
             None => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use loom::sync::atomic::AtomicU32;
+use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use mm::{Entry, Frame, FrameMeta, FrameState};
 
 /// Frames that there are.
@@ -17,12 +17,17 @@ pub struct Memory {
     contents: Mutex<Contents>,
 }
 
+/// Reads a word that is kept elsewhere.
+type Show = Arc<dyn Fn() -> u32 + Send + Sync>;
+
 #[derive(Default)]
 struct Contents {
     taken: u64,
     entries: BTreeMap<(u64, usize), Entry>,
     words: BTreeMap<(u64, usize), Arc<AtomicU32>>,
+    long_words: BTreeMap<(u64, usize), Arc<AtomicU64>>,
     bytes: BTreeMap<(u64, usize), u8>,
+    shown: BTreeMap<(u64, usize), Show>,
 }
 
 fn free() -> FrameMeta {
@@ -71,10 +76,46 @@ impl Memory {
         })
     }
 
+    /// Has a word be what is kept elsewhere.
+    pub fn show(
+        &self,
+        frame: Frame,
+        offset: usize,
+        read: impl Fn() -> u32 + Send + Sync + 'static,
+    ) {
+        let place = (frame.number(), offset);
+        self.with(|contents| contents.shown.insert(place, Arc::new(read)));
+    }
+
+    /// A word, wherever it is kept.
+    pub fn load(&self, frame: Frame, offset: usize) -> u32 {
+        let shown = self.with(|contents| contents.shown.get(&(frame.number(), offset)).cloned());
+        match shown {
+            Some(read) => read(),
+            None => self.word(frame, offset).load(Ordering::Acquire),
+        }
+    }
+
+    /// A word of 64 bits that is shared.
+    pub fn long_word(&self, frame: Frame, offset: usize) -> Arc<AtomicU64> {
+        self.with(|contents| {
+            let word = contents.long_words.entry((frame.number(), offset));
+            word.or_insert_with(|| Arc::new(AtomicU64::new(0))).clone()
+        })
+    }
+
     /// The frames in which a word was set, in their order.
     pub fn frames_with(&self, offset: usize) -> Vec<Frame> {
         self.with(|contents| {
             let words = contents.words.keys().filter(|(_, at)| *at == offset);
+            words.map(|(frame, _)| Frame::from_number(*frame)).collect()
+        })
+    }
+
+    /// The frames in which a word of 64 bits was set, in their order.
+    pub fn frames_with_long(&self, offset: usize) -> Vec<Frame> {
+        self.with(|contents| {
+            let words = contents.long_words.keys().filter(|(_, at)| *at == offset);
             words.map(|(frame, _)| Frame::from_number(*frame)).collect()
         })
     }

@@ -5,11 +5,12 @@
 
 mod memory;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use abi::{Error, Handle, RevokeFlags, Rights};
 use ipc::{CallCell, Events, Level, Moment, Parked, Platform, WaitCell};
-use loom::sync::atomic::Ordering;
+use loom::sync::atomic::{AtomicBool, Ordering, fence};
 use loom::thread::Thread;
 use memory::Memory;
 use mm::{AddressSpace, Budget, CpuId, CpuSet, Cpus, Entry, Frame, FrameMeta, Frames, Mmu};
@@ -28,6 +29,7 @@ pub struct Task {
     cell: WaitCell<Machine>,
     calls: CallCell<Machine>,
     events: Events<Machine>,
+    ended: AtomicBool,
 }
 
 impl Task {
@@ -37,16 +39,32 @@ impl Task {
             cell: WaitCell::new(),
             calls: CallCell::default(),
             events: Events::new(),
+            ended: AtomicBool::new(false),
         })
     }
 
     pub fn unpark(&self) {
         self.thread.unpark();
     }
+
+    /// Says that it has ended, as a kernel does, and tells who waits for that.
+    pub fn end(&self, ipc: &Ipc) {
+        self.ended.store(true, Ordering::Release);
+        ipc.fire_unlocked(&self.events, abi::Events::ENDED, 0);
+    }
 }
 
 loom::thread_local! {
     static CURRENT: Arc<Task> = Task::new();
+}
+
+loom::thread_local! {
+    static CPU: Cell<CpuId> = Cell::new(0);
+}
+
+/// Makes this thread a CPU of another number than 0, which has to serve shootdowns as long as it has a space.
+pub fn become_cpu(cpu: CpuId) {
+    CPU.with(|current| current.set(cpu));
 }
 
 /// The task of this thread.
@@ -190,14 +208,18 @@ impl Platform for Machine {
         &task.events
     }
 
-    fn task_level(&self, _: &Arc<Task>) -> Level {
-        Level::NONE
+    fn task_level(&self, task: &Arc<Task>) -> Level {
+        match task.ended.load(Ordering::Acquire) {
+            true => Level::of(abi::Events::ENDED),
+            false => Level::NONE,
+        }
     }
 }
 
 impl Mmu for Machine {
+    /// It serialises, as a load of CR3 does.
     fn load_root(&self, _: Frame) {
-        unreachable!("the model does without")
+        fence(Ordering::SeqCst);
     }
 
     fn flush_page(&self, _: u64) {
@@ -231,12 +253,11 @@ impl Mmu for Machine {
 
 impl Cpus for Machine {
     fn current(&self) -> CpuId {
-        0
+        CPU.with(Cell::get)
     }
 
-    fn kick(&self, _: CpuSet) {
-        unreachable!("the model does without")
-    }
+    /// Whoever is asked serves what it finds in its inbox: see [`become_cpu`].
+    fn kick(&self, _: CpuSet) {}
 
     fn relax(&self) {
         loom::thread::yield_now();
@@ -288,7 +309,7 @@ impl Frames for Machine {
     }
 
     fn load_u32(&self, frame: Frame, offset: usize) -> u32 {
-        self.memory.word(frame, offset).load(Ordering::Acquire)
+        self.memory.load(frame, offset)
     }
 
     fn store_u32(&self, frame: Frame, offset: usize, value: u32) {
@@ -296,7 +317,8 @@ impl Frames for Machine {
         word.store(value, Ordering::Release);
     }
 
-    fn store_u64(&self, _: Frame, _: usize, _: u64) {
-        unreachable!("the model does without")
+    fn store_u64(&self, frame: Frame, offset: usize, value: u64) {
+        let word = self.memory.long_word(frame, offset);
+        word.store(value, Ordering::Release);
     }
 }

@@ -13,8 +13,9 @@ pub fn resource_info(
     resource: Handle,
     info: UserPtr<ResourceInfo>,
 ) -> Result<(), Error> {
-    let resource = ipc().resource_of(process.domain(), resource, Rights::INSPECT)?;
-    user_memory::write(info, &devices::describe(&resource))
+    let (by, resource) = ipc().resource(process.domain(), resource, Rights::INSPECT)?;
+    let facts = by.tell(devices::describe(&resource))?;
+    user_memory::write(info, &facts)
 }
 
 pub fn resource_part(

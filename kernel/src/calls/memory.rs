@@ -94,9 +94,10 @@ pub fn image_create(
     len: u64,
 ) -> Result<Handle, Error> {
     let domain = process.domain();
-    let (region, offset, len) = ipc().part_of_region(domain, region, Rights::READ, offset, len)?;
+    let part = ipc().part_of_region(domain, region, Rights::READ, offset, len)?;
+    let (by, region, offset, len) = part;
     let (image, info) = loader::load(domain.account(), &region, offset, len)?;
-    ipc().install_object(domain, Payload::Image(image, info), Rights::IMAGE)
+    ipc().install_by(&by, domain, Payload::Image(image, info), Rights::IMAGE)
 }
 
 pub fn map(

@@ -151,32 +151,20 @@ fn printable(name: Vec<u8>) -> Result<String, Error> {
     String::from_utf8(name).map_err(|_| Error::Invalid)
 }
 
-/// The process that a handle stands for.
-pub(super) fn find(
-    process: &Arc<Process>,
-    handle: Handle,
-    rights: Rights,
-) -> Result<Arc<Process>, Error> {
-    let capability = process
-        .domain()
-        .look_up(handle, Some(ObjectKind::Process), rights)?;
-    match capability.object().payload() {
-        Payload::Process(process) => Ok(process.clone()),
-        _ => Err(Error::WrongKind),
-    }
-}
-
 pub fn process_wait(
     process: &Arc<Process>,
     handle: Handle,
     deadline: u64,
     status: UserPtr<ProcessStatus>,
 ) -> Result<(), Error> {
-    let target = find(process, handle, Rights::WAIT)?;
-    let ended = match target.ended() {
+    let domain = process.domain();
+    let (target, ended) = ipc().ask_process(domain, handle, Rights::WAIT, |target| {
+        Ok((target.clone(), target.ended()))
+    })?;
+    let ended = match ended {
         Some(ended) => ended,
         None => {
-            ipc().wait_object(process.domain(), handle, Events::ENDED, deadline)?;
+            ipc().wait_object(domain, handle, Events::ENDED, deadline)?;
             target.ended().ok_or(Error::WouldBlock)?
         }
     };
@@ -184,8 +172,10 @@ pub fn process_wait(
 }
 
 pub fn process_kill(process: &Arc<Process>, handle: Handle) -> Result<(), Error> {
-    find(process, handle, Rights::DESTROY)?.kill();
-    Ok(())
+    ipc().on_process(process.domain(), handle, Rights::DESTROY, |target| {
+        target.kill();
+        Ok(())
+    })
 }
 
 pub fn process_info(
@@ -193,6 +183,7 @@ pub fn process_info(
     handle: Handle,
     info: UserPtr<ProcessInfo>,
 ) -> Result<(), Error> {
-    let facts = find(process, handle, Rights::INSPECT)?.info();
+    let read = |target: &Arc<Process>| Ok(target.info());
+    let facts = ipc().ask_process(process.domain(), handle, Rights::INSPECT, read)?;
     user_memory::write(info, &facts)
 }

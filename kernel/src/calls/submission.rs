@@ -8,7 +8,7 @@ use abi::{Error, Handle, SubmissionArgs, SubmissionInfo, SubmissionViews, UserPt
 use crate::machine::ipc;
 use crate::process::{Process, leave_current};
 use crate::thread::{Beginning, Wanted};
-use crate::{dispatch, sched, user_memory};
+use crate::{sched, user_memory, watch};
 
 /// The slot that stands for any.
 const ANY_SLOT: u64 = u64::MAX;
@@ -53,7 +53,7 @@ extern "C" fn serve(_: usize) -> ! {
                 process.domain(),
                 Handle::from_bits(beginning.argument),
                 beginning.stack,
-                |operation, arguments| dispatch::operate(process, operation, arguments),
+                |operation, arguments| watch::operate(process, operation, arguments),
             );
         }
     }
@@ -74,7 +74,7 @@ pub fn sub_enter(
         submit,
         wait_for,
         deadline,
-        |operation, arguments| dispatch::operate(process, operation, arguments),
+        |operation, arguments| watch::operate(process, operation, arguments),
     )
 }
 

@@ -3,24 +3,12 @@
 use alloc::sync::Arc;
 
 use abi::limits::{MAX_PRIORITY, USER_END, USER_START};
-use abi::{Error, FaultInfo, Handle, ObjectKind, Rights, ThreadArgs, ThreadInfo, UserPtr};
-use ipc::Payload;
+use abi::{Error, FaultInfo, Handle, Rights, ThreadArgs, ThreadInfo, UserPtr};
 
-use super::process::find as find_process;
+use crate::machine::ipc;
 use crate::process::{self, Process};
 use crate::thread::{Beginning, Thread, Wanted};
 use crate::{fuse, sched, user_memory};
-
-/// The thread that a handle stands for.
-fn find(process: &Arc<Process>, handle: Handle, rights: Rights) -> Result<Arc<Thread>, Error> {
-    let capability = process
-        .domain()
-        .look_up(handle, Some(ObjectKind::Thread), rights)?;
-    match capability.object().payload() {
-        Payload::Thread(thread) => Ok(thread.clone()),
-        _ => Err(Error::WrongKind),
-    }
-}
 
 /// A base that no program could load is `Range`.
 fn check_tls(base: u64) -> Result<u64, Error> {
@@ -50,11 +38,12 @@ pub fn process_resume(
     thread: u64,
     instruction: u64,
 ) -> Result<(), Error> {
-    let stopped = find_process(process, handle, Rights::MANAGE)?;
-    if instruction != 0 && !(USER_START..USER_END).contains(&instruction) {
-        return Err(Error::Range);
-    }
-    stopped.resume(thread, instruction)
+    ipc().on_process(process.domain(), handle, Rights::MANAGE, |stopped| {
+        if instruction != 0 && !(USER_START..USER_END).contains(&instruction) {
+            return Err(Error::Range);
+        }
+        stopped.resume(thread, instruction)
+    })
 }
 
 pub fn process_fault(
@@ -63,13 +52,16 @@ pub fn process_fault(
     thread: u64,
     info: UserPtr<FaultInfo>,
 ) -> Result<(), Error> {
-    let fault = find_process(process, handle, Rights::INSPECT)?.fault(thread)?;
+    let read = |target: &Arc<Process>| target.fault(thread);
+    let fault = ipc().ask_process(process.domain(), handle, Rights::INSPECT, read)?;
     user_memory::write(info, &fault)
 }
 
 pub fn process_fuse(process: &Arc<Process>, handle: Handle, entries: u64) -> Result<(), Error> {
-    fuse::set(&*find_process(process, handle, Rights::DESTROY)?, entries);
-    Ok(())
+    ipc().on_process(process.domain(), handle, Rights::DESTROY, |target| {
+        fuse::set(target, entries);
+        Ok(())
+    })
 }
 
 pub fn thread_spawn(process: &Arc<Process>, args: UserPtr<ThreadArgs>) -> Result<Handle, Error> {
@@ -110,7 +102,8 @@ pub fn thread_info(
     handle: Handle,
     info: UserPtr<ThreadInfo>,
 ) -> Result<(), Error> {
-    let facts = find(process, handle, Rights::INSPECT)?.info();
+    let read = |thread: &Arc<Thread>| Ok(thread.info());
+    let facts = ipc().ask_task(process.domain(), handle, Rights::INSPECT, read)?;
     user_memory::write(info, &facts)
 }
 
@@ -124,7 +117,8 @@ pub fn thread_priority(process: &Arc<Process>, handle: Handle, priority: u32) ->
     if handle == Handle::NONE {
         return sched::with_current(|thread| set(thread, process));
     }
-    let thread = find(process, handle, Rights::MANAGE)?;
-    let owner = thread.process().ok_or(Error::WrongKind)?;
-    set(&thread, owner)
+    ipc().on_task(process.domain(), handle, Rights::MANAGE, |thread| {
+        let owner = thread.process().ok_or(Error::WrongKind)?;
+        set(thread, owner)
+    })
 }

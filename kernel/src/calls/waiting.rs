@@ -3,8 +3,7 @@
 use alloc::sync::Arc;
 
 use abi::limits::MAX_PACKETS;
-use abi::{BindFlags, Error, Events, Handle, ObjectKind, PortPacket, Rights, UserPtr};
-use ipc::Payload;
+use abi::{BindFlags, Error, Events, Handle, PortPacket, Rights, UserPtr};
 
 use crate::machine::ipc;
 use crate::process::Process;
@@ -37,19 +36,14 @@ pub fn object_wait(
 }
 
 pub fn wait_cancel(process: &Arc<Process>, thread: Handle) -> Result<(), Error> {
-    let kind = Some(ObjectKind::Thread);
-    let capability = process.domain().look_up(thread, kind, Rights::MANAGE)?;
-    let Payload::Thread(thread) = capability.object().payload() else {
-        return Err(Error::WrongKind);
-    };
-    // Whoever has it from another process may learn when it ends, and not how it goes on.
-    if thread
-        .process()
-        .is_none_or(|own| !Arc::ptr_eq(own, process))
-    {
-        return Err(Error::Denied);
-    }
-    ipc().cancel_wait(thread)
+    ipc().on_task(process.domain(), thread, Rights::MANAGE, |thread| {
+        // Whoever has it from another process may learn when it ends, and not how it goes on.
+        let is_own = |own| Arc::ptr_eq(own, process);
+        match thread.process().is_some_and(is_own) {
+            true => ipc().cancel_wait(thread),
+            false => Err(Error::Denied),
+        }
+    })
 }
 
 pub fn port_create(process: &Arc<Process>) -> Result<Handle, Error> {

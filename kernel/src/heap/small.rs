@@ -15,10 +15,10 @@ use arch::layout::PAGE_SIZE;
 use mm::lock;
 
 /// Bytes of a block of each class: powers of two and the halves between.
-const SIZES: [u16; CLASSES] = [
+pub const SIZES: [u16; CLASSES] = [
     16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048,
 ];
-const CLASSES: usize = 15;
+pub const CLASSES: usize = 15;
 
 /// The largest block.
 const LARGEST: usize = SIZES[CLASSES - 1] as usize;
@@ -177,6 +177,15 @@ pub fn free_bytes() -> usize {
     (0..CLASSES).map(of_class).sum()
 }
 
+/// The memory that is taken for blocks of a class at once, and how many those are.
+pub fn slab_of(class: usize) -> Option<(Layout, usize)> {
+    let size = usize::from(SIZES[class]);
+    let count = (PAGE_SIZE as usize / size).min(FULL as usize);
+    let align = if size.is_power_of_two() { size } else { GRAIN };
+    let layout = Layout::from_size_align(count * size, align).ok()?;
+    Some((layout, count))
+}
+
 /// Fills an empty list and returns its first block.
 #[cold]
 #[inline(never)]
@@ -193,9 +202,7 @@ fn refill(class: usize, list: &List, slab: impl FnOnce(Layout) -> *mut u8) -> *m
     }
     drop(store);
     let size = usize::from(SIZES[class]);
-    let count = (PAGE_SIZE as usize / size).min(FULL as usize);
-    let align = if size.is_power_of_two() { size } else { GRAIN };
-    let Ok(layout) = Layout::from_size_align(count * size, align) else {
+    let Some((layout, count)) = slab_of(class) else {
         return ptr::null_mut();
     };
     let memory = slab(layout);

@@ -5,7 +5,7 @@
 //! being told looks for the note afterwards. So no thread waits for somebody who is not there.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::Ordering;
 
 use abi::{Error, Events, FaultInfo, ProcessState, ProcessStatus};
 use arch::hooks::UserFault;
@@ -62,8 +62,9 @@ impl Process {
         if !is_watched() {
             return None;
         }
+        // Whoever begins or ends to be told looks for the note under this lock: it comes later and finds the note, or
+        // came before, and what it did is seen below.
         *thread.stop.lock() = Some(stop);
-        fence(Ordering::SeqCst);
         ipc().fire(self.events(), Events::FAULTED, thread.koid());
         loop {
             let is_over = !is_watched() || thread.is_ending();
@@ -111,8 +112,6 @@ impl Process {
 
     /// Nobody may be told of its faults any more: its threads that have stopped look.
     pub fn watcher_left(&self) {
-        // A note before this is seen by the thread that made it, and one after it here.
-        fence(Ordering::SeqCst);
         let threads = self.threads.lock();
         for thread in threads.iter() {
             if thread.stop.lock().is_some() {

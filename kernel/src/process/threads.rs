@@ -5,7 +5,6 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{Ordering, fence};
 
 use abi::{Error, Events, Handle, ProcessState, ProcessStatus, Resources, Rights, cost};
 use ipc::Payload;
@@ -146,7 +145,9 @@ impl Process {
         let thread = Thread::new(self.clone(), wanted, begin, Some(beginning))?;
         let handle =
             ipc().install_object(domain, Payload::Thread(thread.clone()), Rights::THREAD)?;
-        if let Err(error) = self.threads.lock().add(thread.clone()) {
+        // The lock is free again below.
+        let added = self.threads.lock().add(thread.clone());
+        if let Err(error) = added {
             // Another thread may have guessed the handle and dropped it.
             let _ = ipc().drop_capability(domain, handle);
             return Err(error);
@@ -178,9 +179,7 @@ impl Process {
         ipc().memory().destroy_space(self.domain.space());
         self.status.call_once(|| *status);
         fuse::clear(self);
-        // Its level is read without a lock.
-        fence(Ordering::SeqCst);
-        ipc().fire(&self.events, Events::ENDED, 0);
+        ipc().fire_unlocked(&self.events, Events::ENDED, 0);
         crate::init::process_ended(self, status);
     }
 }

@@ -71,7 +71,8 @@ pub fn unpark_and_park(other: &Arc<Thread>, deadline_ns: u64) -> Parked {
     }
     switch::run(&thread, other);
     cpu::enable_interrupts();
-    woken(&thread)
+    // Found anew, it is nothing to keep meanwhile.
+    woken(&Current::get())
 }
 
 /// The same of threads that may be of two CPUs or levels, with a time, and in a trace.

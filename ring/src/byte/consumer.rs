@@ -46,7 +46,7 @@ impl<W: Wait> Consumer<W> {
     /// Reads bytes that are there.
     #[inline(always)]
     fn get(&mut self, target: &mut [u8]) {
-        self.memory.read_behind(self.head, 0, target);
+        self.memory.read_at(self.head, target);
         // At most the capacity, so it fits.
         self.release(target.len() as u32);
     }

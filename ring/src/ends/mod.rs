@@ -47,14 +47,8 @@ fn is_whole(index: u32, geometry: Geometry) -> bool {
     index.is_multiple_of(geometry.granule())
 }
 
-/// What an end that finds nothing to do answers, from the raw states of both ends; `Ok` if both are open.
-fn answer_for_states(own: u32, peer: u32) -> Result<(), Error> {
-    const OPEN: u32 = EndState::Open as u32;
-    match (own, peer) {
-        (OPEN, OPEN) => Ok(()),
-        _ => Err(why_not_open(own, peer)),
-    }
-}
+/// The states of two ends that are open, the producer's in the low half.
+const BOTH_OPEN: u64 = EndState::Open as u64 | (EndState::Open as u64) << 32;
 
 /// What an end answers whose peer or which itself is not open.
 #[cold]

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 
 use abi::ring::{End, Form, Kind};
 
-use super::{RingKind, answer_for_states, is_whole};
+use super::{BOTH_OPEN, RingKind, is_whole, why_not_open};
 use crate::Error;
 use crate::index::{distance, has_crossed, is_armed, published};
 use crate::memory::ConsumerMemory;
@@ -27,8 +27,13 @@ pub struct Consumer<K, W> {
     pub(crate) head: u32,
     /// The newest tail that was seen and found possible, where the tail is the publication.
     tail: u32,
+    /// The most that may be between head and tail: the capacity, and nothing once the peer is not believed.
+    most: u32,
     /// The head that the producer has been told of.
     given_back: u32,
+    /// A head to wait for that announces no sleep as long as `given_back` is what it is: what the producer's word was
+    /// when it was last judged, or `given_back` itself.
+    idle: u32,
     /// So much is given back without being asked for.
     quarter: u32,
     pub(crate) threshold: u32,
@@ -64,7 +69,9 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             max_message_bytes: geometry.max_message_bytes(),
             head,
             tail: head.wrapping_add(there),
+            most: geometry.capacity,
             given_back: head,
+            idle: head,
             quarter: (geometry.capacity / 4).max(1),
             threshold: 1,
             spin: Spin::new(),
@@ -94,8 +101,17 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         self.given_back = self.head;
         // SYNC(ring.release): what is before the head has been read; the producer may write there.
         self.memory.head().store(self.head, Ordering::Release);
+        if !self.wait.wakes() {
+            return;
+        }
         wake_fence(self.form);
         let waits_until = self.memory.producer_waits_until().load_relaxed();
+        if !crate::sabotaged!("idle_word_kept_over_a_flush") {
+            self.idle = match is_armed(waits_until, self.head, self.capacity) {
+                true => self.head,
+                false => waits_until,
+            };
+        }
         if has_crossed(old, waits_until, self.head) {
             self.wait.wake();
         }
@@ -110,7 +126,8 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             return Err(Error::PeerFault);
         }
         if K::KIND != Kind::Slot {
-            let there = self.refresh_tail();
+            let tail = self.memory.tail().load_acquire();
+            let there = self.judge_tail(tail);
             return self.nothing::<u32>().map(|_| there);
         }
         let tail = self.memory.tail().load_acquire();
@@ -195,9 +212,10 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         // SYNC(ring.close): what was sent before the end closed is visible to the look after these loads.
         let own = self.memory.state(End::Consumer).load_acquire();
         let peer = self.memory.state(End::Producer).load_acquire();
-        let Err(answer) = answer_for_states(own, peer) else {
+        if u64::from(peer) | u64::from(own) << 32 == BOTH_OPEN {
             return Err(Error::Empty);
-        };
+        }
+        let answer = why_not_open(own, peer);
         match crate::sabotaged!("last_look_missing") {
             true => Err(answer),
             false => K::look(self)?.ok_or(answer),
@@ -215,7 +233,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         let known = self.known();
         match known >= wanted {
             true => known,
-            false => self.refresh_tail(),
+            false => self.look_at_tail(wanted),
         }
     }
 
@@ -224,26 +242,40 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         self.tail.wrapping_sub(self.head)
     }
 
-    /// Takes over the producer's tail if it is between the last one and a whole ring behind the head. Of a peer that is not
-    /// believed nothing is there: see [`Consumer::nothing`].
+    /// Takes over the producer's tail if it tells of `wanted`, which is more than was known, and of no more than can be.
     #[inline(always)]
-    fn refresh_tail(&mut self) -> u32 {
-        if self.poisoned {
-            return 0;
-        }
+    fn look_at_tail(&mut self, wanted: u32) -> u32 {
+        let (head, most) = (self.head, self.most());
         // SYNC(ring.publish): who sees the tail sees what is before it.
         let tail = self.memory.tail().load_acquire();
+        let there = tail.wrapping_sub(head);
+        if wanted <= there && there <= most && there.is_multiple_of(K::GRANULE) {
+            self.tail = match crate::sabotaged!("tail_read_twice") {
+                true => self.memory.tail().load_acquire(),
+                false => tail,
+            };
+            return self.tail.wrapping_sub(head);
+        }
+        match tail == self.tail {
+            true => self.known(),
+            false => self.judge_tail(tail),
+        }
+    }
+
+    /// Takes over any tail that is between the last one and a whole ring behind the head. Of a peer that is not believed
+    /// nothing is there: see [`Consumer::nothing`].
+    #[cold]
+    #[inline(never)]
+    fn judge_tail(&mut self, tail: u32) -> u32 {
+        let known = self.known();
         let advance = tail.wrapping_sub(self.tail);
-        let room = self.private_capacity().wrapping_sub(self.known());
-        let possible = advance <= room && advance.is_multiple_of(K::GRANULE);
+        let possible =
+            advance <= self.most().wrapping_sub(known) && advance.is_multiple_of(K::GRANULE);
         if !possible && !crate::sabotaged!("tail_not_checked") {
             self.poison();
             return 0;
         }
-        self.tail = match crate::sabotaged!("tail_read_twice") {
-            true => self.memory.tail().load_acquire(),
-            false => tail,
-        };
+        self.tail = tail;
         self.known()
     }
 
@@ -255,11 +287,11 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         }
     }
 
-    fn private_capacity(&self) -> u32 {
+    fn most(&self) -> u32 {
         match crate::sabotaged!("geometry_from_shared_memory") {
             #[cfg(not(loom))]
             true => self.memory.shared_capacity(),
-            _ => self.capacity,
+            _ => self.most,
         }
     }
 
@@ -320,9 +352,23 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     #[inline(always)]
     pub(crate) fn give_back(&mut self) {
         let owed = self.head.wrapping_sub(self.given_back);
-        let waits_until = self.memory.producer_waits_until().load_relaxed();
-        if owed >= self.quarter || is_armed(waits_until, self.given_back, self.capacity) {
+        if owed >= self.quarter {
             self.flush();
+        } else if self.wait.wakes() {
+            let waits_until = self.memory.producer_waits_until().load_relaxed();
+            if waits_until != self.idle {
+                self.judge_wait(waits_until);
+            }
+        }
+    }
+
+    /// Gives back what the producer waits for, if its word, which is another than before, says that it does.
+    #[cold]
+    #[inline(never)]
+    fn judge_wait(&mut self, waits_until: u32) {
+        match is_armed(waits_until, self.given_back, self.capacity) {
+            true => self.flush(),
+            false => self.idle = waits_until,
         }
     }
 
@@ -332,6 +378,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     pub(crate) fn poison(&mut self) -> Error {
         self.poisoned = true;
         self.tail = self.head;
+        self.most = 0;
         Error::PeerFault
     }
 }

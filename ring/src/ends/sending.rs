@@ -5,9 +5,9 @@ use core::hint::spin_loop;
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
-use abi::ring::{End, EndState, Form, Kind};
+use abi::ring::{Form, Kind};
 
-use super::{RingKind, is_whole, why_not_open};
+use super::{BOTH_OPEN, RingKind, is_whole, why_not_open};
 use crate::Error;
 use crate::index::{distance, has_crossed, head_for_space, max_threshold};
 use crate::memory::ProducerMemory;
@@ -151,22 +151,19 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
 
     #[inline(always)]
     pub(crate) fn check_states(&self) -> Result<(), Error> {
-        const OPEN: u32 = EndState::Open as u32;
-        let own = self.memory.state(End::Producer).load_relaxed();
-        let peer = self.memory.state(End::Consumer).load_relaxed();
-        match own == OPEN && peer == OPEN {
-            true => Ok(()),
-            false => Err(self.why_not(own, peer)),
+        match self.memory.states() {
+            BOTH_OPEN => Ok(()),
+            states => Err(self.why_not(states)),
         }
     }
 
     /// What is answered when not both ends are open: that the peer is not believed counts more than that.
     #[cold]
     #[inline(never)]
-    fn why_not(&self, own: u32, peer: u32) -> Error {
+    fn why_not(&self, states: u64) -> Error {
         match self.poisoned {
             true => Error::PeerFault,
-            false => why_not_open(own, peer),
+            false => why_not_open(states as u32, (states >> 32) as u32),
         }
     }
 
@@ -225,6 +222,9 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
     /// Wakes the consumer if the tail, on its way from `old` to where it is now, passed what it waits for.
     #[inline]
     pub(crate) fn wake_consumer(&mut self, old: u32) {
+        if !self.wait.wakes() {
+            return;
+        }
         wake_fence(self.form);
         let waits_until = self.memory.consumer_waits_until().load_relaxed();
         if has_crossed(old, waits_until, self.tail) {

@@ -6,7 +6,7 @@
 //!   it once more under the lock that a wake takes, so no wakeup falls between the look and the sleep;
 //! - the bell of this side, in private memory: it changes whenever something happens that is no message.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::task::{Context, Poll, Waker};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,10 +120,9 @@ impl Link {
     }
 
     fn load_index(&self, end: End) -> u32 {
-        // The page may be mapped for reading only, where nothing but a relaxed load is defined.
-        let index = self.mapping.index(end).load(Ordering::Relaxed);
-        fence(Ordering::Acquire);
-        index
+        // The page may be mapped for reading only, where nothing but a relaxed load is defined. It decides about sleep
+        // alone: whoever does not sleep looks again, by what the end does.
+        self.mapping.index(end).load(Ordering::Relaxed)
     }
 }
 

@@ -14,13 +14,17 @@ use std::vec::Vec;
 use abi::ring::{End, EndState};
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 
 use super::link::Link;
 
 const CLOSED: u8 = b'c';
 const FAULTY: u8 = b'f';
 const WAKE: u8 = b'w';
+
+/// Memory of the system for wakes that the peer has not heard. One that finds no room is not missed: those before it are
+/// heard later than it was sent.
+const WAKES_BYTES: usize = 16 * 1024;
 
 /// How an end is woken by a peer in another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,7 @@ impl Remote {
             watched.remotes.insert(key, Arc::downgrade(&remote));
             remote
         };
+        let _ = sockopt::set_socket_send_buffer_size(&remote.socket, WAKES_BYTES);
         // What fails from here on is undone by the drop.
         epoll::add(
             &watcher.epoll,
@@ -96,6 +101,10 @@ impl Remote {
 
     /// Tells the peer how this end ended. Of one whose holder is gone, the socket tells.
     pub(super) fn tell(&self, state: EndState) {
+        // However many wakes the peer has not heard yet, there is room for this.
+        if !crate::sabotaged!("linux_no_room_for_last_words") {
+            let _ = sockopt::set_socket_send_buffer_size(&self.socket, 2 * WAKES_BYTES);
+        }
         match state {
             EndState::Draining => self.send(CLOSED),
             EndState::Poisoned => self.send(FAULTY),
@@ -128,6 +137,8 @@ impl Remote {
                 self.link.set_state(peer, EndState::Draining);
                 true
             }
+            // The peer has hung up without hearing everything, which is told once and before what it said last.
+            Err(Errno::CONNRESET) if !crate::sabotaged!("linux_last_words_unheard") => true,
             Err(Errno::AGAIN | Errno::INTR) => true,
             Ok((0, _)) | Err(_) if crate::sabotaged!("linux_death_unnoticed") => false,
             Ok((0, _)) | Err(_) => {

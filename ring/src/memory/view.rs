@@ -8,9 +8,10 @@ use core::ptr::NonNull;
 
 use abi::ring::{
     DATA_OFFSET, End, Form, Geometry, HEADER_OFFSET, Header, IndexPage, Kind, PAGE_BYTES,
-    SLOT_HEAD_BYTES, packet,
+    SLOT_ALIGN, SLOT_HEAD_BYTES, packet,
 };
 
+use super::copy;
 use crate::Error;
 use crate::sync::{AtomicU32, AtomicU64, PeerWord};
 
@@ -29,6 +30,9 @@ pub(super) struct View {
     /// So many bytes from a reduced index on are in the data, where bytes are counted; 0 in a ring of slots.
     reach: usize,
 }
+
+/// So many bytes from any reduced index on are in the data of any ring: it has at least as many for each index.
+const NEAR: usize = SLOT_ALIGN as usize;
 
 impl View {
     /// # Safety
@@ -62,6 +66,18 @@ impl View {
     #[inline]
     pub(super) fn state(&self, end: End) -> &AtomicU32 {
         self.word(HEADER_OFFSET + Header::state_offset(end))
+    }
+
+    /// The states of both ends in one word, the producer's in the low half.
+    #[inline(always)]
+    pub(super) fn states(&self) -> u64 {
+        const { assert!(Header::state_offset(End::Consumer) == Header::state_offset(End::Producer) + 4) };
+        // SAFETY: both are words of H, one behind the other, which the view contains.
+        unsafe {
+            copy::load_two::<{ HEADER_OFFSET + Header::state_offset(End::Producer) }>(
+                self.base.as_ptr(),
+            )
+        }
     }
 
     #[inline]
@@ -102,8 +118,10 @@ impl View {
     /// The first of `length` bytes, as many as a slice has, of the payload of the slot of `index`.
     #[inline(always)]
     pub(super) fn slot_payload(&self, index: u32, length: usize) -> NonNull<u8> {
-        assert!(SLOT_HEAD_BYTES + length <= self.geometry.slot_size as usize);
-        // SAFETY: it lies within the slot.
+        let end = SLOT_HEAD_BYTES + length;
+        assert!(end <= SLOT_ALIGN as usize || end <= self.geometry.slot_size as usize);
+        // SAFETY: it lies within the slot: none is shorter than what its size is a multiple of, if there are slots at all,
+        // and `NEAR` says it where there are none.
         unsafe { self.slot(index).add(SLOT_HEAD_BYTES) }
     }
 
@@ -111,10 +129,33 @@ impl View {
     /// a slice has.
     #[inline(always)]
     pub(super) fn behind(&self, index: u32, offset: u32, length: usize) -> (usize, NonNull<u8>) {
+        let end = offset as usize + length;
+        // Of a length that is known when this is compiled, only one of the two is asked.
+        assert!(end <= NEAR || end <= self.reach);
+        let place = (index & self.mask) as usize + offset as usize;
+        // SAFETY: the bytes lie near a reduced index, or within `reach` of it.
+        (place, unsafe { self.base.add(DATA_OFFSET + place) })
+    }
+
+    /// The same for a length that is not.
+    #[inline(always)]
+    pub(super) fn far_behind(
+        &self,
+        index: u32,
+        offset: u32,
+        length: usize,
+    ) -> (usize, NonNull<u8>) {
         assert!(offset as usize + length <= self.reach);
         let place = (index & self.mask) as usize + offset as usize;
         // SAFETY: the bytes lie within `reach` of a reduced index.
         (place, unsafe { self.base.add(DATA_OFFSET + place) })
+    }
+
+    /// The 8 bytes at an index where bytes are counted, which a peer may be writing.
+    #[inline(always)]
+    pub(super) fn load_8(&self, index: u32) -> u64 {
+        // SAFETY: they lie near a reduced index.
+        unsafe { copy::load_8::<DATA_OFFSET>(self.base.as_ptr(), (index & self.mask) as usize) }
     }
 
     /// The place of the record at `index`, and its head.

@@ -4,10 +4,11 @@
 
 mod backing;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use abi::ring::{End, EndState, Geometry};
+use abi::ring::{CONSUMER_OFFSET, End, EndState, Geometry};
 use proptest::prelude::*;
 use ring::memory::Owner;
 use ring::slot::{Consumer, Producer};
@@ -17,11 +18,7 @@ pub use backing::Backing;
 
 /// So many random cases, or those few that there is time for under Miri.
 pub fn cases(cases: u32, under_miri: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases: if cfg!(miri) { under_miri } else { cases },
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
+    ProptestConfig::with_cases(if cfg!(miri) { under_miri } else { cases })
 }
 
 /// Any index to begin at, and more often 0 and one whose wrap is less than so much away.
@@ -161,6 +158,14 @@ pub struct Sleeping<P, C> {
     pub consumer: C,
     pub kernel: Arc<Kernel>,
     pub backing: Backing,
+}
+
+impl<P, C> Sleeping<P, C> {
+    /// The head, as the consumer last stored it.
+    pub fn head(&self) -> u32 {
+        let word = self.backing.word(CONSUMER_OFFSET);
+        word.load(Ordering::Acquire)
+    }
 }
 
 pub type SleepingRing = Sleeping<Producer<Calls>, Consumer<Calls>>;

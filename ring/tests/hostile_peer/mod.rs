@@ -3,10 +3,21 @@
 mod script;
 
 use abi::ring::{End, Geometry};
-use ring::Polling;
 use ring::memory::{ConsumerMemory, Owner, ProducerMemory};
+use ring::{Error, Wait};
 
 use crate::common::Backing;
+
+/// Of an end that looks whether its peer sleeps, though none does.
+struct Watching;
+
+impl Wait for Watching {
+    fn wait(&self, _seen: u32, _deadline_ns: u64) -> Result<(), Error> {
+        Err(Error::Unsupported)
+    }
+
+    fn wake(&self) {}
+}
 
 struct Formatted {
     backing: Backing,
@@ -14,18 +25,18 @@ struct Formatted {
 }
 
 impl script::Shared for Formatted {
-    type Wait = Polling;
+    type Wait = Watching;
 
     fn geometry(&self) -> Geometry {
         self.backing.geometry
     }
 
-    fn producer(&self) -> (ProducerMemory, Polling) {
-        (self.backing.producer_memory(), Polling)
+    fn producer(&self) -> (ProducerMemory, Watching) {
+        (self.backing.producer_memory(), Watching)
     }
 
-    fn consumer(&self) -> (ConsumerMemory, Polling) {
-        (self.backing.consumer_memory(), Polling)
+    fn consumer(&self) -> (ConsumerMemory, Watching) {
+        (self.backing.consumer_memory(), Watching)
     }
 
     fn index(&self, end: End) -> u32 {

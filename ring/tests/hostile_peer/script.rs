@@ -71,6 +71,67 @@ impl Script<'_> {
     }
 }
 
+/// Receives whole messages in one of the ways there are: SLOT and PACKET differ in what an answer has beside the bytes.
+macro_rules! receive {
+    ($consumer:ident, $way:ident, $length:ident, [$received:pat => $there:ident], [$($each:pat),* => $bytes:ident]) => {{
+        let mut target = [0; TARGET_BYTES];
+        let room = &mut target[..$length.min(TARGET_BYTES)];
+        let most = room.len();
+        match $way % 4 {
+            0 => $consumer.try_receive(room).map(|$received| assert!($there <= most)),
+            1 => $consumer
+                .receive_batch(3, |$($each),*| {
+                    assert_eq!($bytes.copy_to(&mut target), Ok($bytes.len()));
+                })
+                .map(drop),
+            2 => {
+                $consumer.flush();
+                $consumer.arm().map(drop)
+            }
+            _ => {
+                let longest = $consumer.max_message_bytes();
+                let message = $consumer.peek()?;
+                assert!(message.len() <= longest);
+                message.read(0, &mut target[..message.len()])?;
+                message.release();
+                Ok(())
+            }
+        }
+    }};
+}
+
+/// Reads from a stream in one of the ways there are.
+fn read<W: Wait>(consumer: &mut byte::Consumer<W>, way: u8, length: usize) -> Result<(), Error> {
+    let mut target = [0; TARGET_BYTES];
+    let room = &mut target[..length.min(TARGET_BYTES)];
+    let most = room.len();
+    match way % 4 {
+        0 => consumer.try_read(room).map(|length| {
+            assert!(length <= most);
+        }),
+        1 => consumer
+            .read_exact(room, 0)
+            .map_err(|stopped| stopped.error),
+        2 => {
+            consumer.flush();
+            consumer.arm().map(drop)
+        }
+        _ => {
+            let chunk = consumer.peek(length)?;
+            let there = chunk.len();
+            assert!(there <= length);
+            chunk.read(0, &mut target[..there])?;
+            chunk.release(there / 2)
+        }
+    }
+}
+
+/// Fills what was reserved, all of it.
+fn fill(reserved: &mut [u8], way: u8, length: usize) {
+    assert_eq!(reserved.len(), length);
+    reserved.fill(way);
+}
+
 /// Both ends of a ring of any kind.
 enum Ends<W: Wait> {
     Slot(slot::Producer<W>, slot::Consumer<W>),
@@ -103,40 +164,37 @@ impl<W: Wait> Ends<W> {
         let copied = &bytes[..length.min(TARGET_BYTES)];
         match (self, way % 4) {
             (Self::Slot(producer, _), 0) => producer.try_send(copied),
-            (Self::Slot(producer, _), 1) => producer.send_batch(&[copied, &[], copied]).map(drop),
-            (Self::Slot(producer, _), 2) => producer.arm(1).map(drop),
-            (Self::Slot(producer, _), _) => {
-                let mut reservation = producer.reserve(length)?;
-                assert_eq!(reservation.as_mut_slice().len(), length);
-                reservation.as_mut_slice().fill(way);
-                reservation.commit(length / 2)
-            }
             (Self::Byte(producer, _), 0) => producer.try_write(copied).map(|written| {
                 assert!(written <= copied.len());
             }),
+            (Self::Packet(producer, _), 0) => producer.try_send(way.into(), copied),
+            (Self::Slot(producer, _), 1) => producer.send_batch(&[copied, &[], copied]).map(drop),
             (Self::Byte(producer, _), 1) => producer
                 .write_all(copied, 0)
                 .map_err(|stopped| stopped.error),
-            (Self::Byte(producer, _), 2) => producer.arm(length as u32).map(drop),
-            (Self::Byte(producer, _), _) => {
-                let mut reservation = producer.reserve(length)?;
-                assert_eq!(reservation.as_mut_slice().len(), length);
-                reservation.as_mut_slice().fill(way);
-                reservation.commit(length / 2)
-            }
-            (Self::Packet(producer, _), 0) => producer.try_send(way.into(), copied),
             (Self::Packet(producer, _), 1) => {
                 let batch = [(1, copied), (2, &[][..]), (3, copied)];
                 producer.send_batch(batch).map(drop)
             }
+            (Self::Slot(producer, _), 2) => producer.arm(1).map(drop),
+            (Self::Byte(producer, _), 2) => producer.arm(length as u32).map(drop),
             (Self::Packet(producer, _), 2) => {
                 let wanted = producer.bytes_of_ring(length)?;
                 producer.arm(wanted).map(drop)
             }
+            (Self::Slot(producer, _), _) => {
+                let mut reservation = producer.reserve(length)?;
+                fill(reservation.as_mut_slice(), way, length);
+                reservation.commit(length / 2)
+            }
+            (Self::Byte(producer, _), _) => {
+                let mut reservation = producer.reserve(length)?;
+                fill(reservation.as_mut_slice(), way, length);
+                reservation.commit(length / 2)
+            }
             (Self::Packet(producer, _), _) => {
                 let mut reservation = producer.reserve(length)?;
-                assert_eq!(reservation.as_mut_slice().len(), length);
-                reservation.as_mut_slice().fill(way);
+                fill(reservation.as_mut_slice(), way, length);
                 reservation.commit_first(1, length / 2)
             }
         }
@@ -144,67 +202,14 @@ impl<W: Wait> Ends<W> {
 
     /// Receives in one of the ways there are.
     fn receive(&mut self, way: u8, length: usize) -> Result<(), Error> {
-        let mut target = [0; TARGET_BYTES];
-        let room = &mut target[..length.min(TARGET_BYTES)];
-        let most = room.len();
-        match (self, way % 4) {
-            (Self::Slot(_, consumer), 0) => consumer.try_receive(room).map(|length| {
-                assert!(length <= most);
-            }),
-            (Self::Slot(_, consumer), 1) => consumer
-                .receive_batch(3, |bytes| {
-                    assert_eq!(bytes.copy_to(&mut target), Ok(bytes.len()));
-                })
-                .map(drop),
-            (Self::Slot(_, consumer), 2) => {
-                consumer.flush();
-                consumer.arm().map(drop)
+        match self {
+            Self::Slot(_, consumer) => {
+                receive!(consumer, way, length, [there => there], [bytes => bytes])
             }
-            (Self::Slot(_, consumer), _) => {
-                let longest = consumer.max_message_bytes();
-                let message = consumer.peek()?;
-                assert!(message.len() <= longest);
-                message.read(0, &mut target[..message.len()])?;
-                message.release();
-                Ok(())
+            Self::Packet(_, consumer) => {
+                receive!(consumer, way, length, [(_, there) => there], [_, bytes => bytes])
             }
-            (Self::Byte(_, consumer), 0) => consumer.try_read(room).map(|length| {
-                assert!(length <= most);
-            }),
-            (Self::Byte(_, consumer), 1) => consumer
-                .read_exact(room, 0)
-                .map_err(|stopped| stopped.error),
-            (Self::Byte(_, consumer), 2) => {
-                consumer.flush();
-                consumer.arm().map(drop)
-            }
-            (Self::Byte(_, consumer), _) => {
-                let chunk = consumer.peek(length)?;
-                let there = chunk.len();
-                assert!(there <= length);
-                chunk.read(0, &mut target[..there])?;
-                chunk.release(there / 2)
-            }
-            (Self::Packet(_, consumer), 0) => consumer.try_receive(room).map(|(_, length)| {
-                assert!(length <= most);
-            }),
-            (Self::Packet(_, consumer), 1) => consumer
-                .receive_batch(3, |_, bytes| {
-                    assert_eq!(bytes.copy_to(&mut target), Ok(bytes.len()));
-                })
-                .map(drop),
-            (Self::Packet(_, consumer), 2) => {
-                consumer.flush();
-                consumer.arm().map(drop)
-            }
-            (Self::Packet(_, consumer), _) => {
-                let longest = consumer.max_message_bytes();
-                let message = consumer.peek()?;
-                assert!(message.len() <= longest);
-                message.read(0, &mut target[..message.len()])?;
-                message.release();
-                Ok(())
-            }
+            Self::Byte(_, consumer) => read(consumer, way, length),
         }
     }
 

@@ -16,6 +16,7 @@
 
 mod arena;
 mod audit;
+mod config;
 mod cpu;
 mod hooks;
 mod interrupts;
@@ -30,9 +31,10 @@ mod view;
 mod watch;
 
 pub use audit::{Counts, audit, counts};
+pub use config::Config;
 pub use cpu::{current_cpu, on_cpu};
 pub use interrupts::without_interrupts;
-pub use machine::{Config, FakeMachine, start};
+pub use machine::{FakeMachine, start};
 pub use platform::{FakeProcess, FakeTask, SystemCounts, start_ipc};
 pub use program::{Memory, enter, load, store, touch};
 pub use ranks::{before_locks, heap_may_grow};

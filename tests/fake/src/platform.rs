@@ -116,7 +116,7 @@ impl FakeTask {
     /// Says that it has ended, and tells who waits for that.
     pub fn set_ended(&self, ipc: &Ipc<FakeMachine>) {
         self.0.ended.store(true, Ordering::SeqCst);
-        ipc.fire(&self.0.events, abi::Events::ENDED, 0);
+        ipc.fire_unlocked(&self.0.events, abi::Events::ENDED, 0);
     }
 
     fn unpark(&self) {
@@ -161,7 +161,7 @@ impl FakeProcess {
     /// Says that it has ended, and tells who waits for that.
     pub fn set_ended(&self, ipc: &Ipc<FakeMachine>) {
         self.0.ended.store(true, Ordering::SeqCst);
-        ipc.fire(&self.0.events, abi::Events::ENDED, 0);
+        ipc.fire_unlocked(&self.0.events, abi::Events::ENDED, 0);
     }
 
     /// Says that a thread of it has stopped at a fault, or with 0 that none has, and tells who waits
@@ -169,7 +169,7 @@ impl FakeProcess {
     pub fn set_stopped(&self, ipc: &Ipc<FakeMachine>, thread: u64) {
         self.0.stopped.store(thread, Ordering::SeqCst);
         if thread != 0 {
-            ipc.fire(&self.0.events, abi::Events::FAULTED, thread);
+            ipc.fire_unlocked(&self.0.events, abi::Events::FAULTED, thread);
         }
     }
 }

@@ -101,7 +101,7 @@ entries! {
         faults_held_by_anybody: "that only who may have a process go on keeps it from its end by a fault",
             ports::faults_are_told_to_nobody_who_could_not_have_the_process_go_on;
         reply_stays_reduced: "that a right to reply is whole for each call",
-            calls::what_one_server_takes_from_a_right_to_reply_the_next_one_has;
+            lent_rights::a_right_that_a_server_reduced_is_whole_at_its_next_call;
         port_packet_lost: "what happens while a packet is being taken",
             ports::what_happens_while_a_packet_is_delivered_is_told_next;
         lock_spin_does_not_serve: "the service of shootdowns while spinning for a lock",
@@ -132,6 +132,18 @@ entries! {
             meetings::a_call_ends_when_its_capability_is_revoked;
         who_served_is_taken_for_who_serves: "the number of the wait of who serves",
             meetings::who_served_and_waits_elsewhere_is_not_taken_for_who_serves;
+        lent_right_is_always_there: "that a lent right to reply is nowhere while no call is under way",
+            loans::a_call_is_answered_once_by_its_own_name_alone;
+        old_loan_counts: "the number of a loan at the place that has what is lent",
+            loans::a_right_goes_where_its_task_calls_and_the_places_that_had_it_stand_for_nothing;
+        any_loan_meets: "that a call by a loan goes to who has what is lent",
+            loans::a_right_goes_where_its_task_calls_and_the_places_that_had_it_stand_for_nothing;
+        lent_right_outlives_its_task: "that a task which ends takes back what it lent",
+            loans::who_ends_pays_for_no_right_that_it_lent_though_its_server_sleeps;
+        lost_right_stays_charged: "that nobody pays for a right to reply which has ended",
+            lent_rights::nobody_pays_for_a_right_that_ended_elsewhere_while_a_server_sleeps_that_had_it;
+        named_when_looked_up: "that a capability which is reduced or told about stays where its handle leads",
+            lent_rights::a_look_that_comes_late_finds_no_later_call;
         revoke_skips_who_is_ready: "the look of who is ready for a message at its capability after a revoke",
             channel_ends::who_waits_through_a_revoked_end_is_told;
         parked_not_settled: "the end of a node that its holder has given up where it is, before others look at its tree",
@@ -139,7 +151,7 @@ entries! {
         parked_stays_charged: "that a node which nobody has use of costs nothing",
             capabilities::what_was_dropped_costs_nothing_and_counts_in_no_revoke;
         first_departure_counts: "the capabilities that were given away behind the one which a task was woken for",
-            ready::who_waits_is_told_that_its_capability_left_though_another_left_before;
+            ready::who_waits_is_told_that_its_capability_left_whoever_left_before_and_after;
         back_before_looked: "what who receives is told of a capability that was given away and came back",
             ended_waits::every_wait_ends_by_all_that_ends_it_and_says_why;
         who_serves_is_forgotten: "that a channel end may be waited by without a reference to it",
@@ -189,7 +201,15 @@ entries! {
         generation_not_compared: "the generation of a registered handle",
             registrar::a_number_that_was_let_go_is_never_its_successor;
         unregister_does_not_wait: "the wait for operations that use a registered handle",
-            registrar::what_is_in_use_is_let_go_when_it_is_not;
+            retiring::what_is_in_use_is_let_go_when_it_is_not;
+        unregister_sleeps_in_its_ring: "that who serves a ring never sleeps for operations of the ring",
+            unregister_inside::the_thread_of_a_ring_never_sleeps_for_what_only_it_can_end;
+        retirer_not_told: "the note for a ring that waits for a registered handle to be let go",
+            unregister_inside::who_waits_in_one_ring_is_told_by_the_last_use_in_another;
+        retiring_not_given_up: "that a handle is registered as before when nobody waits for its end any more",
+            unregister_inside::whoever_gives_up_leaves_the_handle_as_it_was;
+        cancel_runs_chain: "that no entry of a ring runs a chain within itself",
+            unregister_inside::no_chain_runs_within_an_entry_that_cancels_its_beginning;
         copy_asks_nobody: "the look at the capability under the lock of each page that is copied",
             region_copies::a_copy_writes_nothing_after_its_capability_was_revoked;
         ring_not_looked_at_again: "the last look of who goes to sleep at a ring",
@@ -204,6 +224,10 @@ entries! {
             ring_ends::who_sleeps_while_the_other_end_moves_looks_again;
         deed_without_recheck: "the second look at a capability, when what is done by it can't be undone",
             revoked_deeds::what_is_not_done_when_a_revoke_returns_is_refused_and_never_done;
+        move_takes_its_way: "the look whether a Move would revoke what it goes over",
+            revokes::a_move_that_would_revoke_its_own_way_is_refused_and_leaves_all_as_it_was;
+        told_without_recheck: "the second look at a capability, when what is asked has been read",
+            revoked_questions::nothing_is_told_by_what_was_revoked_meanwhile;
         decommit_asks_nobody: "the look at the capability when pages are given back",
             revoked_deeds::what_is_not_done_when_a_revoke_returns_is_refused_and_never_done;
         gone_guest_stays_charged: "the way out of a seat for what a guest had that is gone",
@@ -229,6 +253,10 @@ entries! {
             linux::closing_wakes_a_sleeper_at_either_end_at_once;
         linux_death_unnoticed: "the look at a peer's socket that hangs up",
             linux_processes::a_peer_that_dies_while_this_side_sleeps_wakes_it;
+        linux_last_words_unheard: "the look for what a peer said last before it hung up",
+            linux_hostile::who_closed_in_order_and_had_not_heard_everything_is_not_dead;
+        linux_no_room_for_last_words: "the room for what a peer is told last",
+            linux_hostile::who_is_woken_all_the_time_and_does_not_listen_hears_of_the_end;
         linux_seals_not_checked: "the check that a peer's file can't shrink",
             linux_handshake::a_file_that_could_harm_who_maps_it_is_refused;
         linux_size_not_checked: "the check that a peer's file is as large as its ring, and there",
@@ -254,6 +282,8 @@ entries! {
             hub_recovery::what_a_dead_guest_sent_is_received_before_its_slots_and_its_seat_are_given_to_others;
         tail_believed_without_record: "the look whether there is what the tail tells of, before a sleep",
             slot::a_tail_that_tells_of_what_is_not_there_ends_no_sleep_but_the_ring;
+        idle_word_kept_over_a_flush: "that the producer's word is judged again once the head was given back",
+            giving_back::the_head_is_stored_exactly_when_a_quarter_is_owed_or_waited_for;
         length_not_bounded: "the bound on the length of a message",
             model::a_sequence_of_neither_lap_or_a_length_beyond_the_slot_poisons_the_consumer_for_good;
         record_beyond_tail: "the check that a record ends before the tail",
@@ -281,6 +311,14 @@ entries! {
             loom_slot::what_was_sent_before_the_close_is_received_before_its_answer;
         wake_fence_missing: "the fence between publishing and looking for sleepers",
             loom_slot::a_sleeping_consumer_is_always_woken;
+        index_seen_without_acquire: "that what is before an index is seen with it",
+            loom_packet::a_published_message_has_its_tag_and_its_bytes;
+        word_seen_without_acquire: "that what is behind a word is seen with it",
+            loom_slot::a_published_message_has_its_bytes;
+        trace_overwritten_without_fence: "the fence between the mark that a slot of a trace is overwritten and its words",
+            loom_trace::a_reader_is_never_given_parts_of_two_records;
+        trace_copied_without_fence: "the fence between the copy of a slot of a trace and the second look at it",
+            loom_trace::a_reader_is_never_given_parts_of_two_records;
         observer_trusts_lapped_slot: "the second look at a slot of a trace after it was copied",
             loom_trace::a_reader_is_never_given_parts_of_two_records;
     }
@@ -296,10 +334,24 @@ entries! {
             loom_wait::nobody_waits_for_what_its_capability_does_not_allow_any_more;
         submission_rest_without_fence: "the fence between the note that a thread of a ring rests and its last look",
             loom_polling::what_is_published_while_the_thread_goes_to_rest_is_done;
+        submission_published_without_fence: "the fence between publishing entries and the look whether their thread rests",
+            loom_polling::what_is_published_while_the_thread_goes_to_rest_is_done;
+        submission_looks_before_publishing: "the order in which a program publishes entries and looks whether their thread rests",
+            loom_polling::what_is_published_while_the_thread_goes_to_rest_is_done;
+        hub_sleeps_without_fence: "the fence between the host's word that it sleeps and its look at all rings",
+            loom_hub_wait::what_is_published_while_the_host_goes_to_sleep_is_looked_at;
+        hub_guest_without_fence: "the fence between a guest's message and its look whether the host sleeps",
+            loom_hub_wait::what_is_published_while_the_host_goes_to_sleep_is_looked_at;
+        ring_peer_looked_for_without_fence: "the fence before the kernel looks whether the peer of an asymmetric ring runs",
+            loom_ring_sleep::a_receiver_is_woken_by_who_has_no_fence;
         submission_rest_without_look: "the look for entries before the thread of a ring rests",
             loom_polling::what_is_published_while_the_thread_goes_to_rest_is_done;
         wait_completed_twice: "the exchange by which the first of several ends a wait",
             loom_wait::a_signal_at_the_deadline_is_taken_or_stays;
+        event_awaited_without_fence: "the fence between the word that somebody waits for an event and the look whether it holds",
+            loom_wait::an_end_that_is_told_of_without_a_lock_is_not_missed;
+        event_told_without_fence: "the fence between a state that is read without a lock and the look for who waits",
+            loom_wait::an_end_that_is_told_of_without_a_lock_is_not_missed;
         event_before_enlisting_missed: "the look at the object after enlisting",
             loom_wait::an_event_between_the_look_and_the_sleep_is_not_missed;
     }
@@ -326,11 +378,19 @@ entries! {
             priorities::fair_share;
         watched_for_nobody: "the way back to plain hooks when the last who watched has ended",
             trace::off;
+        deaths_not_traced: "what a trace is told of capabilities that are taken away",
+            trace::taken_away;
+        entries_not_watched: "what a trace is told of the entries of submission rings",
+            trace::entries;
+        refused_entry_not_told: "what a trace is told of an entry that is refused before it is tried",
+            trace::entries;
         tls_not_switched: "the switch of the base of FS",
             threads::local_storage;
         selectors_not_cleared: "the null in the selectors that a program has loaded",
             processes::selectors;
         heap_not_promised: "the promise to the kernel's heap before a call that allocates",
+            sweep::scarce;
+        heap_promise_too_small: "most of what is promised to the kernel's heap for small pieces",
             sweep::scarce;
         fuse_does_not_burn: "the end of a process whose fuse has burnt",
             supervision::fuse;

@@ -5,13 +5,17 @@ pub mod calls;
 pub mod devices;
 pub mod endings;
 pub mod hubs;
+pub mod lent;
 pub mod messages;
 pub mod pool;
 pub mod ports;
 pub mod quotas;
 pub mod realm;
+pub mod registered;
+pub mod revoked;
 pub mod ring_pair;
 pub mod scenes;
+pub mod stage;
 pub mod submissions;
 pub mod waiting;
 pub mod ways;
@@ -192,11 +196,3 @@ pub fn page(va: u64, page: u64) -> u64 {
 }
 
 pub const LEAF: u64 = LEAF_SIZE;
-
-/// So many cases. Failures are printed and not kept: sabotage builds fail on purpose.
-pub fn cases(cases: u32) -> proptest::prelude::ProptestConfig {
-    proptest::prelude::ProptestConfig {
-        failure_persistence: None,
-        ..proptest::prelude::ProptestConfig::with_cases(cases)
-    }
-}

@@ -1,10 +1,16 @@
 //! Submission rings as the tests use them: the side of the process, and the calls that entries make.
 
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
 use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, PRODUCER_OFFSET};
 use abi::submission::{
-    Completion, DUE, Operation, Submission, SubmissionArgs, SubmissionFlags, SubmissionViews,
+    Completion, DUE, Operation, Registered, Submission, SubmissionArgs, SubmissionFlags,
+    SubmissionRingFlags, SubmissionViews,
 };
-use abi::{Error, Events, Handle, MapFlags, Rights, SnapshotFlags};
+use abi::{Error, Events, GrantFlags, Handle, MapFlags, Mode, Rights, SnapshotFlags, Token};
+
+use fake::FakeTask;
 
 use super::realm::Realm;
 
@@ -115,19 +121,24 @@ impl Submissions {
         if self.posted(realm) == 0 {
             return None;
         }
-        let at = u64::from(self.head & (self.completions - 1)) * 32;
+        let completion = self.completion_at(realm, self.head);
+        assert_eq!((completion.reserved, completion.reserved_after), (0, 0));
+        self.head = self.head.wrapping_add(1);
+        Some(completion)
+    }
+
+    /// The completion of an index.
+    pub fn completion_at(&self, realm: &Realm, index: u32) -> Completion {
+        let at = u64::from(index & (self.completions - 1)) * 32;
         let at = self.views.completions + DATA_OFFSET as u64 + at;
         let word = |offset| self.load(realm, at + offset);
-        let completion = Completion {
+        Completion {
             user_data: word(0),
             result: word(8),
             operation: word(16) as u32,
             reserved: (word(16) >> 32) as u32,
             reserved_after: word(24),
-        };
-        assert_eq!((completion.reserved, completion.reserved_after), (0, 0));
-        self.head = self.head.wrapping_add(1);
-        Some(completion)
+        }
     }
 
     /// Takes all completions: what each is of, and its outcome.
@@ -171,6 +182,29 @@ impl Submissions {
     }
 }
 
+/// A ring that a thread of its own is to serve.
+pub fn polled(realm: &Realm) -> Submissions {
+    let args = SubmissionArgs {
+        flags: SubmissionRingFlags::POLL.bits(),
+        ..SubmissionArgs::new(8, 8)
+    };
+    Submissions::with(realm, 0, args)
+}
+
+/// The thread of a ring, asleep.
+pub fn serve(realm: &Arc<Realm>, ring: &Submissions) -> (JoinHandle<()>, FakeTask) {
+    let handle = ring.handle;
+    let (thread, task) = super::waiting::waiting(realm, move |realm| {
+        fake::on_cpu(1, || {
+            let call = |operation, arguments| operate(realm, 0, operation, arguments);
+            let domain = &realm.domains[0];
+            realm.ipc.poll_submissions(domain, handle, 0, call);
+        });
+    });
+    task.until_asleep();
+    (thread, task)
+}
+
 /// The system call of an operation, as a kernel makes it.
 pub fn operate(
     realm: &Realm,
@@ -206,6 +240,20 @@ pub fn operate(
             made.map(Handle::bits)
         }
         Operation::Copy => ipc.copy_region(domain, handle, b, Handle::from_bits(c), d, e),
+        Operation::Register => {
+            let slot = (b != u64::MAX).then_some(b);
+            ipc.register(domain, handle, slot).map(Registered::bits)
+        }
+        Operation::Grant => {
+            let mode = Mode::from_code(c).ok_or(Error::Invalid)?;
+            let (via, flags) = (Handle::from_bits(b), GrantFlags::empty());
+            let granted = ipc.grant(domain, handle, via, mode, rights(d), flags, arguments[5]);
+            granted.map(Token::bits)
+        }
+        Operation::Accept => {
+            let accepted = ipc.accept(domain, Token::from_bits(a), Handle::from_bits(b));
+            accepted.map(Handle::bits)
+        }
         Operation::RingWake => ipc.wake_ring(domain, handle).map(|()| 0),
         other => panic!("nobody asked for {other:?}"),
     }

@@ -94,6 +94,8 @@ macro_rules! for_each_case {
             statistics::read_only "whoever may read the statistics or a trace can't write them";
 
             trace::calls "a trace has every call of a process in order, with arguments and answer";
+            trace::entries "a trace has every entry of a submission ring as it is tried, and what it is completed with";
+            trace::taken_away "a trace tells how many capabilities of what are taken away, and why, however that comes";
             trace::off "a call costs the same instructions before a trace and after it, and more while it is taken";
             trace::waits "a trace tells who ended a wait, and when its thread went on";
             trace::lapped "what came too fast for the rings of a trace is counted";
@@ -141,6 +143,7 @@ macro_rules! for_each_case {
             hubs::tiers "payloads of any size arrive in both directions, and the pool grows while slots are held";
             hubs::kinds "hubs of packets and of streams of bytes carry what is longer than a message and than a ring";
             hubs::malformed "a guest that refers to what it may not is recovered, and the other is served";
+            hubs::corpus "every script of a hostile guest that the fuzzer has kept is answered over a pool that is mapped twice";
             hubs::hostile "a guest that lies about any word is recovered, and the other is served";
 
             rings::in_order "messages cross two processes whole and in order";
@@ -175,8 +178,11 @@ macro_rules! for_each_case {
             submissions::links "a chain goes on while it succeeds, and waits with what waits in it";
             submissions::waits "what waits completes later: by a signal, a time, a cancel, or room in a channel";
             submissions::registered "a registered handle is known to every ring of its process, and its number to nobody afterwards";
+            submissions::registered_inside "entries register a handle, use it and let it go, also when the thread of the ring serves them";
+            submissions::chains_in_chains "chains that cancel one another, all of which go on at once, take no more of the kernel's stack than one";
             submissions::polled "a ring is served by a thread of its own, awake or asleep, which ends with its process";
             submissions::never_reaped "completions that nobody takes are never overwritten";
+            submissions::corpus "every script of a hostile process that the fuzzer has kept is answered by the kernel";
             submissions::hostile "a thread that writes every shared word while the kernel works harms nobody";
 
             processes::arguments "a process finds its arguments and its handles in order";

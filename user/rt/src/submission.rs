@@ -14,13 +14,13 @@
 //! that returned. Calls that wait complete later, in any order.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, IndexPage, PRODUCER_OFFSET};
 use abi::submission::{
-    COMPLETION_BYTES, Completion, DUE, ENTRY_BYTES, MAGIC, Operation, RESTING, Registered,
-    Submission, SubmissionArgs, SubmissionHeader, SubmissionInfo, SubmissionRingFlags,
-    SubmissionViews, VERSION,
+    COMPLETION_BYTES, Completion, DUE, ENTRY_BYTES, MAGIC, Operation, Registered, Submission,
+    SubmissionArgs, SubmissionHeader, SubmissionInfo, SubmissionRingFlags, SubmissionViews,
+    VERSION,
 };
 use abi::{Error, Handle, UserPtr};
 
@@ -209,6 +209,28 @@ impl Submissions {
         unsafe { self.push(Submission::new(Operation::Cancel, user_data, arguments)) }
     }
 
+    /// An entry that registers a handle in a reserved slot, or in any with `u64::MAX`; its completion tells the
+    /// number. Entries behind it that are to use one which they know before ask for a slot: the number is
+    /// that of the slot's last registration, [`next`](Registered::next).
+    pub fn register(&mut self, user_data: u64, handle: Handle, slot: u64) -> Result<(), Error> {
+        let arguments = [handle.bits(), slot, 0, 0, 0, 0];
+        // SAFETY: it touches no memory.
+        unsafe { self.push(Submission::new(Operation::Register, user_data, arguments)) }
+    }
+
+    /// An entry that lets a registered handle go, and waits in the ring for operations that use it, those
+    /// of this ring included; with a deadline of 0 it is `Busy` where there are some.
+    pub fn unregister(
+        &mut self,
+        user_data: u64,
+        id: Registered,
+        deadline: u64,
+    ) -> Result<(), Error> {
+        let arguments = [id.bits(), deadline, 0, 0, 0, 0];
+        // SAFETY: it touches no memory.
+        unsafe { self.push(Submission::new(Operation::Unregister, user_data, arguments)) }
+    }
+
     /// Publishes the entries that were written and has them served: at once, or soon by the thread of
     /// the ring, which is woken if it sleeps. Returns how many have been taken; the others stay, for want
     /// of room for their completions.
@@ -218,14 +240,12 @@ impl Submissions {
 
     /// The same, and waits until at least so many completions are there to be taken.
     pub fn submit_and_wait(&mut self, completions: u32, deadline: u64) -> Result<u32, Error> {
-        // SYNC(submission.tail): the entries before it are written.
-        let tail = self.submissions.word(PRODUCER_OFFSET + INDEX);
-        let before = self.published;
-        tail.store(self.tail, Ordering::Release);
-        self.published = self.tail;
         if self.polled {
-            return self.submit_to_server(before, completions, deadline);
+            return self.submit_to_thread(completions, deadline);
         }
+        let tail = self.submissions.word(PRODUCER_OFFSET + INDEX);
+        ring::submission::publish(tail, self.tail);
+        self.published = self.tail;
         // SYNC(submission.head)
         let head = self.submissions.word(CONSUMER_OFFSET + INDEX);
         self.taken = head.load(Ordering::Acquire);
@@ -235,22 +255,18 @@ impl Submissions {
         Ok(taken as u32)
     }
 
-    /// Leaves what was published to the thread of the ring.
-    fn submit_to_server(
-        &mut self,
-        before: u32,
-        completions: u32,
-        deadline: u64,
-    ) -> Result<u32, Error> {
-        // SYNC(submission.rest): the tail is published before this look; the thread says that it
-        // rests before its last look at the tail.
-        fence(Ordering::SeqCst);
-        let rests = self.submissions.word(NOTES).load(Ordering::Relaxed) & RESTING != 0;
+    /// Publishes what was written and leaves it to the thread of the ring.
+    fn submit_to_thread(&mut self, completions: u32, deadline: u64) -> Result<u32, Error> {
+        let published = self.tail.wrapping_sub(self.published);
+        let tail = self.submissions.word(PRODUCER_OFFSET + INDEX);
+        let notes = self.submissions.word(NOTES);
+        let rests = ring::submission::publish_to_thread(tail, self.tail, notes);
+        self.published = self.tail;
         if rests || self.ready() < completions {
             // SAFETY: what the entries do was promised when they were written.
             unsafe { sys::sub_enter(self.handle, 0, completions, deadline) }?;
         }
-        Ok(self.published.wrapping_sub(before))
+        Ok(published)
     }
 
     /// Whether something is to be had by entering, though nothing was submitted.

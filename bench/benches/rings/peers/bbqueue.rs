@@ -60,7 +60,7 @@ impl<const N: usize> Contender<N> for Framed {
 }
 
 impl<const N: usize> Sender<N> for FramedSender {
-    #[inline]
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         let Ok(mut grant) = self.0.grant(N as u16) else {
             return false;
@@ -72,7 +72,7 @@ impl<const N: usize> Sender<N> for FramedSender {
 }
 
 impl<const N: usize> Receiver<N> for FramedReceiver {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         if let Ok(grant) = self.0.read() {
             sink.target()[..grant.len()].copy_from_slice(&grant);
@@ -104,7 +104,7 @@ impl<const N: usize> Contender<N> for Drained {
 }
 
 impl<const N: usize> Sender<N> for StreamSender {
-    #[inline]
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         let Ok(mut grant) = self.0.grant_exact(HEAD_BYTES + N) else {
             return false;
@@ -118,7 +118,7 @@ impl<const N: usize> Sender<N> for StreamSender {
 }
 
 impl<const N: usize> Receiver<N> for StreamReceiver {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         let Ok(grant) = self.0.read() else {
             return;

@@ -29,7 +29,7 @@ impl<const N: usize> Contender<N> for Rtrb {
 }
 
 /// Copies `bytes` to where two parts of a ring begin at `at`.
-#[inline]
+#[inline(always)]
 fn copy_in(parts: (&mut [u8], &mut [u8]), at: usize, bytes: &[u8]) {
     let (first, second) = parts;
     let before = first.len().saturating_sub(at).min(bytes.len());
@@ -43,7 +43,7 @@ fn copy_in(parts: (&mut [u8], &mut [u8]), at: usize, bytes: &[u8]) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn copy_out(parts: (&[u8], &[u8]), bytes: &mut [u8]) {
     let (first, second) = parts;
     let (now, later) = bytes.split_at_mut(first.len());
@@ -52,7 +52,7 @@ fn copy_out(parts: (&[u8], &[u8]), bytes: &mut [u8]) {
 }
 
 impl<const N: usize> Sender<N> for FrameSender {
-    #[inline]
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         let Ok(mut chunk) = self.0.write_chunk(HEAD_BYTES + N) else {
             return false;
@@ -67,7 +67,7 @@ impl<const N: usize> Sender<N> for FrameSender {
 }
 
 impl<const N: usize> Receiver<N> for FrameReceiver {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         let Ok(head) = self.0.read_chunk(HEAD_BYTES) else {
             return;

@@ -81,7 +81,7 @@ impl<const N: usize> Contender<N> for Iceoryx2 {
 }
 
 impl<const N: usize> Sender<N> for IceoryxSender {
-    #[inline]
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         let Ok(sample) = self.publisher.loan_slice_uninit(N) else {
             return false;
@@ -92,7 +92,7 @@ impl<const N: usize> Sender<N> for IceoryxSender {
 }
 
 impl<const N: usize> Receiver<N> for IceoryxReceiver {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         if let Ok(Some(sample)) = self.subscriber.receive() {
             sink.copy(sample.payload());

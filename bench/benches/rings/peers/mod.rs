@@ -2,6 +2,7 @@
 
 pub mod bbqueue;
 pub mod framed;
+#[cfg(feature = "iceoryx2")]
 pub mod iceoryx2;
 pub mod system;
 pub mod typed;

@@ -21,14 +21,14 @@ fn ends(sender: OwnedFd, receiver: OwnedFd) -> (Seed<End>, Seed<End>) {
 }
 
 impl<const N: usize> Sender<N> for End {
-    #[inline]
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         self.0.write_all(message).is_ok()
     }
 }
 
 impl<const N: usize> Receiver<N> for End {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         if self.0.read_exact(sink.target()).is_ok() {
             sink.arrived();
@@ -99,14 +99,14 @@ impl Contender<8> for Event {
 }
 
 impl Sender<8> for EventEnd {
-    #[inline]
+    #[inline(always)]
     fn try_send(&mut self, _: &[u8; 8]) -> bool {
         self.0.write(1).is_ok()
     }
 }
 
 impl Receiver<8> for EventEnd {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<8>) {
         if self.0.read().is_ok() {
             let number = sink.count();

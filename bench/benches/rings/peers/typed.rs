@@ -26,14 +26,14 @@ impl<const N: usize> Contender<N> for Rtrb {
 }
 
 impl<const N: usize> Sender<N> for End<rtrb::Producer<[u8; N]>> {
-    #[inline]
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         self.0.push(*message).is_ok()
     }
 }
 
 impl<const N: usize> Receiver<N> for End<rtrb::Consumer<[u8; N]>> {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         if let Ok(message) = self.0.pop() {
             sink.value(&message);
@@ -63,12 +63,12 @@ impl<const N: usize> Contender<N> for RtrbChunks {
 }
 
 impl<const N: usize> Sender<N> for ChunkSender<N> {
-    #[inline]
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         self.try_send_all(std::slice::from_ref(message)) == 1
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_send_all(&mut self, messages: &[[u8; N]]) -> usize {
         match self.0.write_chunk_uninit(messages.len()) {
             Ok(chunk) => chunk.fill_from_iter(messages.iter().copied()),
@@ -78,7 +78,7 @@ impl<const N: usize> Sender<N> for ChunkSender<N> {
 }
 
 impl<const N: usize> Receiver<N> for ChunkReceiver<N> {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         let Ok(chunk) = self.0.read_chunk(self.0.slots().min(32)) else {
             return;
@@ -132,12 +132,12 @@ pub struct RingbufReceiver<End>(End);
 impl<const N: usize, End: ringbuf::traits::Producer<Item = [u8; N]>> Sender<N>
     for RingbufSender<End>
 {
-    #[inline]
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         self.0.try_push(*message).is_ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_send_all(&mut self, messages: &[[u8; N]]) -> usize {
         self.0.push_slice(messages)
     }
@@ -146,7 +146,7 @@ impl<const N: usize, End: ringbuf::traits::Producer<Item = [u8; N]>> Sender<N>
 impl<const N: usize, End: ringbuf::traits::Consumer<Item = [u8; N]>> Receiver<N>
     for RingbufReceiver<End>
 {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         if let Some(message) = self.0.try_pop() {
             sink.value(&message);
@@ -169,14 +169,14 @@ impl<const N: usize, const SLOTS: usize> Contender<N> for Heapless<SLOTS> {
 }
 
 impl<const N: usize> Sender<N> for End<heapless::spsc::Producer<'_, [u8; N]>> {
-    #[inline]
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         self.0.enqueue(*message).is_ok()
     }
 }
 
 impl<const N: usize> Receiver<N> for End<heapless::spsc::Consumer<'_, [u8; N]>> {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         if let Some(message) = self.0.dequeue() {
             sink.value(&message);
@@ -199,14 +199,14 @@ impl<const N: usize> Contender<N> for Crossbeam {
 }
 
 impl<const N: usize> Sender<N> for End<Arc<ArrayQueue<[u8; N]>>> {
-    #[inline]
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         self.0.push(*message).is_ok()
     }
 }
 
 impl<const N: usize> Receiver<N> for End<Arc<ArrayQueue<[u8; N]>>> {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         if let Some(message) = self.0.pop() {
             sink.value(&message);
@@ -228,14 +228,14 @@ impl<const N: usize> Contender<N> for Mpsc {
 }
 
 impl<const N: usize> Sender<N> for End<mpsc::SyncSender<[u8; N]>> {
-    #[inline]
+    #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         self.0.try_send(*message).is_ok()
     }
 }
 
 impl<const N: usize> Receiver<N> for End<mpsc::Receiver<[u8; N]>> {
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         if let Ok(message) = self.0.try_recv() {
             sink.value(&message);

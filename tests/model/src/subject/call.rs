@@ -228,7 +228,9 @@ impl Subject {
                 let offset = page * PAGE_SIZE + WORDS[word] as u64 * 8;
                 let mut bytes = [0; 8];
                 ipc.part_of_region(&self.domains[process], handle, Rights::READ, offset, 8)
-                    .and_then(|(region, at, _)| self.memory().read_region(&region, at, &mut bytes))
+                    .and_then(|(_, region, at, _)| {
+                        self.memory().read_region(&region, at, &mut bytes)
+                    })
                     .map(|()| Value::Word(u64::from_le_bytes(bytes)))
             }
             Step::Write {
@@ -242,7 +244,7 @@ impl Subject {
                 let offset = page * PAGE_SIZE + WORDS[word] as u64 * 8;
                 let bytes = value.to_le_bytes();
                 ipc.part_of_region(&self.domains[process], handle, Rights::WRITE, offset, 8)
-                    .and_then(|(region, at, _)| self.memory().write_region(&region, at, &bytes))
+                    .and_then(|(_, region, at, _)| self.memory().write_region(&region, at, &bytes))
                     .map(done)
             }
             Step::Grant {

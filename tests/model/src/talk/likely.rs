@@ -2,11 +2,13 @@
 //! assumption that every step succeeds, and registers are exchanged for ones that are likely to hold
 //! what the step is about. It is a plain function of the steps, so a shorter program stays one.
 
+mod offers;
+
 use std::collections::VecDeque;
 
 use abi::Mode;
 
-use super::{Load, REGISTERS, Step};
+use super::{Load, REGISTERS, RINGS, Step, TOKENS};
 use crate::{PROCESSES, Program};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,9 @@ enum Kind {
     Region,
     Notification,
     End(usize, usize),
+    RingEnd(usize, usize),
+    /// Of the process in a place.
+    Process(usize),
 }
 
 /// What is likely to be where.
@@ -22,6 +27,10 @@ struct Likely {
     ended: [bool; PROCESSES],
     /// What was sent to the ends of each channel.
     queues: Vec<[VecDeque<Vec<Kind>>; 2]>,
+    rings: usize,
+    /// Whether nobody has begun in a place since the beginning.
+    first: [bool; PROCESSES],
+    offers: [Option<offers::Offer>; TOKENS],
 }
 
 /// Now and then a step means what it says, however senseless.
@@ -33,6 +42,9 @@ impl Likely {
             what: Default::default(),
             ended: [false; PROCESSES],
             queues: Vec::new(),
+            rings: 0,
+            first: [true; PROCESSES],
+            offers: Default::default(),
         };
         for (place, by) in [(1, 0), (2, 0), (2, 1)] {
             likely.connect(by, place, place - 1, by);
@@ -50,6 +62,9 @@ impl Likely {
         let [one, other] = self.channel();
         self.what[by][mine] = Some(one);
         self.what[place][theirs] = Some(other);
+        self.rings += 1;
+        self.what[by][mine + RINGS] = Some(Kind::RingEnd(self.rings, 0));
+        self.what[place][theirs + RINGS] = Some(Kind::RingEnd(self.rings, 1));
     }
 
     fn exists(&self, place: usize, register: usize) -> Option<Kind> {
@@ -85,8 +100,7 @@ impl Likely {
         };
         let fits = |at: &usize| match self.what[place][*at] {
             Some(Kind::End(sent, _)) => sent > channel,
-            Some(Kind::Notification) => mode != Mode::CopyOnWrite,
-            Some(Kind::Region) => true,
+            Some(kind) => can_go(kind, mode),
             None => false,
         };
         let mut near = (0..REGISTERS).map(|step| (register + step) % REGISTERS);
@@ -96,20 +110,47 @@ impl Likely {
         }
     }
 
+    /// A place where a process runs, from one on.
+    fn living(&self, place: usize) -> Option<usize> {
+        let mut near = (0..PROCESSES).map(|by| (place + by) % PROCESSES);
+        near.find(|place| !self.ended[*place])
+    }
+
     /// The step with other registers, or `None` when none fit.
     fn fit(&self, mut step: Step) -> Option<Step> {
         match &mut step {
             Step::Region { process, .. }
             | Step::Notification { process, .. }
-            | Step::Channel { process, .. } => {
-                let mut near = (0..PROCESSES).map(|by| (*process + by) % PROCESSES);
-                *process = near.find(|place| !self.ended[*place])?;
+            | Step::Channel { process, .. }
+            | Step::Ring { process, .. } => {
+                *process = self.living(*process)?;
             }
-            Step::Derive { process, from, .. } => {
+            Step::Know { process, of, .. } => {
+                *process = self.living(*process)?;
+                *of = self.living(*of)?;
+            }
+            Step::Derive { process, from, .. } | Step::Narrow { process, from, .. } => {
                 self.nearest(process, from, |_| true)?;
             }
-            Step::Drop { process, handle } | Step::Revoke { process, handle } => {
+            Step::Drop { process, handle }
+            | Step::Revoke { process, handle }
+            | Step::RevokeAll { process, handle }
+            | Step::Reduce {
+                process, handle, ..
+            } => {
                 self.nearest(process, handle, |_| true)?;
+            }
+            Step::Same {
+                process,
+                one,
+                other,
+            } => {
+                self.nearest(process, one, |_| true)?;
+                let mut near = (0..REGISTERS).map(|step| (*other + step) % REGISTERS);
+                *other = near.find(|at| self.exists(*process, *at).is_some())?;
+            }
+            Step::Grant { .. } | Step::Accept { .. } | Step::Cancel { .. } => {
+                return self.fit_offer(step);
             }
             Step::Send {
                 process,
@@ -147,9 +188,35 @@ impl Likely {
                 let at = *by;
                 *by = all.find(|place| (*place + at) % 2 == 0 && !self.ended[*place])?;
             }
-            Step::Send { .. } | Step::Exit { .. } => {}
+            Step::Send { .. } | Step::Exit { .. } | Step::Pass { .. } => {}
         }
         Some(step)
+    }
+
+    /// Where nothing is to work on, something is made, or used that there is.
+    fn instead(&self, turn: usize) -> Option<Step> {
+        let (process, handle) = (turn % PROCESSES, turn % REGISTERS);
+        let made = match turn % 5 {
+            0 => Step::Channel {
+                process,
+                first: 4,
+                second: 5,
+                capacity: 2,
+            },
+            1 => Step::Notification { process, handle },
+            2 => Step::Signal {
+                process,
+                handle,
+                bits: 2,
+            },
+            3 => Step::Poll { process, handle },
+            _ => Step::Know {
+                process,
+                of: (process + 1) % PROCESSES,
+                handle,
+            },
+        };
+        self.fit(made)
     }
 
     /// What is likely after a step.
@@ -169,13 +236,41 @@ impl Likely {
                 self.what[process][first] = Some(one);
                 self.what[process][second] = Some(other);
             }
+            Step::Ring {
+                process,
+                first,
+                second,
+            } => {
+                self.rings += 1;
+                self.what[process][first] = Some(Kind::RingEnd(self.rings, 0));
+                self.what[process][second] = Some(Kind::RingEnd(self.rings, 1));
+            }
+            Step::Know {
+                process,
+                of,
+                handle,
+            } => self.what[process][handle] = Some(Kind::Process(of)),
             Step::Derive {
                 process,
                 from,
                 handle,
                 ..
-            } => self.what[process][handle] = self.what[process][from],
-            Step::Drop { process, handle } => self.what[process][handle] = None,
+            }
+            | Step::Narrow {
+                process,
+                from,
+                handle,
+                ..
+            } => {
+                let from = self.what[process][from];
+                if !matches!(from, Some(Kind::RingEnd(..))) {
+                    self.what[process][handle] = from;
+                }
+            }
+            Step::Drop { process, handle } | Step::RevokeAll { process, handle } => {
+                self.what[process][handle] = None;
+            }
+            Step::Grant { .. } | Step::Accept { .. } | Step::Cancel { .. } => self.note_offer(step),
             Step::Send {
                 process,
                 end,
@@ -221,10 +316,25 @@ impl Likely {
                 theirs,
             } => {
                 self.ended[process] = false;
+                self.first[process] = false;
                 self.connect(by, process, mine, theirs);
             }
-            Step::Revoke { .. } | Step::Signal { .. } | Step::Poll { .. } => {}
+            Step::Revoke { .. }
+            | Step::Reduce { .. }
+            | Step::Same { .. }
+            | Step::Pass { .. }
+            | Step::Signal { .. }
+            | Step::Poll { .. } => {}
         }
+    }
+}
+
+/// Whether something can be handed over in a way.
+fn can_go(kind: Kind, mode: Mode) -> bool {
+    match kind {
+        Kind::Region => true,
+        Kind::Notification | Kind::End(..) | Kind::Process(_) => mode != Mode::CopyOnWrite,
+        Kind::RingEnd(..) => mode == Mode::Move,
     }
 }
 
@@ -233,14 +343,7 @@ pub(super) fn repair(steps: impl IntoIterator<Item = Step>) -> Program<Step> {
     let mut likely = Likely::new();
     let mut program = Program::default();
     for step in steps {
-        // Where nothing is to work on, something is made.
-        let made = Step::Channel {
-            process: 0,
-            first: 3,
-            second: 4,
-            capacity: 2,
-        };
-        let fitting = likely.fit(step).or_else(|| likely.fit(made));
+        let fitting = likely.fit(step).or_else(|| likely.instead(program.0.len()));
         if let Some(step) = fitting {
             likely.note(step);
             program.0.push(step);

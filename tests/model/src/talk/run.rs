@@ -1,36 +1,47 @@
 //! One program on both: the crates and the model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use abi::{Error, Handle, HandleTransfer, Mode, Resources, Rights};
+use abi::{CapInfo, DeriveFlags, Error, Handle, Resources, Rights, Token};
 use fake::{Config, FakeMachine};
-use ipc::{Ipc, Outgoing};
-use mm::Account;
+use ipc::Ipc;
 
-use super::spec::Spec;
-use super::{REGISTERS, Step};
+use super::setting::Hub;
+use super::spec::{Kind, Spec, Told};
+use super::{REGISTERS, Step, TOKENS, Via};
 use crate::subject::Domain;
-use crate::{BASE, FRAMES, PROCESSES, Program, Tally};
+use crate::{FRAMES, PROCESSES, Program, Tally};
+
+/// How often all that is told of every capability is looked at.
+const WHOLE_EVERY: usize = 8;
 
 /// A handle, as the crates and as the model know it.
-type Register = Option<(Handle, usize)>;
+pub(super) type Register = Option<(Handle, usize)>;
+
+/// What a step answered: nothing when what it names is not there.
+pub(super) type Answer = Option<Result<(), Error>>;
 
 /// The crates and the model side by side.
 pub struct Run {
-    ipc: Arc<Ipc<FakeMachine>>,
-    spec: Spec,
-    domains: Vec<Arc<Domain>>,
+    pub(super) ipc: Arc<Ipc<FakeMachine>>,
+    pub(super) spec: Spec,
+    pub(super) domains: Vec<Arc<Domain>>,
     /// The model's number of the process in each place.
-    processes: [usize; PROCESSES],
-    ended: [bool; PROCESSES],
-    handles: [[Register; REGISTERS]; PROCESSES],
+    pub(super) processes: [usize; PROCESSES],
+    pub(super) ended: [bool; PROCESSES],
+    /// By what the process in each place knows the others.
+    pub(super) known: [[Register; PROCESSES]; PROCESSES],
+    pub(super) hub: Hub,
+    pub(super) handles: [[Register; REGISTERS]; PROCESSES],
+    pub(super) tokens: [Option<Token>; TOKENS],
+    /// The model's number of each token that there was.
+    pub(super) issued: BTreeMap<u64, usize>,
+    /// The last token of each place for one.
+    pub(super) slots: BTreeMap<u32, (Token, usize)>,
     /// The number of each of the model's objects.
     koids: BTreeMap<usize, u64>,
 }
-
-/// What a step answered: nothing when what it names is not there.
-type Answer = Option<Result<(), Error>>;
 
 impl Run {
     /// Both at their beginning: each two processes have a channel between them.
@@ -42,18 +53,27 @@ impl Run {
         });
         let mut spec = Spec::default();
         let processes = std::array::from_fn(|_| spec.start());
+        let domains: Vec<Arc<Domain>> = (0..PROCESSES)
+            .map(|_| super::setting::domain(&ipc))
+            .collect();
         let mut run = Run {
+            hub: Hub::between(&ipc, &domains),
             ipc,
             spec,
-            domains: Vec::new(),
+            domains,
             processes,
             ended: [false; PROCESSES],
+            known: Default::default(),
             handles: Default::default(),
+            tokens: Default::default(),
+            issued: BTreeMap::new(),
+            slots: BTreeMap::new(),
             koids: BTreeMap::new(),
         };
-        for _ in 0..PROCESSES {
-            let domain = run.create_domain();
-            run.domains.push(domain);
+        for place in 0..PROCESSES {
+            for of in 0..PROCESSES {
+                run.introduce(place, of);
+            }
         }
         for (place, by) in [(1, 0), (2, 0), (2, 1)] {
             run.connect(by, place, place - 1, by);
@@ -61,54 +81,16 @@ impl Run {
         run
     }
 
-    fn create_domain(&self) -> Arc<Domain> {
-        let root = self.ipc.memory().account();
-        let account = Account::below(root, Resources::NONE).expect("it is the first below");
-        let domain = self.ipc.create_domain(&account, BASE);
-        domain.expect("there is memory")
-    }
-
-    /// A channel between two processes, as a parent makes one for a child.
-    fn connect(&mut self, by: usize, place: usize, mine: usize, theirs: usize) {
-        let ends = self.ipc.create_channel(&self.domains[by], 2);
-        let ends = ends.expect("there is room");
-        let numbers = self.spec.channel([self.processes[by]; 2], 2);
-        self.put(by, mine, ends.first, numbers[0]);
-        let all = Rights::all();
-        let flags = abi::GrantFlags::empty();
-        let (parent, child) = (&self.domains[by], &self.domains[place]);
-        let offer = self.ipc.begin(parent, ends.second, Mode::Move, all, flags);
-        let offer = offer.expect("nobody else has it");
-        self.ipc.clear(&offer);
-        let mut given = Handle::NONE;
-        self.ipc
-            .deliver_all(vec![offer], child, |handle| given = handle)
-            .expect("there is room");
-        let number = self.spec.give(numbers[1], self.processes[place]);
-        self.put(place, theirs, given, number);
-    }
-
-    fn put(&mut self, place: usize, register: usize, real: Handle, number: usize) {
+    pub(super) fn put(&mut self, place: usize, register: usize, real: Handle, number: usize) {
         self.handles[place][register] = Some((real, number));
     }
 
-    fn at(&self, place: usize, register: usize) -> Register {
+    pub(super) fn at(&self, place: usize, register: usize) -> Register {
         self.handles[place][register].filter(|_| !self.ended[place])
     }
 
-    /// Both have a new handle, or the same reason why not.
-    fn bind(
-        &mut self,
-        place: usize,
-        register: usize,
-        real: Result<Handle, Error>,
-        expected: Result<usize, Error>,
-    ) -> Answer {
-        assert_eq!(real.map(drop), expected.map(drop));
-        if let (Ok(real), Ok(number)) = (real, expected) {
-            self.put(place, register, real, number);
-        }
-        Some(real.map(drop))
+    pub(super) fn domain(&self, place: usize) -> Option<Arc<Domain>> {
+        (!self.ended[place]).then(|| self.domains[place].clone())
     }
 
     /// Does a step on both and compares the answers. `None` when it says nothing.
@@ -117,173 +99,54 @@ impl Run {
     /// When they differ.
     pub fn step(&mut self, step: Step) -> Answer {
         let answer = self.perform(step);
+        // What was for one use is used up by a call that succeeded, on both.
+        let succeeded = answer == Some(Ok(()));
+        for domain in self.domains.iter().filter(|domain| domain.has_claims()) {
+            self.ipc.settle(domain, succeeded);
+        }
+        self.spec.settle(succeeded);
         self.spec.collect();
         answer
     }
 
-    fn perform(&mut self, step: Step) -> Answer {
-        let ipc = self.ipc.clone();
-        match step {
-            Step::Region { process, handle } => {
-                let domain = self.domain(process)?;
-                let made = ipc.create_region(&domain, 4096, abi::RegionFlags::empty(), None);
-                let number = self.spec.region(self.processes[process]);
-                self.bind(process, handle, made, Ok(number))
-            }
-            Step::Notification { process, handle } => {
-                let made = ipc.create_notification(&*self.domain(process)?);
-                let number = self.spec.notification(self.processes[process]);
-                self.bind(process, handle, made, Ok(number))
-            }
-            Step::Channel {
-                process,
-                first,
-                second,
-                capacity,
-            } => {
-                let made = ipc.create_channel(&*self.domain(process)?, capacity as u32);
-                let made = made.expect("there is room");
-                let [one, other] = self.spec.channel([self.processes[process]; 2], capacity);
-                self.put(process, first, made.first, one);
-                self.put(process, second, made.second, other);
-                Some(Ok(()))
-            }
-            Step::Derive {
-                process,
-                from,
-                handle,
-                rights,
-            } => {
-                let (real, number) = self.at(process, from)?;
-                let made = ipc.derive(&self.domains[process], real, rights);
-                let expected = self.spec.derive(number, rights);
-                self.bind(process, handle, made, expected)
-            }
-            Step::Drop { process, handle } => {
-                let (real, number) = self.at(process, handle)?;
-                let dropped = ipc.drop_capability(&self.domains[process], real);
-                same(dropped, self.spec.drop_handle(number))
-            }
-            Step::Revoke { process, handle } => {
-                let (real, number) = self.at(process, handle)?;
-                let revoked = ipc.revoke(&self.domains[process], real, abi::RevokeFlags::empty());
-                same(revoked, self.spec.revoke(number))
-            }
-            Step::Send { .. } => self.send(step),
-            Step::Receive {
-                process,
-                end,
-                first,
-                second,
-            } => self.receive(process, end, [first, second]),
-            Step::Signal {
-                process,
-                handle,
-                bits,
-            } => {
-                let (real, number) = self.at(process, handle)?;
-                let signalled = ipc.signal(&self.domains[process], real, bits);
-                same(signalled, self.spec.signal(number, bits))
-            }
-            Step::Poll { process, handle } => {
-                let (real, number) = self.at(process, handle)?;
-                let bits = ipc.wait_notification(&self.domains[process], real, 0);
-                same(bits, self.spec.poll(number))
-            }
-            Step::Exit { process } => {
-                let domain = self.domain(process)?;
-                self.ended[process] = true;
-                ipc.clear_domain(&domain);
-                ipc.memory().destroy_space(domain.space());
-                self.spec.exit(self.processes[process]);
-                Some(Ok(()))
-            }
-            Step::Start {
-                process,
-                by,
-                mine,
-                theirs,
-            } => {
-                if !self.ended[process] || self.ended[by] {
-                    return None;
-                }
-                self.domains[process] = self.create_domain();
-                self.processes[process] = self.spec.start();
-                self.ended[process] = false;
-                self.handles[process] = Default::default();
-                self.connect(by, process, mine, theirs);
-                Some(Ok(()))
-            }
-        }
-    }
-
-    fn domain(&self, place: usize) -> Option<Arc<Domain>> {
-        (!self.ended[place]).then(|| self.domains[place].clone())
-    }
-
-    fn send(&mut self, step: Step) -> Answer {
-        let Step::Send {
-            process,
-            end,
-            word,
-            first,
-            second,
-        } = step
-        else {
+    /// Over what a step takes an offer.
+    fn over(&self, step: Step) -> Option<&'static str> {
+        let Step::Accept { process, via, .. } = step else {
             return None;
         };
-        let (end, end_number) = self.at(process, end)?;
-        let (mut transfers, mut loads) = (Vec::new(), Vec::new());
-        for (mode, register) in [first, second].into_iter().filter_map(|load| load.get()) {
-            let (real, number) = self.at(process, register)?;
-            transfers.push(HandleTransfer::new(real, mode, Rights::all()));
-            loads.push((mode, number));
-        }
-        let message = Outgoing {
-            bytes: &word.to_le_bytes(),
-            transfers: &transfers,
+        let register = match via {
+            Via::Process(_) => return Some("over a process"),
+            Via::Hub(_) => return Some("over a hub"),
+            Via::Handle(register) => register,
         };
-        let sent = self.ipc.send(&self.domains[process], end, message, 0);
-        same(sent, self.spec.send(end_number, word, &loads))
-    }
-
-    fn receive(&mut self, process: usize, end: usize, registers: [usize; 2]) -> Answer {
-        let (real, number) = self.at(process, end)?;
-        let mut word = [0; 8];
-        let received = self.ipc.receive(&self.domains[process], real, 0, |next| {
-            word.copy_from_slice(next.bytes);
-            Ok(())
-        });
-        let expected = self.spec.receive(number);
-        match (received, expected) {
-            (Ok(received), Ok((expected, handles))) => {
-                assert_eq!(u64::from_le_bytes(word), expected, "another message");
-                assert_eq!(received.handles_len, handles.len(), "capabilities");
-                for (at, number) in handles.into_iter().enumerate() {
-                    let real = received.handles[at];
-                    assert_eq!(real != Handle::NONE, number.is_some(), "capability {at}");
-                    if let Some(number) = number {
-                        self.put(process, registers[at], real, number);
-                    }
-                }
-                Some(Ok(()))
-            }
-            (received, expected) => same(received.map(drop), expected.map(drop)),
+        let (_, number) = self.at(process, register)?;
+        match self
+            .spec
+            .known(number)
+            .ok()
+            .map(|(_, object)| self.spec.objects[object].kind)?
+        {
+            Kind::End(..) => Some("over a channel"),
+            Kind::RingEnd(..) => Some("over a ring"),
+            Kind::Process(_) => Some("over a process"),
+            Kind::Region | Kind::Notification => None,
         }
     }
 
-    /// Compares what every process has, and what there is at all.
+    /// Compares what every process has, and what there is at all. `whole` looks at all that is told of each
+    /// capability.
     ///
     /// # Panics
-    /// When they differ.
-    pub fn check(&mut self) {
+    /// When they differ, or when a capability allows more than the one above it (I4).
+    pub fn check(&mut self, whole: bool) {
         for place in (0..PROCESSES).filter(|place| !self.ended[*place]) {
-            let domain = &self.domains[place];
-            for (real, number) in self.handles[place].iter().flatten() {
-                let found = domain.look_up(*real, None, Rights::empty());
+            let domain = self.domains[place].clone();
+            for (real, number) in self.handles[place].into_iter().flatten() {
+                let found = domain.look_up(real, None, Rights::empty());
                 let found =
                     found.map(|capability| (capability.node.rights(), capability.object().koid()));
-                let expected = self.spec.known(*number);
+                self.ipc.settle(&domain, false);
+                let expected = self.spec.known(number);
                 assert_eq!(
                     found.map(|(rights, _)| rights),
                     expected.map(|(rights, _)| rights),
@@ -293,21 +156,35 @@ impl Run {
                     let known = *self.koids.entry(object).or_insert(koid);
                     assert_eq!(koid, known, "{real:?} stands for another object");
                 }
+                if whole {
+                    let told = self.ipc.capability_info(&domain, real).map(told);
+                    assert_eq!(told, self.spec.told(number), "{real:?} of process {place}");
+                }
             }
-            let handles = self.spec.handle_count(self.processes[place]);
+            let handles = self.spec.handle_count(self.processes[place]) + self.hub.handles[place];
             assert_eq!(domain.handle_count(), handles, "handles of process {place}");
         }
-        let koids = self.koids.values();
-        let different: std::collections::BTreeSet<_> = koids.collect();
-        assert_eq!(different.len(), self.koids.len(), "two objects are one");
-        assert_eq!(self.ipc.object_count(), self.spec.object_count(), "objects");
+        for (token, number) in self.slots.values() {
+            let pends = self.ipc.offered_region(*token).is_some();
+            let expected = self.spec.offers_memory(*number);
+            assert_eq!(pends, expected, "whether an offer is there");
+        }
+        // What stands for a process has the number of the process.
+        let is_own = |object: &usize| !matches!(self.spec.objects[*object].kind, Kind::Process(_));
+        let own = self.koids.iter().filter(|(object, _)| is_own(object));
+        let own: Vec<u64> = own.map(|(_, koid)| *koid).collect();
+        let different: BTreeSet<u64> = own.iter().copied().collect();
+        assert_eq!(different.len(), own.len(), "two objects are one");
+        let objects = self.spec.object_count() + self.hub.objects;
+        assert_eq!(self.ipc.object_count(), objects, "objects");
+        assert!(self.spec.only_shrinks(), "what is below allows more");
     }
 
     /// Ends every process and checks that nothing is left.
     pub fn finish(mut self) {
         for process in 0..PROCESSES {
             self.step(Step::Exit { process });
-            self.check();
+            self.check(true);
         }
         assert_eq!(self.ipc.object_count(), 0, "objects");
         self.domains.clear();
@@ -318,13 +195,15 @@ impl Run {
     }
 }
 
-/// The answer is the only right one.
-fn same<T: PartialEq + std::fmt::Debug>(
-    real: Result<T, Error>,
-    expected: Result<T, Error>,
-) -> Answer {
-    assert_eq!(real, expected);
-    Some(real.map(drop))
+fn told(info: CapInfo) -> Told {
+    Told {
+        rights: Rights::from_bits_retain(info.rights),
+        badge: info.badge,
+        until: info.deadline,
+        once: info.flags & DeriveFlags::ONE_SHOT.bits() != 0,
+        descendants: info.descendants,
+        nodes_left: info.nodes_left,
+    }
 }
 
 /// Runs a program on both, comparing everything after each step.
@@ -333,14 +212,18 @@ fn same<T: PartialEq + std::fmt::Debug>(
 /// When they differ.
 pub fn execute(program: &Program<Step>, seed: u64, tally: &mut Tally) {
     let mut run = Run::new(seed);
-    for step in &program.0 {
+    for (number, step) in program.0.iter().enumerate() {
+        let over = run.over(*step);
         let outcome = match run.step(*step) {
             Some(Ok(())) => "Ok",
             Some(Err(error)) => error.name(),
             None => "nothing",
         };
         *tally.entry((step.name(), outcome)).or_default() += 1;
-        run.check();
+        if let Some(over) = over {
+            *tally.entry((over, outcome)).or_default() += 1;
+        }
+        run.check(number % WHOLE_EVERY == 0);
     }
     run.finish();
 }

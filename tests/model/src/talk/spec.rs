@@ -1,10 +1,16 @@
-//! Objects and messages, by value.
+//! Objects, capabilities, messages and offers, by value.
 
+mod grants;
+mod lineage;
 mod messages;
 
 use std::collections::VecDeque;
 
-use abi::{Error, Rights};
+use abi::limits::MAX_NODES;
+use abi::{Error, FOREVER, Mode, Rights};
+use grants::Token;
+pub use grants::{Given, Way};
+pub use lineage::{Narrowed, Told};
 use messages::Message;
 
 /// What an object is.
@@ -16,6 +22,10 @@ pub enum Kind {
     Notification,
     /// One of the two ends of a channel.
     End(usize, usize),
+    /// One of the two ends of a ring.
+    RingEnd(usize, usize),
+    /// What stands for a process, by its number.
+    Process(usize),
 }
 
 /// Something that capabilities refer to.
@@ -35,9 +45,9 @@ enum Holder {
     Nobody,
     /// A process, by number.
     Process(usize),
-    /// A message, which shares or copies.
-    Message,
-    /// A message, which moves.
+    /// A message or a token, which shares or copies.
+    Offer,
+    /// A message or a token, which moves.
     Transit,
 }
 
@@ -46,6 +56,11 @@ struct Capability {
     object: usize,
     parent: Option<usize>,
     rights: Rights,
+    badge: u64,
+    until: u64,
+    once: bool,
+    /// How many may be below it, if it has a budget of its own.
+    nodes: Option<u32>,
     holder: Holder,
     revoked: bool,
 }
@@ -58,6 +73,15 @@ pub struct Issued {
     dropped: bool,
 }
 
+/// A capability on its way.
+#[derive(Clone, Copy, Debug)]
+struct Carried {
+    capability: usize,
+    mode: Mode,
+    /// The handle that it was sent by, and what that allowed.
+    source: (usize, Rights),
+}
+
 #[derive(Clone, Debug)]
 struct Channel {
     capacity: usize,
@@ -65,11 +89,21 @@ struct Channel {
     queues: [VecDeque<Message>; 2],
     /// Whether each end is gone.
     closed: [bool; 2],
+    /// Who has the first capability of each end, or had it last.
+    holders: [usize; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ring {
+    closed: [bool; 2],
+    /// Who has each end, or had it last.
+    holders: [usize; 2],
 }
 
 /// Everything there is. Numbers are places in these lists and are never used twice.
 #[derive(Clone, Debug, Default)]
 pub struct Spec {
+    now: u64,
     ended: Vec<bool>,
     /// All objects.
     pub objects: Vec<Object>,
@@ -78,6 +112,10 @@ pub struct Spec {
     pub handles: Vec<Issued>,
     /// In the order in which they were made.
     channels: Vec<Channel>,
+    rings: Vec<Ring>,
+    tokens: Vec<Token>,
+    /// Handles for one use that the present call uses.
+    claimed: Vec<usize>,
 }
 
 impl Spec {
@@ -96,11 +134,16 @@ impl Spec {
         self.objects.len() - 1
     }
 
-    fn grow(&mut self, object: usize, parent: Option<usize>, rights: Rights) -> usize {
+    /// The first capability of an object, which nobody has yet.
+    fn root(&mut self, object: usize, rights: Rights) -> usize {
         self.capabilities.push(Capability {
             object,
-            parent,
+            parent: None,
             rights,
+            badge: 0,
+            until: FOREVER,
+            once: false,
+            nodes: Some(MAX_NODES as u32 - 1),
             holder: Holder::Nobody,
             revoked: false,
         });
@@ -119,7 +162,7 @@ impl Spec {
 
     fn create(&mut self, process: usize, kind: Kind, rights: Rights) -> usize {
         let object = self.add(kind);
-        let capability = self.grow(object, None, rights);
+        let capability = self.root(object, rights);
         self.issue(process, capability)
     }
 
@@ -133,25 +176,47 @@ impl Spec {
         self.create(process, Kind::Notification, Rights::NOTIFICATION)
     }
 
-    /// The two ends of a channel, of which each process gets one.
-    pub fn channel(&mut self, processes: [usize; 2], capacity: u64) -> [usize; 2] {
+    /// What stands for a process.
+    pub fn introduce(&mut self, process: usize, of: usize) -> usize {
+        self.create(process, Kind::Process(of), Rights::PROCESS)
+    }
+
+    /// The two ends of a channel.
+    pub fn channel(&mut self, process: usize, capacity: u64) -> [usize; 2] {
         self.channels.push(Channel {
             capacity: capacity as usize,
             queues: Default::default(),
             closed: [false; 2],
+            holders: [process; 2],
         });
         let channel = self.channels.len() - 1;
-        [0, 1].map(|side| {
-            let kind = Kind::End(channel, side);
-            self.create(processes[side], kind, Rights::CHANNEL_END)
-        })
+        [0, 1].map(|side| self.create(process, Kind::End(channel, side), Rights::CHANNEL_END))
+    }
+
+    /// The two ends of a ring: who writes, who reads.
+    pub fn ring(&mut self, process: usize) -> [usize; 2] {
+        self.rings.push(Ring {
+            closed: [false; 2],
+            holders: [process; 2],
+        });
+        let ring = self.rings.len() - 1;
+        let rights = [Rights::RING_PRODUCER, Rights::RING_CONSUMER];
+        [0, 1].map(|side| self.create(process, Kind::RingEnd(ring, side), rights[side]))
     }
 
     /// What a handle stands for is moved to another process.
     pub fn give(&mut self, handle: usize, process: usize) -> usize {
-        self.handles[handle].dropped = true;
-        let capability = self.handles[handle].capability;
-        self.issue(process, capability)
+        let Issued { capability, .. } = self.handles[handle];
+        let rights = self.capabilities[capability].rights;
+        let (mode, source) = (Mode::Move, (handle, rights));
+        self.deliver(
+            Carried {
+                capability,
+                mode,
+                source,
+            },
+            process,
+        )
     }
 
     /// The capability that a handle stands for.
@@ -170,116 +235,87 @@ impl Spec {
         }
     }
 
-    /// The rights and the object of a handle.
-    pub fn known(&self, handle: usize) -> Result<(Rights, usize), Error> {
-        let capability = &self.capabilities[self.look_up(handle, Rights::empty())?];
-        Ok((capability.rights, capability.object))
+    /// The same to use it: one for one use is this call's until that [ends](Spec::settle).
+    fn use_by(&mut self, handle: usize, needed: Rights) -> Result<usize, Error> {
+        let found = self.look_up(handle, needed)?;
+        if self.capabilities[found].once {
+            if self.claimed.contains(&handle) {
+                return Err(Error::Busy);
+            }
+            self.claimed.push(handle);
+        }
+        Ok(found)
     }
 
-    /// The same of one of a kind.
-    fn look_up_kind(
-        &self,
+    /// A call has ended: what it used and was for one use is used up, if it succeeded.
+    pub fn settle(&mut self, succeeded: bool) {
+        for handle in std::mem::take(&mut self.claimed) {
+            if succeeded {
+                // It may be revoked already.
+                let _ = self.drop_handle(handle);
+            }
+        }
+    }
+
+    fn kind_of(&self, capability: usize) -> Kind {
+        self.objects[self.capabilities[capability].object].kind
+    }
+
+    /// To use one of a kind.
+    fn use_kind(
+        &mut self,
         handle: usize,
         needed: Rights,
         is: fn(Kind) -> bool,
     ) -> Result<usize, Error> {
         let found = self.look_up(handle, Rights::empty())?;
-        match is(self.objects[self.capabilities[found].object].kind) {
-            true => self.look_up(handle, needed),
+        match is(self.kind_of(found)) {
+            true => self.use_by(handle, needed),
             false => Err(Error::WrongKind),
         }
     }
 
-    fn end_of(&self, handle: usize, needed: Rights) -> Result<(usize, usize), Error> {
-        let is_end = |kind| matches!(kind, Kind::End(..));
-        let capability = self.look_up_kind(handle, needed, is_end)?;
-        match self.objects[self.capabilities[capability].object].kind {
+    fn end_of(&mut self, handle: usize, needed: Rights) -> Result<(usize, usize), Error> {
+        let capability = self.use_kind(handle, needed, |kind| matches!(kind, Kind::End(..)))?;
+        match self.kind_of(capability) {
             Kind::End(channel, side) => Ok((channel, side)),
             _ => Err(Error::WrongKind),
         }
     }
 
-    /// Whether each capability is kept. Those below have higher numbers than what they came from.
-    fn kept(&self) -> Vec<bool> {
-        let held = |c: &Capability| !c.revoked && c.holder != Holder::Nobody;
-        let mut kept: Vec<bool> = self.capabilities.iter().map(held).collect();
-        for at in (0..kept.len()).rev() {
-            if let (true, Some(parent)) = (kept[at], self.capabilities[at].parent) {
-                kept[parent] = true;
-            }
-        }
-        kept
-    }
-
-    fn below(&self, top: usize) -> Vec<bool> {
-        let mut below = vec![false; self.capabilities.len()];
-        for (at, capability) in self.capabilities.iter().enumerate() {
-            below[at] = capability
-                .parent
-                .is_some_and(|parent| parent == top || below[parent]);
-        }
-        below
-    }
-
-    /// Makes a capability below what a handle stands for.
-    pub fn derive(&mut self, handle: usize, rights: Rights) -> Result<usize, Error> {
-        let parent = self.look_up(handle, Rights::DUPLICATE)?;
-        let child = self.below_of(parent, rights);
-        Ok(self.issue(self.handles[handle].process, child))
-    }
-
-    fn below_of(&mut self, parent: usize, rights: Rights) -> usize {
-        let above = self.capabilities[parent];
-        self.grow(above.object, Some(parent), above.rights & rights)
-    }
-
-    /// Gives a handle back.
-    pub fn drop_handle(&mut self, handle: usize) -> Result<(), Error> {
-        match self.look_up(handle, Rights::empty()) {
-            Ok(capability) => self.capabilities[capability].holder = Holder::Nobody,
-            Err(Error::Revoked) => {}
-            Err(error) => return Err(error),
-        }
-        self.handles[handle].dropped = true;
-        Ok(())
-    }
-
-    /// Takes back what was derived, and tells how many that were.
-    pub fn revoke(&mut self, handle: usize) -> Result<u64, Error> {
-        let capability = self.look_up(handle, Rights::REVOKE)?;
-        let (kept, below) = (self.kept(), self.below(capability));
-        let mut count = 0;
-        for (at, capability) in self.capabilities.iter_mut().enumerate() {
-            capability.revoked |= below[at];
-            count += u64::from(kept[at] && below[at]);
-        }
-        Ok(count)
-    }
-
-    /// Sets bits.
-    pub fn signal(&mut self, handle: usize, bits: u64) -> Result<(), Error> {
+    fn notification_of(&mut self, handle: usize, needed: Rights) -> Result<&mut Object, Error> {
         let is = |kind| kind == Kind::Notification;
-        let capability = self.look_up_kind(handle, Rights::SIGNAL, is)?;
-        if bits == 0 || bits >> 63 != 0 {
-            return Err(Error::Invalid);
-        }
-        self.objects[self.capabilities[capability].object].bits |= bits;
+        let capability = self.use_kind(handle, needed, is)?;
+        Ok(&mut self.objects[self.capabilities[capability].object])
+    }
+
+    /// Sets bits: those of the badge, if there is one, and no others.
+    pub fn signal(&mut self, handle: usize, bits: u64) -> Result<(), Error> {
+        let badge = self.capabilities[self.handles[handle].capability].badge;
+        let notification = self.notification_of(handle, Rights::SIGNAL)?;
+        let bits = match badge {
+            0 if bits == 0 || bits >> 63 != 0 => return Err(Error::Invalid),
+            0 => bits,
+            _ if bits != 0 => return Err(Error::Invalid),
+            badge => badge,
+        };
+        notification.bits |= bits;
         Ok(())
     }
 
     /// Takes the bits that are set.
     pub fn poll(&mut self, handle: usize) -> Result<u64, Error> {
-        let is = |kind| kind == Kind::Notification;
-        let capability = self.look_up_kind(handle, Rights::WAIT, is)?;
-        match std::mem::take(&mut self.objects[self.capabilities[capability].object].bits) {
+        let notification = self.notification_of(handle, Rights::WAIT)?;
+        match std::mem::take(&mut notification.bits) {
             0 => Err(Error::WouldBlock),
             bits => Ok(bits),
         }
     }
 
-    /// A process ends: what it has is given back.
+    /// A process ends: what it has is given back, what was offered to it returns.
     pub fn exit(&mut self, process: usize) {
         self.ended[process] = true;
+        self.return_tokens(|token| token.to == process);
         for capability in &mut self.capabilities {
             if capability.holder == Holder::Process(process) {
                 capability.holder = Holder::Nobody;
@@ -287,8 +323,8 @@ impl Spec {
         }
     }
 
-    /// What nobody can reach any more is gone, and an end along with what was sent to it. Called after
-    /// each step.
+    /// What nobody can reach any more is gone, and an end along with what was sent to it or offered there.
+    /// Called after each step.
     pub fn collect(&mut self) {
         loop {
             let kept = self.kept();
@@ -301,11 +337,19 @@ impl Spec {
                 return;
             };
             self.objects[dead].gone = true;
-            if let Kind::End(channel, side) = self.objects[dead].kind {
-                self.channels[channel].closed[side] = true;
-                for message in std::mem::take(&mut self.channels[channel].queues[side]) {
-                    self.take_back(message);
+            match self.objects[dead].kind {
+                Kind::End(channel, side) => {
+                    self.channels[channel].closed[side] = true;
+                    for message in std::mem::take(&mut self.channels[channel].queues[side]) {
+                        message
+                            .carried
+                            .into_iter()
+                            .for_each(|one| self.take_back(one));
+                    }
+                    self.return_tokens(|token| token.at == Some((channel, side)));
                 }
+                Kind::RingEnd(ring, side) => self.rings[ring].closed[side] = true,
+                Kind::Region | Kind::Notification | Kind::Process(_) => {}
             }
         }
     }

@@ -1,12 +1,12 @@
 //! Random programs. What is made or received goes into any register, and what was there is
 //! forgotten, as a program forgets a handle.
 
-use abi::{Mode, Rights};
+use abi::{FOREVER, GrantFlags, Mode, Rights};
 use proptest::prelude::*;
 
 use super::likely::repair;
-use super::{Load, REGISTERS, Step};
-use crate::{PROCESSES, Program};
+use super::{Load, REGISTERS, RINGS, Step, TOKENS, Via};
+use crate::{PROCESSES, Program, Until};
 
 fn process() -> impl Strategy<Value = usize> {
     0..PROCESSES
@@ -28,21 +28,96 @@ fn rights() -> impl Strategy<Value = Rights> {
     ]
 }
 
-fn load() -> impl Strategy<Value = Load> {
-    let mode = prop_oneof![
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![
         5 => Just(Mode::Move),
         4 => Just(Mode::Share),
         1 => Just(Mode::CopyOnWrite),
-    ];
+    ]
+}
+
+/// Times of the clock, which begins near 0 and passes by hundreds.
+fn until() -> impl Strategy<Value = Until> {
+    prop_oneof![3 => Just(FOREVER), 2 => 0..6000u64].prop_map(Until)
+}
+
+fn via() -> impl Strategy<Value = Via> {
+    prop_oneof![
+        2 => process().prop_map(Via::Process),
+        2 => process().prop_map(Via::Hub),
+        4 => (0..2 * RINGS).prop_map(Via::Handle),
+        1 => register().prop_map(Via::Handle),
+    ]
+}
+
+/// What of a token is turned over: mostly nothing, else a bit of its place, its generation, its mode or its
+/// kind.
+fn forged() -> impl Strategy<Value = u64> {
+    prop_oneof![6 => Just(0), 1 => (0..64u32).prop_map(|bit| 1 << bit)]
+}
+
+fn flags() -> impl Strategy<Value = GrantFlags> {
+    prop_oneof![4 => Just(GrantFlags::empty()), 1 => Just(GrantFlags::REVOKE_OTHERS)]
+}
+
+fn load() -> impl Strategy<Value = Load> {
     prop_oneof![
         2 => Just(Load::None),
-        3 => (mode, register()).prop_map(|(mode, register)| Load::Some(mode, register)),
+        3 => (mode(), register()).prop_map(|(mode, register)| Load::Some(mode, register)),
+    ]
+}
+
+/// What is done with capabilities themselves, and with offers.
+fn authority() -> impl Strategy<Value = Step> {
+    let own = || (process(), register());
+    let once = prop::bool::weighted(0.3);
+    let narrowed = (
+        rights(),
+        prop_oneof![2 => Just(0), 1 => 1..70u32],
+        0..3u64,
+        until(),
+        once,
+    );
+    prop_oneof![
+        2 => (own(), process()).prop_map(|((process, handle), of)| {
+            Step::Know { process, of, handle }
+        }),
+        3 => (own(), register(), narrowed).prop_map(
+            |((process, from), handle, (rights, nodes, badge, until, once))| Step::Narrow {
+                process, from, handle, rights, nodes, badge, until, once
+            }
+        ),
+        1 => (own(), rights()).prop_map(|((process, handle), rights)| {
+            Step::Reduce { process, handle, rights }
+        }),
+        1 => (own(), register()).prop_map(|((process, one), other)| {
+            Step::Same { process, one, other }
+        }),
+        2 => (0..500u64).prop_map(|time| Step::Pass { time }),
+        1 => own().prop_map(|(process, handle)| Step::RevokeAll { process, handle }),
+        10 => ((own(), via(), 0..TOKENS), (mode(), rights(), flags(), until())).prop_map(
+            |(((process, handle), via, token), (mode, rights, flags, until))| Step::Grant {
+                process, handle, via, token, mode, rights, flags, until
+            }
+        ),
+        14 => (own(), 0..TOKENS, forged(), via()).prop_map(
+            |((process, handle), token, forged, via)| Step::Accept {
+                process, token, forged, via, handle
+            }
+        ),
+        3 => (process(), 0..TOKENS, forged()).prop_map(|(process, token, forged)| {
+            Step::Cancel { process, token, forged }
+        }),
     ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let own = || (process(), register());
     prop_oneof![
+        36 => authority(),
+        2 => ((process(), register()), register()).prop_map(|((process, first), second)| {
+            Step::Ring { process, first, second }
+        }),
         3 => own().prop_map(|(process, handle)| Step::Region { process, handle }),
         2 => own().prop_map(|(process, handle)| Step::Notification { process, handle }),
         3 => (own(), register(), 1..4u64).prop_map(|((process, first), second, capacity)| {

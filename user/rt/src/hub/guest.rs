@@ -1,7 +1,6 @@
 //! The side of a guest.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{Ordering, fence};
 
 use abi::{Error, Handle, HubGuestEnds, HubSeat, HubSignal, UserPtr};
 use ring::byte::Byte;
@@ -47,9 +46,7 @@ impl ring::Wait for GuestWait {
 
 /// Enters the kernel only if the host sleeps.
 fn wake_host(member: Handle, table: &Table) {
-    // SYNC(hub.sleep): what was published is visible before the look; see the kernel's `hub_wait`.
-    fence(Ordering::SeqCst);
-    if table.is_host_asleep() {
+    if ring::hub::must_tell_host(|| table.host_beat()) {
         signal(member, HubSignal::Work);
     }
 }

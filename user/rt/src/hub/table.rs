@@ -1,6 +1,6 @@
 //! The table of a hub: how every peer stands, without a call.
 
-use core::sync::atomic::{AtomicU64, Ordering, fence};
+use core::sync::atomic::AtomicU64;
 
 use abi::hub::{BEATS_OFFSET, MAX_GUESTS, PeerState, Standing, is_overdue};
 use abi::{Error, Handle, Rights};
@@ -25,9 +25,7 @@ impl Table {
         // and a relaxed load is allowed where memory can only be read.
         let word =
             unsafe { AtomicU64::from_ptr((self.mapping.address() as usize + offset) as *mut u64) };
-        let value = word.load(Ordering::Relaxed);
-        fence(Ordering::Acquire);
-        value
+        ring::hub::table_word(word)
     }
 
     /// How a guest stands at this moment.
@@ -46,15 +44,14 @@ impl Table {
         PeerState::from_raw(self.word(0) as u8) == Some(PeerState::Attached)
     }
 
-    /// Whether the host sleeps, or is about to. What is to wake it was published before, with a full fence in
-    /// between.
-    pub fn is_host_asleep(&self) -> bool {
-        self.word(BEATS_OFFSET) & 1 != 0
+    /// The beat of the host, by which a guest knows [whether to tell it](ring::hub::must_tell_host).
+    pub(super) fn host_beat(&self) -> u64 {
+        self.word(BEATS_OFFSET)
     }
 
     /// How often guests say that they live, in ns; 0 for never.
     pub fn heartbeat_ns(&self) -> u64 {
-        self.word(BEATS_OFFSET) >> 1
+        self.host_beat() >> 1
     }
 
     /// Whether a guest that is attached has not been heard of for more than two heartbeats at `now_ns`: it hangs, or

@@ -1,26 +1,32 @@
-//! Messages, by value: sent, received, or gone back.
+//! What is handed over, by value: begun, delivered, or gone back; and messages.
 
 use abi::{Error, Mode, Rights};
 
-use super::{Capability, Holder, Kind, Spec};
-
-/// A capability on its way.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Carried {
-    capability: usize,
-    mode: Mode,
-    /// The handle that it was sent by, and what that allowed.
-    source: (usize, Rights),
-}
+use super::lineage::Budget;
+use super::{Capability, Carried, Holder, Kind, Spec};
 
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     word: u64,
-    carried: Vec<Carried>,
+    badge: u64,
+    pub(super) carried: Vec<Carried>,
 }
 
-/// What was received: the word, and a handle for each capability that was not revoked on the way.
-pub type Received = (u64, Vec<Option<usize>>);
+/// What was received: the word, the badge of what it was sent with, and a handle for each capability
+/// that was not revoked on the way.
+pub type Received = (u64, u64, Vec<Option<usize>>);
+
+/// How something is to be handed over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handing {
+    pub(super) mode: Mode,
+    /// What the receiver may do at most.
+    pub(super) rights: Rights,
+    /// Whether what is below it is taken back first.
+    pub(super) revokes: bool,
+    /// The channel over which it goes, if it has to be younger.
+    pub(super) over: Option<usize>,
+}
 
 impl Spec {
     /// Sends a message without waiting.
@@ -40,9 +46,16 @@ impl Spec {
             return Err(Error::Full);
         }
         let before = self.clone();
+        let badge = self.capabilities[self.handles[end].capability].badge;
         let mut carried = Vec::new();
         for (mode, handle) in loads {
-            match self.begin(channel, *mode, *handle) {
+            let handing = Handing {
+                mode: *mode,
+                rights: Rights::all(),
+                revokes: false,
+                over: Some(channel),
+            };
+            match self.begin(*handle, handing) {
                 Ok(begun) => carried.push(begun),
                 Err(error) => {
                     // All or nothing.
@@ -51,63 +64,101 @@ impl Spec {
                 }
             }
         }
-        self.channels[channel].queues[there].push_back(Message { word, carried });
+        self.channels[channel].queues[there].push_back(Message {
+            word,
+            badge,
+            carried,
+        });
         Ok(())
     }
 
-    /// One capability on its way over a channel.
-    fn begin(&mut self, channel: usize, mode: Mode, handle: usize) -> Result<Carried, Error> {
-        let found = self.look_up(handle, Rights::empty())?;
-        let object = self.capabilities[found].object;
-        let kind = self.objects[object].kind;
-        if let Kind::End(sent, _) = kind
-            && sent <= channel
+    /// One capability on its way.
+    pub(super) fn begin(&mut self, handle: usize, how: Handing) -> Result<Carried, Error> {
+        let found = match how.mode {
+            Mode::Share => self.use_by(handle, Rights::empty())?,
+            Mode::Move | Mode::CopyOnWrite => self.look_up(handle, Rights::empty())?,
+        };
+        let kind = self.kind_of(found);
+        if let (Kind::End(sent, _), Some(over)) = (kind, how.over)
+            && sent <= over
         {
             return Err(Error::Invalid);
         }
-        let rights = self.capabilities[found].rights;
-        let capability = match mode {
+        let before = self.capabilities[found].rights;
+        let capability = match how.mode {
             Mode::Share => {
                 let parent = self.look_up(handle, Rights::GRANT | Rights::DUPLICATE)?;
-                self.below_of(parent, Rights::all())
+                self.derive_from(parent, how.rights, Budget::Usual)?
             }
             Mode::Move => {
-                let moved = self.look_up(handle, Rights::GRANT | Rights::MOVE)?;
-                self.check_move(moved)?;
+                let mut needed = Rights::GRANT | Rights::MOVE;
+                needed.set(Rights::REVOKE, how.revokes);
+                let moved = self.look_up(handle, needed)?;
+                if self.claimed.contains(&handle) {
+                    return Err(Error::Busy);
+                }
+                self.check_move(moved, before & how.rights, how.revokes)?;
+                if how.revokes {
+                    self.kill(&self.below(moved));
+                }
+                self.capabilities[moved].rights = before & how.rights;
                 moved
             }
             Mode::CopyOnWrite => {
                 if kind != Kind::Region {
                     return Err(Error::WrongKind);
                 }
-                self.look_up(handle, Rights::GRANT | Rights::READ | Rights::DUPLICATE)?;
+                self.use_by(handle, Rights::GRANT | Rights::READ | Rights::DUPLICATE)?;
                 let copy = self.add(Kind::Region);
-                self.grow(copy, None, Rights::REGION)
+                self.root(copy, Rights::REGION & how.rights)
             }
         };
-        self.capabilities[capability].holder = match mode {
+        self.capabilities[capability].holder = match how.mode {
             Mode::Move => Holder::Transit,
-            Mode::Share | Mode::CopyOnWrite => Holder::Message,
+            Mode::Share | Mode::CopyOnWrite => Holder::Offer,
         };
         Ok(Carried {
             capability,
-            mode,
-            source: (handle, rights),
+            mode: how.mode,
+            source: (handle, before),
         })
     }
 
-    /// Nobody else may have access to memory that is moved.
-    fn check_move(&self, moved: usize) -> Result<(), Error> {
+    /// Whether a capability may be moved with these rights: nobody else may have access to memory, and
+    /// nothing below it may be left with more. What is below may have what it likes if it is revoked first.
+    fn check_move(&self, moved: usize, rights: Rights, revokes: bool) -> Result<(), Error> {
         let object = self.capabilities[moved].object;
+        let memory = self.objects[object].kind == Kind::Region;
+        let (kept, below) = (self.kept(), self.below(moved));
         let access = |c: &Capability| {
             let held = c.holder != Holder::Nobody && !c.revoked;
             held && c.rights.intersects(Rights::ACCESS)
         };
-        let mut all = self.capabilities.iter().enumerate();
-        match all.any(|(at, other)| at != moved && other.object == object && access(other)) {
-            true => Err(Error::Shared),
-            false => Ok(()),
+        for (at, other) in self.capabilities.iter().enumerate() {
+            if at == moved || other.object != object || revokes && below[at] {
+                continue;
+            }
+            let exceeds = kept[at] && below[at] && !rights.contains(other.rights);
+            if exceeds || memory && access(other) {
+                return Err(Error::Shared);
+            }
         }
+        Ok(())
+    }
+
+    /// Gives what was handed over to a process.
+    pub(super) fn deliver(&mut self, carried: Carried, process: usize) -> usize {
+        if carried.mode == Mode::Move {
+            self.handles[carried.source.0].dropped = true;
+        }
+        let is_first = self.capabilities[carried.capability].parent.is_none();
+        match self.kind_of(carried.capability) {
+            // Who has another one speaks for nobody.
+            Kind::End(channel, side) if is_first => self.channels[channel].holders[side] = process,
+            Kind::RingEnd(ring, side) => self.rings[ring].holders[side] = process,
+            _ => {}
+        }
+        self.issue(process, carried.capability)
     }
 
     /// Takes the next message.
@@ -123,28 +174,25 @@ impl Spec {
         };
         let mut handles = Vec::new();
         for carried in message.carried {
-            let revoked = self.capabilities[carried.capability].revoked;
             // The handle of what was revoked on the way stays with its sender, and tells so.
-            if carried.mode == Mode::Move && !revoked {
-                self.handles[carried.source.0].dropped = true;
-            }
-            handles.push((!revoked).then(|| self.issue(process, carried.capability)));
+            let revoked = self.capabilities[carried.capability].revoked;
+            handles.push((!revoked).then(|| self.deliver(carried, process)));
         }
-        Ok((message.word, handles))
+        Ok((message.word, message.badge, handles))
     }
 
-    /// What a message carried goes back: to its sender what was moved, if that lives.
-    pub(super) fn take_back(&mut self, message: Message) {
-        for carried in message.carried {
-            let sender = self.handles[carried.source.0].process;
-            let returns = carried.mode == Mode::Move && !self.ended[sender];
-            let capability = &mut self.capabilities[carried.capability];
-            if returns {
-                capability.holder = Holder::Process(sender);
-                capability.rights = carried.source.1;
-            } else {
-                capability.holder = Holder::Nobody;
-            }
+    /// What was on its way goes back: to its sender what was moved, if that lives.
+    pub(super) fn take_back(&mut self, carried: Carried) {
+        let sender = self.handles[carried.source.0].process;
+        let returns = carried.mode == Mode::Move && !self.ended[sender];
+        let parent = self.capabilities[carried.capability].parent;
+        let above = parent.map_or(Rights::all(), |parent| self.capabilities[parent].rights);
+        let capability = &mut self.capabilities[carried.capability];
+        if returns {
+            capability.holder = Holder::Process(sender);
+            capability.rights = carried.source.1 & above;
+        } else {
+            capability.holder = Holder::Nobody;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Hubs between processes. Handle 0 of a child is its membership, or the door by which it joins; its first argument
 //! the epoch.
 
+mod corpus;
 mod ends;
 mod kinds;
 mod payloads;
@@ -13,6 +14,7 @@ use alloc::vec::Vec;
 use rt::hub::{Guest, Host, HubGeometry, HubSeat, Link, PeerState, Recovered, Unrecovered};
 use rt::{Env, Error, FOREVER, Mode, Process, Rights, Spawn};
 
+pub use corpus::corpus;
 pub use ends::{crashes, door, goodbye, granted, hangs, hostile};
 pub use kinds::kinds;
 pub use payloads::{malformed, tiers};

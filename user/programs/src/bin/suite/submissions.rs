@@ -1,6 +1,8 @@
 //! Submission rings: many calls at once, and what comes of them.
 
+mod corpus;
 mod hostile;
+mod inside;
 
 use alloc::vec::Vec;
 
@@ -8,7 +10,9 @@ use abi::ObjectKind;
 use abi::submission::{Operation, Registered, Submission, SubmissionFlags};
 use rt::{Env, Error, FOREVER, Handle, Mode, Notification, Rights, Submissions, sys};
 
+pub use corpus::corpus;
 pub use hostile::{hostile, never_reaped};
+pub use inside::{chains_in_chains, registered_inside};
 
 use crate::Case;
 use crate::calls::{READ_WRITE, cap_drop, map_all, peek, poke, region, unmap};
@@ -342,6 +346,22 @@ fn submit_all() {
         done!(ring.submit_and_wait(4, FOREVER), "cancelling");
         let ended = core::iter::from_fn(|| ring.take()).count();
         same!(ended, 4, "what ended");
+        done!(ring.register(5, bell.handle(), u64::MAX), "an entry");
+        done!(ring.submit_and_wait(1, FOREVER), "registering");
+        let number = ring.take().map(|completion| completion.outcome());
+        let own = number.and_then(Result::ok).and_then(Registered::from_bits);
+        let own = done!(own.ok_or(Error::NotFound), "a number");
+        let entry = Submission {
+            arguments: [own.bits(), FOREVER, 0, 0, 0, 0],
+            ..wait.with(SubmissionFlags::REGISTERED)
+        };
+        // SAFETY: it leads nowhere.
+        done!(unsafe { ring.push(entry) }, "an entry");
+        done!(ring.unregister(6, own, FOREVER), "an entry");
+        done!(ring.submit(), "letting it go");
+        done!(bell.signal(1), "a signal");
+        done!(ring.submit_and_wait(2, FOREVER), "the end of both");
+        same!(core::iter::from_fn(|| ring.take()).count(), 2, "both");
     }
     done!(rt::submission::unregister(id, FOREVER), "letting it go");
 }

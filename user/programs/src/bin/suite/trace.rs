@@ -5,10 +5,15 @@ use core::hint::spin_loop;
 
 use abi::Syscall;
 use abi::limits::PAGE_SIZE;
-use abi::trace::{Event, EventKind, Left, MAX_SLOTS, MIN_SLOTS, Woken};
-use rt::{Derive, Env, Error, Mode, Region, Rights, Trace, Traced};
+use abi::submission::{Operation, Submission, SubmissionFlags};
+use abi::trace::{Cause, Event, EventKind, Left, MAX_SLOTS, MIN_SLOTS, Woken};
+use rt::{
+    Derive, Env, Error, FOREVER, GrantFlags, Mode, Notification, Region, Rights, Submissions,
+    Trace, Traced,
+};
 
 use crate::Case;
+use crate::calls::{cap_derive, cap_info, cap_revoke, grant, region, region_destroy};
 use crate::check::{other_cpu, succeeds};
 
 fn nop() {
@@ -94,6 +99,129 @@ pub fn calls(case: &Case) {
         "answers"
     );
     give_back(region, trace);
+}
+
+pub fn entries(case: &Case) {
+    let mut ring = done!(Submissions::new(8), "a submission ring");
+    let bell = done!(Notification::create(), "a notification");
+    let nonsense = Submission {
+        operation: 999,
+        user_data: 5,
+        ..Submission::default()
+    };
+    let nobodys = Submission {
+        operation: Operation::NotifyWait as u16,
+        flags: SubmissionFlags::REGISTERED.bits(),
+        arguments: [0x777, 5, 0, 0, 0, 0],
+        user_data: 6,
+        ..Submission::default()
+    };
+    let (region, trace) = traced(case, 256, || {
+        done!(ring.nop(1), "an entry");
+        done!(ring.wait(2, &bell, FOREVER), "one that waits");
+        done!(ring.signal(3, &bell, 4), "one that ends that");
+        done!(ring.timeout(4, 1), "a time in the past");
+        // SAFETY: no entry leads to memory.
+        done!(unsafe { ring.push(nonsense) }, "no operation");
+        // SAFETY: as above.
+        done!(unsafe { ring.push(nobodys) }, "a number of nothing");
+        same!(ring.submit(), Ok(6), "entries taken");
+        done!(ring.submit_and_wait(6, FOREVER), "what waited");
+    });
+    let events = events(&trace, 0);
+    let of_entries = |kind: EventKind| events.iter().filter(move |event| event.kind == kind as u8);
+    let number = Operation::event_number;
+    let tried: Vec<u8> = of_entries(EventKind::Entry)
+        .map(|event| event.number)
+        .collect();
+    let [nop, wait] = [number(Operation::Nop), number(Operation::NotifyWait)];
+    let [signal, timeout] = [number(Operation::Signal), number(Operation::Timeout)];
+    same!(
+        tried[..],
+        [nop, wait, signal, timeout, u8::MAX, wait, wait],
+        "entries that were tried"
+    );
+    let signalled = of_entries(EventKind::Entry).find(|event| event.number == signal);
+    let expected = [bell.handle().bits(), 4];
+    same!(
+        signalled.map(|event| event.arguments[..2] == expected),
+        Some(true),
+        "arguments"
+    );
+    let completed: Vec<_> = of_entries(EventKind::Completion)
+        .map(|event| {
+            (
+                event.number,
+                event.arguments[1],
+                abi::decode(event.arguments[0]),
+            )
+        })
+        .collect();
+    same!(
+        completed[..],
+        [
+            (nop, 1, Ok(0)),
+            (signal, 3, Ok(0)),
+            (timeout, 4, Ok(0)),
+            (u8::MAX, 5, Err(Error::Unsupported)),
+            (wait, 6, Err(Error::NotFound)),
+            (wait, 2, Ok(4)),
+        ],
+        "entries that were completed"
+    );
+    let refused = of_entries(EventKind::Entry).filter(|event| event.arguments[..2] == [0x777, 5]);
+    same!(refused.count(), 1, "arguments of what was refused");
+    give_back(region, trace);
+}
+
+pub fn taken_away(case: &Case) {
+    // Two below what is revoked; both of what is destroyed; one that ends in time, and one below what is moved.
+    let tops: [_; 4] = core::array::from_fn(|_| region(PAGE_SIZE));
+    let numbers = tops.map(|top| done!(cap_info(top), "facts").koid);
+    let all = Rights::all();
+    let (here, there) = done!(rt::channel(1), "a channel");
+    let (trace_region, trace) = traced(case, 4096, || {
+        let below = done!(cap_derive(tops[0], all), "deriving");
+        done!(cap_derive(below, all), "deriving below");
+        same!(cap_revoke(tops[0]), Ok(2), "capabilities that died");
+        done!(cap_derive(tops[1], all), "deriving");
+        done!(region_destroy(tops[1]), "destroying");
+        let soon = Derive::new(all).until(rt::in_ms(10)).of(tops[2]);
+        let soon = done!(soon, "a deadline");
+        done!(rt::sleep_until(rt::in_ms(11)), "sleeping");
+        crate::check::eventually("its end", || {
+            cap_info(tops[2]).is_ok_and(|info| info.descendants == 0)
+        });
+        refused!(cap_info(soon), Error::Revoked, "after its deadline");
+        done!(cap_derive(tops[3], all), "deriving");
+        let (via, flags) = (here.handle(), GrantFlags::REVOKE_OTHERS);
+        let token = grant(tops[3], via, Mode::Move, all, flags);
+        let token = done!(token, "moving");
+        done!(rt::accept(token, there.handle()), "accepting");
+    });
+    // A deadline is looked at by whichever CPU comes first.
+    let cpus = (0..).take_while(|&cpu| trace.events(cpu).is_some());
+    let mut told: Vec<_> = cpus.flat_map(|cpu| events(&trace, cpu)).collect();
+    told.retain(|event| {
+        event.kind == EventKind::Revoke as u8 && numbers.contains(&event.arguments[0])
+    });
+    told.sort_by_key(|event| event.time_ns);
+    let told = told
+        .iter()
+        .map(|event| (event.arguments[0], event.arguments[1], event.arguments[2]));
+    let told: Vec<_> = told.collect();
+    let [revoked, destroyed, lapsed, moved] = numbers;
+    same!(
+        told[..],
+        [
+            (revoked, 2, Cause::Revoked as u64),
+            (destroyed, 2, Cause::Destroyed as u64),
+            (lapsed, 1, Cause::Lapsed as u64),
+            (moved, 1, Cause::Moved as u64),
+        ],
+        "what was taken away"
+    );
+    give_back(trace_region, trace);
 }
 
 /// The least that a call takes of many, in instructions where those are the clock.

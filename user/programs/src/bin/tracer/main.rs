@@ -22,6 +22,7 @@ use core::fmt::Write;
 
 use abi::SYSCALLS;
 use abi::limits::MAX_DEBUG_WRITE;
+use abi::submission::Operation;
 use abi::trace::{Event, EventKind, TIME_MASK};
 use programs::expect;
 use rt::{Env, Notification, Region, Trace, TraceEvents, Traced, UserPtr};
@@ -109,7 +110,7 @@ impl Writer {
             return;
         }
         let arguments = match kind {
-            Some(EventKind::Enter) => declared(&event),
+            Some(EventKind::Enter | EventKind::Entry) => declared(&event),
             _ => &event.arguments,
         };
         let used = arguments.iter().rposition(|&word| word != 0);
@@ -159,7 +160,12 @@ fn declared(event: &Event) -> &[u64] {
     let call = SYSCALLS
         .iter()
         .find(|call| call.number == u64::from(event.number));
-    &event.arguments[..call.map_or(0, |call| call.arguments.len())]
+    let in_rings = || Operation::from_event_number(event.number)?.name_in_rings();
+    let count = match call {
+        Some(call) => call.arguments.len(),
+        None => in_rings().map_or(0, |(_, arguments)| arguments.len()),
+    };
+    &event.arguments[..count.min(event.arguments.len())]
 }
 
 struct Words<'a>(&'a [u64]);

@@ -10,7 +10,7 @@ use crate::Case;
 use crate::calls::{cap_drop, poke, poke_u32};
 
 /// A ring whose pages a case writes itself.
-fn raw_ring(entries: u32, completions: u32) -> (Handle, SubmissionViews) {
+pub(super) fn raw_ring(entries: u32, completions: u32) -> (Handle, SubmissionViews) {
     let args = SubmissionArgs::new(entries, completions);
     let mut views = SubmissionViews::default();
     // SAFETY: the pointers lead to `args` and `views`.
@@ -22,7 +22,7 @@ fn raw_ring(entries: u32, completions: u32) -> (Handle, SubmissionViews) {
     (done!(opened, "a ring"), views)
 }
 
-fn enter(ring: Handle, submit: u32) -> Result<u64, Error> {
+pub(super) fn enter(ring: Handle, submit: u32) -> Result<u64, Error> {
     // SAFETY: the entries here lead nowhere.
     unsafe { sys::sub_enter(ring, submit, 0, 0) }
 }
@@ -57,7 +57,8 @@ pub fn hostile(_: &Case) {
                 _ => {
                     let at = DATA_OFFSET as u64 + (word % 512) * 8;
                     // Operations that do no harm to this program, with any arguments.
-                    let operation = [0, 81, 82, 83, 40, 1024, 1025, 63][word as usize % 8];
+                    let operation = [0, 81, 82, 83, 40, 1024, 1025, 63, 112, 113];
+                    let operation = operation[word as usize % 10];
                     poke(views.submissions + at, operation | (word << 13 & 0xf_0000));
                 }
             }

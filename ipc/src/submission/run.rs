@@ -1,0 +1,161 @@
+//! Running entries that were taken: each is done, or left waiting, and completed. The platform is told of each if it
+//! watches them; while it does not, an entry costs one look more.
+//!
+//! A chain is run by who takes it or by who looks at what is due, both from outside of any entry. No entry runs
+//! another: what one ends is left due, or ends without going on. So the stack that an entry needs is bounded, whatever
+//! is linked to what.
+
+use alloc::boxed::Box;
+use core::mem;
+
+use abi::Error;
+use abi::submission::{Operation, Submission};
+
+use super::operations::Step;
+use super::pending::Pending;
+use super::serve::Server;
+use crate::Platform;
+
+impl<P: Platform, F> Server<'_, P, F>
+where
+    F: Fn(Operation, [u64; 6]) -> Result<u64, Error>,
+{
+    /// Runs entries for which cells are kept, one after the other until one fails or waits.
+    pub(super) fn run_chain(&mut self, mut chain: &[Submission]) {
+        while let Some((entry, rest)) = chain.split_first() {
+            if !self.run(entry, rest) {
+                break;
+            }
+            chain = rest;
+        }
+    }
+
+    /// Runs an entry, with the rest of its chain behind it. False: the rest is not to be run now.
+    #[inline(always)]
+    pub(super) fn run(&mut self, entry: &Submission, rest: &[Submission]) -> bool {
+        match self.watched {
+            false => self.run_one::<false>(entry, rest),
+            true => self.run_watched(entry, rest),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn run_watched(&mut self, entry: &Submission, rest: &[Submission]) -> bool {
+        self.run_one::<true>(entry, rest)
+    }
+
+    /// The same where it is known whether entries are `WATCHED`.
+    #[inline(always)]
+    fn run_one<const WATCHED: bool>(&mut self, entry: &Submission, rest: &[Submission]) -> bool {
+        match self.start(entry) {
+            Step::Done(outcome) => self.settle::<WATCHED>(entry, outcome, rest),
+            Step::Waits(waiting) => {
+                let suspended = self.suspend(
+                    waiting.entry,
+                    waiting.operation,
+                    waiting.deadline_ns,
+                    waiting.registered,
+                    rest,
+                );
+                if let Err(error) = suspended {
+                    if let Some(slot) = waiting.registered {
+                        self.ipc.leave_registered(self.ring, slot);
+                    }
+                    let (operation, entry) = (waiting.operation, waiting.entry);
+                    let outcome = self.ipc.give_up(self.ring, operation, &entry, error);
+                    return self.settle::<WATCHED>(&entry, outcome, rest);
+                }
+                false
+            }
+        }
+    }
+
+    /// Completes an entry. False: it has failed, and the rest of its chain is cancelled.
+    #[inline(always)]
+    fn settle<const WATCHED: bool>(
+        &mut self,
+        entry: &Submission,
+        outcome: Result<u64, Error>,
+        rest: &[Submission],
+    ) -> bool {
+        self.complete::<WATCHED>(entry, outcome);
+        if outcome.is_err() && !rest.is_empty() && !mm::sabotaged!("link_goes_on") {
+            self.cancel_rest(rest);
+            return false;
+        }
+        true
+    }
+
+    #[inline(always)]
+    pub(super) fn complete<const WATCHED: bool>(
+        &mut self,
+        entry: &Submission,
+        outcome: Result<u64, Error>,
+    ) {
+        let machine = self.ipc.platform();
+        if WATCHED && self.watched {
+            if !mem::take(&mut self.begun) && !mm::sabotaged!("refused_entry_not_told") {
+                machine.entry_begins(entry);
+            }
+            machine.entry_ends(entry, outcome);
+        }
+        self.desk.complete(self.ring, machine, entry, outcome);
+    }
+
+    pub(super) fn cancel_rest(&mut self, rest: &[Submission]) {
+        for entry in rest {
+            self.complete::<true>(entry, Err(Error::Cancelled));
+        }
+    }
+
+    /// Completes an operation that waited, and goes on with its chain. Called by who looks at what is due, which no
+    /// entry does: so a chain runs in no other.
+    pub(super) fn finish(&mut self, key: u32, outcome: Result<u64, Error>) {
+        let Some(pending) = self.take_pending(key) else {
+            return;
+        };
+        let ended = |why| {
+            let (operation, entry) = (pending.operation, &pending.entry);
+            self.ipc.give_up(self.ring, operation, entry, why)
+        };
+        let outcome = outcome.or_else(ended);
+        let entry = pending.entry;
+        let rest = self.ipc.let_go(self.ring, *pending);
+        if self.settle::<true>(&entry, outcome, &rest) {
+            self.run_chain(&rest);
+        }
+    }
+
+    /// Ends an operation that waits, and its chain with it. False: it is done by now and is due, and who looks at it
+    /// goes on with its chain, as that must not run within the entry that cancels.
+    pub(super) fn cancel_one(&mut self, key: u32) -> bool {
+        let Some(pending) = &self.desk.pending[key as usize] else {
+            return false;
+        };
+        if mm::sabotaged!("cancel_runs_chain") {
+            self.finish(key, Err(Error::Cancelled));
+            return true;
+        }
+        let (operation, entry) = (pending.operation, pending.entry);
+        let given_up = self
+            .ipc
+            .give_up(self.ring, operation, &entry, Error::Cancelled);
+        if given_up.is_ok() {
+            return false;
+        }
+        let Some(pending) = self.take_pending(key) else {
+            return false;
+        };
+        let rest = self.ipc.let_go(self.ring, *pending);
+        self.complete::<true>(&entry, given_up);
+        self.cancel_rest(&rest);
+        true
+    }
+
+    fn take_pending(&mut self, key: u32) -> Option<Box<Pending<P>>> {
+        let pending = self.desk.pending[key as usize].take()?;
+        self.desk.pending_len -= 1;
+        Some(pending)
+    }
+}

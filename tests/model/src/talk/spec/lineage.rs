@@ -1,0 +1,250 @@
+//! What is derived, narrowed, reduced, revoked and runs out (I4, I5).
+//!
+//! A capability is *kept* while somebody has it, or one below it is kept.
+
+use abi::limits::DEFAULT_NODES;
+use abi::{Error, Rights};
+
+use super::{Capability, Holder, Spec};
+
+/// A narrower capability that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Narrowed {
+    /// What it may allow.
+    pub rights: Rights,
+    /// How many may be below it; 0 for as many as below its parent.
+    pub nodes: u32,
+    /// What whoever receives through it is told; 0 for nothing new.
+    pub badge: u64,
+    /// When it dies.
+    pub until: u64,
+    /// Whether it is good for one call.
+    pub once: bool,
+}
+
+/// What is told of a capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// What it allows.
+    pub rights: Rights,
+    /// What whoever receives through it is told.
+    pub badge: u64,
+    /// When it dies.
+    pub until: u64,
+    /// Whether it is good for one call.
+    pub once: bool,
+    /// How many are below it.
+    pub descendants: u64,
+    /// How many more may be.
+    pub nodes_left: u32,
+}
+
+/// Out of what capabilities below one are derived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Budget {
+    /// What its parent has.
+    Shared,
+    /// So many, which its parent gives up.
+    Own(u32),
+    /// As many as is usual for who is handed something, which its parent gives up.
+    Usual,
+}
+
+impl Spec {
+    /// Whether each capability is kept. Those below have higher numbers than what they came from.
+    pub(super) fn kept(&self) -> Vec<bool> {
+        let held = |c: &Capability| !c.revoked && c.holder != Holder::Nobody;
+        let mut kept: Vec<bool> = self.capabilities.iter().map(held).collect();
+        for at in (0..kept.len()).rev() {
+            if let (true, Some(parent)) = (kept[at], self.capabilities[at].parent) {
+                kept[parent] = true;
+            }
+        }
+        kept
+    }
+
+    /// Whether each capability is below this one.
+    pub(super) fn below(&self, top: usize) -> Vec<bool> {
+        let mut below = vec![false; self.capabilities.len()];
+        for (at, capability) in self.capabilities.iter().enumerate() {
+            below[at] = capability
+                .parent
+                .is_some_and(|parent| parent == top || below[parent]);
+        }
+        below
+    }
+
+    /// The capability out of whose budget those below one are derived.
+    fn purse(&self, mut at: usize) -> usize {
+        while let (None, Some(parent)) = (self.capabilities[at].nodes, self.capabilities[at].parent)
+        {
+            at = parent;
+        }
+        at
+    }
+
+    /// How many more may be derived below a capability.
+    fn nodes_left(&self, at: usize) -> u32 {
+        let (kept, purse) = (self.kept(), self.purse(at));
+        let drawn = self.capabilities.iter().enumerate().filter(|(at, one)| {
+            let parent = one.parent.filter(|_| kept[*at]);
+            parent.is_some_and(|parent| self.purse(parent) == purse)
+        });
+        let taken: u32 = drawn.map(|(_, one)| 1 + one.nodes.unwrap_or(0)).sum();
+        self.capabilities[purse].nodes.unwrap_or(0) - taken
+    }
+
+    /// A capability below another, that nobody has yet.
+    pub(super) fn derive_from(
+        &mut self,
+        parent: usize,
+        rights: Rights,
+        budget: Budget,
+    ) -> Result<usize, Error> {
+        let left = self.nodes_left(parent).checked_sub(1).ok_or(Error::Limit)?;
+        let above = self.capabilities[parent];
+        let rights = above.rights & rights;
+        let nodes = match budget {
+            Budget::Shared => None,
+            _ if !rights.contains(Rights::DUPLICATE) => Some(0),
+            Budget::Own(asked) if asked > left => return Err(Error::Limit),
+            Budget::Own(asked) => Some(asked),
+            Budget::Usual => Some(DEFAULT_NODES.min(left / 2)),
+        };
+        self.capabilities.push(Capability {
+            parent: Some(parent),
+            rights,
+            nodes,
+            holder: Holder::Nobody,
+            revoked: false,
+            ..above
+        });
+        Ok(self.capabilities.len() - 1)
+    }
+
+    /// Makes a capability below what a handle stands for.
+    pub fn derive(&mut self, handle: usize, rights: Rights) -> Result<usize, Error> {
+        let parent = self.look_up(handle, Rights::DUPLICATE)?;
+        let child = self.derive_from(parent, rights, Budget::Shared)?;
+        Ok(self.issue(self.handles[handle].process, child))
+    }
+
+    /// The same, narrowed further.
+    pub fn narrow(&mut self, handle: usize, wanted: Narrowed) -> Result<usize, Error> {
+        let parent = self.look_up(handle, Rights::DUPLICATE)?;
+        let above = self.capabilities[parent];
+        if wanted.badge != 0 && above.badge != 0 && wanted.badge != above.badge {
+            return Err(Error::Exists);
+        }
+        if wanted.until < above.until && wanted.until <= self.now {
+            return Err(Error::TimedOut);
+        }
+        let mut rights = wanted.rights;
+        if wanted.once {
+            rights -= Rights::DUPLICATE;
+        }
+        let budget = match wanted.nodes {
+            0 => Budget::Shared,
+            nodes => Budget::Own(nodes),
+        };
+        let child = self.derive_from(parent, rights, budget)?;
+        let made = &mut self.capabilities[child];
+        made.badge = above.badge | wanted.badge;
+        made.until = above.until.min(wanted.until);
+        made.once = wanted.once;
+        Ok(self.issue(self.handles[handle].process, child))
+    }
+
+    /// Takes rights away from a capability and all below it.
+    pub fn reduce(&mut self, handle: usize, rights: Rights) -> Result<(), Error> {
+        let top = self.look_up(handle, Rights::empty())?;
+        let below = self.below(top);
+        for (at, capability) in self.capabilities.iter_mut().enumerate() {
+            if below[at] || at == top {
+                capability.rights &= rights;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a handle back.
+    pub fn drop_handle(&mut self, handle: usize) -> Result<(), Error> {
+        match self.look_up(handle, Rights::empty()) {
+            Ok(capability) => self.capabilities[capability].holder = Holder::Nobody,
+            Err(Error::Revoked) => {}
+            Err(error) => return Err(error),
+        }
+        self.handles[handle].dropped = true;
+        Ok(())
+    }
+
+    /// Takes back what was derived, and `itself` too, and tells how many that were.
+    pub fn revoke(&mut self, handle: usize, itself: bool) -> Result<u64, Error> {
+        let capability = self.use_by(handle, Rights::REVOKE)?;
+        let (kept, mut dies) = (self.kept(), self.below(capability));
+        dies[capability] = itself;
+        let count = (0..kept.len()).filter(|at| kept[*at] && dies[*at]).count();
+        self.kill(&dies);
+        Ok(count as u64)
+    }
+
+    /// Capabilities are no more, nor tokens that stand for them.
+    pub(super) fn kill(&mut self, dies: &[bool]) {
+        for (capability, dies) in self.capabilities.iter_mut().zip(dies) {
+            capability.revoked |= dies;
+        }
+        for token in &mut self.tokens {
+            token.open &= !dies[token.carried.capability];
+        }
+    }
+
+    /// Time passes, and what was to end until then ends.
+    pub fn pass(&mut self, time: u64) {
+        self.now += time;
+        let now = self.now;
+        let late: Vec<bool> = self.capabilities.iter().map(|c| c.until <= now).collect();
+        self.kill(&late);
+        self.return_tokens(|token| token.until <= now);
+    }
+
+    /// What is told of what a handle stands for.
+    pub fn told(&self, handle: usize) -> Result<Told, Error> {
+        let at = self.look_up(handle, Rights::empty())?;
+        let (kept, below, known) = (self.kept(), self.below(at), &self.capabilities[at]);
+        Ok(Told {
+            rights: known.rights,
+            badge: known.badge,
+            until: known.until,
+            once: known.once,
+            descendants: (0..kept.len()).filter(|at| kept[*at] && below[*at]).count() as u64,
+            nodes_left: self.nodes_left(at),
+        })
+    }
+
+    /// Whether two handles stand for one object.
+    pub fn same(&self, one: usize, other: usize) -> Result<bool, Error> {
+        Ok(self.known(one)?.1 == self.known(other)?.1)
+    }
+
+    /// The rights and the object of a handle.
+    pub fn known(&self, handle: usize) -> Result<(Rights, usize), Error> {
+        let capability = &self.capabilities[self.look_up(handle, Rights::empty())?];
+        Ok((capability.rights, capability.object))
+    }
+
+    /// Whether no capability that is kept allows more, for longer or under another badge than the one above it.
+    pub fn only_shrinks(&self) -> bool {
+        let kept = self.kept();
+        let mut all = self.capabilities.iter().enumerate();
+        all.all(|(at, one)| {
+            let above = one.parent.filter(|_| kept[at]);
+            above.is_none_or(|above| {
+                let above = &self.capabilities[above];
+                above.rights.contains(one.rights)
+                    && one.until <= above.until
+                    && (above.badge == 0 || one.badge == above.badge)
+                    && !above.revoked
+            })
+        })
+    }
+}

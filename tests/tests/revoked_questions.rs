@@ -1,0 +1,125 @@
+//! A revoke at every moment of a question at which the CPU holds no lock: nothing is told of what was so after it
+//! (I5).
+
+mod common;
+
+use abi::{Error, Events, Handle, Rights};
+use common::revoked::{
+    Deed, END, HUB, PROCESS, REGION, RESOURCE, Scene, THREAD, Way, interrupted_at_every_moment,
+};
+
+const QUESTIONS: &[Deed] = &[
+    Deed {
+        name: "ask a process",
+        way: Way::Revoked(PROCESS),
+        deed: |s| {
+            let (domain, process) = (&s.realm.domains[1], s.below[PROCESS]);
+            let ipc = &s.realm.ipc;
+            ipc.ask_process(domain, process, Rights::INSPECT, |_| Ok(()))
+        },
+        done: never,
+    },
+    Deed {
+        name: "ask a thread",
+        way: Way::Revoked(THREAD),
+        deed: |s| {
+            let (domain, thread) = (&s.realm.domains[1], s.below[THREAD]);
+            let ipc = &s.realm.ipc;
+            ipc.ask_task(domain, thread, Rights::WAIT, |_| Ok(()))
+        },
+        done: never,
+    },
+    Deed {
+        name: "ask for the level of an event",
+        way: Way::Revoked(END),
+        deed: |s| {
+            let (domain, end) = (&s.realm.domains[1], s.below[END]);
+            let told = s.realm.ipc.wait_object(domain, end, Events::WRITABLE, 0);
+            told.map(drop)
+        },
+        done: never,
+    },
+    Deed {
+        name: "region_info",
+        way: Way::Revoked(REGION),
+        deed: |s| {
+            let domain = &s.realm.domains[1];
+            s.realm.ipc.region_info(domain, s.below[REGION]).map(drop)
+        },
+        done: never,
+    },
+    Deed {
+        name: "resource_info",
+        way: Way::Revoked(RESOURCE),
+        deed: |s| {
+            let (domain, resource) = (&s.realm.domains[1], s.below[RESOURCE]);
+            let (by, facts) = s.realm.ipc.resource(domain, resource, Rights::INSPECT)?;
+            by.tell(facts).map(drop)
+        },
+        done: never,
+    },
+    Deed {
+        name: "channel_info",
+        way: Way::Revoked(END),
+        deed: |s| {
+            let domain = &s.realm.domains[1];
+            s.realm.ipc.channel_info(domain, s.below[END]).map(drop)
+        },
+        done: never,
+    },
+    Deed {
+        name: "hub_info",
+        way: Way::Revoked(HUB),
+        deed: |s| {
+            let domain = &s.realm.domains[1];
+            s.realm.ipc.hub_info(domain, s.below[HUB]).map(drop)
+        },
+        done: never,
+    },
+    Deed {
+        name: "object_info",
+        way: Way::Revoked(REGION),
+        deed: |s| {
+            let domain = &s.realm.domains[1];
+            s.realm.ipc.object_info(domain, s.below[REGION]).map(drop)
+        },
+        done: never,
+    },
+    Deed {
+        name: "cap_info",
+        way: Way::Revoked(REGION),
+        deed: |s| {
+            let domain = &s.realm.domains[1];
+            let told = s.realm.ipc.capability_info(domain, s.below[REGION]);
+            told.map(drop)
+        },
+        done: never,
+    },
+    Deed {
+        name: "cap_same, of the first",
+        way: Way::Revoked(REGION),
+        deed: |s| same(s, s.below[REGION], s.spare),
+        done: never,
+    },
+    Deed {
+        name: "cap_same, of the second",
+        way: Way::Revoked(REGION),
+        deed: |s| same(s, s.spare, s.below[REGION]),
+        done: never,
+    },
+];
+
+fn same(scene: &Scene, a: Handle, b: Handle) -> Result<(), Error> {
+    let domain = &scene.realm.domains[1];
+    scene.realm.ipc.same_object(domain, a, b).map(drop)
+}
+
+/// Nothing remains of an answer: until it is given, it is refused.
+fn never(_: &Scene) -> bool {
+    false
+}
+
+#[test]
+fn nothing_is_told_by_what_was_revoked_meanwhile() {
+    QUESTIONS.iter().for_each(interrupted_at_every_moment);
+}
