@@ -3,7 +3,7 @@
 //! Indices wrap at 2^32 and no ring holds more than 2^31, so a difference tells which of two is ahead. All functions
 //! are total: any word that a hostile peer may have written has an answer.
 
-use abi::ring::EndState;
+use abi::ring::{EndState, Kind};
 
 /// Whether `index` has come as far as `goal`.
 ///
@@ -40,6 +40,14 @@ pub const fn published(tail: u32, head: u32, capacity: u32) -> Option<u32> {
         Some(0)
     } else {
         distance(tail, head, capacity)
+    }
+}
+
+/// How much there is to receive in a ring of this kind, or `None` as of [`distance`].
+pub const fn waiting(kind: Kind, tail: u32, head: u32, capacity: u32) -> Option<u32> {
+    match kind {
+        Kind::Slot => published(tail, head, capacity),
+        Kind::Byte | Kind::Packet => distance(tail, head, capacity),
     }
 }
 

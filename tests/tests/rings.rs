@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use abi::ring::{
-    CONSUMER_OFFSET, DATA_OFFSET, End, EndState, HEADER_OFFSET, MAGIC, PRODUCER_OFFSET,
+    CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Form, HEADER_OFFSET, MAGIC, PRODUCER_OFFSET,
 };
-use abi::{Error, FOREVER, GrantFlags, Mode, Rights};
+use abi::{Error, Events, FOREVER, GrantFlags, Mode, Rights, RingShape};
 use common::ring_pair::{GEOMETRY, Pair, meanwhile};
 use fake::{Access, FakeTask};
 
@@ -106,6 +106,46 @@ fn a_wait_that_is_over_does_not_sleep() {
     // Whatever the peer writes, waiting ends somehow.
     pair.realm.store(0, 0, tail, u64::MAX).unwrap();
     assert_eq!(pair.wait(1, 3, 100), Err(Error::TimedOut));
+    pair.realm.finish();
+}
+
+#[test]
+fn what_was_received_before_the_tail_told_of_it_is_not_there() {
+    let pair = Pair::of(RingShape {
+        form: Form::Symmetric,
+        ..GEOMETRY.into()
+    });
+    let realm = &pair.realm;
+    let tail = pair.map(0, pair.producer) + PRODUCER_OFFSET as u64;
+    let head = pair.map(1, pair.consumer) + CONSUMER_OFFSET as u64;
+    let says = |(sent, received): (u32, u32)| {
+        realm.store(0, 0, tail, sent.into()).unwrap();
+        realm.store(1, 1, head, received.into()).unwrap();
+        [
+            (0, pair.producer, Events::WRITABLE),
+            (1, pair.consumer, Events::READABLE),
+        ]
+        .map(|(domain, end, event)| {
+            let domain = &realm.domains[domain];
+            realm.ipc.wait_object(domain, end, event, 0).is_ok()
+        })
+    };
+    let capacity = GEOMETRY.capacity;
+    // Whether there is room, and whether a message.
+    let at = [
+        ((0, 0), [true, false]),
+        ((1, 0), [true, true]),
+        ((capacity, 0), [false, true]),
+        // The producer has not come from the slot to its tail.
+        ((capacity, capacity + 1), [true, false]),
+        ((u32::MAX, 0), [true, false]),
+        // These are for its peer to accuse.
+        ((capacity, capacity + 2), [false, true]),
+        ((capacity + 1, 0), [false, true]),
+    ];
+    for (indices, expected) in at {
+        assert_eq!(says(indices), expected, "tail and head {indices:?}");
+    }
     pair.realm.finish();
 }
 

@@ -9,7 +9,7 @@ use abi::ring::{End, Form, Kind};
 
 use super::{BOTH_OPEN, RingKind, is_whole, why_not_open};
 use crate::Error;
-use crate::index::{distance, has_crossed, is_armed, published};
+use crate::index::{has_crossed, is_armed, waiting};
 use crate::memory::ConsumerMemory;
 use crate::sync::{sleep_fence, wake_fence};
 use crate::wait::{Spin, Wait};
@@ -58,7 +58,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         }
         let head = memory.head().load(Ordering::Relaxed);
         let tail = memory.tail().load_acquire();
-        let there = Self::count(tail, head, geometry.capacity);
+        let there = waiting(K::KIND, tail, head, geometry.capacity);
         let possible = is_whole(tail, geometry) && is_whole(head, geometry);
         let there = there.filter(|_| possible).ok_or(Error::PeerFault)?;
         Ok(Self {
@@ -78,14 +78,6 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             poisoned: false,
             kind: PhantomData,
         })
-    }
-
-    /// How much is between `head` and `tail`, if they can belong together.
-    fn count(tail: u32, head: u32, capacity: u32) -> Option<u32> {
-        match K::KIND {
-            Kind::Slot => published(tail, head, capacity),
-            Kind::Byte | Kind::Packet => distance(tail, head, capacity),
-        }
     }
 
     /// Gives all released space back to the producer now, and wakes it if it waits for that.
@@ -131,7 +123,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             return self.nothing::<u32>().map(|_| there);
         }
         let tail = self.memory.tail().load_acquire();
-        Self::count(tail, self.head, self.capacity).ok_or_else(|| self.poison())
+        waiting(K::KIND, tail, self.head, self.capacity).ok_or_else(|| self.poison())
     }
 
     /// Whether nothing is there, as far as the producer's tail tells.

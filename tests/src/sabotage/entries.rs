@@ -216,6 +216,8 @@ entries! {
             rings::a_wait_that_is_over_does_not_sleep;
         ring_events_without_barrier: "that nobody waits for an index of an asymmetric ring without a barrier",
             ring_sleep::nobody_waits_for_an_index_where_that_brings_no_barrier;
+        ring_level_by_tail_alone: "that what was received before the tail told of it is no event",
+            rings::what_was_received_before_the_tail_told_of_it_is_not_there;
         ring_state_not_written: "the word that tells how an end of a ring ended",
             ring_ends::every_way_to_end_is_told_by_another_state;
         ring_epoch_not_raised: "the new epoch of a ring whose end has another holder",

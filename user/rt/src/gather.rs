@@ -175,8 +175,6 @@ impl Gather {
                     Err(Error::WouldBlock) => return Err(Error::TimedOut),
                     Err(error) => return Err(error),
                 }
-                // Who told of it may be about to write what is to be seen, and an emulated CPU does not go on before this.
-                core::hint::spin_loop();
             }
         }
     }
