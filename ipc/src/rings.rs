@@ -253,20 +253,25 @@ impl<P: Platform> Ipc<P> {
         let Payload::RingEnd(ring, end) = capability.object().payload() else {
             return Err(Error::WrongKind);
         };
-        if capability.node.mappings() > 0 {
-            return Err(Error::Exists);
-        }
-        let access = Rights::READ | Rights::WRITE;
-        self.memory.map(
-            domain.space(),
-            MapRequest {
+        let map = || {
+            if capability.node.mappings() > 0 {
+                return Err(Error::Exists);
+            }
+            let access = Rights::READ | Rights::WRITE;
+            let request = MapRequest {
                 view: match end {
                     End::Producer => mm::RING_PRODUCER_VIEW,
                     End::Consumer => mm::RING_CONSUMER_VIEW,
                 },
                 ..MapRequest::whole(&ring.region, capability.node.permit(), access)
-            },
-        )
+            };
+            self.memory.map(domain.space(), request)
+        };
+        // Of two threads that map it at once, the second finds what the first did.
+        match mm::sabotaged!("ring_mapped_without_lock") {
+            true => map(),
+            false => capability.commit(map),
+        }
     }
 
     /// Which events hold for an end, by what both sides have told of their indices.

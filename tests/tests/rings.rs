@@ -2,8 +2,8 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 
 use abi::ring::{
     CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Form, HEADER_OFFSET, MAGIC, PRODUCER_OFFSET,
@@ -78,6 +78,36 @@ fn an_end_is_mapped_once_and_again_after_it_was_unmapped() {
     let protected = pair.realm.ipc.protect(domain, va, Rights::READ);
     assert_eq!(protected, Err(Error::Unsupported));
     pair.realm.finish();
+}
+
+#[test]
+fn of_two_threads_that_map_an_end_at_once_one_does() {
+    for moment in 0.. {
+        let pair = Pair::new();
+        let (ipc, domain) = (pair.realm.ipc.clone(), pair.realm.domains[0].clone());
+        let producer = pair.producer;
+        let (mapped, by_other) = mpsc::channel();
+        let mut turn = 0;
+        let meanwhile = move || {
+            if turn == moment {
+                mapped.send(ipc.map_ring(&domain, producer)).unwrap();
+            }
+            turn += 1;
+        };
+        let domain = &pair.realm.domains[0];
+        let map = || pair.realm.ipc.map_ring(domain, producer);
+        let by_one = fake::before_locks(None, meanwhile, map);
+        let Ok(by_other) = by_other.try_recv() else {
+            assert!(moment > 1, "it is looked up, and then mapped");
+            break;
+        };
+        let both = [by_one, by_other];
+        let done = both.iter().filter(|mapped| mapped.is_ok()).count();
+        assert_eq!(done, 1, "{both:?} at moment {moment}");
+        assert!(both.contains(&Err(Error::Exists)));
+        assert_eq!(domain.space().mapping_count(), 1);
+        pair.realm.finish();
+    }
 }
 
 #[test]

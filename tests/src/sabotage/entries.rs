@@ -218,6 +218,8 @@ entries! {
             ring_sleep::nobody_waits_for_an_index_where_that_brings_no_barrier;
         ring_level_by_tail_alone: "that what was received before the tail told of it is no event",
             rings::what_was_received_before_the_tail_told_of_it_is_not_there;
+        ring_mapped_without_lock: "that who maps an end looks whether it is mapped while nobody else can",
+            rings::of_two_threads_that_map_an_end_at_once_one_does;
         ring_state_not_written: "the word that tells how an end of a ring ended",
             ring_ends::every_way_to_end_is_told_by_another_state;
         ring_epoch_not_raised: "the new epoch of a ring whose end has another holder",
