@@ -325,7 +325,10 @@ impl<P: Platform> Ipc<P> {
             && !mm::sabotaged!("event_before_enlisting_missed")
         {
             events.withdraw(&ticket);
-            return capability.tell(level);
+            return match mm::sabotaged!("event_after_enlisting_told_without_recheck") {
+                true => Ok(level),
+                false => capability.tell(level),
+            };
         }
         if let Err(error) = self.sleep(&ticket, deadline_ns) {
             events.withdraw(&ticket);

@@ -144,7 +144,11 @@ impl<P: Platform> Ipc<P> {
             _ => object.region().map_or(0, |region| region.faults()),
         };
         // Whatever is told was so while this allowed to ask, so the rest is read before it is let go.
-        let lineage = capability.stay()?;
+        let mut lineage = capability.stay()?;
+        if mm::sabotaged!("object_info_read_after_letting_go") {
+            drop(lineage);
+            lineage = object.lineage.lock();
+        }
         let capabilities = lineage.len() as u32;
         let tally = &object.tally;
         Ok(ObjectInfo {
