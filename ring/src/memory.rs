@@ -23,7 +23,7 @@ pub mod pool;
 pub mod trace;
 mod view;
 
-use view::View;
+use view::{At, View};
 
 /// A view as the producer may use it.
 pub struct ProducerMemory(View);
@@ -70,10 +70,10 @@ impl ProducerMemory {
         PeerWord(self.0.state(end))
     }
 
-    /// The states of both ends in one word, the producer's in the low half: each is loaded relaxed.
+    /// Whether the states of both ends are these, the producer's in the low half: each is loaded relaxed.
     #[inline(always)]
-    pub(crate) fn states(&self) -> u64 {
-        self.0.states()
+    pub(crate) fn states_are(&self, expected: u64) -> bool {
+        self.0.states_are(expected)
     }
 
     #[inline]
@@ -113,13 +113,17 @@ impl ProducerMemory {
         target.store(word, Ordering::Release);
     }
 
-    /// Writes bytes behind an index of a ring that counts them.
+    /// Writes bytes behind an index of a ring that counts them, and then tells of the tail.
     #[inline(always)]
-    pub(crate) fn write_at(&mut self, index: u32, bytes: &[u8]) {
-        let (place, target) = self.0.behind(index, 0, bytes.len());
+    pub(crate) fn publish_at(&mut self, index: u32, bytes: &[u8], tail: u32) {
+        // Its own view: what is written may be anywhere, as far as the compiler knows.
+        let view = self.0;
+        let (place, target) = view.behind(index, 0, bytes.len());
         // SAFETY: as for `write`.
         unsafe { copy::copy_in(bytes.as_ptr(), target.as_ptr(), bytes.len()) };
         self.mirror(place, bytes.len());
+        // SYNC(ring.publish): what is before the tail is visible to who sees it.
+        view.index(End::Producer).store(tail, Ordering::Release);
     }
 
     /// Writes the record at an index: its head, and `offset` behind that its payload.
@@ -276,14 +280,10 @@ impl ConsumerMemory {
         PeerWord(word).load_relaxed()
     }
 
-    /// Copies out what is at an index of a ring that counts bytes.
+    /// What is at an index of a ring that counts bytes, to be read once it is known to be there.
     #[inline(always)]
-    pub(crate) fn read_at(&self, index: u32, target: &mut [u8]) {
-        if let Ok(word) = <&mut [u8; 8]>::try_from(&mut *target) {
-            *word = self.0.load_8(index).to_ne_bytes();
-            return;
-        }
-        self.read_behind(index, 0, target);
+    pub(crate) fn at(&self, index: u32) -> At<'_> {
+        At::new(&self.0, index)
     }
 
     /// Copies out what is at `offset` behind an index of a ring that counts bytes.

@@ -202,9 +202,9 @@ impl ProducerMemory {
         PeerWord(&self.0.states[end as usize])
     }
 
-    pub(crate) fn states(&self) -> u64 {
+    pub(crate) fn states_are(&self, expected: u64) -> bool {
         let [low, high] = [End::Producer, End::Consumer].map(|end| self.state(end).load_relaxed());
-        u64::from(low) | u64::from(high) << 32
+        u64::from(low) | u64::from(high) << 32 == expected
     }
 
     pub(crate) fn tail(&self) -> &AtomicU32 {
@@ -234,8 +234,10 @@ impl ProducerMemory {
         self.slot_word(index).store(word, Ordering::Release);
     }
 
-    pub(crate) fn write_at(&mut self, index: u32, bytes: &[u8]) {
+    pub(crate) fn publish_at(&mut self, index: u32, bytes: &[u8], tail: u32) {
         self.0.write(self.0.place(index, 0), bytes);
+        // SYNC(ring.publish)
+        self.tail().store(tail, Ordering::Release);
     }
 
     pub(crate) fn write_record(&mut self, index: u32, head: u64, offset: u32, bytes: &[u8]) {
@@ -310,8 +312,8 @@ impl ConsumerMemory {
         PeerWord(self.0.word(self.0.place(index, 0))).load_relaxed()
     }
 
-    pub(crate) fn read_at(&self, index: u32, target: &mut [u8]) {
-        self.read_behind(index, 0, target);
+    pub(crate) fn at(&self, index: u32) -> At<'_> {
+        At(&self.0, index)
     }
 
     pub(crate) fn read_behind(&self, index: u32, offset: u32, target: &mut [u8]) {
@@ -320,5 +322,14 @@ impl ConsumerMemory {
 
     pub(crate) fn read(&self, place: usize, target: &mut [u8]) {
         self.0.read(place, target);
+    }
+}
+
+/// What is at an index where bytes are counted.
+pub(crate) struct At<'a>(&'a View, u32);
+
+impl At<'_> {
+    pub(crate) fn read(self, target: &mut [u8]) {
+        self.0.read(self.0.place(self.1, 0), target);
     }
 }

@@ -51,6 +51,12 @@ impl View {
 /// An end of a ring of ours.
 pub struct End<Inner>(Inner);
 
+impl<Inner> From<Inner> for End<Inner> {
+    fn from(end: Inner) -> Self {
+        Self(end)
+    }
+}
+
 /// Of an end that looks for a sleeper at each message, as one does whose peer may sleep, and that never finds one.
 pub struct Watching;
 
@@ -65,13 +71,13 @@ impl Wait for Watching {
 }
 
 macro_rules! contender {
-    ($(#[$documentation:meta])* $Name:ident, $kind:ident, $Wait:ident, $form:expr, $geometry:expr) => {
+    ($(#[$documentation:meta])* $Name:ident, $kind:ident, $Wait:ident, $form:expr, $geometry:expr, $Receiver:ty) => {
         $(#[$documentation])*
         pub struct $Name;
 
         impl<const N: usize> Contender<N> for $Name {
             type Sender = End<ring::$kind::Producer<$Wait>>;
-            type Receiver = End<ring::$kind::Consumer<$Wait>>;
+            type Receiver = $Receiver;
 
             fn open(arena: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
                 let geometry: fn(usize, usize) -> Geometry = $geometry;
@@ -80,7 +86,7 @@ macro_rules! contender {
                 let receiver = move || ring::$kind::Consumer::attach(view.consumer(), $Wait);
                 (
                     Box::new(move || End(sender().expect("it was formatted like this"))),
-                    Box::new(move || End(receiver().expect("it was formatted like this"))),
+                    Box::new(move || <$Receiver>::from(receiver().expect("it was formatted like this"))),
                 )
             }
         }
@@ -103,23 +109,23 @@ fn bytes_for(bytes: usize, slots: usize) -> Geometry {
 
 contender! {
     /// SLOT, asymmetric.
-    Slot, slot, Polling, Form::Asymmetric, slots_for
+    Slot, slot, Polling, Form::Asymmetric, slots_for, End<slot::Consumer<Polling>>
 }
 contender! {
     /// SLOT, symmetric: a fence at each publication.
-    SymmetricSlot, slot, Watching, Form::Symmetric, slots_for
+    SymmetricSlot, slot, Watching, Form::Symmetric, slots_for, End<slot::Consumer<Watching>>
 }
 contender! {
     /// PACKET.
-    Packet, packet, Polling, Form::Asymmetric, records_for
+    Packet, packet, Polling, Form::Asymmetric, records_for, End<ring::packet::Consumer<Polling>>
 }
 contender! {
     /// BYTE, in pieces of one size.
-    Byte, byte, Polling, Form::Asymmetric, bytes_for
+    Byte, byte, Polling, Form::Asymmetric, bytes_for, ValueEnd<N, Polling>
 }
 contender! {
     /// BYTE, whose ends look for sleepers.
-    WatchingByte, byte, Watching, Form::Asymmetric, bytes_for
+    WatchingByte, byte, Watching, Form::Asymmetric, bytes_for, ValueEnd<N, Watching>
 }
 
 impl<const N: usize, W: Wait> Sender<N> for End<slot::Producer<W>> {
@@ -184,11 +190,23 @@ impl<const N: usize, W: Wait> Sender<N> for End<byte::Producer<W>> {
     }
 }
 
-impl<const N: usize, W: Wait> Receiver<N> for End<byte::Consumer<W>> {
+/// The receiving end of a BYTE ring with the value that it received last, as one of a queue of one type gives it.
+pub struct ValueEnd<const N: usize, W> {
+    end: byte::Consumer<W>,
+    value: [u8; N],
+}
+
+impl<const N: usize, W> From<byte::Consumer<W>> for ValueEnd<N, W> {
+    fn from(end: byte::Consumer<W>) -> Self {
+        Self { end, value: [0; N] }
+    }
+}
+
+impl<const N: usize, W: Wait> Receiver<N> for ValueEnd<N, W> {
     #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
-        if self.0.try_read(sink.target()).is_ok() {
-            sink.arrived();
+        if self.end.try_read(&mut self.value).is_ok() {
+            sink.value(&self.value);
         }
     }
 }
@@ -209,7 +227,7 @@ impl<const N: usize> Contender<N> for ByteBatches {
     fn open(arena: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
         let (sender, receiver) = <Byte as Contender<N>>::open(arena, slots);
         let receiver = move || BatchEnd {
-            end: receiver().0,
+            end: receiver().end,
             messages: Box::new([[0; N]; 32]),
         };
         (sender, Box::new(receiver))

@@ -1,6 +1,7 @@
 //! Reading from the stream.
 
-use super::{Consumer, look_for};
+use super::{Consumer, SHORT, look_for};
+use crate::index::has_reached;
 use crate::{Error, SharedBytes, Unfinished, Wait};
 
 impl<W: Wait> Consumer<W> {
@@ -12,18 +13,30 @@ impl<W: Wait> Consumer<W> {
     /// [`Error::Closed`], [`Error::Revoked`]; [`Error::PeerFault`].
     #[inline(always)]
     pub fn try_read(&mut self, target: &mut [u8]) -> Result<usize, Error> {
-        if !target.is_empty() && self.has(target.len()) {
-            self.get(target);
-            return Ok(target.len());
+        match target.len() {
+            length @ 1..=SHORT if self.fill(target) => Ok(length),
+            _ => self.read_some(target),
         }
-        self.read_some(target)
     }
 
-    /// Whether so many bytes are there, with a look at the tail if fewer are known.
+    /// Fills `target`, of one byte at least, if that much is there. If it seems not to be, nothing was judged.
     #[inline(always)]
-    fn has(&mut self, wanted: usize) -> bool {
-        let most = u32::try_from(wanted).unwrap_or(u32::MAX);
-        self.available(most) as usize >= wanted
+    fn fill(&mut self, target: &mut [u8]) -> bool {
+        let wanted = target.len() as u32;
+        let head = self.head;
+        let source = self.memory.at(head);
+        let next = head.wrapping_add(wanted);
+        // A look too many at a tail that is known to be just there makes the next one needless.
+        if has_reached(next, self.tail) {
+            match self.glance(head, wanted) {
+                Some(tail) => self.tail = tail,
+                None => return false,
+            }
+        }
+        self.head = next;
+        source.read(target);
+        self.give_back_before(next);
+        true
     }
 
     /// Reads what there is, which is less than there is room for.
@@ -33,22 +46,11 @@ impl<W: Wait> Consumer<W> {
         if target.is_empty() {
             return Ok(0);
         }
-        // The tail was looked at just now.
-        let there = self.next()? as usize;
-        let target = match target.len() {
-            less if less <= there => target,
-            _ => &mut target[..there],
-        };
-        self.get(target);
+        let there = self.next_up_to(target.len())?;
+        let target = &mut target[..there as usize];
+        self.memory.at(self.head).read(target);
+        self.release(there);
         Ok(target.len())
-    }
-
-    /// Reads bytes that are there.
-    #[inline(always)]
-    fn get(&mut self, target: &mut [u8]) {
-        self.memory.read_at(self.head, target);
-        // At most the capacity, so it fits.
-        self.release(target.len() as u32);
     }
 
     /// Reads what is there, sleeping while that is nothing until `deadline_ns`: absolute monotonic nanoseconds, 0 = do not

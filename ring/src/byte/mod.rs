@@ -19,6 +19,9 @@ pub type Producer<W> = crate::Producer<Byte, W>;
 /// The receiving end of a BYTE ring.
 pub type Consumer<W> = crate::Consumer<Byte, W>;
 
+/// Pieces up to here go the short way: indices that are so far apart still tell which of them is ahead.
+const SHORT: usize = i32::MAX as usize;
+
 /// The kind of these rings.
 #[derive(Debug)]
 pub enum Byte {}

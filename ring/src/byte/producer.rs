@@ -1,6 +1,6 @@
 //! Writing into the stream.
 
-use super::Producer;
+use super::{Producer, SHORT};
 use crate::{Error, Unfinished, Wait};
 
 impl<W: Wait> Producer<W> {
@@ -13,12 +13,14 @@ impl<W: Wait> Producer<W> {
     #[inline(always)]
     pub fn try_write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         // Known to be there already: one piece, of a length that may be known when this is compiled.
-        if !bytes.is_empty() && bytes.len() <= self.free() as usize {
-            self.check_states()?;
-            self.put(bytes);
-            return Ok(bytes.len());
+        match bytes.len() {
+            length @ 1..=SHORT if self.fits(length as u32) => {
+                self.check_states()?;
+                self.put(bytes);
+                Ok(length)
+            }
+            _ => self.write_some(bytes),
         }
-        self.write_some(bytes)
     }
 
     /// Writes what there is room for after a look at the head.
@@ -37,9 +39,11 @@ impl<W: Wait> Producer<W> {
     /// Writes bytes for which there is room.
     #[inline(always)]
     fn put(&mut self, bytes: &[u8]) {
-        self.memory.write_at(self.tail, bytes);
+        let old = self.tail;
         // At most the capacity, so it fits.
-        self.publish(bytes.len() as u32);
+        self.advance(bytes.len() as u32);
+        self.memory.publish_at(old, bytes, self.tail);
+        self.wake_consumer(old);
     }
 
     /// Writes all of `bytes`, sleeping while the ring is full until `deadline_ns`: absolute monotonic nanoseconds, 0 = do

@@ -9,7 +9,7 @@ use abi::ring::{End, Form, Kind};
 
 use super::{BOTH_OPEN, RingKind, is_whole, why_not_open};
 use crate::Error;
-use crate::index::{has_crossed, is_armed, waiting};
+use crate::index::{has_crossed, has_reached, is_armed, waiting};
 use crate::memory::ConsumerMemory;
 use crate::sync::{sleep_fence, wake_fence};
 use crate::wait::{Spin, Wait};
@@ -26,7 +26,7 @@ pub struct Consumer<K, W> {
     pub(crate) max_message_bytes: usize,
     pub(crate) head: u32,
     /// The newest tail that was seen and found possible, where the tail is the publication.
-    tail: u32,
+    pub(crate) tail: u32,
     /// The most that may be between head and tail: the capacity, and nothing once the peer is not believed.
     most: u32,
     /// The head that the producer has been told of.
@@ -34,12 +34,20 @@ pub struct Consumer<K, W> {
     /// A head to wait for that announces no sleep as long as `given_back` is what it is: what the producer's word was
     /// when it was last judged, or `given_back` itself.
     idle: u32,
-    /// So much is given back without being asked for.
-    quarter: u32,
+    /// The head at which it is given back without being asked for, a quarter of the ring ahead of `given_back`.
+    gives_back_at: u32,
     pub(crate) threshold: u32,
     spin: Spin,
     pub(crate) poisoned: bool,
     kind: PhantomData<(K, Cell<()>)>,
+}
+
+/// So much is given back without being asked for.
+const fn quarter(capacity: u32) -> u32 {
+    match capacity / 4 {
+        0 => 1,
+        quarter => quarter,
+    }
 }
 
 impl<K: RingKind, W: Wait> Consumer<K, W> {
@@ -72,7 +80,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             most: geometry.capacity,
             given_back: head,
             idle: head,
-            quarter: (geometry.capacity / 4).max(1),
+            gives_back_at: head.wrapping_add(quarter(geometry.capacity)),
             threshold: 1,
             spin: Spin::new(),
             poisoned: false,
@@ -91,6 +99,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             return;
         }
         self.given_back = self.head;
+        self.gives_back_at = self.head.wrapping_add(quarter(self.capacity));
         // SYNC(ring.release): what is before the head has been read; the producer may write there.
         self.memory.head().store(self.head, Ordering::Release);
         if !self.wait.wakes() {
@@ -119,8 +128,8 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         }
         if K::KIND != Kind::Slot {
             let tail = self.memory.tail().load_acquire();
-            let there = self.judge_tail(tail);
-            return self.nothing::<u32>().map(|_| there);
+            self.judge_tail(tail);
+            return self.nothing::<u32>().map(|_| self.known());
         }
         let tail = self.memory.tail().load_acquire();
         waiting(K::KIND, tail, self.head, self.capacity).ok_or_else(|| self.poison())
@@ -237,38 +246,49 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     /// Takes over the producer's tail if it tells of `wanted`, which is more than was known, and of no more than can be.
     #[inline(always)]
     fn look_at_tail(&mut self, wanted: u32) -> u32 {
-        let (head, most) = (self.head, self.most());
         // SYNC(ring.publish): who sees the tail sees what is before it.
         let tail = self.memory.tail().load_acquire();
+        match self.accept(self.head, tail, wanted) {
+            Some(tail) => self.tail = tail,
+            None if tail == self.tail => {}
+            None => self.judge_tail(tail),
+        }
+        self.known()
+    }
+
+    /// The tail if it tells of `wanted` behind `head`, which the caller has loaded, and of no more than can be. Otherwise
+    /// nothing was judged.
+    #[inline(always)]
+    pub(crate) fn glance(&self, head: u32, wanted: u32) -> Option<u32> {
+        // SYNC(ring.publish): who sees the tail sees what is before it.
+        let tail = self.memory.tail().load_acquire();
+        self.accept(head, tail, wanted)
+    }
+
+    #[inline(always)]
+    fn accept(&self, head: u32, tail: u32, wanted: u32) -> Option<u32> {
         let there = tail.wrapping_sub(head);
-        if wanted <= there && there <= most && there.is_multiple_of(K::GRANULE) {
-            self.tail = match crate::sabotaged!("tail_read_twice") {
-                true => self.memory.tail().load_acquire(),
-                false => tail,
-            };
-            return self.tail.wrapping_sub(head);
-        }
-        match tail == self.tail {
-            true => self.known(),
-            false => self.judge_tail(tail),
-        }
+        let possible = wanted <= there && there <= self.most() && there.is_multiple_of(K::GRANULE);
+        possible.then(|| match crate::sabotaged!("tail_read_twice") {
+            true => self.memory.tail().load_acquire(),
+            false => tail,
+        })
     }
 
     /// Takes over any tail that is between the last one and a whole ring behind the head. Of a peer that is not believed
     /// nothing is there: see [`Consumer::nothing`].
     #[cold]
     #[inline(never)]
-    fn judge_tail(&mut self, tail: u32) -> u32 {
+    fn judge_tail(&mut self, tail: u32) {
         let known = self.known();
         let advance = tail.wrapping_sub(self.tail);
         let possible =
             advance <= self.most().wrapping_sub(known) && advance.is_multiple_of(K::GRANULE);
         if !possible && !crate::sabotaged!("tail_not_checked") {
             self.poison();
-            return 0;
+            return;
         }
         self.tail = tail;
-        self.known()
     }
 
     /// What a look answers that found nothing behind the head.
@@ -343,8 +363,13 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     /// Gives released space back if it is a quarter of the ring, or the producer waits.
     #[inline(always)]
     pub(crate) fn give_back(&mut self) {
-        let owed = self.head.wrapping_sub(self.given_back);
-        if owed >= self.quarter {
+        self.give_back_before(self.head);
+    }
+
+    /// The same for who has the head at hand.
+    #[inline(always)]
+    pub(crate) fn give_back_before(&mut self, head: u32) {
+        if has_reached(head, self.gives_back_at) {
             self.flush();
         } else if self.wait.wakes() {
             let waits_until = self.memory.producer_waits_until().load_relaxed();

@@ -5,11 +5,11 @@ use core::hint::spin_loop;
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
-use abi::ring::{Form, Kind};
+use abi::ring::{End, Form, Kind};
 
 use super::{BOTH_OPEN, RingKind, is_whole, why_not_open};
 use crate::Error;
-use crate::index::{distance, has_crossed, head_for_space, max_threshold};
+use crate::index::{distance, has_crossed, has_reached, head_for_space, max_threshold};
 use crate::memory::ProducerMemory;
 use crate::sync::{sleep_fence, wake_fence};
 use crate::wait::{Spin, Wait};
@@ -25,12 +25,18 @@ pub struct Producer<K, W> {
     pub(crate) capacity: u32,
     pub(crate) max_message_bytes: usize,
     pub(crate) tail: u32,
-    /// The index up to which the tail may go: a capacity ahead of the newest head that was seen and found possible.
-    limit: u32,
+    /// The first index that the tail may not come to: a capacity and one ahead of the newest head that was seen and found
+    /// possible.
+    beyond: u32,
     threshold: u32,
     spin: Spin,
     pub(crate) poisoned: bool,
     kind: PhantomData<(K, Cell<()>)>,
+}
+
+/// The first index that a producer may not come to while the consumer's is `head`.
+const fn first_beyond(head: u32, capacity: u32) -> u32 {
+    head.wrapping_add(capacity).wrapping_add(1)
 }
 
 impl<K: RingKind, W: Wait> Producer<K, W> {
@@ -61,7 +67,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
             capacity: geometry.capacity,
             max_message_bytes: geometry.max_message_bytes(),
             tail,
-            limit: head.wrapping_add(geometry.capacity),
+            beyond: first_beyond(head, geometry.capacity),
             threshold: 1,
             spin: Spin::new(),
             poisoned: false,
@@ -122,7 +128,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
     #[inline(always)]
     pub(crate) fn check_space(&mut self, wanted: u32) -> Result<(), Error> {
         self.check_states()?;
-        match self.free() >= wanted {
+        match self.fits(wanted) {
             true => Ok(()),
             false => self.find_space(wanted),
         }
@@ -133,7 +139,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
     #[inline(never)]
     fn find_space(&mut self, wanted: u32) -> Result<(), Error> {
         self.refresh_head()?;
-        match self.free() >= wanted {
+        match self.fits(wanted) {
             true => Ok(()),
             false => Err(Error::Full),
         }
@@ -151,25 +157,36 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
 
     #[inline(always)]
     pub(crate) fn check_states(&self) -> Result<(), Error> {
-        match self.memory.states() {
-            BOTH_OPEN => Ok(()),
-            states => Err(self.why_not(states)),
+        match self.memory.states_are(BOTH_OPEN) {
+            true => Ok(()),
+            false => self.judge_states(),
         }
     }
 
-    /// What is answered when not both ends are open: that the peer is not believed counts more than that.
+    /// Looks at the states once more, of which one was not open a moment ago. That the peer is not believed counts more.
     #[cold]
     #[inline(never)]
-    fn why_not(&self, states: u64) -> Error {
-        match self.poisoned {
-            true => Error::PeerFault,
-            false => why_not_open(states as u32, (states >> 32) as u32),
+    fn judge_states(&self) -> Result<(), Error> {
+        if self.poisoned {
+            return Err(Error::PeerFault);
+        }
+        let [own, peer] =
+            [End::Producer, End::Consumer].map(|end| self.memory.state(end).load_relaxed());
+        match u64::from(own) | u64::from(peer) << 32 {
+            BOTH_OPEN => Ok(()),
+            _ => Err(why_not_open(own, peer)),
         }
     }
 
+    /// Whether `wanted`, 1 at least and at most the capacity, are known to be free behind the tail: asked of the tail that is
+    /// to be, which is needed next.
     #[inline(always)]
-    pub(crate) fn free(&self) -> u32 {
-        self.limit.wrapping_sub(self.tail)
+    pub(crate) fn fits(&self, wanted: u32) -> bool {
+        !has_reached(self.tail.wrapping_add(wanted), self.beyond)
+    }
+
+    fn free(&self) -> u32 {
+        self.beyond.wrapping_sub(self.tail).wrapping_sub(1)
     }
 
     #[inline]
@@ -180,7 +197,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
     /// The newest head that was seen and found possible.
     #[inline]
     fn head(&self) -> u32 {
-        self.limit.wrapping_sub(self.capacity)
+        self.beyond.wrapping_sub(self.capacity).wrapping_sub(1)
     }
 
     /// Takes over the consumer's head if it is between the last one and the tail.
@@ -195,14 +212,14 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
         if !possible && !crate::sabotaged!("head_not_checked") {
             return Err(self.poison());
         }
-        self.limit = head.wrapping_add(self.capacity);
+        self.beyond = first_beyond(head, self.capacity);
         Ok(())
     }
 
     /// Believes the peer no more. No room is left, so that who looks for some comes where this is asked.
     fn poison(&mut self) -> Error {
         self.poisoned = true;
-        self.limit = self.tail;
+        self.beyond = self.tail.wrapping_add(1);
         Error::PeerFault
     }
 

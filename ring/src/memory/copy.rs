@@ -4,7 +4,7 @@
 //! be, so a peer that writes meanwhile makes the bytes arbitrary and nothing else; to the CPU they are as wide as it
 //! has them. Elsewhere, and under Miri, they are those atomic accesses.
 
-pub(super) use moves::{copy_in, copy_out, load_8, load_two};
+pub(super) use moves::{are, copy_in, copy_out, load_8};
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod moves {
@@ -86,25 +86,29 @@ mod moves {
         value
     }
 
-    /// Two aligned words `OFFSET` behind a base that somebody else may be writing, each as an atomic and relaxed load would
-    /// give it, the first in the low half.
+    /// Whether two aligned words `OFFSET` behind a base that somebody else may be writing, each as an atomic and relaxed load
+    /// would give it, are those of `expected`, the first in the low half.
     ///
     /// # Safety
     /// They are mapped.
     #[inline(always)]
-    pub(in crate::memory) unsafe fn load_two<const OFFSET: usize>(base: *const u8) -> u64 {
-        let value;
+    pub(in crate::memory) unsafe fn are<const OFFSET: usize>(
+        base: *const u8,
+        expected: u64,
+    ) -> bool {
         // SAFETY: the contract.
         unsafe {
             asm!(
-                "mov {value}, qword ptr [{base} + {offset}]",
-                value = lateout(reg) value,
+                "cmp qword ptr [{base} + {offset}], {expected}",
+                "jne {others}",
                 base = in(reg) base,
                 offset = const OFFSET,
-                options(nostack, preserves_flags, readonly),
+                expected = in(reg) expected,
+                others = label { return false },
+                options(nostack, readonly),
             );
         }
-        value
+        true
     }
 
     /// So long that what its words wait for no longer counts.

@@ -20,6 +20,7 @@ use crate::sync::{AtomicU32, AtomicU64, PeerWord};
 /// Invariant: `base` is page-aligned, the bytes from `base` to the end of the data are mapped and readable while this
 /// lives, every word in them was written at least once, and `geometry` was checked. Where the kind has no slots, the same
 /// data follows once more. Places in the data are offsets from its beginning, below [`Geometry::contiguous_bytes`].
+#[derive(Clone, Copy)]
 pub(super) struct View {
     base: NonNull<u8>,
     pub(super) geometry: Geometry,
@@ -68,14 +69,15 @@ impl View {
         self.word(HEADER_OFFSET + Header::state_offset(end))
     }
 
-    /// The states of both ends in one word, the producer's in the low half.
+    /// Whether the states of both ends are these, the producer's in the low half.
     #[inline(always)]
-    pub(super) fn states(&self) -> u64 {
+    pub(super) fn states_are(&self, expected: u64) -> bool {
         const { assert!(Header::state_offset(End::Consumer) == Header::state_offset(End::Producer) + 4) };
         // SAFETY: both are words of H, one behind the other, which the view contains.
         unsafe {
-            copy::load_two::<{ HEADER_OFFSET + Header::state_offset(End::Producer) }>(
+            copy::are::<{ HEADER_OFFSET + Header::state_offset(End::Producer) }>(
                 self.base.as_ptr(),
+                expected,
             )
         }
     }
@@ -151,13 +153,6 @@ impl View {
         (place, unsafe { self.base.add(DATA_OFFSET + place) })
     }
 
-    /// The 8 bytes at an index where bytes are counted, which a peer may be writing.
-    #[inline(always)]
-    pub(super) fn load_8(&self, index: u32) -> u64 {
-        // SAFETY: they lie near a reduced index.
-        unsafe { copy::load_8::<DATA_OFFSET>(self.base.as_ptr(), (index & self.mask) as usize) }
-    }
-
     /// The place of the record at `index`, and its head.
     #[inline(always)]
     pub(super) fn head(&self, index: u32) -> (usize, NonNull<u64>) {
@@ -184,5 +179,37 @@ impl View {
 
     pub(super) fn epoch(&self) -> u32 {
         PeerWord(self.word(HEADER_OFFSET + offset_of!(Header, epoch))).load_relaxed()
+    }
+}
+
+/// What is at an index where bytes are counted, before it is known to be there. The base is taken along, since what is loaded
+/// before a look at the peer's index is loaded again after it.
+pub(crate) struct At<'a> {
+    view: &'a View,
+    base: NonNull<u8>,
+    index: u32,
+}
+
+impl<'a> At<'a> {
+    #[inline(always)]
+    pub(super) fn new(view: &'a View, index: u32) -> Self {
+        let base = view.base;
+        Self { view, base, index }
+    }
+
+    /// Copies out of what somebody else may be writing.
+    #[inline(always)]
+    pub(crate) fn read(self, target: &mut [u8]) {
+        if let Ok(word) = <&mut [u8; 8]>::try_from(&mut *target) {
+            let place = (self.index & self.view.mask) as usize;
+            // SAFETY: 8 bytes lie near a reduced index.
+            let loaded = unsafe { copy::load_8::<DATA_OFFSET>(self.base.as_ptr(), place) };
+            *word = loaded.to_ne_bytes();
+            return;
+        }
+        let (_, source) = self.view.far_behind(self.index, 0, target.len());
+        // SAFETY: `far_behind` keeps the source in the data, and the target is a reference to other memory. In one process with an
+        // honest producer this is only after SYNC(ring.publish), so that no plain write of it is concurrent.
+        unsafe { copy::copy_out(source.as_ptr(), target.as_mut_ptr(), target.len()) };
     }
 }

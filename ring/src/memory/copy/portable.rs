@@ -13,18 +13,18 @@ pub(in crate::memory) unsafe fn load_8<const OFFSET: usize>(base: *const u8, at:
     u64::from_ne_bytes(bytes)
 }
 
-/// Two aligned words `OFFSET` behind a base that somebody else may be writing, each loaded atomically and relaxed, the
-/// first in the low half.
+/// Whether two words `OFFSET` behind a base that somebody else may be writing, each loaded atomically and relaxed, are those
+/// of `expected`, the first in the low half.
 ///
 /// # Safety
 /// They are mapped.
-pub(in crate::memory) unsafe fn load_two<const OFFSET: usize>(base: *const u8) -> u64 {
+pub(in crate::memory) unsafe fn are<const OFFSET: usize>(base: *const u8, expected: u64) -> bool {
     let [low, high] = [0, 4].map(|at| {
         // SAFETY: the contract. While they are shared they are accessed only atomically.
         let word = unsafe { AtomicU32::from_ptr(base.add(OFFSET + at).cast_mut().cast()) };
         word.load(Ordering::Relaxed)
     });
-    u64::from(low) | u64::from(high) << 32
+    u64::from(low) | u64::from(high) << 32 == expected
 }
 
 /// Copies `length` bytes out of the ring.
