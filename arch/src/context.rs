@@ -1,16 +1,19 @@
 //! Kernel contexts: what a thread is when it does not run.
 
 use core::arch::{asm, naked_asm};
+use core::mem::offset_of;
 
 use crate::extended_state::{self, ExtendedState};
 use crate::{cpu, per_cpu};
 
 /// A thread's stack pointer and extended registers.
 ///
-/// The other registers are on its stack. It must not move in memory while it runs.
+/// The other registers that matter are on its stack. It must not move in memory while it runs.
 #[repr(C)]
 pub struct Context {
     stack_pointer: u64,
+    /// Where it goes on.
+    resume: u64,
     stack_top: u64,
     pub(crate) extended: ExtendedState,
 }
@@ -22,9 +25,8 @@ impl Context {
     /// # Safety
     /// `stack_top` is the top of a kernel stack that is this context's alone for as long as it can run.
     pub unsafe fn new(stack_top: u64, entry: extern "C" fn(usize) -> !, argument: usize) -> Self {
-        // What `switch` pops, what `start` pops, and zeros that end backtraces and align the stack.
-        let initial: [u64; 6] = [
-            start as *const () as u64,
+        // What `start` pops, and zeros that end backtraces and align the stack.
+        let initial: [u64; 5] = [
             entry as usize as u64,
             argument as u64,
             0,
@@ -33,9 +35,10 @@ impl Context {
         ];
         let stack_pointer = stack_top - size_of_val(&initial) as u64;
         // SAFETY: the stack is mapped, at least this large, and nobody else's.
-        unsafe { (stack_pointer as *mut [u64; 6]).write(initial) };
+        unsafe { (stack_pointer as *mut [u64; 5]).write(initial) };
         Self {
             stack_pointer,
+            resume: start as *const () as u64,
             stack_top,
             extended: ExtendedState::new(),
         }
@@ -46,6 +49,7 @@ impl Context {
     pub const fn adopt(stack_top: u64) -> Self {
         Self {
             stack_pointer: 0,
+            resume: 0,
             stack_top,
             extended: ExtendedState::new(),
         }
@@ -61,26 +65,54 @@ impl Context {
 /// switch is done, which is so when `to` runs: the code there has to publish it.
 #[inline(always)]
 pub unsafe fn switch(from: *mut Context, to: *mut Context) {
+    // SAFETY: the caller vouches for both contexts; only this CPU uses them now.
+    unsafe {
+        extended_state::exchange(&mut (*from).extended, &(*to).extended);
+        exchange(from, to);
+    }
+}
+
+/// The same of two contexts whose programs never used the extended registers, as the kernel was
+/// [told](crate::hooks::Hooks::extended_state) of each that did.
+///
+/// # Safety
+/// As of [`switch`], and neither of them used the registers.
+#[inline(always)]
+pub unsafe fn switch_plain(from: *mut Context, to: *mut Context) {
+    // SAFETY: as in `switch`.
+    unsafe {
+        debug_assert!(!extended_state::is_used(&(*from).extended));
+        debug_assert!(!extended_state::is_used(&(*to).extended));
+        exchange(from, to);
+    }
+}
+
+/// Leaves one stack and goes on where the other was left.
+///
+/// # Safety
+/// As of [`switch`].
+#[inline(always)]
+unsafe fn exchange(from: *mut Context, to: *mut Context) {
     debug_assert!(!cpu::interrupts_enabled());
     // SAFETY: the caller vouches for both contexts; only this CPU uses them now. What is not pushed here, the
     // compiler takes to be lost.
     unsafe {
-        extended_state::exchange(&mut (*from).extended, &(*to).extended);
         per_cpu::set_context(to, (*to).stack_top);
         asm!(
             "push rbp",
             "push rbx",
             "lea rax, [rip + 2f]",
-            "push rax",
-            "mov [rdi], rsp",
-            "mov rsp, rsi",
-            "pop rax",
-            "jmp rax",
+            "mov [rdi + {resume}], rax",
+            "mov [rdi + {stack_pointer}], rsp",
+            "mov rsp, [rsi + {stack_pointer}]",
+            "jmp [rsi + {resume}]",
             "2:",
             "pop rbx",
             "pop rbp",
-            inout("rdi") &raw mut (*from).stack_pointer => _,
-            inout("rsi") (*to).stack_pointer => _,
+            resume = const offset_of!(Context, resume),
+            stack_pointer = const offset_of!(Context, stack_pointer),
+            inout("rdi") from => _,
+            inout("rsi") to => _,
             out("rax") _, out("rcx") _, out("rdx") _,
             out("r8") _, out("r9") _, out("r10") _, out("r11") _,
             out("r12") _, out("r13") _, out("r14") _, out("r15") _,

@@ -1,5 +1,6 @@
 //! This CPU and the set of all: numbers, features, interrupts, halting.
 
+use core::arch::asm;
 use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use raw_cpuid::{CpuId, CpuIdReaderNative};
@@ -165,6 +166,13 @@ pub fn interrupts_enabled() -> bool {
 #[inline]
 pub fn enable_interrupts() {
     interrupts::enable();
+}
+
+/// The same from behind the next instruction on, which is not to turn them off again.
+#[inline(always)]
+pub fn enable_interrupts_behind_next() {
+    // SAFETY: as for `enable_interrupts`, an instruction less. What was done before is not moved behind it.
+    unsafe { asm!("sti", options(nostack, preserves_flags)) };
 }
 
 /// Turns interrupts off.

@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering;
 
 use x86_64::registers::control::{Cr0, Cr0Flags};
 
+use crate::hooks::hooks;
 use crate::per_cpu::{is_task_switched, this};
 
 /// The registers of one thread.
@@ -68,6 +69,12 @@ impl ExtendedState {
     }
 }
 
+/// Whether its thread ever used the registers.
+#[inline(always)]
+pub(crate) fn is_used(state: &ExtendedState) -> bool {
+    state.used
+}
+
 /// Takes the registers of the thread that leaves this CPU, and gives them to the one that comes.
 #[inline(always)]
 pub(crate) fn exchange(from: &mut ExtendedState, to: &ExtendedState) {
@@ -88,6 +95,7 @@ pub(crate) fn first_use() -> bool {
     let state = unsafe { &mut (*context).extended };
     state.used = true;
     state.restore();
+    (hooks().extended_state)();
     true
 }
 

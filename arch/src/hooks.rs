@@ -82,14 +82,18 @@ pub struct UserFault<'a> {
 /// The kernel's side. Unless said otherwise a hook runs in the context of the interrupted thread, on its kernel stack.
 #[derive(Debug)]
 pub struct Hooks {
-    /// A system call. Interrupts are on; it may switch contexts.
-    pub syscall: extern "C" fn(&mut SyscallFrame),
+    /// A system call: its first argument, and all of its registers. Interrupts are off; it may turn them on, and leave
+    /// them so, and it may switch contexts.
+    pub syscall: extern "C" fn(u64, &mut SyscallFrame),
     /// A page fault in user mode, or in a user copy. Interrupts are on, unless the copy ran with them off; it may
     /// switch contexts if they are.
     pub page_fault: extern "C" fn(PageFault) -> Resolution,
     /// A user program did what it may not. Interrupts are on; it may switch contexts. If it returns, the program
     /// goes on.
     pub user_fault: fn(&mut UserFault<'_>),
+    /// The program that runs uses the x87 and SSE registers for the first time: from now on its context is one that
+    /// [`switch_plain`](crate::context::switch_plain) does not take. Interrupts are off; no context switch.
+    pub extended_state: fn(),
     /// The one-shot timer of this CPU went off. Interrupts are off; no context switch.
     pub timer: fn(Origin),
     /// An interrupt came at this vector, which is not the platform's own: of those in
@@ -109,6 +113,7 @@ static DEFAULT: Hooks = Hooks {
     syscall: no_syscall,
     page_fault: no_page_fault,
     user_fault: |fault| panic!("user fault without a kernel: {fault:?}"),
+    extended_state: || {},
     timer: |_| {},
     device: |_| {},
     shootdown: || {},
@@ -116,7 +121,7 @@ static DEFAULT: Hooks = Hooks {
     panic_stop: || {},
 };
 
-extern "C" fn no_syscall(frame: &mut SyscallFrame) {
+extern "C" fn no_syscall(_: u64, frame: &mut SyscallFrame) {
     panic!("system call without a kernel: {frame:?}");
 }
 

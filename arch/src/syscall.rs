@@ -1,7 +1,7 @@
 //! The system call entry (SDM 2B, SYSCALL and SYSRET).
 //!
 //! `rax` number, `rdi rsi rdx r10 r8 r9` arguments, `rax` result; `rcx` and `r11` are lost. The callee-saved
-//! registers are kept by the Rust functions below, the others by the frame. Entry and exit are 34 instructions.
+//! registers are kept by the Rust functions below, the others by the frame. Entry and exit are 30 instructions.
 
 use core::arch::global_asm;
 
@@ -9,12 +9,10 @@ use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{LStar, Msr, SFMask};
 use x86_64::registers::rflags::RFlags;
 
-use crate::cpu;
-use crate::hooks::{self, UserFault, hooks};
+use crate::hooks;
 use crate::per_cpu;
 use crate::segments::{KERNEL_CODE, KERNEL_DATA, USER_CODE, USER_DATA};
 use crate::trap;
-use crate::trap_frame::TrapFrame;
 
 const IA32_STAR: u32 = 0xc000_0081;
 
@@ -91,7 +89,8 @@ impl SyscallFrame {
     }
 }
 
-// Interrupts are off from `syscall` to `sti`, and from `cli` on: in between GS and the stack are the kernel's.
+// Interrupts are off until the hook turns them on, and from `cli` on: in between GS and the stack are the kernel's.
+// Where SYSRET leads is in the user half, since no page is mapped that ends at 2^47: see `layout::USER_END`.
 global_asm!(
     r#"
     .balign 16
@@ -110,14 +109,11 @@ syscall_entry:
     pushq %rsi
     pushq %rdi
     pushq %rax
-    movq %rsp, %rdi
-    sti
+    movq %rsp, %rsi
     callq *{hook}(%rip)
     cli
 1:  cmpb $0, %gs:{user_return_work}
     jne 2f
-    cmpl $0x8000, 60(%rsp)      # upper half of rip: SYSRET faults in ring 0 from 2^47 on
-    jae 3f
     popq %rax
     popq %rdi
     popq %rsi
@@ -132,16 +128,12 @@ syscall_entry:
     sysretq
 2:  callq {user_return}
     jmp 1b
-3:  movq %rsp, %rdi
-    callq {bad_return}
-    jmp 1b
 "#,
     user_stack = const per_cpu::USER_STACK,
     kernel_stack = const per_cpu::KERNEL_STACK,
     user_return_work = const per_cpu::USER_RETURN_WORK,
     hook = sym hooks::SYSCALL,
     user_return = sym trap::before_user_return,
-    bad_return = sym bad_return,
     options(att_syntax)
 );
 
@@ -163,31 +155,4 @@ pub(crate) fn init() {
             | RFlags::ALIGNMENT_CHECK
             | RFlags::NESTED_TASK,
     );
-}
-
-/// The program would return to an address that no program can have: its fault. Interrupts are off, before and after.
-extern "C" fn bad_return(frame: &mut SyscallFrame) {
-    const GENERAL_PROTECTION: u64 = 13;
-    cpu::enable_interrupts();
-    let mut registers = TrapFrame {
-        vector: GENERAL_PROTECTION,
-        rip: frame.rip,
-        cs: u64::from(USER_CODE),
-        rflags: frame.rflags,
-        rsp: frame.rsp,
-        ss: u64::from(USER_DATA),
-        rdi: frame.rdi,
-        rsi: frame.rsi,
-        rdx: frame.rdx,
-        r10: frame.r10,
-        r8: frame.r8,
-        r9: frame.r9,
-        ..TrapFrame::default()
-    };
-    (hooks().user_fault)(&mut UserFault {
-        frame: &mut registers,
-        address: 0,
-    });
-    cpu::disable_interrupts();
-    frame.rip = registers.rip;
 }

@@ -21,28 +21,50 @@ use crate::{calls, heap, stats};
 /// The hook of system calls: counts the call at the thread, and goes on in its handler with the process and
 /// the frame. Only threads of processes are in user mode.
 #[unsafe(naked)]
-pub extern "C" fn syscall(frame: &mut SyscallFrame) {
+pub extern "C" fn syscall(_: u64, frame: &mut SyscallFrame) {
     // A compiler gives each function a frame. No number, guessed or not, leads out of the table.
     naked_asm!(
-        "mov rax, [rdi]",
-        "mov rsi, rdi",
+        "mov rax, [rsi]",
         "mov rdi, gs:[{thread}]",
         "inc qword ptr [rdi + {syscalls}]",
         "add rdi, {process}",
-        "mov ecx, {unknown}",
-        "cmp rax, rcx",
-        "cmovae rax, rcx",
+        "cmp rax, {unknown}",
+        "cmovae rax, [rip + {last}]",
         "jmp qword ptr [rax * 8 + {handlers}]",
         thread = const cpu::KERNEL_WORD,
         syscalls = const Thread::SYSCALLS,
         process = const Thread::PROCESS,
         unknown = const NUMBERS,
+        last = sym LAST,
         handlers = sym HANDLERS,
     )
 }
 
-/// What serves a call.
+/// The same of what is traced: a switch by which a call goes from hand to hand is not.
+#[unsafe(naked)]
+pub extern "C" fn syscall_at_length(_: u64, frame: &mut SyscallFrame) {
+    naked_asm!(
+        "mov rax, [rsi]",
+        "mov rdi, gs:[{thread}]",
+        "inc qword ptr [rdi + {syscalls}]",
+        "add rdi, {process}",
+        "cmp rax, {unknown}",
+        "cmovae rax, [rip + {last}]",
+        "jmp qword ptr [rax * 8 + {handlers}]",
+        thread = const cpu::KERNEL_WORD,
+        syscalls = const Thread::SYSCALLS,
+        process = const Thread::PROCESS,
+        unknown = const NUMBERS,
+        last = sym LAST,
+        handlers = sym AT_LENGTH,
+    )
+}
+
+/// What serves a call. With interrupts off, which it may turn on.
 type Handler = extern "C" fn(&Arc<Process>, &mut SyscallFrame);
+
+/// Where the handlers of what is no call are.
+static LAST: usize = NUMBERS;
 
 /// Numbers up to that of the last call.
 const NUMBERS: usize = match abi::SYSCALLS.last() {
@@ -62,7 +84,14 @@ macro_rules! invoke {
         $number:literal $variant:ident $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty,
         rights [$($right:ident),*], errors [$($error:ident),*];
     )*) => {
-        /// What serves each number; the last one all that are greater.
+        /// What serves each number in all cases; the last one all that are greater.
+        static AT_LENGTH: [Handler; NUMBERS + 1] = {
+            let mut handlers = [unknown as Handler; NUMBERS + 1];
+            $(handlers[$number] = decode::$name;)*
+            handlers
+        };
+
+        /// The same with the short ways.
         static HANDLERS: [Handler; NUMBERS + 1] = {
             let mut handlers = [unknown as Handler; NUMBERS + 1];
             $(handlers[$number] = decode::$name;)*
@@ -78,6 +107,7 @@ macro_rules! invoke {
 
             $(#[inline(never)]
             pub extern "C" fn $name(process: &Arc<Process>, frame: &mut SyscallFrame) {
+                cpu::enable_interrupts_behind_next();
                 const ERRORS: &[Error] = &[$(Error::$error),*];
                 const LOOKS_UP: bool =
                     looks_up(Syscall::$variant, &[$(<$ty as Argument>::IS_HANDLE),*]);
@@ -123,8 +153,8 @@ macro_rules! invoke {
 for_each_syscall!(invoke);
 
 /// The calls that go from hand to hand. They read what they pass where they store it, and so have
-/// fewer registers to save; with whatever is in their way the handlers of all calls deal. What they use
-/// is not for one use, or it is in their way.
+/// fewer registers to save, and they go over to another thread with interrupts off from the entry on; with whatever
+/// is in their way the handlers of all calls deal. What they use is not for one use, or it is in their way.
 mod short {
     use ipc::Registers;
 
@@ -170,7 +200,7 @@ mod short {
             return decode::channel_call_words(process, frame);
         }
         let (end, registers) = (Handle::from_bits(end), &mut Call(frame));
-        match ipc().call_who_serves(process.domain(), end, registers, FOREVER) {
+        match ipc().call_at_once(process.domain(), end, registers) {
             Some(Ok(())) => {}
             Some(Err(error)) => refuse(Some(process), frame, error),
             None => decode::channel_call_words(process, frame),
@@ -181,7 +211,7 @@ mod short {
         let [end, reply, ..] = frame.arguments();
         let (end, reply) = (Handle::from_bits(end), Handle::from_bits(reply));
         let registers = &mut Serve(frame);
-        match ipc().answer_and_serve_on(process.domain(), end, reply, registers) {
+        match ipc().answer_at_once(process.domain(), end, reply, registers) {
             Some(Ok(())) => {}
             Some(Err(error)) => refuse(Some(process), frame, error),
             None => decode::channel_serve_words(process, frame),
@@ -250,7 +280,7 @@ pub fn operate(
     arguments: [u64; 6],
 ) -> Result<u64, Error> {
     let mut frame = SyscallFrame::of_call(operation as u64, arguments);
-    let handler = HANDLERS.get(operation as usize);
+    let handler = AT_LENGTH.get(operation as usize);
     handler.unwrap_or(&(unknown as Handler))(process, &mut frame);
     abi::decode(frame.result())
 }

@@ -28,9 +28,9 @@ use crate::irq_lock::IrqLock;
 use crate::thread::{Thread, state};
 use crate::{stats, trace};
 use levels::{LEVELS, Levels};
-pub use sleep::{park, unpark_and_park};
+pub use sleep::{go_over, park, unpark_and_park};
 pub use slice::{on_timer, rearm};
-pub use switch::{leave_space, set_tls};
+pub use switch::{leave_space, on_extended_state, set_tls};
 pub use table::{current, with_current, with_current_ref};
 
 /// Where threads compete that have to end: above all that a program can ask for.
@@ -97,6 +97,11 @@ pub fn seed(seed: u64) {
         cpu.queue.lock().random = Some(root.fork());
     }
     ASKED.fetch_or(SEEDED, Ordering::Relaxed);
+}
+
+/// Whether they are.
+pub fn is_seeded() -> bool {
+    ASKED.load(Ordering::Relaxed) & SEEDED != 0
 }
 
 /// Says whether a trace is being taken.

@@ -73,7 +73,8 @@ fn context(which: usize) -> *mut Context {
     unsafe { CONTEXTS.0.get().cast::<Context>().add(which) }
 }
 
-extern "C" fn syscall(frame: &mut SyscallFrame) {
+extern "C" fn syscall(_: u64, frame: &mut SyscallFrame) {
+    cpu::enable_interrupts();
     match frame.number() {
         CALL_EXIT => {
             EXIT_VALUE.store(frame.arguments()[0], Ordering::Relaxed);
@@ -131,6 +132,7 @@ static HOOKS: Hooks = Hooks {
     syscall,
     page_fault,
     user_fault,
+    extended_state: || {},
     timer,
     device: |_| {},
     shootdown: count_shootdown,

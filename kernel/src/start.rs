@@ -27,6 +27,7 @@ pub const HOOKS: Hooks = Hooks {
     syscall: dispatch::syscall,
     page_fault: faults::page_fault,
     user_fault: faults::user_fault,
+    extended_state: sched::on_extended_state,
     timer: sched::on_timer,
     device: interrupts::on_device,
     shootdown: serve_shootdown,

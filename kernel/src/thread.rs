@@ -21,7 +21,7 @@ use crate::irq_lock::IrqLock;
 use crate::machine::{Kernel, ipc};
 use crate::memory;
 use crate::process::{Process, Stop};
-use crate::trace;
+use crate::{sched, trace};
 
 /// How a thread stands with the scheduler: bits of its state.
 pub mod state {
@@ -64,7 +64,8 @@ pub struct Wanted {
 pub struct Thread {
     /// [`state`]; changed by whoever it concerns with compare-and-swap.
     pub(crate) state: AtomicU32,
-    /// The CPU that it lives on, and what it competes at: that changes under the lock of the CPU's queue.
+    /// The CPU that it lives on; what it competes at, which changes under the lock of the CPU's queue; and a number
+    /// that no other thread has, if it is [unlike](Thread::become_unlike) others.
     seat: AtomicU32,
     /// What it is to have of its slice when it goes on, in ns; 0 for all. By its own CPU.
     pub(crate) slice_left_ns: AtomicU64,
@@ -136,7 +137,7 @@ impl Thread {
         // SAFETY: the stack is this thread's for as long as the thread exists.
         let context = unsafe { Context::new(stack.top(), entry, 0) };
         let space = Arc::as_ptr(process.domain().space()).cast_mut();
-        Ok(Arc::new(Thread {
+        let thread = Thread {
             state: AtomicU32::new(state::NEW),
             seat: AtomicU32::new(seat(wanted.cpu, wanted.priority)),
             slice_left_ns: AtomicU64::new(0),
@@ -159,7 +160,11 @@ impl Thread {
             _stack: Some(stack),
             _charge: wanted.charge,
             introduced: AtomicU32::new(0),
-        }))
+        };
+        if wanted.tls != 0 || sched::is_seeded() {
+            thread.become_unlike();
+        }
+        Ok(Arc::new(thread))
     }
 
     /// The thread that a CPU runs when it has nothing to do: what runs there now. It never goes to
@@ -206,7 +211,7 @@ impl Thread {
     /// The CPU that it lives on.
     #[inline(always)]
     pub fn cpu(&self) -> usize {
-        (self.seat() >> LEVEL_BITS) as usize % MAX_CPUS
+        (self.seat() >> CPU_SHIFT) as usize % MAX_CPUS
     }
 
     /// What it competes at.
@@ -217,10 +222,21 @@ impl Thread {
 
     /// Changes what it competes at. Under the lock of its CPU's queue.
     pub fn set_level(&self, level: u8) {
-        self.seat.store(seat(self.cpu(), level), Ordering::Relaxed);
+        let changed = |seat| Some(seat & !LEVEL | u32::from(level));
+        let order = Ordering::Relaxed;
+        let _ = self.seat.fetch_update(order, order, changed);
     }
 
-    /// The CPU that it lives on and what it competes at: equal where both are.
+    /// From now on more than a stack and a space is to be switched for it: its seat is that of no other.
+    pub fn become_unlike(&self) {
+        let number = self.slot().map_or(0, |slot| u32::from(slot) + 1);
+        if !mm::sabotaged!("who_is_unlike_has_the_seat_of_others") {
+            self.seat.fetch_or(number << UNLIKE_SHIFT, Ordering::Relaxed);
+        }
+    }
+
+    /// Equal of two threads that live on one CPU, compete at one level, and never had an FS base or used the extended
+    /// registers.
     #[inline(always)]
     pub fn seat(&self) -> u32 {
         self.seat.load(Ordering::Relaxed)
@@ -334,11 +350,14 @@ impl fmt::Debug for Thread {
     }
 }
 
-/// A level is so many bits of a seat; the CPU is above.
-const LEVEL_BITS: u32 = 8;
+/// Of a seat: the level, then the CPU, then the number of who is unlike others.
+const LEVEL: u32 = (1 << CPU_SHIFT) - 1;
+const CPU_SHIFT: u32 = 8;
+const UNLIKE_SHIFT: u32 = 16;
+const _: () = assert!(MAX_CPUS <= 1 << (UNLIKE_SHIFT - CPU_SHIFT) && MAX_THREADS < 1 << 16);
 
 const fn seat(cpu: usize, level: u8) -> u32 {
-    (cpu as u32) << LEVEL_BITS | level as u32
+    (cpu as u32) << CPU_SHIFT | level as u32
 }
 
 /// The slot of one of the threads that may exist.

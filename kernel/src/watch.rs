@@ -8,7 +8,7 @@ use abi::trace::EventKind;
 use abi::{Error, Syscall};
 use arch::hooks::{self, Hooks, Origin, PageFault, Resolution};
 use arch::syscall::SyscallFrame;
-use arch::{clock, trap};
+use arch::{clock, cpu, trap};
 
 use crate::irq_lock::IrqLock;
 use crate::process::Process;
@@ -46,10 +46,12 @@ pub fn end() {
 }
 
 /// A system call, watched.
-extern "C" fn syscall(frame: &mut SyscallFrame) {
+extern "C" fn syscall(first: u64, frame: &mut SyscallFrame) {
+    cpu::enable_interrupts();
     fuse::burn();
     if !trace::is_on() {
-        return dispatch::syscall(frame);
+        cpu::disable_interrupts();
+        return dispatch::syscall(first, frame);
     }
     let arguments = frame.arguments();
     // A larger number is no call.
@@ -57,7 +59,7 @@ extern "C" fn syscall(frame: &mut SyscallFrame) {
     let call = Syscall::from_number(frame.number());
     trace::record(EventKind::Enter, number, arguments);
     let object = named_before(call, arguments);
-    dispatch::syscall(frame);
+    dispatch::syscall_at_length(first, frame);
     let result = frame.number();
     let mut told = [result, 0, 0, 0, 0, 0];
     if let Some(Syscall::ChannelCallWords | Syscall::ChannelServeWords) = call {

@@ -230,6 +230,23 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
+    /// The same where the platform [goes over](Platform::go_over).
+    #[inline(always)]
+    pub(crate) fn go_over_to_meet(
+        &self,
+        woken: &P::Task,
+        cell: &WaitCell<P>,
+    ) -> Result<(), Result<(), Error>> {
+        self.platform().go_over(woken);
+        match cell.has_met() {
+            true => Ok(()),
+            false => {
+                self.platform().take_time();
+                self.sleep_on_to_meet(cell, Parked::Unparked, abi::FOREVER)
+            }
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn sleep_on_to_meet(

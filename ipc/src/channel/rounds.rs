@@ -9,6 +9,7 @@ use super::loan::{NO_LOAN, next_name};
 use super::reply::{Answered, record};
 use super::serve::{found, install};
 use super::words::Registers;
+use crate::wait::WaitCell;
 use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
 
 impl<P: Platform> Ipc<P> {
@@ -22,16 +23,42 @@ impl<P: Platform> Ipc<P> {
         reply: Handle,
         registers: &mut impl Registers,
     ) -> Option<Result<(), Error>> {
+        let sleep = |caller: &P::Task, cell: &_| self.sleep_to_meet(caller, cell, abi::FOREVER);
+        self.answer_and_serve_on_by(domain, (end, reply), registers, sleep)
+    }
+
+    /// The same in a few hundred instructions if nothing is in the way: the platform [goes over](Platform::go_over) to who
+    /// called.
+    #[inline(always)]
+    pub fn answer_at_once(
+        &self,
+        domain: &Domain<P>,
+        end: Handle,
+        reply: Handle,
+        registers: &mut impl Registers,
+    ) -> Option<Result<(), Error>> {
+        let sleep = |caller: &P::Task, cell: &_| self.go_over_to_meet(caller, cell);
+        self.answer_and_serve_on_by(domain, (end, reply), registers, sleep)
+    }
+
+    #[inline(always)]
+    fn answer_and_serve_on_by(
+        &self,
+        domain: &Domain<P>,
+        (end, reply): (Handle, Handle),
+        registers: &mut impl Registers,
+        sleep: impl FnOnce(&P::Task, &WaitCell<P>) -> Result<(), Result<(), Error>>,
+    ) -> Option<Result<(), Error>> {
         if mm::sabotaged!("reply_twice") {
             return None;
         }
         self.platform().with_current_task(|task| {
             let Some(caller) = self.answer_again(domain, (end, reply), &*registers, task) else {
+                self.platform().take_time();
                 let served = self.answer_and_serve(domain, (end, reply), &*registers, task)?;
                 return Some(served.map(|came| registers.give(came)));
             };
-            let slept = self.sleep_to_meet(&caller, P::wait_cell(task), abi::FOREVER);
-            let Err(slept) = slept else {
+            let Err(slept) = sleep(&caller, P::wait_cell(task)) else {
                 registers.give(found_again::<P>(task, reply));
                 return Some(Ok(()));
             };

@@ -14,6 +14,7 @@ use super::queue::to_bytes;
 use super::reply::{Answer, Fit, answer, record};
 use super::traffic::Came;
 use crate::node::PENDING;
+use crate::wait::WaitCell;
 use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
 
 /// Where a call of words has them: in registers that somebody saved. They are read where they are stored,
@@ -69,10 +70,36 @@ impl<P: Platform> Ipc<P> {
         registers: &mut impl Registers,
         deadline_ns: u64,
     ) -> Option<Result<(), Error>> {
+        let sleep = |server: &P::Task, cell: &_| self.sleep_to_meet(server, cell, deadline_ns);
+        self.call_who_serves_by(caller, end, registers, deadline_ns, sleep)
+    }
+
+    /// The same without a time, in a few hundred instructions if nothing is in the way: the platform
+    /// [goes over](Platform::go_over) to who serves.
+    #[inline(always)]
+    pub fn call_at_once(
+        &self,
+        caller: &Domain<P>,
+        end: Handle,
+        registers: &mut impl Registers,
+    ) -> Option<Result<(), Error>> {
+        let sleep = |server: &P::Task, cell: &_| self.go_over_to_meet(server, cell);
+        self.call_who_serves_by(caller, end, registers, abi::FOREVER, sleep)
+    }
+
+    #[inline(always)]
+    fn call_who_serves_by(
+        &self,
+        caller: &Domain<P>,
+        end: Handle,
+        registers: &mut impl Registers,
+        deadline_ns: u64,
+        sleep: impl FnOnce(&P::Task, &WaitCell<P>) -> Result<(), Result<(), Error>>,
+    ) -> Option<Result<(), Error>> {
         self.platform().with_current_task(|task| {
             let server = self.hand_over(caller, end, &*registers, task, deadline_ns)?;
             let cell = P::wait_cell(task);
-            if let Err(slept) = self.sleep_to_meet(&server, cell, deadline_ns)
+            if let Err(slept) = sleep(&server, cell)
                 && let Err(error) = self.end_meeting(caller, end, task, slept)
             {
                 return Some(Err(error));

@@ -75,6 +75,31 @@ pub fn unpark_and_park(other: &Arc<Thread>, deadline_ns: u64) -> Parked {
     woken(&Current::get())
 }
 
+/// Wakes a thread and sleeps without a time, for who finds out by itself why it goes on: an unpark that came
+/// meanwhile may be left for its next sleep. Not while schedules are seeded; a trace that begins meanwhile may miss
+/// the switch. With interrupts off, which may be on afterwards.
+#[inline(always)]
+pub fn go_over(other: &Arc<Thread>) {
+    let thread = Current::get();
+    if other.seat() != thread.seat() {
+        return go_over_unlike(other);
+    }
+    debug_assert!(!cpu::interrupts_enabled());
+    if !other.exchange_state(state::PARKED, 0) {
+        unpark_then_park(other, abi::FOREVER);
+    } else if !try_park(&thread) {
+        go_on(&thread, other);
+    } else {
+        switch::run_alike(&thread, other);
+    }
+}
+
+#[inline(never)]
+fn go_over_unlike(other: &Thread) {
+    cpu::enable_interrupts();
+    unpark_and_park_unlike(other, abi::FOREVER);
+}
+
 /// The same of threads that may be of two CPUs or levels, with a time, and in a trace.
 #[inline(never)]
 fn unpark_and_park_unlike(other: &Thread, deadline_ns: u64) -> Parked {

@@ -44,6 +44,24 @@ pub fn run(from: &Thread, to: &Thread) {
     enter(from, to);
 }
 
+/// The same of two threads that have one [seat](Thread::seat).
+#[inline(always)]
+pub fn run_alike(from: &Thread, to: &Thread) {
+    stats::count_direct_switch();
+    // SAFETY: who is to go over to another one is in a system call, and so is who waits for that. The space of a
+    // thread is that of its process until it leaves for good; the thread holds the process, and the table the thread.
+    let (left, entered) = unsafe {
+        let space = |thread: &Thread| &*thread.space.load(Ordering::Relaxed);
+        (space(from), space(to))
+    };
+    if !ptr::eq(left, entered) {
+        ipc().memory().exchange_space(left, entered);
+    }
+    cpu::set_kernel_word(ptr::from_ref(to).cast_mut().cast());
+    // SAFETY: as in `enter`. No two threads have one seat of which one has used the extended registers.
+    unsafe { context::switch_plain(from.context(), to.context()) };
+}
+
 /// The same where it may be more urgent, and a trace may be taken.
 #[inline(never)]
 pub fn run_above(from: &Thread, to: &Thread) {
@@ -111,10 +129,18 @@ pub fn leave_space() {
     });
 }
 
+/// The hook of the first use of the extended registers by a program.
+pub fn on_extended_state() {
+    with_current(Thread::become_unlike);
+}
+
 /// Sets the base of the FS segment of the current thread, a user address.
 pub fn set_tls(base: u64) {
     cpu::without_interrupts(|| {
-        with_current(|thread| thread.tls.store(base, Ordering::Relaxed));
+        with_current(|thread| {
+            thread.become_unlike();
+            thread.tls.store(base, Ordering::Relaxed);
+        });
         user::set_fs_base(base);
     });
 }
