@@ -26,13 +26,7 @@ impl Context {
     /// `stack_top` is the top of a kernel stack that is this context's alone for as long as it can run.
     pub unsafe fn new(stack_top: u64, entry: extern "C" fn(usize) -> !, argument: usize) -> Self {
         // What `start` pops, and zeros that end backtraces and align the stack.
-        let initial: [u64; 5] = [
-            entry as usize as u64,
-            argument as u64,
-            0,
-            0,
-            0,
-        ];
+        let initial: [u64; 5] = [entry as usize as u64, argument as u64, 0, 0, 0];
         let stack_pointer = stack_top - size_of_val(&initial) as u64;
         // SAFETY: the stack is mapped, at least this large, and nobody else's.
         unsafe { (stack_pointer as *mut [u64; 5]).write(initial) };
@@ -97,18 +91,17 @@ unsafe fn exchange(from: *mut Context, to: *mut Context) {
     // SAFETY: the caller vouches for both contexts; only this CPU uses them now. What is not pushed here, the
     // compiler takes to be lost.
     unsafe {
-        per_cpu::set_context(to, (*to).stack_top);
+        per_cpu::set_kernel_stack((*to).stack_top);
         asm!(
-            "push rbp",
-            "push rbx",
-            "lea rax, [rip + 2f]",
-            "mov [rdi + {resume}], rax",
-            "mov [rdi + {stack_pointer}], rsp",
-            "mov rsp, [rsi + {stack_pointer}]",
-            "jmp [rsi + {resume}]",
+            "pushq %rbp",
+            "pushq %rbx",
+            "movq $2f, {resume}(%rdi)",
+            "movq %rsp, {stack_pointer}(%rdi)",
+            "movq {stack_pointer}(%rsi), %rsp",
+            "jmpq *{resume}(%rsi)",
             "2:",
-            "pop rbx",
-            "pop rbp",
+            "popq %rbx",
+            "popq %rbp",
             resume = const offset_of!(Context, resume),
             stack_pointer = const offset_of!(Context, stack_pointer),
             inout("rdi") from => _,
@@ -116,6 +109,7 @@ unsafe fn exchange(from: *mut Context, to: *mut Context) {
             out("rax") _, out("rcx") _, out("rdx") _,
             out("r8") _, out("r9") _, out("r10") _, out("r11") _,
             out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+            options(att_syntax),
         );
     }
 }
@@ -128,7 +122,7 @@ pub unsafe fn set_current(context: *mut Context) {
     // SAFETY: the caller vouches for it.
     let running = unsafe { &*context };
     running.extended.restore();
-    per_cpu::set_context(context, running.stack_top);
+    per_cpu::set_kernel_stack(running.stack_top);
 }
 
 /// The first code of a new context: the entry and its argument are on its stack.

@@ -87,7 +87,7 @@ pub(crate) fn exchange(from: &mut ExtendedState, to: &ExtendedState) {
 
 /// The running thread uses the registers for the first time. False: there is no thread.
 pub(crate) fn first_use() -> bool {
-    let context = this().context.load(Ordering::Relaxed);
+    let context = (hooks().extended_state)();
     if context.is_null() {
         return false;
     }
@@ -95,7 +95,6 @@ pub(crate) fn first_use() -> bool {
     let state = unsafe { &mut (*context).extended };
     state.used = true;
     state.restore();
-    (hooks().extended_state)();
     true
 }
 

@@ -1,7 +1,9 @@
 //! What the platform asks of the kernel: one table of functions.
 
+use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
+use crate::context::Context;
 use crate::syscall::SyscallFrame;
 use crate::trap_frame::TrapFrame;
 
@@ -82,8 +84,8 @@ pub struct UserFault<'a> {
 /// The kernel's side. Unless said otherwise a hook runs in the context of the interrupted thread, on its kernel stack.
 #[derive(Debug)]
 pub struct Hooks {
-    /// A system call: its first argument, and all of its registers. Interrupts are off; it may turn them on, and leave
-    /// them so, and it may switch contexts.
+    /// A system call: its first argument, and all of its registers; the number is in `rax`, too. Interrupts are off; it
+    /// may turn them on, and leave them so, and it may switch contexts.
     pub syscall: extern "C" fn(u64, &mut SyscallFrame),
     /// A page fault in user mode, or in a user copy. Interrupts are on, unless the copy ran with them off; it may
     /// switch contexts if they are.
@@ -91,9 +93,10 @@ pub struct Hooks {
     /// A user program did what it may not. Interrupts are on; it may switch contexts. If it returns, the program
     /// goes on.
     pub user_fault: fn(&mut UserFault<'_>),
-    /// The program that runs uses the x87 and SSE registers for the first time: from now on its context is one that
-    /// [`switch_plain`](crate::context::switch_plain) does not take. Interrupts are off; no context switch.
-    pub extended_state: fn(),
+    /// The program that runs uses the x87 and SSE registers for the first time. The context that runs, which is one from
+    /// now on that [`switch_plain`](crate::context::switch_plain) does not take; null: there is none. Interrupts are off;
+    /// no context switch.
+    pub extended_state: fn() -> *mut Context,
     /// The one-shot timer of this CPU went off. Interrupts are off; no context switch.
     pub timer: fn(Origin),
     /// An interrupt came at this vector, which is not the platform's own: of those in
@@ -113,7 +116,7 @@ static DEFAULT: Hooks = Hooks {
     syscall: no_syscall,
     page_fault: no_page_fault,
     user_fault: |fault| panic!("user fault without a kernel: {fault:?}"),
-    extended_state: || {},
+    extended_state: ptr::null_mut,
     timer: |_| {},
     device: |_| {},
     shootdown: || {},

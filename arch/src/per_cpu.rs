@@ -14,7 +14,6 @@ use x86_64::registers::model_specific::{GsBase, KernelGsBase};
 use x86_64::structures::gdt::GlobalDescriptorTable;
 use x86_64::structures::tss::TaskStateSegment;
 
-use crate::context::Context;
 use crate::cpu::MAX_CPUS;
 
 /// The atomics are written by their own CPU only, except `user_return_work`; so Relaxed is enough.
@@ -32,8 +31,6 @@ pub(crate) struct PerCpu {
     pub apic_id: AtomicU32,
     /// A word for the kernel, see [`cpu::kernel_word`](crate::cpu::kernel_word).
     pub kernel_word: AtomicPtr<()>,
-    /// The context that runs here, null before the first switch.
-    pub context: AtomicPtr<Context>,
     /// Used by the CPU itself; filled before it is loaded.
     pub tss: UnsafeCell<TaskStateSegment>,
     /// As above.
@@ -52,7 +49,6 @@ impl PerCpu {
             task_switched: AtomicBool::new(false),
             apic_id: AtomicU32::new(0),
             kernel_word: AtomicPtr::new(ptr::null_mut()),
-            context: AtomicPtr::new(ptr::null_mut()),
             tss: UnsafeCell::new(TaskStateSegment::new()),
             gdt: UnsafeCell::new(GlobalDescriptorTable::new()),
         }
@@ -138,19 +134,16 @@ pub(crate) fn is_task_switched() -> bool {
     value != 0
 }
 
-/// Makes a context the one that runs here, whose kernel stack ends at `stack_top`: where system calls
-/// and interrupts from user mode arrive.
+/// Sets the top of the kernel stack of the context that runs here: where system calls and interrupts from user
+/// mode arrive.
 #[inline(always)]
-pub(crate) fn set_context(context: *mut Context, stack_top: u64) {
+pub(crate) fn set_kernel_stack(stack_top: u64) {
     // SAFETY: as in `index`; the block and the task state segment in it are written by their own CPU only,
     // which reads the stack from there when it enters the kernel and not before.
     unsafe {
         asm!(
-            "mov gs:[{context}], {0}",
-            "mov gs:[{kernel_stack}], {1}",
-            in(reg) context,
+            "mov gs:[{kernel_stack}], {0}",
             in(reg) stack_top,
-            context = const offset_of!(PerCpu, context),
             kernel_stack = const KERNEL_STACK,
             options(nostack, preserves_flags)
         );

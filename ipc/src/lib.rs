@@ -62,8 +62,8 @@ use mm::Memory;
 use mm::lock::{Lock, Rank};
 
 pub use channel::{
-    CallCell, Channel, ChannelLimits, ChannelSide, Fit, Outgoing, Passage, Preview, Received,
-    Registers, Reply,
+    CallCell, Calling, Channel, ChannelLimits, ChannelSide, Fit, Outgoing, Passage, Preview,
+    Received, Registers, Reply,
 };
 use timer::TimerQueue;
 

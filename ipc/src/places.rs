@@ -51,10 +51,16 @@ impl<T: Held> Tenant<T> {
     /// What is here, if it is what the handle was made for. It is not lent any more.
     #[inline(always)]
     pub(crate) fn named(&mut self, handle: Handle) -> Result<&T, Error> {
-        if self.name != handle {
+        if !self.has_name(handle) {
             self.recall(handle)?;
         }
         self.value.as_ref().ok_or(Error::BadHandle)
+    }
+
+    /// Whether the handle was made for what is here, which is not lent.
+    #[inline(always)]
+    pub(crate) fn has_name(&self, handle: Handle) -> bool {
+        self.name == handle
     }
 
     #[cold]
@@ -231,15 +237,27 @@ impl<T> Places<T> {
         })
     }
 
+    /// Whether a handle leads to a place of the first block.
+    #[inline(always)]
+    pub(crate) fn is_of_first(&self, handle: Handle) -> bool {
+        handle.bits() & BEYOND_FIRST == 0
+    }
+
     /// The place that a handle leads to. That its index is no greater than there are places is not looked
     /// at: the name of a tenant has all of it.
     #[inline(always)]
     pub(crate) fn of(&self, handle: Handle) -> Option<&Place<T>> {
         // Bits of the handle as they are: this is on the way of every call.
-        match handle.bits() & BEYOND_FIRST {
-            0 => Some(&self.first[handle.bits() as usize % BLOCK]),
-            _ => self.further(handle.index()),
+        match self.is_of_first(handle) {
+            true => Some(self.of_first(handle)),
+            false => self.further(handle.index()),
         }
+    }
+
+    /// The place that a handle leads to if it is of the first block; else another one, which has another name.
+    #[inline(always)]
+    pub(crate) fn of_first(&self, handle: Handle) -> &Place<T> {
+        &self.first[handle.bits() as usize % BLOCK]
     }
 
     /// The place of an index.

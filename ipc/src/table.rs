@@ -250,9 +250,27 @@ fn with<T: Held, R>(
     handle: Handle,
     f: impl FnOnce(&T) -> Result<R, Error>,
 ) -> Result<R, Error> {
-    let place = places.of(handle).ok_or(Error::BadHandle)?;
-    let mut tenant = place.tenant().lock();
+    // Who has another name is not asked which block the handle is of.
+    let mut tenant = places.of_first(handle).tenant().lock();
+    if !tenant.has_name(handle) {
+        tenant = look_further(places, handle, tenant)?;
+    }
     f(tenant.named(handle)?)
+}
+
+#[cold]
+#[inline(never)]
+fn look_further<'a, T: Held>(
+    places: &'a Places<T>,
+    handle: Handle,
+    tenant: Guard<'a, Tenant<T>>,
+) -> Result<Guard<'a, Tenant<T>>, Error> {
+    if places.is_of_first(handle) {
+        return Ok(tenant);
+    }
+    drop(tenant);
+    let place = places.of(handle).ok_or(Error::BadHandle)?;
+    Ok(place.tenant().lock())
 }
 
 /// A table that is locked.

@@ -154,10 +154,8 @@ impl<P: Platform> WaitCell<P> {
     /// with.
     #[inline(always)]
     pub(crate) fn claim(&self, number: u64) -> Option<Claim<'_, P>> {
-        self.end(number, CLAIMED).then_some(Claim {
-            cell: self,
-            ready: number | Outcome::Ready as u64,
-        })
+        self.end(number, CLAIMED)
+            .then_some(Claim { cell: self, number })
     }
 
     /// Ends the wait with [`Outcome::Ready`] and words for the task, if it has not ended.
@@ -211,25 +209,28 @@ impl<P: Platform> WaitCell<P> {
 #[must_use = "a wait that was claimed has to end"]
 pub(crate) struct Claim<'a, P: Platform> {
     cell: &'a WaitCell<P>,
-    ready: u64,
+    number: u64,
 }
 
 impl<P: Platform> Claim<'_, P> {
     /// Ends the wait with [`Outcome::Ready`] and words for the task, which the caller unparks.
     #[inline(always)]
     pub(crate) fn finish_with<const N: usize>(self, words: [u64; N]) {
-        self.cell.set_words(words);
-        // SYNC(wait.complete): as for any outcome.
-        self.cell.state.store(self.ready, Ordering::Release);
+        self.finish(words, Outcome::Ready);
     }
 
     /// The same with [`Outcome::Met`].
     #[inline(always)]
     pub(crate) fn finish_again<const N: usize>(self, words: [u64; N]) {
+        self.finish(words, Outcome::Met);
+    }
+
+    #[inline(always)]
+    fn finish<const N: usize>(self, words: [u64; N], outcome: Outcome) {
         self.cell.set_words(words);
-        let met = self.ready - Outcome::Ready as u64 + Outcome::Met as u64;
+        let state = self.number | outcome as u64;
         // SYNC(wait.complete): as for any outcome.
-        self.cell.state.store(met, Ordering::Release);
+        self.cell.state.store(state, Ordering::Release);
     }
 }
 

@@ -16,15 +16,14 @@ use arch::syscall::SyscallFrame;
 use crate::machine::ipc;
 use crate::process::Process;
 use crate::thread::Thread;
-use crate::{calls, heap, stats};
+use crate::{calls, heap, sched, stats};
 
 /// The hook of system calls: counts the call at the thread, and goes on in its handler with the process and
 /// the frame. Only threads of processes are in user mode.
 #[unsafe(naked)]
 pub extern "C" fn syscall(_: u64, frame: &mut SyscallFrame) {
-    // A compiler gives each function a frame. No number, guessed or not, leads out of the table.
+    // A compiler gives each function a frame. The number is in its register still. No number, guessed or not, leads out of the table.
     naked_asm!(
-        "mov rax, [rsi]",
         "mov rdi, gs:[{thread}]",
         "inc qword ptr [rdi + {syscalls}]",
         "add rdi, {process}",
@@ -40,24 +39,24 @@ pub extern "C" fn syscall(_: u64, frame: &mut SyscallFrame) {
     )
 }
 
-/// The same of what is traced: a switch by which a call goes from hand to hand is not.
-#[unsafe(naked)]
-pub extern "C" fn syscall_at_length(_: u64, frame: &mut SyscallFrame) {
-    naked_asm!(
-        "mov rax, [rsi]",
-        "mov rdi, gs:[{thread}]",
-        "inc qword ptr [rdi + {syscalls}]",
-        "add rdi, {process}",
-        "cmp rax, {unknown}",
-        "cmovae rax, [rip + {last}]",
-        "jmp qword ptr [rax * 8 + {handlers}]",
-        thread = const cpu::KERNEL_WORD,
-        syscalls = const Thread::SYSCALLS,
-        process = const Thread::PROCESS,
-        unknown = const NUMBERS,
-        last = sym LAST,
-        handlers = sym AT_LENGTH,
-    )
+/// The same for who watches, with interrupts off.
+pub fn serve(frame: &mut SyscallFrame) {
+    serve_by(&HANDLERS, frame);
+}
+
+/// The same of what is traced: a switch by which a call goes from hand to hand at once is not.
+pub fn serve_at_length(frame: &mut SyscallFrame) {
+    serve_by(&AT_LENGTH, frame);
+}
+
+fn serve_by(handlers: &[Handler; NUMBERS + 1], frame: &mut SyscallFrame) {
+    let number = (frame.number() as usize).min(NUMBERS);
+    sched::with_current(|thread| {
+        thread.count_syscall();
+        if let Some(process) = thread.process() {
+            handlers[number](process, frame);
+        }
+    });
 }
 
 /// What serves a call. With interrupts off, which it may turn on.
@@ -114,7 +113,7 @@ macro_rules! invoke {
                 const {
                     assert!(!allocates(Syscall::$variant) || lists(ERRORS, Error::NoMemory));
                 }
-                stats::count_call(Syscall::$variant);
+                stats::count_call(Syscall::$variant as usize);
                 let [$($arg,)* ..] = frame.arguments();
                 let handle = || {
                     if const { allocates(Syscall::$variant) } {
@@ -156,19 +155,37 @@ for_each_syscall!(invoke);
 /// fewer registers to save, and they go over to another thread with interrupts off from the entry on; with whatever
 /// is in their way the handlers of all calls deal. What they use is not for one use, or it is in their way.
 mod short {
-    use ipc::Registers;
+    use ipc::{Calling, Registers};
 
     use super::*;
+    use crate::machine::Kernel;
 
-    /// The registers of who calls.
-    struct Call<'a>(&'a mut SyscallFrame);
+    /// The registers of a call of words by the current thread. The first of the words is at a place among the
+    /// arguments.
+    struct Saved<'a, const NUMBER: usize, const FIRST: usize>(&'a mut SyscallFrame);
 
-    impl Registers for Call<'_> {
+    type Call<'a> = Saved<'a, { Syscall::ChannelCallWords as usize }, 1>;
+    type Serve<'a> = Saved<'a, { Syscall::ChannelServeWords as usize }, 2>;
+
+    impl<const NUMBER: usize, const FIRST: usize> Saved<'_, NUMBER, FIRST> {
+        #[inline(always)]
+        fn saved(&self) -> [u64; 4] {
+            let arguments = self.0.arguments();
+            [0, 1, 2, 3].map(|index| arguments[FIRST + index])
+        }
+    }
+
+    impl<const NUMBER: usize, const FIRST: usize> Registers for Saved<'_, NUMBER, FIRST> {
         #[inline(always)]
         fn words(&self) -> [u64; 4] {
-            stats::count_call(Syscall::ChannelCallWords);
-            let [_, a, b, c, d, _] = self.0.arguments();
-            [a, b, c, d]
+            stats::count_call(NUMBER);
+            self.saved()
+        }
+
+        #[inline(always)]
+        fn handed(&self) -> [u64; 4] {
+            stats::count_handed_call(NUMBER);
+            self.saved()
         }
 
         #[inline(always)]
@@ -177,45 +194,49 @@ mod short {
         }
     }
 
-    /// The registers of who serves.
-    struct Serve<'a>(&'a mut SyscallFrame);
-
-    impl Registers for Serve<'_> {
+    impl<const NUMBER: usize, const FIRST: usize> Calling<Kernel> for Saved<'_, NUMBER, FIRST> {
         #[inline(always)]
-        fn words(&self) -> [u64; 4] {
-            stats::count_call(Syscall::ChannelServeWords);
-            let [_, _, a, b, c, d] = self.0.arguments();
-            [a, b, c, d]
-        }
-
-        #[inline(always)]
-        fn give(&mut self, came: Words) {
-            answer(self.0, came);
+        fn with_domain<R>(&self, f: impl FnOnce(&ipc::Domain<Kernel>) -> R) -> R {
+            with_caller(|process| f(process.domain()))
         }
     }
 
-    pub extern "C" fn channel_call_words(process: &Arc<Process>, frame: &mut SyscallFrame) {
+    /// Calls `f` with the process of the current thread.
+    #[inline(always)]
+    fn with_caller<R>(f: impl FnOnce(&Arc<Process>) -> R) -> R {
+        // SAFETY: who makes a system call is a thread of a process.
+        sched::with_current(|thread| f(unsafe { thread.process().unwrap_unchecked() }))
+    }
+
+    pub extern "C" fn channel_call_words(_: &Arc<Process>, frame: &mut SyscallFrame) {
         let [end, .., deadline] = frame.arguments();
         if deadline != FOREVER {
-            return decode::channel_call_words(process, frame);
+            return at_length(decode::channel_call_words, frame);
         }
-        let (end, registers) = (Handle::from_bits(end), &mut Call(frame));
-        match ipc().call_at_once(process.domain(), end, registers) {
+        let made = ipc().call_at_once(Handle::from_bits(end), &mut Call::<'_> { 0: frame });
+        conclude(made, decode::channel_call_words, frame);
+    }
+
+    pub extern "C" fn channel_serve_words(_: &Arc<Process>, frame: &mut SyscallFrame) {
+        let [end, reply, ..] = frame.arguments();
+        let (end, reply) = (Handle::from_bits(end), Handle::from_bits(reply));
+        let made = ipc().answer_at_once(end, reply, &mut Serve::<'_> { 0: frame });
+        conclude(made, decode::channel_serve_words, frame);
+    }
+
+    #[inline(always)]
+    fn conclude(made: Option<Result<(), Error>>, otherwise: Handler, frame: &mut SyscallFrame) {
+        match made {
             Some(Ok(())) => {}
-            Some(Err(error)) => refuse(Some(process), frame, error),
-            None => decode::channel_call_words(process, frame),
+            Some(Err(error)) => with_caller(|process| refuse(Some(process), frame, error)),
+            None => at_length(otherwise, frame),
         }
     }
 
-    pub extern "C" fn channel_serve_words(process: &Arc<Process>, frame: &mut SyscallFrame) {
-        let [end, reply, ..] = frame.arguments();
-        let (end, reply) = (Handle::from_bits(end), Handle::from_bits(reply));
-        let registers = &mut Serve(frame);
-        match ipc().answer_at_once(process.domain(), end, reply, registers) {
-            Some(Ok(())) => {}
-            Some(Err(error)) => refuse(Some(process), frame, error),
-            None => decode::channel_serve_words(process, frame),
-        }
+    /// Makes a call anew, for which something is in the way.
+    #[cold]
+    fn at_length(handler: Handler, frame: &mut SyscallFrame) {
+        with_caller(|process| handler(process, frame));
     }
 }
 

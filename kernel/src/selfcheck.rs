@@ -132,7 +132,7 @@ static HOOKS: Hooks = Hooks {
     syscall,
     page_fault,
     user_fault,
-    extended_state: || {},
+    extended_state: || context(PROGRAM),
     timer,
     device: |_| {},
     shootdown: count_shootdown,

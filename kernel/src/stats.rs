@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::limits::{MAX_CPUS, PAGE_SIZE};
 use abi::statistics::{CALLS, CPUS_OFFSET, CpuStatistics, Header, LEN, MAGIC};
-use abi::{Error, Handle, Rights, Syscall};
+use abi::{Error, Handle, Rights};
 use arch::cpu;
 use ipc::{Counted, Domain};
 use mm::{Account, Frame};
@@ -162,8 +162,16 @@ pub fn count_at_objects(what: Counted) {
 
 /// Counts a system call.
 #[inline(always)]
-pub fn count_call(call: Syscall) {
-    count(|cpu| &cpu.calls[call as usize]);
+pub fn count_call(number: usize) {
+    count(|cpu| &cpu.calls[number]);
+}
+
+/// Counts one that goes from hand to hand.
+#[inline(always)]
+pub fn count_handed_call(number: usize) {
+    let counters = &PAGES.cpus[cpu::current()];
+    increment(&counters.calls[number]);
+    increment(&counters.handed);
 }
 
 /// Counts a number that is no call.

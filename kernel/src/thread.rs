@@ -231,7 +231,8 @@ impl Thread {
     pub fn become_unlike(&self) {
         let number = self.slot().map_or(0, |slot| u32::from(slot) + 1);
         if !mm::sabotaged!("who_is_unlike_has_the_seat_of_others") {
-            self.seat.fetch_or(number << UNLIKE_SHIFT, Ordering::Relaxed);
+            self.seat
+                .fetch_or(number << UNLIKE_SHIFT, Ordering::Relaxed);
         }
     }
 
@@ -304,6 +305,13 @@ impl Thread {
             true => Level::of(abi::Events::ENDED),
             false => Level::NONE,
         }
+    }
+
+    /// Counts a system call, as the entry does. Only the thread itself does.
+    pub fn count_syscall(&self) {
+        let count = self.syscalls.load(Ordering::Relaxed);
+        self.syscalls
+            .store(count.wrapping_add(1), Ordering::Relaxed);
     }
 
     /// Counts a fault. Only the thread itself does.

@@ -46,12 +46,12 @@ pub fn end() {
 }
 
 /// A system call, watched.
-extern "C" fn syscall(first: u64, frame: &mut SyscallFrame) {
+extern "C" fn syscall(_: u64, frame: &mut SyscallFrame) {
     cpu::enable_interrupts();
     fuse::burn();
     if !trace::is_on() {
         cpu::disable_interrupts();
-        return dispatch::syscall(first, frame);
+        return dispatch::serve(frame);
     }
     let arguments = frame.arguments();
     // A larger number is no call.
@@ -59,7 +59,7 @@ extern "C" fn syscall(first: u64, frame: &mut SyscallFrame) {
     let call = Syscall::from_number(frame.number());
     trace::record(EventKind::Enter, number, arguments);
     let object = named_before(call, arguments);
-    dispatch::syscall_at_length(first, frame);
+    dispatch::serve_at_length(frame);
     let result = frame.number();
     let mut told = [result, 0, 0, 0, 0, 0];
     if let Some(Syscall::ChannelCallWords | Syscall::ChannelServeWords) = call {

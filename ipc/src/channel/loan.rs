@@ -14,12 +14,11 @@
 
 use core::ptr;
 
-use abi::{Error, Handle};
+use abi::{Error, Handle, ObjectKind};
 
-use super::meeting::{Caller, Meeting, Server, is};
+use super::meeting::{Caller, Meeting, Server};
 use super::reply::{Fit, Reply, put, record};
 use crate::node::{HOME, NOBODY};
-use crate::places::next_generation;
 use crate::table::Held;
 use crate::wait::WaitCell;
 use crate::{Domain, Ipc, Node, Parked, Platform};
@@ -29,7 +28,7 @@ pub(super) struct Loan {
     /// The number of the last loan.
     number: u32,
     /// The same while it is lent and no call is under way; else [`NOT_READY`].
-    ready: u32,
+    ready: u64,
     /// Whose place it is lent; [`NOBODY`]: it is not.
     domain: u64,
     /// What names it there: the call that is under way, else the next one.
@@ -39,15 +38,15 @@ pub(super) struct Loan {
 }
 
 /// Of a loan: no caller can be met by it now.
-const NOT_READY: u32 = 0;
+const NOT_READY: u64 = 0;
 /// Of who serves: nothing is lent.
-pub(super) const NO_LOAN: u32 = u32::MAX;
+pub(super) const NO_LOAN: u64 = u64::MAX;
 
 impl Loan {
     /// Nothing was ever lent.
     pub(super) const fn new() -> Loan {
         Loan {
-            number: NOT_READY,
+            number: 0,
             ready: NOT_READY,
             domain: NOBODY,
             name: Handle::NONE,
@@ -67,23 +66,40 @@ impl Loan {
     pub(super) fn begin(&mut self, (domain, reply): (u64, Handle), met_at: usize) -> Option<u32> {
         let again = self.met_at == met_at;
         self.met_at = met_at;
-        let number = self.number.checked_add(1).filter(|&next| next != NO_LOAN)?;
-        let name = next_name(reply)?;
+        let number = self.number.checked_add(1)?;
+        let name = next_lent(reply)?;
         if !again {
             return None;
         }
-        (self.number, self.ready) = (number, number);
+        (self.number, self.ready) = (number, number.into());
         (self.domain, self.name) = (domain, name);
         Some(number)
     }
 }
 
-/// The handle of the next tenant of a place that is a right to reply again. None: there is none.
+/// From a handle to that of the next tenant of its place, if that is a right to reply again.
+const NEXT: u64 =
+    Handle::new(1, 1, ObjectKind::Reply).bits() - Handle::new(1, 0, ObjectKind::Reply).bits();
+/// A bit of handles that the place has given away half of, by which nothing is lent any more: one look tells that
+/// there is a next one.
+const LATE: u64 = NEXT << 31;
+
+/// What names a right next by its loan.
 #[inline(always)]
-pub(super) fn next_name(handle: Handle) -> Option<Handle> {
-    let next = next_generation(handle.generation())?;
-    let step = u64::from(next.wrapping_sub(handle.generation())) << 24;
-    Some(Handle::from_bits(handle.bits() + step))
+pub(super) fn next_name(handle: Handle) -> Handle {
+    let step = if mm::sabotaged!("generation_not_bumped") {
+        0
+    } else {
+        NEXT
+    };
+    Handle::from_bits(handle.bits().wrapping_add(step))
+}
+
+/// The same if it may go on being lent.
+#[inline(always)]
+fn next_lent(handle: Handle) -> Option<Handle> {
+    let next = next_name(handle);
+    (next.bits() & LATE == 0).then_some(next)
 }
 
 impl<P: Platform> Reply<P> {
@@ -103,7 +119,7 @@ impl<P: Platform> Reply<P> {
     pub(super) fn take_home(&self, right: &Node<P>, number: Option<u32>) -> bool {
         let mut call = self.lock();
         let ready = call.loan.ready;
-        if ready == NOT_READY || number.is_some_and(|number| number != ready) {
+        if ready == NOT_READY || number.is_some_and(|number| u64::from(number) != ready) {
             return false;
         }
         call.loan.end();
@@ -158,23 +174,20 @@ impl<P: Platform> Meeting<P> {
         words: impl FnOnce() -> [u64; 4],
     ) -> Option<()> {
         let caller = self.caller.as_mut()?;
-        if !caller.node.is(node) {
+        if !caller.is(task, node) {
             return None;
         }
         let mut call = caller.record.lock();
-        let call = &mut *call;
-        let (known, _) = call.caller.as_ref()?;
-        if !is::<P>(known, task) {
-            return None;
-        }
-        if call.loan.ready != server.loan && !mm::sabotaged!("any_loan_meets") {
+        let loan = &mut call.loan;
+        // A task that has ended has taken home what it lent.
+        if loan.ready != server.loan && !mm::sabotaged!("any_loan_meets") {
             return None;
         }
         let claim = server.claim()?;
-        call.loan.ready = NOT_READY;
+        loan.ready = NOT_READY;
         caller.wait = P::wait_cell(task).begin();
         let [a, b, c, d] = words();
-        claim.finish_again([a, b, c, d, node.badge()]);
+        claim.finish_again([a, b, c, d, caller.badge]);
         Some(())
     }
 
@@ -187,22 +200,22 @@ impl<P: Platform> Meeting<P> {
         words: impl FnOnce() -> [u64; 4],
         task: &P::Task,
     ) -> Option<P::Task> {
-        if self.server.is_some() {
-            return None;
-        }
         let Caller { record, wait, .. } = self.caller.as_mut()?;
         let mut call = record.lock();
         let call = &mut *call;
+        if self.server.is_some() {
+            return None;
+        }
         let loan = &mut call.loan;
         if loan.domain != domain || loan.name != reply {
             return None;
         }
-        let next = next_name(reply)?;
+        let next = next_lent(reply)?;
         let (woken, _) = call.caller.as_ref()?;
         // While no call is under way nobody waits, by a number that no wait has.
         let claim = P::wait_cell(woken).claim(*wait)?;
         let woken = woken.clone();
-        let number = loan.number;
+        let number = loan.number.into();
         (loan.ready, loan.name) = (number, next);
         *wait = 0;
         claim.finish_again(words());
@@ -230,21 +243,24 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// The same where the platform [goes over](Platform::go_over).
+    /// The same where the platform [goes over](Platform::go_over), and what comes then if it has met.
     #[inline(always)]
     pub(crate) fn go_over_to_meet(
         &self,
         woken: &P::Task,
-        cell: &WaitCell<P>,
+        met: impl FnOnce(&P::Task),
     ) -> Result<(), Result<(), Error>> {
         self.platform().go_over(woken);
-        match cell.has_met() {
-            true => Ok(()),
-            false => {
+        // Found anew, it is nothing to keep meanwhile.
+        self.platform().with_current_task(|task| {
+            let cell = P::wait_cell(task);
+            if !cell.has_met() {
                 self.platform().take_time();
-                self.sleep_on_to_meet(cell, Parked::Unparked, abi::FOREVER)
+                self.sleep_on_to_meet(cell, Parked::Unparked, abi::FOREVER)?;
             }
-        }
+            met(task);
+            Ok(())
+        })
     }
 
     #[cold]

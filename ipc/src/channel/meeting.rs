@@ -47,7 +47,7 @@ pub(super) struct Server<P: Platform> {
     /// The number of its wait.
     pub(super) wait: u64,
     /// The number of what it is lent.
-    pub(super) loan: u32,
+    pub(super) loan: u64,
 }
 
 impl<P: Platform> Server<P> {
@@ -71,11 +71,23 @@ impl<P: Platform> Server<P> {
 pub(super) struct Caller<P: Platform> {
     /// The record of its calls, which knows the task.
     pub(super) record: Arc<Reply<P>>,
+    /// Where the cell of the task is: only to be compared, while the record is of a call or lent.
+    cell: usize,
     /// The number of its wait; 0: it does not wait.
     pub(super) wait: u64,
     /// Through which capability, and whose that is.
     pub(super) node: Node<P>,
     holder: u64,
+    /// What is told of that.
+    pub(super) badge: u64,
+}
+
+impl<P: Platform> Caller<P> {
+    /// Whether it is a task that calls through a capability. Not asked of one that may have ended.
+    #[inline(always)]
+    pub(super) fn is(&self, task: &P::Task, node: &Node<P>) -> bool {
+        self.node.is(node) && self.cell == ptr::from_ref(P::wait_cell(task)).addr()
+    }
 }
 
 impl<P: Platform> Meeting<P> {
@@ -140,7 +152,7 @@ impl<P: Platform> Meeting<P> {
 
     /// Begins the wait of a task that serves: the current one.
     #[inline(always)]
-    pub(super) fn serve(&mut self, task: &P::Task, loan: u32) {
+    pub(super) fn serve(&mut self, task: &P::Task, loan: u64) {
         self.counts.serves += 1;
         let wait = P::wait_cell(task).begin();
         let task = task.clone();
@@ -198,9 +210,11 @@ impl<P: Platform> Meeting<P> {
     ) {
         let caller = Caller {
             record: record.clone(),
+            cell: ptr::from_ref(P::wait_cell(task)).addr(),
             wait: P::wait_cell(task).begin(),
             node: node.clone(),
             holder,
+            badge: node.badge(),
         };
         // Who serves here, while this call goes to who is ready for a message, is met by a loan no more.
         if let Some(server) = &mut self.server {

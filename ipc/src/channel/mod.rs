@@ -64,7 +64,7 @@ pub use self::limit::{Limits as ChannelLimits, Passage};
 pub(crate) use self::message::check_goes_over;
 pub use self::message::{Outgoing, Preview, Received};
 pub use self::reply::{Fit, Reply};
-pub use self::words::Registers;
+pub use self::words::{Calling, Registers};
 
 /// Which of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,7 @@ use super::answer::take_home;
 use super::loan::{NO_LOAN, next_name};
 use super::reply::{Answered, record};
 use super::serve::{found, install};
-use super::words::Registers;
-use crate::wait::WaitCell;
+use super::words::{Calling, Registers};
 use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
 
 impl<P: Platform> Ipc<P> {
@@ -23,48 +22,59 @@ impl<P: Platform> Ipc<P> {
         reply: Handle,
         registers: &mut impl Registers,
     ) -> Option<Result<(), Error>> {
-        let sleep = |caller: &P::Task, cell: &_| self.sleep_to_meet(caller, cell, abi::FOREVER);
-        self.answer_and_serve_on_by(domain, (end, reply), registers, sleep)
+        if mm::sabotaged!("reply_twice") {
+            return None;
+        }
+        let answered = self
+            .platform()
+            .with_current_task(|task| self.answer_again(domain, (end, reply), &*registers, task));
+        let served = match answered {
+            None => self.answer_and_serve(domain, (end, reply), &*registers)?,
+            Some(caller) => self.platform().with_current_task(|task| {
+                match self.sleep_to_meet(&caller, P::wait_cell(task), abi::FOREVER) {
+                    Ok(()) => Ok(found_again::<P>(task, reply)),
+                    Err(slept) => self.after_loan(domain, (end, reply), slept),
+                }
+            }),
+        };
+        Some(served.map(|came| registers.give(came)))
     }
 
     /// The same in a few hundred instructions if nothing is in the way: the platform [goes over](Platform::go_over) to who
-    /// called.
+    /// called. What is needed later is found anew then, so that a call has less to keep.
     #[inline(always)]
     pub fn answer_at_once(
         &self,
-        domain: &Domain<P>,
         end: Handle,
         reply: Handle,
-        registers: &mut impl Registers,
-    ) -> Option<Result<(), Error>> {
-        let sleep = |caller: &P::Task, cell: &_| self.go_over_to_meet(caller, cell);
-        self.answer_and_serve_on_by(domain, (end, reply), registers, sleep)
-    }
-
-    #[inline(always)]
-    fn answer_and_serve_on_by(
-        &self,
-        domain: &Domain<P>,
-        (end, reply): (Handle, Handle),
-        registers: &mut impl Registers,
-        sleep: impl FnOnce(&P::Task, &WaitCell<P>) -> Result<(), Result<(), Error>>,
+        registers: &mut impl Calling<P>,
     ) -> Option<Result<(), Error>> {
         if mm::sabotaged!("reply_twice") {
             return None;
         }
-        self.platform().with_current_task(|task| {
-            let Some(caller) = self.answer_again(domain, (end, reply), &*registers, task) else {
+        let answered = registers.with_domain(|domain| {
+            self.platform().with_current_task(|task| {
+                self.answer_again(domain, (end, reply), &*registers, task)
+            })
+        });
+        let served = match answered {
+            None => {
                 self.platform().take_time();
-                let served = self.answer_and_serve(domain, (end, reply), &*registers, task)?;
-                return Some(served.map(|came| registers.give(came)));
-            };
-            let Err(slept) = sleep(&caller, P::wait_cell(task)) else {
-                registers.give(found_again::<P>(task, reply));
-                return Some(Ok(()));
-            };
-            let served = self.after_loan(domain, (end, reply), task, slept);
-            Some(served.map(|came| registers.give(came)))
-        })
+                registers.with_domain(|domain| {
+                    self.answer_and_serve(domain, (end, reply), &*registers)
+                })?
+            }
+            Some(caller) => {
+                let met = |task: &P::Task| registers.give(found_again::<P>(task, reply));
+                match self.go_over_to_meet(&caller, met) {
+                    Ok(()) => return Some(Ok(())),
+                    Err(slept) => {
+                        registers.with_domain(|domain| self.after_loan(domain, (end, reply), slept))
+                    }
+                }
+            }
+        };
+        Some(served.map(|came| registers.give(came)))
     }
 
     /// Answers a call whose right to reply is lent to who serves, the current task, and begins to serve the
@@ -90,11 +100,9 @@ impl<P: Platform> Ipc<P> {
             if !inbox.queue.is_empty() || inbox.peer_closed {
                 return Err(Error::Invalid);
             }
-            let (by, words) = ((domain.koid(), reply), || registers.words());
+            let (by, words) = ((domain.koid(), reply), || registers.handed());
             let woken = inbox.meeting.answer_again(by, words, task);
-            let woken = woken.ok_or(Error::Invalid)?;
-            self.platform().count(Counted::Handed);
-            Ok(woken)
+            woken.ok_or(Error::Invalid)
         };
         domain.table.with(end, answer).ok()
     }
@@ -106,9 +114,9 @@ impl<P: Platform> Ipc<P> {
         &self,
         domain: &Domain<P>,
         (end, reply): (Handle, Handle),
-        task: &P::Task,
         slept: Result<(), Error>,
     ) -> Result<Words, Error> {
+        let task = &self.platform().current_task();
         let kept = self.end_loan(domain, reply);
         let served = self.after_serving(domain, end, task, slept, kept);
         served.map(|reply| found::<P>(task, reply))
@@ -117,6 +125,18 @@ impl<P: Platform> Ipc<P> {
     /// Answers a call by a right that is there, and serves on. None: nothing was done.
     #[inline(never)]
     fn answer_and_serve(
+        &self,
+        domain: &Domain<P>,
+        (end, reply): (Handle, Handle),
+        registers: &impl Registers,
+    ) -> Option<Result<Words, Error>> {
+        let platform = self.platform();
+        platform
+            .with_current_task(|task| self.answer_by_hand(domain, (end, reply), registers, task))
+    }
+
+    #[inline(always)]
+    fn answer_by_hand(
         &self,
         domain: &Domain<P>,
         (end, reply): (Handle, Handle),
@@ -147,7 +167,7 @@ impl<P: Platform> Ipc<P> {
             return Some(
                 match self.sleep_to_meet(&answered.task, cell, abi::FOREVER) {
                     Ok(()) => Ok(found_again::<P>(task, reply)),
-                    Err(slept) => self.after_loan(domain, (end, reply), task, slept),
+                    Err(slept) => self.after_loan(domain, (end, reply), slept),
                 },
             );
         }
@@ -188,7 +208,7 @@ impl<P: Platform> Ipc<P> {
             let by = (domain.koid(), reply);
             let answered = record(right)?.answer_words(right, words, meeting, by)?;
             if let Some(answered) = &answered {
-                meeting.serve(task, answered.lent.unwrap_or(NO_LOAN));
+                meeting.serve(task, answered.lent.map_or(NO_LOAN, u64::from));
                 match answered.met {
                     true => {
                         meeting.count_answer();
@@ -209,7 +229,7 @@ fn found_again<P: Platform>(task: &P::Task, reply: Handle) -> Words {
     let cell = P::wait_cell(task);
     Words {
         words: [0, 1, 2, 3].map(|index| cell.word(index)),
-        reply: next_name(reply).unwrap_or(Handle::NONE),
+        reply: next_name(reply),
         badge: cell.word(4),
     }
 }

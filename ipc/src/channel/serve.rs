@@ -40,9 +40,13 @@ impl<P: Platform> Ipc<P> {
         reply: Handle,
         words: [u64; 4],
     ) -> Result<Words, Error> {
-        let mut registers = InHand(words, Words::default());
+        let mut registers = InHand {
+            platform: self.platform(),
+            words,
+            came: Words::default(),
+        };
         match self.answer_and_serve_on(domain, end, reply, &mut registers) {
-            Some(served) => served.map(|()| registers.1),
+            Some(served) => served.map(|()| registers.came),
             None => self.serve_anyhow(domain, end, reply, words),
         }
     }

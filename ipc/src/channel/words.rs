@@ -14,7 +14,6 @@ use super::queue::to_bytes;
 use super::reply::{Answer, Fit, answer, record};
 use super::traffic::Came;
 use crate::node::PENDING;
-use crate::wait::WaitCell;
 use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
 
 /// Where a call of words has them: in registers that somebody saved. They are read where they are stored,
@@ -23,20 +22,38 @@ pub trait Registers {
     /// What is called with, or answered. Asked for once, when it is sure that the call is made.
     fn words(&self) -> [u64; 4];
 
+    /// The same of what goes from hand to hand, which it counts as [such](Counted::Handed).
+    fn handed(&self) -> [u64; 4];
+
     /// Takes what came.
     fn give(&mut self, came: Words);
 }
 
-/// Words that somebody has in hand.
-pub(super) struct InHand(pub(super) [u64; 4], pub(super) Words);
+/// The same where it is known whose call it is.
+pub trait Calling<P: Platform>: Registers {
+    /// Calls `f` with the domain that calls.
+    fn with_domain<R>(&self, f: impl FnOnce(&Domain<P>) -> R) -> R;
+}
 
-impl Registers for InHand {
+/// Words that somebody has in hand.
+pub(super) struct InHand<'a, P: Platform> {
+    pub(super) platform: &'a P,
+    pub(super) words: [u64; 4],
+    pub(super) came: Words,
+}
+
+impl<P: Platform> Registers for InHand<'_, P> {
     fn words(&self) -> [u64; 4] {
-        self.0
+        self.words
+    }
+
+    fn handed(&self) -> [u64; 4] {
+        self.platform.count(Counted::Handed);
+        self.words
     }
 
     fn give(&mut self, came: Words) {
-        self.1 = came;
+        self.came = came;
     }
 }
 
@@ -50,9 +67,13 @@ impl<P: Platform> Ipc<P> {
         words: [u64; 4],
         deadline_ns: u64,
     ) -> Result<[u64; 4], Error> {
-        let mut registers = InHand(words, Words::default());
+        let mut registers = InHand {
+            platform: self.platform(),
+            words,
+            came: Words::default(),
+        };
         if let Some(answered) = self.call_who_serves(caller, end, &mut registers, deadline_ns) {
-            return answered.map(|()| registers.1.words);
+            return answered.map(|()| registers.came.words);
         }
         self.call_by_queue(caller, end, words, deadline_ns)?;
         self.platform().with_current_task(|task| {
@@ -70,47 +91,56 @@ impl<P: Platform> Ipc<P> {
         registers: &mut impl Registers,
         deadline_ns: u64,
     ) -> Option<Result<(), Error>> {
-        let sleep = |server: &P::Task, cell: &_| self.sleep_to_meet(server, cell, deadline_ns);
-        self.call_who_serves_by(caller, end, registers, deadline_ns, sleep)
+        let handed = self
+            .platform()
+            .with_current_task(|task| self.hand_over(caller, end, &*registers, task, deadline_ns));
+        let server = handed?;
+        let slept = self
+            .platform()
+            .with_current_task(|task| self.sleep_to_meet(&server, P::wait_cell(task), deadline_ns));
+        if let Err(slept) = slept
+            && let Err(error) = self.end_meeting(caller, end, slept)
+        {
+            return Some(Err(error));
+        }
+        self.platform()
+            .with_current_task(|task| registers.give(answered::<P>(task)));
+        Some(Ok(()))
     }
 
     /// The same without a time, in a few hundred instructions if nothing is in the way: the platform
-    /// [goes over](Platform::go_over) to who serves.
+    /// [goes over](Platform::go_over) to who serves. What is needed later is found anew then, so that a call has
+    /// less to keep.
     #[inline(always)]
     pub fn call_at_once(
         &self,
-        caller: &Domain<P>,
         end: Handle,
-        registers: &mut impl Registers,
+        registers: &mut impl Calling<P>,
     ) -> Option<Result<(), Error>> {
-        let sleep = |server: &P::Task, cell: &_| self.go_over_to_meet(server, cell);
-        self.call_who_serves_by(caller, end, registers, abi::FOREVER, sleep)
+        let handed = registers.with_domain(|caller| {
+            self.platform().with_current_task(|task| {
+                self.hand_over(caller, end, &*registers, task, abi::FOREVER)
+            })
+        });
+        let met = |task: &P::Task| registers.give(answered::<P>(task));
+        Some(match self.go_over_to_meet(&handed?, met) {
+            Ok(()) => Ok(()),
+            Err(slept) => self.end_meeting_at_once(end, slept, registers),
+        })
     }
 
-    #[inline(always)]
-    fn call_who_serves_by(
+    #[cold]
+    #[inline(never)]
+    fn end_meeting_at_once(
         &self,
-        caller: &Domain<P>,
         end: Handle,
-        registers: &mut impl Registers,
-        deadline_ns: u64,
-        sleep: impl FnOnce(&P::Task, &WaitCell<P>) -> Result<(), Result<(), Error>>,
-    ) -> Option<Result<(), Error>> {
-        self.platform().with_current_task(|task| {
-            let server = self.hand_over(caller, end, &*registers, task, deadline_ns)?;
-            let cell = P::wait_cell(task);
-            if let Err(slept) = sleep(&server, cell)
-                && let Err(error) = self.end_meeting(caller, end, task, slept)
-            {
-                return Some(Err(error));
-            }
-            let [a, b, c, d] = [0, 1, 2, 3].map(|index| cell.word(index));
-            registers.give(Words {
-                words: [a, b, c, d],
-                ..Words::default()
-            });
-            Some(Ok(()))
-        })
+        slept: Result<(), Error>,
+        registers: &mut impl Calling<P>,
+    ) -> Result<(), Error> {
+        registers.with_domain(|caller| self.end_meeting(caller, end, slept))?;
+        self.platform()
+            .with_current_task(|task| registers.give(answered::<P>(task)));
+        Ok(())
     }
 
     /// Hands a call to who serves at the other end, and begins to wait for the answer. None: nothing was
@@ -137,13 +167,13 @@ impl<P: Platform> Ipc<P> {
             if !inbox.queue.is_empty() || !inbox.limits.is_none() || deadline_ns == 0 {
                 return Err(Error::Invalid);
             }
-            let again = inbox.meeting.call_again(task, node, || registers.words());
-            let server = match again {
-                Some(server) => server,
-                None => hand_right(&mut inbox.meeting, node, caller.koid(), registers, task)?,
-            };
-            self.platform().count(Counted::Handed);
-            Ok(server)
+            let again = inbox.meeting.call_again(task, node, || registers.handed());
+            match again {
+                Some(server) => Ok(server),
+                None => self
+                    .hand_right(&mut inbox.meeting, node, caller.koid(), registers)
+                    .ok_or(Error::Invalid),
+            }
         };
         caller.table.with(end, meet).ok()
     }
@@ -178,9 +208,9 @@ impl<P: Platform> Ipc<P> {
         &self,
         caller: &Domain<P>,
         end: Handle,
-        task: &P::Task,
         slept: Result<(), Error>,
     ) -> Result<(), Error> {
+        let task = &self.platform().current_task();
         if slept.is_ok() && P::wait_cell(task).word(answer::KIND) == answer::MET {
             return Ok(());
         }
@@ -226,31 +256,45 @@ impl<P: Platform> Ipc<P> {
     }
 }
 
-/// Hands a call over with the right to answer it, if somebody serves and the right is at home, and begins the
-/// wait of its caller, the current task. Returns who served. When it fails, the call was not handed
-/// over; a loan of the right may have ended, and a server that does not wait any more has been taken out.
-#[inline(never)]
-fn hand_right<P: Platform>(
-    meeting: &mut Meeting<P>,
-    node: &Node<P>,
-    holder: u64,
-    registers: &impl Registers,
-    task: &P::Task,
-) -> Result<P::Task, Error> {
-    if !meeting.is_ready() {
-        return Err(Error::Invalid);
+impl<P: Platform> Ipc<P> {
+    /// Hands a call over with the right to answer it, if somebody serves and the right is at home, and begins the
+    /// wait of its caller, the current task. Returns who served. When it fails, the call was not handed
+    /// over; a loan of the right may have ended, and a server that does not wait any more has been taken out.
+    #[inline(never)]
+    fn hand_right(
+        &self,
+        meeting: &mut Meeting<P>,
+        node: &Node<P>,
+        holder: u64,
+        registers: &impl Registers,
+    ) -> Option<P::Task> {
+        if !meeting.is_ready() {
+            return None;
+        }
+        self.platform().with_current_task(|task| {
+            let right = P::call_cell(task).right_at_home();
+            let right = right?;
+            let record = record(&right).ok()?;
+            let server = meeting.take_server()?;
+            let claim = server.claim()?;
+            record.begin(task.clone(), Fit::Words);
+            right.pass(PENDING);
+            meeting.call(task, record, node, holder);
+            meeting.count_call();
+            P::call_cell(&server.task).hand(right);
+            let [a, b, c, d] = registers.handed();
+            claim.finish_with([a, b, c, d, node.badge()]);
+            Some(server.task)
+        })
     }
-    let right = P::call_cell(task).right_at_home();
-    let right = right.ok_or(Error::Invalid)?;
-    let record = record(&right)?;
-    let server = meeting.take_server().ok_or(Error::Invalid)?;
-    let claim = server.claim().ok_or(Error::Invalid)?;
-    record.begin(task.clone(), Fit::Words);
-    right.pass(PENDING);
-    meeting.call(task, record, node, holder);
-    meeting.count_call();
-    P::call_cell(&server.task).hand(right);
-    let [a, b, c, d] = registers.words();
-    claim.finish_with([a, b, c, d, node.badge()]);
-    Ok(server.task)
+}
+
+/// What a task was answered.
+#[inline(always)]
+fn answered<P: Platform>(task: &P::Task) -> Words {
+    let cell = P::wait_cell(task);
+    Words {
+        words: [0, 1, 2, 3].map(|index| cell.word(index)),
+        ..Words::default()
+    }
 }

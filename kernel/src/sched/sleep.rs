@@ -94,6 +94,7 @@ pub fn go_over(other: &Arc<Thread>) {
     }
 }
 
+#[cold]
 #[inline(never)]
 fn go_over_unlike(other: &Thread) {
     cpu::enable_interrupts();

@@ -130,8 +130,11 @@ pub fn leave_space() {
 }
 
 /// The hook of the first use of the extended registers by a program.
-pub fn on_extended_state() {
-    with_current(Thread::become_unlike);
+pub fn on_extended_state() -> *mut context::Context {
+    with_current(|thread| {
+        thread.become_unlike();
+        thread.context()
+    })
 }
 
 /// Sets the base of the FS segment of the current thread, a user address.

@@ -23,7 +23,7 @@ static HOOKS: Hooks = Hooks {
     syscall: super::syscall,
     page_fault: no_page_fault,
     user_fault: super::user_fault,
-    extended_state: || {},
+    extended_state: core::ptr::null_mut,
     timer: |_| {},
     device: |_| {},
     shootdown: || ipc().memory().serve(),

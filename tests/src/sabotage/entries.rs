@@ -394,6 +394,8 @@ entries! {
             trace::entries;
         tls_not_switched: "the switch of the base of FS",
             threads::local_storage;
+        who_is_unlike_has_the_seat_of_others: "that a call goes over by a stack and a space alone only where that is all",
+            threads::storage_in_calls;
         selectors_not_cleared: "the null in the selectors that a program has loaded",
             processes::selectors;
         heap_not_promised: "the promise to the kernel's heap before a call that allocates",

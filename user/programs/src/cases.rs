@@ -206,6 +206,7 @@ macro_rules! for_each_case {
             threads::exit_everywhere "a process ends with all its threads, wherever they are";
             threads::last_one "a process ends with its last thread, whichever that is";
             threads::local_storage "each thread finds its own base of FS, whatever others do to theirs";
+            threads::storage_in_calls "each thread finds its own base of FS after calls from hand to hand";
             threads::bad_arguments "threads that begin nowhere, on no CPU or with reserved fields are refused";
             threads::too_many "threads run out at the limit, and end with their process";
             threads::facts "a thread tells its calls, its CPU and how it ended";

@@ -168,6 +168,31 @@ pub fn local_storage(_: &Case) {
     done!(set(0), "no base");
 }
 
+pub fn storage_in_calls(_: &Case) {
+    static WORDS: [AtomicU64; 2] = [AtomicU64::new(100), AtomicU64::new(200)];
+    let spawn = |index: usize| {
+        let base = WORDS[index].as_ptr() as u64;
+        ThreadSpawn::new().cpus(HERE).tls(base)
+    };
+    let (here, there) = done!(rt::channel(4), "a channel");
+    let server = spawn(1).start(move || {
+        there.serve_words(|words, _| {
+            same!(word_of_fs(), 200, "the word of who serves");
+            words
+        })
+    });
+    let server = done!(server, "a thread");
+    let caller = spawn(0).start(move || {
+        for turn in 0..20 {
+            let answer = here.call_words([turn, 0, 0, 0], FOREVER);
+            same!(done!(answer, "a call")[0], turn, "the answer");
+            same!(word_of_fs(), 100, "the word of who called in turn {turn}");
+        }
+    });
+    join(done!(caller, "a thread"));
+    same!(join(server), Error::PeerClosed, "the end of serving");
+}
+
 fn leave() -> ! {
     // SAFETY: whoever calls it has nothing on its stack that anybody needs.
     let _ = unsafe { rt::sys::thread_exit() };
