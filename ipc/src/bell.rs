@@ -9,7 +9,7 @@ use core::fmt;
 use abi::{Error, Handle, ObjectKind, Rights};
 
 use crate::notification::signal_bits;
-use crate::{Domain, Ipc, Node, Payload, Platform};
+use crate::{Capability, Domain, Ipc, Node, Payload, Platform};
 
 /// Bits of a notification, and who sets them.
 pub(crate) struct Bell<P: Platform> {
@@ -19,20 +19,21 @@ pub(crate) struct Bell<P: Platform> {
 }
 
 impl<P: Platform> Bell<P> {
-    /// A bell of a domain; it needs SIGNAL. `Denied`: also of a capability for one use, with which the bell
-    /// would end; `Invalid`: what a signal would refuse.
+    /// A bell of a domain, and the capability by which it is made, with SIGNAL. `Denied`: also of a capability for
+    /// one use, with which the bell would end; `Invalid`: what a signal would refuse.
     pub(crate) fn new(
         domain: &Domain<P>,
         notification: Handle,
         bits: u64,
-    ) -> Result<Bell<P>, Error> {
+    ) -> Result<(Capability<P>, Bell<P>), Error> {
         let kind = Some(ObjectKind::Notification);
-        let capability = domain.look_up_lasting(notification, kind, Rights::SIGNAL)?;
-        Ok(Bell {
-            bits: signal_bits(&capability.node, bits)?,
-            node: capability.node,
+        let by = domain.look_up_lasting(notification, kind, Rights::SIGNAL)?;
+        let bell = Bell {
+            bits: signal_bits(&by.node, bits)?,
+            node: by.node.clone(),
             maker: domain.koid(),
-        })
+        };
+        Ok((by, bell))
     }
 }
 

@@ -79,7 +79,7 @@ impl<P: Platform> Ipc<P> {
         bits: u64,
     ) -> Result<(Handle, InterruptInfo), Error> {
         let (by, _) = self.resource(domain, resource, Rights::MANAGE)?;
-        let bell = Bell::new(domain, notification, bits)?;
+        let (rings_by, bell) = Bell::new(domain, notification, bits)?;
         let line = self.platform().reserve_line()?;
         let interrupt = Arc::new(Interrupt {
             line,
@@ -96,7 +96,12 @@ impl<P: Platform> Ipc<P> {
         }
         self.platform().connect_line(&interrupt);
         let payload = Payload::Interrupt(interrupt);
-        let handle = self.install_by(&by, domain, payload, Rights::INTERRUPT)?;
+        // While the one stays as it is, the other is there still.
+        let stands = || match mm::sabotaged!("bell_without_recheck") {
+            true => Ok(()),
+            false => rings_by.check(),
+        };
+        let handle = self.install_with(&by, domain, payload, Rights::INTERRUPT, stands)?;
         Ok((handle, line.message))
     }
 

@@ -18,7 +18,7 @@ use abi::{Error, Handle, ObjectKind, PortPacket, Rights};
 use mm::lock::{Lock, Rank};
 
 use crate::binding::{Binding, Status};
-use crate::{Counted, Domain, Ipc, Node, Outcome, Payload, Platform, Traffic, Waiters};
+use crate::{Capability, Counted, Domain, Ipc, Outcome, Payload, Platform, Traffic, Waiters};
 
 /// Packets that are delivered at once.
 const BATCH: usize = 16;
@@ -240,8 +240,7 @@ impl<P: Platform> Ipc<P> {
             return Err(Error::Invalid);
         }
         loop {
-            let delivered =
-                self.take_packets(port, &capability.node, domain.koid(), len, &mut deliver)?;
+            let delivered = self.take_packets(port, &capability, len, &mut deliver)?;
             if delivered > 0 {
                 return Ok(delivered);
             }
@@ -267,8 +266,7 @@ impl<P: Platform> Ipc<P> {
     fn take_packets(
         &self,
         port: &Port<P>,
-        node: &Node<P>,
-        holder: u64,
+        by: &Capability<P>,
         len: usize,
         deliver: &mut impl FnMut(usize, &[PortPacket]) -> Result<(), Error>,
     ) -> Result<usize, Error> {
@@ -279,7 +277,7 @@ impl<P: Platform> Ipc<P> {
             let mut most = BATCH.min(len - delivered);
             {
                 let mut state = port.state.lock();
-                if let Err(error) = node.check_allowed(holder, Rights::WAIT) {
+                if let Err(error) = by.check() {
                     // It may have been woken for a packet that is another's to take now.
                     let woken = state.wake();
                     drop(state);
@@ -301,7 +299,10 @@ impl<P: Platform> Ipc<P> {
             let told = self.update(&mut taking);
             let answer = match told {
                 0 => Ok(()),
-                told => deliver(delivered, &taking.packets[..told]),
+                // They say what holds now.
+                told => by
+                    .tell(())
+                    .and_then(|()| deliver(delivered, &taking.packets[..told])),
             };
             self.give_back(port, &taking, told, answer.is_ok());
             match answer {

@@ -62,9 +62,14 @@ impl<P: Platform> Capability<P> {
     pub(crate) fn stay(&self) -> Result<Guard<'_, Lineage<P>>, Error> {
         let lineage = self.object().lineage.lock();
         if !mm::sabotaged!("deed_without_recheck") {
-            self.node.check_allowed(self.holder, self.rights)?;
+            self.check()?;
         }
         Ok(lineage)
+    }
+
+    /// Whether it is its domain's at this moment and allows it.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.node.check_allowed(self.holder, self.rights)
     }
 }
 

@@ -113,8 +113,9 @@ impl<P: Platform> Ipc<P> {
         notification: Handle,
         bits: u64,
     ) -> Result<Handle, Error> {
-        let timer = Timer::new(Action::Ring(Bell::new(domain, notification, bits)?));
-        self.install_object(domain, Payload::Timer(Arc::new(timer)), Rights::TIMER)
+        let (by, bell) = Bell::new(domain, notification, bits)?;
+        let timer = Timer::new(Action::Ring(bell));
+        self.install_by(&by, domain, Payload::Timer(Arc::new(timer)), Rights::TIMER)
     }
 
     /// Has a timer go off at a time, and every `period_ns` after it unless that is 0, instead of

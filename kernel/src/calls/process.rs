@@ -70,9 +70,9 @@ pub fn process_spawn(process: &Arc<Process>, args: UserPtr<SpawnArgs>) -> Result
     let account = Account::below(parent.account(), request.quota)?;
     let stopped = request.flags.contains(SpawnFlags::STOPPED);
     let child = Process::create(&account, request.name, region, *image_info, request.limits)?;
-    image.commit(|| Ok(())).inspect_err(|_| child.discard())?;
+    let payload = Payload::Process(child.clone());
     let handle = ipc()
-        .install_object(parent, Payload::Process(child.clone()), Rights::PROCESS)
+        .install_by(&image, parent, payload, Rights::PROCESS)
         .inspect_err(|_| child.discard())?;
     let handed_over = hand_over(parent, &child, &request.transfers, &request.args);
     match handed_over {

@@ -227,17 +227,19 @@ entries! {
         ring_move_wakes_nobody: "the second look of who sleeps while the other end of a ring moves",
             ring_ends::who_sleeps_while_the_other_end_moves_looks_again;
         deed_without_recheck: "the second look at a capability, when what is done by it can't be undone",
-            revoked_deeds::what_is_not_done_when_a_revoke_returns_is_refused_and_never_done;
+            revoked::what_is_not_done_when_a_revoke_returns_is_refused_and_never_done;
+        bell_without_recheck: "the second look at the notification of an interrupt that is made",
+            revoked::what_is_not_done_when_a_revoke_returns_is_refused_and_never_done;
         move_takes_its_way: "the look whether a Move would revoke what it goes over",
             revokes::a_move_that_would_revoke_its_own_way_is_refused_and_leaves_all_as_it_was;
         told_without_recheck: "the second look at a capability, when what is asked has been read",
-            revoked_questions::nothing_is_told_by_what_was_revoked_meanwhile;
+            revoked::nothing_is_told_by_what_was_revoked_meanwhile;
         object_info_read_after_letting_go: "that a capability stays as it is while what it tells of is read",
-            revoked_questions::nothing_is_told_by_what_was_revoked_meanwhile;
+            revoked::nothing_is_told_by_what_was_revoked_meanwhile;
         event_after_enlisting_told_without_recheck: "the second look at the capability of who finds an event as it goes to sleep",
-            revoked_questions::an_event_that_comes_while_somebody_goes_to_sleep_is_not_told_by_what_was_revoked_since;
+            revoked::an_event_that_comes_while_somebody_goes_to_sleep_is_not_told_by_what_was_revoked_since;
         decommit_asks_nobody: "the look at the capability when pages are given back",
-            revoked_deeds::what_is_not_done_when_a_revoke_returns_is_refused_and_never_done;
+            revoked::what_is_not_done_when_a_revoke_returns_is_refused_and_never_done;
         gone_guest_stays_charged: "the way out of a seat for what a guest had that is gone",
             gone_guests::a_guest_that_is_gone_is_charged_with_nothing_before_its_seat_is_recovered;
         guest_ends_forgotten_alive: "that the seat of a guest has its ends until they are dead",

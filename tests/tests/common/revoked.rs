@@ -1,27 +1,32 @@
 //! What can be done by a capability that is taken away meanwhile.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use abi::hub::PeerState;
 use abi::submission::SubmissionArgs;
-use abi::{BindFlags, Error, FOREVER, GrantFlags, Handle, Mode, ObjectKind, Rights, Token};
-use fake::FakeTask;
-use ipc::{Payload, Resource};
+use abi::{
+    BindFlags, Error, FOREVER, GrantFlags, Handle, HandleTransfer, Mode, ObjectKind, Rights, Token,
+};
+use fake::{FakeMachine, FakeTask};
+use ipc::{Ipc, Outgoing, Payload, Resource};
 
 use super::WRITE;
+use super::calls::ROOMY;
 use super::devices::{CONFIG, PAGE, device};
 use super::hubs::{Guest, Hub};
-use super::messages::Ends;
+use super::messages::{End, Ends};
 use super::ports::{bind, notification, port};
-use super::realm::Realm;
+use super::realm::{Domain, Realm};
 use super::ring_pair::GEOMETRY;
+use super::waiting::waiting;
 
 pub const ALL: Rights = Rights::all();
 
 /// Domain 1 has something below all that domain 0 has, and seats at its hub.
 pub struct Scene {
-    pub realm: Realm,
+    pub realm: Arc<Realm>,
     pub hub: Hub,
     /// Has claimed its seat.
     pub attached: Guest,
@@ -29,11 +34,13 @@ pub struct Scene {
     pub reserved: Guest,
     /// Has left, and the host is connected.
     pub gone: Guest,
-    /// Of domain 0: the hub, a resource, a port, a channel end, a region, a notification, a timer of that, itself and
-    /// a thread.
-    pub tops: [Handle; 9],
+    /// Of domain 0: the hub, a resource, a port, a channel end, a region, a notification, a timer of that, itself, a
+    /// thread and a channel end where somebody has called.
+    pub tops: [Handle; 10],
     /// What domain 1 has below each.
-    pub below: [Handle; 9],
+    pub below: [Handle; 10],
+    /// What it has below that of the region.
+    pub child: Handle,
     /// What domain 0 has below the hub.
     pub own: Handle,
     /// Where domain 0 has the region.
@@ -46,12 +53,20 @@ pub struct Scene {
     pub touched: AtomicBool,
     /// A region that domain 1 made.
     pub spare: Handle,
+    /// A region that domain 1 made and has pinned.
+    pub pinned: Handle,
     /// A submission ring of domain 1, which is not mapped.
     pub submissions: Handle,
+    /// The right of domain 1 to answer who has called.
+    pub reply: Handle,
+    caller: JoinHandle<()>,
     /// Of what domain 0 grants it.
     pub token: Token,
+    /// What domain 1 offers to domain 2 by Move.
+    pub offered: Handle,
+    pub offer: Token,
     /// Handles of domains 0 and 1.
-    pub handles: [usize; 2],
+    handles: [usize; 2],
 }
 
 /// Which of the tops.
@@ -64,6 +79,7 @@ pub const BITS: usize = 5;
 pub const TIMER: usize = 6;
 pub const PROCESS: usize = 7;
 pub const THREAD: usize = 8;
+pub const CALLED: usize = 9;
 
 /// The key of a binding that there is, and of one to come.
 pub const BOUND: u64 = 1;
@@ -71,7 +87,7 @@ pub const NEW: u64 = 2;
 
 impl Scene {
     pub fn new() -> Arc<Scene> {
-        let realm = Realm::of(3, CONFIG);
+        let realm = Arc::new(Realm::of(3, CONFIG));
         let hub = Hub::new(&realm, 4);
         let (attached, _) = hub.join(&realm, 1);
         let reserved = hub.reserve(&realm, 1).unwrap();
@@ -87,6 +103,15 @@ impl Scene {
         let thread = realm
             .ipc
             .install_object(&realm.domains[0], task, Rights::THREAD);
+        let called = Ends::of(&realm, 0, 4);
+        let (caller, task) = waiting(&realm, move |realm| {
+            let (domain, end) = (&realm.domains[0], called.there.handle);
+            let _ = realm
+                .ipc
+                .call(domain, end, WORDS, ROOMY, FOREVER, |_| Ok(()));
+            realm.ipc.end_task(&FakeTask::current());
+        });
+        task.until_asleep();
         let tops = [
             hub.handle,
             resource.unwrap(),
@@ -97,8 +122,12 @@ impl Scene {
             timer.unwrap(),
             realm.via[0][0],
             thread.unwrap(),
+            called.here.handle,
         ];
         let below = tops.map(|top| realm.give(0, top, 1, Mode::Share));
+        let child = realm.derive(1, below[REGION], ALL).unwrap();
+        let reply = End::new(1, below[CALLED]).receive(&realm).unwrap().reply;
+        called.there.send(&realm, WORDS.bytes, &[]).unwrap();
         let own = realm.derive(0, hub.handle, ALL).unwrap();
         let va = realm.map(0, tops[REGION], WRITE);
         realm.store(0, 0, va, 7).unwrap();
@@ -110,6 +139,11 @@ impl Scene {
         let args = SubmissionArgs::new(4, 8);
         let submissions = realm.ipc.create_submission_ring(&realm.domains[1], &args);
         let submissions = submissions.unwrap();
+        realm.ipc.set_slots(&realm.domains[1], 4, 1).unwrap();
+        let pinned = realm.region(1, 1);
+        realm.ipc.pin_region(&realm.domains[1], pinned).unwrap();
+        let offered = realm.region(1, 1);
+        let offer = realm.grant(1, offered, 2, Mode::Move, ALL).unwrap();
         let token = realm.grant(0, tops[BITS], 1, Mode::Share, ALL).unwrap();
         let handles = [0, 1].map(|domain: usize| realm.domains[domain].handle_count());
         Arc::new(Scene {
@@ -120,6 +154,7 @@ impl Scene {
             gone,
             tops,
             below,
+            child,
             own,
             va,
             ends,
@@ -127,10 +162,24 @@ impl Scene {
             other_end,
             touched: AtomicBool::new(false),
             spare,
+            pinned,
             submissions,
+            reply,
+            caller,
             token,
+            offered,
+            offer,
             handles,
         })
+    }
+
+    pub fn ipc(&self) -> &Ipc<FakeMachine> {
+        &self.realm.ipc
+    }
+
+    /// Who does something, mostly.
+    pub fn me(&self) -> &Arc<Domain> {
+        &self.realm.domains[1]
     }
 
     /// Whether a domain has got something.
@@ -138,121 +187,90 @@ impl Scene {
         self.realm.domains[domain].handle_count() > self.handles[domain]
     }
 
+    /// Whether domain 1 has a mapping.
+    pub fn is_mapped(&self) -> bool {
+        self.me().space().mapping_count() > 0
+    }
+
+    /// How often something came to one of the tops.
+    pub fn messages(&self, top: Handle) -> u64 {
+        let info = self.ipc().object_info(&self.realm.domains[0], top);
+        info.unwrap().messages
+    }
+
     pub fn stands(&self, guest: Guest) -> PeerState {
         self.hub.standing(&self.realm, guest.seat.peer).0
     }
 
-    /// Domain 1 offers what it made over its channel end.
-    pub fn grant(&self, mode: Mode) -> Result<(), Error> {
-        let (domain, flags) = (&self.realm.domains[1], GrantFlags::empty());
-        let (what, via) = (self.spare, self.below[END]);
-        let granted = self
-            .realm
-            .ipc
-            .grant(domain, what, via, mode, ALL, flags, FOREVER);
-        granted.map(drop)
+    /// Domain 1 offers something over its channel end.
+    pub fn grant(&self, what: Handle, mode: Mode) -> Result<(), Error> {
+        let (via, flags) = (self.below[END], GrantFlags::empty());
+        let ipc = self.ipc();
+        ipc.grant(self.me(), what, via, mode, ALL, flags, FOREVER)
+            .map(drop)
+    }
+
+    /// Domain 1 sends something.
+    pub fn send(&self, what: Handle, mode: Mode) -> Result<(), Error> {
+        let transfers = [HandleTransfer::new(what, mode, ALL)];
+        End::new(1, self.below[END]).send(&self.realm, b"it", &transfers)
+    }
+
+    /// Domain 1 takes the next message of an end after an answer, if there is a right to give one.
+    pub fn serve(&self, end: usize, reply: Handle) -> Result<(), Error> {
+        let (ipc, end) = (self.ipc(), self.below[end]);
+        ipc.serve(self.me(), end, reply, &WORDS, 0, |_| Ok(()))
+            .map(drop)
+    }
+
+    /// The same with words.
+    pub fn serve_words(&self, reply: Handle) -> Result<(), Error> {
+        let (ipc, end) = (self.ipc(), self.below[CALLED]);
+        ipc.serve_words(self.me(), end, reply, [0; 4]).map(drop)
+    }
+
+    /// Whether something of the region is on its way to somebody else.
+    pub fn is_shared(&self) -> bool {
+        self.realm.info(0, self.tops[REGION]).descendants > 2
+    }
+
+    /// Whether there is a snapshot of the region.
+    pub fn is_copied(&self) -> bool {
+        let domain = &self.realm.domains[0];
+        let facts = self.ipc().region_info(domain, self.tops[REGION]);
+        facts.unwrap().shared_leaves == 1
+    }
+
+    /// Whether the call has been answered.
+    pub fn is_answered(&self) -> bool {
+        self.realm.look_up(1, self.reply) == Err(Error::BadHandle)
+    }
+
+    /// Messages that wait at an end of domain 0.
+    pub fn queued(&self, end: Handle) -> u32 {
+        End::new(0, end).info(&self.realm).queued
     }
 
     /// Whether a region waits for its addressee.
     pub fn is_offered(&self, mode: Mode) -> bool {
-        let token = |generation| Token::new(1, generation, ObjectKind::Region, mode);
+        // Behind the two that are there.
+        let token = |generation| Token::new(2, generation, ObjectKind::Region, mode);
         (1..64).any(|generation| self.realm.ipc.offered_region(token(generation)).is_some())
     }
 
     pub fn finish(self: Arc<Scene>) {
-        let scene = Arc::into_inner(self).expect("nobody else has it");
-        scene.realm.finish();
+        let Scene { realm, caller, .. } = Arc::into_inner(self).expect("nobody else has it");
+        // Then nobody is left to answer.
+        realm.exit(1);
+        realm.exit(2);
+        caller.join().unwrap();
+        let realm = Arc::into_inner(realm).expect("nobody else has it");
+        realm.finish();
     }
 }
 
-/// How the capability is taken away.
-#[derive(Clone, Copy)]
-pub enum Way {
-    /// With all below this top.
-    Revoked(usize),
-    /// Domain 1 gives it away.
-    Moved(fn(&Scene) -> Handle),
-    /// Domain 1 has it allow nothing any more.
-    Reduced(fn(&Scene) -> Handle),
-}
-
-impl Way {
-    /// Takes it away, and says what whoever uses it is told.
-    pub fn take(self, scene: &Scene) -> Error {
-        let realm = &scene.realm;
-        match self {
-            Way::Revoked(top) => {
-                let revoked = realm.revoke(0, scene.tops[top]);
-                // Else it was destroyed.
-                assert!(revoked.is_ok() || top == REGION);
-                Error::Revoked
-            }
-            Way::Moved(what) => {
-                realm.grant(1, what(scene), 2, Mode::Move, ALL).unwrap();
-                Error::InTransit
-            }
-            Way::Reduced(what) => {
-                let (domain, none) = (&realm.domains[1], Rights::empty());
-                realm.ipc.reduce(domain, what(scene), none).unwrap();
-                Error::Denied
-            }
-        }
-    }
-}
-
-pub struct Deed {
-    pub name: &'static str,
-    pub way: Way,
-    pub deed: fn(&Scene) -> Result<(), Error>,
-    /// Whether it has been done.
-    pub done: fn(&Scene) -> bool,
-}
-
-/// Whether a key of the port is taken.
-pub fn is_bound(scene: &Scene, key: u64) -> bool {
-    let (realm, port, bits) = (&scene.realm, scene.tops[PORT], scene.tops[BITS]);
-    let bound = bind(realm, 0, port, bits, BindFlags::empty(), key);
-    if bound.is_ok() {
-        realm.ipc.unbind_port(&realm.domains[0], port, key).unwrap();
-    }
-    bound == Err(Error::Exists)
-}
-
-/// Takes the capability of a deed away at a moment of it. Whether there is such a moment, and whether the deed was
-/// refused.
-fn interrupted(deed: &'static Deed, moment: u32) -> (bool, bool) {
-    let scene = Scene::new();
-    let found = Arc::new(Mutex::new(None));
-    let (inside, told) = (scene.clone(), found.clone());
-    let mut turn = 0;
-    let meanwhile = move || {
-        if turn == moment {
-            let seen = fake::on_cpu(2, || (deed.way.take(&inside), (deed.done)(&inside)));
-            *told.lock().unwrap() = Some(seen);
-        }
-        turn += 1;
-    };
-    let answer = fake::before_locks(None, meanwhile, || fake::on_cpu(1, || (deed.deed)(&scene)));
-    let found = found.lock().unwrap().take();
-    let name = deed.name;
-    match found {
-        None => assert_eq!(answer, Ok(()), "{name}"),
-        Some((_, true)) => {}
-        Some((error, false)) => {
-            assert_eq!(answer, Err(error), "{name} at moment {moment}");
-            assert!(!(deed.done)(&scene), "{name} at moment {moment}");
-        }
-    }
-    scene.finish();
-    (found.is_some(), answer.is_err())
-}
-
-/// Takes the capability of a deed away at each moment of it.
-pub fn interrupted_at_every_moment(deed: &'static Deed) {
-    let moments = (0..).map(|moment| interrupted(deed, moment));
-    let moments: Vec<_> = moments.take_while(|(reached, _)| *reached).collect();
-    let refused = moments.iter().filter(|(_, refused)| *refused).count();
-    println!("{}: {refused} of {} moments", deed.name, moments.len());
-    // Before it is looked up, and afterwards, unless that is one hold.
-    assert!(refused >= 2 || moments.len() == 1, "{}", deed.name);
-}
+/// Four words.
+const WORDS: Outgoing<'static> = Outgoing {
+    bytes: &[1; 32],
+    transfers: &[],
+};

@@ -1,0 +1,180 @@
+//! Regions, and resources that they are made of.
+
+use abi::{CachePolicy, Error, MapFlags, RegionInfo, Rights, SnapshotFlags};
+use ipc::{Payload, Resource};
+
+use crate::common::READ;
+use crate::common::devices::{PAGE, device};
+use crate::common::revoked::{ALL, BITS, REGION, RESOURCE, Scene};
+use crate::deed::{Deed, Way};
+use crate::waiting::{touch, was_touched};
+
+pub const DEEDS: &[Deed] = &[
+    Deed::new(
+        "seal",
+        &["region_seal.region"],
+        Way::Revoked(REGION),
+        |s| s.ipc().seal_region(s.me(), s.below[REGION]),
+        |s| s.realm.region_of(0, s.tops[REGION]).is_sealed(),
+    ),
+    Deed::new(
+        "destroy",
+        &["region_destroy.region"],
+        Way::Revoked(REGION),
+        |s| s.ipc().destroy_region(s.me(), s.below[REGION]),
+        |s| s.realm.look_up(0, s.tops[REGION]).is_err(),
+    ),
+    Deed::new(
+        "fill pages",
+        &["region_commit.region"],
+        Way::Revoked(REGION),
+        |s| s.ipc().commit_region(s.me(), s.below[REGION], PAGE, PAGE),
+        |s| facts(s).present_pages == 2,
+    ),
+    Deed::new(
+        "decommit",
+        &["region_decommit.region"],
+        Way::Revoked(REGION),
+        |s| s.ipc().decommit_region(s.me(), s.below[REGION], 0, PAGE),
+        |s| s.realm.load(0, 0, s.va) == Ok(0),
+    ),
+    Deed::new(
+        "snapshot",
+        &["region_snapshot.region"],
+        Way::Revoked(REGION),
+        |s| {
+            let (of, flags) = (s.below[REGION], SnapshotFlags::empty());
+            s.ipc().snapshot_region(s.me(), of, 0, 0, flags).map(drop)
+        },
+        Scene::is_copied,
+    )
+    .in_one_hold(),
+    Deed::new(
+        "pin",
+        &["region_pin.region"],
+        Way::Revoked(REGION),
+        |s| s.ipc().pin_region(s.me(), s.below[REGION]),
+        |s| facts(s).pins == 1,
+    ),
+    Deed::new(
+        "unpin",
+        &["region_unpin.region"],
+        Way::Reduced(|s| s.pinned),
+        |s| s.ipc().unpin_region(s.me(), s.pinned),
+        |s| s.realm.region_of(1, s.pinned).pin_count() == 0,
+    ),
+    Deed::new(
+        "map",
+        &["map.region"],
+        Way::Revoked(REGION),
+        |s| {
+            let (region, flags) = (s.below[REGION], MapFlags::empty());
+            s.ipc().map(s.me(), region, 0, 0, 0, READ, flags).map(drop)
+        },
+        Scene::is_mapped,
+    )
+    .in_one_hold(),
+    Deed::new(
+        "copy",
+        &["region_copy.region"],
+        Way::Revoked(REGION),
+        |s| {
+            let to = s.below[REGION];
+            s.ipc().copy_region(s.me(), to, 0, s.spare, 0, 8).map(drop)
+        },
+        |s| s.realm.load(0, 0, s.va) == Ok(0),
+    ),
+    Deed::new(
+        "make something of a part",
+        // The kernel makes images and processes so.
+        &["image_create.region", "process_spawn.args"],
+        Way::Revoked(REGION),
+        |s| {
+            let (ipc, of) = (s.ipc(), s.below[REGION]);
+            let (by, ..) = ipc.part_of_region(s.me(), of, Rights::READ, 0, PAGE)?;
+            let payload = Payload::Resource(registers(s));
+            ipc.install_by(&by, s.me(), payload, ALL).map(drop)
+        },
+        |s| s.has_more(1),
+    ),
+    Deed::new(
+        "begin something with what is made",
+        // The kernel begins a trace so.
+        &["trace_start.resource"],
+        Way::Revoked(RESOURCE),
+        |s| {
+            let ipc = s.ipc();
+            let (by, _) = ipc.resource(s.me(), s.below[RESOURCE], Rights::MANAGE)?;
+            let payload = Payload::Resource(registers(s));
+            let made = ipc.install_with(&by, s.me(), payload, ALL, || touch(s));
+            made.map(drop)
+        },
+        was_touched,
+    ),
+    Deed::new(
+        "do something by a resource",
+        &["trace_stop.resource"],
+        Way::Revoked(RESOURCE),
+        |s| {
+            let ipc = s.ipc();
+            let (by, _) = ipc.resource(s.me(), s.below[RESOURCE], Rights::MANAGE)?;
+            by.commit(|| touch(s))
+        },
+        was_touched,
+    ),
+    Deed::new(
+        "part a resource",
+        &["resource_part.resource"],
+        Way::Revoked(RESOURCE),
+        |s| {
+            let (of, start) = (s.below[RESOURCE], device(s.realm.machine()));
+            s.ipc().part_of_resource(s.me(), of, start, PAGE).map(drop)
+        },
+        |s| s.has_more(1),
+    ),
+    Deed::new(
+        "make a device region",
+        &["region_device.resource"],
+        Way::Revoked(RESOURCE),
+        |s| {
+            let (of, start) = (s.below[RESOURCE], device(s.realm.machine()));
+            let (ipc, policy) = (s.ipc(), CachePolicy::Uncached);
+            ipc.create_device_region(s.me(), of, start, PAGE, policy)
+                .map(drop)
+        },
+        |s| s.has_more(1),
+    ),
+    Deed::new(
+        "make an interrupt",
+        &["interrupt_create.resource"],
+        Way::Revoked(RESOURCE),
+        interrupt,
+        |s| s.has_more(1),
+    ),
+    Deed::new(
+        "make an interrupt of what is taken away",
+        &["interrupt_create.notification"],
+        Way::Revoked(BITS),
+        interrupt,
+        |s| s.has_more(1),
+    ),
+];
+
+fn interrupt(scene: &Scene) -> Result<(), Error> {
+    let (resource, bits) = (scene.below[RESOURCE], scene.below[BITS]);
+    let ipc = scene.ipc();
+    ipc.create_interrupt(scene.me(), resource, bits, 1)
+        .map(drop)
+}
+
+/// Of a device.
+fn registers(scene: &Scene) -> Resource {
+    Resource::new(device(scene.realm.machine()), PAGE).unwrap()
+}
+
+/// What domain 0 learns of its region.
+fn facts(scene: &Scene) -> RegionInfo {
+    let domain = &scene.realm.domains[0];
+    let told = scene.ipc().region_info(domain, scene.tops[REGION]);
+    told.unwrap()
+}
