@@ -21,6 +21,7 @@ mod strategy;
 mod subject;
 mod sweep;
 pub mod talk;
+mod tree;
 mod walk;
 
 pub use digest::Digest;

@@ -5,7 +5,8 @@
 
 use abi::{Error, Rights};
 
-use super::{Budget, Capability, Holder, Issued, Spec};
+use super::{Capability, Holder, Issued, Spec};
+use crate::tree::{self, Budget};
 
 impl Spec {
     /// A process that has nothing.
@@ -47,7 +48,7 @@ impl Spec {
         }
     }
 
-    /// Whether each capability is kept. Those below have higher numbers than what they came from.
+    /// Whether each capability is kept.
     pub fn kept(&self) -> Vec<bool> {
         let mut kept: Vec<bool> = self
             .capabilities
@@ -57,23 +58,13 @@ impl Spec {
         for mapping in self.mappings.iter().filter(|mapping| !mapping.dead) {
             kept[mapping.capability] = true;
         }
-        for at in (0..kept.len()).rev() {
-            if let (true, Some(parent)) = (kept[at], self.capabilities[at].parent) {
-                kept[parent] = true;
-            }
-        }
+        tree::keep_above(&self.capabilities, &mut kept);
         kept
     }
 
     /// Whether each capability is below this one.
     pub(super) fn below(&self, top: usize) -> Vec<bool> {
-        let mut below = vec![false; self.capabilities.len()];
-        for (at, capability) in self.capabilities.iter().enumerate() {
-            below[at] = capability
-                .parent
-                .is_some_and(|parent| parent == top || below[parent]);
-        }
-        below
+        tree::below(&self.capabilities, top)
     }
 
     /// Whether somebody could reach memory by a capability, now or later.

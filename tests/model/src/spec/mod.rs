@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use abi::{Mode, Rights};
 
 pub use memory::Wanted;
-pub use narrowing::{Budget, Narrowed};
+pub use narrowing::Narrowed;
 pub use regions::Copied;
 pub use transfers::Given;
 

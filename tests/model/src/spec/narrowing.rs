@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use abi::limits::{DEFAULT_NODES, MAX_NODES};
+use abi::limits::MAX_NODES;
 use abi::{Error, FOREVER, Rights};
 
 use super::{Capability, Holder, LEAF_PAGES, Part, Region, Spec};
+use crate::tree::{self, Budget, Derived};
 
 /// A narrower capability that is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -26,17 +27,6 @@ pub struct Narrowed {
     pub once: bool,
 }
 
-/// Out of what capabilities below one are derived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Budget {
-    /// What its parent has.
-    Shared,
-    /// So many, which its parent gives up.
-    Own(u32),
-    /// As many as is usual for who is handed something, which its parent gives up.
-    Usual,
-}
-
 impl Capability {
     /// The first one of a region.
     pub(super) fn first(region: usize, rights: Rights) -> Capability {
@@ -51,6 +41,31 @@ impl Capability {
             nodes: Some(MAX_NODES as u32 - 1),
             holder: Holder::Nobody,
             revoked: false,
+        }
+    }
+}
+
+impl Derived for Capability {
+    fn parent(&self) -> Option<usize> {
+        self.parent
+    }
+
+    fn rights(&self) -> Rights {
+        self.rights
+    }
+
+    fn nodes(&self) -> Option<u32> {
+        self.nodes
+    }
+
+    fn child(&self, number: usize, rights: Rights, nodes: Option<u32>) -> Capability {
+        Capability {
+            parent: Some(number),
+            rights,
+            nodes,
+            holder: Holder::Nobody,
+            revoked: false,
+            ..self.clone()
         }
     }
 }
@@ -88,24 +103,9 @@ impl Part {
 }
 
 impl Spec {
-    /// The capability out of whose budget those below one are derived.
-    fn purse(&self, mut at: usize) -> usize {
-        while let (None, Some(parent)) = (self.capabilities[at].nodes, self.capabilities[at].parent)
-        {
-            at = parent;
-        }
-        at
-    }
-
     /// How many more may be derived below a capability.
     pub fn nodes_left(&self, at: usize) -> u32 {
-        let (kept, purse) = (self.kept(), self.purse(at));
-        let drawn = self.capabilities.iter().enumerate().filter(|(at, one)| {
-            let parent = one.parent.filter(|_| kept[*at]);
-            parent.is_some_and(|parent| self.purse(parent) == purse)
-        });
-        let taken: u32 = drawn.map(|(_, one)| 1 + one.nodes.unwrap_or(0)).sum();
-        self.capabilities[purse].nodes.unwrap_or(0) - taken
+        tree::nodes_left(&self.capabilities, &self.kept(), at)
     }
 
     /// A capability below another, that nobody has yet.
@@ -115,25 +115,8 @@ impl Spec {
         rights: Rights,
         budget: Budget,
     ) -> Result<usize, Error> {
-        let left = self.nodes_left(parent).checked_sub(1).ok_or(Error::Limit)?;
-        let above = &self.capabilities[parent];
-        let rights = above.rights & rights;
-        let nodes = match budget {
-            Budget::Shared => None,
-            _ if !rights.contains(Rights::DUPLICATE) => Some(0),
-            Budget::Own(asked) if asked > left => return Err(Error::Limit),
-            Budget::Own(asked) => Some(asked),
-            Budget::Usual => Some(DEFAULT_NODES.min(left / 2)),
-        };
-        self.capabilities.push(Capability {
-            parent: Some(parent),
-            rights,
-            nodes,
-            holder: Holder::Nobody,
-            revoked: false,
-            ..above.clone()
-        });
-        Ok(self.capabilities.len() - 1)
+        let kept = self.kept();
+        tree::derive(&mut self.capabilities, &kept, parent, rights, budget)
     }
 
     /// Makes a narrower capability below what a handle stands for.

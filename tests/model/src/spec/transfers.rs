@@ -2,7 +2,8 @@
 
 use abi::{Error, GrantFlags, Mode, Rights};
 
-use super::{Budget, Copied, Holder, Spec, Token};
+use super::{Copied, Holder, Spec, Token};
+use crate::tree::Budget;
 
 /// A grant that is asked for.
 #[derive(Clone, Copy, Debug)]

@@ -2,10 +2,10 @@
 //!
 //! A capability is *kept* while somebody has it, or one below it is kept.
 
-use abi::limits::DEFAULT_NODES;
 use abi::{Error, Rights};
 
 use super::{Capability, Holder, Spec};
+use crate::tree::{self, Budget, Derived};
 
 /// A narrower capability that is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -39,59 +39,48 @@ pub struct Told {
     pub nodes_left: u32,
 }
 
-/// Out of what capabilities below one are derived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Budget {
-    /// What its parent has.
-    Shared,
-    /// So many, which its parent gives up.
-    Own(u32),
-    /// As many as is usual for who is handed something, which its parent gives up.
-    Usual,
+impl Derived for Capability {
+    fn parent(&self) -> Option<usize> {
+        self.parent
+    }
+
+    fn rights(&self) -> Rights {
+        self.rights
+    }
+
+    fn nodes(&self) -> Option<u32> {
+        self.nodes
+    }
+
+    fn child(&self, number: usize, rights: Rights, nodes: Option<u32>) -> Capability {
+        Capability {
+            parent: Some(number),
+            rights,
+            nodes,
+            holder: Holder::Nobody,
+            revoked: false,
+            ..*self
+        }
+    }
 }
 
 impl Spec {
-    /// Whether each capability is kept. Those below have higher numbers than what they came from.
+    /// Whether each capability is kept.
     pub(super) fn kept(&self) -> Vec<bool> {
         let held = |c: &Capability| !c.revoked && c.holder != Holder::Nobody;
         let mut kept: Vec<bool> = self.capabilities.iter().map(held).collect();
-        for at in (0..kept.len()).rev() {
-            if let (true, Some(parent)) = (kept[at], self.capabilities[at].parent) {
-                kept[parent] = true;
-            }
-        }
+        tree::keep_above(&self.capabilities, &mut kept);
         kept
     }
 
     /// Whether each capability is below this one.
     pub(super) fn below(&self, top: usize) -> Vec<bool> {
-        let mut below = vec![false; self.capabilities.len()];
-        for (at, capability) in self.capabilities.iter().enumerate() {
-            below[at] = capability
-                .parent
-                .is_some_and(|parent| parent == top || below[parent]);
-        }
-        below
-    }
-
-    /// The capability out of whose budget those below one are derived.
-    fn purse(&self, mut at: usize) -> usize {
-        while let (None, Some(parent)) = (self.capabilities[at].nodes, self.capabilities[at].parent)
-        {
-            at = parent;
-        }
-        at
+        tree::below(&self.capabilities, top)
     }
 
     /// How many more may be derived below a capability.
     fn nodes_left(&self, at: usize) -> u32 {
-        let (kept, purse) = (self.kept(), self.purse(at));
-        let drawn = self.capabilities.iter().enumerate().filter(|(at, one)| {
-            let parent = one.parent.filter(|_| kept[*at]);
-            parent.is_some_and(|parent| self.purse(parent) == purse)
-        });
-        let taken: u32 = drawn.map(|(_, one)| 1 + one.nodes.unwrap_or(0)).sum();
-        self.capabilities[purse].nodes.unwrap_or(0) - taken
+        tree::nodes_left(&self.capabilities, &self.kept(), at)
     }
 
     /// A capability below another, that nobody has yet.
@@ -101,25 +90,8 @@ impl Spec {
         rights: Rights,
         budget: Budget,
     ) -> Result<usize, Error> {
-        let left = self.nodes_left(parent).checked_sub(1).ok_or(Error::Limit)?;
-        let above = self.capabilities[parent];
-        let rights = above.rights & rights;
-        let nodes = match budget {
-            Budget::Shared => None,
-            _ if !rights.contains(Rights::DUPLICATE) => Some(0),
-            Budget::Own(asked) if asked > left => return Err(Error::Limit),
-            Budget::Own(asked) => Some(asked),
-            Budget::Usual => Some(DEFAULT_NODES.min(left / 2)),
-        };
-        self.capabilities.push(Capability {
-            parent: Some(parent),
-            rights,
-            nodes,
-            holder: Holder::Nobody,
-            revoked: false,
-            ..above
-        });
-        Ok(self.capabilities.len() - 1)
+        let kept = self.kept();
+        tree::derive(&mut self.capabilities, &kept, parent, rights, budget)
     }
 
     /// Makes a capability below what a handle stands for.

@@ -2,8 +2,8 @@
 
 use abi::{Error, Mode, Rights};
 
-use super::lineage::Budget;
 use super::{Capability, Carried, Holder, Kind, Spec};
+use crate::tree::Budget;
 
 #[derive(Clone, Debug)]
 pub(super) struct Message {
