@@ -56,23 +56,39 @@ fn with_server(calls: impl Fn(&Arc<Realm>, Handle) -> u64) {
     assert_eq!(server.join().unwrap(), made);
 }
 
-#[test]
-fn each_call_gets_its_own_answer_whether_its_server_waits_or_comes_later() {
-    explore(3, || {
+/// What comes before a call, through the end that it goes through; and how many calls that is.
+type WarmUp = fn(&Realm, Handle) -> u64;
+
+/// Calls once.
+fn once(realm: &Realm, end: Handle) -> u64 {
+    assert_eq!(call(realm, end, 1), Ok(2));
+    1
+}
+
+/// Calls so often that the right to reply is lent to who serves.
+fn until_lent(realm: &Realm, end: Handle) -> u64 {
+    for word in 1..3 {
+        assert_eq!(call(realm, end, word), Ok(word + 1));
+    }
+    2
+}
+
+fn each_gets_its_own_answer(bound: usize, warm_up: WarmUp) {
+    explore(bound, move || {
         with_server(|realm, end| {
+            let before = warm_up(realm, end);
             assert_eq!(call(realm, end, 4), Ok(5));
             assert_eq!(call(realm, end, 8), Ok(9));
-            2
+            before + 2
         });
     });
 }
 
-#[test]
-fn a_call_whose_capability_is_revoked_is_answered_or_revoked_and_the_next_one_is_answered() {
-    explore(2, || {
+fn a_revoked_one_is_answered_or_revoked(warm_up: WarmUp) {
+    explore(2, move || {
         with_server(|realm, end| {
-            assert_eq!(call(realm, end, 1), Ok(2));
             let below = realm.ipc.derive(&realm.domain, end, Rights::all()).unwrap();
+            warm_up(realm, below);
             let revoker = spawn(realm, move |realm| realm.revoke(end));
             let answered = call(realm, below, 4);
             revoker.join().unwrap();
@@ -90,45 +106,24 @@ fn a_call_whose_capability_is_revoked_is_answered_or_revoked_and_the_next_one_is
     });
 }
 
-/// Calls so often that the right to reply is lent to who serves.
-fn call_until_lent(realm: &Realm, end: Handle) {
-    for word in 1..3 {
-        assert_eq!(call(realm, end, word), Ok(word + 1));
-    }
+#[test]
+fn each_call_gets_its_own_answer_whether_its_server_waits_or_comes_later() {
+    each_gets_its_own_answer(3, |_, _| 0);
 }
 
 #[test]
 fn calls_by_a_loan_get_their_own_answers() {
-    explore(2, || {
-        with_server(|realm, end| {
-            call_until_lent(realm, end);
-            assert_eq!(call(realm, end, 4), Ok(5));
-            assert_eq!(call(realm, end, 8), Ok(9));
-            4
-        });
-    });
+    each_gets_its_own_answer(2, until_lent);
+}
+
+#[test]
+fn a_call_whose_capability_is_revoked_is_answered_or_revoked_and_the_next_one_is_answered() {
+    a_revoked_one_is_answered_or_revoked(once);
 }
 
 #[test]
 fn a_call_by_a_loan_whose_capability_is_revoked_is_answered_or_revoked() {
-    explore(2, || {
-        with_server(|realm, end| {
-            let below = realm.ipc.derive(&realm.domain, end, Rights::all()).unwrap();
-            call_until_lent(realm, below);
-            let revoker = spawn(realm, move |realm| realm.revoke(end));
-            let answered = call(realm, below, 4);
-            revoker.join().unwrap();
-            assert!(
-                matches!(answered, Ok(5) | Err(Error::Revoked)),
-                "{answered:?}"
-            );
-            let words = [8, 0, 0, 0];
-            let last = realm.ipc.call_words(&realm.domain, end, words, FOREVER);
-            let [last, calls, ..] = last.unwrap();
-            assert_eq!(last, 9);
-            calls
-        });
-    });
+    a_revoked_one_is_answered_or_revoked(until_lent);
 }
 
 /// Has a call by a loan answered while another thread of the server does something with the right to reply,
@@ -161,7 +156,7 @@ fn answered_while(does: fn(&Realm, Handle) -> bool, otherwise: Result<u64, Error
             realm.ipc.end_task(&current());
             used
         });
-        call_until_lent(&realm, ends.first);
+        until_lent(&realm, ends.first);
         let answer = call(&realm, ends.first, 4);
         drop_end(&realm, ends.first);
         realm.ipc.end_task(&current());
