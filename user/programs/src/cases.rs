@@ -91,6 +91,7 @@ macro_rules! for_each_case {
             statistics::live "the pages of the statistics count every call and every refusal at once";
             statistics::objects "an object counts its faults, how it was handed over and why calls were refused";
             statistics::agreement "what objects have counted is what the pages of the statistics have counted";
+            statistics::sequence "the page of a CPU shows of a known sequence of calls just what it did";
             statistics::read_only "whoever may read the statistics or a trace can't write them";
 
             trace::calls "a trace has every call of a process in order, with arguments and answer";

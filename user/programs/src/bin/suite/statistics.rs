@@ -4,7 +4,10 @@ use core::array;
 
 use abi::Syscall;
 use abi::statistics::CpuStatistics;
-use rt::{ChannelEnd, Error, Handle, Message, Mode, Region, Rights, Statistics, Thread};
+use rt::{
+    ChannelEnd, Error, FOREVER, Handle, Message, Mode, Notification, Region, Rights, Statistics,
+    Thread, ThreadSpawn,
+};
 
 use crate::Case;
 use crate::check::SOON_MS;
@@ -169,6 +172,112 @@ pub fn agreement(case: &Case) {
     });
     same!(after, sum, "what the system has counted");
     done!(rt::drop_handle(memory.into_handle()), "giving it back");
+}
+
+/// Waits in the sequence that another thread cancels, and messages.
+const WAITS: u64 = 4;
+const MESSAGES: u64 = 3;
+
+/// Touches three new pages.
+fn touch_three() {
+    let fresh = done!(Region::create(3 * 4096), "a region");
+    let mut mapping = done!(fresh.map(Rights::READ | Rights::WRITE), "mapping it");
+    // SAFETY: nobody else has it.
+    if let Some(bytes) = unsafe { mapping.as_mut_slice(3 * 4096) } {
+        bytes.chunks_mut(4096).for_each(|page| page[0] = 1);
+    }
+    drop(mapping);
+    done!(rt::drop_handle(fresh.into_handle()), "giving it back");
+}
+
+/// Hands one region over in each mode.
+fn hand_over() {
+    let [moved, kept] = [(); 2].map(|()| done!(Region::create(4096), "a region"));
+    let (via, end) = done!(rt::ring(64, 16), "a ring");
+    let shared = kept.share(via, Rights::READ);
+    let copied = kept.copy(via, Rights::READ, rt::SnapshotFlags::empty());
+    for token in [moved.give([], via, Rights::all()), shared, copied] {
+        let arrived = token.and_then(|token| rt::accept(token, end));
+        let arrived = done!(arrived, "handing over");
+        done!(rt::drop_handle(arrived), "giving it back");
+    }
+    for handle in [kept.into_handle(), via, end] {
+        done!(rt::drop_handle(handle), "giving it back");
+    }
+}
+
+pub fn sequence(case: &Case) {
+    let region = Region::from_handle(case.statistics);
+    let statistics = done!(Statistics::open(&region), "opening the statistics");
+    let (near, far) = done!(rt::channel(4), "a channel");
+    // The first time the pages of this program's own stack and text may be faults, too.
+    let faults = [(); 2].map(|()| {
+        let before = here(&statistics);
+        touch_three();
+        here(&statistics).faults - before.faults
+    });
+    same!(faults[1], 3, "faults");
+
+    let before = here(&statistics);
+    for _ in 0..MESSAGES {
+        done!(near.send(&mut Message::new(b"hello"), 0), "sending");
+        let received = done!(far.receive(0), "receiving");
+        same!(received.bytes(), b"hello", "what arrived");
+    }
+    hand_over();
+    for _ in 0..2 {
+        refused!(rt::drop_handle(Handle::NONE), Error::BadHandle, "no handle");
+    }
+    let write = region.map(Rights::READ | Rights::WRITE);
+    refused!(write.map(drop), Error::Denied, "mapping for writing");
+    // On this CPU, so that it sleeps whenever this thread runs, or has not come that far.
+    let sleeper = ThreadSpawn::new().cpus(1).start(|| {
+        let bell = Notification::create().ok()?;
+        let cancelled = |_: &u64| bell.wait(FOREVER) == Err(Error::Cancelled);
+        Some((0..WAITS).take_while(cancelled).count() as u64)
+    });
+    let sleeper = done!(sleeper, "a thread");
+    let mut early = 0;
+    for _ in 0..WAITS {
+        while let Err(error) = sleeper.cancel_wait() {
+            same!(error, Error::NotFound, "of one that does not wait");
+            early += 1;
+            rt::yield_now();
+        }
+    }
+    done!(sleeper.wait(rt::in_ms(SOON_MS)), "its end");
+    let own = done!(rt::object_info(sleeper.handle()), "object_info").waits;
+    same!(done!(sleeper.join(), "joining it"), Some(WAITS), "waits");
+    let after = here(&statistics);
+
+    same!(
+        after.all_messages() - before.all_messages(),
+        MESSAGES,
+        "messages"
+    );
+    same!(
+        after.all_bytes() - before.all_bytes(),
+        5 * MESSAGES,
+        "bytes"
+    );
+    let transfers: [u64; 3] = array::from_fn(|mode| after.transfers[mode] - before.transfers[mode]);
+    // A copy counts at what it is made of and at what arrives.
+    same!(transfers, [1, 1, 2], "transfers by their mode");
+    // This thread's own wait for the end may have been needless.
+    same!(after.all_waits() - before.all_waits(), WAITS + own, "waits");
+    same!(after.wakes - before.wakes, WAITS + own, "wakes");
+    let refused = |error: Error| after.refusals[error as usize] - before.refusals[error as usize];
+    let expected = [
+        (Error::BadHandle, 2),
+        (Error::Denied, 1),
+        (Error::Cancelled, WAITS),
+        (Error::NotFound, early),
+    ];
+    for (error, times) in expected {
+        same!(refused(error), times, "refusals with {error}");
+    }
+    let all = expected.iter().map(|(_, times)| times).sum::<u64>();
+    same!(after.refused() - before.refused(), all, "refusals");
 }
 
 pub fn read_only(case: &Case) {
