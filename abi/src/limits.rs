@@ -14,6 +14,11 @@ pub const USER_START: u64 = LEAF_SIZE;
 /// no instruction ends at a non-canonical address.
 pub const USER_END: u64 = (1 << 47) - LEAF_SIZE;
 
+/// Where room is looked for when a mapping is given no place: at a random GiB from here on, and below
+/// only when nothing is free above. The places below are for programs to choose by
+/// [`MapFlags::FIXED`](crate::MapFlags::FIXED).
+pub const PLACED_FROM: u64 = 1 << 42;
+
 /// CPUs at most.
 pub const MAX_CPUS: usize = 64;
 

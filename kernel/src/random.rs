@@ -1,6 +1,6 @@
 //! What programs should not foresee, such as where mappings begin: repeatable with a seed.
 
-use abi::limits::{USER_END, USER_START};
+use abi::limits::{PLACED_FROM, USER_END};
 use fastrand::Rng;
 use spin::{Mutex, Once};
 
@@ -21,10 +21,13 @@ pub fn word() -> u64 {
         .map_or(0, |generator| generator.lock().u64(..))
 }
 
-/// The base of the mappings of a new process: the beginning of a random GiB, above where programs
-/// are linked.
+/// The base of the mappings of a new process: the beginning of a random GiB, above the places that programs
+/// choose themselves. What a process is given before it begins would be in their way, if seldom.
 pub fn mapping_base() -> u64 {
-    let windows = USER_START.div_ceil(WINDOW) + 64..USER_END / WINDOW / 2;
+    let windows = match mm::sabotaged!("placed_where_programs_choose") {
+        true => 64..PLACED_FROM / WINDOW,
+        false => PLACED_FROM / WINDOW..USER_END / WINDOW / 2,
+    };
     let window = match GENERATOR.get() {
         Some(generator) => generator.lock().u64(windows),
         None => windows.start,

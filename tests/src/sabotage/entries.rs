@@ -384,6 +384,8 @@ entries! {
             priorities::turns;
         sleeper_not_killed: "the end of the sleep of a thread that has to end",
             processes::kill_sleeping;
+        placed_where_programs_choose: "that mappings without a place are put away from the places that programs choose",
+            memory::placement;
         no_preemption: "the end of a slice",
             priorities::fair_share;
         watched_for_nobody: "the way back to plain hooks when the last who watched has ended",

@@ -3,7 +3,7 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
 
-use abi::limits::LEAF_SIZE;
+use abi::limits::{LEAF_SIZE, PLACED_FROM};
 use abi::{CachePolicy, MapFlags, RegionFlags, Rights};
 use linked_list_allocator::Heap;
 
@@ -11,6 +11,7 @@ use crate::{Mutex, sys};
 
 /// Where the heap is put if nothing is there: regions that follow one another make one heap.
 const HINT: u64 = 1 << 40;
+const _: () = assert!(HINT < PLACED_FROM, "the kernel puts nothing there");
 
 struct Regions {
     heap: Heap,
