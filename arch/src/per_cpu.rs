@@ -80,8 +80,8 @@ pub(crate) fn index() -> usize {
             "mov {}, gs:[{}]",
             out(reg) index,
             const offset_of!(PerCpu, index),
-            // What runs here stays here, so it reads nothing that ever changes.
-            options(pure, nomem, nostack, preserves_flags)
+            // It stays behind what makes GS lead there, which writes memory for all that is known.
+            options(pure, readonly, nostack, preserves_flags)
         );
         core::hint::assert_unchecked(index < MAX_CPUS);
     }

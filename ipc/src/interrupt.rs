@@ -96,7 +96,7 @@ impl<P: Platform> Ipc<P> {
         }
         self.platform().connect_line(&interrupt);
         let payload = Payload::Interrupt(interrupt);
-        // While the one stays as it is, the other is there still.
+        // At this moment both are there; from now on the bell looks for itself at each message.
         let stands = || match mm::sabotaged!("bell_without_recheck") {
             true => Ok(()),
             false => rings_by.check(),

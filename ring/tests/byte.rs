@@ -221,6 +221,17 @@ fn a_threshold_delays_the_wake_of_the_writer() {
 }
 
 #[test]
+fn who_waits_for_no_room_at_all_waits_for_a_byte() {
+    let mut ring = sleeping_bytes(SMALL, 0);
+    assert_eq!(ring.producer.arm(0), Ok(None));
+    ring.producer.disarm();
+    ring.producer.try_write(&[0; 4096]).unwrap();
+    assert_eq!(ring.producer.arm(0), Ok(Some(1)));
+    ring.consumer.try_read(&mut [0; 1]).unwrap();
+    assert_eq!(ring.kernel.wakes_by(End::Consumer), 1);
+}
+
+#[test]
 fn a_wait_ends_at_its_deadline() {
     let mut ring = sleeping_bytes(SMALL, 0);
     let deadline_ns = ring.kernel.now_ns() + 2_000_000;

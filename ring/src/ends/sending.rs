@@ -285,7 +285,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
         }
     }
 
-    /// Announces that this end is about to sleep until `wanted` slots or bytes are free, and looks a last time.
+    /// Announces that this end is about to sleep until `wanted` slots or bytes are free, at least one, and looks a last time.
     ///
     /// For who sleeps otherwise than by [`Wait::wait`], such as at a port or as a task: `None` says that there is room
     /// and no reason to sleep; `Some(seen)` that from now on the consumer wakes this end when its index passes `seen`.
@@ -298,6 +298,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
         if wanted > self.capacity {
             return Err(Error::TooLarge);
         }
+        let wanted = wanted.max(1);
         let room = self.threshold.max(wanted);
         let seen = head_for_space(self.tail, room, self.capacity);
         self.memory.waits_until().store(seen, Ordering::Relaxed);
