@@ -269,10 +269,16 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     fn accept(&self, head: u32, tail: u32, wanted: u32) -> Option<u32> {
         let there = tail.wrapping_sub(head);
         let possible = wanted <= there && there <= self.most() && there.is_multiple_of(K::GRANULE);
-        possible.then(|| match crate::sabotaged!("tail_read_twice") {
+        possible.then(|| self.as_judged(tail))
+    }
+
+    /// The word that was judged, and no other that is there by now.
+    #[inline(always)]
+    fn as_judged(&self, tail: u32) -> u32 {
+        match crate::sabotaged!("tail_read_twice") {
             true => self.memory.tail().load_acquire(),
             false => tail,
-        })
+        }
     }
 
     /// Takes over any tail that is between the last one and a whole ring behind the head. Of a peer that is not believed
@@ -288,7 +294,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             self.poison();
             return;
         }
-        self.tail = tail;
+        self.tail = self.as_judged(tail);
     }
 
     /// What a look answers that found nothing behind the head.
