@@ -23,7 +23,7 @@ pub mod pool;
 pub mod trace;
 mod view;
 
-use view::{At, View};
+use view::{At, Slot, View};
 
 /// A view as the producer may use it.
 pub struct ProducerMemory(View);
@@ -102,21 +102,23 @@ impl ProducerMemory {
         self.0.slot_word(index)
     }
 
-    /// Fills the beginning of the payload of the slot of an index, and then stores its word.
+    /// Fills the beginning of the payload of the slot of an index, stores its word, and then tells of the tail.
     #[inline(always)]
-    pub(crate) fn publish_slot(&mut self, index: u32, bytes: &[u8], word: u64) {
-        let payload = self.0.slot_payload(index, bytes.len());
-        let target = self.0.slot_word(index);
+    pub(crate) fn publish_slot(&mut self, index: u32, bytes: &[u8], word: u64, tail: u32) {
+        // Its own view: what is written may be anywhere, as far as the compiler knows.
+        let view = self.0;
+        let payload = view.slot_payload(index, bytes.len());
         // SAFETY: as for `write`.
         unsafe { copy::copy_in(bytes.as_ptr(), payload.as_ptr(), bytes.len()) };
         // SYNC(ring.publish): the payload is visible to who sees this word.
-        target.store(word, Ordering::Release);
+        view.slot_word(index).store(word, Ordering::Release);
+        view.index(End::Producer).store(tail, Ordering::Release);
     }
 
     /// Writes bytes behind an index of a ring that counts them, and then tells of the tail.
     #[inline(always)]
     pub(crate) fn publish_at(&mut self, index: u32, bytes: &[u8], tail: u32) {
-        // Its own view: what is written may be anywhere, as far as the compiler knows.
+        // Its own view, as for `publish_slot`.
         let view = self.0;
         let (place, target) = view.behind(index, 0, bytes.len());
         // SAFETY: as for `write`.
@@ -129,11 +131,27 @@ impl ProducerMemory {
     /// Writes the record at an index: its head, and `offset` behind that its payload.
     #[inline(always)]
     pub(crate) fn write_record(&mut self, index: u32, head: u64, offset: u32, bytes: &[u8]) {
-        let (place, target) = self.0.behind(index, offset, bytes.len());
         self.write_head(index, head);
+        let (place, target) = self.0.behind(index, offset, bytes.len());
         // SAFETY: as for `write`.
         unsafe { copy::copy_in(bytes.as_ptr(), target.as_ptr(), bytes.len()) };
         self.mirror(place, bytes.len());
+    }
+
+    /// The same, and then tells of the tail.
+    #[inline(always)]
+    pub(crate) fn publish_record(
+        &mut self,
+        index: u32,
+        (head, offset): (u64, u32),
+        bytes: &[u8],
+        tail: u32,
+    ) {
+        // Its own view, as for `publish_slot`.
+        let mut own = Self(self.0);
+        own.write_record(index, head, offset, bytes);
+        // SYNC(ring.publish): what is before the tail is visible to who sees it.
+        own.tail().store(tail, Ordering::Release);
     }
 
     /// Writes the head of the record at an index, which the tail publishes, as plainly as the payload beside it.
@@ -257,41 +275,16 @@ impl ConsumerMemory {
         PeerWord(self.0.waits_until(End::Producer))
     }
 
-    /// The word of the slot of an index.
-    #[inline]
-    pub(crate) fn slot_word(&self, index: u32) -> PeerWord<'_, AtomicU64> {
-        PeerWord(self.0.slot_word(index))
-    }
-
-    /// Copies out of the beginning of the payload of the slot of an index.
+    /// The slot of an index, to be looked at and then read.
     #[inline(always)]
-    pub(crate) fn read_slot(&self, index: u32, target: &mut [u8]) {
-        let source = self.0.slot_payload(index, target.len());
-        // SAFETY: as for `read`.
-        unsafe { copy::copy_out(source.as_ptr(), target.as_mut_ptr(), target.len()) };
-    }
-
-    /// The head of the record at an index.
-    #[inline(always)]
-    pub(crate) fn head_at(&self, index: u32) -> u64 {
-        let (_, word) = self.0.head(index);
-        // SAFETY: the word lies in the data and is aligned; while it is shared it is read only as an atomic.
-        let word = unsafe { AtomicU64::from_ptr(word.as_ptr()) };
-        PeerWord(word).load_relaxed()
+    pub(crate) fn slot(&self, index: u32) -> Slot<'_> {
+        Slot::new(&self.0, index)
     }
 
     /// What is at an index of a ring that counts bytes, to be read once it is known to be there.
     #[inline(always)]
     pub(crate) fn at(&self, index: u32) -> At<'_> {
         At::new(&self.0, index)
-    }
-
-    /// Copies out what is at `offset` behind an index of a ring that counts bytes.
-    #[inline(always)]
-    pub(crate) fn read_behind(&self, index: u32, offset: u32, target: &mut [u8]) {
-        let (_, source) = self.0.far_behind(index, offset, target.len());
-        // SAFETY: as for `read`.
-        unsafe { copy::copy_out(source.as_ptr(), target.as_mut_ptr(), target.len()) };
     }
 
     /// Copies out of what somebody else may be writing.

@@ -6,7 +6,7 @@
 use core::sync::atomic::Ordering;
 use std::vec::Vec;
 
-use abi::ring::{End, EndState, Form, Geometry, Kind, SLOT_HEAD_BYTES};
+use abi::ring::{End, EndState, Form, Geometry, Kind, SLOT_HEAD_BYTES, packet};
 use loom::sync::Arc;
 
 use crate::Error;
@@ -228,10 +228,11 @@ impl ProducerMemory {
         self.0.word(self.0.place(index, 0))
     }
 
-    pub(crate) fn publish_slot(&mut self, index: u32, bytes: &[u8], word: u64) {
+    pub(crate) fn publish_slot(&mut self, index: u32, bytes: &[u8], word: u64, tail: u32) {
         self.0.write(self.0.place(index, SLOT_HEAD_BYTES), bytes);
         // SYNC(ring.publish)
         self.slot_word(index).store(word, Ordering::Release);
+        self.tail().store(tail, Ordering::Release);
     }
 
     pub(crate) fn publish_at(&mut self, index: u32, bytes: &[u8], tail: u32) {
@@ -243,6 +244,18 @@ impl ProducerMemory {
     pub(crate) fn write_record(&mut self, index: u32, head: u64, offset: u32, bytes: &[u8]) {
         self.write_head(index, head);
         self.0.write(self.0.place(index, offset as usize), bytes);
+    }
+
+    pub(crate) fn publish_record(
+        &mut self,
+        index: u32,
+        (head, offset): (u64, u32),
+        bytes: &[u8],
+        tail: u32,
+    ) {
+        self.write_record(index, head, offset, bytes);
+        // SYNC(ring.publish)
+        self.tail().store(tail, Ordering::Release);
     }
 
     pub(crate) fn write_head(&mut self, index: u32, head: u64) {
@@ -300,24 +313,12 @@ impl ConsumerMemory {
         PeerWord(&self.0.waits_until[End::Producer as usize])
     }
 
-    pub(crate) fn slot_word(&self, index: u32) -> PeerWord<'_, AtomicU64> {
-        PeerWord(self.0.word(self.0.place(index, 0)))
-    }
-
-    pub(crate) fn read_slot(&self, index: u32, target: &mut [u8]) {
-        self.0.read(self.0.place(index, SLOT_HEAD_BYTES), target);
-    }
-
-    pub(crate) fn head_at(&self, index: u32) -> u64 {
-        PeerWord(self.0.word(self.0.place(index, 0))).load_relaxed()
+    pub(crate) fn slot(&self, index: u32) -> Slot<'_> {
+        Slot(&self.0, index)
     }
 
     pub(crate) fn at(&self, index: u32) -> At<'_> {
         At(&self.0, index)
-    }
-
-    pub(crate) fn read_behind(&self, index: u32, offset: u32, target: &mut [u8]) {
-        self.0.read(self.0.place(index, offset as usize), target);
     }
 
     pub(crate) fn read(&self, place: usize, target: &mut [u8]) {
@@ -325,11 +326,39 @@ impl ConsumerMemory {
     }
 }
 
+/// The slot of an index.
+#[derive(Clone, Copy)]
+pub(crate) struct Slot<'a>(&'a View, u32);
+
+impl Slot<'_> {
+    pub(crate) fn word(self) -> u64 {
+        // SYNC(ring.publish)
+        PeerWord(self.0.word(self.0.place(self.1, 0))).load_acquire()
+    }
+
+    pub(crate) fn read(self, target: &mut [u8]) {
+        self.0.read(self.0.place(self.1, SLOT_HEAD_BYTES), target);
+    }
+}
+
 /// What is at an index where bytes are counted.
+#[derive(Clone, Copy)]
 pub(crate) struct At<'a>(&'a View, u32);
 
 impl At<'_> {
+    pub(crate) fn head(self) -> u64 {
+        PeerWord(self.0.word(self.0.place(self.1, 0))).load_relaxed()
+    }
+
     pub(crate) fn read(self, target: &mut [u8]) {
-        self.0.read(self.0.place(self.1, 0), target);
+        self.read_behind(0, target);
+    }
+
+    pub(crate) fn read_packed(self, target: &mut [u8]) {
+        self.read_behind(packet::HEAD_BYTES, target);
+    }
+
+    pub(crate) fn read_behind(self, offset: u32, target: &mut [u8]) {
+        self.0.read(self.0.place(self.1, offset as usize), target);
     }
 }

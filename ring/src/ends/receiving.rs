@@ -1,13 +1,15 @@
-//! The receiving end of every kind.
+//! The receiving end of every kind: what it gives back, and how it sleeps.
+
+mod looking;
 
 use core::cell::Cell;
 use core::hint::spin_loop;
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
-use abi::ring::{End, Form, Kind};
+use abi::ring::{Form, Kind};
 
-use super::{BOTH_OPEN, RingKind, is_whole, why_not_open};
+use super::{RingKind, is_whole};
 use crate::Error;
 use crate::index::{has_crossed, has_reached, is_armed, waiting};
 use crate::memory::ConsumerMemory;
@@ -29,6 +31,8 @@ pub struct Consumer<K, W> {
     pub(crate) tail: u32,
     /// The most that may be between head and tail: the capacity, and nothing once the peer is not believed.
     most: u32,
+    /// The lengths below it are those that a message may have: none once the peer is not believed.
+    pub(crate) lengths: u64,
     /// The head that the producer has been told of.
     given_back: u32,
     /// A head to wait for that announces no sleep as long as `given_back` is what it is: what the producer's word was
@@ -78,6 +82,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             head,
             tail: head.wrapping_add(there),
             most: geometry.capacity,
+            lengths: geometry.max_message_bytes() as u64 + 1,
             given_back: head,
             idle: head,
             gives_back_at: head.wrapping_add(quarter(geometry.capacity)),
@@ -116,31 +121,6 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         if has_crossed(old, waits_until, self.head) {
             self.wait.wake();
         }
-    }
-
-    /// Slots or bytes that are there, as far as the producer's tail tells.
-    ///
-    /// # Errors
-    /// [`Error::PeerFault`].
-    pub fn len(&mut self) -> Result<u32, Error> {
-        if self.poisoned {
-            return Err(Error::PeerFault);
-        }
-        if K::KIND != Kind::Slot {
-            let tail = self.memory.tail().load_acquire();
-            self.judge_tail(tail);
-            return self.nothing::<u32>().map(|_| self.known());
-        }
-        let tail = self.memory.tail().load_acquire();
-        waiting(K::KIND, tail, self.head, self.capacity).ok_or_else(|| self.poison())
-    }
-
-    /// Whether nothing is there, as far as the producer's tail tells.
-    ///
-    /// # Errors
-    /// [`Error::PeerFault`].
-    pub fn is_empty(&mut self) -> Result<bool, Error> {
-        self.len().map(|length| length == 0)
     }
 
     /// Announces that this end is about to sleep until something is there, and looks a last time.
@@ -194,123 +174,6 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         self.memory
             .waits_until()
             .store(self.head, Ordering::Relaxed);
-    }
-
-    /// What is next. When that is nothing, everything is given back, and then the states are looked at before the last
-    /// look: what was sent before an end closed comes before the answer that it closed.
-    #[inline(always)]
-    pub(crate) fn next(&mut self) -> Result<K::Found, Error> {
-        match K::look(self)? {
-            Some(found) => Ok(found),
-            None => self.last_look(),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn last_look(&mut self) -> Result<K::Found, Error> {
-        self.flush();
-        // SYNC(ring.close): what was sent before the end closed is visible to the look after these loads.
-        let own = self.memory.state(End::Consumer).load_acquire();
-        let peer = self.memory.state(End::Producer).load_acquire();
-        if u64::from(peer) | u64::from(own) << 32 == BOTH_OPEN {
-            return Err(Error::Empty);
-        }
-        let answer = why_not_open(own, peer);
-        match crate::sabotaged!("last_look_missing") {
-            true => Err(answer),
-            false => K::look(self)?.ok_or(answer),
-        }
-    }
-
-    /// Whether something is there.
-    pub(crate) fn check(&mut self) -> Result<(), Error> {
-        self.next().map(drop)
-    }
-
-    /// How much the tail says is there, where the tail is the publication. It is looked at if less than `wanted` is known.
-    #[inline(always)]
-    pub(crate) fn available(&mut self, wanted: u32) -> u32 {
-        let known = self.known();
-        match known >= wanted {
-            true => known,
-            false => self.look_at_tail(wanted),
-        }
-    }
-
-    #[inline(always)]
-    fn known(&self) -> u32 {
-        self.tail.wrapping_sub(self.head)
-    }
-
-    /// Takes over the producer's tail if it tells of `wanted`, which is more than was known, and of no more than can be.
-    #[inline(always)]
-    fn look_at_tail(&mut self, wanted: u32) -> u32 {
-        // SYNC(ring.publish): who sees the tail sees what is before it.
-        let tail = self.memory.tail().load_acquire();
-        match self.accept(self.head, tail, wanted) {
-            Some(tail) => self.tail = tail,
-            None if tail == self.tail => {}
-            None => self.judge_tail(tail),
-        }
-        self.known()
-    }
-
-    /// The tail if it tells of `wanted` behind `head`, which the caller has loaded, and of no more than can be. Otherwise
-    /// nothing was judged.
-    #[inline(always)]
-    pub(crate) fn glance(&self, head: u32, wanted: u32) -> Option<u32> {
-        // SYNC(ring.publish): who sees the tail sees what is before it.
-        let tail = self.memory.tail().load_acquire();
-        self.accept(head, tail, wanted)
-    }
-
-    #[inline(always)]
-    fn accept(&self, head: u32, tail: u32, wanted: u32) -> Option<u32> {
-        let there = tail.wrapping_sub(head);
-        let possible = wanted <= there && there <= self.most() && there.is_multiple_of(K::GRANULE);
-        possible.then(|| self.as_judged(tail))
-    }
-
-    /// The word that was judged, and no other that is there by now.
-    #[inline(always)]
-    fn as_judged(&self, tail: u32) -> u32 {
-        match crate::sabotaged!("tail_read_twice") {
-            true => self.memory.tail().load_acquire(),
-            false => tail,
-        }
-    }
-
-    /// Takes over any tail that is between the last one and a whole ring behind the head. Of a peer that is not believed
-    /// nothing is there: see [`Consumer::nothing`].
-    #[cold]
-    #[inline(never)]
-    fn judge_tail(&mut self, tail: u32) {
-        let known = self.known();
-        let advance = tail.wrapping_sub(self.tail);
-        let possible =
-            advance <= self.most().wrapping_sub(known) && advance.is_multiple_of(K::GRANULE);
-        if !possible && !crate::sabotaged!("tail_not_checked") {
-            self.poison();
-            return;
-        }
-        self.tail = self.as_judged(tail);
-    }
-
-    /// What a look answers that found nothing behind the head.
-    pub(crate) fn nothing<Found>(&self) -> Result<Option<Found>, Error> {
-        match self.poisoned {
-            true => Err(Error::PeerFault),
-            false => Ok(None),
-        }
-    }
-
-    fn most(&self) -> u32 {
-        match crate::sabotaged!("geometry_from_shared_memory") {
-            #[cfg(not(loom))]
-            true => self.memory.shared_capacity(),
-            _ => self.most,
-        }
     }
 
     /// Returns once something is there, looking briefly and then sleeping until `deadline_ns`: absolute monotonic
@@ -393,15 +256,5 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             true => self.flush(),
             false => self.idle = waits_until,
         }
-    }
-
-    /// Believes the peer no more. Nothing is known to be there, so that who looks for more comes where this is asked.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn poison(&mut self) -> Error {
-        self.poisoned = true;
-        self.tail = self.head;
-        self.most = 0;
-        Error::PeerFault
     }
 }

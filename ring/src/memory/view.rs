@@ -30,6 +30,8 @@ pub(super) struct View {
     mask: u32,
     /// So many bytes from a reduced index on are in the data, where bytes are counted; 0 in a ring of slots.
     reach: usize,
+    /// From one slot to the next; 0 where there are none.
+    stride: usize,
 }
 
 /// So many bytes from any reduced index on are in the data of any ring: it has at least as many for each index.
@@ -53,6 +55,7 @@ impl View {
             data_end,
             mask: geometry.capacity - 1,
             reach,
+            stride: geometry.slot_size as usize,
         })
     }
 
@@ -100,13 +103,26 @@ impl View {
         unsafe { self.base.add(DATA_OFFSET + place) }
     }
 
-    /// The beginning of the slot of `index`, which is reduced, so that any is in range.
+    /// Where in the data the slot of `index` begins, which is reduced, so that any is in range. It is in the data whole; where
+    /// there are no slots the place is 0.
+    #[inline(always)]
+    fn slot_place(&self, index: u32) -> usize {
+        (index & self.mask) as usize * self.stride
+    }
+
+    /// The beginning of the slot of `index`.
     #[inline(always)]
     fn slot(&self, index: u32) -> NonNull<u8> {
-        let place = self.geometry.slot_offset(index & self.mask) as usize;
-        // SAFETY: a reduced index is the position of one of the slots, all of which are in the data whole; where there are
-        // none the place is 0.
-        unsafe { self.base.add(DATA_OFFSET + place) }
+        // SAFETY: a place in the data.
+        unsafe { self.base.add(DATA_OFFSET + self.slot_place(index)) }
+    }
+
+    /// Refuses a message of `length` bytes, as many as a slice has, that is longer than a slot has room for.
+    #[inline(always)]
+    fn check_in_slot(&self, length: usize) {
+        let end = SLOT_HEAD_BYTES + length;
+        // Of a length that is known when this is compiled, only one of the two is asked.
+        assert!(end <= SLOT_ALIGN as usize || end <= self.stride);
     }
 
     /// The word at the beginning of the slot of `index`.
@@ -120,8 +136,7 @@ impl View {
     /// The first of `length` bytes, as many as a slice has, of the payload of the slot of `index`.
     #[inline(always)]
     pub(super) fn slot_payload(&self, index: u32, length: usize) -> NonNull<u8> {
-        let end = SLOT_HEAD_BYTES + length;
-        assert!(end <= SLOT_ALIGN as usize || end <= self.geometry.slot_size as usize);
+        self.check_in_slot(length);
         // SAFETY: it lies within the slot: none is shorter than what its size is a multiple of, if there are slots at all,
         // and `NEAR` says it where there are none.
         unsafe { self.slot(index).add(SLOT_HEAD_BYTES) }
@@ -153,12 +168,18 @@ impl View {
         (place, unsafe { self.base.add(DATA_OFFSET + place) })
     }
 
+    /// The place of the record at `index`. So rounded, a word there is below the capacity in bytes if that is a page or more,
+    /// and there are 64 bytes for each of a smaller one.
+    #[inline(always)]
+    fn head_place(&self, index: u32) -> usize {
+        (index & self.mask & !(packet::ALIGN - 1)) as usize
+    }
+
     /// The place of the record at `index`, and its head.
     #[inline(always)]
     pub(super) fn head(&self, index: u32) -> (usize, NonNull<u64>) {
-        let place = (index & self.mask & !(packet::ALIGN - 1)) as usize;
-        // SAFETY: so rounded, a word at a reduced index is below the capacity in bytes if that is a page or more, and there are
-        // 64 bytes for each of a smaller one.
+        let place = self.head_place(index);
+        // SAFETY: a word in the data.
         (place, unsafe { self.base.add(DATA_OFFSET + place).cast() })
     }
 
@@ -182,8 +203,57 @@ impl View {
     }
 }
 
-/// What is at an index where bytes are counted, before it is known to be there. The base is taken along, since what is loaded
-/// before a look at the peer's index is loaded again after it.
+/// The slot of an index. The base is taken along, since what is loaded before a look at a word of the peer is loaded again
+/// after it.
+#[derive(Clone, Copy)]
+pub(crate) struct Slot<'a> {
+    view: &'a View,
+    base: NonNull<u8>,
+    /// Where in the data it begins.
+    place: usize,
+}
+
+impl<'a> Slot<'a> {
+    #[inline(always)]
+    pub(super) fn new(view: &'a View, index: u32) -> Self {
+        let (base, place) = (view.base, view.slot_place(index));
+        Self { view, base, place }
+    }
+
+    /// Its word. Who sees the sequence of an index in it sees the payload.
+    #[inline(always)]
+    pub(crate) fn word(self) -> u64 {
+        // SAFETY: as for `slot_word`; the base is that of the view.
+        let word = unsafe { self.base.add(DATA_OFFSET + self.place).cast().as_ptr() };
+        // SAFETY: as above.
+        // SYNC(ring.publish): who sees the word sees the payload.
+        PeerWord(unsafe { AtomicU64::from_ptr(word) }).load_acquire()
+    }
+
+    /// Copies out of the beginning of its payload, which somebody else may be writing.
+    #[inline(always)]
+    pub(crate) fn read(self, target: &mut [u8]) {
+        if let Ok(word) = <&mut [u8; 8]>::try_from(&mut *target) {
+            // SAFETY: the first 8 bytes behind the word lie in the slot, none of which is shorter than `NEAR`, or near the
+            // place 0 where there are none.
+            let loaded = unsafe {
+                copy::load_8::<{ DATA_OFFSET + SLOT_HEAD_BYTES }>(self.base.as_ptr(), self.place)
+            };
+            *word = loaded.to_ne_bytes();
+            return;
+        }
+        self.view.check_in_slot(target.len());
+        // SAFETY: so many bytes lie in the slot, and the target is a reference to other memory. In one process with an honest
+        // producer this is only after SYNC(ring.publish), so that no plain write of it is concurrent.
+        unsafe {
+            let source = self.base.add(DATA_OFFSET + SLOT_HEAD_BYTES + self.place);
+            copy::copy_out(source.as_ptr(), target.as_mut_ptr(), target.len());
+        }
+    }
+}
+
+/// What is at an index where bytes are counted, before it is known to be there. The base is taken along, as in a [`Slot`].
+#[derive(Clone, Copy)]
 pub(crate) struct At<'a> {
     view: &'a View,
     base: NonNull<u8>,
@@ -197,17 +267,46 @@ impl<'a> At<'a> {
         Self { view, base, index }
     }
 
+    /// The head of the record that begins here.
+    #[inline(always)]
+    pub(crate) fn head(self) -> u64 {
+        let place = self.view.head_place(self.index);
+        // SAFETY: as for `head` of the view, whose base this is.
+        let word = unsafe { self.base.add(DATA_OFFSET + place).cast().as_ptr() };
+        // SAFETY: the word lies in the data and is aligned; while it is shared it is read only as an atomic.
+        PeerWord(unsafe { AtomicU64::from_ptr(word) }).load_relaxed()
+    }
+
     /// Copies out of what somebody else may be writing.
     #[inline(always)]
     pub(crate) fn read(self, target: &mut [u8]) {
+        self.read_from::<DATA_OFFSET>(target);
+    }
+
+    /// The same of what is behind the head of a record.
+    #[inline(always)]
+    pub(crate) fn read_packed(self, target: &mut [u8]) {
+        self.read_from::<{ DATA_OFFSET + packet::HEAD_BYTES as usize }>(target);
+    }
+
+    /// The same of what is so far behind the index, `FROM` having what is before the data in it.
+    #[inline(always)]
+    fn read_from<const FROM: usize>(self, target: &mut [u8]) {
+        const { assert!(FROM - DATA_OFFSET + 8 <= NEAR) };
         if let Ok(word) = <&mut [u8; 8]>::try_from(&mut *target) {
             let place = (self.index & self.view.mask) as usize;
             // SAFETY: 8 bytes lie near a reduced index.
-            let loaded = unsafe { copy::load_8::<DATA_OFFSET>(self.base.as_ptr(), place) };
+            let loaded = unsafe { copy::load_8::<FROM>(self.base.as_ptr(), place) };
             *word = loaded.to_ne_bytes();
             return;
         }
-        let (_, source) = self.view.far_behind(self.index, 0, target.len());
+        self.read_behind((FROM - DATA_OFFSET) as u32, target);
+    }
+
+    /// The same `offset` behind the index.
+    #[inline(always)]
+    pub(crate) fn read_behind(self, offset: u32, target: &mut [u8]) {
+        let (_, source) = self.view.far_behind(self.index, offset, target.len());
         // SAFETY: `far_behind` keeps the source in the data, and the target is a reference to other memory. In one process with an
         // honest producer this is only after SYNC(ring.publish), so that no plain write of it is concurrent.
         unsafe { copy::copy_out(source.as_ptr(), target.as_mut_ptr(), target.len()) };

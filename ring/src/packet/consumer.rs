@@ -1,6 +1,9 @@
 //! Receiving records.
 
-use super::{Consumer, Record};
+use abi::ring::packet;
+
+use super::{Consumer, Record, SHORT};
+use crate::index::has_reached;
 use crate::{Error, SharedBytes, Wait};
 
 impl<W: Wait> Consumer<W> {
@@ -12,9 +15,47 @@ impl<W: Wait> Consumer<W> {
     /// [`Error::PeerFault`].
     #[inline(always)]
     pub fn try_receive(&mut self, target: &mut [u8]) -> Result<(u32, usize), Error> {
+        let length = target.len();
+        if length <= SHORT
+            && let Some(tag) = self.fill(target)
+        {
+            return Ok((tag, length));
+        }
+        self.receive_other(target)
+    }
+
+    /// Receives a message that is as long as `target`, if the next one is and is there, and returns its tag. Otherwise nothing
+    /// was judged.
+    #[inline(always)]
+    fn fill(&mut self, target: &mut [u8]) -> Option<u32> {
+        let head = self.head;
+        let source = self.memory.at(head);
+        // Short, so it fits.
+        let length = target.len() as u32;
+        let next = head.wrapping_add(packet::extent(head, length));
+        // A look too many, as by who reads bytes.
+        if has_reached(next, self.tail) {
+            self.tail = self.glance(head, next.wrapping_sub(head))?;
+        }
+        let found = source.head();
+        if packet::length(found) != length {
+            return None;
+        }
+        self.head = next;
+        match length {
+            packet::LINE_FROM.. => source.read_behind(packet::payload_offset(head, length), target),
+            _ => source.read_packed(target),
+        }
+        self.give_back_before(next);
+        Some(packet::tag(found))
+    }
+
+    /// Receives a message that is shorter than there is room for, or tells why there is none.
+    #[inline(never)]
+    fn receive_other(&mut self, target: &mut [u8]) -> Result<(u32, usize), Error> {
         let record = self.next()?;
         let target = target.get_mut(..record.length()).ok_or(Error::TooLarge)?;
-        self.memory.read_behind(self.head, record.offset, target);
+        self.memory.at(self.head).read_behind(record.offset, target);
         self.release(record.extent);
         Ok((record.tag, record.length()))
     }

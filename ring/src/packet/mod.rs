@@ -10,7 +10,7 @@ mod producer;
 pub use consumer::Message;
 pub use producer::Reservation;
 
-use abi::ring::{Kind, packet};
+use abi::ring::{Kind, PAGE_BYTES, packet};
 
 use crate::ends::RingKind;
 use crate::{Error, Wait};
@@ -19,6 +19,9 @@ use crate::{Error, Wait};
 pub type Producer<W> = crate::Producer<Packet, W>;
 /// The receiving end of a PACKET ring.
 pub type Consumer<W> = crate::Consumer<Packet, W>;
+
+/// No ring is so small that a message of so many bytes is too long, those of the model aside, where none is sent that is.
+const SHORT: usize = packet::max_payload(PAGE_BYTES as u32) as usize;
 
 /// The kind of these rings.
 #[derive(Debug)]
@@ -48,6 +51,11 @@ impl Record {
         }
     }
 
+    #[inline(always)]
+    fn head(&self) -> u64 {
+        packet::head(self.length, self.tag)
+    }
+
     #[inline]
     fn length(&self) -> usize {
         self.length as usize
@@ -72,9 +80,9 @@ impl RingKind for Packet {
             return consumer.nothing();
         }
         // What is before the tail is there: SYNC(ring.publish).
-        let head = consumer.memory.head_at(consumer.head);
+        let head = consumer.memory.at(consumer.head).head();
         let length = packet::length(head);
-        let bounded = length as usize <= consumer.max_message_bytes;
+        let bounded = u64::from(length) < consumer.lengths;
         if !bounded && !crate::sabotaged!("length_not_bounded") {
             return Err(consumer.poison());
         }

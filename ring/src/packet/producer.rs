@@ -1,8 +1,6 @@
 //! Sending records.
 
-use abi::ring::packet;
-
-use super::{Producer, Record};
+use super::{Producer, Record, SHORT};
 use crate::{Error, Wait};
 
 impl<W: Wait> Producer<W> {
@@ -14,8 +12,11 @@ impl<W: Wait> Producer<W> {
     #[inline(always)]
     pub fn try_send(&mut self, tag: u32, bytes: &[u8]) -> Result<(), Error> {
         let old = self.tail;
-        self.write_record(tag, bytes)?;
-        self.publish(old);
+        let record = self.room(tag, bytes.len())?;
+        self.advance(record.extent);
+        self.memory
+            .publish_record(old, (record.head(), record.offset), bytes, self.tail);
+        self.wake_consumer(old);
         Ok(())
     }
 
@@ -66,8 +67,7 @@ impl<W: Wait> Producer<W> {
     /// # Errors
     /// As [`Producer::try_send`].
     pub fn reserve(&mut self, length: usize) -> Result<Reservation<'_, W>, Error> {
-        let record = self.record(0, length)?;
-        self.check_space(record.extent)?;
+        let record = self.room(0, length)?;
         Ok(Reservation {
             producer: self,
             record,
@@ -98,20 +98,27 @@ impl<W: Wait> Producer<W> {
     /// The record that comes next.
     #[inline(always)]
     fn record(&self, tag: u32, length: usize) -> Result<Record, Error> {
-        if length > self.max_message_bytes {
+        // Of a length that is known when this is compiled, often neither is asked.
+        if length > SHORT && length > self.max_message_bytes {
             return Err(Error::TooLarge);
         }
         // At most the capacity, so it fits.
         Ok(Record::new(self.tail, length as u32, tag))
     }
 
+    /// The same if there is room for it.
+    #[inline(always)]
+    fn room(&mut self, tag: u32, length: usize) -> Result<Record, Error> {
+        let record = self.record(tag, length)?;
+        self.check_space(record.extent)?;
+        Ok(record)
+    }
+
     #[inline(always)]
     fn write_record(&mut self, tag: u32, bytes: &[u8]) -> Result<(), Error> {
-        let record = self.record(tag, bytes.len())?;
-        self.check_space(record.extent)?;
-        let head = packet::head(record.length, tag);
+        let record = self.room(tag, bytes.len())?;
         self.memory
-            .write_record(self.tail, head, record.offset, bytes);
+            .write_record(self.tail, record.head(), record.offset, bytes);
         self.advance(record.extent);
         Ok(())
     }
@@ -119,8 +126,7 @@ impl<W: Wait> Producer<W> {
     /// Writes the head of a record whose payload is there, and goes behind it.
     #[inline(always)]
     fn pass(&mut self, record: Record) {
-        let head = packet::head(record.length, record.tag);
-        self.memory.write_head(self.tail, head);
+        self.memory.write_head(self.tail, record.head());
         self.advance(record.extent);
     }
 

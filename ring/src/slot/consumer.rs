@@ -1,6 +1,6 @@
 //! Receiving from the slots of a ring.
 
-use super::{Consumer, payload};
+use super::{Consumer, judge, payload, word};
 use crate::index::max_threshold;
 use crate::{Error, SharedBytes, Wait};
 
@@ -12,9 +12,29 @@ impl<W: Wait> Consumer<W> {
     /// sent has been received, [`Error::PeerClosed`], [`Error::Closed`], [`Error::Revoked`]; [`Error::PeerFault`].
     #[inline(always)]
     pub fn try_receive(&mut self, target: &mut [u8]) -> Result<usize, Error> {
-        let length = self.next()?;
+        let (head, length) = (self.head, target.len());
+        let slot = self.memory.slot(head);
+        let found = slot.word();
+        // A message of just this length, as all are where they have one.
+        if found == word(head, length) && (length as u64) < self.lengths {
+            let next = head.wrapping_add(1);
+            self.head = next;
+            slot.read(target);
+            self.give_back_before(next);
+            return Ok(length);
+        }
+        self.receive_other(found, target)
+    }
+
+    /// Receives a message that is shorter than there is room for, of whose slot this is the word, or tells why there is none.
+    #[inline(never)]
+    fn receive_other(&mut self, word: u64, target: &mut [u8]) -> Result<usize, Error> {
+        let length = match judge(self, word)? {
+            Some(length) => length,
+            None => self.last_look()?,
+        };
         let target = target.get_mut(..length).ok_or(Error::TooLarge)?;
-        self.memory.read_slot(self.head, target);
+        self.memory.slot(self.head).read(target);
         self.release(1);
         Ok(length)
     }

@@ -12,7 +12,9 @@ pub use producer::Reservation;
 
 use core::sync::atomic::Ordering;
 
-use abi::ring::{Geometry, Kind, SLOT_HEAD_BYTES, sequence, word_length, word_sequence};
+use abi::ring::{
+    Geometry, Kind, SLOT_ALIGN, SLOT_HEAD_BYTES, sequence, slot_word, word_length, word_sequence,
+};
 
 use crate::ends::RingKind;
 use crate::memory::ProducerMemory;
@@ -26,6 +28,16 @@ pub type Consumer<W> = crate::Consumer<Slot, W>;
 /// The kind of these rings.
 #[derive(Debug)]
 pub enum Slot {}
+
+/// No slot is so small that a message of so many bytes is too long.
+const SHORT: usize = SLOT_ALIGN as usize - SLOT_HEAD_BYTES;
+
+/// The word that publishes a message at an index.
+#[inline(always)]
+fn word(index: u32, length: usize) -> u64 {
+    // At most `MAX_SLOT_BYTES`, so it fits.
+    slot_word(sequence(index), length as u32)
+}
 
 /// Where in the data the payload of the slot of `index` begins; the index is reduced, so that any is in range.
 #[inline]
@@ -49,23 +61,28 @@ impl RingKind for Slot {
 
     #[inline(always)]
     fn look<W: Wait>(consumer: &mut Consumer<W>) -> Result<Option<usize>, Error> {
-        if consumer.poisoned {
-            return Err(Error::PeerFault);
+        let word = consumer.memory.slot(consumer.head).word();
+        judge(consumer, word)
+    }
+}
+
+/// What the word at the head says: the length of a message, or that there is none.
+#[inline(always)]
+fn judge<W: Wait>(consumer: &mut Consumer<W>, word: u64) -> Result<Option<usize>, Error> {
+    let expected = sequence(consumer.head);
+    // The length if the sequence is the one that is expected; otherwise more than any length.
+    let length = word.wrapping_sub(expected.into()).rotate_right(32);
+    if length < consumer.lengths {
+        return Ok(Some(length as usize));
+    }
+    if consumer.poisoned {
+        return Err(Error::PeerFault);
+    }
+    match word_sequence(word) {
+        found if found == expected.wrapping_sub(consumer.capacity) => Ok(None),
+        found if found == expected && crate::sabotaged!("length_not_bounded") => {
+            Ok(Some(word_length(word) as usize))
         }
-        // SYNC(ring.publish): who sees the sequence sees the payload.
-        let word = consumer.memory.slot_word(consumer.head).load_acquire();
-        let expected = sequence(consumer.head);
-        let found = word_sequence(word);
-        if found == expected {
-            let length = word_length(word) as usize;
-            if length > consumer.max_message_bytes && !crate::sabotaged!("length_not_bounded") {
-                return Err(consumer.poison());
-            }
-            return Ok(Some(length));
-        }
-        if found == expected.wrapping_sub(consumer.capacity) {
-            return Ok(None);
-        }
-        Err(consumer.poison())
+        _ => Err(consumer.poison()),
     }
 }

@@ -2,9 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use abi::ring::{sequence, slot_word};
-
-use super::{Producer, payload};
+use super::{Producer, SHORT, payload, word};
 use crate::{Error, Wait};
 
 impl<W: Wait> Producer<W> {
@@ -88,7 +86,8 @@ impl<W: Wait> Producer<W> {
 
     #[inline(always)]
     fn check_length(&self, length: usize) -> Result<(), Error> {
-        if length > self.max_message_bytes {
+        // Of a length that is known when this is compiled, often neither is asked.
+        if length > SHORT && length > self.max_message_bytes {
             Err(Error::TooLarge)
         } else {
             Ok(())
@@ -102,18 +101,10 @@ impl<W: Wait> Producer<W> {
         let index = self.tail;
         self.advance(1);
         let word = word(index, bytes.len());
-        self.memory.publish_slot(index, bytes, word);
-        // For the kernel's look before it lets the consumer sleep, and for whoever holds this end next.
-        self.store_tail();
+        // The tail is for the kernel's look before it lets the consumer sleep, and for whoever holds this end next.
+        self.memory.publish_slot(index, bytes, word, self.tail);
         Ok(())
     }
-}
-
-/// The word that publishes a message at an index.
-#[inline(always)]
-fn word(index: u32, length: usize) -> u64 {
-    // At most `MAX_SLOT_BYTES`, so it fits.
-    slot_word(sequence(index), length as u32)
 }
 
 /// A slot that is being written in place.
