@@ -117,22 +117,22 @@ mod moves {
 
     /// Copies what was written a moment ago: a program fills a message word by word and sends it. The CPU passes a load what
     /// is still on its way to the cache only if one store wrote all of it; a load of two words would wait until both are
-    /// there, and all that was stored before them, such as a message into lines that another CPU has.
+    /// there, and all that was stored before them, such as a message into lines that another CPU has. The first line comes
+    /// last, as in [`wide`].
     ///
     /// # Safety
     /// As for [`copy_in`], for 17 bytes and more.
     #[cfg(target_feature = "sse2")]
     #[inline(never)]
     unsafe fn gather(source: *const u8, target: *mut u8, length: usize) {
-        let last = length - 16;
-        let mut at = 0;
-        // SAFETY: `at` and `last` leave room for 16 bytes.
+        let mut at = length - 16;
+        // SAFETY: `at` leaves room for 16 bytes.
         unsafe {
-            while at < last {
+            while at > 0 {
                 gather_16(source.add(at), target.add(at));
-                at += 16;
+                at = at.saturating_sub(16);
             }
-            gather_16(source.add(last), target.add(last));
+            gather_16(source, target);
         }
     }
 
@@ -140,16 +140,23 @@ mod moves {
     #[cfg(feature = "std")]
     const WIDE_BELOW: usize = 4096;
 
-    /// Copies by registers of 32 bytes, 4 at a time, of which the last go to the end wherever it is. The lines of the target are
-    /// asked for before, all at once: another CPU has read them, and stores get theirs in turn.
+    /// Copies by registers of 32 bytes, 4 at a time, from where a line of the target begins, of which the last go to the end
+    /// wherever it is. The lines are asked for before, all at once: another CPU has read them, and stores get theirs in turn.
+    ///
+    /// What is before the first of these lines comes last, and nothing asks for its line. There is the word of a slot, at which
+    /// a receiver looks all the time: whatever is stored there takes the line from it, it takes it back, and the store of the
+    /// word waits for it again.
     ///
     /// # Safety
-    /// As for [`copy_in`], for 129 bytes and more, on a CPU with AVX.
+    /// As for [`copy_in`], for [`GATHERED_BELOW`] bytes and more, on a CPU with AVX.
     #[cfg(feature = "std")]
     #[inline(never)]
     unsafe fn wide(source: *const u8, target: *mut u8, length: usize) {
-        // SAFETY: a line is asked for without being touched. Each turn of the second loop begins with more than 128 bytes left,
-        // and the last 128 are behind where it ends. All wide registers are given up.
+        const { assert!(GATHERED_BELOW >= 63 + 129) };
+        let before = target.addr().wrapping_neg() % 64;
+        // SAFETY: a line is asked for without being touched. There are more than 128 bytes behind the first, each turn of the
+        // second loop begins with more than 128 left, and the last 128 are behind where it ends. Those before are 63 at most,
+        // and 32 from each of their places are within the length. All wide registers are given up.
         unsafe {
             asm!(
                 "lea rax, [rdi + rcx]",
@@ -181,12 +188,24 @@ mod moves {
                 "vmovups ymmword ptr [rdi + rcx - 96], ymm1",
                 "vmovups ymmword ptr [rdi + rcx - 64], ymm2",
                 "vmovups ymmword ptr [rdi + rcx - 32], ymm3",
+                "test {before}, {before}",
+                "jz 4f",
+                "vmovups ymm0, ymmword ptr [{source}]",
+                "vmovups ymm1, ymmword ptr [{source} + {second}]",
+                "vmovups ymmword ptr [{target}], ymm0",
+                "vmovups ymmword ptr [{target} + {second}], ymm1",
+                "4:",
                 "vzeroupper",
-                inout("rsi") source => _,
-                inout("rdi") target => _,
-                inout("rcx") length => _,
+                inout("rsi") source.add(before) => _,
+                inout("rdi") target.add(before) => _,
+                inout("rcx") length - before => _,
                 out("rax") _,
                 out("rdx") _,
+                source = in(reg) source,
+                target = in(reg) target,
+                before = in(reg) before,
+                // To where the others begin, or as far as one of these goes.
+                second = in(reg) before.max(32) - 32,
                 clobber_abi("sysv64"),
                 options(nostack),
             );
