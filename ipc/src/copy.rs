@@ -29,21 +29,23 @@ impl<P: Platform> Ipc<P> {
         len: u64,
     ) -> Result<u64, Error> {
         let kind = Some(ObjectKind::Region);
-        let to = domain.look_up(region, kind, Rights::WRITE)?.node;
-        let from = domain.look_up(source, kind, Rights::READ)?.node;
+        let to = domain.look_up(region, kind, Rights::WRITE)?;
+        let from = domain.look_up(source, kind, Rights::READ)?;
         let to_region = to.object().region().ok_or(Error::WrongKind)?;
         let from_region = from.object().region().ok_or(Error::WrongKind)?;
-        let to_at = to.part().bytes(to_region, offset, len)?;
-        let from_at = from.part().bytes(from_region, source_offset, len)?;
-        let (to_permit, from_permit) = (to.permit(), from.permit());
+        let to_at = to.node.part().bytes(to_region, offset, len)?;
+        let from_at = from.node.part().bytes(from_region, source_offset, len)?;
+        let (to_permit, from_permit) = (to.node.permit(), from.node.permit());
         let len = len.min(MAX_COPY);
         let mut buffer = [0; PIECE];
         let mut done = 0;
         while done < len {
             let piece = &mut buffer[..(len - done).min(PIECE as u64) as usize];
             let memory = &self.memory;
-            memory.read_region_by(from_region, &from_permit, from_at + done, piece)?;
-            memory.write_region_by(to_region, &to_permit, to_at + done, piece)?;
+            let read = memory.read_region_by(from_region, &from_permit, from_at + done, piece);
+            read.map_err(|error| from.refuse(error))?;
+            let written = memory.write_region_by(to_region, &to_permit, to_at + done, piece);
+            written.map_err(|error| to.refuse(error))?;
             done += piece.len() as u64;
         }
         Ok(done)

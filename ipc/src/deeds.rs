@@ -40,7 +40,7 @@ impl<P: Platform> Ipc<P> {
         read: impl FnOnce(&P::Process) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let by = domain.look_up(handle, Some(ObjectKind::Process), rights)?;
-        let facts = read(process_of(&by)?)?;
+        let facts = read(process_of(&by)?).map_err(|error| by.refuse(error))?;
         by.tell(facts)
     }
 
@@ -66,7 +66,7 @@ impl<P: Platform> Ipc<P> {
         read: impl FnOnce(&P::Task) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let by = domain.look_up(handle, Some(ObjectKind::Thread), rights)?;
-        let facts = read(task_of(&by)?)?;
+        let facts = read(task_of(&by)?).map_err(|error| by.refuse(error))?;
         by.tell(facts)
     }
 }

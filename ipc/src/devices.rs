@@ -94,7 +94,8 @@ impl<P: Platform> Ipc<P> {
         resource.part(address, len)?;
         let region = self
             .memory
-            .create_device_region(domain.account(), address, len, policy)?;
+            .create_device_region(domain.account(), address, len, policy)
+            .map_err(|error| by.refuse(error))?;
         self.install_by(&by, domain, Payload::Region(region), Rights::REGION)
     }
 }

@@ -306,7 +306,7 @@ impl<P: Platform> Ipc<P> {
             return capability.tell(level);
         }
         if deadline_ns == 0 {
-            return Err(Error::WouldBlock);
+            return Err(capability.refuse(Error::WouldBlock));
         }
         let task = self.platform().current_task();
         let ticket = {

@@ -87,7 +87,7 @@ impl<P: Platform> Ipc<P> {
         let there = |channel: &Arc<Channel<P>>, side: ChannelSide| (channel.clone(), side.peer());
         let (peer, at, via) = self.way(sender, via, Rights::GRANT, there)?;
         let Peer::Present(domain) = peer else {
-            return Err(Error::PeerClosed);
+            return Err(via.refuse(Error::PeerClosed));
         };
         let number = self.number_for(sender, deadline_ns)?;
         let to = Address {
@@ -96,7 +96,8 @@ impl<P: Platform> Ipc<P> {
             deadline: deadline_ns,
             number,
         };
-        let promise = self.grants.lock().promise(sender, &to)?;
+        let promise = self.grants.lock().promise(sender, &to);
+        let promise = promise.map_err(|error| via.refuse(error))?;
         let over = to.at.as_ref().map(|(channel, _)| &**channel);
         let offer = self.mark_if(sender, handle, mode, rights, flags, |node| {
             check_goes_over(node, over)?;
@@ -157,10 +158,7 @@ impl<P: Platform> Ipc<P> {
         }
         match self.clear_unpinned(&offer) {
             Ok(()) => Ok((offer, None)),
-            Err(error) => {
-                self.withdraw(offer);
-                Err(error)
-            }
+            Err(_) => Err(self.refuse_pinned(offer)),
         }
     }
 

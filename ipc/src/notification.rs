@@ -215,8 +215,11 @@ impl<P: Platform> Ipc<P> {
                     return Err(Error::WrongKind);
                 };
                 let mut state = notification.state.lock();
-                if state.bits != 0 {
+                // As for who sets bits; that there are none is told, too.
+                if state.bits != 0 || !mm::sabotaged!("nothing_there_without_recheck") {
                     node.check_allowed(domain.koid(), Rights::WAIT)?;
+                }
+                if state.bits != 0 {
                     return Ok(Found::Bits(core::mem::take(&mut state.bits)));
                 }
                 if deadline_ns == 0 {

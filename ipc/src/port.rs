@@ -245,7 +245,7 @@ impl<P: Platform> Ipc<P> {
                 return Ok(delivered);
             }
             if deadline_ns == 0 {
-                return Err(Error::WouldBlock);
+                return Err(capability.refuse(Error::WouldBlock));
             }
             let ticket = {
                 let mut state = port.state.lock();
@@ -282,7 +282,10 @@ impl<P: Platform> Ipc<P> {
                     let woken = state.wake();
                     drop(state);
                     woken.iter().for_each(|task| self.platform().unpark(task));
-                    return Err(error);
+                    return match delivered {
+                        0 => Err(error),
+                        delivered => Ok(delivered),
+                    };
                 }
                 left = left.min(state.ready.len());
                 most = most.min(left);
@@ -294,6 +297,9 @@ impl<P: Platform> Ipc<P> {
                     let packet = binding.take();
                     taking.push(binding, packet);
                 }
+            }
+            if most == 0 {
+                break;
             }
             left -= most;
             let told = self.update(&mut taking);

@@ -127,7 +127,8 @@ impl<P: Platform> Ipc<P> {
         let (capability, region) = self.region(domain, handle, Rights::WRITE)?;
         let (offset, len) = capability.node.part().locate(&region, offset, len)?;
         let permit = capability.node.permit();
-        self.memory.decommit_by(&region, &permit, offset, len)
+        let given_back = self.memory.decommit_by(&region, &permit, offset, len);
+        given_back.map_err(|error| capability.refuse(error))
     }
 
     /// Keeps the frames of a region where they are; see [`Memory::pin`](mm::Memory::pin). The pin is
@@ -135,7 +136,8 @@ impl<P: Platform> Ipc<P> {
     /// the pin would end.
     pub fn pin_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let kind = Some(ObjectKind::Region);
-        let node = &domain.look_up_lasting(handle, kind, Rights::MAP)?.node;
+        let by = domain.look_up_lasting(handle, kind, Rights::MAP)?;
+        let node = &by.node;
         let region = node.object().region().ok_or(Error::WrongKind)?.clone();
         let (offset, len) = node.part().locate(&region, 0, 0)?;
         node.extend_charge(cost::PIN)?;
@@ -148,7 +150,10 @@ impl<P: Platform> Ipc<P> {
             };
             held.inspect_err(|_| self.memory.unpin_all(&region, &node.permit()))
         });
-        pinned.inspect_err(|_| node.release_charge(cost::PIN))
+        pinned.map_err(|error| {
+            node.release_charge(cost::PIN);
+            by.refuse(error)
+        })
     }
 
     /// Takes one pin of the capability back.
@@ -246,7 +251,7 @@ impl<P: Platform> Ipc<P> {
     pub fn destroy_region(&self, domain: &Domain<P>, handle: Handle) -> Result<(), Error> {
         let (capability, region) = self.region(domain, handle, Rights::DESTROY)?;
         if region.is_pinned() {
-            return Err(Error::Pinned);
+            return Err(capability.refuse(Error::Pinned));
         }
         let object = capability.object();
         let killed = {

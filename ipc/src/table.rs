@@ -58,6 +58,16 @@ impl<P: Platform> Capability<P> {
         }
     }
 
+    /// Why a call is refused that has found something in the object: as of [`tell`](Capability::tell), unless the
+    /// capability is gone or allows it no more, which comes first then. That nothing is there tells of the object, too.
+    #[cold]
+    pub fn refuse(&self, found: Error) -> Error {
+        match mm::sabotaged!("refused_without_recheck") {
+            true => found,
+            false => self.commit(|| Ok(found)).unwrap_or_else(|gone| gone),
+        }
+    }
+
     /// Has it stay as it is for a deed that is done while this is held; see [`commit`](Capability::commit).
     pub(crate) fn stay(&self) -> Result<Guard<'_, Lineage<P>>, Error> {
         let lineage = self.object().lineage.lock();

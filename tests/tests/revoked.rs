@@ -16,6 +16,8 @@ mod memory;
 mod messages;
 #[path = "revoked/questions.rs"]
 mod questions;
+#[path = "revoked/refusals.rs"]
+mod refusals;
 #[path = "revoked/waiting.rs"]
 mod waiting;
 
@@ -44,6 +46,13 @@ fn what_is_not_done_when_a_revoke_returns_is_refused_and_never_done() {
 #[test]
 fn nothing_is_told_by_what_was_revoked_meanwhile() {
     questions::QUESTIONS
+        .iter()
+        .for_each(interrupted_at_every_moment);
+}
+
+#[test]
+fn no_refusal_tells_of_what_was_revoked_meanwhile() {
+    refusals::REFUSALS
         .iter()
         .for_each(interrupted_at_every_moment);
 }

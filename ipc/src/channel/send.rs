@@ -127,10 +127,10 @@ impl<P: Platform> Ipc<P> {
             }
         }
         // For the last time.
-        let mut allowed = match state.closed {
+        let mut allowed = end.check(sender).and_then(|()| match state.closed {
             true => Err(Error::PeerClosed),
-            false => end.check(sender),
-        };
+            false => Ok(()),
+        });
         if let Some(asking) = asking {
             allowed = allowed.and_then(|()| state.await_answer(sender, end, asking));
         }
@@ -189,11 +189,11 @@ impl<P: Platform> Ipc<P> {
         deadline_ns: u64,
     ) -> Result<Admission<'a, P>, Error> {
         let mut state = inbox.lock();
+        // A revoke or reduce marks the node first and takes this lock afterwards.
+        end.check(sender)?;
         if state.closed {
             return Err(Error::PeerClosed);
         }
-        // A revoke or reduce marks the node first and takes this lock afterwards.
-        end.check(sender)?;
         if !state.queue.has_room() {
             if deadline_ns == 0 {
                 return Err(Error::Full);

@@ -191,13 +191,13 @@ impl<P: Platform> Grants<P> {
         offer: Offer<P>,
     ) -> Result<Token, (Offer<P>, Error)> {
         let receiver = promise.receiver;
-        if !self.is_open(receiver, to.domain, to.at.as_ref()) {
-            self.take_back(&offer.sender, promise);
-            return Err((offer, Error::PeerClosed));
-        }
         if offer.node.state() == NodeState::Dead {
             self.take_back(&offer.sender, promise);
             return Err((offer, Error::Revoked));
+        }
+        if !self.is_open(receiver, to.domain, to.at.as_ref()) {
+            self.take_back(&offer.sender, promise);
+            return Err((offer, Error::PeerClosed));
         }
         self.promised -= 1;
         let Some(index) = self.free.pop() else {

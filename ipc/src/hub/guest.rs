@@ -34,14 +34,15 @@ impl<P: Platform> Ipc<P> {
         }
         let mut places = domain.table.lock();
         places.prepare(3)?;
-        let table = self.derive_table(domain, hub)?;
+        let table = self.derive_table(domain, hub);
+        let table = table.map_err(|error| by.refuse(error))?;
         let claimed = self.claim(domain, &by, &member, &table);
         let (ends, woken) = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
                 drop(places);
                 self.lose(&table);
-                return Err(error);
+                return Err(by.refuse(error));
             }
         };
         let [producer, consumer] = ends.map(|end| self.hand_end(domain, &mut places, &end));

@@ -5,7 +5,7 @@ use abi::ring::EndState;
 use abi::trace::Cause;
 use abi::{Error, Handle, HubInfo, Rights, RingEnds, cost};
 
-use super::{Hub, MemberSide};
+use super::{Hub, MemberSide, Seat};
 use crate::{Domain, Ipc, Payload, Platform};
 
 impl<P: Platform> Ipc<P> {
@@ -26,14 +26,12 @@ impl<P: Platform> Ipc<P> {
         if domain.koid() != hub.host {
             return Err(Error::Denied);
         }
-        let member = {
-            let mut state = hub.state.lock();
-            let seat = state.seat(peer, epoch)?;
-            if seat.link.is_some() {
-                return Err(Error::Exists);
-            }
-            seat.member.clone()
+        let free = |seat: &mut Seat<P>| match seat.link {
+            Some(_) => Err(Error::Exists),
+            None => Ok(seat.member.clone()),
         };
+        let member = hub.state.lock().seat(peer, epoch).and_then(free);
+        let member = member.map_err(|error| by.refuse(error))?;
         let charge = domain
             .account()
             .charge_record(cost::OBJECT + cost::CAPABILITY)?;

@@ -140,10 +140,11 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(Handle, HubSeat), Error> {
         let (by, hub) = self.hub(domain, handle, Rights::SEND)?;
         if !hub.is_hosted() {
-            return Err(Error::PeerClosed);
+            return Err(by.refuse(Error::PeerClosed));
         }
         let guests = hub.entries.iter().skip(1);
-        let (place, standing) = reserve_first(guests).ok_or(Error::Full)?;
+        let reserved = reserve_first(guests);
+        let (place, standing) = reserved.ok_or_else(|| by.refuse(Error::Full))?;
         let seat = HubSeat {
             peer: place as u32 + 1,
             epoch: standing.epoch,
@@ -153,7 +154,8 @@ impl<P: Platform> Ipc<P> {
             let _ = hub.entries[place + 1].advance(standing, PeerState::Empty);
         }
         self.show(&hub, &hub.state.lock(), seat.peer);
-        Ok((furnished?, seat))
+        let member = furnished.map_err(|error| by.refuse(error))?;
+        Ok((member, seat))
     }
 
     /// Makes what belongs to a seat that was reserved, and its membership.

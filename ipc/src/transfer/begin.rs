@@ -46,11 +46,16 @@ impl<P: Platform> Ipc<P> {
         let offer = self.mark_if(sender, handle, mode, rights, flags, allowed)?;
         match offer.is_pinned() {
             false => Ok(offer),
-            true => {
-                self.withdraw(offer);
-                Err(Error::Pinned)
-            }
+            true => Err(self.refuse_pinned(offer)),
         }
+    }
+
+    /// Takes an offer back of what has to stay where it is. `Pinned`, or why its sender has it no more.
+    #[cold]
+    pub(crate) fn refuse_pinned(&self, offer: Offer<P>) -> Error {
+        let by = offer.sender.found(&offer.node, Rights::empty());
+        self.withdraw(offer);
+        by.refuse(Error::Pinned)
     }
 
     /// The same, but that what is to be moved may have to stay where it is.
@@ -182,10 +187,7 @@ impl<P: Platform> Ipc<P> {
                 self.bury(object, killed, Cause::Moved);
                 Ok(offer)
             }
-            None => {
-                self.withdraw(offer);
-                Err(Error::Pinned)
-            }
+            None => Err(self.refuse_pinned(offer)),
         }
     }
 

@@ -33,8 +33,8 @@ impl State {
         region: &Region,
         request: &MapRequest<'_>,
     ) -> Result<(), Error> {
-        self.check_alive()?;
         request.permit.check(request.access)?;
+        self.check_alive()?;
         if self.sealed && request.access.contains(Rights::WRITE) {
             return Err(Error::Sealed);
         }

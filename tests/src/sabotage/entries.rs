@@ -232,6 +232,10 @@ entries! {
             revoked::what_is_not_done_when_a_revoke_returns_is_refused_and_never_done;
         move_takes_its_way: "the look whether a Move would revoke what it goes over",
             revokes::a_move_that_would_revoke_its_own_way_is_refused_and_leaves_all_as_it_was;
+        refused_without_recheck: "the second look at a capability, when a call is refused for what it has found",
+            revoked::no_refusal_tells_of_what_was_revoked_meanwhile;
+        nothing_there_without_recheck: "the second look at the capability of who finds no bit set",
+            revoked::no_refusal_tells_of_what_was_revoked_meanwhile;
         told_without_recheck: "the second look at a capability, when what is asked has been read",
             revoked::nothing_is_told_by_what_was_revoked_meanwhile;
         object_info_read_after_letting_go: "that a capability stays as it is while what it tells of is read",

@@ -229,7 +229,7 @@ impl Scene {
         ipc.serve_words(self.me(), end, reply, [0; 4]).map(drop)
     }
 
-    /// Whether something of the region is on its way to somebody else.
+    /// Whether something more was made of the region, for whomever.
     pub fn is_shared(&self) -> bool {
         self.realm.info(0, self.tops[REGION]).descendants > 2
     }

@@ -12,7 +12,8 @@ pub const DEEDS: &[Deed] = &[
         &["cap_derive.handle"],
         Way::Revoked(REGION),
         |s| s.ipc().derive(s.me(), s.below[REGION], ALL).map(drop),
-        |s| s.has_more(1),
+        // Its table may be locked.
+        Scene::is_shared,
     )
     .in_one_hold(),
     Deed::new(
@@ -25,7 +26,7 @@ pub const DEEDS: &[Deed] = &[
             ipc.derive_with(s.me(), s.below[REGION], &narrowing)
                 .map(drop)
         },
-        |s| s.has_more(1),
+        Scene::is_shared,
     )
     .in_one_hold(),
     Deed::new(

@@ -77,7 +77,8 @@ pub const DEEDS: &[Deed] = &[
         Way::Moved(|s| s.reply),
         |s| s.serve(CALLED, s.reply),
         Scene::is_answered,
-    ),
+    )
+    .and_more(),
     Deed::new(
         "serve words",
         &["channel_serve_words.end"],
@@ -91,7 +92,8 @@ pub const DEEDS: &[Deed] = &[
         Way::Moved(|s| s.reply),
         |s| s.serve_words(s.reply),
         Scene::is_answered,
-    ),
+    )
+    .and_more(),
     Deed::new(
         "limit a channel",
         &["channel_limit.end"],

@@ -103,7 +103,8 @@ pub const DEEDS: &[Deed] = &[
         Way::Reduced(|s| s.ring),
         |s| s.ipc().turn_ring(s.me(), s.ring, s.ring, 0, 0),
         is_woken,
-    ),
+    )
+    .and_more(),
     Deed::new(
         "close an end of a ring",
         &["ring_close.end"],
@@ -160,7 +161,7 @@ pub const DEEDS: &[Deed] = &[
     ),
 ];
 
-fn signalled(scene: &Scene) {
+pub fn signalled(scene: &Scene) {
     signal(&scene.realm, 0, scene.tops[BITS]);
 }
 
