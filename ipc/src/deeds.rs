@@ -1,14 +1,19 @@
-//! What an embedder does with what is its own: processes and tasks.
+//! What an embedder does by a capability with what is its own: processes and tasks, what it makes of memory, and what
+//! physical addresses are to it.
 //!
 //! This crate knows that there are such objects, and who may do what with them. What can be done is the embedder's,
-//! who gets at one by its capability only here: to change something while that stays as it is, or to read something,
-//! which is told if the capability stands afterwards.
+//! who gets at one by its capability only here: to change something while that stays as it is; to read something,
+//! which is told if the capability stands afterwards; or to make something of what it reads, which is there if the
+//! capability stands when nothing else can fail. So no embedder can forget to look again.
 //!
 //! Invariants kept here (docs/INVARIANTS.md): I5. A deed is done with the lock of a lineage.
 
-use abi::{Error, Handle, ObjectKind, Rights};
+use alloc::sync::Arc;
 
-use crate::{Capability, Domain, Ipc, Payload, Platform};
+use abi::{Error, Handle, ObjectKind, Rights};
+use mm::Region;
+
+use crate::{Capability, Domain, ImageInfo, Ipc, Payload, Platform, Resource};
 
 impl<P: Platform> Ipc<P> {
     /// Does something with the process that a handle stands for, as [`commit`](Capability::commit) does: a revoke
@@ -68,6 +73,94 @@ impl<P: Platform> Ipc<P> {
         let by = domain.look_up(handle, Some(ObjectKind::Thread), rights)?;
         let facts = read(task_of(&by)?).map_err(|error| by.refuse(error))?;
         by.tell(facts)
+    }
+
+    /// Does something by the resource that a handle stands for, as [`on_process`](Ipc::on_process) does.
+    pub fn on_resource<R>(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        rights: Rights,
+        deed: impl FnOnce(Resource) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let (by, resource) = self.resource(domain, handle, rights)?;
+        by.commit(|| deed(resource))
+    }
+
+    /// Reads something of what a resource is the authority over, as [`ask_process`](Ipc::ask_process) does.
+    pub fn ask_resource<R>(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        rights: Rights,
+        read: impl FnOnce(Resource) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let (by, resource) = self.resource(domain, handle, rights)?;
+        let facts = read(resource).map_err(|error| by.refuse(error))?;
+        by.tell(facts)
+    }
+
+    /// Makes an object by a resource, with MANAGE, and begins what can't fail with it. What was made and is refused
+    /// then is returned with all that it holds.
+    ///
+    /// # Errors
+    /// Those of a look-up and of `make`, which may take any lock; `Quota`, `NoMemory`, `Limit`.
+    pub fn make_by_resource<B: FnOnce()>(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        rights: Rights,
+        make: impl FnOnce(Resource) -> Result<(Payload<P>, B), Error>,
+    ) -> Result<Handle, Error> {
+        let (by, resource) = self.resource(domain, handle, Rights::MANAGE)?;
+        let (payload, begin) = make(resource).map_err(|error| by.refuse(error))?;
+        self.install_with(&by, domain, payload, rights, || {
+            begin();
+            Ok(())
+        })
+    }
+
+    /// Makes an object of what is in part of a region, with READ: `make` is told where that is in it. Otherwise as
+    /// [`make_by_resource`](Ipc::make_by_resource).
+    ///
+    /// # Errors
+    /// `Range`: beyond what the capability covers; as there.
+    pub fn make_of_region(
+        &self,
+        domain: &Domain<P>,
+        handle: Handle,
+        (offset, len): (u64, u64),
+        rights: Rights,
+        make: impl FnOnce(&Region, u64, u64) -> Result<Payload<P>, Error>,
+    ) -> Result<Handle, Error> {
+        let (by, region, offset, len) =
+            self.part_of_region(domain, handle, Rights::READ, offset, len)?;
+        let payload = make(&region, offset, len).map_err(|error| by.refuse(error))?;
+        self.install_by(&by, domain, payload, rights)
+    }
+
+    /// Makes a process of an image, with EXECUTE, which has not begun. One that was made and is refused then is
+    /// discarded. Otherwise as [`make_by_resource`](Ipc::make_by_resource).
+    pub fn make_process(
+        &self,
+        domain: &Domain<P>,
+        image: Handle,
+        make: impl FnOnce(&Arc<Region>, ImageInfo) -> Result<P::Process, Error>,
+        discard: impl FnOnce(&P::Process),
+    ) -> Result<(Handle, P::Process), Error> {
+        let by = domain.look_up(image, Some(ObjectKind::Image), Rights::EXECUTE)?;
+        let Payload::Image(region, info) = by.object().payload() else {
+            return Err(Error::WrongKind);
+        };
+        let process = make(region, *info).map_err(|error| by.refuse(error))?;
+        let payload = Payload::Process(process.clone());
+        match self.install_by(&by, domain, payload, Rights::PROCESS) {
+            Ok(handle) => Ok((handle, process)),
+            Err(error) => {
+                discard(&process);
+                Err(error)
+            }
+        }
     }
 }
 

@@ -260,8 +260,8 @@ impl<P: Platform> Ipc<P> {
         Ok(table.insert(node))
     }
 
-    /// Makes an object and gives its first capability to a domain. When it fails, the object is
-    /// gone again with all that it holds.
+    /// Makes an object by nobody's authority and gives its first capability to a domain. When it fails, the object
+    /// is gone again with all that it holds.
     pub fn install_object(
         &self,
         domain: &Domain<P>,
@@ -272,7 +272,7 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// The same by the authority of a capability, if that still allows it when nothing else can fail.
-    pub fn install_by(
+    pub(crate) fn install_by(
         &self,
         by: &Capability<P>,
         domain: &Domain<P>,
@@ -284,7 +284,7 @@ impl<P: Platform> Ipc<P> {
 
     /// The same together with a deed, which is done by that authority and comes last: the object is there if it
     /// was done. It takes no lock up to the rank of a lineage.
-    pub fn install_with(
+    pub(crate) fn install_with(
         &self,
         by: &Capability<P>,
         domain: &Domain<P>,

@@ -21,13 +21,13 @@ use abi::trace::{
 };
 use abi::{Error, Handle, Rights};
 use arch::{clock, cpu, phys};
-use ipc::{Capability, Payload};
+use ipc::{Payload, Resource};
 use mm::Region;
 use ring::memory::trace::{PagePointer, TracePages, end, format};
 use ring::trace::Recorder;
 
 use crate::irq_lock::IrqLock;
-use crate::machine::{Kernel, ipc};
+use crate::machine::ipc;
 use crate::process::Process;
 use crate::thread::Thread;
 use crate::{sched, watch};
@@ -71,43 +71,52 @@ pub fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-/// Begins a trace of `slots` events for each CPU, which the process pays for, by the authority of a capability that
-/// still allows it then.
+/// Begins a trace of `slots` events for each CPU, which the process pays for, by a resource that is the `right` one and
+/// allows it still when nothing else can fail.
 ///
-/// `Invalid`: not a power of two, or too few or too many; `Exists`: there is one; `Quota`, `NoMemory`,
-/// `Limit`; why it does not allow it any more.
-pub fn start(process: &Arc<Process>, by: &Capability<Kernel>, slots: u32) -> Result<Handle, Error> {
-    if !slots.is_power_of_two() || !(MIN_SLOTS..=MAX_SLOTS).contains(&slots) {
-        return Err(Error::Invalid);
-    }
-    {
-        let mut taken = TAKEN.lock();
-        if !matches!(*taken, Taken::Nothing) {
-            return Err(Error::Exists);
-        }
-        *taken = Taken::Soon;
-    }
-    start_alone(process, by, slots).inspect_err(|_| *TAKEN.lock() = Taken::Nothing)
-}
-
-/// The same while nobody else does.
-fn start_alone(
+/// Why the resource is not; `Invalid`: not a power of two, or too few or too many; `Exists`: there is one;
+/// those of [`make_by_resource`](ipc::Ipc::make_by_resource).
+pub fn start(
     process: &Arc<Process>,
-    by: &Capability<Kernel>,
+    resource: Handle,
     slots: u32,
+    right: impl FnOnce(Resource) -> Result<(), Error>,
 ) -> Result<Handle, Error> {
     let domain = process.domain();
-    let bytes = len(cpu::count(), slots) as u64;
-    let region = ipc()
-        .memory()
-        .create_kernel_region(domain.account(), bytes.div_ceil(PAGE_SIZE))?;
-    let (header, rings) =
-        lay_out(&region, slots).inspect_err(|_| ipc().memory().destroy_region(&region))?;
-    let koid = region.koid();
-    ipc().install_with(by, domain, Payload::Region(region), RIGHTS, || {
-        begin(koid, header, rings);
-        Ok(())
+    let mut alone = false;
+    let made = ipc().make_by_resource(domain, resource, RIGHTS, |resource| {
+        right(resource)?;
+        if !slots.is_power_of_two() || !(MIN_SLOTS..=MAX_SLOTS).contains(&slots) {
+            return Err(Error::Invalid);
+        }
+        begin_beginning()?;
+        alone = true;
+        let bytes = len(cpu::count(), slots) as u64;
+        let region = ipc()
+            .memory()
+            .create_kernel_region(domain.account(), bytes.div_ceil(PAGE_SIZE))?;
+        let (header, rings) =
+            lay_out(&region, slots).inspect_err(|_| ipc().memory().destroy_region(&region))?;
+        let koid = region.koid();
+        Ok((Payload::Region(region), move || begin(koid, header, rings)))
+    });
+    made.inspect_err(|_| {
+        if alone {
+            *TAKEN.lock() = Taken::Nothing;
+        }
     })
+}
+
+/// Nobody else begins a trace from now on. `Exists`: there is one, or about to be.
+fn begin_beginning() -> Result<(), Error> {
+    let mut taken = TAKEN.lock();
+    match *taken {
+        Taken::Nothing => {
+            *taken = Taken::Soon;
+            Ok(())
+        }
+        _ => Err(Error::Exists),
+    }
 }
 
 /// Ends the trace: with the lock of a lineage, or none. `NotFound`: none is being taken.

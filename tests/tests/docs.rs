@@ -344,3 +344,25 @@ fn the_picture_says_what_it_shows() {
     }
     assert!(read(&repository().join("docs/growth.svg")).contains("<title>"));
 }
+
+/// What leads from a capability to an object without a second look when something was done, made or told by it.
+const UNCHECKED: [&str; 5] = [
+    ".look_up(",
+    ".resource(",
+    "part_of_region(",
+    "region_of(",
+    "Capability<",
+];
+
+#[test]
+fn the_kernel_uses_capabilities_only_where_they_are_looked_at_again() {
+    let mut found = Vec::new();
+    let kernel = repository().join("kernel/src");
+    sources(&kernel, &mut |path, text| {
+        // A method of the kernel's own has that name.
+        let text = text.replace(".look_up()", "");
+        let used = UNCHECKED.iter().filter(|way| text.contains(**way));
+        found.extend(used.map(|way| format!("{} has `{way}`", path.display())));
+    });
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}

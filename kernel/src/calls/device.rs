@@ -13,8 +13,8 @@ pub fn resource_info(
     resource: Handle,
     info: UserPtr<ResourceInfo>,
 ) -> Result<(), Error> {
-    let (by, resource) = ipc().resource(process.domain(), resource, Rights::INSPECT)?;
-    let facts = by.tell(devices::describe(&resource))?;
+    let read = |resource| Ok(devices::describe(&resource));
+    let facts = ipc().ask_resource(process.domain(), resource, Rights::INSPECT, read)?;
     user_memory::write(info, &facts)
 }
 

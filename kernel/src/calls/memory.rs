@@ -94,10 +94,17 @@ pub fn image_create(
     len: u64,
 ) -> Result<Handle, Error> {
     let domain = process.domain();
-    let part = ipc().part_of_region(domain, region, Rights::READ, offset, len)?;
-    let (by, region, offset, len) = part;
-    let (image, info) = loader::load(domain.account(), &region, offset, len)?;
-    ipc().install_by(&by, domain, Payload::Image(image, info), Rights::IMAGE)
+    let part = (offset, len);
+    ipc().make_of_region(
+        domain,
+        region,
+        part,
+        Rights::IMAGE,
+        |region, offset, len| {
+            let (image, info) = loader::load(domain.account(), region, offset, len)?;
+            Ok(Payload::Image(image, info))
+        },
+    )
 }
 
 pub fn map(

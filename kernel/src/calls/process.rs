@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 
 use abi::limits::{DEFAULT_PRIORITY, MAX_ARGS, MAX_NAME, MAX_PRIORITY, MAX_SPAWN_HANDLES};
 use abi::{
-    Error, Events, GrantFlags, Handle, HandleTransfer, Mode, ObjectKind, ProcessInfo,
-    ProcessStatus, Resources, Rights, SpawnArgs, SpawnFlags, UserPtr,
+    Error, Events, GrantFlags, Handle, HandleTransfer, Mode, ProcessInfo, ProcessStatus, Resources,
+    Rights, SpawnArgs, SpawnFlags, UserPtr,
 };
-use ipc::{Domain, Offer, Payload};
-use mm::Account;
+use ipc::{Domain, Offer};
+use mm::{Account, Region};
 
 use crate::machine::{Kernel, ipc};
 use crate::process::{Limits, Process};
@@ -61,20 +61,24 @@ impl Request {
 }
 
 pub fn process_spawn(process: &Arc<Process>, args: UserPtr<SpawnArgs>) -> Result<Handle, Error> {
-    let request = Request::read(args, process.limits())?;
+    let Request {
+        image,
+        name,
+        args,
+        transfers,
+        limits,
+        quota,
+        flags,
+    } = Request::read(args, process.limits())?;
     let parent = process.domain();
-    let image = parent.look_up(request.image, Some(ObjectKind::Image), Rights::EXECUTE)?;
-    let Payload::Image(region, image_info) = image.object().payload() else {
-        return Err(Error::WrongKind);
+    let stopped = flags.contains(SpawnFlags::STOPPED);
+    let make = |region: &Arc<Region>, info| {
+        let account = Account::below(parent.account(), quota)?;
+        Process::create(&account, name, region, info, limits)
     };
-    let account = Account::below(parent.account(), request.quota)?;
-    let stopped = request.flags.contains(SpawnFlags::STOPPED);
-    let child = Process::create(&account, request.name, region, *image_info, request.limits)?;
-    let payload = Payload::Process(child.clone());
-    let handle = ipc()
-        .install_by(&image, parent, payload, Rights::PROCESS)
-        .inspect_err(|_| child.discard())?;
-    let handed_over = hand_over(parent, &child, &request.transfers, &request.args);
+    let discard = |child: &Arc<Process>| child.discard();
+    let (handle, child) = ipc().make_process(parent, image, make, discard)?;
+    let handed_over = hand_over(parent, &child, &transfers, &args);
     match handed_over {
         Ok(()) => {
             if stopped {

@@ -3,26 +3,27 @@
 use alloc::sync::Arc;
 
 use abi::{Error, Handle, Rights};
-use ipc::Capability;
+use ipc::Resource;
 
-use crate::machine::{Kernel, ipc};
+use crate::machine::ipc;
 use crate::process::Process;
 use crate::{devices, trace};
 
 pub fn trace_start(process: &Arc<Process>, resource: Handle, slots: u32) -> Result<Handle, Error> {
-    let by = check_resource(process, resource)?;
-    trace::start(process, &by, slots)
+    trace::start(process, resource, slots, check_resource)
 }
 
 pub fn trace_stop(process: &Arc<Process>, resource: Handle) -> Result<(), Error> {
-    check_resource(process, resource)?.commit(trace::stop)
+    ipc().on_resource(process.domain(), resource, Rights::MANAGE, |resource| {
+        check_resource(resource)?;
+        trace::stop()
+    })
 }
 
 /// A trace tells of every process, so it takes the resource of all devices.
-fn check_resource(process: &Arc<Process>, resource: Handle) -> Result<Capability<Kernel>, Error> {
-    let (by, resource) = ipc().resource(process.domain(), resource, Rights::MANAGE)?;
+fn check_resource(resource: Resource) -> Result<(), Error> {
     match resource == devices::everything()? {
-        true => Ok(by),
+        true => Ok(()),
         false => Err(Error::Denied),
     }
 }

@@ -10,7 +10,8 @@ use abi::{
     BindFlags, Error, FOREVER, GrantFlags, Handle, HandleTransfer, Mode, ObjectKind, Rights, Token,
 };
 use fake::{FakeMachine, FakeTask};
-use ipc::{Ipc, Outgoing, Payload, Resource};
+use ipc::{ImageInfo, Ipc, Outgoing, Payload, Resource};
+use mm::RegionOptions;
 
 use super::WRITE;
 use super::calls::ROOMY;
@@ -35,10 +36,10 @@ pub struct Scene {
     /// Has left, and the host is connected.
     pub gone: Guest,
     /// Of domain 0: the hub, a resource, a port, a channel end, a region, a notification, a timer of that, itself, a
-    /// thread and a channel end where somebody has called.
-    pub tops: [Handle; 10],
+    /// thread, a channel end where somebody has called and an image.
+    pub tops: [Handle; 11],
     /// What domain 1 has below each.
-    pub below: [Handle; 10],
+    pub below: [Handle; 11],
     /// What it has below that of the region.
     pub child: Handle,
     /// What domain 0 has below the hub.
@@ -80,6 +81,7 @@ pub const TIMER: usize = 6;
 pub const PROCESS: usize = 7;
 pub const THREAD: usize = 8;
 pub const CALLED: usize = 9;
+pub const IMAGE: usize = 10;
 
 /// The key of a binding that there is, and of one to come.
 pub const BOUND: u64 = 1;
@@ -123,6 +125,7 @@ impl Scene {
             realm.via[0][0],
             thread.unwrap(),
             called.here.handle,
+            image(&realm),
         ];
         let below = tops.map(|top| realm.give(0, top, 1, Mode::Share));
         let child = realm.derive(1, below[REGION], ALL).unwrap();
@@ -267,6 +270,21 @@ impl Scene {
         let realm = Arc::into_inner(realm).expect("nobody else has it");
         realm.finish();
     }
+}
+
+/// What domain 0 could start.
+fn image(realm: &Realm) -> Handle {
+    let (domain, options) = (&realm.domains[0], RegionOptions::default());
+    let region = realm
+        .memory()
+        .create_region(domain.account(), PAGE, options)
+        .unwrap();
+    let info = ImageInfo { base: 0, entry: 0 };
+    let payload = Payload::Image(region, info);
+    realm
+        .ipc
+        .install_object(domain, payload, Rights::IMAGE)
+        .unwrap()
 }
 
 /// Four words.

@@ -1,11 +1,12 @@
 //! Regions, and resources that they are made of.
 
 use abi::{CachePolicy, Error, MapFlags, RegionInfo, Rights, SnapshotFlags};
+use fake::{FakeMachine, FakeProcess};
 use ipc::{Payload, Resource};
 
 use crate::common::READ;
 use crate::common::devices::{PAGE, device};
-use crate::common::revoked::{ALL, BITS, REGION, RESOURCE, Scene};
+use crate::common::revoked::{ALL, BITS, IMAGE, REGION, RESOURCE, Scene};
 use crate::deed::{Deed, Way};
 use crate::waiting::{touch, was_touched};
 
@@ -86,15 +87,18 @@ pub const DEEDS: &[Deed] = &[
     ),
     Deed::new(
         "make something of a part",
-        // The kernel makes images and processes so.
-        &["image_create.region", "process_spawn.args"],
+        // The kernel makes images so.
+        &["image_create.region"],
         Way::Revoked(REGION),
-        |s| {
-            let (ipc, of) = (s.ipc(), s.below[REGION]);
-            let (by, ..) = ipc.part_of_region(s.me(), of, Rights::READ, 0, PAGE)?;
-            let payload = Payload::Resource(registers(s));
-            ipc.install_by(&by, s.me(), payload, ALL).map(drop)
-        },
+        |s| make_of_part(s, |s| Ok(Payload::Resource(registers(s)))),
+        |s| s.has_more(1),
+    ),
+    Deed::new(
+        "make a process of an image",
+        // And processes.
+        &["process_spawn.args"],
+        Way::Revoked(IMAGE),
+        |s| make_process(s, |s| Ok(FakeProcess::of(s.me().koid()))),
         |s| s.has_more(1),
     ),
     Deed::new(
@@ -103,10 +107,11 @@ pub const DEEDS: &[Deed] = &[
         &["trace_start.resource"],
         Way::Revoked(RESOURCE),
         |s| {
-            let ipc = s.ipc();
-            let (by, _) = ipc.resource(s.me(), s.below[RESOURCE], Rights::MANAGE)?;
-            let payload = Payload::Resource(registers(s));
-            let made = ipc.install_with(&by, s.me(), payload, ALL, || touch(s));
+            let of = s.below[RESOURCE];
+            let made = s.ipc().make_by_resource(s.me(), of, ALL, |_| {
+                let begin = || touch(s).unwrap();
+                Ok((Payload::Resource(registers(s)), begin))
+            });
             made.map(drop)
         },
         was_touched,
@@ -116,9 +121,9 @@ pub const DEEDS: &[Deed] = &[
         &["trace_stop.resource"],
         Way::Revoked(RESOURCE),
         |s| {
-            let ipc = s.ipc();
-            let (by, _) = ipc.resource(s.me(), s.below[RESOURCE], Rights::MANAGE)?;
-            by.commit(|| touch(s))
+            let by = s.below[RESOURCE];
+            s.ipc()
+                .on_resource(s.me(), by, Rights::MANAGE, |_| touch(s))
         },
         was_touched,
     ),
@@ -160,7 +165,28 @@ pub const DEEDS: &[Deed] = &[
     ),
 ];
 
-fn interrupt(scene: &Scene) -> Result<(), Error> {
+/// Makes something of a part of the region.
+pub fn make_of_part(
+    scene: &Scene,
+    make: fn(&Scene) -> Result<Payload<FakeMachine>, Error>,
+) -> Result<(), Error> {
+    let (ipc, of) = (scene.ipc(), scene.below[REGION]);
+    ipc.make_of_region(scene.me(), of, (0, PAGE), ALL, |_, _, _| make(scene))
+        .map(drop)
+}
+
+/// Makes a process of the image.
+pub fn make_process(
+    scene: &Scene,
+    make: fn(&Scene) -> Result<FakeProcess, Error>,
+) -> Result<(), Error> {
+    let (ipc, of) = (scene.ipc(), scene.below[IMAGE]);
+    let made = ipc.make_process(scene.me(), of, |_, _| make(scene), |_| ());
+    made.map(drop)
+}
+
+/// Makes an interrupt.
+pub fn interrupt(scene: &Scene) -> Result<(), Error> {
     let (resource, bits) = (scene.below[RESOURCE], scene.below[BITS]);
     let ipc = scene.ipc();
     ipc.create_interrupt(scene.me(), resource, bits, 1)

@@ -36,8 +36,7 @@ pub const QUESTIONS: &[Deed] = &[
     }),
     Deed::question(&["resource_info.resource"], Way::Revoked(RESOURCE), |s| {
         let (ipc, resource) = (s.ipc(), s.below[RESOURCE]);
-        let (by, facts) = ipc.resource(s.me(), resource, Rights::INSPECT)?;
-        by.tell(facts).map(drop)
+        ipc.ask_resource(s.me(), resource, Rights::INSPECT, |_| Ok(()))
     }),
     Deed::question(&["channel_info.end"], Way::Revoked(END), |s| {
         s.ipc().channel_info(s.me(), s.below[END]).map(drop)

@@ -1,13 +1,16 @@
 //! What is answered by an error that tells of an object: until it is given, the capability that is gone comes first.
 
 use abi::{CachePolicy, Error, Events, GrantFlags, Handle, HubSignal, Mode, Rights};
+use fake::FakeMachine;
+use ipc::Payload;
 
 use crate::common::devices::{PAGE, device};
 use crate::common::messages::End;
 use crate::common::revoked::{
-    ALL, BITS, END, HUB, PORT, PROCESS, REGION, RESOURCE, Scene, THREAD,
+    ALL, BITS, END, HUB, IMAGE, PORT, PROCESS, REGION, RESOURCE, Scene, THREAD,
 };
 use crate::deed::{Deed, Way};
+use crate::memory::{make_of_part, make_process};
 use crate::waiting::signalled;
 
 pub const REFUSALS: &[Deed] = &[
@@ -109,6 +112,26 @@ pub const REFUSALS: &[Deed] = &[
         map_device(s, 1, s.below[RESOURCE], CachePolicy::Uncached)
     })
     .after(|s| map_device(s, 0, s.tops[RESOURCE], CachePolicy::WriteCombining).unwrap())
+    .answered_by(Error::Exists),
+    Deed::question(&["image_create.region"], Way::Revoked(REGION), |s| {
+        make_of_part(s, |_| Err(Error::Invalid))
+    })
+    .answered_by(Error::Invalid),
+    Deed::question(&["process_spawn.args"], Way::Revoked(IMAGE), |s| {
+        make_process(s, |_| Err(Error::NoMemory))
+    })
+    .answered_by(Error::NoMemory),
+    Deed::question(&["resource_info.resource"], Way::Revoked(RESOURCE), |s| {
+        let (ipc, resource) = (s.ipc(), s.below[RESOURCE]);
+        let ask = |_| Err::<(), _>(Error::Unsupported);
+        ipc.ask_resource(s.me(), resource, Rights::INSPECT, ask)
+    })
+    .answered_by(Error::Unsupported),
+    Deed::question(&["trace_start.resource"], Way::Revoked(RESOURCE), |s| {
+        let (ipc, resource) = (s.ipc(), s.below[RESOURCE]);
+        let make = |_| Err::<(Payload<FakeMachine>, fn()), _>(Error::Exists);
+        ipc.make_by_resource(s.me(), resource, ALL, make).map(drop)
+    })
     .answered_by(Error::Exists),
     Deed::question(&["hub_reserve.hub"], Way::Revoked(HUB), reserve)
         .after(|s| while s.hub.reserve(&s.realm, 0).is_ok() {})
