@@ -80,7 +80,8 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(Handle, InterruptInfo), Error> {
         let (by, _) = self.resource(domain, resource, Rights::MANAGE)?;
         let (rings_by, bell) = Bell::new(domain, notification, bits)?;
-        let line = self.platform().reserve_line()?;
+        let line = self.platform().reserve_line();
+        let line = line.map_err(|error| by.refuse(error))?;
         let interrupt = Arc::new(Interrupt {
             line,
             state: Lock::new(
@@ -94,14 +95,23 @@ impl<P: Platform> Ipc<P> {
         const {
             assert!(size_of::<Interrupt<P>>() + 16 <= PAYLOAD_BYTES);
         }
-        self.platform().connect_line(&interrupt);
-        let payload = Payload::Interrupt(interrupt);
+        let early = mm::sabotaged!("line_connected_before_it_is_sure");
+        if early {
+            self.platform().connect_line(&interrupt);
+        }
+        let payload = Payload::Interrupt(interrupt.clone());
         // At this moment both are there; from now on the bell looks for itself at each message.
-        let stands = || match mm::sabotaged!("bell_without_recheck") {
-            true => Ok(()),
-            false => rings_by.check(),
+        let connect = || {
+            if !mm::sabotaged!("bell_without_recheck") {
+                rings_by.check()?;
+            }
+            // Of a line that is connected a device may learn. What is refused has none to rest.
+            if !early {
+                self.platform().connect_line(&interrupt);
+            }
+            Ok(())
         };
-        let handle = self.install_with(&by, domain, payload, Rights::INTERRUPT, stands)?;
+        let handle = self.install_with(&by, domain, payload, Rights::INTERRUPT, connect)?;
         Ok((handle, line.message))
     }
 

@@ -147,10 +147,12 @@ pub trait Platform: Machine + Sized {
     }
 
     /// Has [`Ipc::interrupted`](crate::Ipc::interrupted) called soon after something came by the line
-    /// of an interrupt, which was reserved for it.
+    /// of an interrupt, which was reserved for it. Called when the interrupt is sure to be made, with the lock of a
+    /// lineage.
     fn connect_line(&self, _interrupt: &Arc<Interrupt<Self>>) {}
 
-    /// Takes a line back from its interrupt, and keeps it for as long as something may still come by it.
+    /// Takes a line back from its interrupt, and keeps it for as long as something may still come by it. By one that
+    /// was not connected nothing comes: no device knows of it.
     fn release_line(&self, _line: Line) {}
 
     /// The memory of a region of kind [`Kernel`](abi::RegionKind::Kernel) is about to be returned: the

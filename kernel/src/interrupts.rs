@@ -6,7 +6,8 @@
 //! A device may go on writing to a line that was given back, and what it wrote before may still be on
 //! its way. So a line rests after its end, and nothing that comes by it meanwhile counts for anybody; it
 //! is given away again when nothing has come for [`REST_NS`] and the local APIC, which only its own CPU can ask,
-//! has nothing for it. That is why lines are reserved on the CPU of who asks.
+//! has nothing for it. That is why lines are reserved on the CPU of who asks. One that was reserved for an interrupt which
+//! was refused then is nobody's at once: no device was told of it.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -149,9 +150,14 @@ pub fn release(line: Line) {
     let before = {
         let mut lines = CPUS[line.cpu].lock();
         let resting = Owner::Resting(clock::now_ns());
-        lines
-            .owner(line.number)
-            .map(|owner| core::mem::replace(owner, resting))
+        lines.owner(line.number).map(|owner| {
+            let told = matches!(owner, Owner::Interrupt(_));
+            let after = match told || mm::sabotaged!("refused_line_rests") {
+                true => resting,
+                false => Owner::Nobody,
+            };
+            core::mem::replace(owner, after)
+        })
     };
     // Not under the lock, which is held with interrupts off.
     drop(before);

@@ -126,6 +126,10 @@ fn lines_end_at_the_limit_and_come_back() {
         driver.realm.drop_handle(0, handle).unwrap();
     }
     assert_eq!(driver.realm.counts(), before);
+    // Not before their devices are sure to write no more.
+    assert_eq!(driver.create(1), Err(Error::Limit));
+    driver.realm.machine().rest_lines();
+    assert!((0..LINES).all(|_| driver.create(1).is_ok()));
     driver.realm.finish();
 }
 
@@ -149,7 +153,7 @@ fn what_is_refused_takes_no_line() {
         assert_eq!(driver.create(bits), Err(error));
     }
     (driver.resource, driver.notification) = (resource, notification);
-    // Where the account covers no object more, each that is refused gives its line back.
+    // Where the account covers no object more, each that is refused gives its line back at once.
     let domain = &driver.realm.domains[0];
     let more = || driver.realm.ipc.create_notification(domain).ok();
     let made: Vec<Handle> = std::iter::from_fn(more).collect();

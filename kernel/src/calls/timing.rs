@@ -16,9 +16,11 @@ pub fn interrupt_create(
     info: UserPtr<InterruptInfo>,
 ) -> Result<Handle, Error> {
     let domain = process.domain();
+    // A line of which somebody may have been told rests, so who can't be told gets none.
+    user_memory::write(info, &InterruptInfo::default())?;
     let (handle, message) = ipc().create_interrupt(domain, resource, notification, bits)?;
     user_memory::write(info, &message).inspect_err(|_| {
-        // Nobody learnt of it, so nobody else can have touched it.
+        // Nobody learnt of the handle, so nobody else can have touched it.
         let _ = ipc().drop_capability(domain, handle);
     })?;
     Ok(handle)

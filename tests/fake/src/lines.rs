@@ -26,6 +26,8 @@ enum Owner {
     Nobody,
     Reserved,
     Interrupt(Arc<Interrupt<FakeMachine>>),
+    /// A device may still write to it.
+    Resting,
 }
 
 impl Lines {
@@ -64,7 +66,11 @@ impl Lines {
     }
 
     pub(crate) fn release(&self, line: Line) {
-        lock(&self.owners)[usize::from(line.number)] = Owner::Nobody;
+        let owner = &mut lock(&self.owners)[usize::from(line.number)];
+        *owner = match owner {
+            Owner::Interrupt(_) => Owner::Resting,
+            _ => Owner::Nobody,
+        };
     }
 }
 
@@ -78,7 +84,16 @@ impl FakeMachine {
     pub fn written_to(&self, line: u32) -> Option<Arc<Interrupt<FakeMachine>>> {
         match &lock(&self.lines.owners)[line as usize] {
             Owner::Interrupt(interrupt) => Some(interrupt.clone()),
-            Owner::Nobody | Owner::Reserved => None,
+            Owner::Nobody | Owner::Reserved | Owner::Resting => None,
+        }
+    }
+
+    /// So much time passes that no line rests any more.
+    pub fn rest_lines(&self) {
+        for owner in lock(&self.lines.owners).iter_mut() {
+            if matches!(owner, Owner::Resting) {
+                *owner = Owner::Nobody;
+            }
         }
     }
 }

@@ -112,6 +112,8 @@ entries! {
             timers::a_timer_that_is_dropped_sets_nothing_any_more;
         interrupt_outlives_its_object: "the end of an interrupt that is dropped",
             interrupts::an_interrupt_that_is_dropped_gives_its_line_back_and_sets_nothing;
+        line_connected_before_it_is_sure: "that the line of an interrupt which is refused need not rest",
+            interrupts::what_is_refused_takes_no_line;
         device_over_memory: "the check that a device range is no memory",
             devices::ranges_that_are_no_device_are_refused_and_take_nothing;
         second_policy: "the refusal of a second cache policy for a frame",
@@ -406,6 +408,8 @@ entries! {
             threads::storage_in_calls;
         selectors_not_cleared: "the null in the selectors that a program has loaded",
             processes::selectors;
+        refused_line_rests: "that a line is nobody's at once when its interrupt was refused",
+            interrupts::refused;
         heap_not_promised: "the promise to the kernel's heap before a call that allocates",
             sweep::scarce;
         heap_promise_too_small: "most of what is promised to the kernel's heap for small pieces",

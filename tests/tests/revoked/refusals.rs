@@ -10,7 +10,7 @@ use crate::common::revoked::{
     ALL, BITS, END, HUB, IMAGE, PORT, PROCESS, REGION, RESOURCE, Scene, THREAD,
 };
 use crate::deed::{Deed, Way};
-use crate::memory::{make_of_part, make_process};
+use crate::memory::{interrupt, make_of_part, make_process};
 use crate::waiting::signalled;
 
 pub const REFUSALS: &[Deed] = &[
@@ -133,6 +133,13 @@ pub const REFUSALS: &[Deed] = &[
         ipc.make_by_resource(s.me(), resource, ALL, make).map(drop)
     })
     .answered_by(Error::Exists),
+    Deed::question(
+        &["interrupt_create.resource"],
+        Way::Revoked(RESOURCE),
+        interrupt,
+    )
+    .after(|s| while interrupt(s).is_ok() {})
+    .answered_by(Error::Limit),
     Deed::question(&["hub_reserve.hub"], Way::Revoked(HUB), reserve)
         .after(|s| while s.hub.reserve(&s.realm, 0).is_ok() {})
         .answered_by(Error::Full),

@@ -1,15 +1,21 @@
 //! Interrupts of devices, as far as they are made and given back; a device that interrupts is for the
 //! program `edu`.
 
+use abi::UserPtr;
 use abi::limits::PAGE_SIZE;
 use alloc::vec::Vec;
-use rt::{Error, Handle, Interrupt, InterruptInfo, Notification, Rights, in_ms};
+use rt::{
+    Env, Error, Handle, Interrupt, InterruptInfo, Mode, Notification, Resources, Rights, in_ms, sys,
+};
 
 use crate::Case;
 use crate::calls::{cap_derive, cap_drop, resource_part};
+use crate::check::succeeds;
 
 /// More than a CPU has lines.
 const MANY: usize = 256;
+/// Enough for a process, and for fewer notifications than that.
+const QUOTA: u64 = 512 << 10;
 /// The window of old graphics adapters: nobody's here.
 const WINDOW: u64 = 0xa_0000;
 
@@ -104,7 +110,58 @@ pub fn refused(case: &Case) {
             "bits {bits:#x}"
         );
     }
+    // Where its message can't be told, more often than there are lines.
+    for _ in 0..MANY {
+        let nowhere = UserPtr::new(8);
+        refused!(
+            // SAFETY: nothing of this program is at that address.
+            unsafe { sys::interrupt_create(registers, notification.handle(), 1, nowhere) },
+            Error::Fault,
+            "a message to nowhere"
+        );
+    }
+    // The line of one that is refused is somebody else's at once.
+    let poor = case
+        .child("poor")
+        .handle(registers, Mode::Share, Rights::all())
+        .handle(notification.handle(), Mode::Share, Rights::all())
+        .quota(Resources::bytes(QUOTA));
+    succeeds(&done!(poor.start(), "starting a child"));
     for handle in [registers, inspected] {
         done!(cap_drop(handle), "dropping a resource");
     }
+}
+
+/// A process that can pay for no interrupt, until it gives something back.
+fn poor(env: &Env) {
+    let registers = env.handle(0);
+    let notification = Notification::from_handle(env.handle(1));
+    // Without the heap of the process, which would take of the quota.
+    let mut made = [const { None }; MANY];
+    let refusal = made.iter_mut().find_map(|place| {
+        let more = Notification::create();
+        more.map(|more| *place = Some(more)).err()
+    });
+    same!(refusal, Some(Error::Quota), "the last answer");
+    for _ in 0..MANY {
+        refused!(
+            Interrupt::create(registers, &notification, 1),
+            Error::Quota,
+            "an interrupt that nobody pays for"
+        );
+    }
+    made[0] = None;
+    done!(
+        Interrupt::create(registers, &notification, 1),
+        "an interrupt in its place"
+    );
+}
+
+/// The roles of children here.
+pub fn child(role: &str, env: &Env) -> Option<u8> {
+    match role {
+        "poor" => poor(env),
+        _ => return None,
+    }
+    Some(0)
 }

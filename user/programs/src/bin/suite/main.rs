@@ -170,6 +170,7 @@ fn child(role: &str, env: &Env) -> u8 {
         priorities::child,
         supervision::child,
         quotas::child,
+        interrupts::child,
         races::child,
         sweep::child,
         services::child,
