@@ -8,6 +8,8 @@ mod common;
 mod authority;
 #[path = "revoked/deed.rs"]
 mod deed;
+#[path = "revoked/entries.rs"]
+mod entries;
 #[path = "revoked/hubs.rs"]
 mod hubs;
 #[path = "revoked/memory.rs"]
@@ -73,10 +75,6 @@ const NOTHING_LEFT: &[(&str, &str)] = &[
         "region_copy.source",
         "it is looked at under the lock that a piece is read under, and what was read is written by the other one",
     ),
-    (
-        "sub_enter.submission",
-        "a ring stays with its process; its entries are calls of their own, by other capabilities",
-    ),
 ];
 
 const FILLED_IN: &str =
@@ -96,6 +94,24 @@ fn every_capability_of_every_call_is_taken_away_at_every_moment() {
         .map(|shown| shown.to_string())
         .collect();
     assert_eq!(shown, all);
+}
+
+#[test]
+fn of_entries_none_begins_in_a_slice_after_what_allows_them_was_taken_away() {
+    let mut moments = Vec::new();
+    for moment in 0.. {
+        let served = entries::served_while(moment);
+        let Some(before) = served.before else {
+            assert_eq!(served.answer, Ok(entries::ALL.into()));
+            break;
+        };
+        entries::check(&served, before);
+        moments.push(before);
+    }
+    // Before it is looked up and before each slice at the latest.
+    let slices = BTreeSet::from_iter(moments);
+    let wanted = (0..=entries::ALL).step_by(entries::SLICE as usize);
+    assert_eq!(slices, wanted.collect());
 }
 
 /// Domain 1 waits for a signal. It comes at a moment of that, and later the capability is revoked. The answer, and

@@ -14,7 +14,7 @@ use abi::{Error, FOREVER, Handle, Rights};
 use super::SubmissionRing;
 use super::serve::SLICE;
 use crate::sync::fence;
-use crate::{Domain, Ipc, Outcome, Platform};
+use crate::{Capability, Domain, Ipc, Outcome, Platform};
 
 impl<P: Platform> Ipc<P> {
     /// Serves a ring until it is gone or the task has to end; by the thread of the ring, which sleeps when
@@ -33,7 +33,7 @@ impl<P: Platform> Ipc<P> {
         let mut busy_ns = self.platform().now_ns();
         while !self.platform().pause() {
             let due = ring.has_due();
-            match self.serve_submissions(domain, &ring, SLICE, &operate) {
+            match self.serve_submissions(domain, &ring, &capability, SLICE, &operate) {
                 Err(Error::Cancelled) => return,
                 Ok(0) | Err(_) if !due => {}
                 _ => {
@@ -96,11 +96,20 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Wakes the thread of a ring, if it sleeps.
-    pub(super) fn wake_server(&self, ring: &Arc<SubmissionRing<P>>) {
-        let woken = ring.state.lock().server.wake_first(Outcome::Ready);
+    /// Wakes the thread of a ring, if it sleeps, by who may serve it.
+    pub(super) fn wake_server(
+        &self,
+        ring: &Arc<SubmissionRing<P>>,
+        by: &Capability<P>,
+    ) -> Result<(), Error> {
+        let woken = {
+            let mut state = ring.state.lock();
+            self.may_serve(by)?;
+            state.server.wake_first(Outcome::Ready)
+        };
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use abi::{Error, Events, Handle, Rights};
 
 use super::desk::Desk;
 use super::{Facts, SubmissionRing};
-use crate::{Domain, Ipc, Outcome, Platform};
+use crate::{Capability, Domain, Ipc, Outcome, Platform};
 
 /// Entries after which others may run, and what was done is published.
 pub(super) const SLICE: u32 = 64;
@@ -18,6 +18,8 @@ pub(super) struct Server<'a, P: Platform, F> {
     pub(super) ipc: &'a Ipc<P>,
     pub(super) domain: &'a Domain<P>,
     pub(super) ring: &'a Arc<SubmissionRing<P>>,
+    /// By what it does so.
+    pub(super) by: &'a Capability<P>,
     pub(super) desk: Box<Desk<P>>,
     pub(super) operate: &'a F,
     /// The platform is told of each entry.
@@ -35,7 +37,8 @@ impl<P: Platform> Ipc<P> {
     /// # Errors
     /// If no entry was taken: `Busy`: somebody else serves the ring; `PeerFault`: an index that the
     /// process wrote can't be; `Invalid`: more completions than there is room for; `WouldBlock`: too few,
-    /// and the deadline is 0; those of a look-up and of [`sleep`](Ipc::sleep).
+    /// and the deadline is 0; those of a look-up and of [`sleep`](Ipc::sleep). Entries are taken in slices of
+    /// [`SLICE`]: of one that a revoke or reduce finds taken, all are done, and none of another one.
     pub fn enter_submissions(
         &self,
         domain: &Domain<P>,
@@ -51,19 +54,24 @@ impl<P: Platform> Ipc<P> {
         }
         let polled = ring.is_polled();
         if polled {
-            self.wake_server(&ring);
+            self.wake_server(&ring, &capability)?;
         }
         let taken = match submit {
             _ if polled => 0,
             0 => 0,
-            _ => self.serve_submissions(domain, &ring, submit, &operate)?,
+            _ => self.serve_submissions(domain, &ring, &capability, submit, &operate)?,
         };
-        if wait_for == 0 && (submit > 0 || polled || !ring.has_due()) {
-            return Ok(taken.into());
+        if wait_for == 0 {
+            if submit > 0 || polled {
+                return Ok(taken.into());
+            }
+            if !ring.has_due() {
+                return capability.tell(0);
+            }
         }
         let waited = loop {
             if !polled && ring.has_due() {
-                match self.serve_submissions(domain, &ring, 0, &operate) {
+                match self.serve_submissions(domain, &ring, &capability, 0, &operate) {
                     Err(error) if error != Error::Busy => break Err(error),
                     _ => {}
                 }
@@ -109,17 +117,27 @@ impl<P: Platform> Ipc<P> {
             self.platform().unpark(&task);
         }
         match waited {
-            Err(error) if taken == 0 => Err(error),
+            Err(error) if taken == 0 => Err(capability.refuse(error)),
             _ => Ok(taken.into()),
         }
     }
 
-    /// Looks at what is due, and takes up to `submit` entries; returns how many. `Busy`, `PeerFault`;
-    /// `Cancelled`: the ring is gone.
+    /// Whether a capability allows to go on, which whoever takes it away or reduces it finds out: under the lock of
+    /// the state, which that one takes afterwards.
+    pub(super) fn may_serve(&self, by: &Capability<P>) -> Result<(), Error> {
+        match mm::sabotaged!("entries_by_what_was_reduced") {
+            true => Ok(()),
+            false => by.check(),
+        }
+    }
+
+    /// Looks at what is due, and takes up to `submit` entries, a slice at a time as long as the capability allows
+    /// it; returns how many. `Busy`, `PeerFault`; `Cancelled`: the ring is gone; why the capability does not.
     pub(super) fn serve_submissions(
         &self,
         domain: &Domain<P>,
         ring: &Arc<SubmissionRing<P>>,
+        by: &Capability<P>,
         submit: u32,
         operate: &impl Fn(Operation, [u64; 6]) -> Result<u64, Error>,
     ) -> Result<u32, Error> {
@@ -128,6 +146,7 @@ impl<P: Platform> Ipc<P> {
             if state.closed {
                 return Err(Error::Cancelled);
             }
+            self.may_serve(by)?;
             let due = state.due.len();
             (state.desk.take().ok_or(Error::Busy)?, due)
         };
@@ -136,6 +155,7 @@ impl<P: Platform> Ipc<P> {
             ipc: self,
             domain,
             ring,
+            by,
             desk,
             operate,
             watched: self.platform().watches_entries(),
@@ -213,7 +233,7 @@ where
         while taken < most {
             if taken >= slice {
                 slice = taken + SLICE;
-                if self.pause() {
+                if self.pause() || !self.goes_on() {
                     break;
                 }
             }
@@ -232,6 +252,12 @@ where
     pub(super) fn pause(&mut self) -> bool {
         self.desk.publish(self.ring, self.ipc.platform());
         self.ipc.platform().pause()
+    }
+
+    /// Whether the next slice may be taken.
+    fn goes_on(&self) -> bool {
+        let _state = self.ring.state.lock();
+        self.ipc.may_serve(self.by).is_ok()
     }
 
     /// Takes one entry, or a chain, of at most `most` that are there. 0: no cell can be kept for it.

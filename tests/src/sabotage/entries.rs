@@ -238,6 +238,8 @@ entries! {
             revoked::no_refusal_tells_of_what_was_revoked_meanwhile;
         nothing_there_without_recheck: "the second look at the capability of who finds no bit set",
             revoked::no_refusal_tells_of_what_was_revoked_meanwhile;
+        entries_by_what_was_reduced: "the look at the capability of a submission ring at each slice of its entries",
+            revoked::of_entries_none_begins_in_a_slice_after_what_allows_them_was_taken_away;
         told_without_recheck: "the second look at a capability, when what is asked has been read",
             revoked::nothing_is_told_by_what_was_revoked_meanwhile;
         object_info_read_after_letting_go: "that a capability stays as it is while what it tells of is read",

@@ -60,6 +60,12 @@ pub const QUESTIONS: &[Deed] = &[
         Way::Reduced(|s| s.submissions),
         |s| s.ipc().submission_info(s.me(), s.submissions).map(drop),
     ),
+    // Whether there is anything to be served.
+    Deed::question(
+        &["sub_enter.submission"],
+        Way::Reduced(|s| s.submissions),
+        |s| enter(s, 0),
+    ),
     Deed::question(&["object_info.handle"], Way::Revoked(REGION), |s| {
         s.ipc().object_info(s.me(), s.below[REGION]).map(drop)
     }),
@@ -78,6 +84,13 @@ pub const QUESTIONS: &[Deed] = &[
         same(s, s.spare, s.below[REGION])
     }),
 ];
+
+/// Waits for so many completions, without entries.
+pub fn enter(scene: &Scene, wait_for: u32) -> Result<(), Error> {
+    let (ipc, ring) = (scene.ipc(), scene.submissions);
+    ipc.enter_submissions(scene.me(), ring, 0, wait_for, 0, |_, _| Ok(0))
+        .map(drop)
+}
 
 fn wait(scene: &Scene, at: Handle, events: Events) -> Result<(), Error> {
     scene.ipc().wait_object(scene.me(), at, events, 0).map(drop)

@@ -11,6 +11,7 @@ use crate::common::revoked::{
 };
 use crate::deed::{Deed, Way};
 use crate::memory::{interrupt, make_of_part, make_process};
+use crate::questions::enter;
 use crate::waiting::signalled;
 
 pub const REFUSALS: &[Deed] = &[
@@ -164,6 +165,12 @@ pub const REFUSALS: &[Deed] = &[
     )
     .after(|s| s.hub.goodbye(&s.realm))
     .answered_by(Error::PeerClosed),
+    Deed::question(
+        &["sub_enter.submission"],
+        Way::Reduced(|s| s.submissions),
+        |s| enter(s, 1),
+    )
+    .answered_by(Error::WouldBlock),
     Deed::question(&["ring_wait.end"], Way::Reduced(|s| s.ring), |s| {
         s.ipc().wait_ring(s.me(), s.ring, 1, 0)
     })
