@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::submission::Registered;
-use abi::{Error, Handle, Rights};
+use abi::{Error, Handle, ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
 
 use super::registrar::Registrar;
@@ -73,7 +73,7 @@ impl<P: Platform> Ipc<P> {
     ///
     /// # Errors
     /// `Range`: the slot is not among the reserved ones; `Exists`: it is taken; `Limit`: no slot is left;
-    /// `Denied`: a capability for one use; `Quota`, `NoMemory`; those of a look-up.
+    /// `Denied`: a capability for one use, as a right to reply is; `Quota`, `NoMemory`; those of a look-up.
     pub fn register(
         &self,
         domain: &Domain<P>,
@@ -81,6 +81,11 @@ impl<P: Platform> Ipc<P> {
         slot: Option<u64>,
     ) -> Result<Registered, Error> {
         let node = domain.look_up_lasting(handle, None, Rights::empty())?.node;
+        // It is for one call, and goes back with the answer: what is registered is there until it is let go.
+        let is_reply = node.object().kind() == ObjectKind::Reply;
+        if is_reply && !mm::sabotaged!("reply_registered") {
+            return Err(Error::Denied);
+        }
         let registrar = &domain.registrar;
         let registrars = &node.object().registrars;
         registrars.add(registrar)?;

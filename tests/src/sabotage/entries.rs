@@ -72,6 +72,8 @@ entries! {
             channels::a_send_that_fails_leaves_every_handle_with_the_sender;
         taken_unseen: "the look whether the message that was shown is still the next",
             receivers::what_is_taken_is_what_was_shown_last;
+        reply_registered: "that a right to reply is registered nowhere",
+            late_entries::no_entry_reaches_a_later_call_by_the_right_to_answer_an_earlier_one;
         pending_not_charged: "the charge of what is offered to its sender",
             grants::the_sender_pays_for_what_is_pending_until_it_is_accepted;
         receiver_not_charged: "the charge of what was received to its receiver",
