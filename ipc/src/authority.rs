@@ -136,9 +136,14 @@ impl<P: Platform> Ipc<P> {
         if is_end {
             self.clear_node(node);
             self.release(node);
-            return;
+        } else {
+            self.after_release(node, released);
         }
-        self.after_release(node, released);
+        // Nobody unmaps a view: it goes with the handle, however what it showed was taken away.
+        let has_view = is_end || matches!(object.payload(), Payload::SubmissionRing(_));
+        if has_view && !mm::sabotaged!("view_kept_without_handle") {
+            domain.space().sweep();
+        }
     }
 
     /// What is left to do after nodes left a tree.

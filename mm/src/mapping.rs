@@ -349,6 +349,16 @@ impl<M: Machine> Memory<M> {
     }
 }
 
+impl AddressSpace {
+    /// Forgets the mappings that a revoke has ended, with all that their records keep: for who gives up what they
+    /// showed and may never map anything again. What is mapped next does so, too.
+    pub fn sweep(&self) {
+        if self.dead.load(Ordering::Relaxed) > 0 {
+            sweep(self, &mut self.mappings.lock());
+        }
+    }
+}
+
 /// Forgets the mappings that a revoke has ended.
 #[cold]
 fn sweep(space: &AddressSpace, mappings: &mut Mappings) {

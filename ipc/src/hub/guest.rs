@@ -100,6 +100,7 @@ impl<P: Platform> Ipc<P> {
             true => Error::Exists,
             false => Error::NotFound,
         })?;
+        seat.claimed = true;
         seat.table = Some(table.clone());
         self.show_beat(&state, peer, self.platform().now_ns());
         self.show(hub, &state, peer);
@@ -153,8 +154,9 @@ impl<P: Platform> Ipc<P> {
                 return Ok(None);
             }
             let ends = state.seat(member.peer, member.epoch)?.host_ends.clone();
-            self.set_asleep(hub, &mut state, false);
-            Ok(Some((state.note(member.peer), ends)))
+            let woken = state.note(member.peer);
+            self.set_awake(hub, &mut state);
+            Ok(Some((woken, ends)))
         })?;
         let Some((woken, ends)) = noted else {
             return Ok(());
@@ -247,9 +249,8 @@ impl<P: Platform> Ipc<P> {
             };
             drop(ends);
         }
-        let events = [MemberSide::Guest, MemberSide::Host].map(|side| member.events(side));
-        for events in events {
-            self.fire_unlocked(events, abi::Events::PEER_CLOSED, 0);
+        for side in [MemberSide::Guest, MemberSide::Host] {
+            self.tell_side(member, side);
         }
         self.tell_host(&member.hub, gone.woken);
     }

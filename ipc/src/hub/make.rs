@@ -150,10 +150,20 @@ impl<P: Platform> Ipc<P> {
             epoch: standing.epoch,
         };
         let furnished = self.furnish(domain, &by, &hub, seat);
-        if furnished.is_err() {
+        let undone = furnished.is_err();
+        if undone {
             let _ = hub.entries[place + 1].advance(standing, PeerState::Empty);
         }
-        self.show(&hub, &hub.state.lock(), seat.peer);
+        let woken = {
+            let mut state = hub.state.lock();
+            self.show(&hub, &state, seat.peer);
+            // Whoever waits for all seats to be empty has counted this one.
+            let tells = undone && !mm::sabotaged!("hub_undone_seat_not_told");
+            tells.then(|| state.note(seat.peer))
+        };
+        if let Some(woken) = woken {
+            self.tell_host(&hub, woken);
+        }
         let member = furnished.map_err(|error| by.refuse(error))?;
         Ok((member, seat))
     }
@@ -245,6 +255,7 @@ impl<P: Platform> Ipc<P> {
                 member,
                 membership: Some(node.clone()),
                 link: None,
+                claimed: false,
                 table: None,
                 guest_ends: Some([to_host, from_host]),
                 host_ends: [to_guest, from_guest],
@@ -262,7 +273,10 @@ impl<P: Platform> Ipc<P> {
     /// The host is gone for good: nobody joins any more, and every guest is told. What the host has sent can
     /// still be received.
     pub(crate) fn end_hub(&self, hub: &Hub<P>) {
-        self.say_goodbye(hub, EndState::Closed);
+        // Whoever says goodbye at this moment may not have come to telling them.
+        if self.close_door(hub) || !mm::sabotaged!("hub_end_relies_on_goodbye") {
+            self.tell_all_guests(hub, EndState::Closed);
+        }
         let table = {
             let mut state = hub.state.lock();
             for peer in 1..hub.entries.len() as u32 {
@@ -282,12 +296,20 @@ impl<P: Platform> Ipc<P> {
                         true => end.holder() == PENDING,
                         false => !taken,
                     };
-                let (connected, claimed) = (seat.link.is_some(), seat.table.is_some());
+                let connected = seat.link.is_some();
+                let claimed = match mm::sabotaged!("hub_end_takes_ends_of_who_leaves") {
+                    true => seat.table.is_some(),
+                    false => seat.claimed,
+                };
                 let of_host = seat.host_ends.iter().filter(|end| ours(end, connected));
                 let of_guest = seat.guest_ends.iter().flatten();
                 let of_guest = of_guest.filter(|end| ours(end, claimed));
                 of_host.chain(of_guest).for_each(|end| self.lose(end));
-                self.tell_guest(&seat.member);
+                self.tell_side(&seat.member, MemberSide::Guest);
+                // Nobody is told any more when the guest goes.
+                if !mm::sabotaged!("hub_end_tells_no_link") {
+                    self.tell_side(&seat.member, MemberSide::Host);
+                }
             }
         }
         let seats = {
@@ -301,17 +323,10 @@ impl<P: Platform> Ipc<P> {
         self.lose(&table.root);
     }
 
-    /// Whoever waits for the host to go is told.
-    fn tell_guest(&self, member: &Member<P>) {
-        let events = member.events(MemberSide::Guest);
+    /// Whoever waits at this side of a seat for the other to go is told.
+    pub(super) fn tell_side(&self, member: &Member<P>, side: MemberSide) {
+        let events = member.events(side);
         self.fire_unlocked(events, abi::Events::PEER_CLOSED, 0);
-    }
-
-    /// The host takes no guests any more, and each is told how it went, those that sleep too.
-    pub(super) fn say_goodbye(&self, hub: &Hub<P>, how: EndState) {
-        if self.close_door(hub) && !mm::sabotaged!("hub_goodbye_wakes_nobody") {
-            self.tell_all_guests(hub, how);
-        }
     }
 
     /// Nobody joins or claims any more. Whether that is new.
@@ -323,8 +338,11 @@ impl<P: Platform> Ipc<P> {
         said.is_ok()
     }
 
-    /// Each guest is told how the host went.
+    /// Each guest is told how the host went, those that sleep too, unless it knows.
     pub(super) fn tell_all_guests(&self, hub: &Hub<P>, how: EndState) {
+        if mm::sabotaged!("hub_goodbye_wakes_nobody") {
+            return;
+        }
         for place in 1..hub.entries.len() {
             let seat = hub.state.lock().seats.get(place).cloned().flatten();
             let Some(seat) = seat else { continue };
@@ -333,7 +351,7 @@ impl<P: Platform> Ipc<P> {
                     self.close_for_holder(ring, *end, how);
                 }
             }
-            self.tell_guest(&seat.member);
+            self.tell_side(&seat.member, MemberSide::Guest);
         }
     }
 }

@@ -84,6 +84,8 @@ struct Seat<P: Platform> {
     membership: Option<Node<P>>,
     /// What the host has with its ends, once it has connected.
     link: Option<Node<P>>,
+    /// Whether a guest has claimed it, and so has or had its ends, whatever became of it since.
+    claimed: bool,
     /// What the guest has of the hub's table, from when it claims the seat until its membership is gone.
     table: Option<Node<P>>,
     /// Producer, consumer; until the guest is gone, whose account pays for them.
@@ -97,6 +99,7 @@ impl<P: Platform> Clone for Seat<P> {
             member: self.member.clone(),
             membership: self.membership.clone(),
             link: self.link.clone(),
+            claimed: self.claimed,
             table: self.table.clone(),
             guest_ends: self.guest_ends.clone(),
             host_ends: self.host_ends.clone(),
@@ -173,6 +176,15 @@ impl<P: Platform> State<P> {
         let place = peer as usize;
         self.waiting[place / 64] |= 1 << (place % 64);
         self.messages += 1;
+        self.wake()
+    }
+
+    /// Who of the host is to be unparked, if there is a guest to look at.
+    #[must_use = "who was told is to be unparked"]
+    fn wake(&mut self) -> Option<P::Task> {
+        if self.waiting == [0; WORDS] {
+            return None;
+        }
         self.waiters.wake_first(crate::Outcome::Ready)
     }
 }
@@ -292,6 +304,12 @@ impl<P: Platform> Ipc<P> {
             let beat = host_beat(asleep, hub.geometry.heartbeat_ns);
             self.show_beat(state, HOST as u32, beat);
         }
+    }
+
+    /// The same for one of those who sleep there: guests signal on as long as another one does.
+    fn set_awake(&self, hub: &Hub<P>, state: &mut State<P>) {
+        let others = !state.waiters.is_empty() && !mm::sabotaged!("hub_awake_with_sleepers");
+        self.set_asleep(hub, state, others);
     }
 
     /// Tells the host, after unlocking, that there is a guest to look at.

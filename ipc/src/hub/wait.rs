@@ -30,7 +30,16 @@ impl<P: Platform> Ipc<P> {
         loop {
             let ticket = {
                 let mut state = hub.state.lock();
-                capability.node.check_allowed(domain.koid(), Rights::WAIT)?;
+                if let Err(error) = capability.node.check_allowed(domain.koid(), Rights::WAIT) {
+                    // It may have been woken for what is another's to look at now.
+                    let woken = match mm::sabotaged!("hub_wake_not_passed_on") {
+                        true => None,
+                        false => state.wake(),
+                    };
+                    drop(state);
+                    woken.iter().for_each(|task| self.platform().unpark(task));
+                    return Err(error);
+                }
                 if state.table.is_none() {
                     return Err(Error::PeerClosed);
                 }
@@ -44,7 +53,7 @@ impl<P: Platform> Ipc<P> {
                     self.look_at_rings(&hub, &mut state);
                 }
                 if state.waiting != [0; WORDS] {
-                    self.set_asleep(&hub, &mut state, false);
+                    self.set_awake(&hub, &mut state);
                     let bits = core::mem::replace(&mut state.waiting, [0; WORDS]);
                     return Ok(HubPeers { bits });
                 }

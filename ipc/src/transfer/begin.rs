@@ -195,6 +195,16 @@ impl<P: Platform> Ipc<P> {
     pub fn clear(&self, offer: &Offer<P>) {
         if let Source::Moved { .. } = offer.source {
             self.clear_node(&offer.node);
+            Self::forget_view(offer);
+        }
+    }
+
+    /// Of an end that is moved away its sender keeps nothing.
+    #[inline(always)]
+    fn forget_view(offer: &Offer<P>) {
+        let is_end = offer.kind() == ObjectKind::RingEnd;
+        if is_end && !mm::sabotaged!("view_of_moved_end_kept") {
+            offer.sender.space().sweep();
         }
     }
 
@@ -212,6 +222,7 @@ impl<P: Platform> Ipc<P> {
             if offer.node.is_shared() {
                 self.complete_revoked_waits(object, Some(&offer.node));
             }
+            Self::forget_view(offer);
         }
         Ok(())
     }

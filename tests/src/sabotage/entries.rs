@@ -262,6 +262,22 @@ entries! {
             hubs::no_seat_can_be_had_before_the_rings_of_the_last_tenancy_are_out_of_reach;
         hub_goodbye_wakes_nobody: "the wake of sleeping guests by the goodbye of the host",
             hub_ends::the_goodbye_of_the_host_reaches_every_guest_those_that_sleep_too;
+        hub_end_relies_on_goodbye: "that the end of a hub tells its guests whoever else is about to",
+            hub_moments::a_hub_that_ends_while_its_host_says_goodbye_tells_every_guest;
+        hub_end_takes_ends_of_who_leaves: "that a seat was claimed, however much its guest has given back since",
+            hub_moments::what_a_guest_keeps_that_leaves_while_the_hub_ends_can_be_closed;
+        hub_end_tells_no_link: "what the end of a hub tells who waits for a guest to go",
+            hub_moments::the_end_of_a_hub_reaches_who_waits_for_a_guest_to_go;
+        hub_undone_seat_not_told: "what the host is told of a seat that was reserved and came to nothing",
+            hub_moments::a_host_that_waits_for_all_seats_to_be_empty_is_told_of_one_that_came_to_nothing;
+        hub_awake_with_sleepers: "that guests signal as long as another thread of the host sleeps",
+            hub_moments::guests_signal_as_long_as_a_thread_of_the_host_sleeps;
+        hub_wake_not_passed_on: "the wake of another by who was woken at a hub and may not wait there any more",
+            hub_moments::what_a_thread_was_woken_for_that_may_not_wait_any_more_is_told_to_the_next;
+        view_kept_without_handle: "the end of a view's record with the handle of its end",
+            ring_views::who_has_nothing_of_an_end_any_more_pays_for_nothing_of_its_view;
+        view_of_moved_end_kept: "the end of a view's record with the Move of its end",
+            ring_views::who_has_nothing_of_an_end_any_more_pays_for_nothing_of_its_view;
         hub_sleeps_without_look: "the look at all rings before the host sleeps",
             hub_ends::a_host_sleeps_once_for_all_guests_and_none_signals_while_it_is_awake;
     }
