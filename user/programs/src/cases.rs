@@ -310,6 +310,7 @@ macro_rules! for_each_case {
             races::send "a revoke beside one that sends and receives leaves nothing below that works";
             races::call "a revoke beside one that calls leaves nothing below that works";
             races::waits "a revoke beside one that waits leaves nothing below that works";
+            races::hubs "whatever guests and the host do at hubs that end, nobody sleeps on and nothing is kept";
 
             images::truncated "a file that ends early is no program";
             images::header "a file for another machine, class or use is no program";

@@ -57,6 +57,15 @@ impl Held {
         self.agrees(deadline_ns, besides)
     }
 
+    /// The same but for the kernel's heap, where lists that were long keep some room.
+    pub fn besides_heap(&self, deadline_ns: u64) -> Result<(), Held> {
+        let besides = |held: &Held| Held {
+            heap: 0,
+            ..held.clone()
+        };
+        self.agrees(deadline_ns, besides)
+    }
+
     fn agrees(&self, deadline_ns: u64, compared: impl Fn(&Held) -> Held) -> Result<(), Held> {
         loop {
             let Ok(now) = Held::now() else {

@@ -1,0 +1,161 @@
+//! A guest, which does one thing after the other. Its handles: what it joins by, and a channel to another guest.
+
+use alloc::vec;
+
+use fastrand::Rng;
+use ring::payload::Frame;
+use rt::hub::{Guest, HubSeat, Payloads, reserve};
+use rt::{ChannelEnd, Env, Error, FOREVER, Handle, Message, drop_handle};
+
+use super::{MESSAGE, SHORT, pause};
+use crate::calls::hub_claim;
+
+/// What it does at most.
+const TURNS: u32 = 12;
+
+/// It ends: nobody joins any more, or it chose to, with all that it has.
+struct Leaves;
+
+pub fn run(env: &Env) -> u8 {
+    let mut random = Rng::with_seed(crate::number(env, 0));
+    let door = env.handle(0);
+    let other = ChannelEnd::from_handle(env.handle(1));
+    for _ in 0..TURNS {
+        let ended = take_over(&other, &mut random).is_err();
+        if ended || turn(door, &other, &mut random).is_err() {
+            break;
+        }
+        pause(&mut random, SHORT);
+    }
+    0
+}
+
+/// Takes what the other guest has handed on, a membership or an end.
+fn take_over(other: &ChannelEnd, random: &mut Rng) -> Result<(), Leaves> {
+    // The other may have ended.
+    let Ok(mut message) = other.receive(0) else {
+        return Ok(());
+    };
+    let epoch = message.bytes().try_into().map_or(0, u32::from_le_bytes);
+    let handle = message.take_handle(0);
+    match handle.kind() {
+        Some(abi::ObjectKind::HubMember) => return use_seat(handle, epoch, None, random),
+        Some(_) => {
+            let mut message = [0; MESSAGE];
+            let frame = Frame::Inline {
+                tag: 0,
+                bytes: b"handed on",
+            };
+            let len = done!(frame.encode(&mut message), "a message");
+            if let Ok(mut sender) = rt::open_sender(handle) {
+                let _ = sender.try_send(&message[..len]);
+            }
+        }
+        // It was taken away on the way.
+        None => {}
+    }
+    Ok(())
+}
+
+fn turn(door: Handle, other: &ChannelEnd, random: &mut Rng) -> Result<(), Leaves> {
+    let (member, seat) = match reserve(door) {
+        Ok(reserved) => reserved,
+        // Seats come back when the host has recovered them.
+        Err(Error::Full) => return Ok(()),
+        Err(Error::PeerClosed | Error::Revoked | Error::BadHandle) => return Err(Leaves),
+        Err(error) => done!(Err(error), "a seat"),
+    };
+    let HubSeat { epoch, .. } = seat;
+    use_seat(member, epoch, Some(other), random)
+}
+
+/// Does something with a seat that was not claimed.
+fn use_seat(
+    member: Handle,
+    epoch: u32,
+    other: Option<&ChannelEnd>,
+    random: &mut Rng,
+) -> Result<(), Leaves> {
+    match (random.u8(..10), other) {
+        (0, _) => _ = drop_handle(member),
+        (1, _) => {
+            let _ = rt::revoke_all(member);
+            let _ = drop_handle(member);
+        }
+        (2, Some(other)) => hand_on(other, member, epoch),
+        (3, Some(other)) => hand_end_on(other, member, epoch),
+        (4, _) => return Err(Leaves),
+        _ => return speak(member, epoch, random),
+    }
+    Ok(())
+}
+
+/// Gives something to the other guest, or back if that can't take it.
+fn hand_on(other: &ChannelEnd, handle: Handle, epoch: u32) {
+    let _ = other.send(&mut Message::new(&epoch.to_le_bytes()).give(handle), 0);
+}
+
+/// Claims the seat, and has the other guest send.
+fn hand_end_on(other: &ChannelEnd, member: Handle, epoch: u32) {
+    if let Ok(ends) = hub_claim(member, epoch) {
+        hand_on(other, ends.producer, epoch);
+        for handle in [ends.consumer, ends.table] {
+            let _ = drop_handle(handle);
+        }
+    }
+    let _ = drop_handle(member);
+}
+
+/// Claims the seat, speaks with the host, and leaves in one of several ways.
+fn speak(member: Handle, epoch: u32, random: &mut Rng) -> Result<(), Leaves> {
+    // It may have been dismissed, or the hub may have ended.
+    let Ok(mut guest) = Guest::claim(member, epoch) else {
+        return Ok(());
+    };
+    let mut payloads = Payloads::of_guest(guest.via(), MESSAGE);
+    let mut has_pool = false;
+    for tag in 0..random.u32(..4) {
+        let len = match has_pool && random.bool() {
+            true => 200,
+            false => random.usize(..40),
+        };
+        if exchange(&mut guest, &mut payloads, (tag, len), &mut has_pool).is_err() {
+            break;
+        }
+    }
+    match random.u8(..4) {
+        // There is nothing to come: it sleeps until the host, or the hub, has ended that.
+        0 => _ = guest.receive(&mut [0; MESSAGE], FOREVER),
+        1 => _ = rt::revoke_all(guest.via()),
+        2 => {
+            core::mem::forget(guest);
+            return Err(Leaves);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Sends a payload and waits for the answer, which is the same. An error: the host is gone, or this was dismissed.
+fn exchange(
+    guest: &mut Guest,
+    payloads: &mut Payloads,
+    (tag, len): (u32, usize),
+    has_pool: &mut bool,
+) -> Result<(), Error> {
+    let sent = vec![tag as u8; len];
+    payloads.send(tag, &sent, &mut |message| guest.send(message, FOREVER))?;
+    let mut message = [0; MESSAGE];
+    loop {
+        let len = guest.receive(&mut message, FOREVER).map_err(rt::to_abi)?;
+        let Some(received) = payloads.receive(&message[..len])? else {
+            *has_pool = true;
+            continue;
+        };
+        let mut bytes = vec![0; received.len() as usize];
+        payloads.read(&received, 0, &mut bytes)?;
+        let same = received.tag == tag && bytes == sent;
+        check!(same, "another answer to {tag}");
+        return payloads.finish(received, &mut |message| guest.send(message, FOREVER));
+    }
+}
