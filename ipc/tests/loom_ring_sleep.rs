@@ -92,11 +92,11 @@ fn publish_elsewhere(realm: &Realm, publish: impl FnOnce(), over: &AtomicBool) {
     become_cpu(ELSEWHERE);
     let memory = realm.ipc.memory();
     let (kernel, space) = (Frame::from_number(2), &**realm.domain.space());
-    memory.switch_space(None, Some(space), kernel);
+    memory.switch_space(Some(space), kernel);
     memory.serve();
     publish();
     memory.serve();
-    memory.switch_space(Some(space), None, kernel);
+    memory.switch_space(None, kernel);
     let mut turns = 0;
     while !over.load(Ordering::Acquire) {
         turns += 1;

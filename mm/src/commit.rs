@@ -218,7 +218,7 @@ impl<M: Machine> Memory<M> {
             }
         }
         let edited = edited_pages(region, pages, shared.is_some());
-        let stale = state.stale_pages(edited, (shared, taken));
+        let stale = state.stale_pages(self, edited, (shared, taken));
         let (shared, taken) = stale.wait(self);
         for page in taken.into_iter().flatten() {
             self.release_page(page, || state.reserve.put_back(&self.machine, false));

@@ -275,7 +275,7 @@ impl<M: Machine> Memory<M> {
                 replaced
             };
             let edited = edited_pages(region, page..page + 1, leaf.is_some());
-            let stale = state.stale_pages(edited, (leaf, replaced));
+            let stale = state.stale_pages(self, edited, (leaf, replaced));
             let (leaf, replaced) = stale.wait(self);
             if let Some(page) = replaced {
                 self.release_page(page, || state.reserve.put_back(&self.machine, false));

@@ -331,7 +331,7 @@ impl<M: Machine> Memory<M> {
         // once: a CPU that has less cached faults, finds it allowed and goes on.
         if !access.contains(before) {
             self.set_access(&mut state, mapping, before & access);
-            Stale::in_space((), space, mapping.plan()).wait(self);
+            Stale::in_space(self, (), space, mapping.plan()).wait(self);
         }
         self.set_access(&mut state, mapping, access);
         Ok(())

@@ -232,7 +232,7 @@ impl<M: Machine> Memory<M> {
             state.run.take(),
         );
         let spaces = state.mappings.iter().map(|mapping| mapping.space());
-        let (views, fixed, run) = Stale::in_spaces(owned, spaces).wait(self);
+        let (views, fixed, run) = Stale::in_spaces(self, owned, spaces).wait(self);
         self.bury_detached(&mut state);
         state.pins.clear();
         drop(state);

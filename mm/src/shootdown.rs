@@ -6,9 +6,21 @@
 //! what it holds comes out only of [`Stale::wait`], after every CPU that could have cached the old
 //! entry has acknowledged (I2, rule S2).
 //!
-//! The ordering: the initiator writes entries, then `fence(SeqCst)`, then reads who is active; a
-//! CPU that enters a space sets its bit with a locked instruction *before* it loads the root. So
-//! either the initiator sees the bit, or the CPU's page walks see the new entries.
+//! Who has a space loaded is asked of the CPUs that ever had: each has a word, `loaded`, that tells.
+//! A switch stores `SWITCHING` there, loads the root, which is a full barrier
+//! ([`Mmu::load_root`](crate::Mmu::load_root)), and stores the koid (Release). Before its first visit
+//! it sets its bit in the set `visited` of the space, which stays. The initiator writes entries,
+//! executes `fence(SeqCst)`, reads `visited` and then the words (Acquire). Of the barrier and the
+//! fence one comes first:
+//!
+//! - *Entering.* If it is the barrier, the initiator sees the bit, set before this barrier or an
+//!   earlier one, and `SWITCHING` or what the word became after it: it asks, or the CPU has left again.
+//!   If it is the fence, the CPU's walks come after it and see the new entries.
+//! - *Leaving.* Whoever reads another koid there knows that the CPU has loaded another root since it
+//!   used this one: it has forgotten all, and everything that it did by this root came before. If it
+//!   comes back, its barrier comes after the fence, or `SWITCHING` would have been read: as above.
+//!
+//! No koid is used again, so a word never means two spaces.
 
 mod stale;
 
@@ -16,7 +28,7 @@ use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 
 use crate::sync::{AtomicU32, AtomicU64, CPUS};
-use crate::{AddressSpace, CpuSet, Machine, Memory};
+use crate::{AddressSpace, CpuId, CpuSet, Frame, Machine, Memory};
 
 pub use self::stale::Stale;
 
@@ -79,6 +91,7 @@ struct Request {
 #[repr(align(128))]
 struct Inbox {
     callers: AtomicU64,
+    /// The koid, [`SWITCHING`], or [`ANY_SPACE`] for the kernel's own tables.
     loaded: AtomicU64,
 }
 
@@ -158,67 +171,86 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Makes `to` the space that the current CPU translates by; `None` stands for the kernel's own
-    /// tables, of which `kernel_root` is the top. `from` is what was loaded before.
+    /// tables, of which `kernel_root` is the top.
     ///
     /// With interrupts off.
     #[inline(always)]
-    pub fn switch_space(
-        &self,
-        from: Option<&AddressSpace>,
-        to: Option<&AddressSpace>,
-        kernel_root: crate::Frame,
-    ) {
+    pub fn switch_space(&self, to: Option<&AddressSpace>, kernel_root: Frame) {
+        let me = self.machine.current();
         let (root, koid) = match to {
             Some(space) => (space.root(), space.koid()),
             None => (kernel_root, ANY_SPACE),
         };
-        let me = self.machine.current();
-        self.load_space(me, to, root, koid);
-        if let Some(space) = from
-            && space.koid() != koid
-        {
-            space.leave(me);
+        let visit = || to.into_iter().for_each(|space| space.visit(me));
+        if !crate::sabotaged!("root_loaded_before_visit") {
+            visit();
+        }
+        self.load_space(me, root, koid);
+        if crate::sabotaged!("root_loaded_before_visit") {
+            visit();
         }
     }
 
-    /// The same between two spaces that are not the same.
+    /// The same into a space that this CPU has had loaded before.
     #[inline(always)]
-    pub fn exchange_space(&self, from: &AddressSpace, to: &AddressSpace) {
+    pub fn resume_space(&self, to: &AddressSpace) {
         let me = self.machine.current();
-        self.load_space(me, Some(to), to.root(), to.koid());
-        from.leave(me);
+        debug_assert!(to.visited().contains(me), "CPU {me} was never here");
+        self.load_space(me, to.root(), to.koid());
     }
 
     #[inline(always)]
-    fn load_space(
-        &self,
-        me: crate::CpuId,
-        to: Option<&AddressSpace>,
-        root: crate::Frame,
-        koid: u64,
-    ) {
-        let enter = || to.into_iter().for_each(|space| space.enter(me));
-        if !crate::sabotaged!("root_loaded_before_active_bit") {
-            enter();
-        }
+    fn load_space(&self, me: CpuId, root: Frame, koid: u64) {
+        let loaded = &self.shootdown.inboxes[me].loaded;
         // A request may arrive on either side of the load, and the CPU may cache translations by
         // the new root right after it.
-        let loaded = &self.shootdown.inboxes[me].loaded;
-        loaded.store(SWITCHING, Ordering::Relaxed);
-        self.machine.load_root(root);
-        loaded.store(koid, Ordering::Relaxed);
-        if crate::sabotaged!("root_loaded_before_active_bit") {
-            enter();
+        if !crate::sabotaged!("switch_told_after_root") {
+            loaded.store(SWITCHING, Ordering::Relaxed);
         }
+        if crate::sabotaged!("space_told_before_root") {
+            loaded.store(koid, Ordering::Relaxed);
+        }
+        self.machine.load_root(root);
+        // SYNC(space.loaded): what was done by the old root is visible with it.
+        loaded.store(koid, Ordering::Release);
+    }
+
+    /// The CPUs that have a space loaded, or may be about to, for who has executed `fence(SeqCst)` since
+    /// what they have to know of. All others know of it from the next time on that they have, and what they
+    /// did by it before is visible.
+    #[inline]
+    pub fn active(&self, space: &AddressSpace) -> CpuSet {
+        let visited = space.visited();
+        if crate::sabotaged!("who_has_left_is_asked") {
+            return visited;
+        }
+        let mut active = CpuSet::EMPTY;
+        for cpu in visited.iter() {
+            // SYNC(space.loaded)
+            let loaded = self.shootdown.inboxes[cpu].loaded.load(Ordering::Acquire);
+            let is_switching =
+                loaded == SWITCHING && !crate::sabotaged!("who_switches_is_not_asked");
+            if loaded == space.koid() || is_switching {
+                active = active.union(CpuSet::only(cpu));
+            }
+        }
+        active
+    }
+
+    /// Whether a CPU has told that it has a space loaded.
+    pub(crate) fn is_loaded(&self, space: &AddressSpace) -> bool {
+        let mut inboxes = self.shootdown.inboxes.iter();
+        inboxes.any(|inbox| inbox.loaded.load(Ordering::Relaxed) == space.koid())
     }
 
     /// Has every CPU that has a space loaded, or is about to, execute a full barrier, and returns when all
     /// have: what their programs wrote before is visible, and what this CPU wrote before is visible to
-    /// what they do next. A CPU that left the space before has executed one then.
+    /// what they do next. A CPU that left the space before has executed one then, and so has one that
+    /// comes in later.
     ///
     /// Call it as [`Stale::wait`].
     pub fn barrier(&self, space: &AddressSpace) {
-        Stale::in_space((), space, Plan::Barrier).wait(self);
+        Stale::in_space(self, (), space, Plan::Barrier).wait(self);
     }
 
     /// How many shootdowns had to wait for another CPU.

@@ -108,7 +108,7 @@ impl<M: Machine> Memory<M> {
             let both = attached.start.max(leaves.start)..attached.end.min(leaves.end);
             self.attach_shared(&state, mapping, both);
         }
-        let stale = Stale::in_spaces((), writers().map(|mapping| mapping.space()));
+        let stale = Stale::in_spaces(self, (), writers().map(|mapping| mapping.space()));
         if crate::sabotaged!("snapshot_before_ack") {
             core::mem::forget(stale);
         } else {

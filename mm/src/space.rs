@@ -1,4 +1,4 @@
-//! Address spaces: a tree of upper page tables, what is mapped where, and which CPUs use it.
+//! Address spaces: a tree of upper page tables, what is mapped where, and which CPUs have used it.
 //!
 //! Lock ranks: mappings, then (elsewhere) a region, then tables. The upper tables of a space are
 //! made when something is mapped and kept until the space ends, so an entry of a page directory
@@ -26,8 +26,8 @@ pub(crate) use self::mappings::Mappings;
 pub struct AddressSpace {
     koid: u64,
     root: Frame,
-    /// The CPUs that have it loaded, or are about to.
-    active: AtomicU64,
+    /// The CPUs that have ever had it loaded, or are about to.
+    visited: AtomicU64,
     /// Mappings that a revoke has ended and that still take up addresses.
     pub(crate) dead: AtomicU32,
     pub(crate) mappings: Lock<Mappings>,
@@ -55,9 +55,11 @@ impl AddressSpace {
         &self.account
     }
 
-    /// The CPUs that have it loaded, or are about to.
-    pub fn active(&self) -> CpuSet {
-        CpuSet(self.active.load(Ordering::SeqCst))
+    /// The CPUs that have ever had it loaded, or are about to. Those that have it loaded now are
+    /// [among them](Memory::active).
+    #[inline(always)]
+    pub(crate) fn visited(&self) -> CpuSet {
+        CpuSet(self.visited.load(Ordering::Relaxed))
     }
 
     /// How many mappings it has.
@@ -78,7 +80,7 @@ impl AddressSpace {
         AddressSpace {
             koid,
             root,
-            active: AtomicU64::new(0),
+            visited: AtomicU64::new(0),
             dead: AtomicU32::new(0),
             mappings: Lock::new(Rank::Mappings, Mappings::from(base)),
             account: charge.account().clone(),
@@ -86,14 +88,19 @@ impl AddressSpace {
         }
     }
 
-    pub(crate) fn enter(&self, cpu: CpuId) {
-        // SYNC(space.active): a locked instruction, before the root is loaded; pairs with the
-        // fence between the edit of an entry and the load of the set.
-        self.active.fetch_or(1 << cpu, Ordering::SeqCst);
+    /// Before the current CPU loads the root.
+    #[inline(always)]
+    pub(crate) fn visit(&self, cpu: CpuId) {
+        // Nobody else sets the bit of a CPU, and nobody clears it.
+        if !self.visited().contains(cpu) {
+            self.visit_first(cpu);
+        }
     }
 
-    pub(crate) fn leave(&self, cpu: CpuId) {
-        self.active.fetch_and(!(1 << cpu), Ordering::SeqCst);
+    #[cold]
+    fn visit_first(&self, cpu: CpuId) {
+        // SYNC(space.loaded): ordered by the load of the root.
+        self.visited.fetch_or(1 << cpu, Ordering::Relaxed);
     }
 
     /// The mapping that an address belongs to.
@@ -142,7 +149,7 @@ impl<M: Machine> Memory<M> {
 
     /// Returns the page tables of a space in which nothing is mapped and that no CPU uses.
     pub fn destroy_space(&self, space: &AddressSpace) {
-        debug_assert!(space.active().is_empty());
+        debug_assert!(!self.is_loaded(space), "a CPU has it loaded");
         debug_assert!(space.mappings.lock().by_va.is_empty());
         let mut charge = space.tables.lock();
         for top in 0..256 {

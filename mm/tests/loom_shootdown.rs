@@ -33,7 +33,7 @@ fn cpu(
 /// Takes a page of a space away from everybody, and frees its frame.
 fn take_away(memory: &Memory, space: &AddressSpace, number: usize, page: usize) {
     memory.machine().clear(number, page);
-    Stale::model((), space, plan(page)).wait(memory);
+    Stale::model(memory, (), space, plan(page)).wait(memory);
     memory.machine().free(number, page);
 }
 
@@ -56,7 +56,7 @@ fn against(work: impl Fn(&Memory, &[AddressSpace; 2]) + Clone + Sync + Send + 's
 #[test]
 fn a_cpu_that_enters_sees_the_edit_or_is_waited_for() {
     against(|memory, spaces| {
-        switch(memory, None, Some(&spaces[0]));
+        switch(memory, Some(&spaces[0]));
         touch(memory, 0);
         touch(memory, 0);
     });
@@ -69,7 +69,7 @@ fn a_cpu_uses_what_it_has_cached_until_it_is_told_and_not_longer() {
         let inside = loom::sync::Arc::new(loom::sync::Notify::new());
         let told = inside.clone();
         let other = cpu(&memory, &spaces, 1, move |memory, spaces| {
-            switch(memory, None, Some(&spaces[0]));
+            switch(memory, Some(&spaces[0]));
             touch(memory, 0);
             told.notify();
             touch(memory, 0);
@@ -87,9 +87,9 @@ fn a_cpu_uses_what_it_has_cached_until_it_is_told_and_not_longer() {
 #[test]
 fn a_cpu_that_switches_to_another_space_forgets_or_acknowledges() {
     against(|memory, spaces| {
-        switch(memory, None, Some(&spaces[0]));
+        switch(memory, Some(&spaces[0]));
         touch(memory, 0);
-        switch(memory, Some(&spaces[0]), Some(&spaces[1]));
+        switch(memory, Some(&spaces[1]));
         touch(memory, 0);
     });
 }
@@ -97,9 +97,20 @@ fn a_cpu_that_switches_to_another_space_forgets_or_acknowledges() {
 #[test]
 fn a_cpu_that_switches_to_the_space_forgets_or_acknowledges() {
     against(|memory, spaces| {
-        switch(memory, None, Some(&spaces[1]));
+        switch(memory, Some(&spaces[1]));
         touch(memory, 0);
-        switch(memory, Some(&spaces[1]), Some(&spaces[0]));
+        switch(memory, Some(&spaces[0]));
+        touch(memory, 0);
+    });
+}
+
+#[test]
+fn a_cpu_that_comes_back_sees_the_edit_or_is_waited_for() {
+    against(|memory, spaces| {
+        switch(memory, Some(&spaces[0]));
+        touch(memory, 0);
+        switch(memory, Some(&spaces[1]));
+        memory.resume_space(&spaces[0]);
         touch(memory, 0);
     });
 }
@@ -107,9 +118,9 @@ fn a_cpu_that_switches_to_the_space_forgets_or_acknowledges() {
 #[test]
 fn a_cpu_that_goes_idle_is_waited_for_until_it_has_left() {
     against(|memory, spaces| {
-        switch(memory, None, Some(&spaces[0]));
+        switch(memory, Some(&spaces[0]));
         touch(memory, 0);
-        switch(memory, Some(&spaces[0]), None);
+        switch(memory, None);
         // Idle CPUs walk nothing, and answer what was asked of them before.
         touch(memory, 0);
     });
@@ -121,7 +132,7 @@ fn two_cpus_that_take_away_at_once_both_go_on() {
         let (memory, spaces) = machine();
         let work = |page: usize| {
             move |memory: &Memory, spaces: &[AddressSpace; 2]| {
-                switch(memory, None, Some(&spaces[0]));
+                switch(memory, Some(&spaces[0]));
                 touch(memory, 1 - page);
                 take_away(memory, &spaces[0], 0, page);
                 touch(memory, 1 - page);
@@ -148,7 +159,7 @@ fn one_cpu_answers_two_that_take_away_at_once() {
         let first = cpu(&memory, &spaces, 1, asks(1));
         let second = cpu(&memory, &spaces, 2, asks(0));
         become_cpu(&memory, 0);
-        switch(&memory, None, Some(&spaces[0]));
+        switch(&memory, Some(&spaces[0]));
         touch(&memory, 1);
         touch(&memory, 0);
         memory.machine().rest(&memory, false, 2);
@@ -163,7 +174,7 @@ fn one_round_reaches_the_cpus_of_all_spaces() {
         let (memory, spaces) = machine();
         let runs = |number: usize| {
             move |memory: &Memory, spaces: &[AddressSpace; 2]| {
-                switch(memory, None, Some(&spaces[number]));
+                switch(memory, Some(&spaces[number]));
                 touch(memory, 0);
                 memory.machine().rest(memory, false, 1);
             }
@@ -172,7 +183,7 @@ fn one_round_reaches_the_cpus_of_all_spaces() {
         let second = cpu(&memory, &spaces, 2, runs(1));
         become_cpu(&memory, 0);
         (0..2).for_each(|number| memory.machine().clear(number, 0));
-        Stale::model_of_all((), &[&spaces[0], &spaces[1]], plan(0)).wait(&memory);
+        Stale::model_of_all(&memory, (), &[&spaces[0], &spaces[1]], plan(0)).wait(&memory);
         (0..2).for_each(|number| memory.machine().free(number, 0));
         memory.machine().rest(&memory, true, 1);
         first.join().unwrap();
@@ -193,7 +204,7 @@ fn a_barrier_stands_in_for_the_fence_of_the_other_cpu() {
         let inside = loom::sync::Arc::new(loom::sync::Notify::new());
         let entered = inside.clone();
         let other = cpu(&memory, &spaces, 1, move |memory, spaces| {
-            switch(memory, None, Some(&spaces[0]));
+            switch(memory, Some(&spaces[0]));
             entered.notify();
             interrupt(memory);
             theirs[0].store(1, Ordering::Relaxed);
@@ -204,7 +215,33 @@ fn a_barrier_stands_in_for_the_fence_of_the_other_cpu() {
         become_cpu(&memory, 0);
         inside.wait();
         words[1].store(1, Ordering::Relaxed);
-        Stale::model((), &spaces[0], Plan::Barrier).wait(&memory);
+        Stale::model(&memory, (), &spaces[0], Plan::Barrier).wait(&memory);
+        let looked = words[0].load(Ordering::Relaxed);
+        memory.machine().rest(&memory, true, 1);
+        other.join().unwrap();
+        assert!(looked == 1 || seen.load(Ordering::Relaxed) == 1);
+    });
+}
+
+/// The same where the CPU comes and goes without being interrupted.
+#[test]
+fn who_comes_and_goes_beside_a_barrier_has_executed_one() {
+    explore(3, || {
+        let (memory, spaces) = machine();
+        let words = loom::sync::Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        let theirs = words.clone();
+        let seen = loom::sync::Arc::new(AtomicU64::new(0));
+        let told = seen.clone();
+        let other = cpu(&memory, &spaces, 1, move |memory, spaces| {
+            switch(memory, Some(&spaces[0]));
+            theirs[0].store(1, Ordering::Relaxed);
+            told.store(theirs[1].load(Ordering::Relaxed), Ordering::Relaxed);
+            switch(memory, None);
+            memory.machine().rest(memory, false, 1);
+        });
+        become_cpu(&memory, 0);
+        words[1].store(1, Ordering::Relaxed);
+        Stale::model(&memory, (), &spaces[0], Plan::Barrier).wait(&memory);
         let looked = words[0].load(Ordering::Relaxed);
         memory.machine().rest(&memory, true, 1);
         other.join().unwrap();

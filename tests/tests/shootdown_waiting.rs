@@ -139,6 +139,25 @@ fn only_cpus_that_run_the_space_are_interrupted() {
 }
 
 #[test]
+fn only_cpus_that_run_one_of_the_spaces_are_interrupted() {
+    let world = World::new(4);
+    let region = world.region(1);
+    for space in 0..2 {
+        world.map(space, &region, WRITE);
+    }
+    // CPU 1 runs a space now that has not mapped it, CPU 2 one that has, and CPU 3 had both.
+    fake::enter(&world.memory, 1, Some(&world.spaces[3]));
+    fake::enter(&world.memory, 2, Some(&world.spaces[1]));
+    for space in [Some(&world.spaces[0]), Some(&world.spaces[1]), None] {
+        fake::enter(&world.memory, 3, space);
+    }
+    world.memory.seal(&region).unwrap();
+    let kicks = [0, 1, 2, 3].map(|cpu| world.memory.machine().kicks(cpu));
+    assert_eq!(kicks, [0, 0, 1, 0]);
+    world.finish(&[region]);
+}
+
+#[test]
 fn a_change_of_a_region_is_one_round_for_all_its_spaces() {
     let world = World::new(3);
     let region = world.region(1);

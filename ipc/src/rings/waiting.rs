@@ -4,7 +4,7 @@
 //! under the lock that a wake takes; the publisher has published and looks whether somebody waits. Each needs a
 //! full barrier between its two steps, and in the asymmetric form the publisher has none: the sleeper makes
 //! every CPU that the peer runs on execute one before its last look (rule S8). What a CPU that runs the peer no
-//! more has written is visible, since leaving a space is a locked instruction.
+//! more has written is visible: it has loaded another root, and then told so (`mm/src/shootdown.rs`).
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -232,11 +232,11 @@ impl<P: Platform> Ipc<P> {
     #[inline(always)]
     fn unsure_of<'a>(&self, state: &'a RingState<P>, end: End) -> Option<&'a Arc<AddressSpace>> {
         let space = state.side(end.peer()).space.as_ref()?;
-        // SYNC(space.active): what this CPU wrote before is visible to whoever enters the space from now on.
+        // SYNC(space.loaded): what this CPU wrote before is visible to whoever enters the space from now on.
         if !mm::sabotaged!("ring_peer_looked_for_without_fence") {
             fence(Ordering::SeqCst);
         }
-        let others = space.active().without(self.platform().current());
+        let others = self.memory.active(space).without(self.platform().current());
         (!others.is_empty()).then_some(space)
     }
 

@@ -55,7 +55,8 @@ pub fn run_alike(from: &Thread, to: &Thread) {
         (space(from), space(to))
     };
     if !ptr::eq(left, entered) {
-        ipc().memory().exchange_space(left, entered);
+        // Either thread came into the kernel on this CPU, where it lives, and so from its space.
+        ipc().memory().resume_space(entered);
     }
     cpu::set_kernel_word(ptr::from_ref(to).cast_mut().cast());
     // SAFETY: as in `enter`. No two threads have one seat of which one has used the extended registers.
@@ -92,11 +93,7 @@ fn enter(from: &Thread, to: &Thread) {
     let left = from.space.load(Ordering::Relaxed);
     let entered = to.space.load(Ordering::Relaxed);
     if left != entered {
-        // SAFETY: as in `switch_space`.
-        match unsafe { (left.as_ref(), entered.as_ref()) } {
-            (Some(left), Some(entered)) => ipc().memory().exchange_space(left, entered),
-            _ => switch_space(left, entered),
-        }
+        switch_space(entered);
     }
     let bases = from.tls.load(Ordering::Relaxed) | to.tls.load(Ordering::Relaxed);
     // A program can make its base 0 with a selector, and nothing else: where both are 0, it is.
@@ -109,23 +106,24 @@ fn enter(from: &Thread, to: &Thread) {
     unsafe { context::switch(from.context(), to.context()) };
 }
 
-fn switch_space(left: *mut AddressSpace, entered: *mut AddressSpace) {
+#[inline(always)]
+fn switch_space(entered: *mut AddressSpace) {
     // SAFETY: the space of a process that a thread has not left yet; the thread holds the process,
     // and the table holds the thread.
-    let (left, entered) = unsafe { (left.as_ref(), entered.as_ref()) };
+    let entered = unsafe { entered.as_ref() };
     // Only who enters no space needs it.
     let root = entered.map_or_else(
         || Frame::containing(arch::paging::kernel_root()),
         AddressSpace::root,
     );
-    ipc().memory().switch_space(left, entered, root);
+    ipc().memory().switch_space(entered, root);
 }
 
 /// Makes this CPU leave the address space of the current thread, which ends.
 pub fn leave_space() {
     cpu::without_interrupts(|| {
-        let left = with_current(|thread| thread.space.swap(ptr::null_mut(), Ordering::Relaxed));
-        switch_space(left, ptr::null_mut());
+        with_current(|thread| thread.space.store(ptr::null_mut(), Ordering::Relaxed));
+        switch_space(ptr::null_mut());
     });
 }
 

@@ -91,13 +91,13 @@ fn take_away_with_all_others(space: &Arc<AddressSpace>) {
     assert!(!cpu::interrupts_enabled());
     let memory = ipc().memory();
     let kernel = Frame::containing(paging::kernel_root());
-    memory.switch_space(None, Some(space), kernel);
+    memory.switch_space(Some(space), kernel);
     INSIDE.fetch_add(1, Ordering::Release);
     wait_for(&INSIDE);
     for turn in 0..TURNS {
         take_away(space, (cpu::current() as u64 + 1) << 32 | turn);
     }
-    memory.switch_space(Some(space), None, kernel);
+    memory.switch_space(None, kernel);
     // It was asked while it was inside, and has to answer still.
     DONE.fetch_add(1, Ordering::Release);
     wait_for(&DONE);

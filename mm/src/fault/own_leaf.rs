@@ -23,7 +23,7 @@ impl<M: Machine> Memory<M> {
         let table = self.draw_copy(state, region.node())?;
         let shared = self.replace_leaf(state, number, table);
         let edited = edited_pages(region, page..page + 1, true);
-        let leaf = state.stale_pages(edited, shared).wait(self);
+        let leaf = state.stale_pages(self, edited, shared).wait(self);
         self.leave_cloned(state, leaf);
         Ok(())
     }
@@ -49,7 +49,7 @@ impl<M: Machine> Memory<M> {
             self.write_attachments(mapping, number..number + 1, |_| Entry::HOLE);
         }
         if !crate::sabotaged!("split_without_flush") {
-            Stale::in_spaces((), covering().map(|mapping| mapping.space())).wait(self);
+            Stale::in_spaces(self, (), covering().map(|mapping| mapping.space())).wait(self);
         }
     }
 

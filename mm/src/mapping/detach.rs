@@ -52,7 +52,7 @@ impl<M: Machine> Memory<M> {
         let count = self.clear_attachments(state, condemned);
         if count > 0 {
             let gone = state.mappings.iter().filter(|m| !m.is_attached());
-            Stale::in_spaces((), gone.map(|m| &*m.space)).wait(self);
+            Stale::in_spaces(self, (), gone.map(|m| &*m.space)).wait(self);
             self.bury_detached(state);
         }
         count
@@ -77,7 +77,7 @@ impl<M: Machine> Memory<M> {
             }
         }
         if changed {
-            Stale::in_spaces((), state.mappings.iter().map(|m| &*m.space)).wait(self);
+            Stale::in_spaces(self, (), state.mappings.iter().map(|m| &*m.space)).wait(self);
             self.bury_detached(&mut state);
         }
     }
@@ -139,7 +139,7 @@ impl<M: Machine> Memory<M> {
             let access = mapping.access() - Rights::WRITE;
             self.set_access(&mut state, &mapping, access);
         }
-        Stale::in_spaces((), state.mappings.iter().map(|m| &*m.space)).wait(self);
+        Stale::in_spaces(self, (), state.mappings.iter().map(|m| &*m.space)).wait(self);
         // Visible to others only now: who reads it may rely on it.
         state.sealed = true;
         Ok(())
@@ -153,7 +153,7 @@ impl<M: Machine> Memory<M> {
         }
         state.unlist(mapping.place.load(Ordering::Relaxed) as usize);
         self.detach_leaves(mapping);
-        Stale::in_space((), &mapping.space, mapping.plan()).wait(self);
+        Stale::in_space(self, (), &mapping.space, mapping.plan()).wait(self);
         mapping.permit.mappings.fetch_sub(1, Ordering::Release);
     }
 }

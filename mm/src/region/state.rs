@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::leaf::Leaf;
 use crate::reserve::Reserve;
-use crate::{Frame, LEAF_PAGES, Mapping, Permit, Plan, Stale};
+use crate::{Frame, LEAF_PAGES, Machine, Mapping, Memory, Permit, Plan, Stale};
 
 /// The leaf tables of a view. Most regions have one, which needs no memory of its own.
 pub(crate) type Leaves = SmallVec<[Leaf; 1]>;
@@ -62,7 +62,12 @@ impl State {
     /// After pages of one leaf table, and perhaps the table itself, were replaced, wherever they are
     /// mapped. A flush of one page also drops what a CPU has cached of upper levels (Intel SDM
     /// volume 3, section 4.10.4.1); the other pages of a table still lead to the same frames.
-    pub(crate) fn stale_pages<T>(&self, pages: Range<u64>, held: T) -> Stale<T> {
+    pub(crate) fn stale_pages<M: Machine, T>(
+        &self,
+        memory: &Memory<M>,
+        pages: Range<u64>,
+        held: T,
+    ) -> Stale<T> {
         let covering = || {
             let mappings = self.mappings.iter();
             mappings.filter_map(|mapping| Some((mapping.space(), mapping.address_of(pages.start)?)))
@@ -71,14 +76,18 @@ impl State {
         let first = rest.next();
         match (first, rest.next()) {
             (Some((space, va)), None) => {
-                Stale::in_space(held, space, Plan::range(va, pages.end - pages.start))
+                let plan = Plan::range(va, pages.end - pages.start);
+                Stale::in_space(memory, held, space, plan)
             }
             // Everybody has them at one address.
             (Some((_, va)), Some(_)) if covering().all(|(_, other)| other == va) => {
                 let plan = Plan::range(va, pages.end - pages.start);
-                Stale::in_spaces_range(held, covering().map(|(space, _)| space), plan)
+                Stale::in_spaces_range(memory, held, covering().map(|(space, _)| space), plan)
             }
-            _ => Stale::in_spaces(held, self.mappings.iter().map(|mapping| mapping.space())),
+            _ => {
+                let spaces = self.mappings.iter().map(|mapping| mapping.space());
+                Stale::in_spaces(memory, held, spaces)
+            }
         }
     }
 

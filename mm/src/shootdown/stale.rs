@@ -41,8 +41,8 @@ use crate::{AddressSpace, CpuSet, Machine, Memory};
 /// ```
 /// nor made elsewhere, around what nobody waits for:
 /// ```compile_fail,E0624
-/// fn forge(space: &mm::AddressSpace) -> mm::Stale<()> {
-///     mm::Stale::in_space((), space, mm::Plan::Barrier)
+/// fn forge<M: mm::Machine>(memory: &mm::Memory<M>, space: &mm::AddressSpace) -> mm::Stale<()> {
+///     mm::Stale::in_space(memory, (), space, mm::Plan::Barrier)
 /// }
 /// ```
 /// and who forgets it is told:
@@ -82,27 +82,34 @@ impl Drop for Unwaited {
 
 impl<T> Stale<T> {
     /// After an edit of the entries of one space.
-    pub(crate) fn in_space(held: T, space: &AddressSpace, plan: Plan) -> Stale<T> {
+    pub(crate) fn in_space<M: Machine>(
+        memory: &Memory<M>,
+        held: T,
+        space: &AddressSpace,
+        plan: Plan,
+    ) -> Stale<T> {
         edit_before_look();
-        Stale::of(held, space.koid(), plan, space.active())
+        Stale::of(held, space.koid(), plan, memory.active(space))
     }
 
     /// After an edit of the entries of several spaces: one round for all of them.
-    pub(crate) fn in_spaces<'a>(
+    pub(crate) fn in_spaces<'a, M: Machine>(
+        memory: &Memory<M>,
         held: T,
         spaces: impl Iterator<Item = &'a AddressSpace>,
     ) -> Stale<T> {
-        Stale::in_spaces_range(held, spaces, Plan::Full)
+        Stale::in_spaces_range(memory, held, spaces, Plan::Full)
     }
 
     /// The same where every space has what was edited at the addresses of one plan.
-    pub(crate) fn in_spaces_range<'a>(
+    pub(crate) fn in_spaces_range<'a, M: Machine>(
+        memory: &Memory<M>,
         held: T,
         spaces: impl Iterator<Item = &'a AddressSpace>,
         plan: Plan,
     ) -> Stale<T> {
         edit_before_look();
-        let targets = spaces.fold(CpuSet::EMPTY, |set, space| set.union(space.active()));
+        let targets = spaces.fold(CpuSet::EMPTY, |set, space| set.union(memory.active(space)));
         Stale::of(held, ANY_SPACE, plan, targets)
     }
 
@@ -138,20 +145,30 @@ impl<T> Stale<T> {
 #[cfg(loom)]
 impl<T> Stale<T> {
     /// For a model, which edits entries of its own.
-    pub fn model(held: T, space: &AddressSpace, plan: Plan) -> Stale<T> {
-        Stale::in_space(held, space, plan)
+    pub fn model<M: Machine>(
+        memory: &Memory<M>,
+        held: T,
+        space: &AddressSpace,
+        plan: Plan,
+    ) -> Stale<T> {
+        Stale::in_space(memory, held, space, plan)
     }
 
     /// The same for several spaces.
-    pub fn model_of_all(held: T, spaces: &[&AddressSpace], plan: Plan) -> Stale<T> {
-        Stale::in_spaces_range(held, spaces.iter().copied(), plan)
+    pub fn model_of_all<M: Machine>(
+        memory: &Memory<M>,
+        held: T,
+        spaces: &[&AddressSpace],
+        plan: Plan,
+    ) -> Stale<T> {
+        Stale::in_spaces_range(memory, held, spaces.iter().copied(), plan)
     }
 }
 
-/// Between the edit of an entry and the look at who is active.
+/// Between the edit of an entry and the look at who has the space loaded.
 fn edit_before_look() {
     if !crate::sabotaged!("shootdown_fence_missing") {
-        // SYNC(space.active): pairs with the locked instruction of `AddressSpace::enter`.
+        // SYNC(space.loaded): pairs with the load of a root.
         fence(Ordering::SeqCst);
     }
 }

@@ -82,9 +82,9 @@ pub fn become_cpu(memory: &Arc<Memory>, id: CpuId) {
     });
 }
 
-/// Switches this CPU from one space to another.
-pub fn switch(memory: &Memory, from: Option<&AddressSpace>, to: Option<&AddressSpace>) {
-    memory.switch_space(from, to, Frame::from_number(0));
+/// Switches this CPU to a space, or to none.
+pub fn switch(memory: &Memory, to: Option<&AddressSpace>) {
+    memory.switch_space(to, Frame::from_number(0));
 }
 
 /// An instruction of a program that touches a page, between two interrupts.

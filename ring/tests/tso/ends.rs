@@ -2,20 +2,22 @@
 
 use abi::ring::Form;
 
-use super::{Changed, FIRST, GOAL, Publisher, Publishing, SLEEPER, Sleeping, State, World};
+use super::{Changed, FIRST, GOAL, Place, Publisher, Publishing, SLEEPER, Sleeping, State, World};
 use super::{lock, wake};
 use crate::machine::{CPUS, Process, Word};
 
 impl World {
     pub(super) fn publish(&self, state: &State, process: Process) -> Option<State> {
         let mut next = state.clone();
-        let cpu = state.publishers[process as usize].cpu?;
+        let Place::Runs(cpu) = state.publishers[process as usize].place else {
+            return None;
+        };
         let publisher = &mut next.publishers[process as usize];
         let in_user = matches!(
             publisher.at,
             Publishing::Begins | Publishing::Stores | Publishing::Fences | Publishing::Looks
         );
-        if in_user && process == Process::First && !state.mapped && !state.flush[cpu] {
+        if in_user && process == Process::First && !state.mapped && !state.cached[cpu] {
             // It uses what its process gave away, and faults.
             publisher.at = Publishing::Ended;
             return Some(next);
@@ -135,15 +137,21 @@ impl World {
             }
             Sleeping::Asks => {
                 sleeper.asked = machine.load(SLEEPER, Word::Holder);
+                Sleeping::AsksOf(1)
+            }
+            Sleeping::AsksOf(cpu) => {
                 let process = match sleeper.asked {
                     FIRST => Process::First,
                     _ => Process::Second,
                 };
-                *barrier = std::array::from_fn(|cpu| {
-                    machine.load(SLEEPER, Word::Active(process, cpu)) != 0
-                });
+                sleeper.found[cpu] = self.is_active(machine, SLEEPER, process, cpu);
+                let all_asked = cpu + 1 == CPUS;
+                if all_asked {
+                    *barrier = std::mem::take(&mut sleeper.found);
+                }
                 let nobody = *barrier == [false; CPUS];
                 match (self.changed, unlocked_holder) {
+                    _ if !all_asked => Sleeping::AsksOf(cpu + 1),
                     (C::NobodyActiveBelieved, _) if nobody => Sleeping::Enlists,
                     (C::BarrierFirst, _) | (_, true) => Sleeping::Waits,
                     _ => Sleeping::Unlocks,

@@ -18,8 +18,10 @@ pub enum Word {
     Lock,
     /// Whose the producing end is.
     Holder,
-    /// Whether the space of a process is active on a CPU: of the first process on CPU 0, 1 and 2, of the second …
-    Active(Process, Cpu),
+    /// Whether a CPU has ever had the space of a process loaded: of the first process on CPU 0, 1 and 2, of the second …
+    Visited(Process, Cpu),
+    /// Which space a CPU tells that it has loaded.
+    Loaded(Cpu),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,7 +30,7 @@ pub enum Process {
     Second,
 }
 
-const WORDS: usize = 4 + 2 * CPUS;
+const WORDS: usize = 4 + 3 * CPUS;
 
 impl Word {
     fn place(self) -> usize {
@@ -37,7 +39,8 @@ impl Word {
             Self::WaitsUntil => 1,
             Self::Lock => 2,
             Self::Holder => 3,
-            Self::Active(process, cpu) => 4 + process as usize * CPUS + cpu,
+            Self::Visited(process, cpu) => 4 + process as usize * CPUS + cpu,
+            Self::Loaded(cpu) => 4 + 2 * CPUS + cpu,
         }
     }
 }

@@ -4,9 +4,11 @@
 //! code: `ring::slot` for the two ends, `ring_wait`, `ring_wake` and the passing of an end for the kernel.
 
 mod ends;
+mod switch;
 
 use abi::ring::Form;
 
+use self::switch::Place;
 use crate::machine::{CPUS, Cpu, Machine, Process, Word};
 
 /// What is left out of the protocol, or done otherwise.
@@ -31,8 +33,14 @@ pub enum Changed {
     HolderReadWithoutLock,
     /// Where the peer runs nowhere, there is no barrier, and what was read before that was known is believed.
     NobodyActiveBelieved,
-    /// A CPU says by a plain store that it runs a space.
-    PlainActive,
+    /// The load of a root lets what was stored before it wait.
+    RootIsNoBarrier,
+    /// A CPU tells of a switch when it has loaded the root.
+    ToldAfterRoot,
+    /// A CPU loads the root of a space before it sets its bit among those that were there.
+    VisitedAfterRoot,
+    /// Who switches is not asked.
+    SwitchingNotAsked,
     /// An end goes to its new holder before the CPUs of the old one have forgotten its pages.
     MovedBeforeAcknowledgement,
     /// Who sleeps is not told that the peer's end has another holder.
@@ -73,7 +81,7 @@ enum Publishing {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Publisher {
     at: Publishing,
-    cpu: Option<Cpu>,
+    place: Place,
     /// The tail that it publishes after.
     tail: u8,
     waits_until: u8,
@@ -88,8 +96,10 @@ enum Sleeping {
     Locks,
     /// The look under the lock.
     Looks,
-    /// The holder, and where it is active.
+    /// The holder.
     Asks,
+    /// Whether a CPU has its space loaded.
+    AsksOf(Cpu),
     Unlocks,
     /// The barrier, which is waited for.
     Waits,
@@ -108,6 +118,8 @@ struct Sleeper {
     /// The holder whose CPUs have executed the barrier since it announced what it waits for.
     sure_of: Option<u8>,
     asked: u8,
+    /// The CPUs that have its space loaded.
+    found: [bool; CPUS],
     tail: u8,
 }
 
@@ -115,6 +127,7 @@ struct Sleeper {
 enum Moving {
     Never,
     Unmaps,
+    AsksOf(Cpu),
     Waits,
     Locks,
     Passes,
@@ -132,8 +145,9 @@ pub struct State {
     /// Which CPUs have still to execute the sleeper's barrier, and the mover's flush.
     barrier: [bool; CPUS],
     flush: [bool; CPUS],
-    /// Whether the first process has the pages of the end.
+    /// Whether the first process has the pages of the end, and which CPUs have that cached.
     mapped: bool,
+    cached: [bool; CPUS],
     enlisted: bool,
     switches: u8,
 }
@@ -148,7 +162,7 @@ impl World {
     pub fn begin(&self) -> State {
         let publisher = Publisher {
             at: Publishing::Begins,
-            cpu: None,
+            place: Place::Away,
             tail: 0,
             waits_until: 0,
         };
@@ -163,6 +177,7 @@ impl World {
                 },
                 sure_of: (!asymmetric).then_some(u8::MAX),
                 asked: FIRST,
+                found: [false; CPUS],
                 tail: 0,
             },
             moving: match self.moves {
@@ -172,6 +187,7 @@ impl World {
             barrier: [false; CPUS],
             flush: [false; CPUS],
             mapped: true,
+            cached: [false; CPUS],
             enlisted: false,
             switches: self.switches,
         }
@@ -192,6 +208,10 @@ impl World {
     /// Every state that can come next, and what leads there.
     pub fn steps(&self, state: &State) -> Vec<(&'static str, State)> {
         let mut steps = Vec::new();
+        // Who is awake loses nothing any more.
+        if state.sleeper.at == Sleeping::Awake {
+            return steps;
+        }
         let mut step = |name, next: Option<State>| steps.extend(next.map(|next| (name, next)));
         for cpu in 0..CPUS {
             step("a store reaches memory", self.drain(state, cpu));
@@ -199,6 +219,7 @@ impl World {
         }
         for process in [Process::First, Process::Second] {
             step("the publisher goes on", self.publish(state, process));
+            step("the publisher has come", self.arrive(state, process));
             step(
                 "the publisher is taken off its CPU",
                 self.leave(state, process),
@@ -220,71 +241,26 @@ impl World {
         next.machine.drain(cpu).then_some(next)
     }
 
-    /// A CPU that is asked for a barrier or a flush executes it, whatever it runs.
+    /// A CPU that is asked for a barrier or a flush executes it, whatever it runs, and not within a switch.
     fn serve(&self, state: &State, cpu: Cpu) -> Option<State> {
-        if !state.barrier[cpu] && !state.flush[cpu] {
+        let mut places = state.publishers.iter().map(|one| one.place);
+        let within_switch = places.any(|place| place == Place::Comes(cpu));
+        if within_switch || !state.barrier[cpu] && !state.flush[cpu] {
             return None;
         }
         let mut next = state.clone();
         next.machine.fence(cpu);
         next.barrier[cpu] = false;
-        next.flush[cpu] = false;
-        Some(next)
-    }
-
-    /// `switch_space`: SYNC(space.active)
-    fn set_active(&self, next: &mut State, process: Process, cpu: Cpu, value: u8) {
-        match self.changed {
-            Changed::PlainActive => next.machine.store(cpu, Word::Active(process, cpu), value),
-            _ => {
-                next.machine
-                    .exchange(cpu, Word::Active(process, cpu), value);
-            }
+        if std::mem::take(&mut next.flush[cpu]) {
+            next.cached[cpu] = false;
         }
-    }
-
-    fn enter(&self, state: &State, process: Process, cpu: Cpu) -> Option<State> {
-        let publisher = &state.publishers[process as usize];
-        let has_end = match process {
-            Process::First => state.mapped || publisher.at != Publishing::Begins,
-            Process::Second => state.moving == Moving::Done,
-        };
-        let free = state.publishers.iter().all(|other| other.cpu != Some(cpu))
-            && (cpu != MOVER
-                || matches!(state.moving, Moving::Never | Moving::Unmaps | Moving::Done));
-        if publisher.cpu.is_some()
-            || publisher.at == Publishing::Ended
-            || !has_end
-            || !free
-            || state.switches == 0
-        {
-            return None;
-        }
-        let mut next = state.clone();
-        next.switches -= 1;
-        next.publishers[process as usize].cpu = Some(cpu);
-        self.set_active(&mut next, process, cpu, 1);
-        Some(next)
-    }
-
-    fn leave(&self, state: &State, process: Process) -> Option<State> {
-        let publisher = &state.publishers[process as usize];
-        // The kernel is not preempted.
-        let in_kernel = matches!(publisher.at, Publishing::Wakes | Publishing::Unlocks);
-        let cpu = publisher.cpu.filter(|_| !in_kernel)?;
-        // What would never go on is no more than one that has not begun.
-        if publisher.at != Publishing::Ended && state.switches == 0 {
-            return None;
-        }
-        let mut next = state.clone();
-        next.publishers[process as usize].cpu = None;
-        self.set_active(&mut next, process, cpu, 0);
         Some(next)
     }
 
     fn pass(&self, state: &State) -> Option<State> {
         let mut next = state.clone();
-        if state.publishers.iter().any(|one| one.cpu == Some(MOVER)) {
+        let mut places = state.publishers.iter().map(|one| one.place.cpu());
+        if places.any(|cpu| cpu == Some(MOVER)) {
             return None;
         }
         let machine = &mut next.machine;
@@ -293,12 +269,14 @@ impl World {
             Moving::Unmaps => {
                 next.mapped = false;
                 machine.fence(MOVER);
-                for cpu in 1..CPUS {
-                    next.flush[cpu] = machine.load(MOVER, Word::Active(Process::First, cpu)) != 0;
-                }
-                match self.changed {
-                    Changed::MovedBeforeAcknowledgement => Moving::Locks,
-                    _ => Moving::Waits,
+                Moving::AsksOf(1)
+            }
+            Moving::AsksOf(cpu) => {
+                next.flush[cpu] = self.is_active(machine, MOVER, Process::First, cpu);
+                match (cpu + 1 < CPUS, self.changed) {
+                    (true, _) => Moving::AsksOf(cpu + 1),
+                    (false, Changed::MovedBeforeAcknowledgement) => Moving::Locks,
+                    (false, _) => Moving::Waits,
                 }
             }
             Moving::Waits if next.flush != [false; CPUS] => return None,

@@ -19,11 +19,8 @@ struct Kernel {
 impl Kernel {
     /// The switch of processes.
     fn run(&mut self, next: Option<&Arc<Domain>>) {
-        let space = |domain: &Arc<Domain>| domain.space().clone();
-        let (before, after) = (self.running.as_ref().map(space), next.map(space));
-        self.ipc
-            .memory()
-            .switch_space(before.as_deref(), after.as_deref(), KERNEL_ROOT);
+        let space = next.map(|domain| &**domain.space());
+        self.ipc.memory().switch_space(space, KERNEL_ROOT);
         self.running = next.cloned();
     }
 

@@ -21,8 +21,6 @@ pub(crate) type Hook = Box<dyn FnMut(&FakeMachine) + Send>;
 #[derive(Default)]
 pub(crate) struct FakeCpu {
     pub(crate) tlb: Mutex<Tlb>,
-    /// The space that [`enter`](crate::enter) made it load.
-    pub(crate) space: Mutex<Option<Arc<AddressSpace>>>,
     /// Turns that it has waited since it last sent an interrupt.
     pub(crate) turns: AtomicU64,
     pub(crate) kicks: AtomicU64,

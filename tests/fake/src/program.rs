@@ -5,7 +5,6 @@ use std::sync::Arc;
 use abi::{Error, Rights};
 use mm::{AddressSpace, CpuId, Frame};
 
-use crate::machine::lock;
 use crate::{Access, FakeMachine, PageFault, current_cpu, on_cpu};
 
 /// The memory of a fake machine.
@@ -16,16 +15,10 @@ const MAX_FAULTS: usize = 4;
 
 /// Makes a CPU translate by a space, or by the kernel's own tables.
 pub fn enter(memory: &Memory, cpu: CpuId, space: Option<&Arc<AddressSpace>>) {
-    let machine = memory.machine();
-    let before = lock(&machine.cpus[cpu].space).take();
+    let kernel = memory.machine().kernel_root();
     on_cpu(cpu, || {
-        memory.switch_space(
-            before.as_deref(),
-            space.map(|space| &**space),
-            machine.kernel_root(),
-        );
+        memory.switch_space(space.map(|space| &**space), kernel)
     });
-    *lock(&machine.cpus[cpu].space) = space.cloned();
 }
 
 /// Reaches a page of the space that the current CPU has loaded, and returns its frame.

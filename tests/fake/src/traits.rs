@@ -1,6 +1,6 @@
 //! What `mm` asks of the machine.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use abi::Error;
 use mm::{
@@ -137,6 +137,7 @@ impl Mmu for FakeMachine {
     }
 
     fn load_root(&self, root: Frame) {
+        fence(Ordering::SeqCst);
         {
             let mut tlb = lock(&self.cpus[current_cpu()].tlb);
             tlb.flush_all();

@@ -24,6 +24,8 @@ entries! {
     Host "handover-tests" {
         no_remote_shootdown: "the flush on other CPUs",
             shootdown::a_page_cached_by_another_cpu_is_out_of_reach_after_unmap;
+        who_has_left_is_asked: "the look which CPUs have a space loaded still",
+            shootdown_waiting::only_cpus_that_run_the_space_are_interrupted;
         no_local_flush: "the flush on the CPU that edits",
             shootdown::a_page_cached_by_the_same_cpu_is_out_of_reach_after_unmap;
         move_publishes_before_ack: "the wait of Move for acknowledgements",
@@ -393,12 +395,18 @@ entries! {
     }
 
     Loom "handover-mm" {
-        shootdown_fence_missing: "the fence between an edit and the look at who is active",
+        shootdown_fence_missing: "the fence between an edit and the look at who has the space loaded",
             loom_shootdown::a_cpu_that_enters_sees_the_edit_or_is_waited_for;
         acknowledge_before_flush: "the order of flush and acknowledgement",
             loom_shootdown::a_cpu_uses_what_it_has_cached_until_it_is_told_and_not_longer;
-        root_loaded_before_active_bit: "the order of the active bit and the load of a root",
+        root_loaded_before_visit: "the order of the bit of a CPU's first visit and the load of a root",
             loom_shootdown::a_cpu_that_enters_sees_the_edit_or_is_waited_for;
+        switch_told_after_root: "that a CPU tells of a switch before it loads a root",
+            loom_shootdown::a_cpu_that_comes_back_sees_the_edit_or_is_waited_for;
+        who_switches_is_not_asked: "that a CPU which switches is asked",
+            loom_shootdown::a_cpu_that_comes_back_sees_the_edit_or_is_waited_for;
+        space_told_before_root: "that a CPU tells which space it has when it has loaded the root",
+            loom_shootdown::a_cpu_that_switches_to_another_space_forgets_or_acknowledges;
     }
 
     Guest "handover-kernel" {

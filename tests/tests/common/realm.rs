@@ -259,7 +259,8 @@ impl Realm {
             return;
         }
         let space = self.domains[domain].space();
-        for cpu in space.active().iter() {
+        let has_it = |cpu: &usize| self.machine().loaded_root(*cpu) == Some(space.root());
+        for cpu in (0..self.machine().config().cpus).filter(has_it) {
             fake::enter(self.memory(), cpu, None);
         }
         self.ipc.clear_domain(&self.domains[domain]);
