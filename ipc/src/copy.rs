@@ -1,7 +1,10 @@
 //! Copies from region to region, of which nobody need have mapped either.
 //!
-//! They go through a small buffer, so that no two regions are locked at once. Under each lock the capability is
-//! looked at again: once a revoke has returned, nothing more is copied by what it killed (I5, S4).
+//! They go through a small buffer, so that no two regions are locked at once. A piece is read while the capability
+//! of the source is seen to be live under the lock of its region, and written while that of the target is under the lock
+//! of its own, where the source's is looked at once more. So when a revoke of either has returned, nothing is
+//! read of the source or written to the target by what it killed, and of what had been read nothing more is copied than
+//! the piece, if there is one, whose writing had begun (I5, S4).
 
 use abi::limits::MAX_COPY;
 use abi::{Error, Handle, ObjectKind, Rights};
@@ -44,7 +47,8 @@ impl<P: Platform> Ipc<P> {
             let memory = &self.memory;
             let read = memory.read_region_by(from_region, &from_permit, from_at + done, piece);
             read.map_err(|error| from.refuse(error))?;
-            let written = memory.write_region_by(to_region, &to_permit, to_at + done, piece);
+            let (at, permit) = (to_at + done, &to_permit);
+            let written = memory.write_region_by(to_region, permit, &from_permit, at, piece);
             written.map_err(|error| to.refuse(error))?;
             done += piece.len() as u64;
         }

@@ -71,13 +71,15 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
-    /// Copies bytes into a region in the name of a permit: into each page while the permit is live and
-    /// allows WRITE. Those before the first error have been copied. `Unsupported`: also a
-    /// page that can be executed; otherwise as [`write_region`](Memory::write_region).
+    /// Copies bytes that were read in the name of the permit `source` into a region in the name of another: into
+    /// each page while both are live and allow it, READ and WRITE. Those before the first error have been
+    /// copied. `Unsupported`: also a page that can be executed; otherwise as
+    /// [`write_region`](Memory::write_region).
     pub fn write_region_by(
         &self,
         region: &Region,
         permit: &Permit,
+        source: &Permit,
         offset: u64,
         bytes: &[u8],
     ) -> Result<(), Error> {
@@ -91,6 +93,9 @@ impl<M: Machine> Memory<M> {
             let mut checked = Ok(());
             self.with_entry(region, page, Need::Write, |entry, frame| {
                 checked = permit.check(Rights::WRITE);
+                if !crate::sabotaged!("copied_without_recheck") {
+                    checked = checked.and_then(|()| source.check(Rights::READ));
+                }
                 // No mapping says that somebody may write here, which would keep others from executing (S17).
                 if !entry.has(EntryFlags::NO_EXECUTE) {
                     checked = Err(Error::Unsupported);

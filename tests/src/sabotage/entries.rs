@@ -218,6 +218,8 @@ entries! {
             unregister_inside::no_chain_runs_within_an_entry_that_cancels_its_beginning;
         copy_asks_nobody: "the look at the capability under the lock of each page that is copied",
             region_copies::a_copy_writes_nothing_after_its_capability_was_revoked;
+        copied_without_recheck: "the second look at the capability of what is copied from, when it has been read",
+            region_copies::a_copy_writes_nothing_after_its_capability_was_revoked;
         ring_not_looked_at_again: "the last look of who goes to sleep at a ring",
             rings::a_wait_that_is_over_does_not_sleep;
         ring_events_without_barrier: "that nobody waits for an index of an asymmetric ring without a barrier",
