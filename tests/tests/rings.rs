@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use abi::ring::{
-    CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Form, HEADER_OFFSET, MAGIC, PRODUCER_OFFSET,
+    CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Form, Geometry, HEADER_OFFSET, Kind, MAGIC,
+    PRODUCER_OFFSET,
 };
-use abi::{Error, Events, FOREVER, GrantFlags, Mode, Rights, RingShape};
+use abi::{Error, Events, FOREVER, GrantFlags, Handle, HubGeometry, Mode, Rights, RingShape};
+use common::hubs::Hub;
+use common::realm::Realm;
 use common::ring_pair::{GEOMETRY, Pair, meanwhile};
 use fake::{Access, FakeTask};
 
@@ -139,44 +142,86 @@ fn a_wait_that_is_over_does_not_sleep() {
     pair.realm.finish();
 }
 
-#[test]
-fn what_was_received_before_the_tail_told_of_it_is_not_there() {
-    let pair = Pair::of(RingShape {
-        form: Form::Symmetric,
-        ..GEOMETRY.into()
-    });
-    let realm = &pair.realm;
-    let tail = pair.map(0, pair.producer) + PRODUCER_OFFSET as u64;
-    let head = pair.map(1, pair.consumer) + CONSUMER_OFFSET as u64;
-    let says = |(sent, received): (u32, u32)| {
-        realm.store(0, 0, tail, sent.into()).unwrap();
-        realm.store(1, 1, head, received.into()).unwrap();
-        [
-            (0, pair.producer, Events::WRITABLE),
-            (1, pair.consumer, Events::READABLE),
-        ]
-        .map(|(domain, end, event)| {
-            let domain = &realm.domains[domain];
-            realm.ipc.wait_object(domain, end, event, 0).is_ok()
-        })
+/// Compares what the kernel says of both ends of a ring, each in a domain of its own that runs on the CPU of its number, with
+/// what follows from their indices.
+fn check_levels(realm: &Realm, geometry: Geometry, ends: [(usize, Handle); 2]) {
+    let map = |(domain, end): (usize, Handle)| {
+        let domain = &realm.domains[domain];
+        realm.ipc.map_ring(domain, end).unwrap()
     };
-    let capacity = GEOMETRY.capacity;
-    // Whether there is room, and whether a message.
+    let [producer, consumer] = ends;
+    let tail = (producer.0, map(producer) + PRODUCER_OFFSET as u64);
+    let head = (consumer.0, map(consumer) + CONSUMER_OFFSET as u64);
+    let says = |(sent, received): (u32, u32)| {
+        for ((domain, at), index) in [(tail, sent), (head, received)] {
+            realm.store(domain, domain, at, index.into()).unwrap();
+        }
+        [(producer, Events::WRITABLE), (consumer, Events::READABLE)].map(
+            |((domain, end), event)| {
+                let domain = &realm.domains[domain];
+                realm.ipc.wait_object(domain, end, event, 0).is_ok()
+            },
+        )
+    };
+    let (capacity, one) = (geometry.capacity, geometry.granule());
+    // Whether there is room, and whether a message. What can't be is for the peer to accuse.
+    let (room, both, message) = ([true, false], [true, true], [false, true]);
+    // A slot is received before its producer has come from it to its tail; all else is there when the tail tells of it.
+    let ahead = match geometry.kind {
+        Kind::Slot => room,
+        Kind::Byte | Kind::Packet => message,
+    };
     let at = [
-        ((0, 0), [true, false]),
-        ((1, 0), [true, true]),
-        ((capacity, 0), [false, true]),
-        // The producer has not come from the slot to its tail.
-        ((capacity, capacity + 1), [true, false]),
-        ((u32::MAX, 0), [true, false]),
-        // These are for its peer to accuse.
-        ((capacity, capacity + 2), [false, true]),
-        ((capacity + 1, 0), [false, true]),
+        ((0, 0), room),
+        ((one, 0), both),
+        ((capacity, 0), message),
+        ((capacity, capacity + one), ahead),
+        ((0u32.wrapping_sub(one), 0), ahead),
+        ((capacity, capacity + 2 * one), message),
+        ((capacity + one, 0), message),
+        ((capacity, capacity), room),
     ];
     for (indices, expected) in at {
-        assert_eq!(says(indices), expected, "tail and head {indices:?}");
+        assert_eq!(says(indices), expected, "{geometry:?} at {indices:?}");
     }
-    pair.realm.finish();
+}
+
+#[test]
+fn what_was_received_before_the_tail_told_of_it_is_not_there() {
+    for geometry in [GEOMETRY, Geometry::byte(8192), Geometry::packet(4096)] {
+        let pair = Pair::of(RingShape {
+            form: Form::Symmetric,
+            ..geometry.into()
+        });
+        check_levels(
+            &pair.realm,
+            geometry,
+            [(0, pair.producer), (1, pair.consumer)],
+        );
+        pair.realm.finish();
+    }
+}
+
+#[test]
+fn the_rings_of_a_hub_say_what_is_there_as_others_do() {
+    for geometry in [
+        HubGeometry::slot(1, 64, 8, 16),
+        HubGeometry::byte(1, 4096, 8192),
+        HubGeometry::packet(1, 8192, 4096),
+    ] {
+        let realm = Realm::new(2);
+        let (to_host, to_guest) = geometry.decode().unwrap();
+        let hub = Hub::of(&realm, geometry);
+        let (guest, theirs) = hub.join(&realm, 1);
+        let (_, ours) = hub.connect(&realm, guest.seat).unwrap();
+        for (ring, ends) in [
+            (to_host, [(1, theirs.producer), (0, ours.consumer)]),
+            (to_guest, [(0, ours.producer), (1, theirs.consumer)]),
+        ] {
+            check_levels(&realm, ring.geometry, ends);
+        }
+        realm.finish();
+    }
 }
 
 #[test]

@@ -33,10 +33,12 @@ pub struct Guest {
 
 impl Hub {
     pub fn new(realm: &Realm, guests: u32) -> Hub {
-        let HubHandles { hub, table } = realm
-            .ipc
-            .create_hub(&realm.domains[0], geometry(guests))
-            .unwrap();
+        Hub::of(realm, geometry(guests))
+    }
+
+    pub fn of(realm: &Realm, geometry: HubGeometry) -> Hub {
+        let created = realm.ipc.create_hub(&realm.domains[0], geometry);
+        let HubHandles { hub, table } = created.unwrap();
         Hub {
             handle: hub,
             table: realm.map(0, table, READ),
