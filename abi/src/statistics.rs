@@ -75,8 +75,8 @@ pub struct CpuStatistics {
     /// Calls and answers of four words that went straight from one thread to another: each is a message
     /// of 32 bytes, and a wait of who sent it.
     pub handed: u64,
-    /// Times that objects were handed over, by the number of the
-    /// [`Mode`](crate::Mode).
+    /// Times that objects were handed over, by the number of the [`Mode`](crate::Mode): when they arrive, and by
+    /// CopyOnWrite once, though it counts at [two objects](crate::ObjectInfo::transfers).
     pub transfers: [u64; 3],
     /// 0.
     pub reserved: [u64; 83],

@@ -2,8 +2,8 @@
 //!
 //! Messages are counted in what an object's own lock guards: plain numbers, so that counting costs an
 //! addition. So are waits and wakes, in the [list](crate::Waiters) of those who wait; [`Traffic`] is the
-//! sum. A [`Tally`] is part of every object. What counts at an object counts for the system, too ([`Counted`]). Invariant: no
-//! count ever goes back.
+//! sum. A [`Tally`] is part of every object. What counts at an object counts for the system, too ([`Counted`]), and once where it
+//! counts at two: a copy does at its source when it is made, and at itself when it arrives. Invariant: no count ever goes back.
 
 use core::ops::Add;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -38,7 +38,7 @@ pub enum Counted {
     Handed,
     /// A wait that begins.
     Wait,
-    /// An object was handed over.
+    /// An object that was handed over has arrived: of CopyOnWrite the snapshot, whose source counts only for itself.
     Transfer(Mode),
 }
 

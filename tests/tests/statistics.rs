@@ -21,11 +21,17 @@ fn transfers_are_counted_by_their_mode_when_they_arrive() {
     let shared = realm.give(0, mine, 1, Mode::Share);
     assert_eq!(info(&realm, 0, mine).transfers[Mode::Share as usize], 1);
     assert_eq!(info(&realm, 0, mine).capabilities, 2);
+    let system = || realm.machine().system_counts().transfers;
+    assert_eq!(system(), [0, 1, 0]);
+    let begun = realm.grant(0, mine, 1, Mode::CopyOnWrite, Rights::all());
+    realm.ipc.cancel(&realm.domains[0], begun.unwrap()).unwrap();
     let copy = realm.give(0, mine, 1, Mode::CopyOnWrite);
-    for (domain, handle) in [(0, mine), (1, copy)] {
+    // At the source when it is made, at the copy when it arrives, and then once for the system.
+    for (domain, handle, times) in [(0, mine, 2), (1, copy, 1)] {
         let counted = info(&realm, domain, handle).transfers;
-        assert_eq!(counted[Mode::CopyOnWrite as usize], 1);
+        assert_eq!(counted[Mode::CopyOnWrite as usize], times);
     }
+    assert_eq!(system(), [0, 1, 1]);
     let domain = &realm.domains[1];
     realm.ipc.drop_capability(domain, shared).unwrap();
     let token = realm
@@ -35,6 +41,7 @@ fn transfers_are_counted_by_their_mode_when_they_arrive() {
     assert_eq!(info(&realm, 0, mine).transfers[Mode::Move as usize], 0);
     let moved = realm.give(0, mine, 1, Mode::Move);
     assert_eq!(info(&realm, 1, moved).transfers[Mode::Move as usize], 1);
+    assert_eq!(system(), [1; 3]);
     assert_eq!(info(&realm, 1, moved).capabilities, 1);
     realm.finish();
 }

@@ -9,7 +9,7 @@ use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, Rights};
 use super::{Offer, Source};
 use crate::lineage::{Budget, Child, Extent, Lineage};
 use crate::node::PENDING;
-use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
+use crate::{Domain, Ipc, Node, Payload, Platform};
 
 impl<P: Platform> Ipc<P> {
     /// Checks that `sender` may hand `handle` over in this way, and begins.
@@ -140,8 +140,8 @@ impl<P: Platform> Ipc<P> {
         let (snapshot, all) = self.snapshot_of(sender, handle, Rights::GRANT, 0, 0, overcommit)?;
         let payload = Payload::Region(snapshot);
         let copy = self.create_object(sender.account(), payload, all & rights, PENDING)?;
+        // For the system it counts when it arrives.
         node.object().count_transfer(Mode::CopyOnWrite);
-        self.platform().count(Counted::Transfer(Mode::CopyOnWrite));
         Ok(Offer {
             node: copy,
             sender: sender.clone(),

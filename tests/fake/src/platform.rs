@@ -130,7 +130,7 @@ impl FakeTask {
 pub struct SystemCounts {
     /// Messages, their bytes, and waits. Wakes count with whoever unparks.
     pub traffic: Traffic,
-    /// Objects that were handed over, by the mode.
+    /// Objects that arrived with who they were handed to, by the mode.
     pub transfers: [u64; 3],
 }
 
