@@ -1,162 +1,113 @@
-//! Who uses registered handles in which ring, and who waits for them to be let go, beside a model.
+//! Who uses registered handles in which ring, and who waits for them to be let go, beside a model: in batches whose entries are
+//! linked or not.
 
 mod common;
+#[path = "unregister/model.rs"]
+mod model;
 
-use abi::submission::{Registered, Submission};
+use abi::submission::Submission;
 use abi::{Error, FOREVER};
 use common::ports::notification;
 use common::realm::Realm;
-use common::registered::{Done, by, register_entry, settle, unregister_entry, wait_by};
-use common::submissions::{Submissions, cancel};
+use common::registered::by;
+use common::submissions::Submissions;
+use model::{Drawn, Model, RINGS, SLOTS};
 use proptest::prelude::*;
 
-/// What a process does with three handles, each in a slot of its own, by two rings.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Act {
-    Register {
+    /// Entries with whether each is linked to the next, of which so many are taken at once.
+    Batch {
         ring: usize,
-        slot: usize,
-    },
-    Use {
-        ring: usize,
-        slot: usize,
-    },
-    LetGo {
-        ring: usize,
-        slot: usize,
-        deadline_ns: u64,
-    },
-    Cancel {
-        which: usize,
+        entries: Vec<(Drawn, bool)>,
+        at_once: usize,
     },
     End {
         ring: usize,
     },
 }
 
-fn act() -> impl Strategy<Value = Act> {
-    let at = || (0..2usize, 0..3usize);
+fn drawn() -> impl Strategy<Value = Drawn> {
+    let number = || (0..SLOTS, prop::bool::weighted(0.2));
+    let deadline = prop_oneof![1 => Just(0), 2 => Just(FOREVER)];
     prop_oneof![
-        4 => at().prop_map(|(ring, slot)| Act::Register { ring, slot }),
-        5 => at().prop_map(|(ring, slot)| Act::Use { ring, slot }),
-        4 => (at(), prop_oneof![Just(0), Just(FOREVER)])
-            .prop_map(|((ring, slot), deadline_ns)| Act::LetGo { ring, slot, deadline_ns }),
-        5 => any::<usize>().prop_map(|which| Act::Cancel { which }),
-        1 => (0..2usize).prop_map(|ring| Act::End { ring }),
+        4 => (0..SLOTS).prop_map(Drawn::Register),
+        5 => number().prop_map(|(slot, next)| Drawn::Use(slot, next)),
+        4 => (number(), deadline).prop_map(|((slot, next), deadline_ns)| {
+            Drawn::LetGo(slot, next, deadline_ns)
+        }),
+        6 => any::<usize>().prop_map(Drawn::Cancel),
     ]
 }
 
-/// A slot as it should be.
-#[derive(Clone, Debug)]
-struct Slot {
-    id: Registered,
-    live: bool,
-    /// Rings and numbers of the operations that use it, and of the one that has it retire.
-    users: Vec<(usize, u64)>,
-    retirer: Option<(usize, u64)>,
+fn act() -> impl Strategy<Value = Act> {
+    let entries = prop::collection::vec((drawn(), prop::bool::weighted(0.4)), 1..6);
+    prop_oneof![
+        12 => (0..RINGS, entries, 1..6usize).prop_map(|(ring, entries, at_once)| {
+            Act::Batch { ring, entries, at_once }
+        }),
+        1 => (0..RINGS).prop_map(|ring| Act::End { ring }),
+    ]
 }
 
-impl Slot {
-    /// Nobody uses it.
-    fn free(&mut self) {
-        self.live = false;
-        self.id = self.id.next().expect("generations are left");
+/// The same of the rings.
+fn settle(realm: &Realm, rings: &[Submissions; RINGS]) {
+    while let Some(ring) = rings.iter().find(|ring| ring.says_due(realm)) {
+        while ring.says_due(realm) {
+            assert_eq!(ring.enter(realm, 0, 0, 0), Ok(0));
+        }
     }
 }
 
+fn ring(realm: &Realm) -> Submissions {
+    Submissions::new(realm, 0, 8, 256)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     /// Against a model that knows who uses what: every entry says what it should, when it should.
     #[test]
     fn operations_and_those_who_wait_for_them_complete_as_the_model_says(
-        acts in prop::collection::vec(act(), 1..60),
+        acts in prop::collection::vec(act(), 1..40),
     ) {
         let realm = Realm::new(1);
-        realm.ipc.set_slots(&realm.domains[0], 3, 3).unwrap();
-        let mut rings = [(); 2].map(|()| Submissions::new(&realm, 0, 64, 64));
-        let bells = [(); 3].map(|()| notification(&realm, 0));
-        let mut slots = [0, 1, 2].map(|slot| Slot {
-            id: Registered::new(slot, 1),
-            live: false,
-            users: Vec::new(),
-            retirer: None,
-        });
-        for (number, act) in (100..).zip(acts) {
-            let mut wanted: [Done; 2] = Default::default();
-            match act {
-                Act::Register { ring, slot: at } => {
-                    let slot = &mut slots[at];
-                    let outcome = match slot.live {
-                        true => Err(Error::Exists),
-                        false => Ok(slot.id.bits()),
-                    };
-                    slot.live = true;
-                    rings[ring].push(&realm, register_entry(number, bells[at], at as u64));
-                    wanted[ring].push((number, outcome));
-                }
-                Act::Use { ring, slot: at } => {
-                    let slot = &mut slots[at];
-                    let entry = Submission { user_data: number, ..wait_by(slot.id, FOREVER) };
-                    rings[ring].push(&realm, entry);
-                    match slot.live && slot.retirer.is_none() {
-                        true => slot.users.push((ring, number)),
-                        false => wanted[ring].push((number, Err(Error::NotFound))),
+        realm.ipc.set_slots(&realm.domains[0], SLOTS as u64, SLOTS as u64).unwrap();
+        let mut rings = [(); RINGS].map(|()| ring(&realm));
+        let bells = [(); SLOTS].map(|()| notification(&realm, 0));
+        let mut model = Model::new();
+        for (first, act) in (100..).step_by(10).zip(acts) {
+            match &act {
+                Act::Batch { ring: at, entries, at_once } => {
+                    let ring = &mut rings[*at];
+                    let drawn = (first..).zip(entries);
+                    let entries: Vec<_> = drawn
+                        .map(|(number, &(drawn, linked))| model.entry(number, first, drawn, linked))
+                        .collect();
+                    for entry in &entries {
+                        ring.push(&realm, entry.to_submission(&bells));
+                    }
+                    for entries in entries.chunks(*at_once) {
+                        let count = entries.len() as u32;
+                        prop_assert_eq!(ring.enter(&realm, count, 0, 0), Ok(count.into()));
+                        model.serve(*at, entries);
                     }
                 }
-                Act::LetGo { ring, slot: at, deadline_ns } => {
-                    let slot = &mut slots[at];
-                    rings[ring].push(&realm, unregister_entry(number, slot.id, deadline_ns));
-                    if !slot.live {
-                        wanted[ring].push((number, Err(Error::NotFound)));
-                    } else if slot.retirer.is_some() || deadline_ns == 0 && !slot.users.is_empty() {
-                        wanted[ring].push((number, Err(Error::Busy)));
-                    } else if slot.users.is_empty() {
-                        slot.free();
-                        wanted[ring].push((number, Ok(0)));
-                    } else {
-                        slot.retirer = Some((ring, number));
-                    }
-                }
-                Act::Cancel { which } => {
-                    let all = slots.iter().flat_map(|slot| slot.users.iter().chain(&slot.retirer));
-                    let all: Vec<_> = all.copied().collect();
-                    let Some(&(ring, target)) = all.get(which % all.len().max(1)) else {
-                        continue;
-                    };
-                    rings[ring].push(&realm, cancel(number, target));
-                    wanted[ring].extend([(number, Ok(1)), (target, Err(Error::Cancelled))]);
-                    for slot in &mut slots {
-                        slot.users.retain(|user| user.1 != target);
-                        slot.retirer = slot.retirer.filter(|retirer| retirer.1 != target);
-                        if slot.users.is_empty() && let Some((ring, retirer)) = slot.retirer.take() {
-                            slot.free();
-                            wanted[ring].push((retirer, Ok(0)));
-                        }
-                    }
-                }
-                Act::End { ring } => {
-                    realm.drop_handle(0, rings[ring].handle).unwrap();
-                    rings[ring] = Submissions::new(&realm, 0, 64, 64);
-                    for slot in &mut slots {
-                        slot.users.retain(|user| user.0 != ring);
-                        slot.retirer = slot.retirer.filter(|retirer| retirer.0 != ring);
-                        if slot.users.is_empty() && let Some((ring, retirer)) = slot.retirer.take() {
-                            slot.free();
-                            wanted[ring].push((retirer, Ok(0)));
-                        }
-                    }
+                Act::End { ring: at } => {
+                    realm.drop_handle(0, rings[*at].handle).unwrap();
+                    rings[*at] = ring(&realm);
+                    model.end(*at);
                 }
             }
-            for ring in &rings {
-                let more = ring.tail.wrapping_sub(ring.released(&realm));
-                prop_assert_eq!(ring.enter(&realm, more, 0, 0), Ok(more.into()));
+            settle(&realm, &rings);
+            model.settle();
+            for (ring, desk) in rings.iter_mut().zip(&mut model.desks) {
+                let mut done = ring.reap(&realm);
+                done.sort_unstable_by_key(|done| done.0);
+                desk.done.sort_unstable_by_key(|done| done.0);
+                prop_assert_eq!(done, std::mem::take(&mut desk.done), "{:?}", act);
             }
-            for (ring, wanted) in rings.iter_mut().zip(&mut wanted) {
-                wanted.sort_unstable_by_key(|done| done.0);
-                prop_assert_eq!(&settle(&realm, ring), wanted, "{:?}", act);
-            }
-            for slot in &slots {
+            for slot in &model.slots {
                 let knows = slot.live && slot.retirer.is_none();
                 let probe = Submission { user_data: 1, ..by(slot.id, 0) };
                 // No bits are no signal, which a ring says that knows the number.
