@@ -210,7 +210,7 @@ impl Run {
     /// Pages that were committed have frames.
     pub(crate) fn check_committed(&self, handle: usize, pages: Range<u64>) {
         let capability = self.spec.handles[handle].capability;
-        let frames = self.frames_of(self.spec.capabilities[capability].region);
+        let frames = self.frames_of(self.spec.capabilities[capability].of.region);
         for page in pages {
             assert!(frames[page as usize].is_some(), "page {page} was committed");
         }
@@ -219,7 +219,7 @@ impl Run {
     /// Remembers where the frames of a region are that has just been pinned.
     pub(crate) fn note_pinned(&mut self, handle: usize) {
         let capability = self.spec.handles[handle].capability;
-        let region = self.spec.capabilities[capability].region;
+        let region = self.spec.capabilities[capability].of.region;
         let frames = self.frames_of(region).into_iter();
         let frames = frames.map(|frame| frame.expect("it is pinned and not there"));
         let frames: Vec<Frame> = frames.collect();
@@ -273,8 +273,8 @@ impl Run {
     /// What is told of a capability is so.
     fn check_told(&self, at: usize, told: CapInfo) {
         let known = &self.spec.capabilities[at];
-        let region = &self.spec.regions[known.region];
-        let leaves = known.part.leaves(region, 0, 0);
+        let region = &self.spec.regions[known.of.region];
+        let leaves = known.of.part.leaves(region, 0, 0);
         let leaves = leaves.expect("a part is never empty");
         let start = leaves.start * LEAF_SIZE;
         let end = (region.pages * PAGE_SIZE).min(leaves.end * LEAF_SIZE);

@@ -201,14 +201,13 @@ impl Run {
             } => {
                 let wanted = Narrowed {
                     rights,
-                    offset,
-                    len,
                     nodes,
                     badge,
                     until: until.0,
                     once,
                 };
-                let expected = self.spec.narrow(self.handles[process][from], wanted);
+                let handle_of = self.handles[process][from];
+                let expected = self.spec.narrow(handle_of, (offset, len), wanted);
                 self.bind_handle(process, handle, answer, expected);
             }
             Step::Reduce {

@@ -179,7 +179,7 @@ impl Run {
 
     /// This is the real region behind a capability: the one that is known, if one is.
     pub(crate) fn bind_region(&mut self, capability: usize, region: Arc<mm::Region>) {
-        let number = self.spec.capabilities[capability].region;
+        let number = self.spec.capabilities[capability].of.region;
         self.regions.resize(self.spec.regions.len(), None);
         let known = self.regions[number].get_or_insert(region.clone());
         assert!(Arc::ptr_eq(known, &region), "it stands for another region");

@@ -71,7 +71,7 @@ impl Run {
         let mappings = self.spec.mappings.iter();
         let mut expected = 0;
         for mapping in mappings.filter(|m| m.process == number && !m.dead) {
-            let region = self.spec.capabilities[mapping.capability].region;
+            let region = self.spec.capabilities[mapping.capability].of.region;
             let attached = if self.spec.regions[region].lost {
                 0
             } else {
@@ -225,7 +225,7 @@ impl Run {
             .map(|at| &self.spec.mappings[at])
             .filter(|mapping| !mapping.dead)
             .unwrap_or_else(|| panic!("CPU {cpu} reaches {va:#x}, where nothing is mapped"));
-        let region = self.spec.capabilities[mapping.capability].region;
+        let region = self.spec.capabilities[mapping.capability].of.region;
         let leaf = mapping.page_of(va) / LEAF_PAGES;
         (mapping, leaves[region][leaf as usize])
     }

@@ -5,7 +5,7 @@
 
 use abi::{Error, Rights};
 
-use super::{Capability, Holder, Issued, Spec};
+use super::{Capability, Covered, Holder, Issued, Part, Spec};
 use crate::tree::{self, Budget};
 
 impl Spec {
@@ -17,7 +17,9 @@ impl Spec {
 
     /// The first capability of a region, that nobody has yet.
     pub(super) fn add_capability(&mut self, region: usize, rights: Rights) -> usize {
-        self.capabilities.push(Capability::first(region, rights));
+        let part = Part::WHOLE;
+        let of = Covered { region, part };
+        self.capabilities.push(Capability::first(of, rights));
         self.capabilities.len() - 1
     }
 
@@ -117,14 +119,14 @@ impl Spec {
     /// Ends a region for everybody.
     pub fn destroy(&mut self, handle: usize) -> Result<(), Error> {
         let capability = self.look_up(handle, Rights::DESTROY)?;
-        let region = self.capabilities[capability].region;
+        let region = self.capabilities[capability].of.region;
         if !self.regions[region].pins.is_empty() {
             return Err(Error::Pinned);
         }
         let all: Vec<bool> = self
             .capabilities
             .iter()
-            .map(|capability| capability.region == region)
+            .map(|capability| capability.of.region == region)
             .collect();
         self.kill(|at| all[at]);
         self.handles[handle].dropped = true;
@@ -174,7 +176,7 @@ impl Spec {
         let kept = self.kept();
         let mut alive = vec![false; self.regions.len()];
         for (at, capability) in self.capabilities.iter().enumerate() {
-            alive[capability.region] |= kept[at];
+            alive[capability.of.region] |= kept[at];
         }
         for (region, alive) in self.regions.iter_mut().zip(alive) {
             region.gone |= !alive;

@@ -71,7 +71,7 @@ impl Spec {
     ) -> Result<Range<u64>, Error> {
         check_access(wanted.access)?;
         let (capability, part) = self.part_of(handle, Rights::MAP | wanted.access)?;
-        let number = self.capabilities[capability].region;
+        let number = self.capabilities[capability].of.region;
         let region = &self.regions[number];
         let shown = part.leaves(region, wanted.offset, wanted.len)?;
         let leaves = shown.end - shown.start;
@@ -106,7 +106,7 @@ impl Spec {
     ) -> Result<(), Error> {
         let others = |right: Rights| {
             self.mappings.iter().enumerate().any(|(at, mapping)| {
-                let same = self.capabilities[mapping.capability].region == region;
+                let same = self.capabilities[mapping.capability].of.region == region;
                 same && Some(at) != changed && !mapping.dead && mapping.access.contains(right)
             })
         };
@@ -194,7 +194,7 @@ impl Spec {
             return vec![Err(Error::NotFound)];
         };
         let mapping = self.mappings[at];
-        let region = self.capabilities[mapping.capability].region;
+        let region = self.capabilities[mapping.capability].of.region;
         if mapping.dead {
             return vec![
                 Err(Error::Revoked),
@@ -229,7 +229,7 @@ impl Spec {
             return Err(vec![Error::NotFound]);
         };
         let mapping = &self.mappings[at];
-        let region = self.capabilities[mapping.capability].region;
+        let region = self.capabilities[mapping.capability].of.region;
         if mapping.dead {
             return Err(vec![Error::Revoked, Error::NotFound]);
         }
@@ -254,7 +254,7 @@ impl Spec {
         access: Rights,
     ) -> Result<(usize, u64), Error> {
         let (capability, part) = self.part_of(handle, access)?;
-        let region = self.capabilities[capability].region;
+        let region = self.capabilities[capability].of.region;
         let page = part.pages(&self.regions[region], page, 1)?.start;
         if access.contains(Rights::WRITE) && self.regions[region].sealed {
             return Err(Error::Sealed);

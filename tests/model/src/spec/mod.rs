@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 
 use abi::{Mode, Rights};
 
+use crate::tree;
 pub use memory::Wanted;
-pub use narrowing::Narrowed;
 pub use regions::Copied;
 pub use transfers::Given;
+pub use tree::Narrowed;
 
 /// The words of a page that programs use; all others stay zero.
 pub const WORDS: [usize; 4] = [0, 1, 300, 511];
@@ -76,9 +77,10 @@ impl Region {
 }
 
 /// Who has a capability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Holder {
-    /// Nobody any more.
+    /// Nobody, or nobody any more.
+    #[default]
     Nobody,
     /// A process, by number.
     Process(usize),
@@ -105,30 +107,17 @@ impl Part {
     };
 }
 
-/// A way to a region.
-#[derive(Clone, Debug)]
-pub struct Capability {
-    /// The number of its region.
+/// What a capability is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Covered {
+    /// The number of the region.
     pub region: usize,
-    /// The one that it was derived from.
-    pub parent: Option<usize>,
-    /// What it allows.
-    pub rights: Rights,
-    /// What it covers.
+    /// How much of it.
     pub part: Part,
-    /// What whoever receives through it is told.
-    pub badge: u64,
-    /// When it dies.
-    pub until: u64,
-    /// It is good for one call.
-    pub once: bool,
-    /// How many may be below it; nothing if it shares the budget of its parent.
-    pub nodes: Option<u32>,
-    /// Who has it.
-    pub holder: Holder,
-    /// It was revoked, or its region destroyed.
-    pub revoked: bool,
 }
+
+/// A way to a region.
+pub type Capability = tree::Capability<Covered, Holder>;
 
 /// A handle that was given out once.
 #[derive(Clone, Copy, Debug)]

@@ -2,73 +2,10 @@
 
 use std::ops::Range;
 
-use abi::limits::MAX_NODES;
-use abi::{Error, FOREVER, Rights};
+use abi::{Error, Rights};
 
-use super::{Capability, Holder, LEAF_PAGES, Part, Region, Spec};
-use crate::tree::{self, Budget, Derived};
-
-/// A narrower capability that is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Narrowed {
-    /// What it may allow.
-    pub rights: Rights,
-    /// From which leaf table of its parent's part on.
-    pub offset: u64,
-    /// How many; 0 for the rest.
-    pub len: u64,
-    /// How many may be below it; 0 for as many as below its parent.
-    pub nodes: u32,
-    /// What whoever receives through it is told; 0 for nothing new.
-    pub badge: u64,
-    /// When it dies.
-    pub until: u64,
-    /// Whether it is good for one call.
-    pub once: bool,
-}
-
-impl Capability {
-    /// The first one of a region.
-    pub(super) fn first(region: usize, rights: Rights) -> Capability {
-        Capability {
-            region,
-            parent: None,
-            rights,
-            part: Part::WHOLE,
-            badge: 0,
-            until: FOREVER,
-            once: false,
-            nodes: Some(MAX_NODES as u32 - 1),
-            holder: Holder::Nobody,
-            revoked: false,
-        }
-    }
-}
-
-impl Derived for Capability {
-    fn parent(&self) -> Option<usize> {
-        self.parent
-    }
-
-    fn rights(&self) -> Rights {
-        self.rights
-    }
-
-    fn nodes(&self) -> Option<u32> {
-        self.nodes
-    }
-
-    fn child(&self, number: usize, rights: Rights, nodes: Option<u32>) -> Capability {
-        Capability {
-            parent: Some(number),
-            rights,
-            nodes,
-            holder: Holder::Nobody,
-            revoked: false,
-            ..self.clone()
-        }
-    }
-}
+use super::{Covered, LEAF_PAGES, Part, Region, Spec};
+use crate::tree::{self, Budget, Narrowed};
 
 impl Part {
     /// The leaf table behind the last.
@@ -119,44 +56,36 @@ impl Spec {
         tree::derive(&mut self.capabilities, &kept, parent, rights, budget)
     }
 
-    /// Makes a narrower capability below what a handle stands for.
-    pub fn narrow(&mut self, handle: usize, wanted: Narrowed) -> Result<usize, Error> {
+    /// Makes a narrower capability below what a handle stands for: for so many leaf tables, 0 for the rest, from some on.
+    pub fn narrow(
+        &mut self,
+        handle: usize,
+        (offset, len): (u64, u64),
+        wanted: Narrowed,
+    ) -> Result<usize, Error> {
         let parent = self.look_up(handle, Rights::DUPLICATE)?;
-        let above = &self.capabilities[parent];
-        if wanted.badge != 0 && above.badge != 0 && wanted.badge != above.badge {
-            return Err(Error::Exists);
-        }
-        let region = &self.regions[above.region];
-        let part = match (wanted.offset, wanted.len) {
-            (0, 0) => above.part,
-            _ if region.contiguous => return Err(Error::Unsupported),
-            (offset, len) => {
-                let leaves = above.part.leaves(region, offset, len)?;
-                Part {
-                    first: leaves.start,
-                    count: Some(leaves.end - leaves.start),
+        let (kept, regions) = (self.kept(), &self.regions);
+        let part = |of: Covered| {
+            let region = &regions[of.region];
+            let part = match (offset, len) {
+                (0, 0) => of.part,
+                _ if region.contiguous => return Err(Error::Unsupported),
+                (offset, len) => {
+                    let leaves = of.part.leaves(region, offset, len)?;
+                    Part {
+                        first: leaves.start,
+                        count: Some(leaves.end - leaves.start),
+                    }
                 }
-            }
+            };
+            Ok(Covered { part, ..of })
         };
-        if wanted.until < above.until && wanted.until <= self.now {
-            return Err(Error::TimedOut);
-        }
-        let mut rights = wanted.rights;
-        if part != Part::WHOLE {
-            rights -= Rights::SEAL | Rights::DESTROY;
-        }
-        if wanted.once {
-            rights -= Rights::DUPLICATE;
-        }
-        let (badge, until) = (above.badge | wanted.badge, above.until.min(wanted.until));
-        let budget = match wanted.nodes {
-            0 => Budget::Shared,
-            nodes => Budget::Own(nodes),
-        };
-        let child = self.derive_from(parent, rights, budget)?;
+        let all = &mut self.capabilities;
+        let child = tree::narrow(all, &kept, parent, wanted, self.now, part)?;
         let made = &mut self.capabilities[child];
-        (made.part, made.badge, made.until) = (part, badge, until);
-        made.once = wanted.once;
+        if made.of.part != Part::WHOLE {
+            made.rights -= Rights::SEAL | Rights::DESTROY;
+        }
         let issued = self.issue(self.handles[handle].process, child);
         self.pass(0);
         Ok(issued)

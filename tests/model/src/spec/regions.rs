@@ -113,11 +113,14 @@ impl Spec {
     ) -> Result<(Region, Rights), Error> {
         let needed = needed | Rights::READ | Rights::DUPLICATE;
         let capability = &self.capabilities[self.look_up(handle, needed)?];
-        let source = &self.regions[capability.region];
+        let source = &self.regions[capability.of.region];
         if source.contiguous {
             return Err(Error::Unsupported);
         }
-        let leaves = capability.part.leaves(source, wanted.offset, wanted.len)?;
+        let leaves = capability
+            .of
+            .part
+            .leaves(source, wanted.offset, wanted.len)?;
         if source.lost {
             return Err(Error::NoMemory);
         }
@@ -149,14 +152,14 @@ impl Spec {
     /// The region behind a handle that is good for `needed`, if it has not been lost.
     fn region_of(&mut self, handle: usize, needed: Rights) -> Result<(usize, &mut Region), Error> {
         let capability = self.look_up(handle, needed)?;
-        let region = &mut self.regions[self.capabilities[capability].region];
+        let region = &mut self.regions[self.capabilities[capability].of.region];
         Ok((capability, region))
     }
 
     /// The capability that a handle which is good for `needed` stands for, and what it covers.
     pub(super) fn part_of(&self, handle: usize, needed: Rights) -> Result<(usize, Part), Error> {
         let capability = self.look_up(handle, needed)?;
-        Ok((capability, self.capabilities[capability].part))
+        Ok((capability, self.capabilities[capability].of.part))
     }
 
     /// Nobody writes it any more.
@@ -169,9 +172,9 @@ impl Spec {
             return Err(Error::NoMemory);
         }
         region.sealed = true;
-        let number = self.capabilities[capability].region;
+        let number = self.capabilities[capability].of.region;
         for mapping in &mut self.mappings {
-            if self.capabilities[mapping.capability].region == number {
+            if self.capabilities[mapping.capability].of.region == number {
                 mapping.access -= Rights::WRITE;
             }
         }
@@ -181,7 +184,7 @@ impl Spec {
     /// Pages are present before they are touched. No byte changes.
     pub fn commit(&mut self, handle: usize, page: u64, pages: u64) -> Result<Range<u64>, Error> {
         let (capability, part) = self.part_of(handle, Rights::WRITE)?;
-        let region = &mut self.regions[self.capabilities[capability].region];
+        let region = &mut self.regions[self.capabilities[capability].of.region];
         let part = part.pages(region, page, pages)?;
         if region.lost {
             return Err(Error::NoMemory);
@@ -192,7 +195,7 @@ impl Spec {
     /// Pages are zero again.
     pub fn decommit(&mut self, handle: usize, page: u64, pages: u64) -> Result<(), Error> {
         let (capability, part) = self.part_of(handle, Rights::WRITE)?;
-        let region = &mut self.regions[self.capabilities[capability].region];
+        let region = &mut self.regions[self.capabilities[capability].of.region];
         let part = part.pages(region, page, pages)?;
         match region {
             region if region.contiguous => Err(Error::Unsupported),

@@ -98,13 +98,13 @@ impl Spec {
     /// nothing below it may be left with more. What is below may have what it likes if it is
     /// revoked first.
     fn check_move(&self, capability: usize, rights: Rights, revokes: bool) -> Result<(), Error> {
-        let region = self.capabilities[capability].region;
+        let region = self.capabilities[capability].of.region;
         let (kept, below) = (self.kept(), self.below(capability));
         for (at, other) in self.capabilities.iter().enumerate() {
             if revokes && below[at] {
                 continue;
             }
-            let elsewhere = at != capability && other.region == region && self.has_access(at);
+            let elsewhere = at != capability && other.of.region == region && self.has_access(at);
             let exceeds = kept[at] && !other.revoked && below[at] && !rights.contains(other.rights);
             if elsewhere || exceeds {
                 return Err(Error::Shared);

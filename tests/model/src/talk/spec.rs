@@ -6,12 +6,14 @@ mod messages;
 
 use std::collections::VecDeque;
 
-use abi::limits::MAX_NODES;
-use abi::{Error, FOREVER, Mode, Rights};
+use abi::{Error, Mode, Rights};
 use grants::Token;
 pub use grants::{Given, Way};
-pub use lineage::{Narrowed, Told};
+pub use lineage::Told;
 use messages::Message;
+
+use crate::tree;
+pub use crate::tree::Narrowed;
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +42,9 @@ pub struct Object {
 }
 
 /// Who has a capability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Holder {
+    #[default]
     Nobody,
     /// A process, by number.
     Process(usize),
@@ -51,19 +54,8 @@ enum Holder {
     Transit,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Capability {
-    object: usize,
-    parent: Option<usize>,
-    rights: Rights,
-    badge: u64,
-    until: u64,
-    once: bool,
-    /// How many may be below it, if it has a budget of its own.
-    nodes: Option<u32>,
-    holder: Holder,
-    revoked: bool,
-}
+/// One of the object of this number.
+type Capability = tree::Capability<usize, Holder>;
 
 /// A handle that was given out once.
 #[derive(Clone, Copy, Debug)]
@@ -136,17 +128,7 @@ impl Spec {
 
     /// The first capability of an object, which nobody has yet.
     fn root(&mut self, object: usize, rights: Rights) -> usize {
-        self.capabilities.push(Capability {
-            object,
-            parent: None,
-            rights,
-            badge: 0,
-            until: FOREVER,
-            once: false,
-            nodes: Some(MAX_NODES as u32 - 1),
-            holder: Holder::Nobody,
-            revoked: false,
-        });
+        self.capabilities.push(Capability::first(object, rights));
         self.capabilities.len() - 1
     }
 
@@ -258,7 +240,7 @@ impl Spec {
     }
 
     fn kind_of(&self, capability: usize) -> Kind {
-        self.objects[self.capabilities[capability].object].kind
+        self.objects[self.capabilities[capability].of].kind
     }
 
     /// To use one of a kind.
@@ -286,7 +268,7 @@ impl Spec {
     fn notification_of(&mut self, handle: usize, needed: Rights) -> Result<&mut Object, Error> {
         let is = |kind| kind == Kind::Notification;
         let capability = self.use_kind(handle, needed, is)?;
-        Ok(&mut self.objects[self.capabilities[capability].object])
+        Ok(&mut self.objects[self.capabilities[capability].of])
     }
 
     /// Sets bits: those of the badge, if there is one, and no others.
@@ -330,7 +312,7 @@ impl Spec {
             let kept = self.kept();
             let mut alive = vec![false; self.objects.len()];
             for (at, capability) in self.capabilities.iter().enumerate() {
-                alive[capability.object] |= kept[at];
+                alive[capability.of] |= kept[at];
             }
             let dies = |at: &usize| !alive[*at] && !self.objects[*at].gone;
             let Some(dead) = (0..alive.len()).find(dies) else {

@@ -5,22 +5,7 @@
 use abi::{Error, Rights};
 
 use super::{Capability, Holder, Spec};
-use crate::tree::{self, Budget, Derived};
-
-/// A narrower capability that is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Narrowed {
-    /// What it may allow.
-    pub rights: Rights,
-    /// How many may be below it; 0 for as many as below its parent.
-    pub nodes: u32,
-    /// What whoever receives through it is told; 0 for nothing new.
-    pub badge: u64,
-    /// When it dies.
-    pub until: u64,
-    /// Whether it is good for one call.
-    pub once: bool,
-}
+use crate::tree::{self, Budget, Narrowed};
 
 /// What is told of a capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,31 +22,6 @@ pub struct Told {
     pub descendants: u64,
     /// How many more may be.
     pub nodes_left: u32,
-}
-
-impl Derived for Capability {
-    fn parent(&self) -> Option<usize> {
-        self.parent
-    }
-
-    fn rights(&self) -> Rights {
-        self.rights
-    }
-
-    fn nodes(&self) -> Option<u32> {
-        self.nodes
-    }
-
-    fn child(&self, number: usize, rights: Rights, nodes: Option<u32>) -> Capability {
-        Capability {
-            parent: Some(number),
-            rights,
-            nodes,
-            holder: Holder::Nobody,
-            revoked: false,
-            ..*self
-        }
-    }
 }
 
 impl Spec {
@@ -104,26 +64,8 @@ impl Spec {
     /// The same, narrowed further.
     pub fn narrow(&mut self, handle: usize, wanted: Narrowed) -> Result<usize, Error> {
         let parent = self.look_up(handle, Rights::DUPLICATE)?;
-        let above = self.capabilities[parent];
-        if wanted.badge != 0 && above.badge != 0 && wanted.badge != above.badge {
-            return Err(Error::Exists);
-        }
-        if wanted.until < above.until && wanted.until <= self.now {
-            return Err(Error::TimedOut);
-        }
-        let mut rights = wanted.rights;
-        if wanted.once {
-            rights -= Rights::DUPLICATE;
-        }
-        let budget = match wanted.nodes {
-            0 => Budget::Shared,
-            nodes => Budget::Own(nodes),
-        };
-        let child = self.derive_from(parent, rights, budget)?;
-        let made = &mut self.capabilities[child];
-        made.badge = above.badge | wanted.badge;
-        made.until = above.until.min(wanted.until);
-        made.once = wanted.once;
+        let (kept, all) = (self.kept(), &mut self.capabilities);
+        let child = tree::narrow(all, &kept, parent, wanted, self.now, Ok)?;
         Ok(self.issue(self.handles[handle].process, child))
     }
 
@@ -201,7 +143,7 @@ impl Spec {
     /// The rights and the object of a handle.
     pub fn known(&self, handle: usize) -> Result<(Rights, usize), Error> {
         let capability = &self.capabilities[self.look_up(handle, Rights::empty())?];
-        Ok((capability.rights, capability.object))
+        Ok((capability.rights, capability.of))
     }
 
     /// Whether no capability that is kept allows more, for longer or under another badge than the one above it.

@@ -127,7 +127,7 @@ impl Spec {
     /// Whether a capability may be moved with these rights: nobody else may have access to memory, and
     /// nothing below it may be left with more. What is below may have what it likes if it is revoked first.
     fn check_move(&self, moved: usize, rights: Rights, revokes: bool) -> Result<(), Error> {
-        let object = self.capabilities[moved].object;
+        let object = self.capabilities[moved].of;
         let memory = self.objects[object].kind == Kind::Region;
         let (kept, below) = (self.kept(), self.below(moved));
         let access = |c: &Capability| {
@@ -135,7 +135,7 @@ impl Spec {
             held && c.rights.intersects(Rights::ACCESS)
         };
         for (at, other) in self.capabilities.iter().enumerate() {
-            if at == moved || other.object != object || revokes && below[at] {
+            if at == moved || other.of != object || revokes && below[at] {
                 continue;
             }
             let exceeds = kept[at] && below[at] && !rights.contains(other.rights);
