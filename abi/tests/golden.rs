@@ -85,7 +85,7 @@ layouts! {
     submission::SubmissionHeader { magic, version, entry_size, capacity, reserved, notes, reserved_after }
     trace::Header { magic, cpus, slots, started_ns, state, reserved }
     statistics::Header { magic, cpus, stride }
-    statistics::CpuStatistics { calls, refusals, faults, interrupts, switches, wakes, timeouts, shootdowns, messages, bytes, waits, handed, transfers, reserved }
+    statistics::CpuStatistics { calls, refusals, faults, interrupts, switches, wakes, timeouts, shootdowns, messages, bytes, waits, handed, transfers, at_once, reserved }
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub struct Context {
 }
 
 impl Context {
+    /// Where its stack pointer is, which means something while it does not run.
+    pub const STACK: usize = offset_of!(Context, stack_pointer);
+
     /// A context that begins at `entry(argument)` on the stack below `stack_top` when it is first switched to. It begins
     /// with interrupts off, as every switch ends.
     ///
@@ -59,38 +62,11 @@ impl Context {
 /// switch is done, which is so when `to` runs: the code there has to publish it.
 #[inline(always)]
 pub unsafe fn switch(from: *mut Context, to: *mut Context) {
-    // SAFETY: the caller vouches for both contexts; only this CPU uses them now.
-    unsafe {
-        extended_state::exchange(&mut (*from).extended, &(*to).extended);
-        exchange(from, to);
-    }
-}
-
-/// The same of two contexts whose programs never used the extended registers, as the kernel was
-/// [told](crate::hooks::Hooks::extended_state) of each that did.
-///
-/// # Safety
-/// As of [`switch`], and neither of them used the registers.
-#[inline(always)]
-pub unsafe fn switch_plain(from: *mut Context, to: *mut Context) {
-    // SAFETY: as in `switch`.
-    unsafe {
-        debug_assert!(!extended_state::is_used(&(*from).extended));
-        debug_assert!(!extended_state::is_used(&(*to).extended));
-        exchange(from, to);
-    }
-}
-
-/// Leaves one stack and goes on where the other was left.
-///
-/// # Safety
-/// As of [`switch`].
-#[inline(always)]
-unsafe fn exchange(from: *mut Context, to: *mut Context) {
     debug_assert!(!cpu::interrupts_enabled());
     // SAFETY: the caller vouches for both contexts; only this CPU uses them now. What is not pushed here, the
     // compiler takes to be lost.
     unsafe {
+        extended_state::exchange(&mut (*from).extended, &(*to).extended);
         per_cpu::set_kernel_stack((*to).stack_top);
         asm!(
             "pushq %rbp",
@@ -110,6 +86,34 @@ unsafe fn exchange(from: *mut Context, to: *mut Context) {
             out("r8") _, out("r9") _, out("r10") _, out("r11") _,
             out("r12") _, out("r13") _, out("r14") _, out("r15") _,
             options(att_syntax),
+        );
+    }
+}
+
+/// The same of two contexts whose programs never used the extended registers, as the kernel was
+/// [told](crate::hooks::Hooks::extended_state) of each that did; and what called this is forgotten. Whoever switches to
+/// `from` again goes on at `resume`, with the stack pointer that was put at [`Context::STACK`] before, and with
+/// interrupts off.
+///
+/// # Safety
+/// As of [`switch`], and neither of them used the registers. The stack pointer leads into the stack of `from`; what is
+/// above it is what `resume` expects, and nothing below it is needed any more.
+#[inline(always)]
+pub unsafe fn leave_for(from: *mut Context, to: *mut Context, resume: unsafe extern "C" fn()) -> ! {
+    debug_assert!(!cpu::interrupts_enabled());
+    // SAFETY: the caller vouches for both contexts and for the stack; only this CPU uses them now.
+    unsafe {
+        debug_assert!(!extended_state::is_used(&(*from).extended));
+        debug_assert!(!extended_state::is_used(&(*to).extended));
+        (*from).resume = resume as *const () as u64;
+        per_cpu::set_kernel_stack((*to).stack_top);
+        asm!(
+            "mov rsp, [{to} + {stack_pointer}]",
+            "jmp qword ptr [{to} + {resume}]",
+            to = in(reg) to,
+            resume = const offset_of!(Context, resume),
+            stack_pointer = const offset_of!(Context, stack_pointer),
+            options(noreturn),
         );
     }
 }

@@ -83,6 +83,9 @@ pub fn features() -> Features {
 /// Where it is behind the GS base.
 pub const KERNEL_WORD: usize = per_cpu::KERNEL_WORD;
 
+/// Where a byte is behind the GS base that is not 0 while something is to be done before the next return to user mode.
+pub const USER_RETURN_WORK: usize = per_cpu::USER_RETURN_WORK;
+
 /// A word of this CPU that the platform keeps for the kernel; null at first. Other CPUs don't see it.
 #[inline]
 pub fn kernel_word() -> *mut () {

@@ -4,6 +4,7 @@
 //! registers are kept by the Rust functions below, the others by the frame. Entry and exit are 30 instructions.
 
 use core::arch::global_asm;
+use core::mem::offset_of;
 
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{LStar, Msr, SFMask};
@@ -33,6 +34,12 @@ pub struct SyscallFrame {
 }
 
 impl SyscallFrame {
+    /// Where the second argument is.
+    pub const RSI: usize = offset_of!(SyscallFrame, rsi);
+
+    /// Where what only [`return_from_syscall`](crate::return_from_syscall) restores begins.
+    pub const RETURN: usize = offset_of!(SyscallFrame, rip);
+
     /// The frame of a call that no program makes by itself: what it does not say is 0.
     pub fn of_call(number: u64, [rdi, rsi, rdx, r10, r8, r9]: [u64; 6]) -> SyscallFrame {
         SyscallFrame {
@@ -89,6 +96,16 @@ impl SyscallFrame {
     }
 }
 
+/// The last instructions of a system call: with interrupts off, the stack pointer at
+/// [`RETURN`](crate::syscall::SyscallFrame::RETURN) in the frame, nothing to be [done](crate::cpu::USER_RETURN_WORK) before, and
+/// the program's other registers as it is to find them.
+#[macro_export]
+macro_rules! return_from_syscall {
+    () => {
+        "pop rcx\n pop r11\n pop rsp\n swapgs\n sysretq"
+    };
+}
+
 // Interrupts are off until the hook turns them on, and from `cli` on: in between GS and the stack are the kernel's.
 // Where SYSRET leads is in the user half, since no page is mapped that ends at 2^47: see `layout::USER_END`.
 global_asm!(
@@ -97,44 +114,41 @@ global_asm!(
     .global syscall_entry
 syscall_entry:
     swapgs
-    movq %rsp, %gs:{user_stack}
-    movq %gs:{kernel_stack}, %rsp
-    pushq %gs:{user_stack}
-    pushq %r11
-    pushq %rcx
-    pushq %r9
-    pushq %r8
-    pushq %r10
-    pushq %rdx
-    pushq %rsi
-    pushq %rdi
-    pushq %rax
-    movq %rsp, %rsi
-    callq *{hook}(%rip)
+    mov gs:[{user_stack}], rsp
+    mov rsp, gs:[{kernel_stack}]
+    push qword ptr gs:[{user_stack}]
+    push r11
+    push rcx
+    push r9
+    push r8
+    push r10
+    push rdx
+    push rsi
+    push rdi
+    push rax
+    mov rsi, rsp
+    call qword ptr [rip + {hook}]
     cli
-1:  cmpb $0, %gs:{user_return_work}
-    jne 2f
-    popq %rax
-    popq %rdi
-    popq %rsi
-    popq %rdx
-    popq %r10
-    popq %r8
-    popq %r9
-    popq %rcx
-    popq %r11
-    popq %rsp
-    swapgs
-    sysretq
-2:  callq {user_return}
-    jmp 1b
+3:  cmp byte ptr gs:[{user_return_work}], 0
+    jne 4f
+    pop rax
+    pop rdi
+    pop rsi
+    pop rdx
+    pop r10
+    pop r8
+    pop r9
+"#,
+    return_from_syscall!(),
+    r#"
+4:  call {user_return}
+    jmp 3b
 "#,
     user_stack = const per_cpu::USER_STACK,
     kernel_stack = const per_cpu::KERNEL_STACK,
     user_return_work = const per_cpu::USER_RETURN_WORK,
     hook = sym hooks::SYSCALL,
     user_return = sym trap::before_user_return,
-    options(att_syntax)
 );
 
 unsafe extern "C" {

@@ -62,8 +62,8 @@ use mm::Memory;
 use mm::lock::{Lock, Rank};
 
 pub use channel::{
-    CallCell, Calling, Channel, ChannelLimits, ChannelSide, Fit, Outgoing, Passage, Preview,
-    Received, Registers, Reply,
+    CallCell, Channel, ChannelLimits, ChannelSide, Fit, NEXT_REPLY, Outgoing, Passage, Preview,
+    Received, Reply,
 };
 use timer::TimerQueue;
 

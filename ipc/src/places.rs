@@ -57,6 +57,12 @@ impl<T: Held> Tenant<T> {
         self.value.as_ref().ok_or(Error::BadHandle)
     }
 
+    /// What is here.
+    #[inline(always)]
+    pub(crate) fn value(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+
     /// Whether the handle was made for what is here, which is not lent.
     #[inline(always)]
     pub(crate) fn has_name(&self, handle: Handle) -> bool {

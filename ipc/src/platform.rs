@@ -62,19 +62,6 @@ pub trait Platform: Machine + Sized {
         self.park(deadline_ns)
     }
 
-    /// The same without a time, by a task that looks itself why it goes on: an unpark that came first may be used up
-    /// by its next park. Asked only in [`call_at_once`](crate::Ipc::call_at_once) and
-    /// [`answer_at_once`](crate::Ipc::answer_at_once).
-    #[inline(always)]
-    fn go_over(&self, task: &Self::Task) {
-        self.unpark_and_park(task, abi::FOREVER);
-    }
-
-    /// What follows takes longer than a few hundred instructions, or sleeps: for those who begin these two calls with
-    /// interrupts off.
-    #[inline(always)]
-    fn take_time(&self) {}
-
     /// Lets others run, between two steps of a call that takes long. With no lock held. True: the current
     /// task has to end, and does nothing more for its program.
     fn pause(&self) -> bool {

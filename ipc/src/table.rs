@@ -257,6 +257,28 @@ impl<T: Held> Table<T> {
     ) -> Result<R, Error> {
         with(&self.places, handle, f)
     }
+
+    /// The same of what is not lent, without waiting for who uses its place at this moment.
+    #[inline(always)]
+    pub(crate) fn try_with<R>(&self, handle: Handle, f: impl FnOnce(&T) -> Option<R>) -> Option<R> {
+        let mut tenant = self.places.of_first(handle).tenant().try_lock()?;
+        if !tenant.has_name(handle) {
+            tenant = try_further(&self.places, handle, tenant)?;
+        }
+        f(tenant.value()?)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn try_further<'a, T: Held>(
+    places: &'a Places<T>,
+    handle: Handle,
+    tenant: Guard<'a, Tenant<T>>,
+) -> Option<Guard<'a, Tenant<T>>> {
+    drop(tenant);
+    let tenant = places.of(handle)?.tenant().try_lock()?;
+    tenant.has_name(handle).then_some(tenant)
 }
 
 #[inline(always)]

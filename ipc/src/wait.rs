@@ -89,7 +89,7 @@ const CLAIMED: u64 = CODE;
 /// What a task has for its waits: one at a time.
 pub struct WaitCell<P: Platform> {
     /// `number of the wait << CODE_BITS | code`.
-    state: AtomicU64,
+    pub(crate) state: AtomicU64,
     /// Written by who completes it, between the claim and the outcome.
     pub(crate) words: [AtomicU64; WAIT_WORDS],
     pub(crate) place: Lock<Place<P>>,

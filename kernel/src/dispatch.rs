@@ -3,6 +3,8 @@
 
 #![allow(unsafe_code)] // The first step is written in assembler.
 
+mod short;
+
 use alloc::sync::Arc;
 use core::arch::naked_asm;
 
@@ -150,95 +152,6 @@ macro_rules! invoke {
 }
 
 for_each_syscall!(invoke);
-
-/// The calls that go from hand to hand. They read what they pass where they store it, and so have
-/// fewer registers to save, and they go over to another thread with interrupts off from the entry on; with whatever
-/// is in their way the handlers of all calls deal. What they use is not for one use, or it is in their way.
-mod short {
-    use ipc::{Calling, Registers};
-
-    use super::*;
-    use crate::machine::Kernel;
-
-    /// The registers of a call of words by the current thread. The first of the words is at a place among the
-    /// arguments.
-    struct Saved<'a, const NUMBER: usize, const FIRST: usize>(&'a mut SyscallFrame);
-
-    type Call<'a> = Saved<'a, { Syscall::ChannelCallWords as usize }, 1>;
-    type Serve<'a> = Saved<'a, { Syscall::ChannelServeWords as usize }, 2>;
-
-    impl<const NUMBER: usize, const FIRST: usize> Saved<'_, NUMBER, FIRST> {
-        #[inline(always)]
-        fn saved(&self) -> [u64; 4] {
-            let arguments = self.0.arguments();
-            [0, 1, 2, 3].map(|index| arguments[FIRST + index])
-        }
-    }
-
-    impl<const NUMBER: usize, const FIRST: usize> Registers for Saved<'_, NUMBER, FIRST> {
-        #[inline(always)]
-        fn words(&self) -> [u64; 4] {
-            stats::count_call(NUMBER);
-            self.saved()
-        }
-
-        #[inline(always)]
-        fn handed(&self) -> [u64; 4] {
-            stats::count_handed_call(NUMBER);
-            self.saved()
-        }
-
-        #[inline(always)]
-        fn give(&mut self, came: Words) {
-            answer(self.0, came);
-        }
-    }
-
-    impl<const NUMBER: usize, const FIRST: usize> Calling<Kernel> for Saved<'_, NUMBER, FIRST> {
-        #[inline(always)]
-        fn with_domain<R>(&self, f: impl FnOnce(&ipc::Domain<Kernel>) -> R) -> R {
-            with_caller(|process| f(process.domain()))
-        }
-    }
-
-    /// Calls `f` with the process of the current thread.
-    #[inline(always)]
-    fn with_caller<R>(f: impl FnOnce(&Arc<Process>) -> R) -> R {
-        // SAFETY: who makes a system call is a thread of a process.
-        sched::with_current(|thread| f(unsafe { thread.process().unwrap_unchecked() }))
-    }
-
-    pub extern "C" fn channel_call_words(_: &Arc<Process>, frame: &mut SyscallFrame) {
-        let [end, .., deadline] = frame.arguments();
-        if deadline != FOREVER {
-            return at_length(decode::channel_call_words, frame);
-        }
-        let made = ipc().call_at_once(Handle::from_bits(end), &mut Call::<'_> { 0: frame });
-        conclude(made, decode::channel_call_words, frame);
-    }
-
-    pub extern "C" fn channel_serve_words(_: &Arc<Process>, frame: &mut SyscallFrame) {
-        let [end, reply, ..] = frame.arguments();
-        let (end, reply) = (Handle::from_bits(end), Handle::from_bits(reply));
-        let made = ipc().answer_at_once(end, reply, &mut Serve::<'_> { 0: frame });
-        conclude(made, decode::channel_serve_words, frame);
-    }
-
-    #[inline(always)]
-    fn conclude(made: Option<Result<(), Error>>, otherwise: Handler, frame: &mut SyscallFrame) {
-        match made {
-            Some(Ok(())) => {}
-            Some(Err(error)) => with_caller(|process| refuse(Some(process), frame, error)),
-            None => at_length(otherwise, frame),
-        }
-    }
-
-    /// Makes a call anew, for which something is in the way.
-    #[cold]
-    fn at_length(handler: Handler, frame: &mut SyscallFrame) {
-        with_caller(|process| handler(process, frame));
-    }
-}
 
 /// Whether a call looks a handle up, which may be for one use.
 const fn looks_up(call: Syscall, arguments: &[bool]) -> bool {

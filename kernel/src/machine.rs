@@ -248,16 +248,6 @@ impl Platform for Kernel {
     }
 
     #[inline(always)]
-    fn go_over(&self, task: &Arc<Thread>) {
-        sched::go_over(task);
-    }
-
-    #[inline(always)]
-    fn take_time(&self) {
-        cpu::enable_interrupts();
-    }
-
-    #[inline(always)]
     fn count(&self, what: Counted) {
         stats::count_at_objects(what);
     }

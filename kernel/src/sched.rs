@@ -28,7 +28,7 @@ use crate::irq_lock::IrqLock;
 use crate::thread::{Thread, state};
 use crate::{stats, trace};
 use levels::{LEVELS, Levels};
-pub use sleep::{go_over, park, unpark_and_park};
+pub use sleep::{Alike, go_over, park, unpark_and_park};
 pub use slice::{on_timer, rearm};
 pub use switch::{leave_space, on_extended_state, set_tls};
 pub use table::{current, with_current, with_current_ref};

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::limits::{MAX_CPUS, PAGE_SIZE};
 use abi::statistics::{CALLS, CPUS_OFFSET, CpuStatistics, Header, LEN, MAGIC};
-use abi::{Error, Handle, Rights};
+use abi::{Error, Handle, Rights, Syscall};
 use arch::cpu;
 use ipc::{Counted, Domain};
 use mm::{Account, Frame};
@@ -42,7 +42,8 @@ struct Counters {
     waits: AtomicU64,
     handed: AtomicU64,
     transfers: [AtomicU64; 3],
-    reserved: [AtomicU64; 83],
+    at_once: [AtomicU64; 2],
+    reserved: [AtomicU64; 81],
 }
 
 const_assert_eq!(size_of::<Counters>(), size_of::<CpuStatistics>());
@@ -51,8 +52,8 @@ const_assert_eq!(
     offset_of!(CpuStatistics, refusals)
 );
 const_assert_eq!(
-    offset_of!(Counters, transfers),
-    offset_of!(CpuStatistics, transfers)
+    offset_of!(Counters, at_once),
+    offset_of!(CpuStatistics, at_once)
 );
 
 /// Whole pages of the image, and nothing else in them: whoever maps them sees only this.
@@ -82,7 +83,8 @@ static PAGES: Pages = Pages {
             waits: AtomicU64::new(0),
             handed: AtomicU64::new(0),
             transfers: [const { AtomicU64::new(0) }; 3],
-            reserved: [const { AtomicU64::new(0) }; 83],
+            at_once: [const { AtomicU64::new(0) }; 2],
+            reserved: [const { AtomicU64::new(0) }; 81],
         }
     }; MAX_CPUS],
 };
@@ -119,7 +121,7 @@ pub fn totals() -> Totals {
     let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let running = &PAGES.cpus[..cpu::count()];
     running.iter().fold(Totals::default(), |sum, cpu| Totals {
-        syscalls: sum.syscalls + cpu.calls.iter().map(load).sum::<u64>(),
+        syscalls: sum.syscalls + cpu.calls.iter().chain(&cpu.at_once).map(load).sum::<u64>(),
         faults: sum.faults + load(&cpu.faults),
         interrupts: sum.interrupts + load(&cpu.interrupts),
     })
@@ -166,12 +168,30 @@ pub fn count_call(number: usize) {
     count(|cpu| &cpu.calls[number]);
 }
 
-/// Counts one that goes from hand to hand.
+/// Which of the two system calls that go from hand to hand.
+#[derive(Clone, Copy, Debug)]
+pub enum AtOnce {
+    /// A call in words.
+    Call,
+    /// Its answer, by who serves on.
+    Answer,
+}
+
+/// Counts a call that went to another thread by a direct switch: one count, which stands for all that it is.
 #[inline(always)]
-pub fn count_handed_call(number: usize) {
-    let counters = &PAGES.cpus[cpu::current()];
-    increment(&counters.calls[number]);
-    increment(&counters.handed);
+pub fn count_at_once(what: AtOnce) {
+    count(|cpu| &cpu.at_once[what as usize]);
+}
+
+/// Counts the same without the switch.
+#[cold]
+#[inline(never)]
+pub fn count_at_length(what: AtOnce) {
+    count_call(match what {
+        AtOnce::Call => Syscall::ChannelCallWords as usize,
+        AtOnce::Answer => Syscall::ChannelServeWords as usize,
+    });
+    count(|cpu| &cpu.handed);
 }
 
 /// Counts a number that is no call.

@@ -113,6 +113,12 @@ impl Thread {
     /// Where the entry of system calls finds its process, which every thread has that can make one.
     pub const PROCESS: usize = offset_of!(Thread, process);
 
+    /// Where the entry notes what is kept of its stack by who leaves for another one at once.
+    pub const STACK: usize = offset_of!(Thread, context) + Context::STACK;
+
+    /// Where the way back to a program finds what it waited with.
+    pub const WAIT: usize = offset_of!(Thread, wait);
+
     /// Where the entry counts them.
     pub const SYSCALLS: usize = offset_of!(Thread, syscalls);
 

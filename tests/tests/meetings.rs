@@ -6,6 +6,7 @@ mod common;
 use std::sync::mpsc;
 
 use abi::{Error, FOREVER, Handle, Mode, RevokeFlags, Rights, Words};
+use common::again;
 use common::messages::{End, Ends};
 use common::ports::{notification, signal};
 use common::realm::Realm;
@@ -22,9 +23,7 @@ const NONE: Words = Words {
 
 fn serve(realm: &Realm, end: End, call: &Words) -> Result<Words, Error> {
     let domain = &realm.domains[end.domain];
-    let served = realm
-        .ipc
-        .serve_words(domain, end.handle, call.reply, call.words);
+    let served = again::serve_words(&realm.ipc, domain, end.handle, call);
     if served.is_err() {
         realm.ipc.end_task(&FakeTask::current());
     }
@@ -34,7 +33,7 @@ fn serve(realm: &Realm, end: End, call: &Words) -> Result<Words, Error> {
 fn call(realm: &Realm, end: End, word: u64) -> Result<u64, Error> {
     let domain = &realm.domains[end.domain];
     let words = [word, 0, 0, 0];
-    let answer = realm.ipc.call_words(domain, end.handle, words, FOREVER);
+    let answer = again::call_words(&realm.ipc, domain, end.handle, words);
     answer.map(|words| words[0])
 }
 

@@ -5,7 +5,8 @@ mod common;
 
 use std::sync::Barrier;
 
-use abi::{Error, FOREVER, Handle, HandleTransfer, Mode, Rights, SnapshotFlags, Token};
+use abi::{Error, FOREVER, Handle, HandleTransfer, Mode, Rights, SnapshotFlags, Token, Words};
+use common::again;
 use common::messages::{End, Ends};
 use common::ports::notification;
 use common::realm::Realm;
@@ -210,10 +211,10 @@ const DEEDS: &[(&str, Deed)] = &[
         std::thread::scope(|scope| {
             let server = scope.spawn(|| {
                 let (domain, end) = (&s.realm.domains[2], s.other.handle);
-                let mut reply = Handle::NONE;
+                let mut answer = Words::default();
                 let mut served = 0;
-                while let Ok(next) = s.realm.ipc.serve_words(domain, end, reply, [1; 4]) {
-                    reply = next.reply;
+                while let Ok(next) = again::serve_words(&s.realm.ipc, domain, end, &answer) {
+                    (answer.reply, answer.words) = (next.reply, [1; 4]);
                     served += 1;
                     if next.words == [0; 4] {
                         break;
@@ -224,10 +225,7 @@ const DEEDS: &[(&str, Deed)] = &[
             });
             let domain = &s.realm.domains[1];
             let refused = until_refused(|| {
-                let answer = s
-                    .realm
-                    .ipc
-                    .call_words(domain, s.end.handle, [2; 4], FOREVER)?;
+                let answer = again::call_words(&s.realm.ipc, domain, s.end.handle, [2; 4])?;
                 assert_eq!(answer, [1; 4]);
                 Ok(())
             });

@@ -78,7 +78,7 @@ impl Loan {
 }
 
 /// From a handle to that of the next tenant of its place, if that is a right to reply again.
-const NEXT: u64 =
+pub(super) const NEXT: u64 =
     Handle::new(1, 1, ObjectKind::Reply).bits() - Handle::new(1, 0, ObjectKind::Reply).bits();
 /// A bit of handles that the place has given away half of, by which nothing is lent any more: one look tells that
 /// there is a next one.
@@ -148,36 +148,43 @@ impl<P: Platform> Held for Node<P> {
 
 impl<P: Platform> Meeting<P> {
     /// Hands a call to who answered the same task before and serves since, and begins the wait of its
-    /// caller, the current task. Returns who is to go on. None: nothing was done.
+    /// caller, the current task. Returns who is to go on, and that it `fits`. None: nothing was done.
     #[inline(always)]
-    pub(super) fn call_again(
+    pub(super) fn call_again<R>(
         &mut self,
         task: &P::Task,
         node: &Node<P>,
         words: impl FnOnce() -> [u64; 4],
-    ) -> Option<P::Task> {
+        fits: impl FnOnce(&P::Task) -> Option<R>,
+    ) -> Option<(P::Task, R)> {
         let server = self.server.take()?;
-        if self.hand_again(&server, task, node, words).is_none() {
-            put(&mut self.server, server);
-            return None;
+        match self.hand_again(&server, task, node, words, fits) {
+            Some(fit) => {
+                self.counts.calls += 1;
+                Some((server.task, fit))
+            }
+            None => {
+                put(&mut self.server, server);
+                None
+            }
         }
-        self.counts.calls += 1;
-        Some(server.task)
     }
 
     #[inline(always)]
-    fn hand_again(
+    fn hand_again<R>(
         &mut self,
         server: &Server<P>,
         task: &P::Task,
         node: &Node<P>,
         words: impl FnOnce() -> [u64; 4],
-    ) -> Option<()> {
+        fits: impl FnOnce(&P::Task) -> Option<R>,
+    ) -> Option<R> {
         let caller = self.caller.as_mut()?;
         if !caller.is(task, node) {
             return None;
         }
-        let mut call = caller.record.lock();
+        let fit = fits(&server.task)?;
+        let mut call = caller.record.try_lock()?;
         let loan = &mut call.loan;
         // A task that has ended has taken home what it lent.
         if loan.ready != server.loan && !mm::sabotaged!("any_loan_meets") {
@@ -188,20 +195,21 @@ impl<P: Platform> Meeting<P> {
         caller.wait = P::wait_cell(task).begin();
         let [a, b, c, d] = words();
         claim.finish_again([a, b, c, d, caller.badge]);
-        Some(())
+        Some(fit)
     }
 
     /// Answers a call that was handed over by [`call_again`](Meeting::call_again), by who has a reply right
-    /// under a name, and begins its next wait. Returns who is to go on. None: nothing was done.
+    /// under a name, and begins its next wait. Returns that who is to go on `fits`. None: nothing was done.
     #[inline(always)]
-    pub(super) fn answer_again(
+    pub(super) fn answer_again<R>(
         &mut self,
         (domain, reply): (u64, Handle),
         words: impl FnOnce() -> [u64; 4],
         task: &P::Task,
-    ) -> Option<P::Task> {
+        fits: impl FnOnce(&P::Task) -> Option<R>,
+    ) -> Option<R> {
         let Caller { record, wait, .. } = self.caller.as_mut()?;
-        let mut call = record.lock();
+        let mut call = record.try_lock()?;
         let call = &mut *call;
         if self.server.is_some() {
             return None;
@@ -212,9 +220,9 @@ impl<P: Platform> Meeting<P> {
         }
         let next = next_lent(reply)?;
         let (woken, _) = call.caller.as_ref()?;
+        let fit = fits(woken)?;
         // While no call is under way nobody waits, by a number that no wait has.
         let claim = P::wait_cell(woken).claim(*wait)?;
-        let woken = woken.clone();
         let number = loan.number.into();
         (loan.ready, loan.name) = (number, next);
         *wait = 0;
@@ -222,7 +230,7 @@ impl<P: Platform> Meeting<P> {
         self.counts.rounds += 1;
         let (task, wait, loan) = (task.clone(), P::wait_cell(task).begin(), number);
         put(&mut self.server, Server { task, wait, loan });
-        Some(woken)
+        Some(fit)
     }
 }
 
@@ -243,29 +251,9 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// The same where the platform [goes over](Platform::go_over), and what comes then if it has met.
-    #[inline(always)]
-    pub(crate) fn go_over_to_meet(
-        &self,
-        woken: &P::Task,
-        met: impl FnOnce(&P::Task),
-    ) -> Result<(), Result<(), Error>> {
-        self.platform().go_over(woken);
-        // Found anew, it is nothing to keep meanwhile.
-        self.platform().with_current_task(|task| {
-            let cell = P::wait_cell(task);
-            if !cell.has_met() {
-                self.platform().take_time();
-                self.sleep_on_to_meet(cell, Parked::Unparked, abi::FOREVER)?;
-            }
-            met(task);
-            Ok(())
-        })
-    }
-
     #[cold]
     #[inline(never)]
-    fn sleep_on_to_meet(
+    pub(super) fn sleep_on_to_meet(
         &self,
         cell: &WaitCell<P>,
         parked: Parked,

@@ -267,6 +267,23 @@ impl<P: Platform> Meeting<P> {
     }
 }
 
+impl<P: Platform> Inbox<P> {
+    /// Whether who calls in words through a capability may meet who serves here: what is true of each message is
+    /// known to be, and nothing is before it. A revoke marks the node first and takes this lock afterwards.
+    #[inline(always)]
+    pub(super) fn is_open_to_caller(&self, node: &Node<P>, caller: u64) -> bool {
+        let allowed = node.is_plainly(caller, None, Rights::SEND);
+        allowed && self.queue.is_empty() && self.limits.is_none()
+    }
+
+    /// The same of who serves here and answers a call.
+    #[inline(always)]
+    pub(super) fn is_open_to_server(&self, node: &Node<P>, server: u64) -> bool {
+        let allowed = node.is_plainly(server, None, Rights::RECEIVE);
+        allowed && self.queue.is_empty() && !self.peer_closed
+    }
+}
+
 /// Whether both are one task.
 #[inline(always)]
 pub(super) fn is<P: Platform>(task: &P::Task, other: &P::Task) -> bool {

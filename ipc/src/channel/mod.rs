@@ -17,6 +17,7 @@
 //! end, of which never two are held; above it Calls for the call that a [right to reply](reply)
 //! answers, and Waits for the cells of the tasks that wait.
 
+mod again;
 mod answer;
 mod call;
 mod close;
@@ -59,12 +60,12 @@ use crate::wait::Outcome;
 use crate::waiters::Waiters;
 use crate::{Domain, Ipc, Node, Payload, Platform};
 
+pub use self::again::NEXT_REPLY;
 pub use self::hand::CallCell;
 pub use self::limit::{Limits as ChannelLimits, Passage};
 pub(crate) use self::message::check_goes_over;
 pub use self::message::{Outgoing, Preview, Received};
 pub use self::reply::{Fit, Reply};
-pub use self::words::{Calling, Registers};
 
 /// Which of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -117,6 +117,11 @@ impl<P: Platform> Reply<P> {
         self.call.lock()
     }
 
+    #[inline(always)]
+    pub(super) fn try_lock(&self) -> Option<Guard<'_, Call<P>>> {
+        self.call.try_lock()
+    }
+
     /// Who waits for the answer.
     pub(super) fn caller(&self) -> Option<P::Task> {
         let call = self.call.lock();
@@ -142,7 +147,7 @@ impl<P: Platform> Reply<P> {
     pub(super) fn answer_words(
         &self,
         right: &Node<P>,
-        words: impl Fn() -> [u64; 4],
+        [a, b, c, d]: [u64; 4],
         meeting: &mut Meeting<P>,
         by: (u64, Handle),
     ) -> Result<Option<Answered<P>>, Error> {
@@ -172,7 +177,6 @@ impl<P: Platform> Reply<P> {
         let Some(claim) = claim else {
             return Ok(None);
         };
-        let [a, b, c, d] = words();
         let kind = if met { answer::MET } else { answer::WORDS };
         claim.finish_with([a, b, c, d, kind]);
         Ok(Some(Answered { task, met, lent }))

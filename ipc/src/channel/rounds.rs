@@ -2,89 +2,43 @@
 //! in one hold of one lock, by a right that is [lent](super::loan) or by one that is put into the table each
 //! time.
 
-use abi::{Error, Handle, Rights, Words};
+use abi::{Error, Handle, Words};
 
 use super::answer::take_home;
 use super::loan::{NO_LOAN, next_name};
 use super::reply::{Answered, record};
 use super::serve::{found, install};
-use super::words::{Calling, Registers};
 use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
 
 impl<P: Platform> Ipc<P> {
     /// Serves as [`serve_words`](Ipc::serve_words) where that is to answer a call by a right that is there. What it uses on the way is
     /// [settled](Ipc::settle). None: nothing was done.
     #[inline(always)]
-    pub fn answer_and_serve_on(
+    pub(super) fn answer_and_serve_on(
         &self,
         domain: &Domain<P>,
-        end: Handle,
-        reply: Handle,
-        registers: &mut impl Registers,
-    ) -> Option<Result<(), Error>> {
+        (end, reply): (Handle, Handle),
+        words: [u64; 4],
+    ) -> Option<Result<Words, Error>> {
         if mm::sabotaged!("reply_twice") {
             return None;
         }
-        let answered = self
-            .platform()
-            .with_current_task(|task| self.answer_again(domain, (end, reply), &*registers, task));
-        let served = match answered {
-            None => self.answer_and_serve(domain, (end, reply), &*registers)?,
-            Some(caller) => self.platform().with_current_task(|task| {
-                match self.sleep_to_meet(&caller, P::wait_cell(task), abi::FOREVER) {
-                    Ok(()) => Ok(found_again::<P>(task, reply)),
-                    Err(slept) => self.after_loan(domain, (end, reply), slept),
-                }
-            }),
-        };
-        Some(served.map(|came| registers.give(came)))
-    }
-
-    /// The same in a few hundred instructions if nothing is in the way: the platform [goes over](Platform::go_over) to who
-    /// called. What is needed later is found anew then, so that a call has less to keep.
-    #[inline(always)]
-    pub fn answer_at_once(
-        &self,
-        end: Handle,
-        reply: Handle,
-        registers: &mut impl Calling<P>,
-    ) -> Option<Result<(), Error>> {
-        if mm::sabotaged!("reply_twice") {
-            return None;
-        }
-        let answered = registers.with_domain(|domain| {
-            self.platform().with_current_task(|task| {
-                self.answer_again(domain, (end, reply), &*registers, task)
-            })
-        });
-        let served = match answered {
-            None => {
-                self.platform().take_time();
-                registers.with_domain(|domain| {
-                    self.answer_and_serve(domain, (end, reply), &*registers)
-                })?
+        self.platform().with_current_task(|task| {
+            match self.answer_lent(domain, (end, reply), words, task) {
+                None => self.answer_by_hand(domain, (end, reply), words, task),
+                Some(caller) => Some(self.sleep_by_loan(domain, (end, reply), &caller, task)),
             }
-            Some(caller) => {
-                let met = |task: &P::Task| registers.give(found_again::<P>(task, reply));
-                match self.go_over_to_meet(&caller, met) {
-                    Ok(()) => return Some(Ok(())),
-                    Err(slept) => {
-                        registers.with_domain(|domain| self.after_loan(domain, (end, reply), slept))
-                    }
-                }
-            }
-        };
-        Some(served.map(|came| registers.give(came)))
+        })
     }
 
     /// Answers a call whose right to reply is lent to who serves, the current task, and begins to serve the
     /// next one. Returns who is to go on. None: nothing was done.
     #[inline(always)]
-    fn answer_again(
+    fn answer_lent(
         &self,
         domain: &Domain<P>,
         (end, reply): (Handle, Handle),
-        registers: &impl Registers,
+        words: [u64; 4],
         task: &P::Task,
     ) -> Option<P::Task> {
         let answer = |node: &Node<P>| {
@@ -92,25 +46,40 @@ impl<P: Platform> Ipc<P> {
                 return Err(Error::WrongKind);
             };
             let mut inbox = channel.inbox(*side).lock();
-            let inbox = &mut *inbox;
-            // As for who calls.
-            if !node.is_plainly(domain.koid(), None, Rights::RECEIVE) {
+            if !inbox.is_open_to_server(node, domain.koid()) {
                 return Err(Error::Invalid);
             }
-            if !inbox.queue.is_empty() || inbox.peer_closed {
-                return Err(Error::Invalid);
-            }
-            let (by, words) = ((domain.koid(), reply), || registers.handed());
-            let woken = inbox.meeting.answer_again(by, words, task);
+            let words = || {
+                self.platform().count(Counted::Handed);
+                words
+            };
+            let by = (domain.koid(), reply);
+            let woken = inbox
+                .meeting
+                .answer_again(by, words, task, |caller| Some(caller.clone()));
             woken.ok_or(Error::Invalid)
         };
         domain.table.with(end, answer).ok()
     }
 
+    /// Lets a caller go on, and waits for the next call by the right that is lent.
+    fn sleep_by_loan(
+        &self,
+        domain: &Domain<P>,
+        (end, reply): (Handle, Handle),
+        caller: &P::Task,
+        task: &P::Task,
+    ) -> Result<Words, Error> {
+        match self.sleep_to_meet(caller, P::wait_cell(task), abi::FOREVER) {
+            Ok(()) => Ok(found::<P>(task, next_name(reply))),
+            Err(slept) => self.after_loan(domain, (end, reply), slept),
+        }
+    }
+
     /// What follows a wait by a loan that no call by it has ended.
     #[cold]
     #[inline(never)]
-    fn after_loan(
+    pub(super) fn after_loan(
         &self,
         domain: &Domain<P>,
         (end, reply): (Handle, Handle),
@@ -124,37 +93,21 @@ impl<P: Platform> Ipc<P> {
 
     /// Answers a call by a right that is there, and serves on. None: nothing was done.
     #[inline(never)]
-    fn answer_and_serve(
-        &self,
-        domain: &Domain<P>,
-        (end, reply): (Handle, Handle),
-        registers: &impl Registers,
-    ) -> Option<Result<Words, Error>> {
-        let platform = self.platform();
-        platform
-            .with_current_task(|task| self.answer_by_hand(domain, (end, reply), registers, task))
-    }
-
-    #[inline(always)]
     fn answer_by_hand(
         &self,
         domain: &Domain<P>,
         (end, reply): (Handle, Handle),
-        registers: &impl Registers,
+        words: [u64; 4],
         task: &P::Task,
     ) -> Option<Result<Words, Error>> {
         let (right, kept) = take_home(domain, reply).ok()?;
         let begun = match &kept {
-            Some(_) => {
-                let (to, words) = ((end, reply), || registers.words());
-                self.answer_and_begin(domain, to, &right, &words, task)
-            }
+            Some(_) => self.answer_and_begin(domain, (end, reply), &right, words, task),
             // The place was used up.
             None => Err(Error::Limit),
         };
         let (Ok(Some(answered)), Some(place)) = (&begun, &kept) else {
             let (missed, to) = (begun.map(drop), (end, reply));
-            let words = registers.words();
             return Some(self.answer_apart(domain, to, (right, kept), missed, words));
         };
         match answered.lent {
@@ -162,16 +115,10 @@ impl<P: Platform> Ipc<P> {
             Some(loan) => domain.table.lend(place, loan, right),
             None => drop(right),
         }
-        let cell = P::wait_cell(task);
         if answered.lent.is_some() {
-            return Some(
-                match self.sleep_to_meet(&answered.task, cell, abi::FOREVER) {
-                    Ok(()) => Ok(found_again::<P>(task, reply)),
-                    Err(slept) => self.after_loan(domain, (end, reply), slept),
-                },
-            );
+            return Some(self.sleep_by_loan(domain, (end, reply), &answered.task, task));
         }
-        let slept = self.sleep_in_turn(&answered.task, cell, abi::FOREVER);
+        let slept = self.sleep_in_turn(&answered.task, P::wait_cell(task), abi::FOREVER);
         if slept.is_ok()
             && let Some(right) = P::call_cell(task).take_handed()
         {
@@ -189,7 +136,7 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         (end, reply): (Handle, Handle),
         right: &Node<P>,
-        words: &impl Fn() -> [u64; 4],
+        words: [u64; 4],
         task: &P::Task,
     ) -> Result<Option<Answered<P>>, Error> {
         domain.table.with(end, |node| {
@@ -198,10 +145,8 @@ impl<P: Platform> Ipc<P> {
             };
             let mut inbox = channel.inbox(*side).lock();
             let inbox = &mut *inbox;
-            let ready = inbox.meeting.has_no_server() && inbox.queue.is_empty();
-            // As for who calls.
-            let allowed = node.is_plainly(domain.koid(), None, Rights::RECEIVE);
-            if !ready || !allowed || inbox.peer_closed {
+            let open = inbox.is_open_to_server(node, domain.koid());
+            if !open || !inbox.meeting.has_no_server() {
                 return Err(Error::Invalid);
             }
             let meeting = &mut inbox.meeting;
@@ -220,16 +165,5 @@ impl<P: Platform> Ipc<P> {
             }
             Ok(answered)
         })
-    }
-}
-
-/// What a task was woken with by a call by the right that it is lent, which a handle named until it answered.
-#[inline(always)]
-fn found_again<P: Platform>(task: &P::Task, reply: Handle) -> Words {
-    let cell = P::wait_cell(task);
-    Words {
-        words: [0, 1, 2, 3].map(|index| cell.word(index)),
-        reply: next_name(reply),
-        badge: cell.word(4),
     }
 }

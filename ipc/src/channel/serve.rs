@@ -9,7 +9,6 @@ use mm::lock::Lock;
 
 use super::loan::NO_LOAN;
 use super::reply::Answer;
-use super::words::InHand;
 use super::{EndOf, Inbox, unheld};
 use crate::table::Kept;
 use crate::wait::Ticket;
@@ -40,13 +39,8 @@ impl<P: Platform> Ipc<P> {
         reply: Handle,
         words: [u64; 4],
     ) -> Result<Words, Error> {
-        let mut registers = InHand {
-            platform: self.platform(),
-            words,
-            came: Words::default(),
-        };
-        match self.answer_and_serve_on(domain, end, reply, &mut registers) {
-            Some(served) => served.map(|()| registers.came),
+        match self.answer_and_serve_on(domain, (end, reply), words) {
+            Some(served) => served,
             None => self.serve_anyhow(domain, end, reply, words),
         }
     }

@@ -2,11 +2,12 @@
 //!
 //! A caller [meets](super::meeting) whoever [serves](super::serve): it puts the words into that task's
 //! hand, waits for the answer, and the CPU goes over, in one hold of one lock. Nothing lies in a queue
-//! or a list, and nothing is allocated. Whatever else may be the case goes the way of all messages.
+//! or a list, and nothing is allocated. Whatever else may be the case goes the way of all messages. Who
+//! met before has a [shorter](super::again) way still.
 
 use alloc::sync::Arc;
 
-use abi::{Error, Handle, ObjectKind, Rights, Words};
+use abi::{Error, Handle, ObjectKind, Rights};
 
 use super::Outgoing;
 use super::meeting::Meeting;
@@ -15,47 +16,6 @@ use super::reply::{Answer, Fit, answer, record};
 use super::traffic::Came;
 use crate::node::PENDING;
 use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
-
-/// Where a call of words has them: in registers that somebody saved. They are read where they are stored,
-/// so that a call has less to keep.
-pub trait Registers {
-    /// What is called with, or answered. Asked for once, when it is sure that the call is made.
-    fn words(&self) -> [u64; 4];
-
-    /// The same of what goes from hand to hand, which it counts as [such](Counted::Handed).
-    fn handed(&self) -> [u64; 4];
-
-    /// Takes what came.
-    fn give(&mut self, came: Words);
-}
-
-/// The same where it is known whose call it is.
-pub trait Calling<P: Platform>: Registers {
-    /// Calls `f` with the domain that calls.
-    fn with_domain<R>(&self, f: impl FnOnce(&Domain<P>) -> R) -> R;
-}
-
-/// Words that somebody has in hand.
-pub(super) struct InHand<'a, P: Platform> {
-    pub(super) platform: &'a P,
-    pub(super) words: [u64; 4],
-    pub(super) came: Words,
-}
-
-impl<P: Platform> Registers for InHand<'_, P> {
-    fn words(&self) -> [u64; 4] {
-        self.words
-    }
-
-    fn handed(&self) -> [u64; 4] {
-        self.platform.count(Counted::Handed);
-        self.words
-    }
-
-    fn give(&mut self, came: Words) {
-        self.came = came;
-    }
-}
 
 impl<P: Platform> Ipc<P> {
     /// Calls with four words and waits until a time for four. Errors as of [`call`](Ipc::call);
@@ -67,80 +27,20 @@ impl<P: Platform> Ipc<P> {
         words: [u64; 4],
         deadline_ns: u64,
     ) -> Result<[u64; 4], Error> {
-        let mut registers = InHand {
-            platform: self.platform(),
-            words,
-            came: Words::default(),
-        };
-        if let Some(answered) = self.call_who_serves(caller, end, &mut registers, deadline_ns) {
-            return answered.map(|()| registers.came.words);
-        }
-        self.call_by_queue(caller, end, words, deadline_ns)?;
-        self.platform().with_current_task(|task| {
-            let [a, b, c, d, ..] = P::wait_cell(task).words();
-            Ok([a, b, c, d])
-        })
-    }
-
-    /// The same if somebody serves at the other end who can be handed the call. None: nothing was done.
-    #[inline(always)]
-    pub fn call_who_serves(
-        &self,
-        caller: &Domain<P>,
-        end: Handle,
-        registers: &mut impl Registers,
-        deadline_ns: u64,
-    ) -> Option<Result<(), Error>> {
         let handed = self
             .platform()
-            .with_current_task(|task| self.hand_over(caller, end, &*registers, task, deadline_ns));
-        let server = handed?;
-        let slept = self
+            .with_current_task(|task| self.hand_over(caller, end, words, task, deadline_ns));
+        let Some(server) = handed else {
+            self.call_by_queue(caller, end, words, deadline_ns)?;
+            return Ok(self.platform().with_current_task(answered::<P>));
+        };
+        let met = self
             .platform()
             .with_current_task(|task| self.sleep_to_meet(&server, P::wait_cell(task), deadline_ns));
-        if let Err(slept) = slept
-            && let Err(error) = self.end_meeting(caller, end, slept)
-        {
-            return Some(Err(error));
+        if let Err(slept) = met {
+            self.end_meeting(caller, end, slept)?;
         }
-        self.platform()
-            .with_current_task(|task| registers.give(answered::<P>(task)));
-        Some(Ok(()))
-    }
-
-    /// The same without a time, in a few hundred instructions if nothing is in the way: the platform
-    /// [goes over](Platform::go_over) to who serves. What is needed later is found anew then, so that a call has
-    /// less to keep.
-    #[inline(always)]
-    pub fn call_at_once(
-        &self,
-        end: Handle,
-        registers: &mut impl Calling<P>,
-    ) -> Option<Result<(), Error>> {
-        let handed = registers.with_domain(|caller| {
-            self.platform().with_current_task(|task| {
-                self.hand_over(caller, end, &*registers, task, abi::FOREVER)
-            })
-        });
-        let met = |task: &P::Task| registers.give(answered::<P>(task));
-        Some(match self.go_over_to_meet(&handed?, met) {
-            Ok(()) => Ok(()),
-            Err(slept) => self.end_meeting_at_once(end, slept, registers),
-        })
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn end_meeting_at_once(
-        &self,
-        end: Handle,
-        slept: Result<(), Error>,
-        registers: &mut impl Calling<P>,
-    ) -> Result<(), Error> {
-        registers.with_domain(|caller| self.end_meeting(caller, end, slept))?;
-        self.platform()
-            .with_current_task(|task| registers.give(answered::<P>(task)));
-        Ok(())
+        Ok(self.platform().with_current_task(answered::<P>))
     }
 
     /// Hands a call to who serves at the other end, and begins to wait for the answer. None: nothing was
@@ -150,7 +50,7 @@ impl<P: Platform> Ipc<P> {
         &self,
         caller: &Domain<P>,
         end: Handle,
-        registers: &impl Registers,
+        words: [u64; 4],
         task: &P::Task,
         deadline_ns: u64,
     ) -> Option<P::Task> {
@@ -159,19 +59,18 @@ impl<P: Platform> Ipc<P> {
                 return Err(Error::WrongKind);
             };
             let mut inbox = channel.inbox(side.peer()).lock();
-            let inbox = &mut *inbox;
-            // A revoke marks the node first and takes this lock afterwards.
-            if !node.is_plainly(caller.koid(), None, Rights::SEND) {
+            if !inbox.is_open_to_caller(node, caller.koid()) || deadline_ns == 0 {
                 return Err(Error::Invalid);
             }
-            if !inbox.queue.is_empty() || !inbox.limits.is_none() || deadline_ns == 0 {
-                return Err(Error::Invalid);
-            }
-            let again = inbox.meeting.call_again(task, node, || registers.handed());
-            match again {
-                Some(server) => Ok(server),
+            let counted = || {
+                self.platform().count(Counted::Handed);
+                words
+            };
+            let meeting = &mut inbox.meeting;
+            match meeting.call_again(task, node, counted, |_| Some(())) {
+                Some((server, ())) => Ok(server),
                 None => self
-                    .hand_right(&mut inbox.meeting, node, caller.koid(), registers)
+                    .hand_right(meeting, node, caller.koid(), task, counted)
                     .ok_or(Error::Invalid),
             }
         };
@@ -204,7 +103,7 @@ impl<P: Platform> Ipc<P> {
 
     /// Ends a call that was handed over and was not answered by who served it, where they met.
     #[cold]
-    fn end_meeting(
+    pub(super) fn end_meeting(
         &self,
         caller: &Domain<P>,
         end: Handle,
@@ -260,41 +159,35 @@ impl<P: Platform> Ipc<P> {
     /// Hands a call over with the right to answer it, if somebody serves and the right is at home, and begins the
     /// wait of its caller, the current task. Returns who served. When it fails, the call was not handed
     /// over; a loan of the right may have ended, and a server that does not wait any more has been taken out.
-    #[inline(never)]
     fn hand_right(
         &self,
         meeting: &mut Meeting<P>,
         node: &Node<P>,
         holder: u64,
-        registers: &impl Registers,
+        task: &P::Task,
+        words: impl FnOnce() -> [u64; 4],
     ) -> Option<P::Task> {
         if !meeting.is_ready() {
             return None;
         }
-        self.platform().with_current_task(|task| {
-            let right = P::call_cell(task).right_at_home();
-            let right = right?;
-            let record = record(&right).ok()?;
-            let server = meeting.take_server()?;
-            let claim = server.claim()?;
-            record.begin(task.clone(), Fit::Words);
-            right.pass(PENDING);
-            meeting.call(task, record, node, holder);
-            meeting.count_call();
-            P::call_cell(&server.task).hand(right);
-            let [a, b, c, d] = registers.handed();
-            claim.finish_with([a, b, c, d, node.badge()]);
-            Some(server.task)
-        })
+        let right = P::call_cell(task).right_at_home()?;
+        let record = record(&right).ok()?;
+        let server = meeting.take_server()?;
+        let claim = server.claim()?;
+        record.begin(task.clone(), Fit::Words);
+        right.pass(PENDING);
+        meeting.call(task, record, node, holder);
+        meeting.count_call();
+        P::call_cell(&server.task).hand(right);
+        let [a, b, c, d] = words();
+        claim.finish_with([a, b, c, d, node.badge()]);
+        Some(server.task)
     }
 }
 
 /// What a task was answered.
 #[inline(always)]
-fn answered<P: Platform>(task: &P::Task) -> Words {
+pub(super) fn answered<P: Platform>(task: &P::Task) -> [u64; 4] {
     let cell = P::wait_cell(task);
-    Words {
-        words: [0, 1, 2, 3].map(|index| cell.word(index)),
-        ..Words::default()
-    }
+    [0, 1, 2, 3].map(|index| cell.word(index))
 }

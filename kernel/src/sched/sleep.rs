@@ -7,8 +7,10 @@ use abi::trace::Woken;
 use arch::{clock, cpu};
 use ipc::Parked;
 
-use super::table::Current;
+use super::switch::Resume;
+use super::table::{Asleep, Current};
 use super::{ASKED, SEEDED, enqueue, slice, switch, tell, unpark, with_current};
+use crate::stats::{self, AtOnce};
 use crate::thread::{Thread, state};
 
 /// Sleeps until the current thread is unparked, or until a time, or until it has to end. With
@@ -75,30 +77,41 @@ pub fn unpark_and_park(other: &Arc<Thread>, deadline_ns: u64) -> Parked {
     woken(&Current::get())
 }
 
-/// Wakes a thread and sleeps without a time, for who finds out by itself why it goes on: an unpark that came
-/// meanwhile may be left for its next sleep. Not while schedules are seeded; a trace that begins meanwhile may miss
-/// the switch. With interrupts off, which may be on afterwards.
-#[inline(always)]
-pub fn go_over(other: &Arc<Thread>) {
-    let thread = Current::get();
-    if other.seat() != thread.seat() {
-        return go_over_unlike(other);
-    }
-    debug_assert!(!cpu::interrupts_enabled());
-    if !other.exchange_state(state::PARKED, 0) {
-        unpark_then_park(other, abi::FOREVER);
-    } else if !try_park(&thread) {
-        go_on(&thread, other);
-    } else {
-        switch::run_alike(&thread, other);
+/// The current thread, and a sleeper that it can go over to by a stack and a space, for as long as interrupts are off.
+pub struct Alike {
+    from: Current,
+    to: Asleep,
+}
+
+impl Alike {
+    /// The current thread, and one that waits; None where more would have to be switched.
+    #[inline(always)]
+    pub fn of(from: &Arc<Thread>, to: &Arc<Thread>) -> Option<Alike> {
+        debug_assert!(!cpu::interrupts_enabled());
+        (from.seat() == to.seat()).then(|| Alike {
+            from: Current::is(from),
+            to: Asleep::here(to),
+        })
     }
 }
 
-#[cold]
-#[inline(never)]
-fn go_over_unlike(other: &Thread) {
-    cpu::enable_interrupts();
-    unpark_and_park_unlike(other, abi::FOREVER);
+/// Wakes a thread and sleeps without a time, for who finds out by itself why it goes on, in `resume`: an unpark that
+/// came meanwhile may be left for its next sleep. Not while schedules are seeded; a trace that begins meanwhile may
+/// miss the switch. With interrupts off, as `resume` begins. It returns, with interrupts on, where it was not a switch
+/// from one to the other: then the thread has slept, if it was to. What it is `counted` as is up to that.
+#[inline(always)]
+pub fn go_over(Alike { from, to }: Alike, resume: Resume, counted: AtOnce) {
+    debug_assert!(!cpu::interrupts_enabled());
+    if !to.exchange_state(state::PARKED, 0) {
+        stats::count_at_length(counted);
+        unpark_then_park(&to.hold(), abi::FOREVER);
+    } else if !try_park(&from) {
+        stats::count_at_length(counted);
+        go_on(&from, &to.hold());
+    } else {
+        stats::count_at_once(counted);
+        switch::run_alike(&from, &to, resume);
+    }
 }
 
 /// The same of threads that may be of two CPUs or levels, with a time, and in a trace.

@@ -44,10 +44,13 @@ pub fn run(from: &Thread, to: &Thread) {
     enter(from, to);
 }
 
-/// The same of two threads that have one [seat](Thread::seat).
+/// What a thread does that left for another one by [`run_alike`] and goes on.
+pub type Resume = unsafe extern "C" fn();
+
+/// The same of two threads that have one [seat](Thread::seat), from a system call whose [first step](Thread::STACK) has
+/// noted what is kept of its stack: all else of what called this is forgotten.
 #[inline(always)]
-pub fn run_alike(from: &Thread, to: &Thread) {
-    stats::count_direct_switch();
+pub fn run_alike(from: &Thread, to: &Thread, resume: Resume) -> ! {
     // SAFETY: who is to go over to another one is in a system call, and so is who waits for that. The space of a
     // thread is that of its process until it leaves for good; the thread holds the process, and the table the thread.
     let (left, entered) = unsafe {
@@ -60,7 +63,7 @@ pub fn run_alike(from: &Thread, to: &Thread) {
     }
     cpu::set_kernel_word(ptr::from_ref(to).cast_mut().cast());
     // SAFETY: as in `enter`. No two threads have one seat of which one has used the extended registers.
-    unsafe { context::switch_plain(from.context(), to.context()) };
+    unsafe { context::leave_for(from.context(), to.context(), resume) }
 }
 
 /// The same where it may be more urgent, and a trace may be taken.

@@ -88,14 +88,7 @@ pub fn drop_departed() {
 
 /// The thread that runs.
 pub fn current() -> Arc<Thread> {
-    with_current(|thread| {
-        let thread = ptr::from_ref(thread);
-        // SAFETY: a thread that runs is kept by the table, or is idle for ever; both as an `Arc`.
-        unsafe {
-            Arc::increment_strong_count(thread);
-            Arc::from_raw(thread)
-        }
-    })
+    with_current(held)
 }
 
 /// The thread that runs, for as long as it has this on its stack.
@@ -119,12 +112,70 @@ impl Current {
     }
 }
 
+impl Current {
+    /// The same where it is at hand.
+    #[inline(always)]
+    pub fn is(thread: &Arc<Thread>) -> Current {
+        debug_assert!(ptr::eq(Arc::as_ptr(thread), cpu::kernel_word().cast()));
+        Current {
+            // SAFETY: as in `get`, since it is that one.
+            thread: unsafe { &*Arc::as_ptr(thread) },
+            _here: PhantomData,
+        }
+    }
+}
+
 impl Deref for Current {
     type Target = Thread;
 
     #[inline(always)]
     fn deref(&self) -> &Thread {
         self.thread
+    }
+}
+
+/// A thread that lives on this CPU and sleeps, for as long as interrupts are off.
+pub struct Asleep {
+    thread: &'static Thread,
+    /// It stays with its CPU.
+    _here: PhantomData<*const ()>,
+}
+
+impl Asleep {
+    /// A thread that lives here and waits. Interrupts are off until this is used for the last time.
+    #[inline(always)]
+    pub fn here(thread: &Arc<Thread>) -> Asleep {
+        debug_assert_eq!(thread.cpu(), cpu::current());
+        Asleep {
+            // SAFETY: who waits was started and has not left, so the table keeps it. It leaves on its own CPU
+            // alone, which is this one, and runs something else until interrupts are on.
+            thread: unsafe { &*Arc::as_ptr(thread) },
+            _here: PhantomData,
+        }
+    }
+
+    /// A reference that keeps it.
+    pub fn hold(&self) -> Arc<Thread> {
+        held(self.thread)
+    }
+}
+
+impl Deref for Asleep {
+    type Target = Thread;
+
+    #[inline(always)]
+    fn deref(&self) -> &Thread {
+        self.thread
+    }
+}
+
+/// Counts a reference to a thread that the table keeps.
+fn held(thread: &Thread) -> Arc<Thread> {
+    let thread = ptr::from_ref(thread);
+    // SAFETY: what the table keeps is an `Arc`, and so are the idle threads.
+    unsafe {
+        Arc::increment_strong_count(thread);
+        Arc::from_raw(thread)
     }
 }
 

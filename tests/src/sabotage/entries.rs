@@ -434,6 +434,8 @@ entries! {
             trace::entries;
         tls_not_switched: "the switch of the base of FS",
             threads::local_storage;
+        every_call_has_met: "the look at how a wait ended on the way back from hand to hand",
+            channels::cancelled_in_turn;
         who_is_unlike_has_the_seat_of_others: "that a call goes over by a stack and a space alone only where that is all",
             threads::storage_in_calls;
         selectors_not_cleared: "the null in the selectors that a program has loaded",

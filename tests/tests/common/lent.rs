@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::Scope;
 
-use abi::{Error, FOREVER, Handle, ObjectKind, Words};
+use abi::{Error, Handle, ObjectKind, Words};
 use fake::FakeTask;
 
+use super::again;
 use super::messages::{End, Ends};
 use super::realm::Realm;
 
@@ -94,9 +95,7 @@ impl<'scope> Pair<'scope> {
         let (realm, end) = (self.realm, self.ends.there);
         self.served = self.server.ask(move || {
             let domain = &realm.domains[end.domain];
-            realm
-                .ipc
-                .serve_words(domain, end.handle, call.reply, call.words)
+            again::serve_words(&realm.ipc, domain, end.handle, &call)
         });
         self.server.task.until_sleeping();
     }
@@ -145,7 +144,7 @@ impl<'scope> Pair<'scope> {
 pub fn call(realm: &Realm, end: End, word: u64) -> Result<u64, Error> {
     let domain = &realm.domains[end.domain];
     let words = [word, 0, 0, 0];
-    let words = realm.ipc.call_words(domain, end.handle, words, FOREVER)?;
+    let words = again::call_words(&realm.ipc, domain, end.handle, words)?;
     Ok(words[0])
 }
 

@@ -1,6 +1,7 @@
 //! What the tests of `mm` on the fake machine have in common.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod again;
 pub mod calls;
 pub mod devices;
 pub mod endings;

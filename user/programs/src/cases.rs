@@ -111,6 +111,7 @@ macro_rules! for_each_case {
             channels::ten_thousand_calls "ten thousand calls in registers are answered, on one CPU and on two";
             channels::calls_with_capabilities "a region goes with a call and comes back with its answer";
             channels::answers_in_turn "the same with a server that answers and takes the next call at once";
+            channels::cancelled_in_turn "a call from hand to hand that is cancelled is answered by nobody, and the next one is";
             channels::one_reply "a call is answered once, and one whose right to reply is dropped ends with PeerClosed";
             channels::caller_gone "an answer to a caller that gave up or died is Cancelled";
             channels::server_gone "callers of a server that dies get PeerClosed, whether it had received the call or not";

@@ -93,8 +93,8 @@ impl Counts {
                 cpu.refused(),
                 cpu.faults,
                 cpu.interrupts,
-                cpu.switches,
-                cpu.wakes,
+                cpu.all_switches(),
+                cpu.all_wakes(),
                 cpu.timeouts,
                 cpu.shootdowns,
                 cpu.all_messages(),
@@ -104,7 +104,7 @@ impl Counts {
                 transfers(Mode::Share),
                 transfers(Mode::CopyOnWrite),
             ],
-            calls: cpu.calls.to_vec(),
+            calls: cpu.all_calls().to_vec(),
         }
     }
 

@@ -33,7 +33,8 @@ pub fn live(case: &Case) {
         refused!(rt::drop_handle(Handle::NONE), Error::BadHandle, "no handle");
     }
     let after = here(&statistics);
-    let calls = |call: Syscall| after.calls[call as usize] - before.calls[call as usize];
+    let calls =
+        |call: Syscall| after.all_calls()[call as usize] - before.all_calls()[call as usize];
     same!(calls(Syscall::Nop), 10, "null calls");
     same!(calls(Syscall::CapDrop), 3, "drops");
     let error = Error::BadHandle as usize;
@@ -56,7 +57,7 @@ pub fn live(case: &Case) {
     done!(rt::sleep_until(rt::in_ms(1)), "sleeping");
     let last = here(&statistics);
     check!(last.faults > before.faults, "the fault");
-    check!(last.switches > before.switches, "the switch");
+    check!(last.all_switches() > before.all_switches(), "the switch");
     check!(last.timeouts > before.timeouts, "the end of the sleep");
     drop(mapping);
     done!(rt::drop_handle(fresh.into_handle()), "giving it back");
@@ -264,7 +265,7 @@ pub fn sequence(case: &Case) {
     same!(transfers, [1; 3], "transfers by their mode");
     // This thread's own wait for the end may have been needless.
     same!(after.all_waits() - before.all_waits(), WAITS + own, "waits");
-    same!(after.wakes - before.wakes, WAITS + own, "wakes");
+    same!(after.all_wakes() - before.all_wakes(), WAITS + own, "wakes");
     let refused = |error: Error| after.refusals[error as usize] - before.refusals[error as usize];
     let expected = [
         (Error::BadHandle, 2),

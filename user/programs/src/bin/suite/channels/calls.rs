@@ -1,6 +1,6 @@
 //! Calls and their answers, and how they end when one side does.
 
-use rt::{ChannelEnd, Env, Error, FOREVER, Handle, Message, Received, Thread, sys};
+use rt::{ChannelEnd, Env, Error, FOREVER, Handle, Message, Received, Thread, ThreadSpawn, sys};
 
 use super::{child, pair};
 use crate::Case;
@@ -22,6 +22,30 @@ pub fn ten_thousand_calls(case: &Case) {
 
 pub fn calls_with_capabilities(case: &Case) {
     serve_regions(case, "serve_regions");
+}
+
+pub fn cancelled_in_turn(_: &Case) {
+    const CANCELLED: u64 = 5;
+    let (here, there) = done!(rt::channel(4), "a channel");
+    // On the CPU of who serves: from the third one on they go from hand to hand.
+    let caller = ThreadSpawn::new().cpus(1).start(move || {
+        for turn in 0..10 {
+            let answer = here.call_words([turn, 2, 3, 4], FOREVER);
+            match turn {
+                CANCELLED => refused!(answer, Error::Cancelled, "the call that was cancelled"),
+                _ => same!(done!(answer, "a call"), [turn, 5, 6, 7], "its answer"),
+            }
+        }
+    });
+    let caller = done!(caller, "a thread");
+    let ended = there.serve_words(|[turn, ..], _| {
+        if turn == CANCELLED {
+            done!(caller.cancel_wait(), "cancelling the wait for this answer");
+        }
+        [turn, 5, 6, 7]
+    });
+    same!(ended, Error::PeerClosed, "the end of serving");
+    done!(caller.join(), "its end");
 }
 
 pub fn answers_in_turn(case: &Case) {

@@ -1,0 +1,210 @@
+//! The short ways of the calls that go from hand to hand ([`ipc::Ipc::call_again`]), with interrupts off from the
+//! entry on. With what is in the way the handlers of all calls deal.
+//!
+//! Who leaves for the other thread keeps its program's registers on its stack and nothing else. Who comes back finds
+//! what it was sent in its own cell, and is in its program two dozen instructions later.
+
+#[cfg(sabotage)]
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use arch::return_from_syscall;
+use ipc::{Domain, NEXT_REPLY, WaitCell};
+
+use super::*;
+use crate::machine::Kernel;
+use crate::sched::Alike;
+use crate::stats::AtOnce;
+
+/// The registers of a program that a function keeps.
+macro_rules! push_kept {
+    () => {
+        "push rbp\n push rbx\n push r12\n push r13\n push r14\n push r15"
+    };
+}
+
+macro_rules! pop_kept {
+    () => {
+        "pop r15\n pop r14\n pop r13\n pop r12\n pop rbx\n pop rbp"
+    };
+}
+
+/// Leaves for what is not as simple, behind the comparison of how the wait ended.
+#[cfg(not(sabotage))]
+macro_rules! unless_met {
+    () => {
+        "jne 2f"
+    };
+}
+
+#[cfg(sabotage)]
+macro_rules! unless_met {
+    () => {
+        "je 3f\n cmp byte ptr [rip + EVERY_CALL_HAS_MET], 0\n je 2f\n 3:"
+    };
+}
+
+#[cfg(sabotage)]
+#[unsafe(no_mangle)]
+static EVERY_CALL_HAS_MET: AtomicBool = AtomicBool::new(false);
+
+/// Bytes of them, and of the address/// Bytes of them, and of the address in the entry that is above them; then comes the frame.
+const KEPT: usize = 7 * size_of::<u64>();
+
+/// A handler that does the first half of a call, and has put those registers where the second half expects them.
+macro_rules! first_half {
+    ($first:ident) => {
+        naked_asm!(
+            push_kept!(),
+            "mov [rdi + {stack}], rsp",
+            // A word that aligns the stack.
+            "sub rsp, 8",
+            "call {first}",
+            "add rsp, 8",
+            pop_kept!(),
+            "ret",
+            stack = const Thread::STACK as isize - Thread::PROCESS as isize,
+            first = sym $first,
+        )
+    };
+}
+
+/// Where a thread goes on that left between the halves: `registers` are those that its program finds something else in
+/// than the four words, with the frame behind `rsp` and the cell's thread in `rdi`. What is not as simple is for the
+/// function of the second half.
+macro_rules! second_half {
+    ($second:ident, [$($registers:literal),*] $($name:ident = $value:expr),*) => {
+        naked_asm!(
+            "mov rdi, gs:[{thread}]",
+            "cmp byte ptr [rdi + {outcome}], {met}",
+            unless_met!(),
+            "cmp byte ptr gs:[{work}], 0",
+            "jne 2f",
+            pop_kept!(),
+            $($registers,)*
+            "add rsp, {kept}",
+            "mov r10, [rdi + {words} + 24]",
+            "mov rdx, [rdi + {words} + 16]",
+            "mov rsi, [rdi + {words} + 8]",
+            "mov rdi, [rdi + {words}]",
+            "xor eax, eax",
+            return_from_syscall!(),
+            "2: lea rdi, [rsp + {frame}]",
+            "sub rsp, 8",
+            "call {second}",
+            "add rsp, 8",
+            pop_kept!(),
+            "ret",
+            thread = const cpu::KERNEL_WORD,
+            work = const cpu::USER_RETURN_WORK,
+            outcome = const Thread::WAIT + WaitCell::<Kernel>::OUTCOME,
+            met = const WaitCell::<Kernel>::MET,
+            words = const WORDS,
+            kept = const size_of::<u64>() + SyscallFrame::RETURN,
+            frame = const KEPT,
+            second = sym $second,
+            $($name = const $value,)*
+        )
+    };
+}
+
+/// Where a thread has the words that it is sent.
+const WORDS: usize = Thread::WAIT + WaitCell::<Kernel>::WORDS;
+
+#[unsafe(naked)]
+pub extern "C" fn channel_call_words(_: &Arc<Process>, _: &mut SyscallFrame) {
+    first_half!(call)
+}
+
+extern "C" fn call(process: &Arc<Process>, frame: &mut SyscallFrame) {
+    let [end, .., deadline] = frame.arguments();
+    #[cfg(sabotage)]
+    EVERY_CALL_HAS_MET.store(mm::sabotaged!("every_call_has_met"), Ordering::Relaxed);
+    if deadline != FOREVER {
+        return decode::channel_call_words(process, frame);
+    }
+    let words = || {
+        let [_, a, b, c, d, _] = frame.arguments();
+        [a, b, c, d]
+    };
+    let end = Handle::from_bits(end);
+    match ipc().call_again(process.domain(), end, words, Alike::of) {
+        None => decode::channel_call_words(process, frame),
+        Some(alike) => {
+            sched::go_over(alike, on_called, AtOnce::Call);
+            called(frame);
+        }
+    }
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn on_called() {
+    second_half!(called, ["xor r8d, r8d", "xor r9d, r9d"])
+}
+
+extern "C" fn called(frame: &mut SyscallFrame) {
+    let [end, ..] = frame.arguments();
+    conclude(frame, |domain| {
+        let words = ipc().called_again(domain, Handle::from_bits(end))?;
+        let none = Words::default();
+        Ok(Words { words, ..none })
+    });
+}
+
+#[unsafe(naked)]
+pub extern "C" fn channel_serve_words(_: &Arc<Process>, _: &mut SyscallFrame) {
+    first_half!(serve)
+}
+
+extern "C" fn serve(process: &Arc<Process>, frame: &mut SyscallFrame) {
+    let [end, reply, ..] = frame.arguments();
+    let words = || {
+        let [_, _, a, b, c, d] = frame.arguments();
+        [a, b, c, d]
+    };
+    let by = (Handle::from_bits(end), Handle::from_bits(reply));
+    match ipc().answer_again(process.domain(), by, words, Alike::of) {
+        None => decode::channel_serve_words(process, frame),
+        Some(alike) => {
+            sched::go_over(alike, on_served, AtOnce::Answer);
+            served(frame);
+        }
+    }
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn on_served() {
+    second_half!(
+        served,
+        [
+            "mov r8, [rsp + {reply}]",
+            "add r8, {next}",
+            "mov r9, [rdi + {words} + 32]"
+        ]
+        reply = size_of::<u64>() + SyscallFrame::RSI,
+        next = NEXT_REPLY
+    )
+}
+
+extern "C" fn served(frame: &mut SyscallFrame) {
+    let [end, reply, ..] = frame.arguments();
+    let by = (Handle::from_bits(end), Handle::from_bits(reply));
+    conclude(frame, |domain| ipc().answered_again(domain, by));
+}
+
+/// Does what is left of a call by the current thread, which may take long.
+#[cold]
+fn conclude(
+    frame: &mut SyscallFrame,
+    finish: impl FnOnce(&Domain<Kernel>) -> Result<Words, Error>,
+) {
+    cpu::enable_interrupts();
+    sched::with_current(|thread| {
+        let Some(process) = thread.process() else {
+            return;
+        };
+        match finish(process.domain()) {
+            Ok(came) => answer(frame, came),
+            Err(error) => refuse(Some(process), frame, error),
+        }
+    });
+}
