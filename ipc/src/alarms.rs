@@ -14,7 +14,7 @@ pub struct Place<T>(Box<Node<T>>);
 impl<T> Place<T> {
     /// An allocation of [`Place::BYTES`], which can't fail.
     pub fn new() -> Place<T> {
-        Place(Box::new(Node {
+        Place(mm::boxed(Node {
             key: Key::NONE,
             weight: 0,
             value: None,

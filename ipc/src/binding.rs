@@ -74,7 +74,7 @@ impl<P: Platform> Binding<P> {
         flags: BindFlags,
         needed: Rights,
     ) -> Result<Arc<Binding<P>>, Error> {
-        Ok(Arc::new(Binding {
+        Ok(mm::shared(Binding {
             target,
             key,
             events,

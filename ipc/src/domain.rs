@@ -198,7 +198,7 @@ impl<P: Platform> Ipc<P> {
         let table = Table::new(account)?;
         let space = self.memory.create_space(account, base)?;
         let registrar = Registrar::new(space.koid(), account);
-        let domain = Arc::new(Domain {
+        let domain = mm::shared(Domain {
             koid: space.koid(),
             table,
             space,
@@ -218,7 +218,7 @@ impl<P: Platform> Ipc<P> {
         Domain {
             koid: space.koid(),
             table: Table::new(space.account()).expect("there is memory"),
-            space: Arc::new(space),
+            space: mm::shared(space),
             pending_grants: Count::new(0),
             moment: self.platform().moment(),
             claims: Claims::new(),

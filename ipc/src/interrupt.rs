@@ -6,7 +6,6 @@
 //!
 //! Lock ranks: Timers, as for a timer, then those of a notification.
 
-use alloc::sync::Arc;
 use core::fmt;
 
 use abi::{Error, Handle, InterruptInfo, Rights};
@@ -82,7 +81,7 @@ impl<P: Platform> Ipc<P> {
         let (rings_by, bell) = Bell::new(domain, notification, bits)?;
         let line = self.platform().reserve_line();
         let line = line.map_err(|error| by.refuse(error))?;
-        let interrupt = Arc::new(Interrupt {
+        let interrupt = mm::shared(Interrupt {
             line,
             state: Lock::new(
                 Rank::Timers,

@@ -154,6 +154,8 @@ impl<P: Platform> Timed<P> {
 
     /// Lists an ending.
     pub(crate) fn add(&mut self, deadline: u64, number: u64, ending: Ending<P>) {
+        // A node of the tree, with what it has of its own.
+        const { assert!(11 * size_of::<((u64, u64), Ending<P>)>() + 128 <= mm::MAX_RECORD) }
         self.endings.insert((deadline, number), ending);
     }
 
@@ -373,6 +375,6 @@ impl<P: Platform> Ipc<P> {
             true => self.number_for(domain, narrowing.deadline)?,
             false => 0,
         };
-        Ok((Arc::new(limits), rights, timed))
+        Ok((mm::shared(limits), rights, timed))
     }
 }

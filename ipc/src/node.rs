@@ -127,7 +127,7 @@ impl<P: Platform> Node<P> {
             registered: AtomicU32::new(0),
             charge: Lock::new(Rank::Account, Some(charge)),
         };
-        Node(Arc::new(Permit::of(branch, access)))
+        Node(mm::shared(Permit::of(branch, access)))
     }
 
     /// Makes a node live again that [ended](Node::end).

@@ -218,7 +218,7 @@ impl<P: Platform> Ipc<P> {
             Payload::Process(process) => self.platform().domain_of(process),
             Payload::Thread(task) => self.platform().task_koid(task),
         };
-        let object = Arc::new(Object {
+        let object = mm::shared(Object {
             koid,
             kind: payload.kind(),
             payload,

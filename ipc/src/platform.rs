@@ -88,7 +88,7 @@ pub trait Platform: Machine + Sized {
     fn call_cell(task: &Self::Task) -> &CallCell<Self>;
 
     /// Makes sure that the next small allocations don't fail, where a call did not know before that
-    /// it would allocate. `NoMemory`.
+    /// it would allocate, or allocates as many as a program chooses. `NoMemory`.
     fn ensure_memory(&self) -> Result<(), abi::Error> {
         Ok(())
     }

@@ -213,7 +213,7 @@ impl<P: Platform> Ipc<P> {
     /// A port, of which `domain` gets the first capability. Errors as of
     /// [`install_object`](Ipc::install_object).
     pub fn create_port(&self, domain: &Domain<P>) -> Result<Handle, Error> {
-        let payload = Payload::Port(Arc::new(Port::new()));
+        let payload = Payload::Port(mm::shared(Port::new()));
         self.install_object(domain, payload, Rights::PORT)
     }
 

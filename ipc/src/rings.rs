@@ -205,7 +205,7 @@ impl<P: Platform> Ipc<P> {
             epoch: layout::FIRST_EPOCH,
             barriers: Bucket::new(),
         };
-        Ok(Arc::new(Ring {
+        Ok(mm::shared(Ring {
             region,
             shape,
             control,

@@ -115,7 +115,12 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<Handle, Error> {
         let (by, bell) = Bell::new(domain, notification, bits)?;
         let timer = Timer::new(Action::Ring(bell));
-        self.install_by(&by, domain, Payload::Timer(Arc::new(timer)), Rights::TIMER)
+        self.install_by(
+            &by,
+            domain,
+            Payload::Timer(mm::shared(timer)),
+            Rights::TIMER,
+        )
     }
 
     /// Has a timer go off at a time, and every `period_ns` after it unless that is 0, instead of
@@ -156,7 +161,7 @@ impl<P: Platform> Ipc<P> {
         key: u32,
         deadline_ns: u64,
     ) -> Arc<Timer<P>> {
-        let timer = Arc::new(Timer::new(Action::Note(ring.clone(), key)));
+        let timer = mm::shared(Timer::new(Action::Note(ring.clone(), key)));
         let mut schedule = timer.schedule.lock();
         schedule.next_ns = deadline_ns;
         self.go_on(&timer, &mut schedule);

@@ -257,6 +257,7 @@ impl<P: Platform> Ipc<P> {
         let prepared = receiver.table.lock().prepare(offers.len());
         let mut bills = Vec::new();
         let billed = prepared.and_then(|()| {
+            bills = mm::room_for(offers.len())?;
             offers.iter().try_for_each(|offer| {
                 bills.push(self.bill(&offer.node, receiver)?);
                 Ok(())

@@ -6,7 +6,8 @@
 //! free memory while there is any, then out of the promise. The new pages follow one another, so
 //! anything that fits them succeeds. The heap never shrinks.
 //!
-//! Blocks of up to 2 KiB come from lists by size ([`small`]), which take their memory from the heap.
+//! Blocks of up to 2 KiB come from lists by size ([`small`]), which take their memory from the heap. What is asked
+//! for in a way that can't fail is one of those, always ([`draws`]).
 //!
 //! Interrupt handlers neither allocate nor free, and threads are not preempted in the kernel. So what is
 //! a CPU's own needs no protection, and locks are held with interrupts as they are.
@@ -80,7 +81,7 @@ unsafe impl GlobalAlloc for KernelHeap {
                 if cfg!(debug_assertions) {
                     draws::count(class);
                 }
-                small::take(class, |slab| self.allocate(slab, Piece::of_class(class)))
+                small::take(class, |slab| self.allocate(slab, Piece::Small))
             }
             None => self.allocate(layout, Piece::Larger),
         }
@@ -155,21 +156,17 @@ pub fn promise() -> Result<(), NoMemory> {
 
 #[cold]
 fn renew() -> Result<(), NoMemory> {
+    // Who draws has this lock: nobody does while the promise is made whole.
+    let _state = lock::take(&ALLOCATOR.0);
     let wanted = promised_per_cpu() * (cpu::count() as u64 + 1);
     let promised = PROMISED.load(Ordering::Relaxed);
-    if let Some(missing) = wanted.checked_sub(promised).filter(|missing| *missing > 0) {
-        // Two CPUs that do this at once promise more than is needed, which only the next growth notices.
-        if !machine::ipc().platform().reserve(missing) {
-            return Err(NoMemory);
-        }
-        PROMISED.fetch_add(missing, Ordering::SeqCst);
+    let missing = wanted.saturating_sub(promised);
+    if missing > 0 && !machine::ipc().platform().reserve(missing) {
+        return Err(NoMemory);
     }
+    PROMISED.store(promised + missing, Ordering::Relaxed);
     draws::renewed();
-    UNTOUCHED.store(true, Ordering::SeqCst);
-    // Who draws first lowers the promise, then says so: it is either seen here, or comes later.
-    if PROMISED.load(Ordering::SeqCst) < wanted {
-        UNTOUCHED.store(false, Ordering::SeqCst);
-    }
+    UNTOUCHED.store(true, Ordering::Relaxed);
     Ok(())
 }
 
@@ -211,17 +208,18 @@ fn grow(state: &mut State, pages: u64, piece: Piece) -> Result<(), NoMemory> {
     if piece == Piece::Larger && !draws::draw_larger(pages) {
         return Err(NoMemory);
     }
-    (0..pages).try_for_each(|_| grow_by_a_page(state, &mut promised_frame))
+    let grown = (0..pages).try_for_each(|_| grow_by_a_page(state, &mut promised_frame));
+    if cfg!(debug_assertions) && piece == Piece::Larger {
+        draws::check_rest(PROMISED.load(Ordering::Relaxed));
+    }
+    grown
 }
 
-/// Draws on the promise.
+/// Draws on the promise, under the lock of the heap.
 fn promised_frame() -> Option<u64> {
-    PROMISED
-        .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |promised| {
-            promised.checked_sub(1)
-        })
-        .ok()?;
-    UNTOUCHED.store(false, Ordering::SeqCst);
+    let left = PROMISED.load(Ordering::Relaxed).checked_sub(1)?;
+    PROMISED.store(left, Ordering::Relaxed);
+    UNTOUCHED.store(false, Ordering::Relaxed);
     reserved_frame()
 }
 

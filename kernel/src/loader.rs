@@ -5,7 +5,6 @@
 //! sealed (rule S17).
 
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -144,9 +143,9 @@ fn read_segments(
     header: &FileHeader<LittleEndian>,
     bias: u64,
 ) -> Result<Vec<Segment>, Error> {
-    let mut bytes = vec![0; header.e_phnum as usize * PROGRAM_HEADER];
+    let mut bytes = zeros(header.e_phnum as usize * PROGRAM_HEADER)?;
     file.read(header.e_phoff, &mut bytes)?;
-    let mut segments = Vec::with_capacity(header.e_phnum as usize);
+    let mut segments = mm::room_for(header.e_phnum as usize)?;
     for header in SegmentTable::new(LittleEndian, Class::ELF64, &bytes) {
         match header.p_type {
             format::PT_INTERP => return Err(Error::Invalid),
@@ -185,6 +184,13 @@ fn check_segments(segments: &[Segment], file_len: u64) -> Result<Range<u64>, Err
     Ok(start..end)
 }
 
+/// So many bytes, which may be too many for what can't fail.
+fn zeros(count: usize) -> Result<Vec<u8>, Error> {
+    let mut bytes = mm::room_for(count)?;
+    bytes.resize(count, 0);
+    Ok(bytes)
+}
+
 /// Defines the pages of a segment and copies its bytes in, a page at a time.
 fn load_segment(file: &File, image: &Region, base: u64, segment: &Segment) -> Result<(), Error> {
     let memory = ipc().memory();
@@ -197,7 +203,7 @@ fn load_segment(file: &File, image: &Region, base: u64, segment: &Segment) -> Re
     for page in start / PAGE_SIZE..end.div_ceil(PAGE_SIZE) {
         memory.define_page(image, page, attributes)?;
     }
-    let mut buffer = vec![0; PAGE_SIZE as usize];
+    let mut buffer = zeros(PAGE_SIZE as usize)?;
     let mut at = segment.file.start;
     while at < segment.file.end {
         let len = PAGE_SIZE.min(segment.file.end - at) as usize;

@@ -132,7 +132,7 @@ impl Process {
             })?;
         let mapped = map_part(&domain, &instance, Some(image_info.base), Rights::ACCESS)
             .and_then(|_| map_part(&domain, &stack, None, Rights::READ | Rights::WRITE));
-        let process = Arc::new(Process {
+        let process = mm::shared(Process {
             name,
             domain,
             image: instance,
@@ -308,7 +308,7 @@ fn map_part(
     place: Option<u64>,
     access: Rights,
 ) -> Result<u64, Error> {
-    let permit: Arc<Permit> = Arc::new(Permit::new());
+    let permit: Arc<Permit> = mm::shared(Permit::new());
     ipc().memory().map(
         domain.space(),
         MapRequest {

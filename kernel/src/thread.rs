@@ -170,13 +170,13 @@ impl Thread {
         if wanted.tls != 0 || sched::is_seeded() {
             thread.become_unlike();
         }
-        Ok(Arc::new(thread))
+        Ok(mm::shared(thread))
     }
 
     /// The thread that a CPU runs when it has nothing to do: what runs there now. It never goes to
     /// user mode, so nothing enters the kernel on its stack from there.
     pub fn idle(cpu: usize) -> Arc<Thread> {
-        Arc::new(Thread {
+        mm::shared(Thread {
             state: AtomicU32::new(0),
             seat: AtomicU32::new(seat(cpu, 0)),
             slice_left_ns: AtomicU64::new(0),

@@ -30,7 +30,7 @@ use crate::irq_lock::IrqLock;
 use crate::machine::ipc;
 use crate::process::Process;
 use crate::thread::Thread;
-use crate::{sched, watch};
+use crate::{heap, sched, watch};
 
 /// What whoever starts a trace may do with it.
 const RIGHTS: Rights = Rights::READ
@@ -175,13 +175,11 @@ fn lay_out(region: &Region, slots: u32) -> Result<(PagePointer, Vec<Ring>), Erro
     let counts = page(COUNTS_OFFSET / PAGE_SIZE as usize)?;
     let header = page(0)?;
     let cpus = cpu::count();
-    let mut rings = Vec::new();
-    rings.try_reserve_exact(cpus).map_err(|_| Error::NoMemory)?;
+    let mut rings = mm::room_for(cpus)?;
     for cpu in 0..cpus {
-        let mut pages = Vec::new();
-        pages
-            .try_reserve_exact(ring_pages)
-            .map_err(|_| Error::NoMemory)?;
+        // There may be many.
+        heap::ensure().map_err(|_| Error::NoMemory)?;
+        let mut pages = mm::room_for(ring_pages)?;
         let first = SLOTS_OFFSET / PAGE_SIZE as usize + cpu * ring_pages;
         for index in first..first + ring_pages {
             pages.push(page(index)?);

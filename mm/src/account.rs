@@ -72,7 +72,7 @@ impl Account {
     }
 
     fn new(parent: Option<Arc<Account>>, depth: u32, quota: Resources) -> Arc<Account> {
-        Arc::new(Account {
+        crate::shared(Account {
             parent,
             depth,
             quota,

@@ -125,6 +125,6 @@ impl<M: Machine> Memory<M> {
                     .store(table, index as usize, Entry::new(frame, flags));
             }
         }
-        Ok(Arc::new(region))
+        Ok(crate::shared(region))
     }
 }

@@ -55,7 +55,7 @@ impl<M: Machine> Memory<M> {
                 self.store_page(state, view, page, Entry::new(frame, flags));
             }
         }
-        Ok(Arc::new(region))
+        Ok(crate::shared(region))
     }
 
     /// A region of `pages` pages that the kernel writes (see [`Region::fixed_frame`]) and every mapping can
@@ -77,7 +77,7 @@ impl<M: Machine> Memory<M> {
             let frame = state.fixed[page as usize];
             self.store_page(state, 0, page, Entry::new(frame, flags));
         }
-        Ok(Arc::new(region))
+        Ok(crate::shared(region))
     }
 
     /// Gives a new region its frames, which were promised to it. It is gone when this fails.
@@ -126,7 +126,7 @@ impl<M: Machine> Memory<M> {
         }
         state.reserve.take(pages);
         state.run = Some(first);
-        Ok(Arc::new(region))
+        Ok(crate::shared(region))
     }
 
     /// Takes zeroed frames that follow one another, on a promise of so many. A run is a power of two;
@@ -161,7 +161,7 @@ impl<M: Machine> Memory<M> {
         let len = pages.checked_mul(PAGE_SIZE).ok_or(Error::TooLarge)?;
         let mut region = self.build(account, RegionKind::Kernel, len, 1, 0, None)?;
         self.show_frames(&mut region, first);
-        Ok(Arc::new(region))
+        Ok(crate::shared(region))
     }
 
     /// Has a new region show frames that follow one another, to be read.
@@ -188,6 +188,6 @@ impl<M: Machine> Memory<M> {
         let mut region = self.build(account, RegionKind::Initrd, len, 1, 0, None)?;
         region.state_mut().sealed = true;
         self.show_frames(&mut region, first);
-        Ok(Arc::new(region))
+        Ok(crate::shared(region))
     }
 }

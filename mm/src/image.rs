@@ -31,7 +31,7 @@ impl<M: Machine> Memory<M> {
         }
         let mut image = self.build(account, RegionKind::Image, len, 1, 0, None)?;
         image.state_mut().unfinished = true;
-        Ok(Arc::new(image))
+        Ok(crate::shared(image))
     }
 
     /// Makes a page of an image zeroed memory that allows `attributes`, and what it allowed

@@ -251,7 +251,7 @@ impl<M: Machine> Memory<M> {
             let mut state = region.lock();
             state.check_new_mapping(region, &request)?;
             request.permit.mappings.fetch_add(1, Ordering::Relaxed);
-            let mapping = Arc::new(Mapping {
+            let mapping = crate::shared(Mapping {
                 space: space.clone(),
                 region: region.clone(),
                 permit: request.permit,

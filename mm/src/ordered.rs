@@ -145,6 +145,7 @@ impl<T> Ordered<T> {
             block.insert(place, (address, value));
             return;
         }
+        const { assert!(size_of::<[(u64, T); BLOCK]>() <= crate::MAX_RECORD) }
         let mut upper = Vec::with_capacity(BLOCK);
         upper.extend(block.drain(BLOCK / 2..));
         match place.checked_sub(BLOCK / 2) {

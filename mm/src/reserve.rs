@@ -258,7 +258,7 @@ impl Reserve {
             overcommitted: Vec::new(),
             expected: 0,
         };
-        let family = Arc::new(Family {
+        let family = crate::shared(Family {
             koid,
             purse: Lock::new(Rank::Reserve, purse),
         });

@@ -1,11 +1,45 @@
-//! Vectors that grow and shrink without an allocation that can't fail.
+//! What is asked of the heap: records, which have a small size of their own and can't fail, and room for more,
+//! which can.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::alloc::Layout;
+use core::sync::atomic::AtomicUsize;
 
 use abi::Error;
 
+/// The most bytes of a record. Who embeds this keeps so much heap in hand that no piece up to this fails, where a
+/// call has begun; what is larger is asked for in a way that can fail.
+pub const MAX_RECORD: usize = 2048;
+
+/// A record of its own. It can't fail, and one that is too large for that is not compiled.
+#[inline(always)]
+pub fn boxed<T>(record: T) -> Box<T> {
+    const { assert!(size_of::<T>() <= MAX_RECORD) }
+    #[expect(clippy::disallowed_methods, reason = "this is the place for it")]
+    Box::new(record)
+}
+
+/// A record that is shared, likewise.
+#[inline(always)]
+pub fn shared<T>(record: T) -> Arc<T> {
+    const { assert!(size_with_counts::<T>() <= MAX_RECORD) }
+    #[expect(clippy::disallowed_methods, reason = "this is the place for it")]
+    Arc::new(record)
+}
+
+/// Bytes of a shared record with its two counts.
+const fn size_with_counts<T>() -> usize {
+    let counts = Layout::new::<[AtomicUsize; 2]>();
+    match counts.extend(Layout::new::<T>()) {
+        Ok((both, _)) => both.pad_to_align().size(),
+        Err(_) => usize::MAX,
+    }
+}
+
 /// An empty vector with room for so many. `NoMemory`.
-pub(crate) fn room_for<T>(count: usize) -> Result<Vec<T>, Error> {
+pub fn room_for<T>(count: usize) -> Result<Vec<T>, Error> {
     let mut vector = Vec::new();
     let room = vector.try_reserve_exact(count);
     room.map(|()| vector).map_err(|_| Error::NoMemory)

@@ -120,7 +120,7 @@ impl<M: Machine> Memory<M> {
             family,
             overcommitted: overcommit,
         };
-        let snapshot = Arc::new(self.assemble(
+        let snapshot = crate::shared(self.assemble(
             charge,
             source.kind(),
             len,

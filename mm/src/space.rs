@@ -144,7 +144,7 @@ impl<M: Machine> Memory<M> {
         let root = self.allocate_table(Budget::Open)?;
         self.machine.init_root(root);
         let koid = self.next_koid();
-        Ok(Arc::new(AddressSpace::new(koid, root, base, charge)))
+        Ok(crate::shared(AddressSpace::new(koid, root, base, charge)))
     }
 
     /// Returns the page tables of a space in which nothing is mapped and that no CPU uses.

@@ -277,7 +277,7 @@ impl<P: Platform> Ipc<P> {
                 inbox: Lock::new(
                     Rank::Queue,
                     Inbox {
-                        queue: Queue::new(capacity)?,
+                        queue: Queue::new(self.platform(), capacity)?,
                         closed: false,
                         peer_closed: false,
                         limits: Limits::NONE,
@@ -297,7 +297,7 @@ impl<P: Platform> Ipc<P> {
                 grave: Lock::new(Rank::Queue, None),
             })
         };
-        let channel = Arc::new(Channel {
+        let channel = mm::shared(Channel {
             sides: [side()?, side()?],
             _charge: charge,
         });

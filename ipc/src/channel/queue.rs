@@ -158,14 +158,15 @@ pub(super) struct Queue<P: Platform> {
 }
 
 impl<P: Platform> Queue<P> {
-    /// Room for `capacity` messages. `NoMemory`.
-    pub(super) fn new(capacity: usize) -> Result<Queue<P>, Error> {
+    /// Room for `capacity` messages, of which a program chooses how many. `NoMemory`.
+    pub(super) fn new(machine: &P, capacity: usize) -> Result<Queue<P>, Error> {
         let count = capacity.div_ceil(BLOCK);
         let mut blocks = Vec::new();
         blocks
             .try_reserve_exact(count)
             .map_err(|_| Error::NoMemory)?;
         for _ in 0..count {
+            machine.ensure_memory()?;
             let mut block = Vec::new();
             block
                 .try_reserve_exact(BLOCK)

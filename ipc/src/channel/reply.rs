@@ -279,7 +279,7 @@ impl<P: Platform> Ipc<P> {
         }
         self.platform().ensure_memory()?;
         let charge = domain.account().charge_record(cost::REPLY)?;
-        let reply = Arc::new(Reply {
+        let reply = mm::shared(Reply {
             call: Lock::new(
                 Rank::Calls,
                 Call {

@@ -64,7 +64,7 @@ impl<P: Platform> Ipc<P> {
             messages: 0,
             charge,
         };
-        let hub = Arc::new(Hub {
+        let hub = mm::shared(Hub {
             host: domain.koid(),
             geometry,
             rings,
@@ -230,7 +230,7 @@ impl<P: Platform> Ipc<P> {
         at: HubSeat,
         ends: &[Node<P>; 4],
     ) -> Result<Handle, Error> {
-        let member = Arc::new(Member {
+        let member = mm::shared(Member {
             hub: hub.clone(),
             peer: at.peer,
             epoch: at.epoch,

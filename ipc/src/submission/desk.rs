@@ -41,7 +41,7 @@ impl<P: Platform> Desk<P> {
         chain
             .try_reserve_exact(MAX_CHAIN)
             .map_err(|_| Error::NoMemory)?;
-        Ok(Box::new(Desk {
+        Ok(mm::boxed(Desk {
             head: 0,
             looked_at: 0,
             tail: 0,

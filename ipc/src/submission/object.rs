@@ -40,8 +40,8 @@ impl<P: Platform> Ipc<P> {
         let ring = self.assemble(domain, geometry, flags, submissions, completions);
         let ring = ring.and_then(|mut ring| {
             ring.charge = Some(charge);
-            let ring = Arc::new(ring);
-            ring.registrar.join(&ring).map(|()| ring)
+            let ring = mm::shared(ring);
+            ring.registrar.join(self.platform(), &ring).map(|()| ring)
         });
         let ring = ring.inspect_err(|_| {
             for region in &regions {
@@ -72,7 +72,7 @@ impl<P: Platform> Ipc<P> {
             flags,
             submissions,
             completions,
-            permit: Arc::new(Permit::new()),
+            permit: mm::shared(Permit::new()),
             registrar: domain.registrar.clone(),
             known: Lock::new(Rank::Ports, Known::new(domain.account())),
             state: Lock::new(

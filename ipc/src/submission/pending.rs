@@ -1,7 +1,6 @@
 //! Operations that wait: each watches an object, or a time, or both, and is tried again when something
 //! happens there. So what ends a wait is decided by the call itself, as for who sleeps in it.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -109,7 +108,7 @@ where
             deadline_ns => Some(ipc.note_at(ring, key, deadline_ns)),
         };
         self.desk.pending_len += 1;
-        self.desk.pending[key as usize] = Some(Box::new(Pending {
+        self.desk.pending[key as usize] = Some(mm::boxed(Pending {
             entry,
             operation,
             deadline_ns,

@@ -93,7 +93,7 @@ impl<P: Platform> Ipc<P> {
             let mut state = registrar.state.lock();
             state
                 .take(slot)
-                .and_then(|id| match state.broadcast(id, handle) {
+                .and_then(|id| match state.broadcast(self.platform(), id, handle) {
                     Ok(()) => {
                         state.settle(id, handle, node.clone());
                         Ok(id)

@@ -7,6 +7,7 @@ use abi::submission::Registered;
 use abi::{Error, Handle, cost};
 use mm::{Account, RecordCharge};
 
+use crate::Platform;
 use crate::chunks::{BLOCK, Chunks};
 
 /// How a place stands.
@@ -51,9 +52,16 @@ impl Known {
         self.places.len() / BLOCK
     }
 
-    /// Makes room for so many places. `Quota`, `NoMemory`: it is as it was.
-    pub(super) fn grow(&mut self, places: usize) -> Result<(), Error> {
+    /// Makes room for so many places, of which a program chooses how many. `Quota`, `NoMemory`: it is as it was.
+    pub(super) fn grow(&mut self, machine: &impl Platform, places: usize) -> Result<(), Error> {
+        let blocks = self.blocks();
+        let grown = self.grow_by_blocks(machine, places);
+        grown.inspect_err(|_| self.shrink(blocks))
+    }
+
+    fn grow_by_blocks(&mut self, machine: &impl Platform, places: usize) -> Result<(), Error> {
         while self.places.len() < places {
+            machine.ensure_memory()?;
             self.charge.extend(cost::REGISTERED)?;
             if let Err(error) = self.places.reserve(BLOCK) {
                 self.charge.release(cost::REGISTERED);
@@ -74,9 +82,14 @@ impl Known {
     }
 
     /// Acknowledges that a handle is registered. `Exists`: something is there already; `Quota`, `NoMemory`.
-    pub(super) fn learn(&mut self, id: Registered, handle: Handle) -> Result<(), Error> {
+    pub(super) fn learn(
+        &mut self,
+        machine: &impl Platform,
+        id: Registered,
+        handle: Handle,
+    ) -> Result<(), Error> {
         let slot = usize::from(id.slot());
-        self.grow(slot + 1)?;
+        self.grow(machine, slot + 1)?;
         match self.places.get_mut(slot) {
             Some(place) if place.standing == Standing::Free => {
                 *place = Place {

@@ -104,7 +104,7 @@ impl<P: Platform> Registrar<P> {
             waiters: Waiters::new(),
             charge: payer.charge_nothing(),
         };
-        Arc::new(Registrar {
+        mm::shared(Registrar {
             owner,
             state: Lock::new(Rank::Queue, slots),
         })
@@ -117,11 +117,11 @@ impl<P: Platform> Registrar<P> {
     }
 
     /// One more ring, which learns all that is registered. `Limit`, `Quota`, `NoMemory`.
-    pub(super) fn join(&self, ring: &Arc<SubmissionRing<P>>) -> Result<(), Error> {
+    pub(super) fn join(&self, machine: &P, ring: &Arc<SubmissionRing<P>>) -> Result<(), Error> {
         loop {
             // Most of the room is made without the lock.
             let room = self.state.lock().slots.len();
-            ring.known.lock().grow(room)?;
+            ring.known.lock().grow(machine, room)?;
             let mut state = self.state.lock();
             if state.slots.len() > room {
                 continue;
@@ -134,7 +134,7 @@ impl<P: Platform> Registrar<P> {
                 if matches!(slot.standing, Standing::Live | Standing::Retiring) {
                     let id = Registered::new(index as u16, slot.generation);
                     let mut known = ring.known.lock();
-                    known.learn(id, slot.handle)?;
+                    known.learn(machine, id, slot.handle)?;
                     if slot.standing == Standing::Retiring {
                         // It may be live again.
                         known.halt(id.slot());
@@ -229,13 +229,18 @@ impl<P: Platform> Slots<P> {
     }
 
     /// Has every ring know a slot. The first error wins, and then none does.
-    pub(super) fn broadcast(&mut self, id: Registered, handle: Handle) -> Result<(), Error> {
+    pub(super) fn broadcast(
+        &mut self,
+        machine: &P,
+        id: Registered,
+        handle: Handle,
+    ) -> Result<(), Error> {
         let mut answer = Ok(());
         let blocks = (usize::from(id.slot()) + 1).div_ceil(BLOCK);
         let mut acknowledged = 0;
         for ring in &self.rings {
             // Once one has refused, the others are not asked for room in vain.
-            answer = ring.known.lock().learn(id, handle);
+            answer = ring.known.lock().learn(machine, id, handle);
             if answer.is_err() {
                 break;
             }
@@ -379,6 +384,7 @@ impl<P: Platform> Slots<P> {
             while self.slots.len() > 0 {
                 self.pop();
             }
+            self.slots = Chunks::new();
             return Err(error);
         }
         self.most = most as usize;

@@ -112,9 +112,15 @@ fn hand_over(
     ipc().prepare(child.domain(), transfers.len())?;
     let offers = begin_all(parent, transfers)?;
     offers.iter().for_each(|offer| ipc().clear(offer));
-    let mut handles = Vec::with_capacity(offers.len());
-    ipc().deliver_all(offers, child.domain(), |handle| handles.push(handle))?;
-    child.write_start(args, &handles)
+    let mut handles = [Handle::NONE; MAX_SPAWN_HANDLES as usize];
+    let mut places = handles.iter_mut();
+    let deliver = |handle| {
+        if let Some(place) = places.next() {
+            *place = handle;
+        }
+    };
+    ipc().deliver_all(offers, child.domain(), deliver)?;
+    child.write_start(args, &handles[..transfers.len()])
 }
 
 /// Begins every transfer, or none.
@@ -122,7 +128,7 @@ fn begin_all(
     parent: &Arc<Domain<Kernel>>,
     transfers: &[HandleTransfer],
 ) -> Result<Vec<Offer<Kernel>>, Error> {
-    let mut offers = Vec::with_capacity(transfers.len());
+    let mut offers = mm::room_for(transfers.len())?;
     for (index, transfer) in transfers.iter().enumerate() {
         let begun = transfer.decode().and_then(|(mode, rights)| {
             let same = |other: &HandleTransfer| other.handle == transfer.handle;

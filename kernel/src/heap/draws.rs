@@ -1,11 +1,18 @@
 //! Who draws how much on the promise to the heap.
 //!
-//! A call allocates small pieces, up to 1 KiB, which can't fail, and larger ones, which can if there are many of
-//! them. Of the share of a CPU a part is for larger ones, and beyond that they fail: however much a call asks for
-//! in pieces that may fail, what can't fail finds its part. Shares are whole again when the
-//! [promise](super::promise) is.
+//! What is asked for in a way that can't fail is small, without exception: it comes from the lists by size
+//! ([`small`]), and a record that would not is not compiled ([`mm::shared`], [`mm::boxed`]). What is larger is asked
+//! for in a way that can fail. Of the share of a CPU a part is for larger pieces, and beyond that they fail.
 //!
-//! That the other part is enough is looked at in builds with debug assertions, whether memory is short or not:
+//! So what can't fail always finds its part, whatever was asked for before, here or elsewhere. The promise is drawn
+//! on and made whole under the lock of the heap only. Since it was whole last, a CPU has drawn at most the larger
+//! part of its share, as is counted here, and what the small pieces of one call take: its next call makes the promise
+//! whole before it allocates, or is refused. There is a share for each CPU and one more, for what goes on in a call
+//! that has slept. Small pieces may be such as can fail, too, but a program does not choose how many a call takes:
+//! where it does, the promise is made whole again before each
+//! ([`Platform::ensure_memory`](::ipc::Platform::ensure_memory)).
+//!
+//! That the small part is enough is looked at in builds with debug assertions, whether memory is short or not:
 //! since [`ensure`](super::ensure) was called on a CPU, small blocks are counted there as if none had been free,
 //! with a page, or two, for each slab that was begun. What is given back meanwhile is not taken off, because
 //! another CPU may take it. A call that allocates more stops the kernel, so every path of every call that a test
@@ -24,26 +31,16 @@ const LARGER: u64 = 8;
 /// Frames for page tables: a call grows the heap by far less than the 2 MiB of one.
 const TABLES: u64 = 2;
 
-/// The largest of the small pieces.
-const SMALL: u16 = 1024;
+// What can't fail is small.
+const _: () = assert!(mm::MAX_RECORD <= small::LARGEST);
 
 /// For what the heap is to grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// A small one.
+    /// Small ones, of a class.
     Small,
     /// A larger one.
     Larger,
-}
-
-impl Piece {
-    /// A block of a class.
-    pub fn of_class(class: usize) -> Piece {
-        match small::SIZES[class] <= SMALL {
-            true => Piece::Small,
-            false => Piece::Larger,
-        }
-    }
 }
 
 /// What a CPU has drawn, and allocated.
@@ -84,11 +81,21 @@ pub fn draw_larger(pages: u64) -> bool {
         share.larger.store(0, Ordering::Relaxed);
     }
     let drawn = share.larger.load(Ordering::Relaxed) + pages;
-    if drawn > LARGER {
+    if drawn > LARGER && !mm::sabotaged!("larger_pieces_draw_all") {
         return false;
     }
     share.larger.store(drawn, Ordering::Relaxed);
     true
+}
+
+/// Looks whether there is enough left of the promise, after a larger piece has drawn on it: one share more was promised
+/// than there are CPUs, of which no CPU has drawn more than its own.
+pub fn check_rest(promised: u64) {
+    let small = promised_per_cpu() - LARGER;
+    assert!(
+        promised >= small,
+        "larger pieces have left {promised} pages of the promise, of which small ones may need {small}"
+    );
 }
 
 /// A call begins on this CPU, and nothing was allocated for it.
@@ -102,9 +109,6 @@ pub fn begin() {
 
 /// A block of a class is allocated.
 pub fn count(class: usize) {
-    if Piece::of_class(class) == Piece::Larger {
-        return;
-    }
     let share = &SHARES[cpu::current()];
     let blocks = share.blocks[class].load(Ordering::Relaxed);
     share.blocks[class].store(blocks + 1, Ordering::Relaxed);

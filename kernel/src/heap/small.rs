@@ -21,7 +21,7 @@ pub const SIZES: [u16; CLASSES] = [
 pub const CLASSES: usize = 15;
 
 /// The largest block.
-const LARGEST: usize = SIZES[CLASSES - 1] as usize;
+pub const LARGEST: usize = SIZES[CLASSES - 1] as usize;
 
 /// What blocks whose size is no power of two are aligned to. The others are aligned to their size.
 const GRAIN: usize = 8;

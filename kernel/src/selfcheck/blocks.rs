@@ -13,14 +13,14 @@ const BLOCKS: usize = 500;
 
 pub fn works() {
     let numbers: Vec<u64> = (0..1000).collect();
-    let boxed = Box::new(numbers.iter().sum::<u64>());
+    let boxed = mm::boxed(numbers.iter().sum::<u64>());
     assert_eq!(*boxed, 499_500);
     assert!(heap::used() >= 8000);
     drop((numbers, boxed));
     let before = heap::used();
     blocks_are_apart_and_aligned();
     for _ in 0..ROUNDS {
-        let blocks: Vec<Box<[u64; 6]>> = (0..BLOCKS).map(|_| Box::new([0; 6])).collect();
+        let blocks: Vec<Box<[u64; 6]>> = (0..BLOCKS).map(|_| mm::boxed([0; 6])).collect();
         drop(blocks);
     }
     assert_eq!(heap::used(), before, "blocks were lost");

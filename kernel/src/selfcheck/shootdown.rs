@@ -114,7 +114,7 @@ fn take_away(space: &Arc<AddressSpace>, number: u64) {
     let region = memory
         .create_region(memory.account(), PAGE_SIZE, committed)
         .expect("memory for a region");
-    let permit: Arc<Permit> = Arc::new(Permit::new());
+    let permit: Arc<Permit> = mm::shared(Permit::new());
     let access = Rights::READ | Rights::WRITE;
     let request = MapRequest::whole(&region, permit.clone(), access);
     let address = memory.map(space, request).expect("a place");

@@ -58,11 +58,11 @@ impl<M: Machine> Memory<M> {
         empty.set(EntryFlags::NO_EXECUTE, !options.execute);
         if options.commit {
             self.fill_all(&mut region, owned_flags(empty))?;
-            return Ok(Arc::new(region));
+            return Ok(crate::shared(region));
         }
         self.allow_filling(&mut region, 0..pages, empty);
         if !options.overcommit {
-            return Ok(Arc::new(region));
+            return Ok(crate::shared(region));
         }
         let koid = region.koid;
         let state = region.state_mut();
@@ -77,7 +77,7 @@ impl<M: Machine> Memory<M> {
         };
         // What its snapshots need that do not overcommit.
         state.claims += pages;
-        let region = Arc::new(region);
+        let region = crate::shared(region);
         family.leave_claims(&region);
         Ok(region)
     }
@@ -118,7 +118,7 @@ impl<M: Machine> Memory<M> {
         let len = LEAF_PAGES * PAGE_SIZE;
         let mut region = self.build(account, RegionKind::Anonymous, len, 1, pages, None)?;
         self.allow_filling(&mut region, holes..LEAF_PAGES, EMPTY);
-        Ok(Arc::new(region))
+        Ok(crate::shared(region))
     }
 
     /// Makes pages of a new region ones that are zeroed memory at their first touch.

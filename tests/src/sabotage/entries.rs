@@ -444,6 +444,10 @@ entries! {
             interrupts::refused;
         heap_not_promised: "the promise to the kernel's heap before a call that allocates",
             sweep::scarce;
+        larger_pieces_draw_all: "the limit of what larger pieces draw on the promise to the kernel's heap",
+            sweep::scarce;
+        pieces_not_promised_each: "the promise to the kernel's heap before each of as many pieces as a program chooses",
+            sweep::many_pieces;
         heap_promise_too_small: "most of what is promised to the kernel's heap for small pieces",
             sweep::scarce;
         fuse_does_not_burn: "the end of a process whose fuse has burnt",

@@ -1,5 +1,6 @@
 //! A heap of which an allocation can be made to fail, among those that may, and which sees when it is
-//! asked while a lock is held above which the kernel's could not grow (I12).
+//! asked while a lock is held above which the kernel's could not grow (I12), and for more than the kernel's
+//! promises itself in a way that can't fail.
 //!
 //! Only what is asked for by `try_reserve` may fail: the rest the kernel has promised itself, and
 //! Rust ends the program when it fails. The two look alike to an allocator but for who asks, so
@@ -17,6 +18,8 @@ thread_local! {
     static ARMED: Cell<i64> = const { Cell::new(-1) };
     static FAILED: Cell<bool> = const { Cell::new(false) };
     static MISPLACED: Cell<bool> = const { Cell::new(false) };
+    /// Bytes of the largest piece that was asked for in a way that can't fail, if it was too large for that.
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
     /// What stacks were found to be, by their return addresses.
     static KNOWN: RefCell<HashMap<[usize; DEPTH], bool>> = RefCell::default();
 }
@@ -33,18 +36,24 @@ pub fn fail_after(calls: u64) {
 /// Whether it has failed; none fails from now on.
 ///
 /// # Panics
-/// When an allocation was made since failures were armed that could not have grown the heap.
+/// When an allocation was made since failures were armed that could not have grown the heap, or that can't fail and is
+/// larger than what the kernel promises itself.
 pub fn stop_failing() -> bool {
     ARMED.set(-1);
     assert!(
         !MISPLACED.take(),
         "the heap is asked while a lock of rank Frames or above is held"
     );
+    let largest = LARGEST.take();
+    assert_eq!(
+        largest, 0,
+        "a piece of {largest} bytes is asked for in a way that can't fail"
+    );
     FAILED.get()
 }
 
 /// Whether the allocation that is being made fails.
-fn fails_now() -> bool {
+fn fails_now(size: usize) -> bool {
     let calls = ARMED.try_with(Cell::get).unwrap_or(-1);
     if calls < 0 {
         return false;
@@ -55,6 +64,9 @@ fn fails_now() -> bool {
         MISPLACED.set(true);
     }
     let fallible = is_fallible();
+    if !fallible && size > mm::MAX_RECORD {
+        LARGEST.set(LARGEST.get().max(size));
+    }
     let fails = fallible && calls == 0;
     FAILED.set(fails);
     ARMED.set(match (fallible, fails) {
@@ -92,7 +104,7 @@ fn is_fallible() -> bool {
 // the contract of each of them allows.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if fails_now() {
+        if fails_now(layout.size()) {
             return std::ptr::null_mut();
         }
         // SAFETY: the caller keeps the contract of this very function.
@@ -105,7 +117,7 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if fails_now() {
+        if fails_now(layout.size()) {
             return std::ptr::null_mut();
         }
         // SAFETY: the caller keeps the contract of this very function.
@@ -113,7 +125,7 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if fails_now() {
+        if fails_now(size) {
             return std::ptr::null_mut();
         }
         // SAFETY: the caller keeps the contract of this very function.

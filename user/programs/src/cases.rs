@@ -236,6 +236,7 @@ macro_rules! for_each_case {
             quotas::killed_anywhere "a process killed at any of a hundred moments leaves nothing behind";
             sweep::kernel_calls "processes, threads, images and traces are refused for the want of any quota, and nothing is changed";
             sweep::scarce "nor is it by calls that are refused while memory ends, a page at a time";
+            sweep::many_pieces "as many pieces as a program chooses take nothing of what is kept for those that can't fail";
 
             services::names "a name is registered, found, withdrawn, and gone with its session or its end";
             services::watch "who watches a name hears when it appears and when it goes";

@@ -7,6 +7,7 @@ use alloc::string::ToString;
 use core::sync::atomic::AtomicU64;
 
 use abi::ThreadArgs;
+use abi::limits::MAX_REGISTERED;
 use programs::archive::{self, Place};
 use rt::{Env, Error, Handle, Mode, ProcessState, Resources, Rights, Spawn, UserPtr, sys};
 
@@ -29,6 +30,8 @@ const ENOUGH: u64 = 2_000;
 const REFUSED: u32 = 3;
 /// Slots of the trace that is asked for.
 const SLOTS: u32 = 64;
+/// Rings with a table of all that can be registered.
+const RINGS: u64 = 2;
 
 fn charged() -> Resources {
     done!(rt::system_info(), "system_info").charged
@@ -103,6 +106,27 @@ pub fn kernel_calls(case: &Case) {
     }
 }
 
+/// As many pieces of the kernel's heap by one call as there can be: the kernel has none of them from what it keeps
+/// for those that can't fail.
+pub fn many_pieces(case: &Case) {
+    let child = case.child("sweep").arg("0").arg("0").arg("slots");
+    let process = done!(child.start(), "a child");
+    let ended = wait(&process);
+    same!(ended.state, ProcessState::Exited as u32, "how it ended");
+    same!(ended.status, 0, "its status");
+}
+
+/// Reserves as many slots for registered handles as there can be, and makes rings that know them.
+fn reserve_slots() -> Result<(), Error> {
+    let most = MAX_REGISTERED as u64;
+    // SAFETY: the call touches no memory.
+    unsafe { sys::sub_slots(most, most) }?;
+    for _ in 0..RINGS {
+        drop(rt::submission::Submissions::new(1)?);
+    }
+    Ok(())
+}
+
 /// Where a program is in the initrd.
 fn place_of(initrd: Handle, name: &str) -> Place {
     let start = map_all(initrd, Rights::READ);
@@ -132,6 +156,10 @@ fn start_thread() -> Result<Handle, Error> {
 pub fn child(role: &str, env: &Env) -> Option<u8> {
     if role != "sweep" {
         return None;
+    }
+    if env.args().nth(5) == Some("slots") {
+        done!(reserve_slots(), "reserving");
+        return Some(0);
     }
     let (initrd, devices) = (env.handle(0), env.handle(1));
     let (offset, len) = (crate::number(env, 0), crate::number(env, 1));
