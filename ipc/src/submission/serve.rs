@@ -38,7 +38,7 @@ impl<P: Platform> Ipc<P> {
     /// If no entry was taken: `Busy`: somebody else serves the ring; `PeerFault`: an index that the
     /// process wrote can't be; `Invalid`: more completions than there is room for; `WouldBlock`: too few,
     /// and the deadline is 0; those of a look-up and of [`sleep`](Ipc::sleep). Entries are taken in slices of
-    /// [`SLICE`]: of one that a revoke or reduce finds taken, all are done, and none of another one.
+    /// 64: of one that a revoke or reduce finds taken, all are done, and none of another one.
     pub fn enter_submissions(
         &self,
         domain: &Domain<P>,
