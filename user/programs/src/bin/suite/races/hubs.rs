@@ -26,7 +26,7 @@ use crate::check::{PAGE_FAULT, SOON_MS, cpus, wait};
 use crate::threads::{HERE, join, spawn};
 
 /// Hubs that come and go in a run.
-const HUBS: u32 = 12;
+const HUBS: u32 = 24;
 /// Seats of each, and guests, of whom each two have a channel.
 const SEATS: u32 = 3;
 const GUESTS: usize = 4;
@@ -36,8 +36,10 @@ const SLOT: u32 = 64;
 const MESSAGE: usize = SLOT as usize - 8;
 
 /// How a hub ends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
+    /// When every guest has ended by itself: none of them, nor the host, is woken by the end of anything.
+    Late,
     /// Its capability is revoked, and with it what guests join by.
     Revoke,
     /// It says goodbye, and every guest leaves before it is dropped.
@@ -50,10 +52,11 @@ enum End {
 
 impl End {
     fn any(random: &mut Rng) -> End {
-        match random.u8(..4) {
+        match random.u8(..8) {
             0 => End::Revoke,
-            1 => End::Goodbye,
-            2 => End::Drop,
+            1 => End::Drop,
+            2..4 => End::Late,
+            4..7 => End::Goodbye,
             _ => End::Both,
         }
     }
@@ -84,15 +87,16 @@ fn pause(random: &mut Rng, most: u32) {
 }
 
 /// Guests that join by themselves.
-fn start(case: &Case, host: &Host, random: &mut Rng) -> Vec<Process> {
+fn start(case: &Case, host: &Host, end: End, random: &mut Rng) -> Vec<Process> {
     let mut guests = Vec::new();
     while guests.len() < GUESTS {
         let (here, there) = done!(rt::channel(4), "a channel");
-        for end in [here, there] {
+        for other in [here, there] {
             let child = case.child("hub_racer").arg(&random.u64(..).to_string());
+            let child = child.arg(&u32::from(end != End::Late).to_string());
             let child = child
                 .handle(host.handle(), Mode::Share, Rights::SEND)
-                .handle(end.into(), Mode::Move, Rights::all())
+                .handle(other.into(), Mode::Move, Rights::all())
                 .cpus(any_cpu(random));
             guests.push(done!(child.start(), "a guest"));
         }
@@ -104,20 +108,23 @@ fn start(case: &Case, host: &Host, random: &mut Rng) -> Vec<Process> {
 fn one(case: &Case, random: &mut Rng) {
     let geometry = HubGeometry::slot(SEATS, SLOT, 4, 4);
     let host = done!(Host::create(&geometry), "a hub");
-    let guests = start(case, &host, random);
+    let end = End::any(random);
+    let guests = start(case, &host, end, random);
     let scene = Arc::new(Scene {
         host,
         guests,
         leaving: AtomicBool::new(false),
     });
-    let end = End::any(random);
     let mut thread = |body: fn(&Scene, Rng)| {
         let (scene, random_of_it) = (scene.clone(), random.fork());
         spawn(any_cpu(random), move || body(&scene, random_of_it))
     };
     let serving = thread(host::serve);
     let others = [thread(dismiss), thread(dismiss)];
-    pause(random, LONG);
+    match end {
+        End::Late => scene.guests.iter().for_each(|guest| _ = wait(guest)),
+        _ => pause(random, LONG),
+    }
     end_hub(&scene, end, random);
     join(serving);
     others.into_iter().for_each(join);
@@ -148,7 +155,7 @@ fn end_hub(scene: &Arc<Scene>, end: End, random: &mut Rng) {
             scene.leaving.store(true, Ordering::Release);
             done!(scene.host.goodbye(), "saying goodbye");
         }
-        End::Drop => done!(cap_drop(hub), "dropping"),
+        End::Drop | End::Late => done!(cap_drop(hub), "dropping"),
         End::Both => {
             let beside = scene.clone();
             let thread = spawn(any_cpu(random), move || match beside.host.goodbye() {

@@ -17,123 +17,133 @@ const TURNS: u32 = 12;
 struct Leaves;
 
 pub fn run(env: &Env) -> u8 {
-    let mut random = Rng::with_seed(crate::number(env, 0));
+    let mut racer = Racer {
+        random: Rng::with_seed(crate::number(env, 0)),
+        sleeps: crate::number(env, 1) != 0,
+        other: ChannelEnd::from_handle(env.handle(1)),
+    };
     let door = env.handle(0);
-    let other = ChannelEnd::from_handle(env.handle(1));
     for _ in 0..TURNS {
-        let ended = take_over(&other, &mut random).is_err();
-        if ended || turn(door, &other, &mut random).is_err() {
+        if racer.take_over().is_err() || racer.turn(door).is_err() {
             break;
         }
-        pause(&mut random, SHORT);
+        pause(&mut racer.random, SHORT);
     }
     0
 }
 
-/// Takes what the other guest has handed on, a membership or an end.
-fn take_over(other: &ChannelEnd, random: &mut Rng) -> Result<(), Leaves> {
-    // The other may have ended.
-    let Ok(mut message) = other.receive(0) else {
-        return Ok(());
-    };
-    let epoch = message.bytes().try_into().map_or(0, u32::from_le_bytes);
-    let handle = message.take_handle(0);
-    match handle.kind() {
-        Some(abi::ObjectKind::HubMember) => return use_seat(handle, epoch, None, random),
-        Some(_) => {
-            let mut message = [0; MESSAGE];
-            let frame = Frame::Inline {
-                tag: 0,
-                bytes: b"handed on",
-            };
-            let len = done!(frame.encode(&mut message), "a message");
-            if let Ok(mut sender) = rt::open_sender(handle) {
-                let _ = sender.try_send(&message[..len]);
+struct Racer {
+    random: Rng,
+    /// Whether it may sleep for what only the end of its seat or of the hub brings.
+    sleeps: bool,
+    other: ChannelEnd,
+}
+
+impl Racer {
+    /// Takes what the other guest has handed on, a membership or an end.
+    fn take_over(&mut self) -> Result<(), Leaves> {
+        // The other may have ended.
+        let Ok(mut message) = self.other.receive(0) else {
+            return Ok(());
+        };
+        let epoch = message.bytes().try_into().map_or(0, u32::from_le_bytes);
+        let handle = message.take_handle(0);
+        match handle.kind() {
+            Some(abi::ObjectKind::HubMember) => return self.use_seat(handle, epoch),
+            Some(_) => send_by(handle),
+            // It was taken away on the way.
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, door: Handle) -> Result<(), Leaves> {
+        let (member, seat) = match reserve(door) {
+            Ok(reserved) => reserved,
+            // Seats come back when the host has recovered them.
+            Err(Error::Full) => return Ok(()),
+            Err(Error::PeerClosed | Error::Revoked | Error::BadHandle) => return Err(Leaves),
+            Err(error) => done!(Err(error), "a seat"),
+        };
+        let HubSeat { epoch, .. } = seat;
+        self.use_seat(member, epoch)
+    }
+
+    /// Does something with a seat that was not claimed.
+    fn use_seat(&mut self, member: Handle, epoch: u32) -> Result<(), Leaves> {
+        match self.random.u8(..12) {
+            0 => _ = drop_handle(member),
+            1 => {
+                let _ = rt::revoke_all(member);
+                let _ = drop_handle(member);
+            }
+            2 => self.hand_on(member, epoch),
+            3 => self.hand_end_on(member, epoch),
+            4 if self.random.bool() => return Err(Leaves),
+            _ => return self.speak(member, epoch),
+        }
+        Ok(())
+    }
+
+    /// Gives something to the other guest, or back if that can't take it.
+    fn hand_on(&self, handle: Handle, epoch: u32) {
+        let epoch = epoch.to_le_bytes();
+        let _ = self.other.send(&mut Message::new(&epoch).give(handle), 0);
+    }
+
+    /// Claims the seat, and has the other guest send.
+    fn hand_end_on(&self, member: Handle, epoch: u32) {
+        if let Ok(ends) = hub_claim(member, epoch) {
+            self.hand_on(ends.producer, epoch);
+            for handle in [ends.consumer, ends.table] {
+                let _ = drop_handle(handle);
             }
         }
-        // It was taken away on the way.
-        None => {}
+        let _ = drop_handle(member);
     }
-    Ok(())
-}
 
-fn turn(door: Handle, other: &ChannelEnd, random: &mut Rng) -> Result<(), Leaves> {
-    let (member, seat) = match reserve(door) {
-        Ok(reserved) => reserved,
-        // Seats come back when the host has recovered them.
-        Err(Error::Full) => return Ok(()),
-        Err(Error::PeerClosed | Error::Revoked | Error::BadHandle) => return Err(Leaves),
-        Err(error) => done!(Err(error), "a seat"),
-    };
-    let HubSeat { epoch, .. } = seat;
-    use_seat(member, epoch, Some(other), random)
-}
-
-/// Does something with a seat that was not claimed.
-fn use_seat(
-    member: Handle,
-    epoch: u32,
-    other: Option<&ChannelEnd>,
-    random: &mut Rng,
-) -> Result<(), Leaves> {
-    match (random.u8(..10), other) {
-        (0, _) => _ = drop_handle(member),
-        (1, _) => {
-            let _ = rt::revoke_all(member);
-            let _ = drop_handle(member);
-        }
-        (2, Some(other)) => hand_on(other, member, epoch),
-        (3, Some(other)) => hand_end_on(other, member, epoch),
-        (4, _) => return Err(Leaves),
-        _ => return speak(member, epoch, random),
-    }
-    Ok(())
-}
-
-/// Gives something to the other guest, or back if that can't take it.
-fn hand_on(other: &ChannelEnd, handle: Handle, epoch: u32) {
-    let _ = other.send(&mut Message::new(&epoch.to_le_bytes()).give(handle), 0);
-}
-
-/// Claims the seat, and has the other guest send.
-fn hand_end_on(other: &ChannelEnd, member: Handle, epoch: u32) {
-    if let Ok(ends) = hub_claim(member, epoch) {
-        hand_on(other, ends.producer, epoch);
-        for handle in [ends.consumer, ends.table] {
-            let _ = drop_handle(handle);
-        }
-    }
-    let _ = drop_handle(member);
-}
-
-/// Claims the seat, speaks with the host, and leaves in one of several ways.
-fn speak(member: Handle, epoch: u32, random: &mut Rng) -> Result<(), Leaves> {
-    // It may have been dismissed, or the hub may have ended.
-    let Ok(mut guest) = Guest::claim(member, epoch) else {
-        return Ok(());
-    };
-    let mut payloads = Payloads::of_guest(guest.via(), MESSAGE);
-    let mut has_pool = false;
-    for tag in 0..random.u32(..4) {
-        let len = match has_pool && random.bool() {
-            true => 200,
-            false => random.usize(..40),
+    /// Claims the seat, speaks with the host, and leaves in one of several ways.
+    fn speak(&mut self, member: Handle, epoch: u32) -> Result<(), Leaves> {
+        // It may have been dismissed, or the hub may have ended.
+        let Ok(mut guest) = Guest::claim(member, epoch) else {
+            return Ok(());
         };
-        if exchange(&mut guest, &mut payloads, (tag, len), &mut has_pool).is_err() {
-            break;
+        let mut payloads = Payloads::of_guest(guest.via(), MESSAGE);
+        let mut has_pool = false;
+        for tag in 0..self.random.u32(..6) {
+            let len = match has_pool && self.random.bool() {
+                true => 200,
+                false => self.random.usize(..40),
+            };
+            if exchange(&mut guest, &mut payloads, (tag, len), &mut has_pool).is_err() {
+                break;
+            }
         }
-    }
-    match random.u8(..4) {
-        // There is nothing to come: it sleeps until the host, or the hub, has ended that.
-        0 => _ = guest.receive(&mut [0; MESSAGE], FOREVER),
-        1 => _ = rt::revoke_all(guest.via()),
-        2 => {
-            core::mem::forget(guest);
-            return Err(Leaves);
+        match self.random.u8(..6) {
+            // There is nothing to come: it sleeps until the host, or the hub, has ended that.
+            0..2 if self.sleeps => while guest.receive(&mut [0; MESSAGE], FOREVER).is_ok() {},
+            2 => _ = rt::revoke_all(guest.via()),
+            3 if self.random.bool() => {
+                core::mem::forget(guest);
+                return Err(Leaves);
+            }
+            _ => {}
         }
-        _ => {}
+        Ok(())
     }
-    Ok(())
+}
+
+/// Sends a message by an end that somebody else had.
+fn send_by(end: Handle) {
+    let mut message = [0; MESSAGE];
+    let frame = Frame::Inline {
+        tag: 0,
+        bytes: b"handed on",
+    };
+    let len = done!(frame.encode(&mut message), "a message");
+    if let Ok(mut sender) = rt::open_sender(end) {
+        let _ = sender.try_send(&message[..len]);
+    }
 }
 
 /// Sends a payload and waits for the answer, which is the same. An error: the host is gone, or this was dismissed.
