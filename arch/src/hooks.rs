@@ -94,7 +94,7 @@ pub struct Hooks {
     /// goes on.
     pub user_fault: fn(&mut UserFault<'_>),
     /// The program that runs uses the x87 and SSE registers for the first time. The context that runs, which is one from
-    /// now on that [`switch_plain`](crate::context::leave_for) does not take; null: there is none. Interrupts are off;
+    /// now on that [`leave_for`](crate::context::leave_for) does not take; null: there is none. Interrupts are off;
     /// no context switch.
     pub extended_state: fn() -> *mut Context,
     /// The one-shot timer of this CPU went off. Interrupts are off; no context switch.

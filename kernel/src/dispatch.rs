@@ -41,28 +41,23 @@ pub extern "C" fn syscall(_: u64, frame: &mut SyscallFrame) {
     )
 }
 
-/// The same for who watches, with interrupts off.
-pub fn serve(frame: &mut SyscallFrame) {
-    serve_by(&HANDLERS, frame);
-}
-
-/// The same of what is traced: a switch by which a call goes from hand to hand at once is not.
+/// The same of what is traced, in which a switch from hand to hand is not left out.
 pub fn serve_at_length(frame: &mut SyscallFrame) {
-    serve_by(&AT_LENGTH, frame);
-}
-
-fn serve_by(handlers: &[Handler; NUMBERS + 1], frame: &mut SyscallFrame) {
     let number = (frame.number() as usize).min(NUMBERS);
     sched::with_current(|thread| {
         thread.count_syscall();
         if let Some(process) = thread.process() {
-            handlers[number](process, frame);
+            AT_LENGTH[number](process, frame);
         }
     });
 }
 
 /// What serves a call. With interrupts off, which it may turn on.
 type Handler = extern "C" fn(&Arc<Process>, &mut SyscallFrame);
+
+/// The same that only [`syscall`] may go on in: the process is that in the current thread's own record, and right above
+/// on the stack is the address in the entry, then the frame.
+type ShortHandler = unsafe extern "C" fn(&Arc<Process>, &mut SyscallFrame);
 
 /// Where the handlers of what is no call are.
 static LAST: usize = NUMBERS;
@@ -93,8 +88,8 @@ macro_rules! invoke {
         };
 
         /// The same with the short ways.
-        static HANDLERS: [Handler; NUMBERS + 1] = {
-            let mut handlers = [unknown as Handler; NUMBERS + 1];
+        static HANDLERS: [ShortHandler; NUMBERS + 1] = {
+            let mut handlers = [unknown as ShortHandler; NUMBERS + 1];
             $(handlers[$number] = decode::$name;)*
             handlers[Syscall::ChannelCallWords as usize] = short::channel_call_words;
             handlers[Syscall::ChannelServeWords as usize] = short::channel_serve_words;

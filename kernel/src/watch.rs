@@ -1,7 +1,10 @@
 //! Watching the ways into the kernel, at no cost while nobody does: the platform's hooks are exchanged
 //! for others that tell whoever watches, and then go on as always.
 
+#![allow(unsafe_code)] // The first step is written in assembler.
+
 use alloc::sync::Arc;
+use core::arch::naked_asm;
 
 use abi::submission::Operation;
 use abi::trace::EventKind;
@@ -45,14 +48,42 @@ pub fn end() {
     }
 }
 
-/// A system call, watched.
+/// A system call, watched. What is not traced goes on as always, from where it came: its handler expects the entry
+/// right above it.
+#[unsafe(naked)]
 extern "C" fn syscall(_: u64, frame: &mut SyscallFrame) {
+    naked_asm!(
+        "push rax",
+        "push rsi",
+        "sub rsp, 8",
+        "mov rdi, rsi",
+        "call {watch}",
+        "mov ecx, eax",
+        "add rsp, 8",
+        "pop rsi",
+        "pop rax",
+        "test cl, cl",
+        "jne 2f",
+        "jmp {serve}",
+        "2: ret",
+        watch = sym watch,
+        serve = sym dispatch::syscall,
+    )
+}
+
+/// Tells of a system call, and makes it if it is traced; else false, with interrupts off as before.
+extern "C" fn watch(frame: &mut SyscallFrame) -> bool {
     cpu::enable_interrupts();
     fuse::burn();
-    if !trace::is_on() {
-        cpu::disable_interrupts();
-        return dispatch::serve(frame);
+    let traced = trace::is_on();
+    match traced {
+        true => serve_traced(frame),
+        false => cpu::disable_interrupts(),
     }
+    traced
+}
+
+fn serve_traced(frame: &mut SyscallFrame) {
     let arguments = frame.arguments();
     // A larger number is no call.
     let number = u8::try_from(frame.number()).unwrap_or(u8::MAX);

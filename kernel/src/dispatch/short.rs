@@ -47,7 +47,7 @@ macro_rules! unless_met {
 #[unsafe(no_mangle)]
 static EVERY_CALL_HAS_MET: AtomicBool = AtomicBool::new(false);
 
-/// Bytes of them, and of the address/// Bytes of them, and of the address in the entry that is above them; then comes the frame.
+/// Bytes of them, and of the address in the entry that is above them; then comes the frame.
 const KEPT: usize = 7 * size_of::<u64>();
 
 /// A handler that does the first half of a call, and has put those registers where the second half expects them.
@@ -110,8 +110,9 @@ macro_rules! second_half {
 /// Where a thread has the words that it is sent.
 const WORDS: usize = Thread::WAIT + WaitCell::<Kernel>::WORDS;
 
+/// A [`ShortHandler`](super::ShortHandler).
 #[unsafe(naked)]
-pub extern "C" fn channel_call_words(_: &Arc<Process>, _: &mut SyscallFrame) {
+pub unsafe extern "C" fn channel_call_words(_: &Arc<Process>, _: &mut SyscallFrame) {
     first_half!(call)
 }
 
@@ -130,7 +131,8 @@ extern "C" fn call(process: &Arc<Process>, frame: &mut SyscallFrame) {
     match ipc().call_again(process.domain(), end, words, Alike::of) {
         None => decode::channel_call_words(process, frame),
         Some(alike) => {
-            sched::go_over(alike, on_called, AtOnce::Call);
+            // SAFETY: `first_half` has noted the stack that `on_called` expects, and nothing here is to be dropped.
+            unsafe { sched::go_over(alike, on_called, AtOnce::Call) };
             called(frame);
         }
     }
@@ -150,8 +152,9 @@ extern "C" fn called(frame: &mut SyscallFrame) {
     });
 }
 
+/// As above.
 #[unsafe(naked)]
-pub extern "C" fn channel_serve_words(_: &Arc<Process>, _: &mut SyscallFrame) {
+pub unsafe extern "C" fn channel_serve_words(_: &Arc<Process>, _: &mut SyscallFrame) {
     first_half!(serve)
 }
 
@@ -165,7 +168,8 @@ extern "C" fn serve(process: &Arc<Process>, frame: &mut SyscallFrame) {
     match ipc().answer_again(process.domain(), by, words, Alike::of) {
         None => decode::channel_serve_words(process, frame),
         Some(alike) => {
-            sched::go_over(alike, on_served, AtOnce::Answer);
+            // SAFETY: as of a call.
+            unsafe { sched::go_over(alike, on_served, AtOnce::Answer) };
             served(frame);
         }
     }

@@ -1,5 +1,7 @@
 //! Sleeping, and going over to who was woken: the direct switch, without the queue.
 
+#![allow(unsafe_code)] // Threads that sleep here, behind plain references.
+
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -90,7 +92,9 @@ impl Alike {
         debug_assert!(!cpu::interrupts_enabled());
         (from.seat() == to.seat()).then(|| Alike {
             from: Current::is(from),
-            to: Asleep::here(to),
+            // SAFETY: who waits has one seat with what runs here, so it lives here, and whoever finds that it does not
+            // wait drops this before anything else.
+            to: unsafe { Asleep::here(to) },
         })
     }
 }
@@ -99,8 +103,11 @@ impl Alike {
 /// came meanwhile may be left for its next sleep. Not while schedules are seeded; a trace that begins meanwhile may
 /// miss the switch. With interrupts off, as `resume` begins. It returns, with interrupts on, where it was not a switch
 /// from one to the other: then the thread has slept, if it was to. What it is `counted` as is up to that.
+///
+/// # Safety
+/// As of [`run_alike`](switch::run_alike).
 #[inline(always)]
-pub fn go_over(Alike { from, to }: Alike, resume: Resume, counted: AtOnce) {
+pub unsafe fn go_over(Alike { from, to }: Alike, resume: Resume, counted: AtOnce) {
     debug_assert!(!cpu::interrupts_enabled());
     if !to.exchange_state(state::PARKED, 0) {
         stats::count_at_length(counted);
@@ -110,7 +117,8 @@ pub fn go_over(Alike { from, to }: Alike, resume: Resume, counted: AtOnce) {
         go_on(&from, &to.hold());
     } else {
         stats::count_at_once(counted);
-        switch::run_alike(&from, &to, resume);
+        // SAFETY: the caller's; one of them runs here, and the other sleeps here.
+        unsafe { switch::run_alike(&from, &to, resume) };
     }
 }
 

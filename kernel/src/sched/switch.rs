@@ -49,8 +49,12 @@ pub type Resume = unsafe extern "C" fn();
 
 /// The same of two threads that have one [seat](Thread::seat), from a system call whose [first step](Thread::STACK) has
 /// noted what is kept of its stack: all else of what called this is forgotten.
+///
+/// # Safety
+/// With interrupts off. `from` runs here, in a system call that began so, with nothing to be dropped; what it has noted is
+/// what `resume` expects. `to` sleeps here, not ending, and was made ready for this.
 #[inline(always)]
-pub fn run_alike(from: &Thread, to: &Thread, resume: Resume) -> ! {
+pub unsafe fn run_alike(from: &Thread, to: &Thread, resume: Resume) -> ! {
     // SAFETY: who is to go over to another one is in a system call, and so is who waits for that. The space of a
     // thread is that of its process until it leaves for good; the thread holds the process, and the table the thread.
     let (left, entered) = unsafe {

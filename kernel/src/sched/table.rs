@@ -142,13 +142,16 @@ pub struct Asleep {
 }
 
 impl Asleep {
-    /// A thread that lives here and waits. Interrupts are off until this is used for the last time.
+    /// A thread that lives here and waits.
+    ///
+    /// # Safety
+    /// It does, and interrupts are off until this is used for the last time.
     #[inline(always)]
-    pub fn here(thread: &Arc<Thread>) -> Asleep {
+    pub unsafe fn here(thread: &Arc<Thread>) -> Asleep {
         debug_assert_eq!(thread.cpu(), cpu::current());
         Asleep {
-            // SAFETY: who waits was started and has not left, so the table keeps it. It leaves on its own CPU
-            // alone, which is this one, and runs something else until interrupts are on.
+            // SAFETY: the caller's: who waits was started and has not left, so the table keeps it. It leaves on its own
+            // CPU alone, which is this one, and runs something else until interrupts are on.
             thread: unsafe { &*Arc::as_ptr(thread) },
             _here: PhantomData,
         }

@@ -282,6 +282,7 @@ macro_rules! for_each_case {
             fuses::at_submissions "a process with operations in submission rings ends at each of its entries";
             fuses::at_a_ring "either end of a ring can end at any entry, and the other notices";
             fuses::in_calls "so can a caller and a server";
+            fuses::from_hand_to_hand "so can those whose calls go from hand to hand, on one CPU and on two";
             fuses::at_a_port "so can who waits at a port and who is waited for";
             fuses::with_grants "so can who has offered and who accepts";
 

@@ -73,6 +73,10 @@ fn calls(cradle: &Cradle<'_>) -> Vec<Process> {
     cradle.pair(["call", "serve"], channel())
 }
 
+fn words(cradle: &Cradle<'_>) -> Vec<Process> {
+    cradle.pair(["call_often", "serve_often"], channel())
+}
+
 fn grants(cradle: &Cradle<'_>) -> Vec<Process> {
     cradle.pair(["offer", "take"], channel())
 }
@@ -178,6 +182,7 @@ cases! {
     at_submissions: submissions 1;
     at_a_ring: ring 2;
     in_calls: calls 2;
+    from_hand_to_hand: words 2;
     at_a_port: port 2;
     with_grants: grants 2;
 }

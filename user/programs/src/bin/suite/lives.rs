@@ -189,6 +189,24 @@ fn serve(end: &ChannelEnd) -> Result<(), Error> {
     }
 }
 
+/// Calls with words again and again, so that most go from hand to hand where both live on one CPU.
+fn call_often(end: &ChannelEnd) -> Result<(), Error> {
+    for round in 0..2 * ROUNDS {
+        let answer = end.call_words([round, 2, 3, 4], FOREVER)?;
+        if answer != [4, 3, 2, round] {
+            rt::exit(FALSE);
+        }
+    }
+    Ok(())
+}
+
+fn serve_often(end: &ChannelEnd) -> Result<(), Error> {
+    match end.serve_words(|[first, second, third, fourth], _| [fourth, third, second, first]) {
+        Error::PeerClosed => Ok(()),
+        error => Err(error),
+    }
+}
+
 /// Waits at a port for signals and messages, in any order.
 fn watch(bits: &Notification, end: &ChannelEnd) -> Result<(), Error> {
     let port = Port::create()?;
@@ -274,6 +292,8 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
         "read_ring" => read_ring(handle(0)),
         "call" => call(&end(0)),
         "serve" => serve(&end(0)),
+        "call_often" => call_often(&end(0)),
+        "serve_often" => serve_often(&end(0)),
         "watch" => watch(&bits(0), &end(1)),
         "be_watched" => be_watched(&bits(0), &end(1)),
         "offer" => offer(&end(0)),
