@@ -10,7 +10,8 @@ mod loom_platform;
 
 use std::sync::Arc;
 
-use abi::{ChannelEnds, Error, FOREVER, Handle, Rights};
+use abi::{ChannelEnds, Error, FOREVER, Handle, Rights, Words};
+use ipc::Platform;
 use loom_platform::{Realm, current, explore, spawn};
 
 fn channel(realm: &Realm) -> ChannelEnds {
@@ -22,7 +23,7 @@ fn channel(realm: &Realm) -> ChannelEnds {
 fn serve(realm: &Realm, end: Handle) -> u64 {
     let (mut reply, mut answer, mut calls) = (Handle::NONE, [0; 4], 0);
     let error = loop {
-        match realm.ipc.serve_words(&realm.domain, end, reply, answer) {
+        match serve_next(realm, end, reply, answer) {
             Ok(call) => {
                 calls += 1;
                 (reply, answer) = (call.reply, [call.words[0] + 1, calls, 0, 0]);
@@ -35,9 +36,29 @@ fn serve(realm: &Realm, end: Handle) -> u64 {
     calls
 }
 
+/// Answers and serves on as a kernel does: by halves where the two have met.
+fn serve_next(realm: &Realm, end: Handle, reply: Handle, answer: [u64; 4]) -> Result<Words, Error> {
+    let (ipc, domain, by) = (&realm.ipc, &realm.domain, (end, reply));
+    match ipc.answer_again(domain, by, || answer, |_, caller| Some(caller.clone())) {
+        Some(caller) => {
+            ipc.platform().unpark_and_park(&caller, FOREVER);
+            ipc.answered_again(domain, by)
+        }
+        None => ipc.serve_words(domain, end, reply, answer),
+    }
+}
+
+/// The same of a call.
 fn call(realm: &Realm, end: Handle, word: u64) -> Result<u64, Error> {
-    let words = [word, 0, 0, 0];
-    let answer = realm.ipc.call_words(&realm.domain, end, words, FOREVER);
+    let (ipc, domain, words) = (&realm.ipc, &realm.domain, [word, 0, 0, 0]);
+    let begun = ipc.call_again(domain, end, || words, |_, server| Some(server.clone()));
+    let answer = match begun {
+        Some(server) => {
+            ipc.platform().unpark_and_park(&server, FOREVER);
+            ipc.called_again(domain, end)
+        }
+        None => ipc.call_words(domain, end, words, FOREVER),
+    };
     answer.map(|words| words[0])
 }
 
@@ -136,9 +157,7 @@ fn answered_while(does: fn(&Realm, Handle) -> bool, otherwise: Result<u64, Error
         let server = spawn(&realm, move |realm| {
             let (mut reply, mut words) = (Handle::NONE, [0; 4]);
             let serve = |reply, words| {
-                let served = realm
-                    .ipc
-                    .serve_words(&realm.domain, ends.second, reply, words);
+                let served = serve_next(realm, ends.second, reply, words);
                 served.map(|call| (call.reply, [call.words[0] + 1, 0, 0, 0]))
             };
             for _ in 0..3 {
