@@ -110,7 +110,7 @@ macro_rules! second_half {
 /// Where a thread has the words that it is sent.
 const WORDS: usize = Thread::WAIT + WaitCell::<Kernel>::WORDS;
 
-/// A [`ShortHandler`](super::ShortHandler).
+/// A [`ShortHandler`].
 #[unsafe(naked)]
 pub unsafe extern "C" fn channel_call_words(_: &Arc<Process>, _: &mut SyscallFrame) {
     first_half!(call)
