@@ -24,7 +24,7 @@ check: setup rustdoc ## Check format, lints and documentation, for the host and 
 	cargo clippy --workspace --all-targets --features handover-ring/std -- -D warnings
 	cargo clippy $(GUEST) $(GUEST_TARGET) -- -D warnings
 
-proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), run ten seeds a schedule (SEEDS=…), end lives at every entry
+proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), race 2.5 million messages in each form of ring with sleepers at both ends (ROUNDS=…), run ten seeds a schedule (SEEDS=…), end lives at every entry
 	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test -p handover-tests --test model --test talk --test failures
 	HANDOVER_RING_ROUNDS=$(or $(ROUNDS),2500000) cargo test -p handover-ring --features std --test linux no_wakeup_is_lost
 	HANDOVER_SEEDS=$(or $(SEEDS),10) cargo test -p handover-tests --test qemu _schedules_of_

@@ -57,7 +57,8 @@ impl PerCpu {
 
 static BLOCKS: [PerCpu; MAX_CPUS] = [const { PerCpu::new() }; MAX_CPUS];
 
-/// Offsets for the entry stubs.
+// Offsets for the entry stubs.
+
 /// Where system calls, and interrupts from user mode, find the stack of the context that runs.
 pub(crate) const KERNEL_STACK: usize =
     offset_of!(PerCpu, tss) + offset_of!(TaskStateSegment, privilege_stack_table);

@@ -2,6 +2,10 @@
 //!
 //! `rax` number, `rdi rsi rdx r10 r8 r9` arguments, `rax` result; `rcx` and `r11` are lost. The callee-saved
 //! registers are kept by the Rust functions below, the others by the frame. Entry and exit are 30 instructions.
+//!
+//! There are three ways out to a program: the exit here, the `iretq` of traps and of who is to begin (`trap.rs`, `user.rs`), and
+//! the short ways of calls that go from hand to hand, which end with [`return_from_syscall`](crate::return_from_syscall)
+//! themselves (`kernel/src/dispatch/short.rs`).
 
 use core::arch::global_asm;
 use core::mem::offset_of;

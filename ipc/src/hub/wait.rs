@@ -2,7 +2,9 @@
 //!
 //! It is the wake protocol of a ring with one word for all rings: the host says in the table that it
 //! sleeps, and then looks at every ring; a guest publishes, and then looks whether the host sleeps. Both
-//! have a full fence in between, so one sees the other. While the host is awake, no guest enters the kernel.
+//! have a full fence in between, so one sees the other. Guests enter the kernel for
+//! that from when a thread of the host has looked in vain until there is something to look at and no thread
+//! sleeps here, whether or not another one is awake.
 
 use abi::hub::PeerState;
 use abi::ring::End;

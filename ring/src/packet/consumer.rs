@@ -25,7 +25,7 @@ impl<W: Wait> Consumer<W> {
     }
 
     /// Receives a message that is as long as `target`, if the next one is and is there, and returns its tag. Otherwise nothing
-    /// was judged.
+    /// was taken, and no more judged than a tail that tells of so many bytes.
     #[inline(always)]
     fn fill(&mut self, target: &mut [u8]) -> Option<u32> {
         let head = self.head;
