@@ -350,6 +350,12 @@ impl<T: Held> Locked<'_, T> {
         }
     }
 
+    /// Whether [`prepare`](Locked::prepare) finds so many places that are there.
+    #[inline(always)]
+    pub(crate) fn has_places(&self, count: usize) -> bool {
+        self.state.free_len >= count
+    }
+
     /// Makes sure that the next `count` insertions can't fail while the table stays locked.
     #[inline]
     pub(crate) fn prepare(&mut self, count: usize) -> Result<(), Error> {

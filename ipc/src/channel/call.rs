@@ -232,8 +232,7 @@ impl<P: Platform> Ipc<P> {
         let mut bills = Bills::new();
         let shown = show(&Preview::answer(&bytes, count));
         let billed = shown.and_then(|()| {
-            let mut table = caller.table.lock();
-            table.prepare(count)?;
+            let table = self.table_for(caller, count)?;
             self.bill_all(caller, &load.offers, &mut bills)?;
             Ok(table)
         });

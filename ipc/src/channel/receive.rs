@@ -13,9 +13,9 @@ use super::message::Bills;
 use super::queue::{Load, Packet, to_bytes};
 use super::ready::Told;
 use super::{Channel, ChannelSide, EndOf, Inbox, Preview, Received, unheld};
-use crate::table::Kept;
+use crate::table::{Kept, Locked};
 use crate::wait::WaitCell;
-use crate::{Domain, Ipc, Platform, Waiters};
+use crate::{Domain, Ipc, Node, Platform, Waiters};
 
 /// A copy of the next message, and which one that is.
 pub(super) struct Seen {
@@ -255,8 +255,7 @@ impl<P: Platform> Ipc<P> {
             return self.take_load(by, channel, side, seen, received);
         }
         let receiver = by.domain;
-        let mut table = receiver.table.lock();
-        table.prepare(seen.places())?;
+        let mut table = self.table_for(receiver, seen.places())?;
         let mut state = channel.inbox(side).lock();
         by.end.check(receiver)?;
         let was_full = !state.queue.has_room();
@@ -309,6 +308,21 @@ impl<P: Platform> Ipc<P> {
         Ok(true)
     }
 
+    /// The table of who receives, with so many places. It may have slept since memory was made sure of.
+    #[inline(always)]
+    pub(super) fn table_for<'a>(
+        &self,
+        receiver: &'a Domain<P>,
+        places: usize,
+    ) -> Result<Locked<'a, Node<P>>, Error> {
+        let mut table = receiver.table.lock();
+        if !table.has_places(places) {
+            self.platform().ensure_memory()?;
+        }
+        table.prepare(places)?;
+        Ok(table)
+    }
+
     /// The same of a message with several capabilities.
     #[cold]
     fn take_load(
@@ -320,8 +334,7 @@ impl<P: Platform> Ipc<P> {
         received: &mut Received,
     ) -> Result<bool, Error> {
         let receiver = by.domain;
-        let mut table = receiver.table.lock();
-        table.prepare(seen.handles + usize::from(seen.is_call))?;
+        let table = self.table_for(receiver, seen.handles + usize::from(seen.is_call))?;
         let (mut load, mut bills) = (Load::new(), Bills::new());
         let mut state = channel.inbox(side).lock();
         by.end.check(receiver)?;

@@ -9,7 +9,7 @@
 //! part of its share, as is counted here, and what the small pieces of one call take: its next call makes the promise
 //! whole before it allocates, or is refused. There is a share for each CPU and one more, for what goes on in a call
 //! that has slept. Small pieces may be such as can fail, too, but a program does not choose how many a call takes:
-//! where it does, the promise is made whole again before each
+//! where it does, and where a call that has slept makes its table grow, the promise is made whole again before each
 //! ([`Platform::ensure_memory`](::ipc::Platform::ensure_memory)).
 //!
 //! That the small part is enough is looked at in builds with debug assertions, whether memory is short or not:
