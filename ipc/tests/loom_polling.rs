@@ -1,6 +1,6 @@
 //! Every interleaving, up to a bound on preemptions, of the thread of a submission ring that goes to rest with a program
-//! that publishes entries, with what the thread is to look at again, and with the end of the ring: nothing that was
-//! published stays undone while the thread sleeps.
+//! that publishes entries and gives room back, with what the thread is to look at again, and with the end of the ring:
+//! nothing that was published, and for whose completion there is room, stays undone while the thread sleeps.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p handover-ipc --release --test loom_polling`
 #![cfg(loom)]
@@ -16,15 +16,23 @@ use abi::{Error, FOREVER, Handle, SubmissionArgs};
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom_platform::{Realm, Task, current, explore, spawn};
 use mm::Frame;
-use ring::submission::publish_to_thread;
+use ring::submission::{give_back_to_thread, publish_to_thread};
 
 /// A ring with a thread of its own, as its program has it.
 #[derive(Clone, Copy)]
 struct Polled {
     handle: Handle,
-    /// The header of the entries, and the pages behind it.
-    header: Frame,
+    /// How many entries, and completions, it has room for.
+    capacity: u32,
+    /// The headers of the entries and of the completions, and the pages behind each.
+    headers: [Frame; 2],
 }
+
+/// The two rings of a ring, and the pages that either has.
+const ENTRIES: usize = 0;
+const COMPLETIONS: usize = 1;
+const PRODUCER: u64 = 1;
+const CONSUMER: u64 = 2;
 
 /// How many entries were done, and who is told of each.
 struct Done {
@@ -50,9 +58,13 @@ impl Done {
 
 impl Polled {
     fn new(realm: &Realm) -> Polled {
+        Polled::with(realm, 4)
+    }
+
+    fn with(realm: &Realm, capacity: u32) -> Polled {
         let args = SubmissionArgs {
             flags: SubmissionRingFlags::POLL.bits(),
-            ..SubmissionArgs::new(4, 4)
+            ..SubmissionArgs::new(capacity, capacity)
         };
         let made = realm.ipc.create_submission_ring(&realm.domain, &args);
         let magic = offset_of!(SubmissionHeader, magic);
@@ -68,12 +80,25 @@ impl Polled {
         }
         Polled {
             handle: made.unwrap(),
-            header: headers[0],
+            capacity,
+            headers: [headers[0], headers[1]],
         }
     }
 
-    fn page(self, number: u64) -> Frame {
-        Frame::from_number(self.header.number() + number)
+    /// A page of the entries or of the completions.
+    fn page(self, half: usize, number: u64) -> Frame {
+        Frame::from_number(self.headers[half].number() + number)
+    }
+
+    /// The word of the producer or of the consumer of either.
+    fn index(self, realm: &Realm, half: usize, page: u64) -> Arc<AtomicU32> {
+        let memory = &realm.ipc.platform().memory;
+        memory.word(self.page(half, page), offset_of!(IndexPage, index))
+    }
+
+    fn notes(self, realm: &Realm) -> Arc<AtomicU32> {
+        let memory = &realm.ipc.platform().memory;
+        memory.word(self.headers[0], offset_of!(SubmissionHeader, notes))
     }
 
     /// Is the thread of the ring, until that is gone. It rests as soon as it finds nothing.
@@ -92,17 +117,28 @@ impl Polled {
     fn submit(self, realm: &Realm, index: u32, entry: &Submission) {
         let memory = &realm.ipc.platform().memory;
         let words = entry.to_words().map(u64::to_le_bytes);
-        let at = (index % 4 * ENTRY_BYTES) as usize;
-        memory.write(self.page(3), at, words.as_flattened());
-        let tail = memory.word(self.page(1), offset_of!(IndexPage, index));
-        let notes = memory.word(self.header, offset_of!(SubmissionHeader, notes));
-        if publish_to_thread(&tail, index + 1, &notes) {
-            let never = |_, _| -> Result<u64, Error> { panic!("the thread serves") };
-            let entered = realm
-                .ipc
-                .enter_submissions(&realm.domain, self.handle, 0, 0, 0, never);
-            assert_eq!(entered, Ok(0));
+        let at = (index % self.capacity * ENTRY_BYTES) as usize;
+        memory.write(self.page(ENTRIES, 3), at, words.as_flattened());
+        let tail = self.index(realm, ENTRIES, PRODUCER);
+        if publish_to_thread(&tail, index + 1, &self.notes(realm)) {
+            self.enter(realm);
         }
+    }
+
+    /// Gives back the cells of the completions before an index, as a program does that may have left entries.
+    fn give_back(self, realm: &Realm, index: u32) {
+        let head = self.index(realm, COMPLETIONS, CONSUMER);
+        if give_back_to_thread(&head, index, &self.notes(realm)) {
+            self.enter(realm);
+        }
+    }
+
+    fn enter(self, realm: &Realm) {
+        let never = |_, _| -> Result<u64, Error> { panic!("the thread serves") };
+        let entered = realm
+            .ipc
+            .enter_submissions(&realm.domain, self.handle, 0, 0, 0, never);
+        assert_eq!(entered, Ok(0));
     }
 }
 
@@ -122,6 +158,30 @@ fn what_is_published_while_the_thread_goes_to_rest_is_done() {
         done.wait(1);
         // It may be on its way to rest again.
         ring.submit(&realm, 1, &signal());
+        done.wait(2);
+        realm
+            .ipc
+            .drop_capability(&realm.domain, ring.handle)
+            .unwrap();
+        server.join().unwrap();
+    });
+}
+
+#[test]
+fn what_was_left_for_want_of_room_is_done_once_there_is_some_while_the_thread_goes_to_rest() {
+    explore(3, || {
+        let realm = Realm::new();
+        let (ring, done) = (Polled::with(&realm, 1), Done::new());
+        ring.submit(&realm, 0, &signal());
+        let told = done.clone();
+        let server = spawn(&realm, move |realm| ring.serve(realm, &told));
+        let posted = ring.index(&realm, COMPLETIONS, PRODUCER);
+        while posted.load(Ordering::Acquire) == 0 {
+            loom::thread::yield_now();
+        }
+        // The only cell has the completion of the first.
+        ring.submit(&realm, 1, &signal());
+        ring.give_back(&realm, 1);
         done.wait(2);
         realm
             .ipc

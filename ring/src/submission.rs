@@ -1,9 +1,10 @@
-//! What the program of a submission ring does to have entries taken: it publishes them, and enters the kernel only if the
-//! thread of the ring rests.
+//! What the program of a submission ring does to have entries taken: it publishes them, gives back the cells of
+//! completions that it has copied, and enters the kernel only if the thread of the ring rests.
 //!
-//! The thread says in the header that it rests, and then looks once more for entries. Whoever has published looks for
-//! that note afterwards. With a full fence on both sides one of the two sees the other; it is the wake protocol of a ring
-//! once more, over two other words.
+//! The thread says in the header that it rests, and then looks once more for entries, and for room if it has left entries
+//! for want of that. Whoever has published, or given room back while entries are left, looks for that note afterwards.
+//! With a full fence on both sides one of the two sees the other; it is the wake protocol of a ring once more, over other
+//! words.
 
 use core::sync::atomic::Ordering;
 
@@ -23,9 +24,8 @@ pub fn publish(tail: &AtomicU32, index: u32) {
 /// read-only.
 #[inline]
 pub fn publish_to_thread(tail: &AtomicU32, index: u32, notes: &AtomicU32) -> bool {
-    let rests = || notes.load(Ordering::Relaxed) & RESTING != 0;
     if crate::sabotaged!("submission_looks_before_publishing") {
-        let rests = rests();
+        let rests = rests(notes);
         publish(tail, index);
         return rests;
     }
@@ -35,5 +35,34 @@ pub fn publish_to_thread(tail: &AtomicU32, index: u32, notes: &AtomicU32) -> boo
     if !crate::sabotaged!("submission_published_without_fence") {
         fence(Ordering::SeqCst);
     }
-    rests()
+    rests(notes)
+}
+
+/// Gives back the cells of the completions before `index`, which are copied.
+#[inline(always)]
+pub fn give_back(head: &AtomicU32, index: u32) {
+    // SYNC(submission.head): the completions before it are copied.
+    head.store(index, Ordering::Release);
+}
+
+/// Gives back the cells of the completions before `index`, which are copied, of a ring with a thread in which entries are
+/// left that were published. Returns whether that thread rests, or is about to, so that somebody has to enter the kernel
+/// for it to go on.
+///
+/// Where the head of the entries says that all were taken, none waits for room, and [`give_back`] is enough.
+#[inline]
+pub fn give_back_to_thread(head: &AtomicU32, index: u32, notes: &AtomicU32) -> bool {
+    give_back(head, index);
+    // SYNC(submission.rest): the room is there before this look; the thread says that it rests before its last look for
+    // room.
+    if !crate::sabotaged!("submission_given_back_without_fence") {
+        fence(Ordering::SeqCst);
+    }
+    rests(notes) && !crate::sabotaged!("submission_given_back_without_look")
+}
+
+/// What the thread of a ring notes.
+#[inline(always)]
+fn rests(notes: &AtomicU32) -> bool {
+    notes.load(Ordering::Relaxed) & RESTING != 0
 }

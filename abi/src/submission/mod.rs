@@ -6,6 +6,16 @@
 //! program is the producer: it writes P and the entries, the kernel writes C. Of the *completions* it is
 //! the consumer: it can write page C, its head, and nothing else.
 //!
+//! An entry is taken when a cell can be kept for its completion; where there is none it stays in the ring, with those
+//! behind it, until the program has moved the head of the completions on. A ring with a thread is served without
+//! entering it, until the thread rests, which it says by [`RESTING`] in the notes of the header of the submissions. So a
+//! program, after each of the following, executes a full fence (`mfence`, or a locked instruction), loads the notes, and
+//! enters the ring, be it with nothing to submit, if RESTING is among them:
+//!
+//! - it has stored the tail of the submissions;
+//! - it has stored the head of the completions, and the head of the submissions is not the tail that it stored last:
+//!   entries may have been left for want of cells. Where the two are equal, none was, and it needs neither fence nor look.
+//!
 //! An entry is a system call with its arguments, so there is nothing here of what each does: see the
 //! table. Reserved fields and flags are zero on write and checked on read.
 
@@ -354,8 +364,8 @@ const_assert_eq!(offset_of!(Completion, operation), 16);
 /// An operation that has waited is to be completed by whoever enters the ring next.
 pub const DUE: u32 = 1 << 0;
 
-/// The thread of the ring sleeps: whoever publishes entries enters the ring to wake it. Who publishes looks
-/// behind a full fence.
+/// The thread of the ring sleeps, or is about to: whoever publishes entries enters the ring to wake it, and so does who
+/// gives cells of completions back while entries are left in the ring. Both look behind a full fence.
 pub const RESTING: u32 = 1 << 1;
 
 /// Page H of either ring. The kernel writes it, with the magic last.

@@ -17,6 +17,9 @@ pub(super) struct Desk<P: Platform> {
     pub(super) head: u32,
     /// The tail of the entries when somebody looked for some last.
     pub(super) looked_at: u32,
+    /// The head of the completions, as the process had written it, at which entries were left when somebody
+    /// looked for some last.
+    pub(super) left_at: Option<u32>,
     /// Completions that were posted.
     pub(super) tail: u32,
     /// Completions that the process has taken, as it said last.
@@ -44,6 +47,7 @@ impl<P: Platform> Desk<P> {
         Ok(mm::boxed(Desk {
             head: 0,
             looked_at: 0,
+            left_at: None,
             tail: 0,
             released: 0,
             kept: 0,
@@ -57,7 +61,7 @@ impl<P: Platform> Desk<P> {
     }
 
     /// Keeps cells for so many completions more. False: there are not as many. `PeerFault`: the head that
-    /// the process wrote can't be.
+    /// the process wrote can't be. Either leaves the entries for which they were to be.
     #[inline(always)]
     pub(super) fn keep(
         &mut self,
@@ -70,6 +74,7 @@ impl<P: Platform> Desk<P> {
             if !self.has_room(ring, count) && !mm::sabotaged!("completion_without_cell") {
                 return Ok(false);
             }
+            self.left_at = None;
         }
         self.kept += count;
         Ok(true)
@@ -85,6 +90,7 @@ impl<P: Platform> Desk<P> {
     #[cold]
     fn look_at_head(&mut self, ring: &SubmissionRing<P>, machine: &P) -> Result<(), Error> {
         let head = ring.completions.head(machine);
+        self.left_at = Some(head);
         if head.wrapping_sub(self.released) > self.tail.wrapping_sub(self.released) {
             return Err(Error::PeerFault);
         }
@@ -112,10 +118,11 @@ impl<P: Platform> Desk<P> {
         self.posted += 1;
     }
 
-    /// Publishes what was posted and releases what was taken.
+    /// Releases what was taken and publishes what was posted: who finds a completion knows that its entry is
+    /// not in the ring any more.
     #[inline(always)]
     pub(super) fn publish(&self, ring: &SubmissionRing<P>, machine: &P) {
-        ring.completions.publish(machine, self.tail);
         ring.submissions.release(machine, self.head);
+        ring.completions.publish(machine, self.tail);
     }
 }

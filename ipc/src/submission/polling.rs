@@ -2,8 +2,9 @@
 //!
 //! It takes entries slice by slice and lets others of its urgency run in between, as any thread of its
 //! process. When nothing has come for a while it says in the header that it rests, looks once more, and
-//! sleeps. Who publishes looks at the header afterwards; with a full fence on both sides one of the two
-//! sees the other.
+//! sleeps. Two things can come: entries, and room for the completions of entries that were left. Who publishes
+//! entries, or gives room back while entries are left, looks at the header afterwards; with a full fence on both
+//! sides one of the two sees the other.
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -53,19 +54,22 @@ impl<P: Platform> Ipc<P> {
                 let Some(desk) = state.desk.as_ref() else {
                     continue;
                 };
-                let seen = (desk.head, desk.looked_at);
+                let (head, looked_at, left_at) = (desk.head, desk.looked_at, desk.left_at);
                 state.resting = true;
                 ring.submissions.note(self.platform(), state.notes());
-                // SYNC(submission.rest): the note is there before this look at the tail; who publishes
-                // stores the tail before it looks for the note.
+                // SYNC(submission.rest): the note is there before these looks; who publishes entries or gives
+                // room back stores the tail or the head before it looks for the note.
                 if !mm::sabotaged!("submission_rest_without_fence") {
                     fence(Ordering::SeqCst);
                 }
                 let tail = ring.submissions.tail(self.platform());
                 // What was looked at and could not be taken does not keep it awake.
-                let came = tail != seen.0 && tail != seen.1;
+                let came = tail != head && tail != looked_at;
                 let came = came && !mm::sabotaged!("submission_rest_without_look");
-                let ticket = match came || !state.due.is_empty() {
+                // What was left for want of room does, once there is more than there was then.
+                let room = left_at.is_some_and(|at| ring.completions.head(self.platform()) != at);
+                let room = room && !mm::sabotaged!("submission_rest_without_look_at_room");
+                let ticket = match came || room || !state.due.is_empty() {
                     true => Err(Error::WouldBlock),
                     false => {
                         let (task, node) = (self.platform().current_task(), &capability.node);

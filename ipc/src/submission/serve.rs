@@ -225,6 +225,7 @@ where
         let (ring, machine) = (self.ring, self.ipc.platform());
         let there = ring.submissions.tail(machine).wrapping_sub(self.desk.head);
         self.desk.looked_at = self.desk.head.wrapping_add(there);
+        self.desk.left_at = None;
         if there > ring.submissions.capacity() {
             return Err(Error::PeerFault);
         }

@@ -374,6 +374,12 @@ entries! {
             loom_wait::nobody_waits_for_what_its_capability_does_not_allow_any_more;
         submission_rest_without_fence: "the fence between the note that a thread of a ring rests and its last look",
             loom_polling::what_is_published_while_the_thread_goes_to_rest_is_done;
+        submission_rest_without_look_at_room: "the look for room before the thread of a ring rests that has left entries for want of it",
+            loom_polling::what_was_left_for_want_of_room_is_done_once_there_is_some_while_the_thread_goes_to_rest;
+        submission_given_back_without_fence: "the fence between giving cells of completions back and the look whether the thread of the ring rests",
+            loom_polling::what_was_left_for_want_of_room_is_done_once_there_is_some_while_the_thread_goes_to_rest;
+        submission_given_back_without_look: "the look whether the thread of a ring rests once completions were taken out",
+            loom_polling::what_was_left_for_want_of_room_is_done_once_there_is_some_while_the_thread_goes_to_rest;
         submission_published_without_fence: "the fence between publishing entries and the look whether their thread rests",
             loom_polling::what_is_published_while_the_thread_goes_to_rest_is_done;
         submission_looks_before_publishing: "the order in which a program publishes entries and looks whether their thread rests",

@@ -183,6 +183,7 @@ macro_rules! for_each_case {
             submissions::registered_inside "entries register a handle, use it and let it go, also when the thread of the ring serves them";
             submissions::chains_in_chains "chains that cancel one another, all of which go on at once, take no more of the kernel's stack than one";
             submissions::polled "a ring is served by a thread of its own, awake or asleep, which ends with its process";
+            submissions::reaped "entries that were left for want of room are served once completions are taken out, also by a thread that rests";
             submissions::never_reaped "completions that nobody takes are never overwritten";
             submissions::corpus "every script of a hostile process that the fuzzer has kept is answered by the kernel";
             submissions::hostile "a thread that writes every shared word while the kernel works harms nobody";

@@ -41,6 +41,8 @@ pub struct Submissions {
     /// Completions that were taken, and posted as known here.
     head: u32,
     posted: u32,
+    /// Completions whose cells the kernel may use again, as it was told.
+    given_back: u32,
     polled: bool,
 }
 
@@ -127,6 +129,7 @@ impl Submissions {
                 taken: 0,
                 head: 0,
                 posted: 0,
+                given_back: 0,
                 polled: flags.contains(SubmissionRingFlags::POLL),
             })
         });
@@ -240,6 +243,12 @@ impl Submissions {
 
     /// The same, and waits until at least so many completions are there to be taken.
     pub fn submit_and_wait(&mut self, completions: u32, deadline: u64) -> Result<u32, Error> {
+        // There is room for what was taken, and it does not count as there to be taken.
+        if self.given_back != self.head {
+            self.given_back = self.head;
+            let head = self.completions.word(CONSUMER_OFFSET + INDEX);
+            ring::submission::give_back(head, self.head);
+        }
         if self.polled {
             return self.submit_to_thread(completions, deadline);
         }
@@ -301,11 +310,38 @@ impl Submissions {
         self.head = self.head.wrapping_add(1);
         // Told for several at once: when none is left that is known, or a quarter of the room is free.
         if self.head == self.posted || self.head & (self.completions.mask >> 2) == 0 {
-            // SYNC(submission.head): they are copied.
-            let head = self.completions.word(CONSUMER_OFFSET + INDEX);
-            head.store(self.head, Ordering::Release);
+            self.give_back();
         }
         Some(completion)
+    }
+
+    /// Tells the kernel that there is room again.
+    #[inline(always)]
+    fn give_back(&mut self) {
+        self.given_back = self.head;
+        if self.polled && self.taken != self.published {
+            return self.give_back_to_thread();
+        }
+        let head = self.completions.word(CONSUMER_OFFSET + INDEX);
+        ring::submission::give_back(head, self.head);
+    }
+
+    /// The same where entries may be left in the ring, for want of room, by a thread that sleeps.
+    #[cold]
+    fn give_back_to_thread(&mut self) {
+        // SYNC(submission.head)
+        let taken = self.submissions.word(CONSUMER_OFFSET + INDEX);
+        self.taken = taken.load(Ordering::Acquire);
+        let head = self.completions.word(CONSUMER_OFFSET + INDEX);
+        if self.taken == self.published {
+            return ring::submission::give_back(head, self.head);
+        }
+        let notes = self.submissions.word(NOTES);
+        if ring::submission::give_back_to_thread(head, self.head, notes) {
+            // SAFETY: what the entries do was promised when they were written. What it fails by is told to who
+            // submits or waits next.
+            let _ = unsafe { sys::sub_enter(self.handle, 0, 0, 0) };
+        }
     }
 }
 

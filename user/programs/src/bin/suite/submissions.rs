@@ -3,6 +3,7 @@
 mod corpus;
 mod hostile;
 mod inside;
+mod reaping;
 
 use alloc::vec::Vec;
 
@@ -13,6 +14,7 @@ use rt::{Env, Error, FOREVER, Handle, Mode, Notification, Rights, Submissions, s
 pub use corpus::corpus;
 pub use hostile::{hostile, never_reaped};
 pub use inside::{chains_in_chains, registered_inside};
+pub use reaping::reaped;
 
 use crate::Case;
 use crate::calls::{READ_WRITE, cap_drop, map_all, peek, poke, region, unmap};
