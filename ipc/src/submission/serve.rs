@@ -117,7 +117,11 @@ impl<P: Platform> Ipc<P> {
             self.platform().unpark(&task);
         }
         match waited {
-            Err(error) if taken == 0 => Err(capability.refuse(error)),
+            // What was found in the ring is told by a capability that allows it; why a wait ended is said as it was.
+            Err(error @ (Error::WouldBlock | Error::PeerFault)) if taken == 0 => {
+                Err(capability.refuse(error))
+            }
+            Err(error) if taken == 0 => Err(error),
             _ => Ok(taken.into()),
         }
     }

@@ -118,7 +118,7 @@ mod moves {
     /// Copies what was written a moment ago: a program fills a message word by word and sends it. The CPU passes a load what
     /// is still on its way to the cache only if one store wrote all of it; a load of two words would wait until both are
     /// there, and all that was stored before them, such as a message into lines that another CPU has. The first line comes
-    /// last, as in [`wide`].
+    /// last, as in `wide`.
     ///
     /// # Safety
     /// As for [`copy_in`], for 17 bytes and more.
