@@ -381,8 +381,9 @@ impl<P: Platform> Slots<P> {
             return Err(Error::Exists);
         }
         if let Err(error) = self.grow(reserved as usize) {
-            while self.slots.len() > 0 {
-                self.pop();
+            // All at once: to give back block by block would be to allocate a shorter list for each.
+            for _ in 0..self.slots.len().div_ceil(BLOCK) {
+                self.charge.release(cost::REGISTRAR);
             }
             self.slots = Chunks::new();
             return Err(error);
