@@ -1,7 +1,10 @@
 //! Which steps a seat of a hub can take.
 #![cfg(not(loom))]
 
+mod common;
+
 use abi::hub::{PeerState, Standing};
+use common::cases;
 use proptest::prelude::*;
 use ring::hub::{PeerEntry, reserve_first};
 
@@ -21,6 +24,8 @@ fn a_seat_that_is_taken_is_passed_over() {
 }
 
 proptest! {
+    #![proptest_config(cases(256, 8))]
+
     /// Whatever is asked of a seat, it goes round in its order, and the tenancy changes when it becomes empty and at no
     /// other time.
     #[test]

@@ -1,11 +1,16 @@
 //! References to payloads in regions, and how messages of all kinds are written down.
 #![cfg(not(loom))]
 
+mod common;
+
+use common::cases;
 use proptest::prelude::*;
 use ring::Error;
 use ring::payload::{Class, Frame, Known, Leases, RegionId, RegionRef, SlotRef};
 
 proptest! {
+    #![proptest_config(cases(256, 8))]
+
     /// Whatever bytes a peer sends, they are one frame or a fault, and an honest frame is itself again.
     #[test]
     fn whatever_bytes_come_they_are_one_frame_or_a_fault(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
