@@ -381,29 +381,4 @@ mod moves {
 mod moves;
 
 #[cfg(test)]
-mod tests {
-    use std::vec::Vec;
-
-    use super::*;
-
-    type Copy = unsafe fn(*const u8, *mut u8, usize);
-
-    #[test]
-    fn every_length_is_copied_to_the_byte_at_every_place() {
-        let longest = if cfg!(miri) { 40 } else { 1100 };
-        let source: Vec<u8> = (0..4100 + 8).map(|at: u32| (at % 251) as u8).collect();
-        for copy in [copy_in as Copy, copy_out] {
-            for length in (0..=longest).chain(4090..=4100) {
-                for (from, to) in [(0, 0), (0, 1), (3, 0), (7, 5)] {
-                    let mut target = std::vec![0xff; length + 16];
-                    let base = target.as_mut_ptr();
-                    // SAFETY: both are long enough, and two vectors.
-                    unsafe { copy(source.as_ptr().add(from), base.add(to), length) };
-                    assert!(target[..to].iter().all(|byte| *byte == 0xff));
-                    assert_eq!(target[to..to + length], source[from..from + length]);
-                    assert!(target[to + length..].iter().all(|byte| *byte == 0xff));
-                }
-            }
-        }
-    }
-}
+mod tests;
