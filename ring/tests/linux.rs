@@ -1,15 +1,21 @@
 //! Rings on Linux between threads of one process.
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 
+mod linux_race;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use linux_race::race;
+use ring::byte::Byte;
 use ring::linux::{
     Connection, ConsumerEnd, EndState, Error as SetupError, Form, Futex, Geometry, Kind,
     ProducerEnd, Setup, deadline_in, now_ns, pair,
 };
-use ring::{Close, Error, Wait};
+use ring::packet::Packet;
+use ring::slot::Slot;
+use ring::{Close, Error};
 
 const MESSAGES: u64 = 100_000;
 
@@ -283,60 +289,37 @@ fn rounds() -> u32 {
     asked.map_or(60_000, |rounds| rounds.parse().unwrap())
 }
 
-/// Passes some time, so that what one side does moves across what the other does meanwhile.
-fn pause(random: &mut fastrand::Rng) {
-    for _ in 0..random.u32(0..200) {
-        std::hint::spin_loop();
+/// Races, and tells how often the ends slept: a wakeup can be lost of who sleeps alone.
+fn no_wakeup_is_lost<K: linux_race::Kind>(name: &str, form: impl Fn(Setup) -> Setup, rounds: u32) {
+    let (producer, consumer) = race::<K>(form, rounds);
+    for (end, slept) in [("producer", producer), ("consumer", consumer)] {
+        let linux_race::Slept { seen, off_cpu } = slept;
+        println!(
+            "{name}: {rounds} messages; the {end} was off its CPU {off_cpu} times, and seen asleep there {seen} times"
+        );
+        assert!(
+            seen > 0 && off_cpu >= seen.into(),
+            "{name}: the {end} never slept"
+        );
     }
-}
-
-/// Sends through one slot, where either end sleeps as soon as there is nothing to do, without looking for long.
-///
-/// The payload is large: its stores wait for cache lines that the consumer has read, and what publishes it waits behind
-/// them, in the store buffer, while the producer looks whether somebody sleeps.
-fn race(setup: Setup) {
-    let (producer, consumer) = setup.pair().unwrap();
-    let mut producer = producer.slot().unwrap();
-    let mut consumer = consumer.slot().unwrap();
-    let rounds = rounds();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            let mut random = fastrand::Rng::with_seed(1);
-            for round in 0..rounds {
-                pause(&mut random);
-                while let Err(error) = producer.try_send(&[round as u8; 4088]) {
-                    assert_eq!(error, Error::Full);
-                    if let Some(seen) = producer.arm(1).unwrap() {
-                        let waited = producer.waiter().wait(seen, deadline_in(SOON));
-                        assert_eq!(waited, Ok(()), "the producer was not woken");
-                    }
-                    producer.disarm();
-                }
-            }
-        });
-        let mut random = fastrand::Rng::with_seed(2);
-        let mut bytes = [0; 4088];
-        for round in 0..rounds {
-            pause(&mut random);
-            while let Err(error) = consumer.try_receive(&mut bytes) {
-                assert_eq!(error, Error::Empty);
-                if let Some(seen) = consumer.arm().unwrap() {
-                    let waited = consumer.waiter().wait(seen, deadline_in(SOON));
-                    assert_eq!(waited, Ok(()), "the consumer was not woken");
-                }
-                consumer.disarm();
-            }
-            assert_eq!(bytes, [round as u8; 4088]);
-        }
-    });
 }
 
 #[test]
 fn no_wakeup_is_lost_in_the_symmetric_form() {
-    race(Setup::new(Geometry::slot(4096, 1)).symmetric());
+    no_wakeup_is_lost::<Slot>("SLOT, symmetric", Setup::symmetric, rounds());
 }
 
 #[test]
 fn no_wakeup_is_lost_in_the_asymmetric_form() {
-    race(Setup::new(Geometry::slot(4096, 1)));
+    no_wakeup_is_lost::<Slot>("SLOT, asymmetric", |setup| setup, rounds());
+}
+
+/// The sleep of these kinds is that of slots; what is published is another word.
+#[test]
+fn no_wakeup_is_lost_of_packets_and_of_bytes() {
+    let rounds = rounds() / 10;
+    no_wakeup_is_lost::<Packet>("PACKET, symmetric", Setup::symmetric, rounds);
+    no_wakeup_is_lost::<Packet>("PACKET, asymmetric", |setup| setup, rounds);
+    no_wakeup_is_lost::<Byte>("BYTE, symmetric", Setup::symmetric, rounds);
+    no_wakeup_is_lost::<Byte>("BYTE, asymmetric", |setup| setup, rounds);
 }
