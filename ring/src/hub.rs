@@ -110,3 +110,38 @@ pub fn must_tell_host(beat: impl FnOnce() -> u64) -> bool {
 pub fn table_word(word: &AtomicU64) -> u64 {
     PeerWord(word).load_acquire()
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seat_is_nobodys_after_its_last_tenancy() {
+        let entry = |standing: Standing| PeerEntry(AtomicU64::new(standing.to_word()));
+        let last = |state| Standing::new(state, u32::MAX);
+        let seat = entry(Standing::new(PeerState::Goodbye, u32::MAX - 1));
+        let emptied = seat.advance(seat.standing(), PeerState::Empty);
+        assert_eq!(emptied, Ok(last(PeerState::Empty)));
+        for state in [PeerState::Reserved, PeerState::Attached, PeerState::Goodbye] {
+            assert_eq!(seat.advance(seat.standing(), state), Ok(last(state)));
+        }
+        // It would be in tenancy 0, which somebody may still speak of.
+        let gone = seat.standing();
+        assert_eq!(seat.advance(gone, PeerState::Empty), Err(gone));
+        let reserved = entry(last(PeerState::Reserved));
+        let gone = reserved.standing();
+        assert_eq!(reserved.advance(gone, PeerState::Empty), Err(gone));
+        assert_eq!(reserve_first([&seat, &reserved]), None);
+    }
+
+    #[test]
+    fn a_word_that_no_step_leads_to_is_nobodys_seat() {
+        for word in [4, 0xff, 1 << 40, u64::MAX] {
+            let seat = PeerEntry(AtomicU64::new(word));
+            assert_eq!(seat.standing().state, PeerState::Goodbye);
+            assert_eq!(reserve_first([&seat]), None);
+            let emptied = seat.advance(seat.standing(), PeerState::Empty);
+            assert_eq!(emptied, Err(seat.standing()));
+        }
+    }
+}

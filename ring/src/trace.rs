@@ -163,3 +163,78 @@ impl<S: Slots> Observer<S> {
         Some(words)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    const SLOTS: u64 = 4;
+
+    /// Slots of two words.
+    struct Memory {
+        count: AtomicU64,
+        words: Vec<AtomicU64>,
+    }
+
+    impl Slots for &Memory {
+        fn count(&self) -> &AtomicU64 {
+            &self.count
+        }
+
+        fn len(&self) -> u64 {
+            SLOTS
+        }
+
+        fn slot(&self, index: u64) -> &[AtomicU64] {
+            let first = (index % SLOTS) as usize * 2;
+            &self.words[first..first + 2]
+        }
+    }
+
+    /// The numbers of records in slots begin anew after 2^31 records, the lower half of their count after 2^32.
+    #[test]
+    fn records_are_told_apart_where_their_numbers_wrap() {
+        for wrap in [1 << 31, 1 << 32, 3 << 31, 1 << 63] {
+            let memory = Memory {
+                count: AtomicU64::new(0),
+                words: (0..SLOTS * 2).map(|_| AtomicU64::new(0)).collect(),
+            };
+            let next = wrap - SLOTS - 2;
+            let mut recorder = Recorder {
+                slots: &memory,
+                next,
+            };
+            let mut observer = Observer {
+                slots: &memory,
+                next,
+            };
+            let mut late = Observer {
+                slots: &memory,
+                next,
+            };
+            for number in next..wrap + 2 * SLOTS {
+                assert_eq!(observer.observe::<2>(), None, "{number:#x}");
+                recorder.record(&[7 << 32, number]);
+                let head = 7 << 32 | u64::from(sequence(number));
+                assert_eq!(observer.observe(), Some(Observed::Record([head, number])));
+            }
+            let lost = 2 * SLOTS + 2;
+            assert_eq!(late.observe::<2>(), Some(Observed::Lost(lost)));
+            for number in wrap + SLOTS..wrap + 2 * SLOTS {
+                let Some(Observed::Record([_, found])) = late.observe() else {
+                    panic!("{number:#x} is there");
+                };
+                assert_eq!(found, number);
+            }
+            assert_eq!(late.observe::<2>(), None);
+            // Who comes when so many have been recorded that a number is there again is not taken in.
+            let mut first = Observer {
+                slots: &memory,
+                next: 0,
+            };
+            assert_eq!(first.observe::<2>(), Some(Observed::Lost(wrap + SLOTS)));
+        }
+    }
+}

@@ -198,6 +198,31 @@ fn a_word_that_nobody_writes_is_nobodys_slot() {
 }
 
 #[test]
+fn the_generations_of_a_slot_wrap_and_no_reference_is_taken_for_its_successor() {
+    let mut both = Both::new(
+        Layout::new(&[Class {
+            slot_bytes: 64,
+            count: 1,
+        }])
+        .unwrap(),
+    );
+    // It is free, in the last generation but one.
+    both.poke(0, u64::from(u32::MAX - 1) << 32);
+    let mut before: Option<SlotRef> = None;
+    for generation in [u32::MAX, 0, 1] {
+        let slot = both.guest.allocate(8).unwrap();
+        assert_eq!(slot.generation, generation);
+        assert_eq!(both.host.check(slot), Ok(()));
+        if let Some(before) = before {
+            assert_eq!(both.host.check(before), Err(Error::PeerFault));
+            assert_eq!(both.host.release(before), Err(Error::PeerFault));
+        }
+        assert_eq!(both.host.release(slot), Ok(()));
+        before = Some(slot);
+    }
+}
+
+#[test]
 fn a_pool_grows_without_touching_what_anybody_holds() {
     let first = Both::new(layout());
     let others: Vec<_> = (1..MAX_EXTENTS).map(|_| Both::new(layout())).collect();

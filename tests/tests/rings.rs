@@ -181,8 +181,12 @@ fn check_levels(realm: &Realm, geometry: Geometry, ends: [(usize, Handle); 2]) {
         ((capacity + one, 0), message),
         ((capacity, capacity), room),
     ];
-    for (indices, expected) in at {
-        assert_eq!(says(indices), expected, "{geometry:?} at {indices:?}");
+    // Also where the indices wrap, between the two or with both.
+    for first in [0, capacity, one].map(|before_wrap| 0u32.wrapping_sub(before_wrap)) {
+        for ((sent, received), expected) in at {
+            let indices = (first.wrapping_add(sent), first.wrapping_add(received));
+            assert_eq!(says(indices), expected, "{geometry:?} at {indices:?}");
+        }
     }
 }
 

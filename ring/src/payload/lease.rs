@@ -183,3 +183,28 @@ impl<T, const N: usize> Known<T, N> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_not_used_again_after_its_last_generation() {
+        let mut leases: Leases<2> = Leases::default();
+        leases.regions[0].generation = u32::MAX - 1;
+        let last = leases.publish(10).unwrap();
+        assert_eq!((last.slot, last.generation), (0, u32::MAX));
+        leases.withdraw(last).unwrap();
+        // Nor would its peer believe it.
+        let mut known: Known<(), 2> = Known::default();
+        assert_eq!(known.learn(last, 10, ()), Ok(None));
+        let again = RegionId {
+            generation: 0,
+            ..last
+        };
+        assert_eq!(known.learn(again, 10, ()), Err(Error::PeerFault));
+        let other = leases.publish(10).unwrap();
+        assert_eq!((other.slot, other.generation), (1, 1));
+        assert_eq!(leases.publish(10), Err(Error::Full));
+    }
+}
