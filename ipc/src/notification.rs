@@ -215,8 +215,9 @@ impl<P: Platform> Ipc<P> {
                     return Err(Error::WrongKind);
                 };
                 let mut state = notification.state.lock();
-                // As for who sets bits; that there are none is told, too.
-                if state.bits != 0 || !mm::sabotaged!("nothing_there_without_recheck") {
+                // As for who sets bits; that there are none is told, too. Who enlists is looked at there.
+                let tells = deadline_ns == 0 && !mm::sabotaged!("nothing_there_without_recheck");
+                if state.bits != 0 || tells {
                     node.check_allowed(domain.koid(), Rights::WAIT)?;
                 }
                 if state.bits != 0 {

@@ -5,7 +5,7 @@
 #[path = "../../../tests/tests/common/mod.rs"]
 #[allow(dead_code, reason = "tests use the rest")]
 mod common;
-#[path = "../../../tests/tests/hostile_process/mod.rs"]
+#[path = "../../../tests/tests/host/hostile_process/mod.rs"]
 mod hostile_process;
 
 libfuzzer_sys::fuzz_target!(|script: &[u8]| hostile_process::play(script));

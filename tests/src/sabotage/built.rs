@@ -12,7 +12,7 @@ use crate::failure::Failure;
 
 /// The executables.
 pub struct Built {
-    /// By how they are built, package and file.
+    /// By how they are built, package and name.
     tests: HashMap<(Kind, String, String), Executable>,
 }
 
@@ -38,14 +38,18 @@ impl Built {
         }
         for (kind, package) in groups {
             let of_group = |entry: &&&Entry| (entry.kind, entry.package) == (kind, package);
-            let mut files: Vec<&str> = entries.iter().filter(of_group).map(|e| e.file).collect();
-            files.sort_unstable();
-            files.dedup();
+            let mut binaries: Vec<String> = entries
+                .iter()
+                .filter(of_group)
+                .map(|e| binary(e).0)
+                .collect();
+            binaries.sort_unstable();
+            binaries.dedup();
             console::complain(&format!("building tests of {package} …"));
-            let messages = build(kind, package, &files)?;
+            let messages = build(kind, package, &binaries)?;
             tests.extend(
                 executables(&messages)
-                    .map(|(file, executable)| ((kind, package.to_owned(), file), executable)),
+                    .map(|(binary, executable)| ((kind, package.to_owned(), binary), executable)),
             );
         }
         Ok(Built { tests })
@@ -60,13 +64,14 @@ impl Built {
         if entry.kind == Kind::Guest {
             return guest::run(&entry.test_name(), flags, sabotage);
         }
-        let key = (entry.kind, entry.package.to_owned(), entry.file.to_owned());
+        let (binary, test) = binary(entry);
+        let key = (entry.kind, entry.package.to_owned(), binary);
         let Some(executable) = self.tests.get(&key) else {
             return Ok((Outcome::NotBuilt, String::new()));
         };
         let mut command = Command::new(&executable.path);
         command
-            .args(["--exact", entry.test])
+            .args(["--exact", &test])
             .current_dir(&executable.directory)
             .env("CARGO_MANIFEST_DIR", &executable.directory)
             // For those that build the guest.
@@ -75,14 +80,32 @@ impl Built {
             .env(GUEST_DIRECTORY, guest::directory())
             .stdin(Stdio::null());
         Ok(match bounded_output(command)? {
-            Some((said, _)) => (outcome(&said, entry.test), reason(&said)),
+            Some((said, _)) => (outcome(&said, &test), reason(&said)),
             None => (Outcome::Hung, String::new()),
         })
     }
 }
 
+/// The binary in which the test of an entry is, and what that calls the test: a directory in `tests/` is one binary, with
+/// a module for each file, and so is each file beside them.
+fn binary(entry: &Entry) -> (String, String) {
+    let package = entry.package.trim_start_matches("handover-");
+    let tests = build::repository().join(package).join("tests");
+    let module = format!("{}.rs", entry.file);
+    let directories = std::fs::read_dir(tests).into_iter().flatten().flatten();
+    let holds = |path: &PathBuf| path.join("main.rs").is_file() && path.join(&module).is_file();
+    let name = directories.map(|entry| entry.path()).find(holds);
+    match name.as_deref().and_then(Path::file_name) {
+        Some(name) => {
+            let test = format!("{}::{}", entry.file, entry.test);
+            (name.to_string_lossy().into_owned(), test)
+        }
+        None => (entry.file.to_owned(), entry.test.to_owned()),
+    }
+}
+
 /// Builds tests of a package, and returns cargo's messages.
-fn build(kind: Kind, package: &str, files: &[&str]) -> Result<String, Failure> {
+fn build(kind: Kind, package: &str, binaries: &[String]) -> Result<String, Failure> {
     let mut command = build::cargo();
     command.args(["test", "--no-run", "--quiet", "--package", package]);
     match (kind, package) {
@@ -90,8 +113,8 @@ fn build(kind: Kind, package: &str, files: &[&str]) -> Result<String, Failure> {
         (_, "handover-ring") => _ = command.args(["--features", "std"]),
         _ => {}
     }
-    for file in files {
-        command.args(["--test", file]);
+    for binary in binaries {
+        command.args(["--test", binary]);
     }
     let output = command
         .args(["--message-format", "json-render-diagnostics"])

@@ -1,6 +1,6 @@
 //! The scripts that the fuzzer of submission rings has kept, played over rings of this kernel.
 
-#[path = "../../../../../../tests/tests/hostile_process/script.rs"]
+#[path = "../../../../../../tests/tests/host/hostile_process/script.rs"]
 mod script;
 
 use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, PRODUCER_OFFSET};

@@ -1,0 +1,144 @@
+//! Registered handles are let go: what is in use stays until it is not, whoever lets it go and from where.
+
+use crate::common;
+use std::sync::Arc;
+
+use crate::common::ports::notification;
+use crate::common::realm::Realm;
+use crate::common::registered::{by, knows, register, unregister, wait_by};
+use crate::common::submissions::{Submissions, cancel};
+use abi::{Error, FOREVER, Handle, Mode, Rights};
+use fake::FakeTask;
+
+#[test]
+fn what_is_in_use_is_let_go_when_it_is_not() {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = Submissions::new(&realm, 0, 4, 4);
+    let bell = notification(&realm, 0);
+    let id = register(&realm, bell).unwrap();
+    assert_eq!(ring.run(&realm, &[wait_by(id, FOREVER)]), []);
+    assert_eq!(unregister(&realm, id, 0), Err(Error::Busy));
+    assert!(knows(&realm, &mut ring, id), "it is as it was");
+    assert_eq!(ring.enter(&realm, 0, 1, 0), Ok(0));
+    assert_eq!(ring.reap(&realm), [(2, Ok(1))]);
+    // A time at which it is in use still.
+    assert_eq!(ring.run(&realm, &[wait_by(id, FOREVER)]), []);
+    assert_eq!(unregister(&realm, id, 5), Err(Error::TimedOut));
+    assert!(knows(&realm, &mut ring, id), "it is as it was");
+    assert_eq!(ring.enter(&realm, 0, 1, 0), Ok(0));
+    ring.reap(&realm);
+    assert_eq!(ring.run(&realm, &[wait_by(id, FOREVER)]), []);
+    let waiting = common::waiting::asleep(&realm, move |realm| unregister(realm, id, FOREVER));
+    assert_eq!(unregister(&realm, id, FOREVER), Err(Error::Busy));
+    assert!(!knows(&realm, &mut ring, id), "nothing new begins");
+    assert_eq!(ring.run(&realm, &[cancel(3, 2)]).len(), 2);
+    assert_eq!(waiting.join().unwrap(), Ok(()));
+    assert_eq!(unregister(&realm, id, 0), Err(Error::NotFound));
+    Arc::into_inner(realm).unwrap().finish();
+}
+
+#[test]
+fn who_waits_for_what_is_in_use_can_be_told_to_end() {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = Submissions::new(&realm, 0, 4, 4);
+    let bell = notification(&realm, 0);
+    let id = register(&realm, bell).unwrap();
+    assert_eq!(ring.run(&realm, &[wait_by(id, FOREVER)]), []);
+    let end: [fn(&Realm, &FakeTask); 2] = [
+        |_, task| task.end(),
+        |realm, task| realm.ipc.cancel_wait(task).unwrap(),
+    ];
+    for (end, why) in end.into_iter().zip([Error::Interrupted, Error::Cancelled]) {
+        let (waiting, task) =
+            common::waiting::waiting(&realm, move |realm| unregister(realm, id, FOREVER));
+        task.until_asleep();
+        end(&realm, &task);
+        assert_eq!(waiting.join().unwrap(), Err(why));
+    }
+    assert_eq!(unregister(&realm, id, 0), Err(Error::Busy));
+    assert_eq!(ring.run(&realm, &[cancel(3, 2)]).len(), 2);
+    assert_eq!(unregister(&realm, id, 0), Ok(()));
+    Arc::into_inner(realm).unwrap().finish();
+}
+
+/// What ends a capability of domain 0, which is derived from another.
+type End = fn(&Realm, Handle, Handle);
+
+#[test]
+fn the_end_of_a_capability_lets_go_what_was_registered_by_it() {
+    let ends: [End; 3] = [
+        |realm, _, handle| realm.drop_handle(0, handle).unwrap(),
+        |realm, above, _| _ = realm.revoke(0, above).unwrap(),
+        |realm, _, handle| _ = realm.revoke_itself(0, handle).unwrap(),
+    ];
+    for end in ends {
+        let realm = Realm::new(1);
+        let mut ring = Submissions::new(&realm, 0, 4, 4);
+        let bell = notification(&realm, 0);
+        let derived = realm.derive(0, bell, Rights::all()).unwrap();
+        let (id, other) = (
+            register(&realm, derived).unwrap(),
+            register(&realm, bell).unwrap(),
+        );
+        end(&realm, bell, derived);
+        assert_eq!(unregister(&realm, id, 0), Err(Error::NotFound));
+        assert!(!knows(&realm, &mut ring, id));
+        assert!(knows(&realm, &mut ring, other));
+        assert_eq!(register(&realm, bell).unwrap().slot(), id.slot());
+        realm.finish();
+    }
+}
+
+#[test]
+fn the_end_of_a_capability_in_use_lets_it_go_with_the_last_use() {
+    let realm = Realm::new(1);
+    let mut rings = [
+        Submissions::new(&realm, 0, 4, 4),
+        Submissions::new(&realm, 0, 4, 4),
+    ];
+    let bell = notification(&realm, 0);
+    let derived = realm.derive(0, bell, Rights::all()).unwrap();
+    let id = register(&realm, derived).unwrap();
+    for ring in &mut rings {
+        assert_eq!(ring.run(&realm, &[wait_by(id, FOREVER)]), []);
+    }
+    realm.revoke(0, bell).unwrap();
+    for ring in &mut rings {
+        let next = register(&realm, bell).unwrap();
+        assert_ne!(next.slot(), id.slot(), "it is in use");
+        unregister(&realm, next, 0).unwrap();
+        let done = ring.run(&realm, &[by(id, 1)]);
+        assert_eq!(done, [(2, Err(Error::Revoked)), (1, Err(Error::NotFound))]);
+    }
+    let slots = [(); 2].map(|()| register(&realm, bell).unwrap().slot());
+    assert!(slots.contains(&id.slot()));
+    realm.finish();
+}
+
+#[test]
+fn a_capability_that_moves_away_is_of_no_use_here() {
+    let realm = Realm::new(2);
+    let mut ring = Submissions::new(&realm, 0, 4, 4);
+    let bell = notification(&realm, 0);
+    let id = register(&realm, bell).unwrap();
+    let token = realm.grant(0, bell, 1, Mode::Move, Rights::all()).unwrap();
+    assert_eq!(ring.run(&realm, &[by(id, 1)]), [(1, Err(Error::InTransit))]);
+    realm.cancel(0, token).unwrap();
+    assert_eq!(ring.run(&realm, &[by(id, 1)]), [(1, Ok(0))]);
+    let moved = realm.give(0, bell, 1, Mode::Move);
+    assert_eq!(ring.run(&realm, &[by(id, 1)]), [(1, Err(Error::BadHandle))]);
+    realm.drop_handle(1, moved).unwrap();
+    assert_eq!(unregister(&realm, id, 0), Err(Error::NotFound));
+    realm.finish();
+}
+
+#[test]
+fn a_process_that_ends_lets_go_what_its_operations_use() {
+    let realm = Realm::new(1);
+    let mut ring = Submissions::new(&realm, 0, 4, 4);
+    let bell = notification(&realm, 0);
+    let id = register(&realm, bell).unwrap();
+    let waiting = [wait_by(id, FOREVER), wait_by(id, 1 << 40)];
+    assert_eq!(ring.run(&realm, &waiting), []);
+    realm.finish();
+}

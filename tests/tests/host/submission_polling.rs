@@ -1,0 +1,152 @@
+//! Rings that a thread of their own serves.
+
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+use crate::common::ports::{notification, signal as ring_bell};
+use crate::common::realm::Realm;
+use crate::common::submissions::{Submissions, nop, polled, serve, wait};
+use abi::submission::RESTING;
+use abi::{Error, FOREVER};
+
+#[test]
+fn a_thread_that_rests_says_so_and_is_woken_by_who_enters() {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = polled(&realm);
+    let (thread, task) = serve(&realm, &ring);
+    for number in 0..50 {
+        task.until_sleeping();
+        assert_eq!(ring.notes(&realm) & RESTING, RESTING);
+        ring.push(&realm, nop(number));
+        assert_eq!(ring.enter(&realm, 1, 1, FOREVER), Ok(0));
+        assert_eq!(ring.reap(&realm), [(number, Ok(0))]);
+    }
+    realm.drop_handle(0, ring.handle).unwrap();
+    thread.join().unwrap();
+    Arc::into_inner(realm).unwrap().finish();
+}
+
+#[test]
+fn a_thread_completes_what_waited_without_anybody_entering() {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = polled(&realm);
+    let bell = notification(&realm, 0);
+    let (thread, task) = serve(&realm, &ring);
+    ring.push(&realm, wait(3, bell, FOREVER));
+    assert_eq!(ring.enter(&realm, 1, 0, 0), Ok(0));
+    while ring.released(&realm) == 0 {
+        std::thread::yield_now();
+    }
+    task.until_sleeping();
+    ring_bell(&realm, 0, bell);
+    while ring.posted(&realm) == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(ring.reap(&realm), [(3, Ok(1))]);
+    task.until_sleeping();
+    task.end();
+    thread.join().unwrap();
+    Arc::into_inner(realm).unwrap().finish();
+}
+
+/// Takes all completions as a program does that does nothing else: enters the ring only where entries are left in it and
+/// its thread rests, and says whether it did.
+fn reap_alone(ring: &mut Submissions, realm: &Realm, numbers: &mut Vec<u64>) -> bool {
+    let reaped = ring.reap(realm);
+    numbers.extend(reaped.iter().map(|(number, outcome)| {
+        assert_eq!(*outcome, Ok(0));
+        *number
+    }));
+    if reaped.is_empty() || ring.released(realm) == ring.tail {
+        return false;
+    }
+    fence(Ordering::SeqCst);
+    let rests = ring.notes(realm) & RESTING != 0;
+    if rests {
+        assert_eq!(ring.enter(realm, 0, 0, 0), Ok(0));
+    }
+    rests
+}
+
+#[test]
+fn entries_that_were_left_for_want_of_room_are_taken_when_a_program_that_only_reaps_finds_the_thread_at_rest()
+ {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = polled(&realm);
+    let (thread, task) = serve(&realm, &ring);
+    for round in 0..200 {
+        let mut numbers = Vec::new();
+        for number in 0..8 {
+            ring.push(&realm, nop(number));
+        }
+        assert_eq!(ring.enter(&realm, 8, 8, FOREVER), Ok(0));
+        for number in 8..16 {
+            ring.push(&realm, nop(number));
+        }
+        assert_eq!(ring.enter(&realm, 8, 0, 0), Ok(0));
+        // At rest for sure, or on its way there.
+        let rests = round % 2 == 0;
+        if rests {
+            task.until_sleeping();
+        }
+        let entered = reap_alone(&mut ring, &realm, &mut numbers);
+        assert!(entered || !rests);
+        while numbers.len() < 16 {
+            std::thread::yield_now();
+            reap_alone(&mut ring, &realm, &mut numbers);
+        }
+        assert!(numbers.into_iter().eq(0..16));
+    }
+    realm.drop_handle(0, ring.handle).unwrap();
+    thread.join().unwrap();
+    Arc::into_inner(realm).unwrap().finish();
+}
+
+#[test]
+fn a_thread_that_left_entries_sleeps_at_a_head_that_can_not_be() {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = polled(&realm);
+    let (thread, task) = serve(&realm, &ring);
+    for number in 0..8 {
+        ring.push(&realm, nop(number));
+    }
+    assert_eq!(ring.enter(&realm, 8, 8, FOREVER), Ok(0));
+    ring.push(&realm, nop(8));
+    assert_eq!(ring.enter(&realm, 1, 0, 0), Ok(0));
+    task.until_sleeping();
+    ring.release_head(&realm, 1 << 30);
+    assert_eq!(ring.enter(&realm, 0, 0, 0), Ok(0));
+    task.until_sleeping();
+    ring.release_head(&realm, 1);
+    assert_eq!(ring.enter(&realm, 0, 8, FOREVER), Ok(0));
+    realm.drop_handle(0, ring.handle).unwrap();
+    thread.join().unwrap();
+    Arc::into_inner(realm).unwrap().finish();
+}
+
+#[test]
+fn a_thread_with_nothing_that_it_could_take_sleeps() {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = polled(&realm);
+    let (thread, task) = serve(&realm, &ring);
+    // More than there is room for completions, then what can't be.
+    for number in 0..8 {
+        ring.push(&realm, nop(number));
+    }
+    assert_eq!(ring.enter(&realm, 8, 8, FOREVER), Ok(0));
+    for number in 8..12 {
+        ring.push(&realm, nop(number));
+    }
+    assert_eq!(ring.enter(&realm, 4, 0, 0), Ok(0));
+    task.until_sleeping();
+    assert_eq!(ring.reap(&realm).len(), 8);
+    assert_eq!(ring.enter(&realm, 0, 4, FOREVER), Ok(0));
+    assert_eq!(ring.reap(&realm).len(), 4);
+    task.until_sleeping();
+    ring.publish_tail(&realm, 1 << 30);
+    assert_eq!(ring.enter(&realm, 0, 1, 0), Err(Error::WouldBlock));
+    task.until_sleeping();
+    realm.drop_handle(0, ring.handle).unwrap();
+    thread.join().unwrap();
+    Arc::into_inner(realm).unwrap().finish();
+}
