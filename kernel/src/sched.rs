@@ -104,6 +104,12 @@ pub fn is_seeded() -> bool {
     ASKED.load(Ordering::Relaxed) & SEEDED != 0
 }
 
+/// What chance decides where schedules are seeded; false where they are not.
+pub fn decides_by_chance() -> bool {
+    let flip = || this().queue.lock().random.as_mut().is_some_and(Rng::bool);
+    is_seeded() && flip()
+}
+
 /// Says whether a trace is being taken.
 pub fn set_traced(traced: bool) {
     match traced {

@@ -11,7 +11,7 @@ use spin::Once;
 use crate::machine::ipc;
 use crate::{
     devices, dispatch, faults, heap, init, interrupts, measure, memory, random, ranks, sched,
-    selfcheck, stats, timers,
+    selfcheck, stats, timers, watch,
 };
 
 /// The word that asks for what only the kernel can measure.
@@ -72,6 +72,7 @@ fn main() -> ! {
     timers::seed();
     if let Some(seed) = seed {
         sched::seed(seed);
+        watch::begin();
     }
     println!(
         "kernel: {}, {}, {} MiB free, initrd of {} KiB",

@@ -21,7 +21,7 @@ use crate::irq_lock::IrqLock;
 use crate::machine::{Kernel, ipc};
 use crate::memory;
 use crate::process::{Process, Stop};
-use crate::{sched, trace};
+use crate::trace;
 
 /// How a thread stands with the scheduler: bits of its state.
 pub mod state {
@@ -167,7 +167,7 @@ impl Thread {
             _charge: wanted.charge,
             introduced: AtomicU32::new(0),
         };
-        if wanted.tls != 0 || sched::is_seeded() {
+        if wanted.tls != 0 {
             thread.become_unlike();
         }
         Ok(mm::shared(thread))

@@ -167,7 +167,7 @@ fn records_for_which_no_memory_is_left_are_refused_by_a_kernel_whose_heap_is_sma
 const CONCURRENT: &str = "memory.,transfers.,snapshots.,capabilities.revoke";
 
 /// The same of what they say to one another, and of how they end.
-const TOGETHER: &str = "races.,waiting.,channels.,threads.,supervision.,derived.";
+const TOGETHER: &str = "races.,waiting.,channels.,halves.,threads.,supervision.,derived.";
 
 /// And of what serves them, and what they are served with.
 const SERVED: &str = "services.,rings.,timers.,trace.,priorities.,processes.,quotas.,submissions.";

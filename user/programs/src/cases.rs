@@ -119,6 +119,14 @@ macro_rules! for_each_case {
             channels::rate_limit "what is over the rate of an end is refused or waits, and the neighbour is not slowed";
             channels::revoked "who waits through a revoked channel end gets Revoked, while calling too";
 
+            halves::traced "calls from hand to hand are answered, each its own, through traces that begin and end at either side";
+            halves::traced_elsewhere "so they are while a process on another CPU begins and ends traces";
+            halves::unlike "either side can use SSE or FS for the first time between two calls, and keeps what it has there";
+            halves::cancelled "what was cancelled, a call or the wait for one, is cancelled, and all others are answered";
+            halves::late "deadlines of either side come while others wait for ever, and no answer is taken for another one's";
+            halves::crowded "callers that compete for their server and for its CPU are answered, each its own";
+            halves::killed "whichever side is killed, the other one is told";
+
             devices::not_memory "memory and the kernel's own registers are no device";
             devices::bad_ranges "ranges and policies that make no sense are refused";
             devices::one_policy "pages of a device have one cache policy as long as a region has them";

@@ -21,6 +21,7 @@ mod drivers;
 mod examples;
 mod faults;
 mod fuses;
+mod halves;
 mod hubs;
 mod images;
 mod interrupts;
@@ -156,6 +157,7 @@ fn child(role: &str, env: &Env) -> u8 {
         memory::child,
         capabilities::child,
         channels::child_role,
+        halves::child,
         demos::child,
         derived::child,
         examples::child,

@@ -112,7 +112,7 @@ pub fn last_one(case: &Case) {
 
 /// The word at the base of the FS segment, as compilers read a thread-local variable.
 #[cfg(target_os = "none")]
-fn word_of_fs() -> u64 {
+pub fn word_of_fs() -> u64 {
     let word;
     // SAFETY: the caller has set the base to a word of its own.
     unsafe { core::arch::asm!("mov {}, fs:[0]", out(reg) word, options(nostack, readonly)) };
@@ -120,7 +120,7 @@ fn word_of_fs() -> u64 {
 }
 
 #[cfg(not(target_os = "none"))]
-fn word_of_fs() -> u64 {
+pub fn word_of_fs() -> u64 {
     0
 }
 
