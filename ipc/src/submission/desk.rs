@@ -94,7 +94,10 @@ impl<P: Platform> Desk<P> {
         if head.wrapping_sub(self.released) > self.tail.wrapping_sub(self.released) {
             return Err(Error::PeerFault);
         }
-        self.released = head;
+        self.released = match mm::sabotaged!("completion_head_read_twice") {
+            true => ring.completions.head(machine),
+            false => head,
+        };
         Ok(())
     }
 

@@ -233,6 +233,11 @@ where
         if there > ring.submissions.capacity() {
             return Err(Error::PeerFault);
         }
+        // What was judged, and no other tail that is there by now.
+        let there = match mm::sabotaged!("submission_tail_read_twice") {
+            true => ring.submissions.tail(machine).wrapping_sub(self.desk.head),
+            false => there,
+        };
         let most = there.min(submit);
         let (mut taken, mut slice) = (0, SLICE);
         while taken < most {

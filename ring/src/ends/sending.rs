@@ -212,6 +212,16 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
         if !possible && !crate::sabotaged!("head_not_checked") {
             return Err(self.poison());
         }
+        let read_twice = match K::KIND {
+            Kind::Slot => crate::sabotaged!("slot_head_read_twice"),
+            Kind::Byte => crate::sabotaged!("byte_head_read_twice"),
+            Kind::Packet => crate::sabotaged!("packet_head_read_twice"),
+        };
+        // The word that was judged, and no other that is there by now.
+        let head = match read_twice {
+            true => self.memory.head().load_acquire(),
+            false => head,
+        };
         self.beyond = first_beyond(head, self.capacity);
         Ok(())
     }

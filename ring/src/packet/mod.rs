@@ -86,6 +86,10 @@ impl RingKind for Packet {
         if !bounded && !crate::sabotaged!("length_not_bounded") {
             return Err(consumer.poison());
         }
+        let length = match crate::sabotaged!("record_head_read_twice") {
+            true => packet::length(consumer.memory.at(consumer.head).head()),
+            false => length,
+        };
         let record = Record::new(consumer.head, length, packet::tag(head));
         if record.extent > available && !crate::sabotaged!("record_beyond_tail") {
             return Err(consumer.poison());

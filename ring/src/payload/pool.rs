@@ -146,6 +146,10 @@ impl<M: SlotWords> Pool<M> {
         if state_of(before) != u32::from(FREE) {
             return None;
         }
+        let before = match sabotaged!("pool_word_read_twice") {
+            true => slot.load(Ordering::Relaxed),
+            false => before,
+        };
         let generation = generation_of(before).wrapping_add(1);
         let owner = self.side as u8;
         if sabotaged!("pool_owner_after_publication") {

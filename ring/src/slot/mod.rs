@@ -73,7 +73,10 @@ fn judge<W: Wait>(consumer: &mut Consumer<W>, word: u64) -> Result<Option<usize>
     // The length if the sequence is the one that is expected; otherwise more than any length.
     let length = word.wrapping_sub(expected.into()).rotate_right(32);
     if length < consumer.lengths {
-        return Ok(Some(length as usize));
+        return Ok(Some(match crate::sabotaged!("slot_word_read_twice") {
+            true => word_length(consumer.memory.slot(consumer.head).word()) as usize,
+            false => length as usize,
+        }));
     }
     if consumer.poisoned {
         return Err(Error::PeerFault);

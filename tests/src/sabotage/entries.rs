@@ -198,6 +198,10 @@ entries! {
             ring_sleep::a_sleeper_that_wakes_again_and_again_interrupts_its_peer_seldom;
         completion_without_cell: "the cell that is kept for a completion before its entry is taken",
             submission::an_entry_is_taken_only_when_a_cell_is_kept_for_its_completion;
+        submission_tail_read_twice: "that the tail of the entries is read once",
+            submission::an_index_that_changes_is_judged_as_it_was_read;
+        completion_head_read_twice: "that the head of the completions is read once",
+            submission::an_index_that_changes_is_judged_as_it_was_read;
         entry_read_twice: "the copy of an entry that is linked before any of its chain is done",
             submission::an_entry_is_what_it_was_when_it_was_taken;
         link_goes_on: "the end of a chain at its first failure",
@@ -343,8 +347,24 @@ entries! {
             loom_hub::what_was_decided_of_a_guest_never_falls_on_the_next;
         hub_join_tries_once: "the search for another seat when somebody was faster",
             loom_hub::those_who_join_at_once_get_a_seat_each;
-        tail_read_twice: "that a word of the peer is read once",
+        tail_read_twice: "that the tail of a ring of packets is read once",
             loom_hostile::a_tail_that_changes_between_two_looks_is_judged_by_the_one_that_is_used;
+        byte_tail_read_twice: "that the tail of a ring of bytes is read once",
+            loom_hostile::a_tail_of_bytes_that_changes_is_judged_by_the_look_that_is_used;
+        slot_tail_read_twice: "that the tail of a ring of slots is read once",
+            loom_hostile::a_tail_of_slots_that_changes_is_judged_by_the_look_that_is_used;
+        slot_word_read_twice: "that the word of a slot is read once",
+            loom_hostile::a_word_of_a_slot_that_changes_is_judged_as_it_was_read;
+        record_head_read_twice: "that the head of a record is read once",
+            loom_hostile::a_head_of_a_record_that_changes_is_judged_as_it_was_read;
+        packet_head_read_twice: "that the head of a ring of packets is read once",
+            loom_hostile::a_head_of_the_ring_that_changes_is_judged_by_the_look_that_is_used;
+        byte_head_read_twice: "that the head of a ring of bytes is read once",
+            loom_hostile::a_head_of_bytes_that_changes_is_judged_by_the_look_that_is_used;
+        slot_head_read_twice: "that the head of a ring of slots is read once",
+            loom_hostile::a_head_of_slots_that_changes_is_judged_by_the_look_that_is_used;
+        pool_word_read_twice: "that the word of a slot of a pool is read once before it is taken",
+            loom_pool::two_that_allocate_at_once_never_get_the_same_slot;
         sleep_fence_missing: "the fence between announcing sleep and the last look",
             loom_slot::a_sleeping_consumer_is_always_woken;
         last_look_missing: "the look for messages after the look at the states",

@@ -1,11 +1,13 @@
 //! Submission rings: entries are taken, done and completed; what a process writes is checked.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use crate::common::ports::notification;
 use crate::common::realm::Realm;
 use crate::common::submissions::{LINK, Submissions, nop, operate, signal, wait};
 use crate::common::{READ, WRITE};
+use abi::ring::{CONSUMER_OFFSET, PRODUCER_OFFSET};
 use abi::submission::{MAX_CHAIN, Operation, Submission, SubmissionArgs, SubmissionFlags};
 use abi::{Error, Mode, Rights};
 use fake::Access;
@@ -314,6 +316,61 @@ fn indices_that_can_not_be_are_the_fault_of_the_process() {
         ring.head = head;
         assert_eq!(ring.enter(&realm, 4, 0, 0), Ok(0));
     }
+    realm.finish();
+}
+
+/// Enters a ring for so many entries, while the process stores `index` at an address right after the kernel has loaded its
+/// word number `at`.
+fn enter_while_stored(
+    ring: &Submissions,
+    realm: &Realm,
+    submit: u32,
+    (at, address, index): (u32, u64, u32),
+) -> Result<u64, Error> {
+    let (ipc, space) = (Arc::downgrade(&realm.ipc), realm.domains[0].space().clone());
+    let mut loaded = 0;
+    realm.machine().set_after_word_load(move |_| {
+        loaded += 1;
+        if loaded == at {
+            let ipc = ipc.upgrade().unwrap();
+            fake::on_cpu(0, || {
+                fake::store(ipc.memory(), &space, address, index.into()).unwrap();
+            });
+        }
+    });
+    let entered = ring.enter(realm, submit, 0, 0);
+    realm.machine().clear_hooks();
+    assert_eq!(realm.load(0, 0, address), Ok(index.into()), "it was stored");
+    entered
+}
+
+#[test]
+fn an_index_that_changes_is_judged_as_it_was_read() {
+    let realm = Realm::new(1);
+    let mut ring = Submissions::new(&realm, 0, 4, 4);
+    let tail = ring.views.submissions + PRODUCER_OFFSET as u64;
+    let head = ring.views.completions + CONSUMER_OFFSET as u64;
+    for _ in 0..2 {
+        ring.push(&realm, nop(1));
+    }
+    // There are two, and then more than there can be.
+    let entered = enter_while_stored(&ring, &realm, 100, (1, tail, 50));
+    assert_eq!((entered, ring.posted(&realm)), (Ok(2), 2));
+    assert_eq!(ring.enter(&realm, 100, 0, 0), Err(Error::PeerFault));
+    ring.publish(&realm);
+    for _ in 0..4 {
+        ring.push(&realm, nop(2));
+    }
+    // Room for two, with that for one more once one of them was taken out; and then as if more were than there are.
+    ring.release_head(&realm, 0);
+    assert_eq!(ring.enter(&realm, 2, 0, 0), Ok(2));
+    ring.release_head(&realm, 1);
+    let entered = enter_while_stored(&ring, &realm, 100, (2, head, 50));
+    assert_eq!((entered, ring.posted(&realm)), (Ok(1), 5));
+    assert_eq!(ring.enter(&realm, 100, 0, 0), Err(Error::PeerFault));
+    ring.release_head(&realm, 4);
+    ring.head = 4;
+    assert_eq!(ring.enter(&realm, 100, 0, 0), Ok(1));
     realm.finish();
 }
 

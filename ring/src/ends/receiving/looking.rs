@@ -23,7 +23,13 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             return self.nothing::<u32>().map(|_| self.known());
         }
         let tail = self.memory.tail().load_acquire();
-        waiting(K::KIND, tail, self.head, self.capacity).ok_or_else(|| self.poison())
+        match waiting(K::KIND, tail, self.head, self.capacity) {
+            Some(_) if crate::sabotaged!("slot_tail_read_twice") => {
+                Ok(self.memory.tail().load_acquire().wrapping_sub(self.head))
+            }
+            Some(length) => Ok(length),
+            None => Err(self.poison()),
+        }
     }
 
     /// Whether nothing is there, as far as the producer's tail tells.
@@ -114,7 +120,12 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     /// The word that was judged, and no other that is there by now.
     #[inline(always)]
     fn as_judged(&self, tail: u32) -> u32 {
-        match crate::sabotaged!("tail_read_twice") {
+        let read_twice = match K::KIND {
+            Kind::Slot => false,
+            Kind::Byte => crate::sabotaged!("byte_tail_read_twice"),
+            Kind::Packet => crate::sabotaged!("tail_read_twice"),
+        };
+        match read_twice {
             true => self.memory.tail().load_acquire(),
             false => tail,
         }
