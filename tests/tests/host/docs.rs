@@ -202,6 +202,33 @@ fn every_feature_beyond_plain_memory_has_a_row_that_shows_it() {
     }
 }
 
+/// As many rules as the specification has that was read.
+const RULES: usize = 85;
+
+#[test]
+fn every_rule_of_shared_memory_has_a_row_that_says_what_holds_it() {
+    let text = read(&repository().join("docs/prior-art-tests.md"));
+    let mut rules: Vec<&str> = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with("| shm")) {
+        let cells: Vec<&str> = line.trim_matches(['|', ' ']).split(" | ").collect();
+        let &[rule, held] = cells.as_slice() else {
+            panic!("not a row: {line}");
+        };
+        let decided = held.starts_with("none: ") || held.contains("](adr/");
+        let names = quoted(held).iter().any(|name| name.contains(['.', ':']));
+        assert!(names || decided, "nothing holds {rule}");
+        rules.push(rule.split(':').next().unwrap_or_default());
+    }
+    let count = rules.len();
+    rules.sort_unstable();
+    rules.dedup();
+    assert_eq!(
+        (rules.len(), count),
+        (RULES, RULES),
+        "one is missing or there twice"
+    );
+}
+
 /// Whether a file has the function `test`, with the attribute that makes it one.
 fn has_test(source: &str, test: &str) -> bool {
     let function = format!("fn {test}(");
