@@ -5,8 +5,8 @@ mod common;
 
 use std::sync::atomic::Ordering;
 
-use abi::ring::{CONSUMER_OFFSET, End, EndState, Geometry, PRODUCER_OFFSET};
-use common::{polled_bytes, sleeping_bytes};
+use abi::ring::{CONSUMER_OFFSET, End, Geometry, PRODUCER_OFFSET};
+use common::{ENDINGS, polled_bytes, sleeping_bytes};
 use ring::byte::{Consumer, Producer};
 use ring::{Error, Polling, Unfinished};
 
@@ -141,12 +141,7 @@ fn how_far_it_came_is_told_with_the_error() {
 
 #[test]
 fn the_stream_ends_when_all_of_it_was_read() {
-    for (state, answer) in [
-        (EndState::Draining, Error::PeerClosed),
-        (EndState::Closed, Error::PeerDied),
-        (EndState::Revoked, Error::Revoked),
-        (EndState::Poisoned, Error::PeerFault),
-    ] {
+    for (state, answer) in ENDINGS {
         let mut ring = polled_bytes(SMALL, 0);
         // Full: the end of the stream needs no room.
         assert_eq!(ring.producer.try_write(&pattern(4096)), Ok(4096));
@@ -168,12 +163,7 @@ fn the_stream_ends_when_all_of_it_was_read() {
 
 #[test]
 fn a_reader_whose_end_is_closed_stops_the_writer() {
-    for (state, answer) in [
-        (EndState::Draining, Error::PeerClosed),
-        (EndState::Closed, Error::PeerDied),
-        (EndState::Revoked, Error::Revoked),
-        (EndState::Poisoned, Error::PeerFault),
-    ] {
+    for (state, answer) in ENDINGS {
         let mut ring = polled_bytes(SMALL, 0);
         ring.owner.set_state(End::Consumer, state);
         assert_eq!(ring.producer.try_write(b"x"), Err(answer));

@@ -6,8 +6,8 @@ mod common;
 use std::sync::Arc;
 use std::thread;
 
-use abi::ring::{End, EndState, Geometry};
-use common::{Backing, Calls, Kernel, sleeping_packets};
+use abi::ring::{End, Geometry};
+use common::{Backing, Calls, ENDINGS, Kernel, sleeping_packets};
 use ring::Error;
 use ring::duplex::{Direction, Duplex};
 use ring::packet::{Consumer, Producer};
@@ -95,12 +95,7 @@ fn the_end_of_a_direction_needs_no_room_in_the_ring() {
 
 #[test]
 fn every_way_to_end_is_told_by_another_answer_and_leaves_the_other_direction() {
-    for (state, answer) in [
-        (EndState::Draining, Error::PeerClosed),
-        (EndState::Closed, Error::PeerDied),
-        (EndState::Revoked, Error::Revoked),
-        (EndState::Poisoned, Error::PeerFault),
-    ] {
+    for (state, answer) in ENDINGS {
         let mut link = link();
         link.one.sender.try_send(1, b"x").unwrap();
         link.kernels[0].close(End::Producer, state);

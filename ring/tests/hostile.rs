@@ -2,9 +2,10 @@
 #![cfg(not(loom))]
 
 mod common;
+mod corpus;
 mod hostile_peer;
+mod script;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -29,12 +30,7 @@ proptest! {
 #[test]
 #[cfg_attr(miri, ignore = "it reads files")]
 fn every_script_that_was_kept_is_answered() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/hostile_peer");
-    let scripts = std::fs::read_dir(corpus).unwrap();
-    let played = scripts.map(|script| {
-        hostile_peer::play(&std::fs::read(script.unwrap().path()).unwrap());
-    });
-    assert!(played.count() > 20);
+    corpus::play_all("hostile_peer", hostile_peer::play);
 }
 
 /// Writes lies from a table into words of a ring until told to stop.

@@ -8,10 +8,10 @@ mod loom_kernel;
 use abi::ring::{End, EndState, Geometry};
 use loom::sync::Arc;
 use loom::thread;
-use loom_kernel::{Calls, FOREVER, Kernel, bytes, ends, explore};
+use loom_kernel::{Calls, FOREVER, Kernel, bytes, ends, everything_arrives, explore};
+use ring::Error;
 use ring::memory::Owner;
-use ring::packet::{Consumer, Producer};
-use ring::{Error, Polling};
+use ring::packet::{Consumer, Packet, Producer};
 
 /// Messages of up to 64 bytes, or eight empty ones.
 const CAPACITY: u32 = 128;
@@ -27,38 +27,18 @@ fn ring() -> (Producer<Calls>, Consumer<Calls>, Arc<Kernel>) {
 #[test]
 fn a_published_message_has_its_tag_and_its_bytes() {
     explore(3, || {
-        let owner = Owner::model(Geometry::packet(32), START, 0);
-        let mut producer = Producer::attach(owner.producer(), Polling).unwrap();
-        let mut consumer = Consumer::attach(owner.consumer(), Polling).unwrap();
         // Room for two; the model has no longest message that small.
-        producer.try_send(0, &[]).unwrap();
-        let sender = thread::spawn(move || {
-            let mut sent = 1;
-            for _ in 0..3 {
-                match producer.try_send(sent, &[]) {
-                    Ok(()) => sent += 1,
-                    Err(error) => assert_eq!(error, Error::Full),
-                }
-            }
-            sent
-        });
-        let mut received = 0;
-        let mut receive = |consumer: &mut Consumer<Polling>| match consumer.try_receive(&mut []) {
-            Ok((tag, length)) => {
-                assert_eq!((tag, length), (received, 0));
-                received += 1;
-                true
-            }
-            Err(error) => {
-                assert_eq!(error, Error::Empty);
-                false
-            }
-        };
-        receive(&mut consumer);
-        receive(&mut consumer);
-        let sent = sender.join().unwrap();
-        while receive(&mut consumer) {}
-        assert_eq!(received, sent);
+        let owner = Owner::model(Geometry::packet(32), START, 0);
+        everything_arrives::<Packet>(
+            &owner,
+            1,
+            |producer, number| producer.try_send(number as u32, &[]),
+            |consumer, number| {
+                let (tag, length) = consumer.try_receive(&mut [])?;
+                assert_eq!((tag.into(), length), (number, 0));
+                Ok(())
+            },
+        );
     });
 }
 

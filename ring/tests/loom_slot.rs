@@ -8,10 +8,10 @@ mod loom_kernel;
 use abi::ring::{End, EndState, Geometry};
 use loom::sync::Arc;
 use loom::thread;
-use loom_kernel::{Calls, FOREVER, Kernel, bytes, ends, explore};
+use loom_kernel::{Calls, FOREVER, Kernel, bytes, ends, everything_arrives, explore};
+use ring::Error;
 use ring::memory::Owner;
-use ring::slot::{Consumer, Producer};
-use ring::{Error, Polling};
+use ring::slot::{Consumer, Producer, Slot};
 
 fn ring(capacity: u32, start: u32) -> (Producer<Calls>, Consumer<Calls>, Arc<Kernel>) {
     ends(&Owner::model(Geometry::slot(64, capacity), start, 1))
@@ -21,38 +21,17 @@ fn ring(capacity: u32, start: u32) -> (Producer<Calls>, Consumer<Calls>, Arc<Ker
 fn a_published_message_has_its_bytes() {
     explore(4, || {
         let owner = Owner::model(Geometry::slot(64, 1), u32::MAX, 1);
-        let mut producer = Producer::attach(owner.producer(), Polling).unwrap();
-        let mut consumer = Consumer::attach(owner.consumer(), Polling).unwrap();
-        let sender = thread::spawn(move || {
-            let mut sent = 0;
-            for _ in 0..3 {
-                match producer.try_send(&bytes(sent)) {
-                    Ok(()) => sent += 1,
-                    Err(error) => assert_eq!(error, Error::Full),
-                }
-            }
-            sent
-        });
-        let mut received = 0;
-        let mut receive = |consumer: &mut Consumer<Polling>| {
-            let mut target = [0; 8];
-            match consumer.try_receive(&mut target) {
-                Ok(length) => {
-                    assert_eq!(target[..length], bytes(received));
-                    received += 1;
-                    true
-                }
-                Err(error) => {
-                    assert_eq!(error, Error::Empty);
-                    false
-                }
-            }
-        };
-        receive(&mut consumer);
-        receive(&mut consumer);
-        let sent = sender.join().unwrap();
-        while receive(&mut consumer) {}
-        assert_eq!(received, sent);
+        everything_arrives::<Slot>(
+            &owner,
+            0,
+            |producer, number| producer.try_send(&bytes(number)),
+            |consumer, number| {
+                let mut target = [0; 8];
+                let length = consumer.try_receive(&mut target)?;
+                assert_eq!(target[..length], bytes(number));
+                Ok(())
+            },
+        );
     });
 }
 

@@ -6,8 +6,8 @@ mod common;
 use std::sync::atomic::Ordering;
 
 use abi::ring::packet::{ALIGN, LINE_BYTES, LINE_FROM, extent};
-use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Form, Geometry, PRODUCER_OFFSET};
-use common::{Backing, Polled, polled_packets, sleeping_packets};
+use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, End, Form, Geometry, PRODUCER_OFFSET};
+use common::{Backing, ENDINGS, Polled, polled_packets, sleeping_packets};
 use ring::packet::{Consumer, Producer};
 use ring::{Error, Polling};
 
@@ -223,12 +223,7 @@ fn a_batch_sends_what_fits_and_says_how_many() {
 
 #[test]
 fn what_was_sent_before_the_end_closed_is_received_first_even_from_a_full_ring() {
-    for (state, answer) in [
-        (EndState::Draining, Error::PeerClosed),
-        (EndState::Closed, Error::PeerDied),
-        (EndState::Revoked, Error::Revoked),
-        (EndState::Poisoned, Error::PeerFault),
-    ] {
+    for (state, answer) in ENDINGS {
         let mut ring = polled_packets(SMALL, 16);
         let mut sent = 0;
         while ring.producer.try_send(sent, b"last words").is_ok() {

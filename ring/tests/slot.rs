@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use abi::ring::{CONSUMER_OFFSET, End, EndState, Geometry, PRODUCER_OFFSET};
-use common::{Backing, PolledRing, polled_ring, sleeping_ring};
+use common::{Backing, ENDINGS, PolledRing, polled_ring, sleeping_ring};
 use ring::slot::{Consumer, Producer};
 use ring::{Error, Polling, Wait};
 
@@ -175,12 +175,7 @@ fn both_ends_count_what_is_there() {
 
 #[test]
 fn what_was_sent_before_the_end_closed_is_received_first() {
-    for (state, answer) in [
-        (EndState::Draining, Error::PeerClosed),
-        (EndState::Closed, Error::PeerDied),
-        (EndState::Revoked, Error::Revoked),
-        (EndState::Poisoned, Error::PeerFault),
-    ] {
+    for (state, answer) in ENDINGS {
         let mut ring = polled_ring(SMALL, 0);
         ring.producer.try_send(b"last words").unwrap();
         ring.owner.set_state(End::Producer, state);

@@ -1,6 +1,8 @@
 //! A trace ring: what is read is what was recorded, in order, and everything else is counted as lost.
 #![cfg(not(loom))]
 
+mod common;
+
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -181,7 +183,7 @@ fn readers_beside_the_writer_read_whole_records_and_account_for_all() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
+    #![proptest_config(common::cases(256, 4))]
 
     /// Any mixture of recording and reading, against a plain count.
     #[test]

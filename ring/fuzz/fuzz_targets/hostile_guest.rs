@@ -4,5 +4,7 @@
 
 #[path = "../../tests/hostile_guest/mod.rs"]
 mod hostile_guest;
+#[path = "../../tests/script/mod.rs"]
+mod script;
 
 libfuzzer_sys::fuzz_target!(|script: &[u8]| hostile_guest::play(script));

@@ -7,6 +7,8 @@
 mod backing;
 #[path = "../../tests/hostile_peer/mod.rs"]
 mod hostile_peer;
+#[path = "../../tests/script/mod.rs"]
+mod script;
 
 mod common {
     pub use crate::backing::Backing;

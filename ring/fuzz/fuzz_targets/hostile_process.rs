@@ -7,5 +7,7 @@
 mod common;
 #[path = "../../../tests/tests/host/hostile_process/mod.rs"]
 mod hostile_process;
+#[path = "../../tests/script/mod.rs"]
+mod script;
 
 libfuzzer_sys::fuzz_target!(|script: &[u8]| hostile_process::play(script));

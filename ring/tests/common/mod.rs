@@ -30,6 +30,14 @@ pub fn start(before_wrap: u32) -> impl Strategy<Value = u32> {
     ]
 }
 
+/// How an end can end, and what its peer is answered then.
+pub const ENDINGS: [(EndState, Error); 4] = [
+    (EndState::Draining, Error::PeerClosed),
+    (EndState::Closed, Error::PeerDied),
+    (EndState::Revoked, Error::Revoked),
+    (EndState::Poisoned, Error::PeerFault),
+];
+
 /// A ring whose ends only poll.
 pub struct Polled<P, C> {
     pub producer: P,

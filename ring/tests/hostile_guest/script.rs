@@ -16,6 +16,8 @@ use ring::payload::{
     Class, Frame, Known, Layout, Leases, Pool, Pools, RegionId, RegionRef, Side, SlotRef, SlotWords,
 };
 
+use crate::script::Script;
+
 /// Slots of two sizes.
 const CLASSES: [Class; 2] = [
     Class {
@@ -40,22 +42,7 @@ const MESSAGE_BYTES: usize = 96;
 /// Messages with slots that the host has and has not finished, and slots of its own.
 const HELD: usize = 4;
 
-/// What is left of a script. Behind its end it is zeros.
-struct Script<'a>(&'a [u8]);
-
 impl Script<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else {
-            return 0;
-        };
-        self.0 = rest;
-        *first
-    }
-
-    fn word(&mut self) -> u32 {
-        u32::from_le_bytes([self.byte(), self.byte(), self.byte(), self.byte()])
-    }
-
     fn long(&mut self) -> u64 {
         u64::from(self.word()) | u64::from(self.word()) << 32
     }
@@ -308,8 +295,8 @@ pub unsafe fn play(script: &[u8], host: NonNull<u8>, guest: NonNull<u8>) {
         own: [None; HELD],
         honest: true,
     };
-    let script = &mut Script(script);
-    while !script.0.is_empty() {
+    let script = &mut Script::new(script);
+    while !script.is_over() {
         match script.byte() % 12 {
             0 => {
                 let length = usize::from(script.byte()) % MESSAGE_BYTES;

@@ -10,6 +10,8 @@ use abi::ring::{
 use ring::memory::{ConsumerMemory, ProducerMemory};
 use ring::{Error, Wait, byte, packet, slot};
 
+use crate::script::Script;
+
 const TARGET_BYTES: usize = 5000;
 
 /// A ring that was made for a script.
@@ -33,24 +35,7 @@ pub trait Shared {
     fn overwrite(&self, offset: usize, value: u32);
 }
 
-/// What is left of a script. Behind its end it is zeros.
-struct Script<'a>(&'a [u8]);
-
 impl Script<'_> {
-    fn byte(&mut self) -> u8 {
-        match self.0.split_first() {
-            Some((first, rest)) => {
-                self.0 = rest;
-                *first
-            }
-            None => 0,
-        }
-    }
-
-    fn word(&mut self) -> u32 {
-        u32::from_le_bytes([self.byte(), self.byte(), self.byte(), self.byte()])
-    }
-
     /// Short ones more often than long ones, and some that never fit.
     fn length(&mut self) -> usize {
         match self.byte() {
@@ -264,14 +249,14 @@ fn overwrite(shared: &impl Shared, script: &mut Script<'_>) {
 /// Plays a script against a ring that is made to begin at an index, and stops when an end finds its peer faulty at
 /// attaching.
 pub fn play<S: Shared>(script: &[u8], make: impl FnOnce(Geometry, u32) -> S) {
-    let mut script = Script(script);
+    let mut script = Script::new(script);
     let geometry = geometry(&mut script);
     let granule = geometry.granule();
     let start = script.lie(0) / granule * granule;
     let shared = make(geometry, start);
     let mut ends = Ends::attach(&shared).expect("nobody has lied yet");
     let mut faulty = [false; 2];
-    while !script.0.is_empty() {
+    while !script.is_over() {
         let act = script.byte();
         match act % 8 {
             0 | 1 => {

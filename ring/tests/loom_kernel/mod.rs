@@ -4,8 +4,9 @@
 
 use abi::ring::{End, EndState};
 use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
 use ring::memory::Owner;
-use ring::{Consumer, Error, Producer, RingKind, Wait, index};
+use ring::{Consumer, Error, Polling, Producer, RingKind, Wait, index};
 
 pub const FOREVER: u64 = u64::MAX;
 
@@ -115,4 +116,46 @@ pub fn ends<K: RingKind>(owner: &Owner) -> (Producer<K, Calls>, Consumer<K, Call
 /// The payload of the message of this number: no word of it is that of another message.
 pub fn bytes(number: u64) -> [u8; 8] {
     (number ^ 0x5a5a_5a5a_5a5a_5a5a).to_ne_bytes()
+}
+
+/// One end sends three times what comes next if there is room, beginning with message `first`, those before which are in the
+/// ring. The other one receives meanwhile, and then what is left: all of it, in order. `receive` looks whether it is the message of
+/// that number.
+pub fn everything_arrives<K: RingKind + Send + 'static>(
+    owner: &Owner,
+    first: u64,
+    send: impl Fn(&mut Producer<K, Polling>, u64) -> Result<(), Error> + Send + 'static,
+    receive: impl Fn(&mut Consumer<K, Polling>, u64) -> Result<(), Error>,
+) {
+    let mut producer = Producer::attach(owner.producer(), Polling).unwrap();
+    let mut consumer = Consumer::attach(owner.consumer(), Polling).unwrap();
+    for number in 0..first {
+        send(&mut producer, number).unwrap();
+    }
+    let sender = thread::spawn(move || {
+        let mut sent = first;
+        for _ in 0..3 {
+            match send(&mut producer, sent) {
+                Ok(()) => sent += 1,
+                Err(error) => assert_eq!(error, Error::Full),
+            }
+        }
+        sent
+    });
+    let mut received = 0;
+    let mut next = || match receive(&mut consumer, received) {
+        Ok(()) => {
+            received += 1;
+            true
+        }
+        Err(error) => {
+            assert_eq!(error, Error::Empty);
+            false
+        }
+    };
+    next();
+    next();
+    let sent = sender.join().unwrap();
+    while next() {}
+    assert_eq!(received, sent);
 }

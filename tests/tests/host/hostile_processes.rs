@@ -1,9 +1,8 @@
 //! A process that asks for anything in its submission ring.
 
-use std::path::Path;
-
 use proptest::prelude::*;
 
+use crate::corpus;
 use crate::hostile_process::play;
 
 proptest! {
@@ -17,10 +16,5 @@ proptest! {
 
 #[test]
 fn every_script_of_a_process_that_was_kept_is_answered() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ring/fuzz/corpus/hostile_process");
-    let scripts = std::fs::read_dir(corpus).unwrap();
-    let played = scripts.map(|script| {
-        play(&std::fs::read(script.unwrap().path()).unwrap());
-    });
-    assert!(played.count() > 20);
+    corpus::play_all("hostile_process", play);
 }

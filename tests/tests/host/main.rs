@@ -5,6 +5,10 @@ extern crate alloc;
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../../../ring/tests/corpus/mod.rs"]
+mod corpus;
+#[path = "../../../ring/tests/script/mod.rs"]
+mod script;
 
 mod accounts;
 mod alarms;

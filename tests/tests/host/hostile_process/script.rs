@@ -8,6 +8,8 @@
 use abi::submission::{Completion, Operation};
 use abi::{Error, FOREVER};
 
+use crate::script::Script;
+
 /// Entries of the ring, and completions.
 pub const CELLS: u32 = 8;
 
@@ -39,22 +41,7 @@ pub trait Process {
     fn happens(&self, what: u8);
 }
 
-/// What is left of a script. Behind its end it is zeros.
-struct Script<'a>(&'a [u8]);
-
 impl Script<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else {
-            return 0;
-        };
-        self.0 = rest;
-        *first
-    }
-
-    fn word(&mut self) -> u32 {
-        u32::from_le_bytes([self.byte(), self.byte(), self.byte(), self.byte()])
-    }
-
     fn argument(&mut self, process: &impl Process) -> u64 {
         match self.byte() {
             small @ 0..64 => small.into(),
@@ -133,7 +120,7 @@ impl State {
 
 /// Plays a script.
 pub fn play(script: &[u8], process: &impl Process) {
-    let script = &mut Script(script);
+    let script = &mut Script::new(script);
     let mut state = State {
         asked: [0; MOST],
         completed: [false; MOST],
@@ -142,7 +129,7 @@ pub fn play(script: &[u8], process: &impl Process) {
         head: 0,
         honest: true,
     };
-    while !script.0.is_empty() {
+    while !script.is_over() {
         match script.byte() % 8 {
             0..3 => {
                 let there = state.tail.wrapping_sub(process.taken()) < CELLS;

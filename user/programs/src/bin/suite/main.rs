@@ -35,6 +35,8 @@ mod quotas;
 mod races;
 mod refusals;
 mod rings;
+#[path = "../../../../../ring/tests/script/mod.rs"]
+mod script;
 mod services;
 mod snapshots;
 mod statistics;
