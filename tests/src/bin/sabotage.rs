@@ -25,7 +25,7 @@ struct Options {
     #[arg(long)]
     list: bool,
 
-    /// Tests that run at once [default: as many as the host has CPUs]
+    /// Tests that run at once [default: twice as many as the host has CPUs]
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZero<usize>>,
 
@@ -70,7 +70,8 @@ fn main() -> ExitCode {
 
 fn check(entries: &[&Entry], options: &Options) -> Result<Vec<Verdict>, Failure> {
     let matrix = Matrix::build(entries)?;
-    let of_host = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    // Many a test without its mechanism does nothing until it has waited for too long.
+    let of_host = || 2 * std::thread::available_parallelism().map_or(1, NonZero::get);
     let jobs = options.jobs.map_or_else(of_host, NonZero::get);
     let next = AtomicUsize::new(0);
     let verdicts: Vec<Mutex<Option<Verdict>>> = entries.iter().map(|_| Mutex::default()).collect();
