@@ -147,9 +147,13 @@ fn a_header_that_changes_while_the_ring_is_used_changes_no_message() {
     ];
     let words = size_of::<Header>() / 4;
     let states = [End::Producer, End::Consumer].map(|end| Header::state_offset(end) / 4);
+    let values: &[u32] = match cfg!(miri) {
+        true => &[5],
+        false => &[0, 1, 2, 5, 4096, 1 << 31, u32::MAX],
+    };
     for geometry in geometries {
-        for word in 0..words {
-            for value in [0, 1, 2, 5, 4096, 1 << 31, u32::MAX] {
+        for word in (0..words).filter(|word| !cfg!(miri) || *word < 9 || states.contains(word)) {
+            for &value in values {
                 let offset = HEADER_OFFSET + 4 * word;
                 let told = format!("{value} at {offset} of {geometry:?}");
                 let passed = pass_across(geometry, offset, value);
