@@ -262,7 +262,7 @@ impl<T: Held> Table<T> {
     #[inline(always)]
     pub(crate) fn try_with<R>(&self, handle: Handle, f: impl FnOnce(&T) -> Option<R>) -> Option<R> {
         let mut tenant = self.places.of_first(handle).tenant().try_lock()?;
-        if !tenant.has_name(handle) {
+        if !tenant.has_name(handle) && !mm::sabotaged!("short_way_by_any_generation") {
             tenant = try_further(&self.places, handle, tenant)?;
         }
         f(tenant.value()?)

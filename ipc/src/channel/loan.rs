@@ -215,7 +215,9 @@ impl<P: Platform> Meeting<P> {
             return None;
         }
         let loan = &mut call.loan;
-        if loan.domain != domain || loan.name != reply {
+        let is_here = loan.domain == domain || mm::sabotaged!("short_answer_by_any_process");
+        let is_named = loan.name == reply || mm::sabotaged!("short_answer_by_any_name");
+        if !is_here || !is_named {
             return None;
         }
         let next = next_lent(reply)?;

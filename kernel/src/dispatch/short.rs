@@ -5,7 +5,7 @@
 //! what it was sent in its own cell, and is in its program two dozen instructions later.
 
 #[cfg(sabotage)]
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arch::return_from_syscall;
 use ipc::{Domain, NEXT_REPLY, WaitCell};
@@ -47,6 +47,26 @@ macro_rules! unless_met {
 #[unsafe(no_mangle)]
 static EVERY_CALL_HAS_MET: AtomicBool = AtomicBool::new(false);
 
+/// Makes the name of a right to reply in `r8` that of the next one.
+#[cfg(not(sabotage))]
+macro_rules! to_next_name {
+    () => {
+        "add r8, {next}"
+    };
+}
+
+#[cfg(sabotage)]
+macro_rules! to_next_name {
+    () => {
+        "add r8, {next}\n sub r8, [rip + NAMES_BACK]"
+    };
+}
+
+/// How much of that is taken back.
+#[cfg(sabotage)]
+#[unsafe(no_mangle)]
+static NAMES_BACK: AtomicU64 = AtomicU64::new(0);
+
 /// Bytes of them, and of the address in the entry that is above them; then comes the frame.
 const KEPT: usize = 7 * size_of::<u64>();
 
@@ -72,7 +92,7 @@ macro_rules! first_half {
 /// than the four words, with the frame behind `rsp` and the cell's thread in `rdi`. What is not as simple is for the
 /// function of the second half.
 macro_rules! second_half {
-    ($second:ident, [$($registers:literal),*] $($name:ident = $value:expr),*) => {
+    ($second:ident, [$($registers:expr),*] $($name:ident = $value:expr),*) => {
         naked_asm!(
             "mov rdi, gs:[{thread}]",
             "cmp byte ptr [rdi + {outcome}], {met}",
@@ -160,6 +180,10 @@ pub unsafe extern "C" fn channel_serve_words(_: &Arc<Process>, _: &mut SyscallFr
 
 extern "C" fn serve(process: &Arc<Process>, frame: &mut SyscallFrame) {
     let [end, reply, ..] = frame.arguments();
+    #[cfg(sabotage)]
+    if mm::sabotaged!("short_way_tells_no_next_name") {
+        NAMES_BACK.store(NEXT_REPLY, Ordering::Relaxed);
+    }
     let words = || {
         let [_, _, a, b, c, d] = frame.arguments();
         [a, b, c, d]
@@ -181,7 +205,7 @@ unsafe extern "C" fn on_served() {
         served,
         [
             "mov r8, [rsp + {reply}]",
-            "add r8, {next}",
+            to_next_name!(),
             "mov r9, [rdi + {words} + 32]"
         ]
         reply = size_of::<u64>() + SyscallFrame::RSI,

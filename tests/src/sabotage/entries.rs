@@ -138,6 +138,12 @@ entries! {
             meetings::a_call_ends_when_its_capability_is_revoked;
         who_served_is_taken_for_who_serves: "the number of the wait of who serves",
             meetings::who_served_and_waits_elsewhere_is_not_taken_for_who_serves;
+        short_answer_by_any_name: "the name of a right to reply where its call is answered by halves",
+            halves::an_answer_by_another_name_or_process_begins_nothing;
+        short_answer_by_any_process: "whose a right to reply is where its call is answered by halves",
+            halves::an_answer_by_another_name_or_process_begins_nothing;
+        short_way_by_any_generation: "the name of a channel end where calls are made by halves",
+            halves::an_end_by_another_name_begins_nothing;
         lent_right_is_always_there: "that a lent right to reply is nowhere while no call is under way",
             loans::a_call_is_answered_once_by_its_own_name_alone;
         old_loan_counts: "the number of a loan at the place that has what is lent",
@@ -460,6 +466,8 @@ entries! {
             trace::entries;
         tls_not_switched: "the switch of the base of FS",
             threads::local_storage;
+        short_way_tells_no_next_name: "the next name of the right to reply on the way back from hand to hand",
+            halves::named;
         every_call_has_met: "the look at how a wait ended on the way back from hand to hand",
             channels::cancelled_in_turn;
         who_is_unlike_has_the_seat_of_others: "that a call goes over by a stack and a space alone only where that is all",

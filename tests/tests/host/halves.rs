@@ -7,7 +7,7 @@ use crate::common::again::{begin_answer, begin_call};
 use crate::common::lent::{Pair, Worker};
 use crate::common::messages::End;
 use crate::common::realm::Realm;
-use abi::{Error, FOREVER, Rights};
+use abi::{Error, FOREVER, Handle, Mode, Rights};
 use fake::FakeTask;
 use ipc::Platform;
 
@@ -88,6 +88,57 @@ fn who_may_not_call_any_more_begins_nothing() {
             .unwrap();
         assert!(begin(realm, &pair.caller, here).is_none());
         assert_eq!(pair.call(1).recv().unwrap(), Err(Error::Denied));
+    });
+}
+
+/// The same handle but for its generation.
+fn of_generation(handle: Handle, generation: u32) -> Handle {
+    let kind = handle.kind().unwrap();
+    Handle::new(handle.index(), generation, kind)
+}
+
+#[test]
+fn an_end_by_another_name_begins_nothing() {
+    with_pair(|_, pair| {
+        let realm = pair.realm;
+        let other = |end: Handle| of_generation(end, end.generation() + 1);
+        let here = End::new(0, other(pair.ends.here.handle));
+        assert!(begin(realm, &pair.caller, here).is_none());
+        let answer = pair.call(1);
+        let call = pair.received();
+        let by = (other(pair.ends.there.handle), call.reply);
+        let begun = pair
+            .server
+            .ask(move || begin_answer(&realm.ipc, &realm.domains[1], by, ANSWER));
+        assert!(begun.recv().unwrap().is_none());
+        pair.serve(call);
+        assert_eq!(answer.recv().unwrap(), Ok(1));
+    });
+}
+
+#[test]
+fn an_answer_by_another_name_or_process_begins_nothing() {
+    with_pair(|_, pair| {
+        let (realm, there) = (pair.realm, pair.ends.there);
+        let also = realm.give(1, there.handle, 0, Mode::Share);
+        for word in 0..3 {
+            let answer = pair.call(word);
+            let call = pair.received();
+            let (name, generation) = (call.reply, call.reply.generation());
+            let others = [generation - 1, generation + 1, generation ^ 1 << 31, 0];
+            let others = others.map(|generation| of_generation(name, generation));
+            let others = others.into_iter().chain([there.handle, Handle::NONE]);
+            let others = others.map(|other| (1, there.handle, other));
+            for (domain, end, reply) in others.chain([(0, also, name)]) {
+                let begun = pair.server.ask(move || {
+                    begin_answer(&realm.ipc, &realm.domains[domain], (end, reply), ANSWER)
+                });
+                assert!(begun.recv().unwrap().is_none(), "{reply:?} of {domain}");
+            }
+            pair.serve(call);
+            assert_eq!(answer.recv().unwrap(), Ok(word));
+        }
+        realm.drop_handle(0, also).unwrap();
     });
 }
 

@@ -125,6 +125,7 @@ macro_rules! for_each_case {
             halves::cancelled "what was cancelled, a call or the wait for one, is cancelled, and all others are answered";
             halves::late "deadlines of either side come while others wait for ever, and no answer is taken for another one's";
             halves::crowded "callers that compete for their server and for its CPU are answered, each its own";
+            halves::named "each call has a name of its own, and an answer by an earlier or a later one is refused and answers nobody";
             halves::killed "whichever side is killed, the other one is told";
 
             devices::not_memory "memory and the kernel's own registers are no device";
@@ -300,6 +301,8 @@ macro_rules! for_each_case {
             demos::served "so can a program that starts a supervisor and the clients of what that keeps running";
             demos::named "so can the name service by which those find one another";
             demos::supervised "so can a supervisor, the name service and the client of what it keeps running";
+            demos::counted "so can a program that prints what the system has counted";
+            demos::traced "so can the one that writes a trace down, and the next one gets a trace of its own";
             demos::restarted "so can the service itself, and its client loses nothing";
 
             examples::search "so can each of the processes of a search, and the others end by themselves";

@@ -8,6 +8,10 @@ use rt::{Error, Handle, Mode, ProcessStatus, Region, Rights, Spawn};
 
 use crate::{Given, Initrd, READ_INITRD, READ_STATISTICS};
 
+/// What a case may do with the statistics: it starts programs that read them.
+const PASS_STATISTICS: Rights = READ_STATISTICS
+    .union(Rights::GRANT)
+    .union(Rights::DUPLICATE);
 /// How long a case may take, in ms of the guest's clock.
 const LIMIT_MS: u64 = 20_000;
 /// How long its children may take to be gone after it, in ms.
@@ -75,7 +79,7 @@ pub fn lives(initrd: &Initrd, given: Given, rounds: &str) -> u8 {
     let suite = spawn(initrd, initrd.image("suite"), "suite", Some("lives")).arg(rounds);
     let suite = suite
         .handle(given.devices, Mode::Share, Rights::all())
-        .handle(given.statistics, Mode::Share, READ_STATISTICS);
+        .handle(given.statistics, Mode::Share, PASS_STATISTICS);
     let suite = expect!(suite.start(), "init: starting the suite");
     let status = expect!(suite.wait(rt::FOREVER), "init: waiting for the suite");
     u8::from(!status.succeeded())
@@ -94,7 +98,7 @@ fn run_case(initrd: &Initrd, image: Handle, given: Given, id: &str) -> &'static 
     let case = spawn(initrd, image, "suite", Some(id));
     let case = case
         .handle(given.devices, Mode::Share, Rights::all())
-        .handle(given.statistics, Mode::Share, READ_STATISTICS);
+        .handle(given.statistics, Mode::Share, PASS_STATISTICS);
     let case = match id {
         MOST_URGENT => case.priority(MAX_PRIORITY),
         _ => case,

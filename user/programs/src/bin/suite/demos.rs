@@ -1,6 +1,8 @@
 //! The programs of the demonstrations, each ended at its n-th entry into the kernel, for every n: what
 //! they had is returned, whoever of them is left.
 
+mod alone;
+
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -19,6 +21,8 @@ use crate::Case;
 use crate::check::{cpus, eventually};
 use crate::fuses::{ENTRIES, every_entry};
 use crate::objects::image_of;
+
+pub use alone::{counted, traced};
 
 const ALL: Rights = Rights::all();
 /// Bytes that the producer hands over: more than a page.
@@ -265,6 +269,7 @@ macro_rules! cases {
                     rt::println!("{}, round {round}", stringify!($name));
                     every(case, $start, $victims, $programs, u64::MAX);
                 )*
+                alone::without_limit(case, round);
             }
         }
     };

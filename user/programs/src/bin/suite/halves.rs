@@ -5,19 +5,21 @@
 //! length besides.
 
 mod deeds;
+mod served;
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rt::{
-    ChannelEnd, Env, Error, FOREVER, Handle, Message, Mode, Process, ProcessState, Region, Reply,
-    Rights, Statistics, Thread, channel, sys,
+    ChannelEnd, Env, Error, FOREVER, Handle, Message, Mode, Process, ProcessState, Region, Rights,
+    Statistics, Thread, channel, sys,
 };
 
 use crate::Case;
 use crate::check::{exits, other_cpu, spin_a_while, succeeds, wait};
 use crate::threads::{HERE, join, spawn};
 use deeds::{DEEDS, Deed, Doer, MIDDLE, OF_CALLER, OF_SERVER, PERIOD};
+pub use served::{late, named};
 
 const ALL: Rights = Rights::all();
 /// Turns of a conversation.
@@ -151,9 +153,8 @@ pub fn traced(case: &Case) {
             let [first, last] = OF_SERVER;
             same!(at(first + 1), at(last), "halves in one of the server's");
         }
-        let [first, last] = OF_CALLER.map(|turn| seen[turn as usize]);
-        check!(are_more(seen[0], first), "no halves before the traces");
-        check!(are_more(last, seen[TURNS as usize]), "none after the first");
+        let [after, end] = [OF_CALLER[1], TURNS].map(|turn| seen[turn as usize]);
+        check!(are_more(after, end), "no halves after the first trace");
     }
 }
 
@@ -233,86 +234,6 @@ pub fn cancelled(case: &Case) {
     done!(begin.send(&mut Message::new(b""), 0), "beginning");
     let cancelled = join(caller);
     same!(join(server), cancelled, "waits that were cancelled");
-    check!(are_more(before, halves(&statistics)), "no halves");
-}
-
-/// Whether an answer comes too late for its caller, and whether a server waits for no longer than a moment for what
-/// follows this turn.
-fn is_late(turn: u64) -> bool {
-    turn % 5 == 4
-}
-
-fn waits_shortly(turn: u64) -> bool {
-    turn % 11 == 6
-}
-
-/// Answers as [`serve`] does, sometimes too late, and waits sometimes with a time. How many of these have come.
-fn serve_in_time(end: &ChannelEnd) -> u64 {
-    let (mut served, mut timed_out, mut shortly) = (0, 0, false);
-    let (mut reply, mut words) = (None::<Reply>, [0; 4]);
-    loop {
-        let next = match shortly {
-            true => {
-                let bytes = words.map(u64::to_le_bytes);
-                let answer = &mut Message::new(bytes.as_flattened());
-                let soon = rt::now_ns() + SOON_NS;
-                let next = end.reply_and_receive(&mut reply, answer, soon);
-                next.map(|mut next| (next.words(), next.take_reply()))
-            }
-            false => {
-                let right = reply.take().map_or(Handle::NONE, Reply::into_handle);
-                let [a, b, c, d] = words;
-                // SAFETY: the call touches no memory.
-                let next = unsafe { sys::channel_serve_words(end.handle(), right, a, b, c, d) };
-                next.map(|next| (Some(next.words), Some(Reply::from_handle(next.reply))))
-            }
-        };
-        match next {
-            Ok((asked, right)) => {
-                let asked = done!(asked.ok_or(Error::Invalid), "words");
-                words = answer_of(asked, served);
-                (served, reply) = (served + 1, right);
-                let turn = asked[0];
-                shortly = waits_shortly(turn);
-                if is_late(turn) {
-                    done!(rt::sleep_until(rt::now_ns() + 2 * SOON_NS), "sleeping");
-                }
-            }
-            Err(Error::TimedOut) => {
-                check!(reply.is_none(), "the right is used up");
-                (timed_out, shortly) = (timed_out + 1, false);
-            }
-            Err(error) => {
-                same!(error, Error::PeerClosed, "the end of serving");
-                return timed_out;
-            }
-        }
-    }
-}
-
-pub fn late(case: &Case) {
-    let statistics = statistics(case);
-    let before = halves(&statistics);
-    let (here, there) = done!(channel(4), "a channel");
-    let server = spawn(HERE, move || serve_in_time(&there));
-    let caller = spawn(HERE, move || {
-        for turn in 0..TURNS {
-            if turn > 0 && waits_shortly(turn - 1) {
-                done!(rt::sleep_until(rt::now_ns() + 4 * SOON_NS), "sleeping");
-            }
-            if is_late(turn) {
-                let answer = here.call_words(question(1, turn), rt::now_ns() + SOON_NS);
-                refused!(answer, Error::TimedOut, "call {turn}");
-            } else if turn % 5 == 2 {
-                ask(&here, 1, turn, rt::in_ms(crate::check::SOON_MS));
-            } else {
-                ask(&here, 1, turn, FOREVER);
-            }
-        }
-    });
-    join(caller);
-    let short = (0..TURNS).filter(|&turn| waits_shortly(turn)).count() as u64;
-    same!(join(server), short, "times that came");
     check!(are_more(before, halves(&statistics)), "no halves");
 }
 
