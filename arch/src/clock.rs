@@ -1,7 +1,8 @@
 //! Monotonic time from the time stamp counter.
 //!
 //! Calibrated once against channel 2 of the interval timer. The counters of all CPUs are taken to run in step, as
-//! they do in an emulator and on all machines with an invariant TSC; nothing here checks it.
+//! they do in an emulator and on all machines with an invariant TSC; nothing here checks it, but `timers.another_clock`
+//! of the guest's suite does.
 
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,6 @@ const SPINS: u32 = 2_000;
 static BASE: AtomicU64 = AtomicU64::new(0);
 /// Nanoseconds of one count, with 32 fractional bits.
 static NS_PER_COUNT: AtomicU64 = AtomicU64::new(0);
-static HZ: AtomicU64 = AtomicU64::new(0);
 
 /// The time stamp counter.
 #[inline]
@@ -59,13 +59,21 @@ pub(crate) fn calibrate(read: impl Fn() -> u64) -> u64 {
     let (tsc, other) = (rdtsc() - first_tsc, read() - first_other);
     let counts = u128::from(last.wrapping_sub(first_pit));
     let hz = |elapsed: u64| (u128::from(elapsed) * u128::from(PIT_HZ) / counts).max(1) as u64;
-    HZ.store(hz(tsc), Ordering::Relaxed);
-    NS_PER_COUNT.store(
-        ((u128::from(NS_PER_S) << 32) / u128::from(hz(tsc))) as u64,
-        Ordering::Relaxed,
-    );
+    set_rate(hz(tsc));
     BASE.store(rdtsc(), Ordering::Relaxed);
     hz(other)
+}
+
+/// Takes the counter to have so many counts a second.
+fn set_rate(hz: u64) {
+    let ns_per_count = (u128::from(NS_PER_S) << 32) / u128::from(hz);
+    NS_PER_COUNT.store(ns_per_count as u64, Ordering::Relaxed);
+}
+
+/// Takes the counter to have another rate than was measured.
+#[cfg(sabotage)]
+pub fn pretend_rate(hz: u64) {
+    set_rate(hz);
 }
 
 /// Channel 2 of the 8254 interval timer, counting down from 65535 in mode 0.

@@ -364,7 +364,11 @@ pub fn pause() -> bool {
             }
         });
     });
-    with_current(Thread::is_ending)
+    let ending = with_current(Thread::is_ending);
+    if ending {
+        sleep::leave_soon();
+    }
+    ending
 }
 
 /// Leaves the CPU for good. The thread was taken out of everything, and its space is not loaded.

@@ -106,6 +106,9 @@ fn choose_sabotage(info: &'static BootInfo) {
     let mut words = info.command_line.split_ascii_whitespace();
     if let Some(name) = words.find_map(|word| word.strip_prefix("sabotage=")) {
         mm::sabotage::choose(name);
+        if mm::sabotaged!("clock_rate_not_measured") {
+            clock::pretend_rate(2_000_000_000);
+        }
     }
 }
 

@@ -179,9 +179,18 @@ fn woken(thread: &Thread) -> Parked {
     }
 }
 
+/// Whoever makes a thread end marks it first and tells its CPU then. One that has seen the mark does not go on in its
+/// program meanwhile.
+pub(super) fn leave_soon() {
+    if !mm::sabotaged!("who_sees_its_end_goes_on") {
+        cpu::request_user_return_work();
+    }
+}
+
 #[cold]
 fn woken_with(thread: &Thread, now: u32) -> Parked {
     if now & state::ENDING != 0 {
+        leave_soon();
         return Parked::Ending;
     }
     let before = thread.state.fetch_and(!state::TIMED_OUT, Ordering::AcqRel);

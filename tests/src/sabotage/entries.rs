@@ -466,6 +466,10 @@ entries! {
             trace::entries;
         tls_not_switched: "the switch of the base of FS",
             threads::local_storage;
+        who_sees_its_end_goes_on: "that a thread which has seen that it has to end does not go on in its program",
+            halves::killed;
+        clock_rate_not_measured: "the rate of the clock that was measured at boot",
+            timers::another_clock;
         short_way_tells_no_next_name: "the next name of the right to reply on the way back from hand to hand",
             halves::named;
         every_call_has_met: "the look at how a wait ended on the way back from hand to hand",

@@ -269,6 +269,7 @@ macro_rules! for_each_case {
             timers::thousand "a thousand timers all go off";
             timers::crowd "five hundred timers of 100 us leave half of the CPU";
             timers::elsewhere "a timer of one CPU is set anew on another";
+            timers::another_clock "as much time goes by on the clock as on another one of the machine, whichever CPU looks";
             timers::refused "a timer without a right, a bit or a sensible period is refused";
 
             waiting::round_trips "two processes on two CPUs wake each other ten thousand times, and no signal is lost";

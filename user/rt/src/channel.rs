@@ -124,7 +124,8 @@ impl ChannelEnd {
         Ok(answer.words)
     }
 
-    /// Waits for a message of four words, for ever; needs RECEIVE. `TooLarge`: the next message is
+    /// Waits for a message of four words, for ever; needs RECEIVE. With a deadline [`receive`](ChannelEnd::receive) has
+    /// them as [words](Received::words). `TooLarge`: the next message is
     /// not one, and stays.
     pub fn receive_words(&self) -> Result<ReceivedWords, Error> {
         self.reply_and_receive_words(Handle::NONE, [0; 4])
@@ -148,7 +149,9 @@ impl ChannelEnd {
 
     /// Answers calls of four words until something is wrong with the end, and returns what: when all
     /// is well, `PeerClosed` after the last caller is gone. `answer` gets the words and the badge. A
-    /// message that is not of four words is dropped: its caller gets `PeerClosed`.
+    /// message that is not of four words is dropped: its caller gets `PeerClosed`. It waits for ever: who serves with
+    /// a deadline takes messages by [`reply_and_receive`](ChannelEnd::reply_and_receive), of which a call in words is one
+    /// of 32 bytes.
     pub fn serve_words(&self, mut answer: impl FnMut([u64; 4], u64) -> [u64; 4]) -> Error {
         let (mut reply, mut words) = (Handle::NONE, [0; 4]);
         loop {

@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rt::{
-    ChannelEnd, Env, Error, FOREVER, Handle, Message, Mode, Process, ProcessState, Region, Rights,
-    Statistics, Thread, channel, sys,
+    ChannelEnd, Env, Error, FOREVER, Handle, Message, Mode, Notification, Process, ProcessState,
+    Region, Rights, Statistics, Thread, channel, sys,
 };
 
 use crate::Case;
@@ -274,15 +274,16 @@ pub fn crowded(case: &Case) {
 pub fn killed(case: &Case) {
     let statistics = statistics(case);
     let before = halves(&statistics);
+    let told = done!(Notification::create(), "a notification");
     for round in 0..24_u64 {
         let (here, there) = done!(channel(4), "a channel");
         let life = |role, end: ChannelEnd| {
-            let child = case.child(role).arg("0").cpus(HERE);
+            let child = case.child(role).cpus(HERE);
             let child = child.handle(end.into_handle(), Mode::Move, ALL);
-            let child = child.handle(case.devices, Mode::Share, ALL);
+            let child = child.handle(told.handle(), Mode::Share, Rights::SIGNAL);
             done!(child.start(), "a life")
         };
-        let lives = [life("serve_alike", there), life("ask_for_ever", here)];
+        let lives = [life("serve_for_ever", there), life("ask_for_ever", here)];
         let victim = round as usize % 2;
         // A case stays on its CPU, which the two have for as long as they call.
         let killer = case.child("kill_later").cpus(other_cpu());
@@ -296,8 +297,18 @@ pub fn killed(case: &Case) {
             "how the victim ended"
         );
         exits(&lives[1 - victim], 0);
+        same!(told.poll(), Ok(0), "who was to end and went on");
     }
     check!(are_more(before, halves(&statistics)), "no halves");
+}
+
+/// Compares why a life has ended; whose it is to end is not told so.
+fn left_alone(env: &Env, why: Error) {
+    if why == Error::Interrupted {
+        let told = Notification::from_handle(env.handle(1));
+        done!(told.signal(1), "telling of it");
+    }
+    same!(why, Error::PeerClosed, "the end of the conversation");
 }
 
 /// The roles of children here.
@@ -313,6 +324,14 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             let (end, caller) = (end(), crate::number(env, 0));
             (0..TURNS).for_each(|turn| ask(&end, caller, turn, FOREVER));
         }
+        "serve_for_ever" => {
+            let mut served = 0;
+            let ended = end().serve_words(|words, _| {
+                served += 1;
+                answer_of(words, served - 1)
+            });
+            left_alone(env, ended);
+        }
         "ask_for_ever" => {
             let end = end();
             for turn in 0.. {
@@ -322,7 +341,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
                 match end.call_words(asked, FOREVER) {
                     Ok(answer) => same!(answer, answer_of(asked, turn), "an answer"),
                     Err(error) => {
-                        same!(error, Error::PeerClosed, "the end of calling");
+                        left_alone(env, error);
                         break;
                     }
                 }

@@ -1,13 +1,19 @@
 //! Timers: when they go off, for how long, and what they leave to programs.
 
+mod clocks;
+
 use alloc::vec::Vec;
 
 use abi::limits::MIN_TIMER_PERIOD;
-use rt::{Env, Error, FOREVER, Handle, Mode, Notification, Rights, Timer, in_ms, now_ns};
+use rt::{
+    ChannelEnd, Env, Error, FOREVER, Handle, Mode, Notification, Rights, Timer, in_ms, now_ns,
+};
 
 use crate::Case;
 use crate::calls::{cap_derive, cap_drop, cap_revoke};
 use crate::check::{SOON_MS, succeeds};
+
+pub use clocks::another_clock;
 
 const MS: u64 = 1_000_000;
 
@@ -262,8 +268,13 @@ pub fn refused(case: &Case) {
 }
 
 pub fn child(role: &str, env: &Env) -> Option<u8> {
-    if role != "set-timer" {
-        return None;
+    match role {
+        "set-timer" => {}
+        "look_at_clocks" => {
+            clocks::look(env.handle(0), &ChannelEnd::from_handle(env.handle(1)));
+            return Some(0);
+        }
+        _ => return None,
     }
     let timer = Timer::from_handle(env.handle(0));
     done!(timer.set(in_ms(2)), "setting it");
