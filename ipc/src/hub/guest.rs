@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use abi::hub::{PeerState, Standing};
 use abi::trace::Cause;
-use abi::{Error, Handle, HubGuestEnds, HubSignal, Rights};
+use abi::{Error, Handle, HubGuestEnds, HubSeat, HubSignal, Rights};
 
 use super::{Member, MemberSide, State};
 use crate::node::NodeState;
@@ -25,11 +25,8 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<HubGuestEnds, Error> {
         let (by, member) = self.member(domain, handle, Rights::MANAGE)?;
         let hub = &member.hub;
-        let epoch = match mm::sabotaged!("hub_epoch_not_compared") {
-            true => member.epoch,
-            false => epoch,
-        };
-        if epoch != member.epoch {
+        let known = member.seat().epoch;
+        if epoch != known && !mm::sabotaged!("hub_epoch_not_compared") {
             return Err(Error::NotFound);
         }
         let mut places = domain.table.lock();
@@ -65,13 +62,13 @@ impl<P: Platform> Ipc<P> {
         member: &Member<P>,
         table: &Node<P>,
     ) -> Result<([Node<P>; 2], Option<P::Task>), Error> {
-        let (hub, peer) = (&member.hub, member.peer);
+        let (hub, HubSeat { peer, epoch }) = (&member.hub, member.seat());
         if !hub.is_hosted() {
             return Err(Error::PeerClosed);
         }
         let ends = {
             let mut state = hub.state.lock();
-            let ends = &state.seat(peer, member.epoch)?.guest_ends;
+            let ends = &state.seat(peer, epoch)?.guest_ends;
             ends.clone().ok_or(Error::NotFound)?
         };
         let first = self.bill(&ends[0], domain)?;
@@ -88,12 +85,12 @@ impl<P: Platform> Ipc<P> {
 
     /// Has the guest attached, who is to be handed its ends from then on, and returns who is to be unparked.
     fn attach(&self, member: &Member<P>, table: &Node<P>) -> Result<Option<P::Task>, Error> {
-        let (hub, peer) = (&member.hub, member.peer);
+        let (hub, HubSeat { peer, epoch }) = (&member.hub, member.seat());
         let mut state = hub.state.lock();
         if !hub.is_hosted() {
             return Err(Error::PeerClosed);
         }
-        let seat = state.seat(peer, member.epoch)?;
+        let seat = state.seat(peer, epoch)?;
         let reserved = member.standing(PeerState::Reserved);
         let advanced = hub.entry(peer)?.advance(reserved, PeerState::Attached);
         advanced.map_err(|now| match now == member.standing(PeerState::Attached) {
@@ -142,19 +139,19 @@ impl<P: Platform> Ipc<P> {
         signal: HubSignal,
     ) -> Result<(), Error> {
         let (by, member) = self.member(domain, handle, Rights::SIGNAL)?;
-        let hub = &member.hub;
+        let (hub, HubSeat { peer, epoch }) = (&member.hub, member.seat());
         let noted = by.commit(|| {
             let mut state = hub.state.lock();
             let attached = member.state() == Some(PeerState::Attached);
             if !attached || !hub.is_hosted() {
                 return Err(Error::PeerClosed);
             }
-            self.show_beat(&state, member.peer, self.platform().now_ns());
+            self.show_beat(&state, peer, self.platform().now_ns());
             if signal == HubSignal::Beat {
                 return Ok(None);
             }
-            let ends = state.seat(member.peer, member.epoch)?.host_ends.clone();
-            let woken = state.note(member.peer);
+            let ends = state.seat(peer, epoch)?.host_ends.clone();
+            let woken = state.note(peer);
             self.set_awake(hub, &mut state);
             Ok(Some((woken, ends)))
         })?;
@@ -197,7 +194,8 @@ impl<P: Platform> Ipc<P> {
         }
         let kept = {
             let mut state = member.hub.state.lock();
-            let seat = state.seat(member.peer, member.epoch);
+            let HubSeat { peer, epoch } = member.seat();
+            let seat = state.seat(peer, epoch);
             seat.map(|seat| (seat.membership.take(), seat.table.take()))
         };
         if let Ok((_, Some(table))) = &kept {
@@ -212,14 +210,14 @@ impl<P: Platform> Ipc<P> {
         member: &Member<P>,
         state: &mut State<P>,
     ) -> Result<Gone<P>, Error> {
-        let hub = &member.hub;
-        let seat = state.seat(member.peer, member.epoch)?;
-        let entry = hub.entry(member.peer)?;
+        let (hub, HubSeat { peer, epoch }) = (&member.hub, member.seat());
+        let seat = state.seat(peer, epoch)?;
+        let entry = hub.entry(peer)?;
         let now = entry.standing();
-        if now.epoch != member.epoch || now.state == PeerState::Goodbye {
+        if now.epoch != epoch || now.state == PeerState::Goodbye {
             return Err(Error::NotFound);
         }
-        let from = Standing::new(now.state, member.epoch);
+        let from = Standing::new(now.state, epoch);
         entry
             .advance(from, PeerState::Goodbye)
             .map_err(|_| Error::NotFound)?;
@@ -228,10 +226,10 @@ impl<P: Platform> Ipc<P> {
             true => seat.guest_ends.take(),
             false => seat.guest_ends.clone(),
         };
-        self.show(hub, state, member.peer);
+        self.show(hub, state, peer);
         Ok(Gone {
             ends,
-            woken: state.note(member.peer),
+            woken: state.note(peer),
         })
     }
 
@@ -244,7 +242,8 @@ impl<P: Platform> Ipc<P> {
         if !mm::sabotaged!("gone_guest_stays_charged") {
             let ends = {
                 let mut state = member.hub.state.lock();
-                let seat = state.seat(member.peer, member.epoch);
+                let HubSeat { peer, epoch } = member.seat();
+                let seat = state.seat(peer, epoch);
                 seat.map(|seat| seat.guest_ends.take())
             };
             drop(ends);

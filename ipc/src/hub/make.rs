@@ -8,7 +8,7 @@ use abi::hub::{PeerState, Standing, host_beat};
 use abi::ring::{End, EndState};
 use abi::{Error, Handle, HubGeometry, HubHandles, HubSeat, Resources, Rights, RingShape, cost};
 use mm::lock::{Lock, Rank};
-use mm::{Account, AddressSpace, Frame};
+use mm::{Account, AddressSpace, Frame, RecordCharge};
 use ring::hub::{PeerEntry, reserve_first};
 
 use super::{HOST, Hub, Member, MemberSide, Seat, State, Table, WORDS};
@@ -60,6 +60,7 @@ impl<P: Platform> Ipc<P> {
             seats,
             waiting: [0; WORDS],
             asleep: false,
+            is_watched: false,
             waiters: Waiters::new(),
             messages: 0,
             charge,
@@ -127,55 +128,41 @@ impl<P: Platform> Ipc<P> {
         lineage.derive(&root, child, domain.account())
     }
 
-    /// Takes a seat that nobody has, and returns its membership; with SEND.
+    /// Takes a seat that nobody has, and returns its membership; with SEND. The seat is taken when nothing else can
+    /// fail: nobody learns of a try that comes to nothing, which uses up no tenancy.
     ///
     /// # Errors
     /// `Full`: every seat is taken; `PeerClosed`: the host has said goodbye or is gone; `Quota`: of the domain,
-    /// for the membership, or of the host, for the rings; `NoMemory`; those of a look-up. Then the seat is
-    /// empty again, and its number is used up.
+    /// for the membership, or of the host, for the rings; `NoMemory`; those of a look-up. Nothing has changed then.
     pub fn reserve_seat(
         &self,
         domain: &Domain<P>,
         handle: Handle,
     ) -> Result<(Handle, HubSeat), Error> {
         let (by, hub) = self.hub(domain, handle, Rights::SEND)?;
-        if !hub.is_hosted() {
-            return Err(by.refuse(Error::PeerClosed));
-        }
-        let guests = hub.entries.iter().skip(1);
-        let reserved = reserve_first(guests);
-        let (place, standing) = reserved.ok_or_else(|| by.refuse(Error::Full))?;
-        let seat = HubSeat {
-            peer: place as u32 + 1,
-            epoch: standing.epoch,
-        };
-        let furnished = self.furnish(domain, &by, &hub, seat);
-        let undone = furnished.is_err();
-        if undone {
-            let _ = hub.entries[place + 1].advance(standing, PeerState::Empty);
-        }
-        let woken = {
-            let mut state = hub.state.lock();
-            self.show(&hub, &state, seat.peer);
-            // Whoever waits for all seats to be empty has counted this one.
-            let tells = undone && !mm::sabotaged!("hub_undone_seat_not_told");
-            tells.then(|| state.note(seat.peer))
-        };
-        if let Some(woken) = woken {
-            self.tell_host(&hub, woken);
-        }
-        let member = furnished.map_err(|error| by.refuse(error))?;
-        Ok((member, seat))
+        // Before the host pays for anything, for however long.
+        let charge = hub.may_be_joined().and_then(|()| self.pay_member(domain));
+        let charge = charge.map_err(|error| by.refuse(error))?;
+        let reserved = self.furnish(domain, &by, &hub, charge);
+        reserved.map_err(|error| by.refuse(error))
     }
 
-    /// Makes what belongs to a seat that was reserved, and its membership.
+    /// Makes a domain pay for a membership and sees to it that there is room for its handle.
+    fn pay_member(&self, domain: &Domain<P>) -> Result<RecordCharge, Error> {
+        let bytes = cost::OBJECT + cost::CAPABILITY;
+        let charge = domain.account().charge_record(bytes)?;
+        domain.table.lock().prepare(1)?;
+        Ok(charge)
+    }
+
+    /// Makes what belongs to a seat, takes one, and gives its membership to a domain.
     fn furnish(
         &self,
         domain: &Domain<P>,
         by: &Capability<P>,
         hub: &Arc<Hub<P>>,
-        at: HubSeat,
-    ) -> Result<Handle, Error> {
+        charge: RecordCharge,
+    ) -> Result<(Handle, HubSeat), Error> {
         let host = {
             let state = hub.state.lock();
             let table = state.table.as_ref().ok_or(Error::PeerClosed)?;
@@ -189,8 +176,8 @@ impl<P: Platform> Ipc<P> {
             self.lose(&from_guest);
         })?;
         let ends = [to_host, from_host, to_guest, from_guest];
-        let given = self.give_seat(domain, by, hub, at, &ends);
-        given.inspect_err(|_| ends.iter().for_each(|end| self.lose(end)))
+        let taken = self.take_seat(domain, by, hub, charge, &ends);
+        taken.inspect_err(|_| ends.iter().for_each(|end| self.lose(end)))
     }
 
     /// A ring of a seat, whose ends nobody has yet, and the host as far as the ring knows: producer, consumer.
@@ -221,37 +208,45 @@ impl<P: Platform> Ipc<P> {
         Ok([producer, consumer])
     }
 
-    /// Fills a seat and gives its membership to a domain. `PeerClosed`: the host has said goodbye meanwhile.
-    fn give_seat(
+    /// Takes the first seat that is empty, fills it and gives its membership to a domain.
+    fn take_seat(
         &self,
         domain: &Domain<P>,
         by: &Capability<P>,
         hub: &Arc<Hub<P>>,
-        at: HubSeat,
+        charge: RecordCharge,
         ends: &[Node<P>; 4],
-    ) -> Result<Handle, Error> {
+    ) -> Result<(Handle, HubSeat), Error> {
         let member = mm::shared(Member {
             hub: hub.clone(),
-            peer: at.peer,
-            epoch: at.epoch,
+            seat: AtomicU64::new(0),
             holder: AtomicU64::new(domain.koid()),
             events: [Events::new(), Events::new()],
         });
-        let charge = domain
-            .account()
-            .charge_record(cost::OBJECT + cost::CAPABILITY)?;
         let mut table = domain.table.lock();
+        // Another thread may have taken the room that there was.
         table.prepare(1)?;
         let payload = Payload::HubMember(member.clone(), MemberSide::Guest);
         let node = self.new_object(payload, Rights::HUB_MEMBER, domain.koid(), charge);
-        let filled = by.commit(|| {
+        let first = || reserve_first(hub.entries.iter().skip(1));
+        let early = match mm::sabotaged!("hub_seat_taken_before_it_is_sure") {
+            true => first(),
+            false => None,
+        };
+        let taken = by.commit(|| {
             let mut state = hub.state.lock();
             // Whoever says goodbye looks at every seat afterwards.
             if state.table.is_none() || !hub.is_hosted() {
                 return Err(Error::PeerClosed);
             }
+            let (place, standing) = early.or_else(first).ok_or(Error::Full)?;
+            let seat = HubSeat {
+                peer: place as u32 + 1,
+                epoch: standing.epoch,
+            };
+            member.take(seat);
             let [to_host, from_host, to_guest, from_guest] = ends.clone();
-            state.seats[at.peer as usize] = Some(Seat {
+            state.seats[seat.peer as usize] = Some(Seat {
                 member,
                 membership: Some(node.clone()),
                 link: None,
@@ -260,14 +255,17 @@ impl<P: Platform> Ipc<P> {
                 guest_ends: Some([to_host, from_host]),
                 host_ends: [to_guest, from_guest],
             });
-            Ok(())
+            self.show(hub, &state, seat.peer);
+            Ok(seat)
         });
-        if let Err(error) = filled {
-            drop(table);
-            self.lose(&node);
-            return Err(error);
+        match taken {
+            Ok(seat) => Ok((table.insert(node), seat)),
+            Err(error) => {
+                drop(table);
+                self.lose(&node);
+                Err(error)
+            }
         }
-        Ok(table.insert(node))
     }
 
     /// The host is gone for good: nobody joins any more, and every guest is told. What the host has sent can

@@ -23,7 +23,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::hub::{BEATS_OFFSET, PeerState, Standing, host_beat, host_word};
-use abi::{Error, Handle, HubGeometry, ObjectKind, Rights, RingShape};
+use abi::{Error, Handle, HubGeometry, HubSeat, ObjectKind, Rights, RingShape};
 use mm::lock::Lock;
 use mm::{Account, AddressSpace, Charge, Frame};
 use ring::hub::PeerEntry;
@@ -59,6 +59,8 @@ struct State<P: Platform> {
     waiting: [u64; WORDS],
     /// Whether guests are to signal.
     asleep: bool,
+    /// Whether they are although nobody may sleep here: somebody has looked in vain, who may wait at a port.
+    is_watched: bool,
     waiters: Waiters<P>,
     messages: u64,
     /// Of its record and of the seats.
@@ -110,8 +112,8 @@ impl<P: Platform> Clone for Seat<P> {
 /// A tenancy of a seat as its capabilities know it.
 pub struct Member<P: Platform> {
     hub: Arc<Hub<P>>,
-    peer: u32,
-    epoch: u32,
+    /// `peer << 32 | epoch`; 0 until it has taken one.
+    seat: AtomicU64,
     /// The domain that has the membership, or had it last.
     holder: AtomicU64,
     /// Who waits for the host to go, and for the guest.
@@ -148,6 +150,18 @@ impl<P: Platform> Hub<P> {
         }
     }
 
+    /// Whether there may be a seat for one more. `PeerClosed`: the host has said goodbye or is gone; `Full`.
+    fn may_be_joined(&self) -> Result<(), Error> {
+        if !self.is_hosted() {
+            return Err(Error::PeerClosed);
+        }
+        let is_empty = |entry: &PeerEntry| entry.standing().state == PeerState::Empty;
+        match self.entries[HOST + 1..].iter().any(is_empty) {
+            true => Ok(()),
+            false => Err(Error::Full),
+        }
+    }
+
     /// Whether the host has neither said goodbye nor gone.
     fn is_hosted(&self) -> bool {
         self.entries[HOST].standing().state == PeerState::Attached
@@ -166,7 +180,7 @@ impl<P: Platform> State<P> {
     /// Who has a seat in a tenancy.
     fn seat(&mut self, peer: u32, epoch: u32) -> Result<&mut Seat<P>, Error> {
         let seat = self.seats.get_mut(peer as usize).and_then(Option::as_mut);
-        seat.filter(|seat| seat.member.epoch == epoch)
+        seat.filter(|seat| seat.member.seat().epoch == epoch)
             .ok_or(Error::NotFound)
     }
 
@@ -190,10 +204,26 @@ impl<P: Platform> State<P> {
 }
 
 impl<P: Platform> Member<P> {
+    /// Its seat, and in which tenancy. Of one that has none, which nobody else has seen: that of the host.
+    fn seat(&self) -> HubSeat {
+        let seat = self.seat.load(Ordering::Relaxed);
+        HubSeat {
+            peer: (seat >> 32) as u32,
+            epoch: seat as u32,
+        }
+    }
+
+    /// Says which it has; under the lock of the hub, and once.
+    fn take(&self, seat: HubSeat) {
+        let word = u64::from(seat.peer) << 32 | u64::from(seat.epoch);
+        self.seat.store(word, Ordering::Relaxed);
+    }
+
     /// How its seat stands, if it is in this tenancy still.
     fn state(&self) -> Option<PeerState> {
-        let standing = self.hub.entry(self.peer).ok()?.standing();
-        (standing.epoch == self.epoch).then_some(standing.state)
+        let HubSeat { peer, epoch } = self.seat();
+        let standing = self.hub.entry(peer).ok()?.standing();
+        (standing.epoch == epoch).then_some(standing.state)
     }
 
     /// Whether the guest has it, claimed or not.
@@ -203,7 +233,7 @@ impl<P: Platform> Member<P> {
     }
 
     fn standing(&self, state: PeerState) -> Standing {
-        Standing::new(state, self.epoch)
+        Standing::new(state, self.seat().epoch)
     }
 
     /// The domain at the other side.
@@ -306,8 +336,9 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// The same for one of those who sleep there: guests signal on as long as another one does.
+    /// There is something to look at: guests signal on as long as somebody else sleeps here.
     fn set_awake(&self, hub: &Hub<P>, state: &mut State<P>) {
+        state.is_watched = false;
         let others = !state.waiters.is_empty() && !mm::sabotaged!("hub_awake_with_sleepers");
         self.set_asleep(hub, state, others);
     }
@@ -338,8 +369,7 @@ impl<P: Platform> fmt::Debug for Hub<P> {
 impl<P: Platform> fmt::Debug for Member<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Member")
-            .field("peer", &self.peer)
-            .field("epoch", &self.epoch)
+            .field("seat", &self.seat())
             .finish_non_exhaustive()
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! It is the wake protocol of a ring with one word for all rings: the host says in the table that it
 //! sleeps, and then looks at every ring; a guest publishes, and then looks whether the host sleeps. Both
-//! have a full fence in between, so one sees the other. Guests enter the kernel for
-//! that from when a thread of the host has looked in vain until there is something to look at and no thread
-//! sleeps here, whether or not another one is awake.
+//! have a full fence in between, so one sees the other. Guests enter the kernel for that as long as a thread of
+//! the host sleeps here, whether or not another one is awake. A host that looks in vain and does not sleep here may be
+//! about to wait for the hub at a port: then they do until there is something to look at.
 
 use abi::hub::PeerState;
 use abi::ring::End;
@@ -14,7 +14,7 @@ use core::sync::atomic::Ordering;
 
 use super::{Hub, State, WORDS};
 use crate::sync::fence;
-use crate::{Domain, Ipc, Payload, Platform};
+use crate::{Capability, Domain, Ipc, Payload, Platform};
 
 impl<P: Platform> Ipc<P> {
     /// Waits until the host has a guest to look at, and takes which; with WAIT.
@@ -29,6 +29,23 @@ impl<P: Platform> Ipc<P> {
         deadline_ns: u64,
     ) -> Result<HubPeers, Error> {
         let (capability, hub) = self.hub(domain, handle, Rights::WAIT)?;
+        let waited = self.wait_for_guests(domain, &capability, &hub, deadline_ns);
+        if waited.is_err() && !mm::sabotaged!("hub_asleep_after_wait") {
+            // However it has ended, nobody is to be woken from it any more.
+            let mut state = hub.state.lock();
+            let for_others = state.is_watched || !state.waiters.is_empty();
+            self.set_asleep(&hub, &mut state, for_others);
+        }
+        waited
+    }
+
+    fn wait_for_guests(
+        &self,
+        domain: &Domain<P>,
+        capability: &Capability<P>,
+        hub: &Hub<P>,
+        deadline_ns: u64,
+    ) -> Result<HubPeers, Error> {
         loop {
             let ticket = {
                 let mut state = hub.state.lock();
@@ -46,20 +63,21 @@ impl<P: Platform> Ipc<P> {
                     return Err(Error::PeerClosed);
                 }
                 if state.waiting == [0; WORDS] {
-                    self.set_asleep(&hub, &mut state, true);
+                    self.set_asleep(hub, &mut state, true);
                     // SYNC(hub.sleep): a guest that published before this fence is seen below; one that
                     // did after it finds that the host sleeps.
                     if !mm::sabotaged!("hub_sleeps_without_fence") {
                         fence(Ordering::SeqCst);
                     }
-                    self.look_at_rings(&hub, &mut state);
+                    self.look_at_rings(hub, &mut state);
                 }
                 if state.waiting != [0; WORDS] {
-                    self.set_awake(&hub, &mut state);
+                    self.set_awake(hub, &mut state);
                     let bits = core::mem::replace(&mut state.waiting, [0; WORDS]);
                     return Ok(HubPeers { bits });
                 }
                 if deadline_ns == 0 {
+                    state.is_watched = true;
                     return Err(Error::WouldBlock);
                 }
                 let task = self.platform().current_task();

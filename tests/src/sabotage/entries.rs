@@ -282,8 +282,10 @@ entries! {
             hub_moments::what_a_guest_keeps_that_leaves_while_the_hub_ends_can_be_closed;
         hub_end_tells_no_link: "what the end of a hub tells who waits for a guest to go",
             hub_moments::the_end_of_a_hub_reaches_who_waits_for_a_guest_to_go;
-        hub_undone_seat_not_told: "what the host is told of a seat that was reserved and came to nothing",
-            hub_moments::a_host_that_waits_for_all_seats_to_be_empty_is_told_of_one_that_came_to_nothing;
+        hub_seat_taken_before_it_is_sure: "that a seat is taken when nothing else can fail",
+            hub_moments::a_goodbye_during_a_reservation_finds_a_seat_that_is_taken_or_that_never_is;
+        hub_asleep_after_wait: "that guests signal no more when the last wait of the host has ended",
+            hub_moments::guests_do_not_signal_any_more_when_the_last_wait_has_ended_however_it_has;
         hub_awake_with_sleepers: "that guests signal as long as another thread of the host sleeps",
             hub_moments::guests_signal_as_long_as_a_thread_of_the_host_sleeps;
         hub_wake_not_passed_on: "the wake of another by who was woken at a hub and may not wait there any more",

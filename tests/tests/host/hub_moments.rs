@@ -2,15 +2,17 @@
 //! not close.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use crate::common::hubs::{Guest, Hub, publish};
 use crate::common::realm::Realm;
-use crate::common::waiting::asleep;
+use crate::common::waiting::{asleep, waiting};
 use abi::hub::{PeerState, host_beat};
 use abi::ring::{End, EndState, Header};
 use abi::{Error, Events, FOREVER, Handle, HubGuestEnds, HubSeat, HubSignal, Mode, Rights};
+use fake::FakeTask;
+use mm::lock::Rank;
 
 /// A hub whose only guest has a view of its end of the ring from the host, and the host one of its end of the other.
 struct Scene {
@@ -118,27 +120,43 @@ fn what_a_guest_keeps_that_leaves_while_the_hub_ends_can_be_closed() {
 }
 
 #[test]
-fn a_host_that_waits_for_all_seats_to_be_empty_is_told_of_one_that_came_to_nothing() {
-    let realm = Arc::new(Realm::new(2));
-    let hub = Hub::new(&realm, 1);
-    let door = realm.give(0, hub.handle, 1, Mode::Share);
-    let inside = realm.clone();
-    let mut said = false;
-    // As soon as it counts the seat.
-    let meanwhile = move || {
-        let info = || inside.ipc.hub_info(&inside.domains[0], hub.handle).unwrap();
-        if !said && fake::on_cpu(0, info).reserved == 1 {
-            said = true;
-            fake::on_cpu(0, || hub.goodbye(&inside));
-            assert!(hub.told(&inside).is_empty());
+fn a_goodbye_during_a_reservation_finds_a_seat_that_is_taken_or_that_never_is() {
+    let mut taken = Vec::new();
+    for moment in 0.. {
+        let realm = Arc::new(Realm::new(2));
+        let hub = Hub::new(&realm, 1);
+        let door = realm.give(0, hub.handle, 1, Mode::Share);
+        let counted = Arc::new(AtomicU32::new(u32::MAX));
+        let (inside, told) = (realm.clone(), counted.clone());
+        let mut turn = 0;
+        // Also while the table is locked that the membership is for.
+        let meanwhile = move || {
+            if turn == moment {
+                fake::on_cpu(0, || hub.goodbye(&inside));
+                let info = inside.ipc.hub_info(&inside.domains[0], hub.handle);
+                told.store(info.unwrap().reserved, Ordering::Relaxed);
+            }
+            turn += 1;
+        };
+        let reserve = || realm.ipc.reserve_seat(&realm.domains[1], door);
+        let beside = Some(Rank::Capabilities);
+        let reserved = fake::before_locks(beside, meanwhile, || fake::on_cpu(1, reserve));
+        let counted = counted.load(Ordering::Relaxed);
+        if let Err(error) = reserved {
+            assert_eq!((error, counted), (Error::PeerClosed, 0), "moment {moment}");
+            // Whoever waits for all seats to be empty need not be told of it.
+            assert_eq!(hub.standing(&realm, 1), (PeerState::Empty, 0));
+            assert!(hub.told(&realm).is_empty());
+        } else {
+            assert_ne!(counted, 0, "moment {moment}");
         }
-    };
-    let reserve = || realm.ipc.reserve_seat(&realm.domains[1], door);
-    let reserved = fake::before_locks(None, meanwhile, || fake::on_cpu(1, reserve));
-    assert_eq!(reserved.err(), Some(Error::PeerClosed));
-    assert_eq!(hub.standing(&realm, 1), (PeerState::Empty, 1));
-    assert_eq!(hub.told(&realm), [1]);
-    Arc::into_inner(realm).unwrap().finish();
+        taken.push(reserved.is_ok());
+        Arc::into_inner(realm).unwrap().finish();
+        if counted == u32::MAX {
+            break;
+        }
+    }
+    assert!(taken.len() > 4 && !taken[taken.len() - 3], "{taken:?}");
 }
 
 /// Waits until all of them have come back.
@@ -195,6 +213,76 @@ fn guests_signal_as_long_as_a_thread_of_the_host_sleeps() {
         assert_eq!(hub.beat(&realm, 0), host_beat(left, 0));
     }
     Arc::into_inner(realm).unwrap().finish();
+}
+
+/// A way in which a wait at a hub ends, by a capability below the host's, without a guest to look at.
+type Way = (&'static str, fn(&Realm, Handle, &FakeTask));
+
+const WAYS: [Way; 5] = [
+    ("is cancelled", |realm, _, task| {
+        realm.ipc.cancel_wait(task).unwrap();
+    }),
+    ("has to end", |_, _, task| task.end()),
+    ("is revoked", |realm, narrow, _| {
+        realm.revoke_itself(0, narrow).unwrap();
+    }),
+    ("is reduced", |realm, narrow, _| {
+        realm.reduce(0, narrow, Rights::empty()).unwrap();
+    }),
+    ("is dropped", |realm, narrow, _| {
+        realm.drop_handle(0, narrow).unwrap();
+    }),
+];
+
+#[test]
+fn guests_do_not_signal_any_more_when_the_last_wait_has_ended_however_it_has() {
+    let rights = Rights::WAIT | Rights::REVOKE;
+    for (how, end) in WAYS {
+        let realm = Arc::new(Realm::new(2));
+        let hub = Hub::new(&realm, 1);
+        let (guest, _) = hub.join(&realm, 1);
+        assert_eq!(hub.told(&realm), [1]);
+        let narrow = realm.derive(0, hub.handle, rights).unwrap();
+        let wait = move |realm: &Realm| realm.ipc.wait_hub(&realm.domains[0], narrow, FOREVER);
+        let (first, task) = waiting(&realm, wait);
+        task.until_asleep();
+        let second = asleep(&realm, move |realm| hub.wait(realm, FOREVER));
+        end(&realm, narrow, &task);
+        assert!(first.join().unwrap().is_err(), "{how}");
+        // For the other one they do.
+        assert_eq!(hub.beat(&realm, 0), host_beat(true, 0), "{how}");
+        guest.signal(&realm, HubSignal::Work).unwrap();
+        assert!(second.join().unwrap().is_ok(), "{how}");
+        let narrow = realm.derive(0, hub.handle, rights).unwrap();
+        let wait = move |realm: &Realm| realm.ipc.wait_hub(&realm.domains[0], narrow, FOREVER);
+        let (only, task) = waiting(&realm, wait);
+        task.until_asleep();
+        assert_eq!(hub.beat(&realm, 0), host_beat(true, 0), "{how}");
+        end(&realm, narrow, &task);
+        assert!(only.join().unwrap().is_err(), "{how}");
+        assert_eq!(hub.beat(&realm, 0), host_beat(false, 0), "{how}");
+        Arc::into_inner(realm).unwrap().finish();
+    }
+}
+
+#[test]
+fn guests_signal_after_a_look_in_vain_until_there_is_something_to_look_at() {
+    let realm = Realm::new(2);
+    let hub = Hub::new(&realm, 1);
+    let (guest, _) = hub.join(&realm, 1);
+    assert_eq!(hub.told(&realm), [1]);
+    assert_eq!(hub.wait(&realm, 100).err(), Some(Error::TimedOut));
+    assert_eq!(hub.beat(&realm, 0), host_beat(false, 0));
+    // Somebody goes to a port from here, and a wait that ends meanwhile is another's.
+    assert!(hub.told(&realm).is_empty());
+    assert_eq!(hub.wait(&realm, 100).err(), Some(Error::TimedOut));
+    assert_eq!(hub.beat(&realm, 0), host_beat(true, 0));
+    guest.signal(&realm, HubSignal::Work).unwrap();
+    assert_eq!(hub.beat(&realm, 0), host_beat(false, 0));
+    assert_eq!(hub.told(&realm), [1]);
+    assert_eq!(hub.wait(&realm, 100).err(), Some(Error::TimedOut));
+    assert_eq!(hub.beat(&realm, 0), host_beat(false, 0));
+    realm.finish();
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::common::READ;
 use crate::common::hubs::{Hub, geometry};
 use crate::common::realm::Realm;
+use crate::common::waiting::asleep;
 use abi::hub::{MAX_GUESTS, PeerState, guests_of};
-use abi::{Error, HubGeometry, HubHandles, HubSeat, Mode, Rights};
+use abi::{Error, FOREVER, HubGeometry, HubHandles, HubSeat, Mode, Rights};
 use fake::{Access, Config};
 
 #[test]
@@ -275,10 +276,49 @@ fn the_host_pays_for_the_rings_and_each_for_what_it_has() {
     let refused = hub.reserve(&realm, 1);
     assert_eq!(refused.err(), Some(Error::Quota));
     assert_eq!(realm.counts(), counts);
-    assert_eq!(hub.standing(&realm, 2), (PeerState::Empty, 1));
+    assert_eq!(hub.standing(&realm, 2), (PeerState::Empty, 0));
     drop(hog);
-    assert_eq!(hub.reserve(&realm, 1).unwrap().seat.epoch, 1);
+    assert_eq!(hub.reserve(&realm, 1).unwrap().seat.epoch, 0);
     realm.finish();
+}
+
+#[test]
+fn a_guest_that_can_not_pay_changes_nothing_however_often_it_tries() {
+    let plenty = abi::Resources {
+        frames: 1 << 20,
+        tables: 1 << 20,
+        bytes: 1 << 30,
+    };
+    let realm = Arc::new(Realm::with_quotas(&[plenty; 2]));
+    let hub = Hub::new(&realm, 1);
+    let door = realm.give(0, hub.handle, 1, Mode::Share);
+    assert!(hub.told(&realm).is_empty());
+    let account = realm.domains[1].account();
+    let free = plenty.bytes - realm.used(1).bytes;
+    let hog = account.charge(abi::Resources::bytes(free)).unwrap();
+    let host = asleep(&realm, move |realm| hub.wait(realm, FOREVER));
+    let (before, counts) = (realm.used(0), realm.counts());
+    for _ in 0..10 {
+        let inside = realm.clone();
+        // Nor does the host pay for anything meanwhile.
+        let meanwhile = move || {
+            assert_eq!(inside.used(0), before);
+            assert_eq!(hub.standing(&inside, 1), (PeerState::Empty, 0));
+        };
+        let reserve = || realm.ipc.reserve_seat(&realm.domains[1], door);
+        let refused = fake::before_locks(None, meanwhile, || fake::on_cpu(1, reserve));
+        assert_eq!(refused.err(), Some(Error::Quota));
+        assert_eq!(realm.counts(), counts);
+    }
+    assert!(!host.is_finished());
+    drop(hog);
+    let guest = realm.ipc.reserve_seat(&realm.domains[1], door);
+    let (member, seat) = guest.unwrap();
+    assert_eq!(seat, HubSeat { peer: 1, epoch: 0 });
+    realm.drop_handle(1, member).unwrap();
+    let told = host.join().unwrap().unwrap();
+    assert_eq!(told.iter().collect::<Vec<_>>(), [1]);
+    Arc::into_inner(realm).unwrap().finish();
 }
 
 #[test]
