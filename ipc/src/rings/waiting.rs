@@ -264,6 +264,10 @@ impl<P: Platform> Ipc<P> {
             };
             let woken = {
                 let mut state = ring.state.lock();
+                // As in a wait: who takes it away from above has this lock afterwards.
+                if !mm::sabotaged!("ring_wake_without_recheck") {
+                    node.check_allowed(domain.koid(), Rights::SIGNAL)?;
+                }
                 let peer = state.side_mut(end.peer());
                 peer.messages += 1;
                 peer.waiters.wake_first(Outcome::Ready)

@@ -254,6 +254,8 @@ entries! {
             revoked::no_refusal_tells_of_what_was_revoked_meanwhile;
         nothing_there_without_recheck: "the second look at the capability of who finds no bit set",
             revoked::no_refusal_tells_of_what_was_revoked_meanwhile;
+        ring_wake_without_recheck: "the second look at the capability by which who sleeps at a ring is woken",
+            revoked::what_is_not_done_when_a_revoke_returns_is_refused_and_never_done;
         entries_by_what_was_reduced: "the look at the capability of a submission ring at each slice of its entries",
             revoked::of_entries_none_begins_in_a_slice_after_what_allows_them_was_taken_away;
         told_without_recheck: "the second look at a capability, when what is asked has been read",

@@ -1,13 +1,14 @@
 //! What can be done by a capability that is taken away meanwhile.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use abi::hub::PeerState;
 use abi::submission::SubmissionArgs;
 use abi::{
-    BindFlags, Error, FOREVER, GrantFlags, Handle, HandleTransfer, Mode, ObjectKind, Rights, Token,
+    BindFlags, Error, FOREVER, GrantFlags, Handle, HandleTransfer, HubGuestEnds, Mode, ObjectKind,
+    Rights, RingEnds, Token,
 };
 use fake::{FakeMachine, FakeTask};
 use ipc::{ImageInfo, Ipc, Outgoing, Payload, Resource};
@@ -31,6 +32,9 @@ pub struct Scene {
     pub hub: Hub,
     /// Has claimed its seat.
     pub attached: Guest,
+    pub attached_ends: HubGuestEnds,
+    /// What the host has of its rings, once it has connected.
+    connected: OnceLock<RingEnds>,
     /// Has not.
     pub reserved: Guest,
     /// Has left, and the host is connected.
@@ -91,7 +95,7 @@ impl Scene {
     pub fn new() -> Arc<Scene> {
         let realm = Arc::new(Realm::of(3, CONFIG));
         let hub = Hub::new(&realm, 4);
-        let (attached, _) = hub.join(&realm, 1);
+        let (attached, attached_ends) = hub.join(&realm, 1);
         let reserved = hub.reserve(&realm, 1).unwrap();
         let (gone, _) = hub.join(&realm, 1);
         hub.connect(&realm, gone.seat).unwrap();
@@ -153,6 +157,8 @@ impl Scene {
             realm,
             hub,
             attached,
+            attached_ends,
+            connected: OnceLock::new(),
             reserved,
             gone,
             tops,
@@ -203,6 +209,12 @@ impl Scene {
 
     pub fn stands(&self, guest: Guest) -> PeerState {
         self.hub.standing(&self.realm, guest.seat.peer).0
+    }
+
+    /// The host's end of the ring from the guest that has claimed its seat.
+    pub fn guests_ring(&self) -> Handle {
+        let connect = || self.hub.connect(&self.realm, self.attached.seat).unwrap().1;
+        self.connected.get_or_init(connect).consumer
     }
 
     /// Domain 1 offers something over its channel end.

@@ -20,6 +20,8 @@ pub enum Way {
     Moved(fn(&Scene) -> Handle),
     /// Domain 1 has it allow nothing any more.
     Reduced(fn(&Scene) -> Handle),
+    /// The host dismisses the guest whose it is.
+    Dismissed,
 }
 
 impl Way {
@@ -41,6 +43,10 @@ impl Way {
             Way::Reduced(what) => {
                 let reduced = realm.reduce(1, what(scene), Rights::empty());
                 (reduced.is_ok(), Error::Denied)
+            }
+            Way::Dismissed => {
+                let dismissed = scene.hub.dismiss(realm, scene.attached.seat);
+                (dismissed.is_ok(), Error::Revoked)
             }
         }
     }
@@ -208,7 +214,7 @@ pub fn interrupted_at_every_moment(deed: &'static Deed) {
         false => assert!(refusals(deed, None) >= 2, "{}", deed.name),
     }
     // Who revokes from above needs no lock of the table where it is looked up.
-    if let (true, Way::Revoked(_)) = (deed.holds_on, deed.way) {
+    if let (true, Way::Revoked(_) | Way::Dismissed) = (deed.holds_on, deed.way) {
         let refused = refusals(deed, Some(Rank::Places));
         assert!(refused >= 2, "{}", deed.name);
     }

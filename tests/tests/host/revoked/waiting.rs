@@ -98,6 +98,15 @@ pub const DEEDS: &[Deed] = &[
     )
     .in_one_hold(),
     Deed::new(
+        "wake the host of a hub",
+        &["ring_wake.end"],
+        Way::Dismissed,
+        |s| s.ipc().wake_ring(s.me(), s.attached_ends.producer),
+        |s| s.messages(s.guests_ring()) == 1,
+    )
+    .after(|s| _ = s.guests_ring())
+    .in_one_hold(),
+    Deed::new(
         "wake and wait",
         &["ring_turn.end", "ring_turn.waiting"],
         Way::Reduced(|s| s.ring),
