@@ -77,7 +77,7 @@ layouts! {
     hub::HubGuestEnds { producer, consumer, table }
     hub::HubPeers { bits }
     hub::HubInfo { geometry, reserved, attached, leaving, goodbye }
-    submission::SubmissionArgs { entries, completions, flags, idle_us, cpus, reserved }
+    submission::SubmissionArgs { entries, completions, flags, idle_us, cpus, start, reserved }
     submission::SubmissionViews { submissions, completions }
     submission::SubmissionInfo { entries, completions, flags, pending, taken, posted }
     submission::Submission { operation, flags, reserved, user_data, arguments }

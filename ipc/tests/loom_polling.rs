@@ -18,6 +18,9 @@ use loom_platform::{Realm, Task, current, explore, spawn};
 use mm::Frame;
 use ring::submission::{give_back_to_thread, publish_to_thread};
 
+/// The first index of both rings: they wrap at once.
+const START: u32 = u32::MAX;
+
 /// A ring with a thread of its own, as its program has it.
 #[derive(Clone, Copy)]
 struct Polled {
@@ -64,6 +67,7 @@ impl Polled {
     fn with(realm: &Realm, capacity: u32) -> Polled {
         let args = SubmissionArgs {
             flags: SubmissionRingFlags::POLL.bits(),
+            start: START,
             ..SubmissionArgs::new(capacity, capacity)
         };
         let made = realm.ipc.create_submission_ring(&realm.domain, &args);
@@ -113,20 +117,22 @@ impl Polled {
         ipc.poll_submissions(&realm.domain, self.handle, 0, operate);
     }
 
-    /// Writes and publishes an entry as a program does, which enters the kernel only if the thread rests.
-    fn submit(self, realm: &Realm, index: u32, entry: &Submission) {
+    /// Writes and publishes the entry of a number as a program does, which enters the kernel only if the thread rests.
+    fn submit(self, realm: &Realm, number: u32, entry: &Submission) {
+        let index = START.wrapping_add(number);
         let memory = &realm.ipc.platform().memory;
         let words = entry.to_words().map(u64::to_le_bytes);
         let at = (index % self.capacity * ENTRY_BYTES) as usize;
         memory.write(self.page(ENTRIES, 3), at, words.as_flattened());
         let tail = self.index(realm, ENTRIES, PRODUCER);
-        if publish_to_thread(&tail, index + 1, &self.notes(realm)) {
+        if publish_to_thread(&tail, index.wrapping_add(1), &self.notes(realm)) {
             self.enter(realm);
         }
     }
 
-    /// Gives back the cells of the completions before an index, as a program does that may have left entries.
-    fn give_back(self, realm: &Realm, index: u32) {
+    /// Gives back the cells of so many completions, as a program does that may have left entries.
+    fn give_back(self, realm: &Realm, count: u32) {
+        let index = START.wrapping_add(count);
         let head = self.index(realm, COMPLETIONS, CONSUMER);
         if give_back_to_thread(&head, index, &self.notes(realm)) {
             self.enter(realm);
@@ -176,7 +182,7 @@ fn what_was_left_for_want_of_room_is_done_once_there_is_some_while_the_thread_go
         let told = done.clone();
         let server = spawn(&realm, move |realm| ring.serve(realm, &told));
         let posted = ring.index(&realm, COMPLETIONS, PRODUCER);
-        while posted.load(Ordering::Acquire) == 0 {
+        while posted.load(Ordering::Acquire) == START {
             loom::thread::yield_now();
         }
         // The only cell has the completion of the first.

@@ -21,8 +21,10 @@ pub struct SubmissionArgs {
     pub idle_us: u32,
     /// With POLL: the CPUs that the thread may run on; 0 stands for all of the process. Else 0.
     pub cpus: u64,
+    /// The index of the first entry and of the first completion; they wrap at 2^32.
+    pub start: u32,
     /// 0.
-    pub reserved: u64,
+    pub reserved: u32,
 }
 
 /// What a [`SubmissionArgs`] asks for.
@@ -32,6 +34,8 @@ pub struct SubmissionGeometry {
     pub entries: u32,
     /// Completions, a power of two.
     pub completions: u32,
+    /// The first index of both.
+    pub start: u32,
 }
 
 impl SubmissionArgs {
@@ -43,6 +47,7 @@ impl SubmissionArgs {
             flags: 0,
             idle_us: 0,
             cpus: 0,
+            start: 0,
             reserved: 0,
         }
     }
@@ -72,6 +77,7 @@ impl SubmissionArgs {
         let geometry = SubmissionGeometry {
             entries: self.entries,
             completions,
+            start: self.start,
         };
         Ok((geometry, flags))
     }

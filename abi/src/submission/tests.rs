@@ -87,6 +87,11 @@ fn sizes_that_can_not_be_are_refused() {
         ..SubmissionArgs::new(4, 4)
     };
     assert_eq!(idle.decode(), Err(Error::Invalid));
+    let reserved = SubmissionArgs {
+        reserved: 1,
+        ..SubmissionArgs::new(4, 4)
+    };
+    assert_eq!(reserved.decode(), Err(Error::Invalid));
     let unknown = SubmissionArgs {
         flags: 2,
         ..SubmissionArgs::new(4, 4)

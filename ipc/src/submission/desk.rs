@@ -38,18 +38,18 @@ pub(super) struct Desk<P: Platform> {
 }
 
 impl<P: Platform> Desk<P> {
-    /// The desk of a new ring. `NoMemory`.
-    pub(super) fn new() -> Result<Box<Desk<P>>, Error> {
+    /// The desk of a new ring whose first indices are `start`. `NoMemory`.
+    pub(super) fn new(start: u32) -> Result<Box<Desk<P>>, Error> {
         let mut chain = Vec::new();
         chain
             .try_reserve_exact(MAX_CHAIN)
             .map_err(|_| Error::NoMemory)?;
         Ok(mm::boxed(Desk {
-            head: 0,
-            looked_at: 0,
+            head: start,
+            looked_at: start,
             left_at: None,
-            tail: 0,
-            released: 0,
+            tail: start,
+            released: start,
             kept: 0,
             pending: Vec::new(),
             pending_len: 0,

@@ -78,7 +78,7 @@ impl<P: Platform> Ipc<P> {
             state: Lock::new(
                 Rank::Ports,
                 State {
-                    desk: Some(Desk::new()?),
+                    desk: Some(Desk::new(geometry.start)?),
                     due: VecDeque::new(),
                     noted: Vec::new(),
                     waiters: Waiters::new(),
@@ -98,8 +98,13 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         geometry: SubmissionGeometry,
     ) -> Result<(Half, Half), Error> {
-        let submissions = self.create_half(domain, geometry.entries, ENTRY_BYTES)?;
-        match self.create_half(domain, geometry.completions, COMPLETION_BYTES) {
+        let SubmissionGeometry {
+            entries,
+            completions,
+            start,
+        } = geometry;
+        let submissions = self.create_half(domain, (entries, ENTRY_BYTES), start)?;
+        match self.create_half(domain, (completions, COMPLETION_BYTES), start) {
             Ok(completions) => Ok((submissions, completions)),
             Err(error) => {
                 self.memory.destroy_region(&submissions.region);
@@ -108,10 +113,15 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    fn create_half(&self, domain: &Domain<P>, capacity: u32, size: u32) -> Result<Half, Error> {
+    fn create_half(
+        &self,
+        domain: &Domain<P>,
+        (capacity, size): (u32, u32),
+        start: u32,
+    ) -> Result<Half, Error> {
         let pages = data_pages(capacity, size);
         let region = self.memory.create_ring_region(domain.account(), pages)?;
-        Half::lay_out(self.platform(), &region, capacity, size)
+        Half::lay_out(self.platform(), &region, (capacity, size), start)
             .inspect_err(|_| self.memory.destroy_region(&region))
     }
 

@@ -13,7 +13,7 @@ use abi::submission::Operation;
 use abi::{Error, FOREVER, Handle, Rights};
 
 use super::SubmissionRing;
-use super::serve::SLICE;
+use super::serve::Portion;
 use crate::sync::fence;
 use crate::{Capability, Domain, Ipc, Outcome, Platform};
 
@@ -34,7 +34,7 @@ impl<P: Platform> Ipc<P> {
         let mut busy_ns = self.platform().now_ns();
         while !self.platform().pause() {
             let due = ring.has_due();
-            match self.serve_submissions(domain, &ring, &capability, SLICE, &operate) {
+            match self.serve_submissions(domain, &ring, &capability, Portion::Slice, &operate) {
                 Err(Error::Cancelled) => return,
                 Ok(0) | Err(_) if !due => {}
                 _ => {

@@ -11,7 +11,16 @@ use super::{Facts, SubmissionRing};
 use crate::{Capability, Domain, Ipc, Outcome, Platform};
 
 /// Entries after which others may run, and what was done is published.
-pub(super) const SLICE: u32 = 64;
+const SLICE: u32 = 64;
+
+/// How many of the entries that are there are taken. What is linked belongs together as far as it is taken.
+#[derive(Clone, Copy)]
+pub(super) enum Portion {
+    /// So many at most.
+    UpTo(u32),
+    /// About a slice: a chain that begins in it is taken with it.
+    Slice,
+}
 
 /// Whoever serves a ring, in the name of its domain. `F` makes the system calls.
 pub(super) struct Server<'a, P: Platform, F> {
@@ -59,7 +68,10 @@ impl<P: Platform> Ipc<P> {
         let taken = match submit {
             _ if polled => 0,
             0 => 0,
-            _ => self.serve_submissions(domain, &ring, &capability, submit, &operate)?,
+            _ => {
+                let portion = Portion::UpTo(submit);
+                self.serve_submissions(domain, &ring, &capability, portion, &operate)?
+            }
         };
         if wait_for == 0 {
             if submit > 0 || polled {
@@ -71,7 +83,8 @@ impl<P: Platform> Ipc<P> {
         }
         let waited = loop {
             if !polled && ring.has_due() {
-                match self.serve_submissions(domain, &ring, &capability, 0, &operate) {
+                let none = Portion::UpTo(0);
+                match self.serve_submissions(domain, &ring, &capability, none, &operate) {
                     Err(error) if error != Error::Busy => break Err(error),
                     _ => {}
                 }
@@ -135,14 +148,14 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Looks at what is due, and takes up to `submit` entries, a slice at a time as long as the capability allows
+    /// Looks at what is due, and takes a portion of the entries, a slice at a time as long as the capability allows
     /// it; returns how many. `Busy`, `PeerFault`; `Cancelled`: the ring is gone; why the capability does not.
     pub(super) fn serve_submissions(
         &self,
         domain: &Domain<P>,
         ring: &Arc<SubmissionRing<P>>,
         by: &Capability<P>,
-        submit: u32,
+        portion: Portion,
         operate: &impl Fn(Operation, [u64; 6]) -> Result<u64, Error>,
     ) -> Result<u32, Error> {
         let (desk, due) = {
@@ -168,7 +181,7 @@ impl<P: Platform> Ipc<P> {
         if due > 0 {
             server.look_at_due(due);
         }
-        let taken = server.take(submit);
+        let taken = server.take(portion);
         let desk = server.desk;
         desk.publish(ring, self.platform());
         self.give_desk_back(ring, desk, before);
@@ -221,14 +234,21 @@ impl<P: Platform, F> Server<'_, P, F>
 where
     F: Fn(Operation, [u64; 6]) -> Result<u64, Error>,
 {
-    /// Takes up to `submit` entries; returns how many. `PeerFault` if none was.
-    fn take(&mut self, submit: u32) -> Result<u32, Error> {
-        if submit == 0 {
-            return Ok(0);
-        }
+    /// Takes a portion of the entries; returns how many. `PeerFault` if none was.
+    fn take(&mut self, portion: Portion) -> Result<u32, Error> {
+        let (submit, ends_at) = match portion {
+            Portion::UpTo(0) => return Ok(0),
+            Portion::UpTo(submit) => (submit, submit),
+            Portion::Slice if mm::sabotaged!("slice_cuts_chain") => (SLICE, SLICE),
+            Portion::Slice => (u32::MAX, SLICE),
+        };
         let (ring, machine) = (self.ring, self.ipc.platform());
-        let there = ring.submissions.tail(machine).wrapping_sub(self.desk.head);
-        self.desk.looked_at = self.desk.head.wrapping_add(there);
+        let (tail, head) = (ring.submissions.tail(machine), self.desk.head);
+        let there = match mm::sabotaged!("submission_index_not_wrapped") {
+            true => tail.saturating_sub(head),
+            false => tail.wrapping_sub(head),
+        };
+        self.desk.looked_at = tail;
         self.desk.left_at = None;
         if there > ring.submissions.capacity() {
             return Err(Error::PeerFault);
@@ -240,7 +260,7 @@ where
         };
         let most = there.min(submit);
         let (mut taken, mut slice) = (0, SLICE);
-        while taken < most {
+        while taken < most.min(ends_at) {
             if taken >= slice {
                 slice = taken + SLICE;
                 if self.pause() || !self.goes_on() {

@@ -33,12 +33,13 @@ pub(crate) struct Half {
 }
 
 impl Half {
-    /// What is in a new region, laid out for `capacity` entries of `size` bytes. `NoMemory`.
+    /// What is in a new region, laid out for `capacity` entries of `size` bytes, of which the first has the index
+    /// `start`. `NoMemory`.
     pub(super) fn lay_out<P: Platform>(
         machine: &P,
         region: &Arc<Region>,
-        capacity: u32,
-        size: u32,
+        (capacity, size): (u32, u32),
+        start: u32,
     ) -> Result<Half, Error> {
         let count = CONTROL_PAGES + data_pages(capacity, size) as usize;
         let mut frames = Vec::new();
@@ -57,11 +58,14 @@ impl Half {
         for (offset, word) in words {
             machine.store_u32(frames[HEADER], offset, word);
         }
-        Ok(Half {
+        let half = Half {
             region: region.clone(),
             frames: frames.into_boxed_slice(),
             mask: capacity - 1,
-        })
+        };
+        half.publish(machine, start);
+        half.release(machine, start);
+        Ok(half)
     }
 
     /// How many entries it has room for.

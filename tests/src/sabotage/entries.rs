@@ -256,6 +256,10 @@ entries! {
             revoked::no_refusal_tells_of_what_was_revoked_meanwhile;
         ring_wake_without_recheck: "the second look at the capability by which who sleeps at a ring is woken",
             revoked::what_is_not_done_when_a_revoke_returns_is_refused_and_never_done;
+        slice_cuts_chain: "that a chain which begins in a slice of the thread of a ring is taken with it",
+            submission_polling::a_chain_belongs_together_wherever_it_lies_in_a_slice_of_the_thread;
+        submission_index_not_wrapped: "that the indices of a submission ring wrap",
+            submission::entries_and_completions_go_on_where_their_indices_wrap;
         entries_by_what_was_reduced: "the look at the capability of a submission ring at each slice of its entries",
             revoked::of_entries_none_begins_in_a_slice_after_what_allows_them_was_taken_away;
         told_without_recheck: "the second look at a capability, when what is asked has been read",

@@ -41,8 +41,8 @@ impl Submissions {
             views,
             entries,
             completions,
-            tail: 0,
-            head: 0,
+            tail: args.start,
+            head: args.start,
         }
     }
 
@@ -184,11 +184,13 @@ impl Submissions {
 
 /// A ring that a thread of its own is to serve.
 pub fn polled(realm: &Realm) -> Submissions {
-    let args = SubmissionArgs {
-        flags: SubmissionRingFlags::POLL.bits(),
-        ..SubmissionArgs::new(8, 8)
-    };
-    Submissions::with(realm, 0, args)
+    polled_of(realm, SubmissionArgs::new(8, 8))
+}
+
+/// The same of this size.
+pub fn polled_of(realm: &Realm, args: SubmissionArgs) -> Submissions {
+    let flags = SubmissionRingFlags::POLL.bits();
+    Submissions::with(realm, 0, SubmissionArgs { flags, ..args })
 }
 
 /// The thread of a ring, asleep.

@@ -375,6 +375,73 @@ fn an_index_that_changes_is_judged_as_it_was_read() {
 }
 
 #[test]
+fn entries_and_completions_go_on_where_their_indices_wrap() {
+    for before in 0..=12u32 {
+        let start = before.wrapping_neg();
+        let realm = Realm::new(1);
+        let args = SubmissionArgs {
+            start,
+            ..SubmissionArgs::new(4, 8)
+        };
+        let mut ring = Submissions::with(&realm, 0, args);
+        let bell = notification(&realm, 0);
+        assert_eq!((ring.released(&realm), ring.posted(&realm)), (start, 0));
+        assert_eq!(ring.enter(&realm, 4, 0, 0), Ok(0));
+        for count in [3, 4, 1] {
+            let done = ring.run(&realm, &[nop(count); 4][..count as usize]);
+            assert_eq!(done, vec![(count, Ok(0)); count as usize], "{before}");
+        }
+        // As many as there is room for, with one that waits and a chain.
+        let entries = [
+            signal(1, bell, 0).with(LINK),
+            nop(2),
+            wait(3, bell, abi::FOREVER),
+            nop(4),
+        ];
+        for entry in entries {
+            ring.push(&realm, entry);
+        }
+        assert_eq!(ring.enter(&realm, 4, 0, 0), Ok(4));
+        for number in 5..9 {
+            ring.push(&realm, nop(number));
+        }
+        assert_eq!(ring.enter(&realm, 4, 0, 0), Ok(4));
+        ring.push(&realm, nop(9));
+        assert_eq!(ring.enter(&realm, 1, 0, 0), Ok(0), "{before}");
+        // What can't be is refused here, too.
+        let tail = ring.tail;
+        ring.publish_tail(&realm, tail.wrapping_add(4));
+        assert_eq!(ring.enter(&realm, 4, 0, 0), Err(Error::PeerFault));
+        ring.publish_tail(&realm, tail.wrapping_sub(2));
+        assert_eq!(ring.enter(&realm, 4, 0, 0), Err(Error::PeerFault));
+        ring.publish_tail(&realm, tail);
+        let head = ring.head;
+        for wrong in [head.wrapping_sub(1), head.wrapping_add(8)] {
+            ring.release_head(&realm, wrong);
+            assert_eq!(ring.enter(&realm, 1, 0, 0), Err(Error::PeerFault));
+        }
+        ring.release_head(&realm, head);
+        let done = ring.reap(&realm);
+        assert_eq!(
+            done[..2],
+            [(1, Err(Error::Invalid)), (2, Err(Error::Cancelled))]
+        );
+        let last: Vec<_> = done[2..].iter().map(|done| done.0).collect();
+        assert_eq!(last, [4, 5, 6, 7, 8], "{before}");
+        signal_alone(&realm, bell);
+        assert_eq!(ring.enter(&realm, 1, 2, abi::FOREVER), Ok(1));
+        assert_eq!(ring.reap(&realm), [(3, Ok(1)), (9, Ok(0))], "{before}");
+        assert_eq!(ring.released(&realm), start.wrapping_add(17));
+        realm.finish();
+    }
+}
+
+/// Sets a bit without a ring.
+fn signal_alone(realm: &Realm, bell: abi::Handle) {
+    realm.ipc.signal(&realm.domains[0], bell, 1).unwrap();
+}
+
+#[test]
 fn each_page_can_be_written_by_whose_it_is() {
     let realm = Realm::new(1);
     let ring = Submissions::new(&realm, 0, 64, 128);

@@ -5,14 +5,21 @@ use std::sync::atomic::{Ordering, fence};
 
 use crate::common::ports::{notification, signal as ring_bell};
 use crate::common::realm::Realm;
-use crate::common::submissions::{Submissions, nop, polled, serve, wait};
-use abi::submission::RESTING;
+use crate::common::submissions::{LINK, Submissions, nop, polled, polled_of, serve, signal, wait};
+use abi::submission::{MAX_CHAIN, RESTING, SubmissionArgs, SubmissionFlags};
 use abi::{Error, FOREVER};
+
+/// A ring whose indices wrap after so many entries.
+fn wrapping(realm: &Realm, entries: u32) -> Submissions {
+    let start = entries.wrapping_neg();
+    let sizes = SubmissionArgs::new(8, 8);
+    polled_of(realm, SubmissionArgs { start, ..sizes })
+}
 
 #[test]
 fn a_thread_that_rests_says_so_and_is_woken_by_who_enters() {
     let realm = Arc::new(Realm::new(1));
-    let mut ring = polled(&realm);
+    let mut ring = wrapping(&realm, 25);
     let (thread, task) = serve(&realm, &ring);
     for number in 0..50 {
         task.until_sleeping();
@@ -72,7 +79,8 @@ fn reap_alone(ring: &mut Submissions, realm: &Realm, numbers: &mut Vec<u64>) -> 
 fn entries_that_were_left_for_want_of_room_are_taken_when_a_program_that_only_reaps_finds_the_thread_at_rest()
  {
     let realm = Arc::new(Realm::new(1));
-    let mut ring = polled(&realm);
+    // In the middle of a round: of the entries that are left, and of those that are not.
+    let mut ring = wrapping(&realm, 100 * 16 + 11);
     let (thread, task) = serve(&realm, &ring);
     for round in 0..200 {
         let mut numbers = Vec::new();
@@ -100,6 +108,55 @@ fn entries_that_were_left_for_want_of_room_are_taken_when_a_program_that_only_re
     realm.drop_handle(0, ring.handle).unwrap();
     thread.join().unwrap();
     Arc::into_inner(realm).unwrap().finish();
+}
+
+/// All of it is there when the thread looks for the first time, and so within its slices of 64 entries.
+#[test]
+fn a_chain_belongs_together_wherever_it_lies_in_a_slice_of_the_thread() {
+    for (first, linked) in [
+        (56, 8),
+        (60, 8),
+        (63, 8),
+        (64, 8),
+        (120, 12),
+        (40, MAX_CHAIN as u64),
+        (63, MAX_CHAIN as u64),
+        (50, MAX_CHAIN as u64 + 9),
+        (63, 2 * MAX_CHAIN as u64 + 9),
+    ] {
+        let realm = Arc::new(Realm::new(1));
+        let start = (first as u32 + 4).wrapping_neg();
+        let sizes = SubmissionArgs::new(256, 256);
+        let mut ring = polled_of(&realm, SubmissionArgs { start, ..sizes });
+        let bell = notification(&realm, 0);
+        for number in 0..first {
+            ring.write(&realm, nop(number));
+        }
+        // The first fails; none of the others sets its bit.
+        for number in first..first + linked {
+            let bits = u64::from(number > first);
+            let flags = match number + 1 < first + linked {
+                true => LINK,
+                false => SubmissionFlags::empty(),
+            };
+            ring.write(&realm, signal(number, bell, bits).with(flags));
+        }
+        ring.write(&realm, nop(first + linked));
+        ring.publish(&realm);
+        let (thread, _) = serve(&realm, &ring);
+        let outcome = |number| match number {
+            number if number < first || number == first + linked => Ok(0),
+            number if number > first => Err(Error::Cancelled),
+            _ if linked > MAX_CHAIN as u64 => Err(Error::TooLarge),
+            _ => Err(Error::Invalid),
+        };
+        let wanted = (0..=first + linked).map(|number| (number, outcome(number)));
+        let wanted: Vec<_> = wanted.collect();
+        assert_eq!(ring.reap(&realm), wanted, "{linked} behind {first}");
+        realm.drop_handle(0, ring.handle).unwrap();
+        thread.join().unwrap();
+        Arc::into_inner(realm).unwrap().finish();
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::common::ports::notification;
 use crate::common::realm::Realm;
 use crate::common::registered::by;
 use crate::common::submissions::Submissions;
-use abi::submission::Submission;
+use abi::submission::{Submission, SubmissionArgs};
 use abi::{Error, FOREVER};
 use model::{Drawn, Model, RINGS, SLOTS};
 use proptest::prelude::*;
@@ -57,8 +57,11 @@ fn settle(realm: &Realm, rings: &[Submissions; RINGS]) {
     }
 }
 
+/// A ring whose indices wrap before its end.
 fn ring(realm: &Realm) -> Submissions {
-    Submissions::new(realm, 0, 8, 256)
+    let sizes = SubmissionArgs::new(8, 256);
+    let start = 0u32.wrapping_sub(9);
+    Submissions::with(realm, 0, SubmissionArgs { start, ..sizes })
 }
 
 proptest! {

@@ -18,9 +18,9 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, IndexPage, PRODUCER_OFFSET};
 use abi::submission::{
-    COMPLETION_BYTES, Completion, DUE, ENTRY_BYTES, MAGIC, Operation, Registered, Submission,
-    SubmissionArgs, SubmissionHeader, SubmissionInfo, SubmissionRingFlags, SubmissionViews,
-    VERSION,
+    COMPLETION_BYTES, Completion, DUE, ENTRY_BYTES, MAGIC, Operation, RESTING, Registered,
+    Submission, SubmissionArgs, SubmissionHeader, SubmissionInfo, SubmissionRingFlags,
+    SubmissionViews, VERSION,
 };
 use abi::{Error, Handle, UserPtr};
 
@@ -124,12 +124,12 @@ impl Submissions {
                 handle,
                 submissions: View::new(views.submissions, geometry.entries, ENTRY_BYTES)?,
                 completions: View::new(views.completions, geometry.completions, COMPLETION_BYTES)?,
-                tail: 0,
-                published: 0,
-                taken: 0,
-                head: 0,
-                posted: 0,
-                given_back: 0,
+                tail: geometry.start,
+                published: geometry.start,
+                taken: geometry.start,
+                head: geometry.start,
+                posted: geometry.start,
+                given_back: geometry.start,
                 polled: flags.contains(SubmissionRingFlags::POLL),
             })
         });
@@ -276,6 +276,11 @@ impl Submissions {
             unsafe { sys::sub_enter(self.handle, 0, completions, deadline) }?;
         }
         Ok(published)
+    }
+
+    /// Whether the thread of the ring rests, or is about to, so that what is submitted next needs a call.
+    pub fn rests(&self) -> bool {
+        self.submissions.word(NOTES).load(Ordering::Relaxed) & RESTING != 0
     }
 
     /// Whether something is to be had by entering, though nothing was submitted.

@@ -2,7 +2,7 @@
 
 mod script;
 
-use abi::submission::Completion;
+use abi::submission::{Completion, SubmissionArgs};
 use abi::{Error, Handle};
 use fake::Config;
 
@@ -14,6 +14,8 @@ use script::{CELLS, OBJECTS, Process};
 struct Fake {
     realm: Realm,
     ring: Submissions,
+    /// What its indices begin with; those of scripts begin with 0.
+    start: u32,
     objects: [Handle; OBJECTS],
 }
 
@@ -24,21 +26,23 @@ impl Process for Fake {
 
     fn write(&self, index: u32, words: [u64; 8]) {
         for (word, at) in words.into_iter().zip((0..).step_by(8)) {
-            let place = self.ring.entry_at(index) + at;
+            let place = self.ring.entry_at(self.start.wrapping_add(index)) + at;
             self.realm.store(0, 0, place, word).unwrap();
         }
     }
 
     fn publish(&self, tail: u32) {
+        let tail = self.start.wrapping_add(tail);
         self.ring.publish_tail(&self.realm, tail);
     }
 
     fn release(&self, head: u32) {
+        let head = self.start.wrapping_add(head);
         self.ring.release_head(&self.realm, head);
     }
 
     fn taken(&self) -> u32 {
-        self.ring.released(&self.realm)
+        self.ring.released(&self.realm).wrapping_sub(self.start)
     }
 
     fn posted(&self) -> u32 {
@@ -46,6 +50,7 @@ impl Process for Fake {
     }
 
     fn completion(&self, index: u32) -> Completion {
+        let index = self.start.wrapping_add(index);
         self.ring.completion_at(&self.realm, index)
     }
 
@@ -64,7 +69,7 @@ impl Process for Fake {
             2 => _ = ipc.register(domain, self.objects[0], None),
             _ => {
                 // Another ring, which learns and forgets what is registered.
-                let args = abi::submission::SubmissionArgs::new(1, 1);
+                let args = SubmissionArgs::new(1, 1);
                 if let Ok(other) = ipc.create_submission_ring(domain, &args) {
                     self.realm.drop_handle(0, other).unwrap();
                 }
@@ -73,8 +78,14 @@ impl Process for Fake {
     }
 }
 
-/// Plays a script. All that the process had is given back at the end.
+/// Plays a script, from indices on that wrap soon, and from others. All that the process had is given back at the end.
 pub fn play(script: &[u8]) {
+    for start in [0, 0u32.wrapping_sub(5)] {
+        play_from(start, script);
+    }
+}
+
+fn play_from(start: u32, script: &[u8]) {
     let config = Config {
         frames: 192,
         ..Config::default()
@@ -90,10 +101,12 @@ pub fn play(script: &[u8]) {
         realm.region(0, 2),
         realm.via[0][1],
     ];
-    let ring = Submissions::new(&realm, 0, CELLS, CELLS);
+    let sizes = SubmissionArgs::new(CELLS, CELLS);
+    let ring = Submissions::with(&realm, 0, SubmissionArgs { start, ..sizes });
     let process = Fake {
         realm,
         ring,
+        start,
         objects,
     };
     script::play(script, &process);

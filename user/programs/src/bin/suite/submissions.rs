@@ -3,6 +3,7 @@
 mod corpus;
 mod hostile;
 mod inside;
+mod polling;
 mod reaping;
 
 use alloc::vec::Vec;
@@ -14,6 +15,7 @@ use rt::{Env, Error, FOREVER, Handle, Mode, Notification, Rights, Submissions, s
 pub use corpus::corpus;
 pub use hostile::{hostile, never_reaped};
 pub use inside::{chains_in_chains, registered_inside};
+pub use polling::polled;
 pub use reaping::reaped;
 
 use crate::Case;
@@ -283,44 +285,6 @@ pub fn registered(_: &Case) {
     }
     refused!(rt::submission::register(region), Error::Limit, "one more");
     done!(cap_drop(region), "dropping");
-}
-
-pub fn polled(case: &Case) {
-    // One that rests at once, and one that looks for entries for long.
-    for idle_us in [0, 50_000] {
-        let mut ring = done!(Submissions::polled(16, idle_us), "a ring with a thread");
-        let bell = bell();
-        for round in 0..200 {
-            done!(ring.nop(round), "an entry");
-            done!(ring.signal(round, &bell, 1), "an entry");
-            done!(ring.submit(), "submitting");
-            if round % 3 == 0 {
-                done!(ring.submit_and_wait(2, FOREVER), "waiting");
-            } else {
-                while ring.ready() < 2 {
-                    rt::yield_now();
-                }
-            }
-            let outcomes = taken_out(&mut ring);
-            same!(
-                outcomes[..],
-                [(round, Ok(0)), (round, Ok(0))][..],
-                "round {round}"
-            );
-        }
-        same!(bell.poll(), Ok(1), "the bit");
-        // What waits is completed by the thread, whoever is asleep.
-        done!(ring.wait(7, &bell, FOREVER), "an entry");
-        done!(ring.timeout(8, rt::in_ms(20)), "an entry");
-        done!(ring.submit_and_wait(1, FOREVER), "waiting for a time");
-        same!(taken_out(&mut ring)[..], [(8, Ok(0))][..], "the time");
-        done!(bell.signal(4), "a signal");
-        done!(ring.submit_and_wait(1, FOREVER), "waiting for a bit");
-        same!(taken_out(&mut ring)[..], [(7, Ok(4))][..], "the bit");
-    }
-    // A process ends with the last thread of its program, whatever serves it.
-    let child = case.child("submission_server");
-    succeeds(&done!(child.start(), "a child"));
 }
 
 /// A process that has operations at work and waiting in rings of both kinds all the time.
