@@ -68,6 +68,12 @@ pub trait Platform: Machine + Sized {
         false
     }
 
+    /// One turn of a loop that has nothing to do but to look again: lets others run that are as urgent, however
+    /// little of its time the current task has used. With no lock held.
+    fn give_way(&self) {
+        self.relax();
+    }
+
     /// The number of a task, never used twice.
     fn task_koid(&self, task: &Self::Task) -> u64;
 

@@ -256,6 +256,10 @@ impl Platform for Kernel {
         sched::pause()
     }
 
+    fn give_way(&self) {
+        sched::yield_now();
+    }
+
     fn task_koid(&self, task: &Arc<Thread>) -> u64 {
         task.koid()
     }

@@ -1,8 +1,8 @@
 //! The thread of a submission ring serves it by itself, so that nobody has to enter the kernel for that.
 //!
 //! It takes entries slice by slice and lets others of its urgency run in between, as any thread of its
-//! process. When nothing has come for a while it says in the header that it rests, looks once more, and
-//! sleeps. Two things can come: entries, and room for the completions of entries that were left. Who publishes
+//! process does, and whenever there are none. When nothing has come for a while it says in the header that it
+//! rests, looks once more, and sleeps. Two things can come: entries, and room for the completions of entries that were left. Who publishes
 //! entries, or gives room back while entries are left, looks at the header afterwards; with a full fence on both
 //! sides one of the two sees the other.
 
@@ -43,7 +43,8 @@ impl<P: Platform> Ipc<P> {
                 }
             }
             if self.platform().now_ns().saturating_sub(busy_ns) < idle_ns {
-                self.platform().relax();
+                // Whoever is as urgent and has something to do comes first.
+                self.platform().give_way();
                 continue;
             }
             let ticket = {

@@ -6,7 +6,7 @@ use rt::{FOREVER, Region, Statistics, Submissions};
 
 use super::{bell, taken_out};
 use crate::Case;
-use crate::check::{eventually, succeeds};
+use crate::check::{eventually, other_cpu, succeeds};
 
 /// Rounds of two entries, and after how many of them the indices wrap.
 const ROUNDS: u64 = 60;
@@ -30,11 +30,12 @@ fn until_ready(ring: &mut Submissions, count: u32) {
 pub fn polled(case: &Case) {
     let region = Region::from_handle(case.statistics);
     let statistics = done!(Statistics::open(&region), "opening the statistics");
-    // One that rests at once, and one that looks for entries for long.
-    for idle_us in [0, 50_000] {
+    // One that rests at once, and one that looks for entries for long, on the CPU of who asks or on another.
+    for (idle_us, cpus) in [(0, 0), (50_000, 1 << 0), (50_000, other_cpu())] {
         let args = SubmissionArgs {
             flags: SubmissionRingFlags::POLL.bits(),
             idle_us,
+            cpus,
             start: (2 * BEFORE_WRAP).wrapping_neg(),
             ..SubmissionArgs::new(16, 0)
         };
@@ -68,7 +69,10 @@ pub fn polled(case: &Case) {
                 "round {round}"
             );
         }
-        check!(by_itself > 0 || idle_us == 0, "it never looked by itself");
+        check!(
+            by_itself > 0 || idle_us == 0,
+            "it never looked by itself on {cpus:#b}"
+        );
         same!(bell.poll(), Ok(1), "the bit");
         // What waits is completed by the thread, whoever is asleep.
         done!(ring.wait(7, &bell, FOREVER), "an entry");
