@@ -112,7 +112,7 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Says that an end has another holder, by a new epoch: it goes on where the one before it stopped. Who sleeps
-    /// at the other end looks again: the one before may have published, and not come to waking anybody.
+    /// at the other end, or at a port for it, looks again: the one before may have published, and not come to waking anybody.
     pub(crate) fn pass_end(&self, ring: &Ring<P>, end: End, receiver: &Domain<P>) {
         let space = receiver.space().clone();
         let mut state = ring.state.lock();
@@ -128,15 +128,10 @@ impl<P: Platform> Ipc<P> {
         let offset = offset_of!(Header, epoch);
         self.platform()
             .store_u32(ring.control[0], offset, state.epoch);
-        let waiters = &mut state.side_mut(end.peer()).waiters;
-        let woken = match mm::sabotaged!("ring_move_wakes_nobody") {
-            true => None,
-            false => waiters.wake_first(Outcome::Ready),
-        };
         drop(state);
         drop(before);
-        if let Some(task) = woken {
-            self.platform().unpark(&task);
+        if !mm::sabotaged!("ring_move_wakes_nobody") {
+            self.wake_end(ring, end.peer());
         }
     }
 }

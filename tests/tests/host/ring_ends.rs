@@ -1,8 +1,9 @@
 //! What becomes of the ends of rings: each way to end is told apart, and an end that moves goes on.
 
+use crate::common::ports;
 use crate::common::ring_pair::{GEOMETRY, Pair, meanwhile};
-use abi::ring::{DATA_OFFSET, End, EndState, Form, Geometry, PRODUCER_OFFSET};
-use abi::{Error, Events, FOREVER, Mode, RingClose, RingGeometry, RingInfo};
+use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Form, Geometry, PRODUCER_OFFSET};
+use abi::{Error, Events, FOREVER, Mode, RingClose, RingGeometry, RingInfo, RingShape};
 
 /// Closes an end of a domain.
 fn close(pair: &Pair, domain: usize, how: RingClose) {
@@ -146,6 +147,52 @@ fn who_sleeps_while_the_other_end_moves_looks_again() {
     assert_eq!(fake::on_cpu(1, || pair.wait(1, 1, FOREVER)), Ok(()));
     pair.realm.machine().clear_hooks();
     pair.realm.finish();
+}
+
+#[test]
+fn who_waits_at_a_port_while_the_other_end_moves_is_told() {
+    for mover in [End::Producer, End::Consumer] {
+        let pair = Pair::of(RingShape {
+            form: Form::Symmetric,
+            ..GEOMETRY.into()
+        });
+        let realm = &pair.realm;
+        let capacity = GEOMETRY.capacity.into();
+        let [tail, head] = [
+            (0, pair.map(0, pair.producer) + PRODUCER_OFFSET as u64),
+            (1, pair.map(1, pair.consumer) + CONSUMER_OFFSET as u64),
+        ];
+        let store = |(domain, at): (usize, u64), index: u64| {
+            realm.store(domain, domain, at, index).unwrap();
+        };
+        // Its holder publishes, or releases, and does not come to waking anybody.
+        let (from, moved, its, index) = match mover {
+            End::Producer => (0, pair.producer, tail, 1),
+            End::Consumer => (1, pair.consumer, head, capacity),
+        };
+        let (waits, end, event) = match mover {
+            End::Producer => (1, pair.consumer, Events::READABLE),
+            End::Consumer => (0, pair.producer, Events::WRITABLE),
+        };
+        if mover == End::Consumer {
+            store(tail, capacity);
+        }
+        let port = ports::port(realm, waits);
+        let domain = &realm.domains[waits];
+        let bound = realm
+            .ipc
+            .bind_port(domain, port, end, event, ports::EDGE, 7);
+        assert_eq!(bound, Ok(()));
+        store(its, index);
+        assert_eq!(
+            ports::take(realm, waits, port, 1, 0),
+            Err(Error::WouldBlock)
+        );
+        realm.give(from, moved, 2, Mode::Move);
+        let told = ports::take(realm, waits, port, 1, 0).expect("it is told");
+        assert!(Events::from_bits_retain(told[0].events).contains(event));
+        pair.realm.finish();
+    }
 }
 
 #[test]
