@@ -42,6 +42,23 @@ fn a_program_drives_a_device_by_its_registers_and_its_interrupt() {
 }
 
 #[test]
+fn a_driver_that_ends_is_started_again_and_its_client_gets_every_answer() {
+    let commands = [("edu --kept 5 12", 0), ("edu --kept --fuse 20,35 5 12", 3)];
+    for (command, expected) in commands {
+        let run = run(command, 2, Devices::Edu);
+        assert_eq!(status(&run), expected, "{}", said(&run));
+        for line in [
+            "edu: 5! = 120, told by the driver",
+            "edu: 12! = 479001600, told by the driver",
+        ] {
+            assert!(has_line(&run, line), "{command}: {line}\n{}", said(&run));
+        }
+        let again = "supervisor: edu: again in 10 ms (1 of 5)";
+        assert_eq!(has_line(&run, again), expected != 0, "{}", said(&run));
+    }
+}
+
+#[test]
 fn a_machine_without_the_device_has_nothing_to_drive() {
     let run = run("edu", 2, Devices::None);
     assert_eq!(status(&run), 1);

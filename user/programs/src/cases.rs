@@ -311,6 +311,7 @@ macro_rules! for_each_case {
             examples::kv "so can who starts a key-value server and its clients, which end by themselves";
             examples::kept "so can the server itself, and its client loses nothing; and its supervisor, and the client";
             drivers::drawn "so can either process of a picture";
+            drivers::kept "so can a driver that a supervisor keeps running, and its client gets every answer";
             drivers::driven "so can a driver, and the next one finds a device that works";
 
             races::derive "a revoke beside a process that derives leaves nothing below that works";

@@ -14,8 +14,11 @@ const FAULTED: u8 = 128;
 /// Between programs that run at once, and before one that waits for the end of those.
 const AND: &str = "+";
 const THEN: &str = ";";
-/// What a driver may do with what its interrupt signals.
-const WAIT_AND_SEE: Rights = Rights::WAIT.union(Rights::INSPECT);
+/// What a driver may do with what its interrupt signals; or who has it started again.
+const WAIT_AND_SEE: Rights = Rights::WAIT
+    .union(Rights::INSPECT)
+    .union(Rights::GRANT)
+    .union(Rights::DUPLICATE);
 
 /// Starts programs, each with its arguments, which `+` separates. The machine runs until the last one
 /// has ended; its status becomes init's. What comes behind `;` begins then, and each status is told.

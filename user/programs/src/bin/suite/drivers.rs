@@ -7,6 +7,7 @@ use core::cell::RefCell;
 use programs::display::{self, Display};
 use programs::edu::{self, Edu};
 use programs::picture::HALF_MISSING;
+use programs::supervision::FUSE_BURNT;
 use rt::{Error, Handle, Interrupt, Mode, Notification, ProcessState, Rights, Spawn};
 
 use crate::Case;
@@ -25,13 +26,27 @@ const REST_MS: u64 = 101;
 
 /// What programs may do with the initrd.
 const READ_INITRD: Rights = Rights::READ.union(Rights::MAP).union(Rights::INSPECT);
+/// And one that starts others from it.
+const START_FROM_INITRD: Rights = READ_INITRD.union(Rights::GRANT).union(Rights::DUPLICATE);
 /// What the driver may do with what its interrupt signals.
 const WAIT_AND_SEE: Rights = Rights::WAIT.union(Rights::INSPECT);
+/// And who gives it to a driver.
+const GIVE_ON: Rights = WAIT_AND_SEE.union(Rights::GRANT).union(Rights::DUPLICATE);
+
+fn processes() -> u32 {
+    done!(rt::system_info(), "system_info").processes
+}
 
 /// Lets a program run to its end, and whom it started. How it ended: the status, or `None` by its fuse.
 fn live(program: Spawn<'_>, entries: u64, fuse: Option<u64>) -> Option<u32> {
-    let processes = || done!(rt::system_info(), "system_info").processes;
     let before = processes();
+    let ended = run(program, entries, fuse);
+    eventually("nobody to be left", || processes() == before);
+    ended
+}
+
+/// Lets a program run to its end, and tells how it ended.
+fn run(program: Spawn<'_>, entries: u64, fuse: Option<u64>) -> Option<u32> {
     let process = done!(program.stopped().start(), "a program");
     if let Some(fuse) = fuse {
         done!(process.set_fuse(fuse), "a fuse");
@@ -50,8 +65,6 @@ fn live(program: Spawn<'_>, entries: u64, fuse: Option<u64>) -> Option<u32> {
         }
     };
     let status = done!(ended, "a program that ends at entry {entries}");
-    drop(process);
-    eventually("nobody to be left", || processes() == before);
     let killed = status.state == ProcessState::Killed as u32;
     check!(
         killed || status.exited().is_some(),
@@ -106,6 +119,36 @@ fn drive(edu: &RefCell<Edu>, image: Handle, entries: u64) -> bool {
     ended.is_none()
 }
 
+/// A supervisor keeps the driver running, which ends, and is asked by whoever started it.
+fn keep(case: &Case, edu: &RefCell<Edu>, [names, image]: [Handle; 2], entries: u64) -> bool {
+    let before = processes();
+    let notification = done!(Notification::create(), "a notification");
+    let interrupt = connect(&mut edu.borrow_mut(), &notification);
+    let (session, first) = done!(rt::channel(4), "a channel");
+    let names = Spawn::new(names, "names").handle(first.into_handle(), Mode::Move, ALL);
+    drop(done!(names.start(), "the name service"));
+    let fuse = entries.to_string();
+    let program = Spawn::new(image, "edu")
+        .arg("--kept")
+        .arg("--fuse")
+        .arg(&fuse);
+    let program = program
+        .arg("5")
+        .handle(case.initrd, Mode::Share, START_FROM_INITRD)
+        .handle(session.into_handle(), Mode::Move, ALL)
+        .handle(edu.borrow().registers, Mode::Share, ALL)
+        .handle(notification.handle(), Mode::Share, GIVE_ON)
+        .handle(interrupt.into_handle(), Mode::Move, ALL);
+    let ended = run(program, entries, None);
+    let burnt = Some(FUSE_BURNT.into());
+    check!(
+        ended == Some(0) || ended == burnt,
+        "who asks the driver ended by {ended:?} when that ends at entry {entries}"
+    );
+    eventually("nobody to be left", || processes() == before);
+    ended == burnt
+}
+
 /// An interrupt of the device, as soon as there is a line for it.
 fn connect(edu: &mut Edu, notification: &Notification) -> Interrupt {
     loop {
@@ -132,6 +175,13 @@ fn drive_until(case: &Case, limit: u64) {
     every_entry(0..1, limit, |_, entries| drive(&edu, image, entries));
 }
 
+fn keep_until(case: &Case, limit: u64) {
+    let edu = done!(edu::find(case.devices), "looking for a device");
+    let edu = RefCell::new(done!(edu.ok_or(Error::NotFound), "an educational device"));
+    let images = ["names", "edu"].map(|name| done!(image_of(case.initrd, name), "the program"));
+    every_entry(0..1, limit, |_, entries| keep(case, &edu, images, entries));
+}
+
 pub fn drawn(case: &Case) {
     draw_until(case, ENTRIES);
 }
@@ -140,12 +190,18 @@ pub fn driven(case: &Case) {
     drive_until(case, ENTRIES);
 }
 
-/// Both at every entry that there is, and a number of rounds with other schedules.
+pub fn kept(case: &Case) {
+    keep_until(case, ENTRIES);
+}
+
+/// All of them at every entry that there is, and a number of rounds with other schedules.
 pub fn without_limit(case: &Case, rounds: u64) {
     for round in 0..rounds {
         rt::println!("drawn, round {round}");
         draw_until(case, u64::MAX);
         rt::println!("driven, round {round}");
         drive_until(case, u64::MAX);
+        rt::println!("kept, round {round}");
+        keep_until(case, u64::MAX);
     }
 }

@@ -1,17 +1,21 @@
 //! A driver for QEMU's educational device (QEMU, docs/specs/edu.txt), in user mode: it maps the registers, has the
 //! device compute factorials, and sleeps until the device interrupts.
 //!
-//! Arguments: the numbers, 10 without any. Handles, the last three: the resource of the registers, the
-//! notification that the interrupt signals, the interrupt.
+//! Arguments: the numbers, 10 without any. Before them, `--kept` has a supervisor keep the driver running, and asks it as any
+//! client does; then `--fuse N,...` ends its first lives after so many entries into the kernel. Handles, the last three: the
+//! resource of the registers, the notification that the interrupt signals, the interrupt; with `--kept`, before them, the initrd
+//! and a session with the name service.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
 
+mod kept;
+
 use alloc::vec::Vec;
 
 use programs::expect;
-use rt::{CachePolicy, Env, FOREVER, Interrupt, Notification, ObjectKind, Registers};
+use rt::{CachePolicy, Env, FOREVER, Handle, Interrupt, Notification, ObjectKind, Registers};
 use rt::{in_ms, now_ns, println};
 
 rt::entry!(run);
@@ -59,11 +63,23 @@ struct Edu {
     interrupt: Interrupt,
 }
 
+/// What belongs to the device: the resource of its registers, the notification, and the interrupt.
+type Device = [Handle; 3];
+
 fn run(env: &Env) -> u8 {
+    let mut words = env.args().skip(1).peekable();
+    let serves = words.next_if_eq(&kept::SERVE).is_some();
+    let is_kept = words.next_if_eq(&"--kept").is_some();
+    let fuses = match words.next_if_eq(&"--fuse") {
+        Some(_) if is_kept => words.next(),
+        _ => None,
+    };
     let mut numbers = Vec::new();
-    for word in env.args().skip(1) {
+    for word in words {
         let Ok(number) = word.parse() else {
-            println!("edu: `{word}` is no number of 32 bits: edu [NUMBER ...]");
+            println!(
+                "edu: `{word}` is no number of 32 bits: edu [--kept [--fuse N,...]] [NUMBER ...]"
+            );
             return USAGE;
         };
         numbers.push(number);
@@ -71,35 +87,33 @@ fn run(env: &Env) -> u8 {
     if numbers.is_empty() {
         numbers.push(DEFAULT);
     }
+    let Some(device) = device(env) else {
+        println!("edu: this machine has no such device; --edu gives it one");
+        return NO_DEVICE;
+    };
+    match (serves, is_kept) {
+        (true, _) => kept::serve(env.handle(0), device),
+        (_, true) => kept::keep(env, device, &numbers, fuses),
+        _ => drive(device, &numbers),
+    }
+}
+
+fn device(env: &Env) -> Option<Device> {
     let [.., resource, notification, interrupt] = *env.handles() else {
-        return no_device();
+        return None;
     };
-    if interrupt.kind() != Some(ObjectKind::Interrupt) {
-        return no_device();
-    }
-    let info = expect!(
-        rt::resource_info(resource),
-        "edu: looking for the registers"
-    );
-    let registers = Registers::create(resource, info.address, info.len, CachePolicy::Uncached);
-    let edu = Edu {
-        registers: expect!(registers, "edu: mapping the registers"),
-        notification: Notification::from_handle(notification),
-        interrupt: Interrupt::from_handle(interrupt),
+    let is_there = interrupt.kind() == Some(ObjectKind::Interrupt);
+    is_there.then_some([resource, notification, interrupt])
+}
+
+/// Computes factorials, and tries what else the device and its interrupt can do.
+fn drive(device: Device, numbers: &[u32]) -> u8 {
+    let edu = match open(device) {
+        Ok(edu) => edu,
+        Err(status) => return status,
     };
-    let version: u32 = edu.registers.read(IDENTIFICATION);
-    edu.registers.write(LIVENESS, 0x1234_5678_u32);
-    if version & 0xffff != 0xed || edu.registers.read::<u32>(LIVENESS) != !0x1234_5678 {
-        println!("edu: the device answers {version:#x}, as none that is alive does");
-        return BROKEN;
-    }
-    println!(
-        "edu: version {}.{}, alive",
-        version >> 24,
-        version >> 16 & 0xff
-    );
     edu.take_over();
-    for number in numbers {
+    for &number in numbers {
         let factorial = edu.factorial(number);
         let of_32_bits = if number > LAST_WHOLE {
             " modulo 2^32"
@@ -115,9 +129,30 @@ fn run(env: &Env) -> u8 {
     }
 }
 
-fn no_device() -> u8 {
-    println!("edu: this machine has no such device; --edu gives it one");
-    NO_DEVICE
+/// The device, if it is alive; else the status to end with.
+fn open([resource, notification, interrupt]: Device) -> Result<Edu, u8> {
+    let info = expect!(
+        rt::resource_info(resource),
+        "edu: looking for the registers"
+    );
+    let registers = Registers::create(resource, info.address, info.len, CachePolicy::Uncached);
+    let edu = Edu {
+        registers: expect!(registers, "edu: mapping the registers"),
+        notification: Notification::from_handle(notification),
+        interrupt: Interrupt::from_handle(interrupt),
+    };
+    let version: u32 = edu.registers.read(IDENTIFICATION);
+    edu.registers.write(LIVENESS, 0x1234_5678_u32);
+    if version & 0xffff != 0xed || edu.registers.read::<u32>(LIVENESS) != !0x1234_5678 {
+        println!("edu: the device answers {version:#x}, as none that is alive does");
+        return Err(BROKEN);
+    }
+    println!(
+        "edu: version {}.{}, alive",
+        version >> 24,
+        version >> 16 & 0xff
+    );
+    Ok(edu)
 }
 
 impl Edu {
