@@ -362,7 +362,9 @@ impl AddressSpace {
 /// Forgets the mappings that a revoke has ended.
 #[cold]
 fn sweep(space: &AddressSpace, mappings: &mut Mappings) {
-    if space.dead.swap(0, Ordering::Relaxed) > 0 {
+    // Acquire: each that was counted says by now that it is dead. One that did not would be kept, counted no more, and
+    // so stay charged until another one dies. The looks at the count before this call are hints.
+    if space.dead.swap(0, Ordering::Acquire) > 0 {
         mappings.retain(|mapping| mapping.state.load(Ordering::Acquire) != DEAD);
     }
 }

@@ -1,9 +1,10 @@
 //! What becomes of the ends of rings: each way to end is told apart, and an end that moves goes on.
 
 use crate::common::ports;
+use crate::common::realm::Realm;
 use crate::common::ring_pair::{GEOMETRY, Pair, meanwhile};
 use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Form, Geometry, PRODUCER_OFFSET};
-use abi::{Error, Events, FOREVER, Mode, RingClose, RingGeometry, RingInfo, RingShape};
+use abi::{Error, Events, FOREVER, Mode, Resources, RingClose, RingGeometry, RingInfo, RingShape};
 
 /// Closes an end of a domain.
 fn close(pair: &Pair, domain: usize, how: RingClose) {
@@ -254,6 +255,26 @@ fn first_words(pair: &Pair, view: u64, shape: RingGeometry) {
 
 #[test]
 fn a_ring_beyond_the_quota_is_refused_and_leaves_nothing() {
+    let quota = Resources {
+        frames: 64,
+        tables: 1 << 20,
+        bytes: 1 << 30,
+    };
+    let realm = Realm::with_quotas(&[quota]);
+    let before = (realm.used(0), realm.counts());
+    for pages in [64, 128, 4096] {
+        let geometry = RingGeometry::byte(pages * 4096).decode().unwrap().geometry;
+        let made = realm.ipc.create_ring(&realm.domains[0], geometry);
+        assert_eq!(made, Err(Error::Quota), "{pages} pages");
+        assert_eq!((realm.used(0), realm.counts()), before);
+    }
+    let small = RingGeometry::byte(32 * 4096).decode().unwrap().geometry;
+    assert!(realm.ipc.create_ring(&realm.domains[0], small).is_ok());
+    realm.finish();
+}
+
+#[test]
+fn a_ring_larger_than_memory_is_refused_and_leaves_nothing() {
     let pair = Pair::new();
     let (realm, before) = (&pair.realm, pair.realm.counts());
     for geometry in [
