@@ -59,7 +59,7 @@ fn geometry() -> impl Strategy<Value = Geometry> {
 }
 
 proptest! {
-    #![proptest_config(cases(2000, 8))]
+    #![proptest_config(cases(2000, 2))]
 
     #[test]
     fn a_ring_is_a_bounded_queue(geometry in geometry(), start in start(40), steps in prop::collection::vec(step(), 1..200)) {

@@ -1,6 +1,7 @@
 //! Scripts of a hostile process at a submission ring, over the kernel's half of it, looked for by libFuzzer. What is worth
 //! keeping lands in `corpus/hostile_process`, which the test `hostile_processes` plays every time.
 #![no_main]
+#![recursion_limit = "256"]
 
 #[path = "../../../tests/tests/common/mod.rs"]
 #[allow(dead_code, reason = "tests use the rest")]
