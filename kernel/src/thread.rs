@@ -291,7 +291,7 @@ impl Thread {
         self.priority.load(Ordering::Relaxed)
     }
 
-    /// Notes what it is asked to be; [`sched::set_level`] makes it so.
+    /// Notes what it is asked to be; [`set_level`](crate::sched::set_level) makes it so.
     pub fn set_priority(&self, priority: u8) {
         self.priority.store(priority, Ordering::Relaxed);
     }
