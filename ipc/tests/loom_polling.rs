@@ -71,9 +71,10 @@ impl Polled {
             ..SubmissionArgs::new(capacity, capacity)
         };
         let made = realm.ipc.create_submission_ring(&realm.domain, &args);
-        let magic = offset_of!(SubmissionHeader, magic);
+        // A word that no page but a header has: the indices are where the magic is.
+        let version = offset_of!(SubmissionHeader, version);
         let memory = &realm.ipc.platform().memory;
-        let headers = memory.frames_with(magic);
+        let headers = memory.frames_with(version);
         // All words that two tasks share are there before there are two.
         for header in &headers {
             memory.word(*header, offset_of!(SubmissionHeader, notes));
