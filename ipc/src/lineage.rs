@@ -9,6 +9,7 @@
 //! rank: lineage.
 
 mod leave;
+mod steps;
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -24,6 +25,7 @@ use crate::object::PAYLOAD_BYTES;
 use crate::{Object, Platform};
 
 pub(crate) use leave::{Extent, Killed, Released};
+use steps::Steps;
 
 /// The place of the first node.
 const ROOT: u32 = 0;
@@ -94,6 +96,7 @@ pub(crate) struct Lineage<P: Platform> {
     /// parent. The object pays for it, and everything else that is done with the tree has it
     /// [leave](Lineage::settle) first.
     parked: Option<Node<P>>,
+    steps: Steps,
 }
 
 impl<P: Platform> Lineage<P> {
@@ -105,6 +108,7 @@ impl<P: Platform> Lineage<P> {
             live: 0,
             burials: 0,
             parked: None,
+            steps: Steps::new(),
         }
     }
 
@@ -290,11 +294,19 @@ impl<P: Platform> Lineage<P> {
     /// Whether a node other than this, and not below it if those are `spared`, gives access to the
     /// memory of the object.
     pub(crate) fn others_have_access(&self, branch: &Branch<P>, spared: bool) -> bool {
-        self.nodes().any(|node| {
-            node.index != branch.index
-                && node.has_access()
-                && !(spared && self.is_below(node, branch.index))
-        })
+        let is_other = |node: &Node<P>| node.index != branch.index && node.has_access();
+        let Some(root) = self.root.as_ref().filter(|_| spared) else {
+            return self.nodes().any(is_other);
+        };
+        self.steps.begin(self.live);
+        let found = match mm::sabotaged!("each_climbs_to_the_top") {
+            true => self
+                .nodes()
+                .any(|node| is_other(node) && !self.is_below(node, branch.index)),
+            false => is_other(root) || self.descendants_beside(root, branch.index).any(is_other),
+        };
+        self.steps.end();
+        found
     }
 
     pub(crate) fn is_below(&self, branch: &Branch<P>, top: u32) -> bool {
@@ -326,9 +338,21 @@ impl<P: Platform> Lineage<P> {
 
     /// The nodes below one: each before its children, then its siblings.
     fn descendants(&self, branch: &Branch<P>) -> impl Iterator<Item = &Node<P>> {
+        self.descendants_beside(branch, NONE)
+    }
+
+    /// The same, but for those below the node at another place.
+    fn descendants_beside(
+        &self,
+        branch: &Branch<P>,
+        spared: u32,
+    ) -> impl Iterator<Item = &Node<P>> {
         let top = branch.index;
         let after = move |node: &Branch<P>| {
-            let mut next = node.first_child.get();
+            let mut next = match node.index == spared {
+                true => None,
+                false => node.first_child.get(),
+            };
             let mut at = Some(node);
             while let (None, Some(node)) = (next, at.filter(|node| node.index != top)) {
                 next = node.next.get();
@@ -343,6 +367,7 @@ impl<P: Platform> Lineage<P> {
 
     #[inline(always)]
     fn node(&self, index: u32) -> Option<&Node<P>> {
+        self.steps.take();
         let Some(place) = index.checked_sub(1) else {
             return self.root.as_ref();
         };

@@ -177,18 +177,26 @@ impl<P: Platform> Lineage<P> {
             joined: self.burials > 0,
             ..Killed::default()
         };
-        while let Some(mut leaf) = branch.first_child.get() {
+        self.steps.begin(self.live);
+        let mut next = branch.first_child.get();
+        while let Some(mut leaf) = next {
             while let Some(child) = self.node(leaf).and_then(|node| node.first_child.get()) {
                 if mm::sabotaged!("revoke_skips_one_level") {
                     break;
                 }
                 leaf = child;
             }
-            if let Some(node) = self.node(leaf) {
-                killed.add(node, unlist);
-            }
+            let Some(node) = self.node(leaf) else { break };
+            killed.add(node, unlist);
+            let above = node.parent;
             self.unlink(leaf);
+            // On from where it was, so that each is gone down to once.
+            next = match above == branch.index || mm::sabotaged!("revoke_from_the_top") {
+                true => branch.first_child.get(),
+                false => Some(above),
+            };
         }
+        self.steps.end();
         if extent == Extent::Itself
             && branch.state() != NodeState::Dead
             && let Some(node) = self.node(branch.index)

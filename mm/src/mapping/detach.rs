@@ -2,6 +2,7 @@
 //! all of them may write.
 
 use alloc::sync::Arc;
+use core::iter;
 use core::sync::atomic::Ordering;
 
 use abi::{Error, RegionKind, Rights};
@@ -52,7 +53,12 @@ impl<M: Machine> Memory<M> {
         let count = self.clear_attachments(state, condemned);
         if count > 0 {
             let gone = state.mappings.iter().filter(|m| !m.is_attached());
-            Stale::in_spaces(self, (), gone.map(|m| &*m.space)).wait(self);
+            let spaces = gone.map(|m| &*m.space);
+            if crate::sabotaged!("round_for_each_mapping") {
+                spaces.for_each(|space| Stale::in_spaces(self, (), iter::once(space)).wait(self));
+            } else {
+                Stale::in_spaces(self, (), spaces).wait(self);
+            }
             self.bury_detached(state);
         }
         count

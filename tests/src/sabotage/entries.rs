@@ -172,6 +172,12 @@ entries! {
             revokes::every_mapping_and_every_level_is_gone;
         revoke_skips_one_level: "the way down to the last level in a revoke",
             revokes::every_mapping_and_every_level_is_gone;
+        revoke_from_the_top: "that what is below is gone down to once",
+            deep_trees::a_chain_is_taken_away_in_steps_that_grow_as_it_does;
+        each_climbs_to_the_top: "that a Move which revokes goes through what is below once",
+            deep_trees::a_move_that_revokes_goes_through_what_is_below_once;
+        round_for_each_mapping: "that a revoke interrupts CPUs once for all mappings",
+            revokes::a_revoke_is_one_round_for_all_its_spaces_and_mappings;
         revoke_others_takes_ancestor: "that a Move which revokes is refused for what is above",
             revokes::a_move_that_revokes_takes_no_ancestor;
         second_revoke_does_not_wait: "that a revoke waits for another that is under way",
@@ -184,6 +190,8 @@ entries! {
             limited::a_one_shot_capability_is_gone_after_the_first_call_that_succeeds;
         one_shot_used_by_two: "that one call at a time uses a one-shot capability",
             limited::of_threads_that_use_a_one_shot_capability_at_once_one_succeeds;
+        one_shot_looked_up_once: "that a call may look its one-shot capability up again",
+            limited::a_call_that_looks_its_one_shot_capability_up_twice_is_made_as_by_any_other;
         lasting_by_one_shot: "that nothing lasting is made by a capability for one use",
             limited::nothing_that_lasts_as_long_as_its_capability_is_made_by_one_for_one_use;
         revoke_takes_what_is_moved: "that a revoke leaves what is on its way to who moves it",

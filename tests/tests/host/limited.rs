@@ -1,10 +1,13 @@
 //! Capabilities for one use, or until a time (I4).
 
+use std::thread;
+
 use crate::common::ports::{EDGE, bind, notification, packet, poll, port};
 use crate::common::realm::Realm;
 use crate::common::{READ, WRITE};
-use abi::{DeriveArgs, DeriveFlags, Error, FOREVER, Handle, Mode, Rights};
-use ipc::Resource;
+use abi::{DeriveArgs, DeriveFlags, Error, Events, FOREVER, Handle, Mode, Rights, SubmissionArgs};
+use fake::FakeProcess;
+use ipc::{Payload, Resource};
 
 const ALL: Rights = Rights::all();
 
@@ -21,6 +24,11 @@ fn one_shot(realm: &Realm, handle: Handle) -> Handle {
         ..DeriveArgs::new(ALL)
     };
     realm.derive_with(0, handle, args).unwrap()
+}
+
+/// What a call of another thread answers.
+fn elsewhere<R: Send>(call: impl FnOnce() -> R + Send) -> R {
+    thread::scope(|scope| scope.spawn(|| fake::on_cpu(1, call)).join().unwrap())
 }
 
 fn until(realm: &Realm, handle: Handle, deadline: u64) -> Handle {
@@ -51,15 +59,13 @@ fn a_one_shot_capability_is_gone_after_the_first_call_that_succeeds() {
         realm.ipc.commit_region(domain, once, 1, 0),
         Err(Error::Align)
     );
-    assert_eq!(realm.look_up(0, once), Err(Error::Busy));
+    assert_eq!(elsewhere(|| realm.look_up(0, once)), Err(Error::Busy));
     settle(&realm, false);
     let before = realm.domains[0].handle_count();
     realm.ipc.commit_region(domain, once, 0, 0).unwrap();
     // Nobody else can use it until the call is over, and nobody afterwards.
-    assert_eq!(
-        realm.ipc.commit_region(domain, once, 0, 0),
-        Err(Error::Busy)
-    );
+    let also = elsewhere(|| realm.ipc.commit_region(domain, once, 0, 0));
+    assert_eq!(also, Err(Error::Busy));
     let moved = realm.grant(0, once, 1, Mode::Move, ALL);
     assert!(matches!(moved, Err(Error::Busy | Error::Shared)));
     settle(&realm, true);
@@ -69,6 +75,54 @@ fn a_one_shot_capability_is_gone_after_the_first_call_that_succeeds() {
     );
     assert_eq!(realm.domains[0].handle_count(), before - 1);
     assert_eq!(realm.info(0, region).descendants, 0);
+    realm.finish();
+}
+
+#[test]
+fn a_call_that_looks_its_one_shot_capability_up_twice_is_made_as_by_any_other() {
+    let realm = Realm::new(1);
+    let domain = &realm.domains[0];
+    let payload = Payload::Process(FakeProcess::of(7));
+    let process = realm.ipc.install_object(domain, payload, ALL).unwrap();
+    // As a kernel waits for the end of a process: it looks first.
+    let wait = |handle| {
+        realm
+            .ipc
+            .ask_process(domain, handle, Rights::WAIT, |_| Ok(()))?;
+        realm.ipc.wait_object(domain, handle, Events::ENDED, 0)
+    };
+    let region = realm.region(0, 2);
+    let copy = |handle| realm.ipc.copy_region(domain, handle, 4096, handle, 0, 4096);
+    let copied = copy(region);
+    let before = realm.counts();
+    let once = one_shot(&realm, process);
+    for handle in [process, once, once] {
+        assert_eq!(wait(handle), Err(Error::WouldBlock));
+        settle(&realm, false);
+    }
+    realm.drop_handle(0, once).unwrap();
+    let once = one_shot(&realm, region);
+    assert_eq!(copy(once), copied);
+    // It is one use.
+    assert_eq!(elsewhere(|| realm.look_up(0, once)), Err(Error::Busy));
+    settle(&realm, true);
+    assert_eq!(copy(once), Err(Error::BadHandle));
+    assert!(!domain.has_claims());
+    assert_eq!(realm.counts(), before);
+    realm.finish();
+}
+
+#[test]
+fn no_submission_ring_is_for_one_use() {
+    let realm = Realm::new(1);
+    let args = SubmissionArgs::new(4, 4);
+    let ring = realm.ipc.create_submission_ring(&realm.domains[0], &args);
+    let ring = ring.unwrap();
+    let args = DeriveArgs {
+        flags: DeriveFlags::ONE_SHOT.bits(),
+        ..DeriveArgs::new(ALL)
+    };
+    assert_eq!(realm.derive_with(0, ring, args), Err(Error::Denied));
     realm.finish();
 }
 

@@ -22,6 +22,7 @@ mod channels;
 mod contiguous;
 mod contract;
 mod crowds;
+mod deep_trees;
 mod derived;
 mod devices;
 mod docs;

@@ -100,6 +100,35 @@ fn every_mapping_and_every_level_is_gone() {
 }
 
 #[test]
+fn a_revoke_is_one_round_for_all_its_spaces_and_mappings() {
+    const EACH: usize = 3;
+    let realm = Realm::new(3);
+    let region = realm.region(0, 1);
+    let holders = [
+        realm.derive(0, region, ALL).unwrap(),
+        realm.give(0, region, 1, Mode::Share),
+        realm.give(0, region, 2, Mode::Share),
+    ];
+    let mut mapped = holders.map(|_| [0; EACH]);
+    for (holder, places) in mapped.iter_mut().enumerate() {
+        for va in places {
+            *va = realm.map(holder, holders[holder], WRITE);
+            realm.store(holder, holder, *va, 1).unwrap();
+        }
+    }
+    let rounds = realm.memory().shootdowns();
+    let kicks = [0, 1, 2, 3].map(|cpu| realm.machine().kicks(cpu));
+    assert_eq!(realm.revoke(0, region), Ok(3));
+    assert_eq!(realm.memory().shootdowns(), rounds + 1);
+    let now = [0, 1, 2, 3].map(|cpu| realm.machine().kicks(cpu));
+    assert_eq!([0, 1, 2, 3].map(|cpu| now[cpu] - kicks[cpu]), [0, 1, 1, 0]);
+    for (holder, places) in mapped.iter().enumerate() {
+        assert!(places.iter().all(|va| !realm.reaches(holder, *va)));
+    }
+    realm.finish();
+}
+
+#[test]
 fn tokens_of_what_was_revoked_are_not_found_and_count_no_more() {
     let realm = Realm::new(2);
     let region = realm.region(0, 1);
