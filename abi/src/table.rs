@@ -138,7 +138,7 @@ macro_rules! for_each_syscall {
             76 ChannelServeWords channel_serve_words(end: Handle, reply: Handle, first: u64, second: u64, third: u64, fourth: u64) -> Words, rights [RECEIVE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, TooLarge, PeerClosed, Cancelled, Interrupted, Quota, NoMemory, Limit];
             /// Answers a call with four words and uses the capability up. `Cancelled`: the caller does not wait any more.
             77 ChannelReplyWords channel_reply_words(reply: Handle, first: u64, second: u64, third: u64, fourth: u64) -> (), rights [SEND], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Cancelled];
-            /// Limits what can be sent from this end: so many messages and bytes a second, and one second's worth at once; 0 stands for no limit.
+            /// Limits what can be sent from this end: so many messages and bytes a second, and one second's worth at once; 0 stands for no limit. It is one for the end: whoever sends from it, by whatever badge, sends out of the same.
             78 ChannelLimit channel_limit(end: Handle, messages: u64, bytes: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells facts about a channel end.
             79 ChannelInfo channel_info(end: Handle, info: UserPtr<ChannelInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
