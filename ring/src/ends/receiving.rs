@@ -145,7 +145,13 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
 
     /// Whether the tail tells of something, of an end that has found nothing. Who sleeps goes by the tail, so one that
     /// tells of what is not there would end every sleep at once; it is the fault of the producer, who stores it last.
-    fn is_told(&mut self) -> Result<bool, Error> {
+    ///
+    /// Sleeping and [`Consumer::arm`] ask it by themselves. Who is told of this ring by others, such as the host of a
+    /// hub, asks it before sleeping again; if so, there is something by now.
+    ///
+    /// # Errors
+    /// [`Error::PeerFault`].
+    pub fn is_told(&mut self) -> Result<bool, Error> {
         if K::KIND != Kind::Slot || crate::sabotaged!("tail_believed_without_record") {
             return Ok(false);
         }

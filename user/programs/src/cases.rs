@@ -153,6 +153,9 @@ macro_rules! for_each_case {
             hubs::hangs "a guest that hangs is overdue, and one that beats is not";
             hubs::tiers "payloads of any size arrive in both directions, and the pool grows while slots are held";
             hubs::kinds "hubs of packets and of streams of bytes carry what is longer than a message and than a ring";
+            hubs::taken_back "a payload is what it was when the host took its region, whatever the guest does with what it granted";
+            hubs::refused "what a full ring refuses of payloads is as if it had not been tried, and can be tried again";
+            hubs::scarce "a region that a host has no room for is the fault of nobody, and costs no other message";
             hubs::malformed "a guest that refers to what it may not is recovered, and the other is served";
             hubs::corpus "every script of a hostile guest that the fuzzer has kept is answered over a pool that is mapped twice";
             hubs::hostile "a guest that lies about any word is recovered, and the other is served";
@@ -174,9 +177,11 @@ macro_rules! for_each_case {
             rings::endings "in order, gone, revoked and faulty are four different answers, after the last message";
             rings::half_closed "each direction of a duplex ends by itself";
             rings::passed_on "an end that moves goes on where it was, while its peer sleeps";
+            rings::another_kind "an end that is opened as what it is not stays as it is";
             rings::in_one_process "both ends can be one process's";
             rings::taken_while_asleep "an end that is taken away wakes who sleeps there";
             rings::gathered "a producer that dies keeps no other back";
+            rings::too_large "a message that is longer than there is room for is left, and keeps nobody back";
             rings::no_wakeup_lost "two that put each other to sleep 100,000 times always wake";
             rings::kept_from_nothing "who is told for ever of a message that is not there is told by a liar";
             rings::conversations "tasks of one thread converse with several processes at once";

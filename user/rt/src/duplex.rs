@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use abi::{Error, Handle, RingClose, RingGeometry};
-use ring::slot::{Consumer, Producer};
+use ring::slot::{Consumer, Producer, Slot};
 
 use crate::ring_end::{
     close_ring, consumer_memory, ended, from_abi, give_back, producer_memory, ring_of, to_abi,
@@ -127,6 +127,9 @@ pub struct Duplex {
 
 impl Duplex {
     /// The side that has two ends. They can be opened once.
+    ///
+    /// # Errors
+    /// As of [`open_sender`](crate::open_sender), for both.
     pub fn open(ends: DuplexEnds) -> Result<Duplex, Error> {
         let turn = Arc::new(Turn {
             ends,
@@ -137,8 +140,11 @@ impl Duplex {
             end,
             turn: turn.clone(),
         };
-        let sender = Producer::attach(producer_memory(ends.producer)?, wait(ends.producer));
-        let receiver = Consumer::attach(consumer_memory(ends.consumer)?, wait(ends.consumer));
+        // Before either is taken over.
+        let there = producer_memory::<Slot>(ends.producer)?;
+        let back = consumer_memory::<Slot>(ends.consumer)?;
+        let sender = Producer::attach(there, wait(ends.producer));
+        let receiver = Consumer::attach(back, wait(ends.consumer));
         Ok(Duplex {
             sender: sender.map_err(to_abi)?,
             receiver: receiver.map_err(to_abi)?,

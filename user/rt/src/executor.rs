@@ -126,10 +126,10 @@ impl Executor {
     /// Has tasks of this executor wait at the producing end of a symmetric ring. It can be opened once.
     ///
     /// # Errors
-    /// `Unsupported`: the ring is asymmetric or of another kind.
+    /// `Unsupported`: the ring is asymmetric or of another kind, or the end is another; as of [`Port::bind`] and
+    /// [`open_sender`](crate::open_sender): the end is the caller's still.
     pub fn open_sender<K: RingKind>(&self, end: Handle) -> Result<Sender<K, TaskWait>, Error> {
-        let wait = self.wait_at(end, Events::WRITABLE)?;
-        let memory = producer_memory(end)?;
+        let (memory, wait) = self.wait_at(end, Events::WRITABLE, producer_memory::<K>)?;
         Ok(Sender::new(Producer::attach(memory, wait).map_err(to_abi)?))
     }
 
@@ -138,28 +138,43 @@ impl Executor {
     /// # Errors
     /// As [`Executor::open_sender`].
     pub fn open_receiver<K: RingKind>(&self, end: Handle) -> Result<Receiver<K, TaskWait>, Error> {
-        let wait = self.wait_at(end, Events::READABLE)?;
-        let memory = consumer_memory(end)?;
+        let (memory, wait) = self.wait_at(end, Events::READABLE, consumer_memory::<K>)?;
         Ok(Receiver::new(
             Consumer::attach(memory, wait).map_err(to_abi)?,
         ))
     }
 
-    fn wait_at(&self, end: Handle, events: Events) -> Result<TaskWait, Error> {
+    /// Opens an end, and takes it over when nothing can be refused any more.
+    fn wait_at<M>(
+        &self,
+        end: Handle,
+        events: Events,
+        open: impl FnOnce(Handle) -> Result<M, Error>,
+    ) -> Result<(M, TaskWait), Error> {
         if ring_info(end)?.geometry.decode()?.form != Form::Symmetric {
             return Err(Error::Unsupported);
         }
-        let place = self.shared.take_place();
+        let shared = &self.shared;
+        let place = shared.take_place();
+        let events = events | Events::PEER_CLOSED;
+        let bound = shared
+            .port
+            .bind_with(end, events, BindFlags::EDGE, key_of(place));
+        let opened =
+            bound.and_then(|()| open(end).inspect_err(|_| _ = shared.port.unbind(key_of(place))));
+        let memory = opened.inspect_err(|_| shared.set_place(place, Place::Free))?;
         let wait = TaskWait {
-            shared: self.shared.clone(),
+            shared: shared.clone(),
             place,
             end: RingWait::of(end),
         };
-        let events = events | Events::PEER_CLOSED;
-        let (port, key) = (&self.shared.port, wait.key());
-        port.bind_with(end, events, BindFlags::EDGE, key)?;
-        Ok(wait)
+        Ok((memory, wait))
     }
+}
+
+/// The key of the end that has a place.
+fn key_of(place: usize) -> u64 {
+    place as u64 + 1
 }
 
 impl Shared {
@@ -215,6 +230,15 @@ impl Shared {
         }
         place
     }
+
+    fn set_place(&self, place: usize, value: Place) {
+        let before = match self.state.lock().wakers.get_mut(place) {
+            Some(place) => core::mem::replace(place, value),
+            None => Place::Free,
+        };
+        // Outside of the lock: a waker may be the last to know its task, whose ends take it.
+        drop(before);
+    }
 }
 
 /// Wakes the future that [`Executor::run`] was given.
@@ -234,21 +258,6 @@ pub struct TaskWait {
     end: RingWait,
 }
 
-impl TaskWait {
-    fn key(&self) -> u64 {
-        self.place as u64 + 1
-    }
-
-    fn set_place(&self, value: Place) {
-        let before = match self.shared.state.lock().wakers.get_mut(self.place) {
-            Some(place) => core::mem::replace(place, value),
-            None => Place::Free,
-        };
-        // Outside of the lock: a waker may be the last to know its task, whose ends take it.
-        drop(before);
-    }
-}
-
 impl Wait for TaskWait {
     fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), ring::Error> {
         self.end.wait(seen, deadline_ns)
@@ -261,7 +270,8 @@ impl Wait for TaskWait {
 
 impl WaitAsTask for TaskWait {
     fn poll_wait(&self, seen: u32, context: &mut Context<'_>) -> Poll<Result<(), ring::Error>> {
-        self.set_place(Place::Taken(Some(context.waker().clone())));
+        let waker = Place::Taken(Some(context.waker().clone()));
+        self.shared.set_place(self.place, waker);
         // The port may have told of it while nobody was there to be woken.
         // SAFETY: the call touches no memory of this process.
         match unsafe { sys::ring_wait(self.end.handle(), seen, 0) } {
@@ -273,7 +283,7 @@ impl WaitAsTask for TaskWait {
 
 impl Drop for TaskWait {
     fn drop(&mut self) {
-        let _ = self.shared.port.unbind(self.key());
-        self.set_place(Place::Free);
+        let _ = self.shared.port.unbind(key_of(self.place));
+        self.shared.set_place(self.place, Place::Free);
     }
 }

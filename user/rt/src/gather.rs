@@ -51,6 +51,15 @@ pub enum Gathered {
         /// Bytes of the message.
         length: usize,
     },
+    /// The next message of the producer of this key is longer than the target and stays, which costs its producer the turn
+    /// and nobody else anything. It is told again until it is received into more, or the producer is
+    /// [taken out](Gather::remove).
+    TooLarge {
+        /// The number of the producer.
+        key: usize,
+        /// Bytes of the message.
+        length: usize,
+    },
     /// A producer will send no more, for this reason; its key is used again.
     Ended {
         /// The number of the producer.
@@ -129,6 +138,14 @@ impl Gather {
         Ok(())
     }
 
+    /// Takes a producer out, with whatever it has sent; dropping the result tells it that nobody receives. Its key is used
+    /// again. `None`: there is none of this key.
+    pub fn remove(&mut self, key: usize) -> Option<Receiver> {
+        let slot = self.rings.get_mut(key)?.take()?;
+        let _ = self.port.unbind(key as u64);
+        Some(slot.receiver)
+    }
+
     /// Producers that have not ended.
     pub fn len(&self) -> usize {
         self.rings.iter().flatten().count()
@@ -143,8 +160,7 @@ impl Gather {
     /// `deadline_ns` while there is none.
     ///
     /// # Errors
-    /// `TimedOut`, `Cancelled`, `Interrupted`; `TooLarge`: it is longer than `target` and stays; `PeerClosed`: there
-    /// is no producer, and nothing else is watched.
+    /// `TimedOut`, `Cancelled`, `Interrupted`; `PeerClosed`: there is no producer, and nothing else is watched.
     pub fn receive(&mut self, target: &mut [u8], deadline_ns: u64) -> Result<Gathered, Error> {
         loop {
             // However much comes, other objects have their turn.
@@ -191,7 +207,11 @@ impl Gather {
                     return Ok(Some(Gathered::Message { key, length }));
                 }
                 Err(ring::Error::Empty) => {}
-                Err(ring::Error::TooLarge) => return Err(Error::TooLarge),
+                Err(ring::Error::TooLarge) => {
+                    self.next = key + 1;
+                    let length = slot.receiver.peek().map_or(0, |message| message.len());
+                    return Ok(Some(Gathered::TooLarge { key, length }));
+                }
                 Err(why) => {
                     let _ = self.port.unbind(key as u64);
                     self.rings[key] = None;
@@ -215,14 +235,21 @@ impl Gather {
     }
 
     /// Receives until every producer has ended.
+    ///
+    /// # Errors
+    /// As of [`receive`](Gather::receive); `TooLarge`: a message is longer than `target`, and stays.
     pub fn drain(
         &mut self,
         mut each: impl FnMut(usize, &[u8]),
         target: &mut [u8],
     ) -> Result<(), Error> {
         while !self.is_empty() {
-            if let Gathered::Message { key, length } = self.receive(target, FOREVER)? {
-                each(key, target.get(..length).unwrap_or_default());
+            match self.receive(target, FOREVER)? {
+                Gathered::Message { key, length } => {
+                    each(key, target.get(..length).unwrap_or_default());
+                }
+                Gathered::TooLarge { .. } => return Err(Error::TooLarge),
+                Gathered::Ended { .. } | Gathered::Watched { .. } => {}
             }
         }
         Ok(())

@@ -2,10 +2,13 @@
 
 use core::ptr::NonNull;
 
-use abi::ring as ring_layout;
+use abi::ring::{self as ring_layout, End};
 use abi::{Error, FOREVER, Handle, RingClose, RingEnds, RingGeometry, RingInfo, UserPtr};
+use ring::byte::Byte;
 use ring::memory::{ConsumerMemory, ProducerMemory};
-use ring::{byte, packet, slot};
+use ring::packet::Packet;
+use ring::slot::Slot;
+use ring::{Consumer, Producer, RingKind, byte, packet, slot};
 
 use crate::sys;
 
@@ -142,57 +145,97 @@ pub(crate) fn give_back(end: Handle) {
     let _ = crate::drop_handle(end);
 }
 
-/// Maps the view of an end and tells its geometry.
-pub(crate) fn open(end: Handle) -> Result<(NonNull<u8>, ring_layout::Geometry), Error> {
-    let shape = ring_info(end)?.geometry.decode()?;
+/// Maps the view of an end of this kind and tells its geometry.
+fn open<K: RingKind>(
+    end: Handle,
+    side: End,
+) -> Result<(NonNull<u8>, ring_layout::Geometry), Error> {
+    let info = ring_info(end)?;
+    let shape = info.geometry.decode()?;
+    // Before it is mapped, which is done once.
+    if shape.geometry.kind != K::KIND || info.end != side as u32 {
+        return Err(Error::Unsupported);
+    }
     // SAFETY: a new mapping touches nobody's memory.
     let base = unsafe { sys::ring_map(end) }?;
     let base = NonNull::new(base as *mut u8).ok_or(Error::Fault)?;
     Ok((base, shape.geometry))
 }
 
-/// The memory of the producing end that a handle stands for. It can be opened once.
-pub(crate) fn producer_memory(end: Handle) -> Result<ProducerMemory, Error> {
-    let (base, geometry) = open(end)?;
+/// The memory of the producing end of this kind that a handle stands for. It can be opened once. The handle stays the
+/// caller's.
+pub(crate) fn producer_memory<K: RingKind>(end: Handle) -> Result<ProducerMemory, Error> {
+    let (base, geometry) = open::<K>(end, End::Producer)?;
     // SAFETY: the kernel mapped this end's view just now, and lets it be mapped only once.
     unsafe { ProducerMemory::from_raw(base, geometry) }.map_err(to_abi)
 }
 
 /// The same of the consuming end.
-pub(crate) fn consumer_memory(end: Handle) -> Result<ConsumerMemory, Error> {
-    let (base, geometry) = open(end)?;
+pub(crate) fn consumer_memory<K: RingKind>(end: Handle) -> Result<ConsumerMemory, Error> {
+    let (base, geometry) = open::<K>(end, End::Consumer)?;
     // SAFETY: as above.
     unsafe { ConsumerMemory::from_raw(base, geometry) }.map_err(to_abi)
 }
 
-/// The producing end of a SLOT ring. It can be opened once. `Unsupported`: the ring is of another kind.
+/// Takes over an end that was checked and mapped; from here on nothing fails but what the kernel would not have made.
+fn open_producer<K: RingKind>(end: Handle) -> Result<Producer<K, RingWait>, Error> {
+    let memory = producer_memory::<K>(end)?;
+    Producer::attach(memory, RingWait { end }).map_err(to_abi)
+}
+
+/// The same of a consuming end.
+fn open_consumer<K: RingKind>(end: Handle) -> Result<Consumer<K, RingWait>, Error> {
+    let memory = consumer_memory::<K>(end)?;
+    Consumer::attach(memory, RingWait { end }).map_err(to_abi)
+}
+
+/// The producing end of a SLOT ring. It can be opened once.
+///
+/// # Errors
+/// `Unsupported`: the end is another, or the ring is of another kind; `Exists`: it is open; as of [`ring_info`]. The end
+/// is the caller's still, as it was. `PeerFault`: the peer has written nonsense; the end is closed and given back then.
 pub fn open_sender(end: Handle) -> Result<Sender, Error> {
-    Sender::attach(producer_memory(end)?, RingWait { end }).map_err(to_abi)
+    open_producer::<Slot>(end)
 }
 
 /// The consuming end of a SLOT ring, as [`open_sender`].
+///
+/// # Errors
+/// As there.
 pub fn open_receiver(end: Handle) -> Result<Receiver, Error> {
-    Receiver::attach(consumer_memory(end)?, RingWait { end }).map_err(to_abi)
+    open_consumer::<Slot>(end)
 }
 
 /// The producing end of a PACKET ring, as [`open_sender`].
+///
+/// # Errors
+/// As there.
 pub fn open_packet_sender(end: Handle) -> Result<PacketSender, Error> {
-    PacketSender::attach(producer_memory(end)?, RingWait { end }).map_err(to_abi)
+    open_producer::<Packet>(end)
 }
 
 /// The consuming end of a PACKET ring, as [`open_sender`].
+///
+/// # Errors
+/// As there.
 pub fn open_packet_receiver(end: Handle) -> Result<PacketReceiver, Error> {
-    PacketReceiver::attach(consumer_memory(end)?, RingWait { end }).map_err(to_abi)
+    open_consumer::<Packet>(end)
 }
 
 /// The producing end of a BYTE ring, as [`open_sender`].
+///
+/// # Errors
+/// As there.
 pub fn open_byte_sender(end: Handle) -> Result<ByteSender, Error> {
-    ByteSender::attach(producer_memory(end)?, RingWait { end }).map_err(to_abi)
+    open_producer::<Byte>(end)
 }
 
 /// The consuming end of a BYTE ring, as [`open_sender`].
+///
+/// # Errors
+/// As there.
 pub fn open_byte_receiver(end: Handle) -> Result<ByteReceiver, Error> {
-    ByteReceiver::attach(consumer_memory(end)?, RingWait { end }).map_err(to_abi)
+    open_consumer::<Byte>(end)
 }
 
 /// What every typed end can do besides.

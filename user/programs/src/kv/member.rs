@@ -74,7 +74,8 @@ impl Member {
             let mut answer = vec![0; received.len() as usize];
             payloads.read(&received, 0, &mut answer).map_err(lost)?;
             let mut send = |message: &[u8]| guest.send(message, FOREVER);
-            payloads.finish(received, &mut send).map_err(lost)?;
+            let finished = payloads.finish(received, &mut send);
+            finished.map_err(|refused| lost(refused.into()))?;
             return Ok(answer);
         }
     }

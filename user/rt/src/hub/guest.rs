@@ -108,9 +108,9 @@ impl<K: RingKind> GuestOf<K> {
             member: member.0,
             table: table.clone(),
         };
-        let memory = producer_memory(ends.producer)?;
+        let memory = producer_memory::<K>(ends.producer)?;
         let sender = Producer::attach(memory, wait(to_host)).map_err(to_abi)?;
-        let memory = consumer_memory(ends.consumer)?;
+        let memory = consumer_memory::<K>(ends.consumer)?;
         let receiver = Consumer::attach(memory, wait(from_host)).map_err(to_abi)?;
         Ok(GuestOf {
             sender,

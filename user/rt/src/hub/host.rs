@@ -6,7 +6,7 @@ use ring::byte::Byte;
 use ring::hub::recovery::{Recovered, recover};
 use ring::packet::Packet;
 use ring::slot::Slot;
-use ring::{Consumer, Producer};
+use ring::{Consumer, Producer, RingKind};
 
 use super::recovery::{Left, LinkKind, MessageKind, Unrecovered};
 use super::{Payloads, Received, Table};
@@ -52,6 +52,48 @@ impl<K> LinkOf<K> {
     /// What leads to the guest in [`grant`](crate::grant) and [`accept`](crate::accept).
     pub fn via(&self) -> Handle {
         self.handle.0
+    }
+}
+
+impl<K: RingKind> LinkOf<K> {
+    /// Receives by one of the ways of the receiving end that do not wait. `None`: there is nothing more, and the host can
+    /// sleep. A guest that has the host be told for ever of what is not there is found out by that.
+    ///
+    /// # Errors
+    /// `PeerFault`: the guest has written nonsense, and is to be [dismissed](Host::dismiss) and recovered; what else `receive`
+    /// answers, but that the guest is gone or the hub is over.
+    pub fn receive_by<T>(
+        &mut self,
+        mut receive: impl FnMut(&mut Consumer<K, RingWait>) -> Result<T, ring::Error>,
+    ) -> Result<Option<T>, Error> {
+        loop {
+            match receive(&mut self.receiver) {
+                Ok(received) => return Ok(Some(received)),
+                // As its standing tells, and what it has written stays.
+                Err(
+                    ring::Error::Empty
+                    | ring::Error::Closed
+                    | ring::Error::PeerClosed
+                    | ring::Error::PeerDied
+                    | ring::Error::Revoked,
+                ) => {}
+                Err(error) => return Err(to_abi(error)),
+            }
+            if !self.receiver.is_told().map_err(to_abi)? {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Receives the next message of a guest that the host [was told of](Host::wait), without waiting; `None`: there is
+    /// nothing more, as of [`receive_by`](LinkOf::receive_by).
+    ///
+    /// # Errors
+    /// As there; `TooLarge`: it is longer than `target`, and stays.
+    pub fn receive(&mut self, target: &mut [u8]) -> Result<Option<usize>, Error> {
+        self.receive_by(|receiver| receiver.try_receive(target))
     }
 }
 
@@ -148,9 +190,9 @@ impl Host {
         // Each is given back by what it becomes a part of, or here.
         let handle = LinkHandle(handle);
         let [to_guest, from_guest] = [ends.producer, ends.consumer].map(RingWait::of);
-        let memory = producer_memory(to_guest.handle())?;
+        let memory = producer_memory::<K>(to_guest.handle())?;
         let sender = Producer::attach(memory, to_guest).map_err(to_abi)?;
-        let memory = consumer_memory(from_guest.handle())?;
+        let memory = consumer_memory::<K>(from_guest.handle())?;
         let receiver = Consumer::attach(memory, from_guest).map_err(to_abi)?;
         Ok(LinkOf {
             seat: HubSeat { peer, epoch },

@@ -9,10 +9,19 @@
 //!     for peer in host.wait(FOREVER)?.iter() {
 //!         let standing = host.standing(peer)?;
 //!         let mut link = match links.remove(&peer) { Some(link) => link, None => host.connect(peer, standing.epoch)? };
-//!         while let Ok(len) = link.receiver.try_receive(&mut buffer) { /* … */ }
+//!         let served = loop {
+//!             match link.receive(&mut buffer) {
+//!                 Ok(Some(len)) => { /* … */ }
+//!                 Ok(None) => break Ok(()),
+//!                 Err(error) => break Err(error),
+//!             }
+//!         };
+//!         if served.is_err() {
+//!             host.dismiss(link.seat)?;                  // it sends nonsense
+//!         }
 //!         match standing.state {
-//!             PeerState::Goodbye => _ = host.recover(link)?,
-//!             _ => _ = links.insert(peer, link),
+//!             PeerState::Attached if served.is_ok() => _ = links.insert(peer, link),
+//!             _ => _ = host.recover(link)?,
 //!         }
 //!     }
 //! }
@@ -30,12 +39,13 @@ mod host;
 mod payload;
 mod recovery;
 mod table;
+mod taken;
 
 pub use abi::hub::{PeerState, Standing};
 pub use abi::{HubGeometry, HubInfo, HubPeers, HubSeat, HubSignal};
 pub use guest::{ByteGuest, Guest, GuestOf, GuestWait, PacketGuest, reserve};
 pub use host::{ByteLink, Host, Link, LinkOf, PacketLink};
-pub use payload::{MAX_REGIONS, Payloads, Received};
+pub use payload::{MAX_REGIONS, Payloads, Received, Unfinished};
 pub use recovery::{LinkKind, MessageKind, Unrecovered};
 pub use ring::hub::recovery::{Drained, Recovered};
 pub use ring::payload::{Class, RegionId};

@@ -132,6 +132,7 @@ impl<'a, K: LinkKind, F: FnMut(&Payloads, &Received)> Left<'a, K, F> {
             Err(ring::Error::PeerFault) => return Err(Error::PeerFault),
             Err(_) => return Ok(false),
         };
+        // A host's receiving fails by a fault of the guest alone: what there is no room for is told to who reads it.
         if let Some(payloads) = &mut self.payloads
             && let Some(received) = payloads.receive(&self.message[..length])?
         {

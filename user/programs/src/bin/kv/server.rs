@@ -232,7 +232,8 @@ impl Server<'_> {
 
     fn connect(&self, seat: HubSeat) -> Result<Client, Error> {
         let mut link = self.host.connect(seat.peer, seat.epoch)?;
-        let mut payloads = Payloads::of_host(link.via(), MESSAGE);
+        let payloads = Payloads::of_host(link.via(), MESSAGE);
+        let mut payloads = payloads.with_longest_region(MAX_REQUEST as u64);
         payloads.grow(&POOL, &mut |message| link.sender.try_send(message))?;
         Ok(Client {
             link,
@@ -245,12 +246,8 @@ impl Server<'_> {
     fn answer(&mut self, client: &mut Client) -> Result<(), Error> {
         loop {
             let mut message = [0; MESSAGE];
-            let len = match client.link.receiver.try_receive(&mut message) {
-                Ok(len) => len,
-                Err(ring::Error::PeerFault | ring::Error::TooLarge) => {
-                    return Err(Error::PeerFault);
-                }
-                Err(_) => return Ok(()),
+            let Some(len) = client.link.receive(&mut message)? else {
+                return Ok(());
             };
             let Client { link, payloads, .. } = client;
             let mut send = |message: &[u8]| link.sender.try_send(message);

@@ -149,6 +149,8 @@ impl Meeting {
                         self.collector.end(writer);
                     }
                 }
+                // No ring has slots for more than a part.
+                Ok(Gathered::TooLarge { .. }) => return Err(Error::TooLarge),
                 Ok(Gathered::Watched { key: LISTENER, .. }) => self.let_in()?,
                 Ok(Gathered::Watched { key, .. }) if key >= DOORS => self.welcome(key)?,
                 Ok(Gathered::Watched { key, .. }) => {

@@ -3,8 +3,10 @@
 
 mod corpus;
 mod ends;
+mod grants;
 mod kinds;
 mod payloads;
+mod refused;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -16,8 +18,10 @@ use rt::{Env, Error, FOREVER, Mode, Process, Rights, Spawn};
 
 pub use corpus::corpus;
 pub use ends::{crashes, door, goodbye, granted, hangs, hostile};
+pub use grants::taken_back;
 pub use kinds::kinds;
 pub use payloads::{malformed, tiers};
+pub use refused::{refused, scarce};
 
 use crate::Case;
 use crate::check::{SOON_MS, other_cpu, succeeds};
@@ -80,13 +84,16 @@ impl Guests {
             }
         };
         let mut bytes = [0; SLOT as usize];
-        let end = loop {
-            match link.receiver.try_receive(&mut bytes) {
-                Ok(len) => each(&mut link, &bytes[..len]),
-                Err(error) => break error,
+        let lies = loop {
+            match link.receive(&mut bytes) {
+                Ok(Some(len)) => each(&mut link, &bytes[..len]),
+                Ok(None) => break false,
+                Err(error) => {
+                    same!(error, Error::PeerFault, "receiving from {peer}");
+                    break true;
+                }
             }
         };
-        let lies = end == ring::Error::PeerFault || link.receiver.len().is_err();
         if lies {
             done!(host.dismiss(link.seat), "dismissing {peer}");
         }
@@ -249,6 +256,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
         }
         _ => {
             let child = ends::child(role, env).or_else(|| payloads::child(role, env));
+            let child = child.or_else(|| grants::child(role, env));
             return child.or_else(|| kinds::child(role, env));
         }
     }

@@ -185,10 +185,11 @@ pub fn hostile(case: &Case) {
     let steady = guest(&host, case.child("hub_talk").arg("0"));
     let mut guests = Guests::default();
     for (offset, word) in [
-        // A sequence of laps ahead, a length past the slot, a tail out of reach.
+        // A sequence of laps ahead, a length past the slot, a tail out of reach or of a message that is not there.
         (DATA_OFFSET, 5u32),
         (DATA_OFFSET + 4, 57),
         (DATA_OFFSET + 4, u32::MAX),
+        (PRODUCER_OFFSET, 1),
         (PRODUCER_OFFSET, 17),
         (PRODUCER_OFFSET, u32::MAX - 1),
         (PRODUCER_OFFSET + 128, 0x5555_5555),
@@ -196,6 +197,11 @@ pub fn hostile(case: &Case) {
         let (member, seat) = done!(host.reserve(), "a seat");
         let liar = case.child("hub_lies").arg(&seat.epoch.to_string());
         let liar = liar.arg(&offset.to_string()).arg(&word.to_string());
+        // Of its tail the host is told, and ends it; who has written anything else ends by itself.
+        let liar = match offset {
+            PRODUCER_OFFSET => liar.arg("stay"),
+            _ => liar,
+        };
         let liar = done!(liar.handle(member, Mode::Move, ALL).start(), "a guest");
         let before = guests.gone.len();
         while guests.gone.len() == before {
@@ -306,6 +312,10 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             poke_u32(view + offset, word as u32);
             // A lie that nobody is told of is one all the same.
             let _ = crate::calls::hub_signal(env.handle(0));
+            if env.args().nth(6) == Some("stay") {
+                let over = crate::calls::ring_wait(ends.consumer, 1, FOREVER);
+                check!(over != Err(Error::WouldBlock), "it did not sleep");
+            }
         }
         _ => return None,
     }

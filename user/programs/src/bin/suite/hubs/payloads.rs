@@ -13,8 +13,8 @@ use crate::Case;
 use crate::check::{SOON_MS, succeeds};
 
 /// Bytes of a message.
-const MESSAGE: usize = SLOT as usize - 8;
-const CLASSES: [Class; 2] = [
+pub(super) const MESSAGE: usize = SLOT as usize - 8;
+pub(super) const CLASSES: [Class; 2] = [
     Class {
         slot_bytes: 4096,
         count: 4,
@@ -44,27 +44,27 @@ const LENGTHS: [usize; 12] = [
 const LEFT: [(u32, usize); 3] = [(500, 20), (501, 100), (502, 10_000)];
 
 /// A payload: every byte follows from its number and its place.
-fn payload(number: u32, len: usize) -> Vec<u8> {
+pub(super) fn payload(number: u32, len: usize) -> Vec<u8> {
     let byte = |at: usize| (at.wrapping_mul(7) ^ at >> 8 ^ number as usize) as u8;
     (0..len).map(byte).collect()
 }
 
 /// Whether what was received is the payload of this number.
-fn is_payload(payloads: &Payloads, received: &Received, number: u32) -> bool {
+pub(super) fn is_payload(payloads: &Payloads, received: &Received, number: u32) -> bool {
     let mut bytes = vec![0; received.len() as usize];
     done!(payloads.read(received, 0, &mut bytes), "payload {number}");
     bytes == payload(number, bytes.len())
 }
 
 /// A host's side of one guest.
-struct Partner {
-    link: Link,
-    payloads: Payloads,
+pub(super) struct Partner {
+    pub(super) link: Link,
+    pub(super) payloads: Payloads,
 }
 
 impl Partner {
     /// Waits for a guest and gives it a pool.
-    fn meet(host: &Host, peer: u32) -> Partner {
+    pub(super) fn meet(host: &Host, peer: u32) -> Partner {
         let soon = rt::in_ms(SOON_MS);
         let epoch = loop {
             let _ = done!(host.wait(soon), "waiting for {peer}");
@@ -88,7 +88,7 @@ impl Partner {
         done!(self.payloads.grow(classes, send), "growing");
     }
 
-    fn next(&mut self) -> Result<Received, Error> {
+    pub(super) fn next(&mut self) -> Result<Received, Error> {
         let mut message = [0; MESSAGE];
         loop {
             let soon = rt::in_ms(SOON_MS);
@@ -100,13 +100,13 @@ impl Partner {
         }
     }
 
-    fn send(&mut self, tag: u32, bytes: &[u8]) {
+    pub(super) fn send(&mut self, tag: u32, bytes: &[u8]) {
         let sender = &mut self.link.sender;
         let send = &mut |message: &[u8]| sender.send(message, rt::in_ms(SOON_MS));
         done!(self.payloads.send(tag, bytes, send), "sending {tag}");
     }
 
-    fn finish(&mut self, received: Received) {
+    pub(super) fn finish(&mut self, received: Received) {
         let sender = &mut self.link.sender;
         let send = &mut |message: &[u8]| sender.send(message, rt::in_ms(SOON_MS));
         done!(self.payloads.finish(received, send), "finishing");
@@ -267,13 +267,20 @@ fn lies(which: u32, good: SlotRef) -> ([u8; MESSAGE], usize) {
 }
 
 /// A guest's side.
-struct Member {
-    guest: Guest,
-    payloads: Payloads,
+pub(super) struct Member {
+    pub(super) guest: Guest,
+    pub(super) payloads: Payloads,
 }
 
 impl Member {
-    fn new(env: &Env) -> Member {
+    /// Sends a frame as it is, whatever it says.
+    pub(super) fn send_frame(&mut self, frame: &Frame<'_>) {
+        let mut message = [0; MESSAGE];
+        let len = done!(frame.encode(&mut message), "a frame");
+        done!(self.guest.send(&message[..len], FOREVER), "sending a frame");
+    }
+
+    pub(super) fn new(env: &Env) -> Member {
         let guest = member(env);
         let payloads = Payloads::of_guest(guest.via(), MESSAGE);
         let mut member = Member { guest, payloads };
@@ -285,13 +292,13 @@ impl Member {
         member
     }
 
-    fn send(&mut self, tag: u32, bytes: &[u8]) -> Result<(), Error> {
+    pub(super) fn send(&mut self, tag: u32, bytes: &[u8]) -> Result<(), Error> {
         let guest = &mut self.guest;
         self.payloads
             .send(tag, bytes, &mut |message| guest.send(message, FOREVER))
     }
 
-    fn next(&mut self) -> Received {
+    pub(super) fn next(&mut self) -> Received {
         let mut message = [0; MESSAGE];
         loop {
             let len = done!(self.guest.receive(&mut message, FOREVER), "receiving");
@@ -301,7 +308,7 @@ impl Member {
         }
     }
 
-    fn finish(&mut self, received: Received) {
+    pub(super) fn finish(&mut self, received: Received) {
         let guest = &mut self.guest;
         let send = &mut |message: &[u8]| guest.send(message, FOREVER);
         done!(self.payloads.finish(received, send), "finishing");

@@ -123,20 +123,22 @@ pub fn half_closed(case: &Case) {
 
 pub fn passed_on(case: &Case) {
     let (producer, consumer) = small_ring();
-    let listener = case.child("count_up").handle(consumer, Mode::Move, ALL);
-    let listener = start(listener.cpus(other_cpu()));
+    let listener = Thread::spawn(move || count_up(consumer));
+    let listener = done!(listener, "a thread");
     let mut sender = done!(rt::open_sender(producer), "opening an end");
     for index in 0..20u32 {
         done!(sender.send(&index.to_le_bytes(), FOREVER), "sending");
     }
-    let asleep = || done!(rt::object_info(producer), "facts");
-    let epoch = done!(rt::ring_info(producer), "facts about a ring").epoch;
-    let _ = asleep();
-    // Its peer sleeps, and goes on with whoever has the end next.
+    // Its peer has received all of that and sleeps, and goes on with whoever has the end next.
+    eventually("the sleep of the peer", || {
+        let head = done!(rt::ring_info(producer), "facts about a ring").head;
+        let waits = done!(rt::object_info(consumer), "facts about an end");
+        head == 20 && waits.waits == waits.wakes + 1
+    });
     let heir = case.child("count_on").arg("20");
     let heir = start(heir.handle(sender.into_handle(), Mode::Move, ALL));
     succeeds(&heir);
-    succeeds(&listener);
+    let epoch = done!(listener.join(), "the peer");
     check!(epoch >= 2, "the epoch after one end moved: {epoch}");
     // Over the other end of another ring, to this very process.
     let (producer, consumer) = small_ring();
@@ -156,6 +158,72 @@ pub fn passed_on(case: &Case) {
     }
     let info = done!(rt::ring_info(consumer), "facts about a ring");
     same!(info.epoch, 2, "the epoch");
+}
+
+pub fn another_kind(_: &Case) {
+    let (producer, consumer) = small_ring();
+    refused!(
+        rt::open_packet_sender(producer),
+        Error::Unsupported,
+        "slots as packets"
+    );
+    refused!(
+        rt::open_byte_receiver(consumer),
+        Error::Unsupported,
+        "slots as bytes"
+    );
+    refused!(
+        rt::open_receiver(producer),
+        Error::Unsupported,
+        "the end of a sender as that of a receiver"
+    );
+    refused!(
+        rt::open_sender(consumer),
+        Error::Unsupported,
+        "the end of a receiver as that of a sender"
+    );
+    // Both are as they were.
+    let mut sender = done!(rt::open_sender(producer), "opening an end");
+    let mut receiver = done!(rt::open_receiver(consumer), "opening an end");
+    refused!(
+        rt::open_sender(producer),
+        Error::Exists,
+        "an end that is open"
+    );
+    refused!(
+        rt::open_receiver(consumer),
+        Error::Exists,
+        "an end that is open"
+    );
+    done!(sender.try_send(b"all the same"), "sending");
+    let length = done!(receiver.try_receive(&mut [0; 56]), "receiving");
+    same!(length, 12, "the length");
+    // Nor does an executor take what it can't open.
+    let executor = done!(rt::Executor::create(), "an executor");
+    let geometry = rt::RingGeometry::slot(64, 4).with_form(abi::ring::Form::Symmetric);
+    let (producer, consumer) = done!(rt::ring_of(&geometry), "a ring");
+    for _ in 0..2 {
+        let sender = executor.open_sender::<ring::packet::Packet>(producer);
+        refused!(sender.map(drop), Error::Unsupported, "slots as packets");
+        let receiver = executor.open_receiver::<ring::byte::Byte>(consumer);
+        refused!(receiver.map(drop), Error::Unsupported, "slots as bytes");
+    }
+    let sender = done!(
+        executor.open_sender::<ring::slot::Slot>(producer),
+        "opening an end"
+    );
+    let mut receiver = done!(
+        executor.open_receiver::<ring::slot::Slot>(consumer),
+        "opening an end"
+    );
+    let again = executor.open_sender::<ring::slot::Slot>(producer);
+    refused!(again.map(drop), Error::Exists, "an end that is open");
+    let received = executor.run(async {
+        let mut sender = sender;
+        sender.send(b"as a task").await?;
+        receiver.receive(&mut [0; 56]).await
+    });
+    same!(received, Ok(9), "the length");
 }
 
 pub fn in_one_process(_: &Case) {
@@ -255,6 +323,7 @@ pub fn gathered(case: &Case) {
                 same!(bell.poll(), Ok(1), "the signal");
                 heard += 1;
             }
+            Gathered::TooLarge { key, length } => check!(false, "{length} bytes of {key}"),
         }
     }
     same!(counts, [1, EACH, EACH, EACH], "messages");
@@ -276,6 +345,59 @@ pub fn gathered(case: &Case) {
     let (_producer, consumer) = done!(rt::ring(64, 4), "a ring");
     let waited = rt::object_wait(consumer, rt::Events::READABLE, 0);
     refused!(waited, Error::Unsupported, "an asymmetric ring");
+}
+
+pub fn too_large(_: &Case) {
+    let mut gather = done!(Gather::create(), "a port");
+    let mut senders: [_; 2] = core::array::from_fn(|number| {
+        let (key, end) = done!(gather.add(64, 4), "a producer");
+        same!(key, number, "the key");
+        done!(rt::open_sender(end), "opening its end")
+    });
+    done!(senders[0].try_send(b"longer than that"), "sending");
+    let mut target = [0; 8];
+    let long = Gathered::TooLarge { key: 0, length: 16 };
+    let short = Gathered::Message { key: 1, length: 4 };
+    for _ in 0..3 {
+        done!(senders[1].try_send(b"next"), "sending");
+        same!(gather.receive(&mut target, 0), Ok(long), "what is left");
+        same!(
+            gather.receive(&mut target, 0),
+            Ok(short),
+            "what is behind it"
+        );
+        same!(target[..4], b"next"[..], "its bytes");
+    }
+    same!(gather.receive(&mut target, 0), Ok(long), "what is left");
+    let all = gather.receive(&mut [0; 16], 0);
+    same!(
+        all,
+        Ok(Gathered::Message { key: 0, length: 16 }),
+        "all of it"
+    );
+    // Whoever is taken out can be received from elsewhere, and its key is free.
+    let mut alone = done!(gather.remove(0).ok_or(Error::NotFound), "the first");
+    check!(gather.remove(0).is_none(), "it was there twice");
+    done!(senders[0].try_send(b"alone"), "sending");
+    same!(alone.try_receive(&mut target), Ok(5), "its message");
+    same!(gather.len(), 1, "who is left");
+    let (key, _end) = done!(gather.add(64, 4), "one more");
+    same!(key, 0, "its key");
+    let nothing = gather.receive(&mut target, rt::in_ms(1));
+    refused!(nothing, Error::TimedOut, "receiving nothing");
+}
+
+/// Receives 40 numbers in order, and then that their sender has ended; returns the epoch of the ring.
+fn count_up(end: Handle) -> u32 {
+    let mut receiver = done!(rt::open_receiver(end), "opening an end");
+    let mut target = [0; 4];
+    for index in 0..40u32 {
+        done!(receiver.receive(&mut target, FOREVER), "number {index}");
+        same!(u32::from_le_bytes(target), index, "a number");
+    }
+    let next = receiver.receive(&mut target, FOREVER);
+    refused!(next, ring::Error::PeerClosed, "after the last number");
+    done!(rt::ring_info(end), "facts about a ring").epoch
 }
 
 /// The roles of children here.
@@ -300,16 +422,6 @@ pub fn child(role: &str, env: &Env) -> bool {
             same!(why, ring::Error::PeerClosed, "the end of the numbers");
             let sent = rings.sender().send(&sum.to_le_bytes(), FOREVER);
             done!(sent, "the sum");
-        }
-        "count_up" => {
-            let mut receiver = done!(rt::open_receiver(end), "opening an end");
-            let mut target = [0; 4];
-            for index in 0..40u32 {
-                done!(receiver.receive(&mut target, FOREVER), "number {index}");
-                same!(u32::from_le_bytes(target), index, "a number");
-            }
-            let next = receiver.receive(&mut target, FOREVER);
-            refused!(next, ring::Error::PeerClosed, "after the last number");
         }
         "count_on" => {
             let mut sender = done!(rt::open_sender(end), "opening an end");

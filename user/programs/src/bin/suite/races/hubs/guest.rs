@@ -166,6 +166,7 @@ fn exchange(
         payloads.read(&received, 0, &mut bytes)?;
         let same = received.tag == tag && bytes == sent;
         check!(same, "another answer to {tag}");
-        return payloads.finish(received, &mut |message| guest.send(message, FOREVER));
+        let send = &mut |message: &[u8]| guest.send(message, FOREVER);
+        return Ok(payloads.finish(received, send)?);
     }
 }

@@ -143,7 +143,7 @@ impl Server<'_> {
 /// Sends back what a guest has sent.
 fn answer(link: &mut Link, payloads: &mut Payloads, random: &mut Rng) {
     let mut message = [0; MESSAGE];
-    while let Ok(len) = link.receiver.try_receive(&mut message) {
+    while let Some(len) = done!(link.receive(&mut message), "receiving") {
         let received = payloads.receive(&message[..len]);
         let Some(received) = done!(received, "what guest {} sent", link.seat.peer) else {
             continue;

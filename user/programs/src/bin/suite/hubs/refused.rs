@@ -1,0 +1,231 @@
+//! Payloads where something is short: room in a ring, or what this process may have.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use programs::held::Held;
+use rt::hub::{Guest, Host, Link, MAX_REGIONS, Payloads, Received};
+use rt::{Error, FOREVER, Handle, Notification, drop_handle};
+
+use super::payloads::{CLASSES, MESSAGE, is_payload, payload};
+use super::{ALL, host};
+use crate::Case;
+use crate::calls::cap_derive;
+use crate::check::SOON_MS;
+
+/// Bytes of a payload that goes in a region.
+const LONG: usize = 10_000;
+
+/// Both sides of a seat, in this process.
+struct Pair {
+    guest: Guest,
+    theirs: Payloads,
+    link: Link,
+    ours: Payloads,
+}
+
+impl Pair {
+    fn new(host: &Host) -> Pair {
+        let (member, seat) = done!(host.reserve(), "a seat");
+        let guest = done!(Guest::claim(member, seat.epoch), "claiming it");
+        let link = done!(host.connect(seat.peer, seat.epoch), "connecting");
+        Pair {
+            theirs: Payloads::of_guest(guest.via(), MESSAGE),
+            ours: Payloads::of_host(link.via(), MESSAGE),
+            guest,
+            link,
+        }
+    }
+
+    /// What the host receives next, if it is not for the payloads alone.
+    fn at_host(&mut self) -> Option<Received> {
+        let mut message = [0; MESSAGE];
+        let len = self.link.receiver.try_receive(&mut message);
+        let len = done!(len, "receiving");
+        done!(self.ours.receive(&message[..len]), "a message")
+    }
+
+    /// The same of the guest.
+    fn at_guest(&mut self) -> Option<Received> {
+        let mut message = [0; MESSAGE];
+        let len = self.guest.receive(&mut message, rt::in_ms(SOON_MS));
+        let len = done!(len, "receiving");
+        done!(self.theirs.receive(&message[..len]), "a message")
+    }
+
+    /// The guest sends a payload by way of a ring that takes so many messages before it is full.
+    fn send(&mut self, number: u32, len: usize, mut room: u32) -> Result<(), Error> {
+        let Pair { guest, theirs, .. } = self;
+        theirs.send(number, &payload(number, len), &mut |message| {
+            room = room.checked_sub(1).ok_or(ring::Error::Full)?;
+            guest.send(message, FOREVER)
+        })
+    }
+
+    fn finish(&mut self, received: Received) {
+        let Pair { link, ours, .. } = self;
+        let refused = ours.finish(received, &mut |_| Err(ring::Error::Full));
+        let Err(refused) = refused else {
+            return check!(false, "a lease was given back over a full ring");
+        };
+        same!(refused.error, Error::Full, "over a full ring");
+        let again = ours.finish(refused.received, &mut |message| {
+            link.sender.try_send(message)
+        });
+        done!(again, "giving a lease back");
+        check!(self.at_guest().is_none(), "a payload");
+    }
+
+    /// A payload goes over, and nothing is left of it.
+    fn exchange(&mut self, number: u32) {
+        done!(self.send(number, LONG, 2), "sending {number}");
+        check!(self.at_host().is_none(), "a payload");
+        let received = done!(self.at_host().ok_or(Error::Empty), "payload {number}");
+        check!(
+            is_payload(&self.ours, &received, number),
+            "the bytes of {number}"
+        );
+        self.finish(received);
+    }
+}
+
+pub fn refused(_: &Case) {
+    let host = host(1);
+    let mut pair = Pair::new(&host);
+    // What grows once grows before.
+    (0..MAX_REGIONS as u32).for_each(|number| pair.exchange(number));
+    let mut grow = |room: bool| {
+        let Pair { link, ours, .. } = &mut pair;
+        ours.grow(&CLASSES, &mut |message| match room {
+            true => link.sender.try_send(message),
+            false => Err(ring::Error::Full),
+        })
+    };
+    refused!(grow(false), Error::Full, "growing over a full ring");
+    let before = done!(Held::now(), "counters");
+    for _ in 0..100 {
+        refused!(grow(false), Error::Full, "growing over a full ring");
+    }
+    done!(
+        before.restored(rt::in_ms(SOON_MS)).map_err(held),
+        "what growing left"
+    );
+    for _ in 0..100 {
+        let sent = pair.send(1, LONG, 0);
+        refused!(sent, Error::Full, "publishing over a full ring");
+    }
+    done!(
+        before.restored(rt::in_ms(SOON_MS)).map_err(held),
+        "what publishing left"
+    );
+    // The peer learns of the region, and then there is no room.
+    for _ in 0..3 * MAX_REGIONS {
+        let sent = pair.send(1, LONG, 1);
+        refused!(sent, Error::Full, "a part over a full ring");
+        check!(pair.at_host().is_none(), "a payload");
+    }
+    // Every place is there still.
+    (0..2 * MAX_REGIONS as u32).for_each(|number| pair.exchange(number));
+    // And the pool can grow as often as ever, and no more.
+    let mut grown = 0;
+    let end = loop {
+        let Pair { link, ours, .. } = &mut pair;
+        let sent = ours.grow(&CLASSES, &mut |message| link.sender.try_send(message));
+        match sent {
+            Ok(()) => grown += 1,
+            Err(error) => break error,
+        }
+        check!(pair.at_guest().is_none(), "a payload");
+    };
+    same!((grown, end), (16, Error::Full), "how often the pool grows");
+    let before = done!(Held::now(), "counters");
+    for _ in 0..100 {
+        let Pair { link, ours, .. } = &mut pair;
+        let more = ours.grow(&CLASSES, &mut |message| link.sender.try_send(message));
+        refused!(more, Error::Full, "once more");
+    }
+    done!(
+        before.restored(rt::in_ms(SOON_MS)).map_err(held),
+        "what refusals left"
+    );
+}
+
+/// What is held is told by a line.
+fn held(now: Held) -> Error {
+    rt::println!("held now: {now:?}");
+    Error::Busy
+}
+
+/// As many handles as there can be.
+struct Hoard {
+    _first: Notification,
+    handles: Vec<Handle>,
+}
+
+impl Hoard {
+    fn new() -> Hoard {
+        let first = done!(Notification::create(), "a notification");
+        let mut handles = Vec::with_capacity(abi::limits::MAX_HANDLES);
+        while let Ok(handle) = cap_derive(first.handle(), ALL) {
+            handles.push(handle);
+        }
+        let _first = first;
+        Hoard { _first, handles }
+    }
+}
+
+impl Drop for Hoard {
+    fn drop(&mut self) {
+        self.handles
+            .drain(..)
+            .for_each(|handle| _ = drop_handle(handle));
+    }
+}
+
+pub fn scarce(_: &Case) {
+    let host = host(1);
+    let mut pair = Pair::new(&host);
+    let shortage = |read: Result<(), Error>| match read {
+        Err(Error::Limit | Error::Quota | Error::NoMemory) => {}
+        other => check!(false, "a payload without room: {other:?}"),
+    };
+    // There is no room when a region is published, and so its payload can't be read; it is the fault of nobody.
+    for number in 0..2 * MAX_REGIONS as u32 {
+        done!(pair.send(number, LONG, 2), "sending {number}");
+        let hoard = Hoard::new();
+        check!(pair.at_host().is_none(), "a payload");
+        drop(hoard);
+        let received = done!(pair.at_host().ok_or(Error::Empty), "payload {number}");
+        shortage(pair.ours.read(&received, 0, &mut vec![0; LONG]));
+        pair.finish(received);
+        pair.exchange(number);
+    }
+    // Nor is anything lost that a guest has sent which is gone.
+    done!(pair.send(1, LONG, 2), "a region");
+    done!(pair.send(2, 20, 1), "inline");
+    done!(pair.send(3, 7, 1), "inline");
+    let Pair {
+        guest,
+        theirs,
+        link,
+        ours,
+    } = pair;
+    drop((guest, theirs));
+    let hoard = Hoard::new();
+    let mut seen = Vec::with_capacity(3);
+    let recovered = host.recover_payloads(link, ours, |payloads, received| {
+        match received.tag {
+            1 => shortage(payloads.read(received, 0, &mut vec![0; LONG])),
+            number => check!(is_payload(payloads, received, number), "payload {number}"),
+        }
+        seen.push(received.tag);
+    });
+    drop(hoard);
+    let drained = done!(recovered, "recovering its seat").drained;
+    same!(seen[..], [1, 2, 3], "what it had sent");
+    same!(
+        (drained.messages, drained.fault),
+        (4, false),
+        "what was drained"
+    );
+}
