@@ -1,8 +1,8 @@
 //! Capabilities that are narrower than rights can say: in part, number, time and use; and grants that
 //! end.
 
-use abi::DeriveFlags;
-use rt::{Derive, Error, FOREVER, GrantFlags, MapFlags, Mode, Rights, sys};
+use abi::{DeriveFlags, UserPtr};
+use rt::{Derive, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, Rights, sys};
 
 use crate::Case;
 use crate::calls::{
@@ -74,6 +74,32 @@ pub fn one_shot(_: &Case) {
         0,
         "nothing is left"
     );
+}
+
+pub fn looked_up_twice(case: &Case) {
+    let running = case.child("idle");
+    let running = done!(running.start(), "a process");
+    let once = |handle| done!(Derive::new(Rights::all()).one_shot().of(handle), "one use");
+    let wait = |handle: Handle, ms| {
+        let mut status = rt::ProcessStatus::default();
+        let pointer = UserPtr::new((&raw mut status) as u64);
+        // SAFETY: the pointer leads to `status`.
+        unsafe { sys::process_wait(handle, rt::in_ms(ms), pointer) }
+    };
+    let waits = once(running.handle());
+    refused!(wait(waits, 1), Error::TimedOut, "waiting in vain");
+    done!(running.kill(), "ending it");
+    done!(wait(waits, 10_000), "waiting for its end");
+    refused!(wait(waits, 1), Error::BadHandle, "waiting again");
+    let pages = region(8192);
+    let start = map_all(pages, READ_WRITE);
+    poke(start, 5);
+    let copies = once(pages);
+    // SAFETY: the region is seen through `peek` and `poke`.
+    let copy = || unsafe { sys::region_copy(copies, 4096, copies, 0, 4096) };
+    same!(copy(), Ok(4096), "copying inside it");
+    same!(peek(start + 4096), 5, "what was copied");
+    refused!(copy(), Error::BadHandle, "copying again");
 }
 
 pub fn badge_and_budget(_: &Case) {
