@@ -9,11 +9,13 @@
 //! Invariants kept here (docs/INVARIANTS.md): I5. A deed is done with the lock of a lineage.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
-use abi::{Error, Handle, ObjectKind, Rights};
+use abi::{Error, Handle, ObjectKind, Rights, cost};
 use mm::Region;
 
-use crate::{Capability, Domain, ImageInfo, Ipc, Payload, Platform, Resource};
+use crate::node::{NodeState, PENDING};
+use crate::{Capability, Domain, ImageInfo, Ipc, Node, Offer, Payload, Platform, Resource};
 
 impl<P: Platform> Ipc<P> {
     /// Does something with the process that a handle stands for, as [`commit`](Capability::commit) does: a revoke
@@ -139,28 +141,74 @@ impl<P: Platform> Ipc<P> {
         self.install_by(&by, domain, payload, rights)
     }
 
-    /// Makes a process of an image, with EXECUTE, which has not begun. One that was made and is refused then is
-    /// discarded. Otherwise as [`make_by_resource`](Ipc::make_by_resource).
+    /// Makes a process of an image, with EXECUTE, which has not begun, and its domain; gives it what `offer` has begun
+    /// and cleared; and has `complete` tell it by which handles. Nobody can name it before all of that is done: a
+    /// handle that is guessed is none. When it fails, what was offered is its sender's again, and the process, which
+    /// nobody else knew, is discarded. Otherwise as [`make_by_resource`](Ipc::make_by_resource).
     pub fn make_process(
         &self,
         domain: &Domain<P>,
         image: Handle,
-        make: impl FnOnce(&Arc<Region>, ImageInfo) -> Result<P::Process, Error>,
+        make: impl FnOnce(&Arc<Region>, ImageInfo) -> Result<(P::Process, Arc<Domain<P>>), Error>,
+        offer: impl FnOnce(&P::Process) -> Result<Vec<Offer<P>>, Error>,
+        complete: impl FnOnce(&P::Process, &[Handle]),
         discard: impl FnOnce(&P::Process),
     ) -> Result<(Handle, P::Process), Error> {
         let by = domain.look_up(image, Some(ObjectKind::Image), Rights::EXECUTE)?;
         let Payload::Image(region, info) = by.object().payload() else {
             return Err(Error::WrongKind);
         };
-        let process = make(region, *info).map_err(|error| by.refuse(error))?;
-        let payload = Payload::Process(process.clone());
-        match self.install_by(&by, domain, payload, Rights::PROCESS) {
-            Ok(handle) => Ok((handle, process)),
-            Err(error) => {
-                discard(&process);
-                Err(error)
-            }
+        let (process, receiver) = make(region, *info).map_err(|error| by.refuse(error))?;
+        let (handle, node) = self
+            .endow(&by, domain, &process, &receiver, offer, complete)
+            .inspect_err(|_| discard(&process))?;
+        // From here on it is known, and whatever is done with it is done with all of it.
+        let _lineage = node.object().lineage.lock();
+        node.deliver(domain.koid());
+        Ok((handle, process))
+    }
+
+    /// Gives a process that nobody knows its handles, and its maker one for it by which nobody can name it yet. When
+    /// it fails, nothing has changed.
+    fn endow(
+        &self,
+        by: &Capability<P>,
+        domain: &Domain<P>,
+        process: &P::Process,
+        receiver: &Domain<P>,
+        offer: impl FnOnce(&P::Process) -> Result<Vec<Offer<P>>, Error>,
+        complete: impl FnOnce(&P::Process, &[Handle]),
+    ) -> Result<(Handle, Node<P>), Error> {
+        let offers = offer(process)?;
+        let goes_along = offers.iter().any(|offer| offer.moves(&by.node));
+        let (made, handles) = self.deliver_if(offers, receiver, || {
+            self.install_unnamed(by, domain, process, goes_along)
+        })?;
+        complete(process, &handles);
+        Ok(made)
+    }
+
+    /// A handle for a process by which nobody can name it before it is delivered. `goes_along`: the image is the
+    /// process's from then on, and was not revoked on the way.
+    fn install_unnamed(
+        &self,
+        by: &Capability<P>,
+        domain: &Domain<P>,
+        process: &P::Process,
+        goes_along: bool,
+    ) -> Result<(Handle, Node<P>), Error> {
+        let account = domain.account();
+        let charge = account.charge_record(cost::OBJECT + cost::CAPABILITY)?;
+        let mut table = domain.table.lock();
+        table.prepare(1)?;
+        match goes_along {
+            true if by.node.state() == NodeState::Dead => return Err(Error::Revoked),
+            true => {}
+            false => by.commit(|| Ok(()))?,
         }
+        let payload = Payload::Process(process.clone());
+        let node = self.new_object(payload, Rights::PROCESS, PENDING, charge);
+        Ok((table.insert(node.clone()), node))
     }
 }
 

@@ -271,6 +271,52 @@ impl<P: Platform> Ipc<P> {
         self.install_new(domain, payload, rights)
     }
 
+    /// The same together with a deed, which comes last and can fail. Nobody can name the object before it is done. It
+    /// takes no lock up to the rank of a capability table.
+    pub fn install_after(
+        &self,
+        domain: &Domain<P>,
+        payload: Payload<P>,
+        rights: Rights,
+        deed: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Handle, Error> {
+        self.install_if(domain, payload, rights, deed)
+    }
+
+    /// The same of two objects: nobody can name one of them while the other may fail.
+    pub(crate) fn install_both(
+        &self,
+        domain: &Domain<P>,
+        objects: [(Payload<P>, Rights); 2],
+    ) -> Result<[Handle; 2], Error> {
+        let charge = || {
+            domain
+                .account()
+                .charge_record(cost::OBJECT + cost::CAPABILITY)
+        };
+        let ready = charge().and_then(|first| {
+            let second = charge()?;
+            let mut table = domain.table.lock();
+            table.prepare(2)?;
+            Ok((table, [first, second]))
+        });
+        match ready {
+            Ok((mut table, [first_charge, second_charge])) => {
+                // Nothing fails from here on.
+                let [(first, first_rights), (second, second_rights)] = objects;
+                let first = self.new_object(first, first_rights, domain.koid, first_charge);
+                let second = self.new_object(second, second_rights, domain.koid, second_charge);
+                Ok([table.insert(first), table.insert(second)])
+            }
+            Err(error) => {
+                for (payload, _) in &objects {
+                    self.destroy_payload(payload);
+                }
+                Err(error)
+            }
+        }
+    }
+
     /// The same by the authority of a capability, if that still allows it when nothing else can fail.
     pub(crate) fn install_by(
         &self,

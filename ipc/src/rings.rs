@@ -173,16 +173,10 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(Handle, Handle), Error> {
         let ring = self.new_ring(domain.account(), shape.into(), || Side::of(domain))?;
         let payload = |end| Payload::RingEnd(ring.clone(), end);
-        let producer = self
-            .install_object(domain, payload(End::Producer), Rights::RING_PRODUCER)
-            .inspect_err(|_| self.close_end(&ring, End::Consumer))?;
-        match self.install_object(domain, payload(End::Consumer), Rights::RING_CONSUMER) {
-            Ok(consumer) => Ok((producer, consumer)),
-            Err(error) => {
-                self.drop_capability(domain, producer)?;
-                Err(error)
-            }
-        }
+        let producer = (payload(End::Producer), Rights::RING_PRODUCER);
+        let consumer = (payload(End::Consumer), Rights::RING_CONSUMER);
+        let [producer, consumer] = self.install_both(domain, [producer, consumer])?;
+        Ok((producer, consumer))
     }
 
     /// A ring without capabilities, whose ends are as `side` says and whose memory `account` pays for. Each end

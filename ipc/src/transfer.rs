@@ -82,6 +82,11 @@ impl<P: Platform> Offer<P> {
         }
     }
 
+    /// Whether it takes this capability away from its sender.
+    pub(crate) fn moves(&self, node: &Node<P>) -> bool {
+        self.mode() == Mode::Move && self.node.is(node)
+    }
+
     /// Takes the handle of what was moved and delivered out of the table of who had it; with no table
     /// locked. The node has another holder by then, so the handle is already worth nothing.
     #[inline(always)]
@@ -251,33 +256,49 @@ impl<P: Platform> Ipc<P> {
         &self,
         offers: Vec<Offer<P>>,
         receiver: &Domain<P>,
-        mut each: impl FnMut(Handle),
+        each: impl FnMut(Handle),
     ) -> Result<(), Error> {
+        let ((), handles) = self.deliver_if(offers, receiver, || Ok(()))?;
+        handles.into_iter().for_each(each);
+        Ok(())
+    }
+
+    /// The same behind a step which is the last that can fail.
+    pub(crate) fn deliver_if<R>(
+        &self,
+        offers: Vec<Offer<P>>,
+        receiver: &Domain<P>,
+        last: impl FnOnce() -> Result<R, Error>,
+    ) -> Result<(R, Vec<Handle>), Error> {
         // Withdrawing takes the sender's table, so the receiver's is not held meanwhile.
         let prepared = receiver.table.lock().prepare(offers.len());
-        let mut bills = Vec::new();
+        let (mut bills, mut handles) = (Vec::new(), Vec::new());
         let billed = prepared.and_then(|()| {
             bills = mm::room_for(offers.len())?;
+            handles = mm::room_for(offers.len())?;
             offers.iter().try_for_each(|offer| {
                 bills.push(self.bill(&offer.node, receiver)?);
                 Ok(())
             })
         });
-        if let Err(error) = billed {
-            for (offer, bill) in offers.iter().zip(bills) {
-                self.withdraw_bill(&bill, &offer.node, receiver);
+        let done = match billed.and_then(|()| last()) {
+            Ok(done) => done,
+            Err(error) => {
+                for (offer, bill) in offers.iter().zip(bills) {
+                    self.withdraw_bill(&bill, &offer.node, receiver);
+                }
+                offers.into_iter().for_each(|offer| self.withdraw(offer));
+                return Err(error);
             }
-            offers.into_iter().for_each(|offer| self.withdraw(offer));
-            return Err(error);
-        }
+        };
         for (offer, bill) in offers.into_iter().zip(bills) {
             // One that was revoked on the way is a handle that names nothing.
-            each(
+            handles.push(
                 self.deliver(offer, bill, receiver, receiver.table.lock())
                     .unwrap_or(Handle::NONE),
             );
         }
-        Ok(())
+        Ok((done, handles))
     }
 
     /// Takes an offer back: what was moved is the sender's again under its old handle if the

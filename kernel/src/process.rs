@@ -106,7 +106,7 @@ pub fn alive() -> usize {
 }
 
 impl Process {
-    /// A process that runs an instance of an image and has not begun. It is to be started or
+    /// A process that runs an instance of an image and has not begun. It is to be started or, while nobody knows it,
     /// discarded. `account` pays for it and for all that it will make. When it fails, nothing is
     /// left of it.
     pub fn create(
@@ -258,15 +258,12 @@ impl Process {
         first.iter().for_each(sched::start);
     }
 
-    /// Returns what a process holds that never ran. One that somebody killed meanwhile has been
-    /// started for that, and returns it itself.
+    /// Returns what a process holds that nobody knows, so that it was neither started nor ended.
     pub fn discard(&self) {
-        let first = self.threads.lock().first();
-        if first.as_ref().is_none_or(|first| sched::disown(first)) {
-            self.release();
-            ipc().memory().destroy_space(self.domain.space());
-            self.threads.lock().clear();
-        }
+        debug_assert!(self.threads.lock().is_unborn(), "somebody knew it");
+        self.release();
+        ipc().memory().destroy_space(self.domain.space());
+        self.threads.lock().clear();
     }
 
     /// How it ended, if it has.
@@ -322,7 +319,7 @@ fn map_part(
 /// The first code of every thread of a process.
 extern "C" fn begin(_: usize) -> ! {
     arch::cpu::enable_interrupts();
-    // Whoever ended it may have started it for that, before it was known where it begins.
+    // Whoever ended it may have started it for that.
     if sched::with_current(Thread::is_ending) {
         leave_current();
     }

@@ -165,11 +165,6 @@ pub fn start(thread: &Arc<Thread>) {
     }
 }
 
-/// Sees to it that a thread never starts. False: it has.
-pub fn disown(thread: &Thread) -> bool {
-    thread.state.fetch_and(!state::NEW, Ordering::AcqRel) & state::NEW != 0
-}
-
 /// Wakes a thread, or spares it its next sleep.
 #[inline]
 pub fn unpark(thread: &Thread) {

@@ -270,6 +270,11 @@ impl Thread {
         self.place.as_ref().map(|place| place.0)
     }
 
+    /// Whether it was never started.
+    pub fn is_new(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & state::NEW != 0
+    }
+
     /// Whether it has to end before it executes another instruction of its program.
     #[inline(always)]
     pub fn is_ending(&self) -> bool {

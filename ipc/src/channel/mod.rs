@@ -301,16 +301,15 @@ impl<P: Platform> Ipc<P> {
             sides: [side()?, side()?],
             _charge: charge,
         });
-        let payload = |side| Payload::ChannelEnd(channel.clone(), side);
-        let (first, second) = (payload(ChannelSide::First), payload(ChannelSide::Second));
-        let first = self.install_object(domain, first, Rights::CHANNEL_END)?;
-        match self.install_object(domain, second, Rights::CHANNEL_END) {
-            Ok(second) => Ok(ChannelEnds { first, second }),
-            Err(error) => {
-                self.drop_capability(domain, first)?;
-                Err(error)
-            }
-        }
+        let end = |side| {
+            (
+                Payload::ChannelEnd(channel.clone(), side),
+                Rights::CHANNEL_END,
+            )
+        };
+        let ends = [end(ChannelSide::First), end(ChannelSide::Second)];
+        let [first, second] = self.install_both(domain, ends)?;
+        Ok(ChannelEnds { first, second })
     }
 
     /// Facts about an end.

@@ -78,14 +78,8 @@ impl<P: Platform> Ipc<P> {
             self.show_beat(&state, HOST as u32, host_beat(false, geometry.heartbeat_ns));
             self.show(&hub, &state, HOST as u32);
         }
-        let handle = self.install_object(domain, Payload::Hub(hub.clone()), Rights::HUB)?;
-        match self.share_table(domain, &hub) {
-            Ok(table) => Ok(HubHandles { hub: handle, table }),
-            Err(error) => {
-                self.drop_capability(domain, handle)?;
-                Err(error)
-            }
-        }
+        self.install_hub(domain, &hub)
+            .inspect_err(|_| self.end_hub(&hub))
     }
 
     /// The page of a table, and the capability that the kernel keeps of it.
@@ -99,12 +93,20 @@ impl<P: Platform> Ipc<P> {
         Ok((page, root))
     }
 
-    /// Gives a domain a capability of the table. `PeerClosed`: the hub is over.
-    fn share_table(&self, domain: &Domain<P>, hub: &Hub<P>) -> Result<Handle, Error> {
-        let mut table = domain.table.lock();
-        table.prepare(1)?;
-        let node = self.derive_table(domain, hub)?;
-        Ok(table.insert(node))
+    /// Gives a domain the hub and a capability of its table: nobody can name one of them while the other may fail.
+    fn install_hub(&self, domain: &Domain<P>, hub: &Arc<Hub<P>>) -> Result<HubHandles, Error> {
+        let account = domain.account();
+        let charge = account.charge_record(cost::OBJECT + cost::CAPABILITY)?;
+        let mut places = domain.table.lock();
+        places.prepare(2)?;
+        let table = self.derive_table(domain, hub)?;
+        // Nothing fails from here on.
+        let payload = Payload::Hub(hub.clone());
+        let hub = self.new_object(payload, Rights::HUB, domain.koid(), charge);
+        Ok(HubHandles {
+            hub: places.insert(hub),
+            table: places.insert(table),
+        })
     }
 
     /// A capability of the table for a domain, whose own table is locked.

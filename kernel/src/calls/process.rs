@@ -74,37 +74,34 @@ pub fn process_spawn(process: &Arc<Process>, args: UserPtr<SpawnArgs>) -> Result
     let stopped = flags.contains(SpawnFlags::STOPPED);
     let make = |region: &Arc<Region>, info| {
         let account = Account::below(parent.account(), quota)?;
-        Process::create(&account, name, region, info, limits)
+        let child = Process::create(&account, name, region, info, limits)?;
+        let domain = child.domain().clone();
+        Ok((child, domain))
+    };
+    let offer = |child: &Arc<Process>| offer_all(parent, child, &transfers, &args);
+    let complete = |child: &Arc<Process>, handles: &[Handle]| {
+        // It was written there before, and nobody can have taken the stack away.
+        let written = child.write_start(&args, handles);
+        debug_assert!(written.is_ok(), "{child:?} has no stack");
+        if stopped {
+            child.hold();
+        }
     };
     let discard = |child: &Arc<Process>| child.discard();
-    let (handle, child) = ipc().make_process(parent, image, make, discard)?;
-    let handed_over = hand_over(parent, &child, &transfers, &args);
-    match handed_over {
-        Ok(()) => {
-            if stopped {
-                child.hold();
-            } else {
-                child.start();
-            }
-            Ok(handle)
-        }
-        Err(error) => {
-            // Another thread may have guessed the handle and dropped it.
-            let _ = ipc().drop_capability(parent, handle);
-            child.discard();
-            Err(error)
-        }
+    let (handle, child) = ipc().make_process(parent, image, make, offer, complete, discard)?;
+    if !stopped {
+        child.start();
     }
+    Ok(handle)
 }
 
-/// Gives a new process its handles and arguments; all or nothing.
-fn hand_over(
+/// Begins to give a new process its handles, after all that can fail for its arguments.
+fn offer_all(
     parent: &Arc<Domain<Kernel>>,
     child: &Process,
     transfers: &[HandleTransfer],
     args: &[u8],
-) -> Result<(), Error> {
-    // Whatever can fail for the arguments has failed after this.
+) -> Result<Vec<Offer<Kernel>>, Error> {
     child.write_start(
         args,
         &[Handle::NONE; MAX_SPAWN_HANDLES as usize][..transfers.len()],
@@ -112,15 +109,7 @@ fn hand_over(
     ipc().prepare(child.domain(), transfers.len())?;
     let offers = begin_all(parent, transfers)?;
     offers.iter().for_each(|offer| ipc().clear(offer));
-    let mut handles = [Handle::NONE; MAX_SPAWN_HANDLES as usize];
-    let mut places = handles.iter_mut();
-    let deliver = |handle| {
-        if let Some(place) = places.next() {
-            *place = handle;
-        }
-    };
-    ipc().deliver_all(offers, child.domain(), deliver)?;
-    child.write_start(args, &handles[..transfers.len()])
+    Ok(offers)
 }
 
 /// Begins every transfer, or none.

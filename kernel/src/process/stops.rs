@@ -120,11 +120,9 @@ impl Process {
         }
     }
 
-    /// Keeps its first thread from starting before it is resumed.
+    /// Keeps its first thread from starting before it is resumed; while nobody knows it.
     pub fn hold(&self) {
-        if self.threads.lock().hold() {
-            self.kill();
-        }
+        self.threads.lock().hold();
     }
 
     /// Starts a thread that has stopped, at `instruction` unless that is 0; a `thread` of 0 stands for
@@ -165,7 +163,8 @@ impl Process {
 
     /// Nobody has a capability of it any more. Ends it if it would wait for one of them in vain.
     pub fn abandon(&self) {
-        if self.threads.lock().abandon() {
+        let is_held = self.threads.lock().is_held();
+        if is_held {
             self.kill();
         }
     }

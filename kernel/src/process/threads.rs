@@ -23,8 +23,6 @@ pub struct Threads {
     verdict: Option<ProcessStatus>,
     /// The first one waits for being resumed.
     held: bool,
-    /// Nobody has a capability of the process any more.
-    abandoned: bool,
     /// System calls and faults of those that have left.
     gone: [u64; 2],
 }
@@ -43,6 +41,11 @@ impl Threads {
     /// The oldest.
     pub fn first(&self) -> Option<Arc<Thread>> {
         self.list.first().cloned()
+    }
+
+    /// Whether none was ever started, and none has to end.
+    pub fn is_unborn(&self) -> bool {
+        self.verdict.is_none() && self.list.iter().all(|thread| thread.is_new())
     }
 
     /// Forgets them all: none has ever run.
@@ -67,10 +70,14 @@ impl Threads {
         self.list.iter()
     }
 
-    /// Keeps the first one from starting before it is released. True: nobody could release it.
-    pub fn hold(&mut self) -> bool {
+    /// Keeps the first one from starting before it is released.
+    pub fn hold(&mut self) {
         self.held = true;
-        self.abandoned
+    }
+
+    /// Whether the first one waits for being released.
+    pub fn is_held(&self) -> bool {
+        self.held
     }
 
     /// Takes that back for a thread; false: it is not held.
@@ -80,12 +87,6 @@ impl Threads {
             .first()
             .is_some_and(|first| Arc::ptr_eq(first, thread));
         is_first && core::mem::take(&mut self.held)
-    }
-
-    /// Nobody has a capability of the process any more. True: one would have to release a thread.
-    pub fn abandon(&mut self) -> bool {
-        self.abandoned = true;
-        self.held
     }
 
     /// Takes one out that leaves. With the last one it tells how the process has ended.
@@ -143,15 +144,11 @@ impl Process {
         let domain = self.domain();
         wanted.charge = Some(domain.account().charge(Resources::bytes(cost::THREAD))?);
         let thread = Thread::new(self.clone(), wanted, begin, Some(beginning))?;
-        let handle =
-            ipc().install_object(domain, Payload::Thread(thread.clone()), Rights::THREAD)?;
-        // The lock is free again below.
-        let added = self.threads.lock().add(thread.clone());
-        if let Err(error) = added {
-            // Another thread may have guessed the handle and dropped it.
-            let _ = ipc().drop_capability(domain, handle);
-            return Err(error);
-        }
+        let payload = Payload::Thread(thread.clone());
+        // The process has it before anybody can name it.
+        let handle = ipc().install_after(domain, payload, Rights::THREAD, || {
+            self.threads.lock().add(thread.clone())
+        })?;
         sched::start(&thread);
         Ok(handle)
     }

@@ -3,8 +3,11 @@
 use crate::common::realm::Realm;
 use crate::common::{READ, WRITE, page};
 use abi::ring::Geometry;
-use abi::{Error, GrantFlags, Mode, Rights, Token};
+use abi::{Error, GrantFlags, Handle, HubGeometry, Mode, ObjectKind, Resources, Rights, Token};
+use fake::FakeProcess;
+use ipc::{ImageInfo, Payload};
 use mm::RegionOptions;
+use std::cell::{Cell, RefCell};
 
 const ALL: Rights = Rights::all();
 
@@ -272,5 +275,182 @@ fn an_offer_over_a_ring_whose_other_end_is_closed_is_refused_and_changes_nothing
     );
     assert_eq!(offered, Err(Error::PeerClosed));
     assert_eq!(realm.store(0, 0, here, 1), Ok(()));
+    realm.finish();
+}
+
+/// Does something, and meanwhile drops whatever has the handle that `place` is given next, whenever no lock is held.
+fn with_a_guesser<R>(realm: &Realm, guess: Handle, deed: impl FnOnce() -> R) -> R {
+    let (ipc, domain) = (realm.ipc.clone(), realm.domains[0].clone());
+    let meanwhile = move || {
+        let _ = ipc.drop_capability(&domain, guess);
+    };
+    fake::before_locks(None, meanwhile, deed)
+}
+
+/// What the next capability of a kind is called that takes the place of one which is dropped for it.
+fn next_in_place_of(realm: &Realm, handle: Handle, kind: ObjectKind) -> Handle {
+    realm.drop_handle(0, handle).unwrap();
+    Handle::new(handle.index(), handle.generation() + 1, kind)
+}
+
+type Pair = (ObjectKind, fn(&Realm) -> Result<(), Error>);
+
+const PAIRS: &[Pair] = &[
+    (ObjectKind::ChannelEnd, |r| {
+        r.ipc.create_channel(&r.domains[0], 1).map(drop)
+    }),
+    (ObjectKind::RingEnd, |r| {
+        let shape = Geometry::slot(64, 8);
+        r.ipc.create_ring(&r.domains[0], shape).map(drop)
+    }),
+    (ObjectKind::Hub, |r| {
+        let geometry = HubGeometry::slot(1, 64, 8, 8);
+        r.ipc.create_hub(&r.domains[0], geometry).map(drop)
+    }),
+];
+
+/// Makes two while somebody drops the first by a guess, with so many bytes left to pay for them: they are refused,
+/// and nothing is left.
+fn is_refused(realm: &Realm, (kind, make): Pair, place: Handle, left: Option<u64>, error: Error) {
+    let domain = &realm.domains[0];
+    let account = domain.account();
+    let guess = next_in_place_of(realm, place, kind);
+    let taken = left.map(|left| {
+        let all = account.quota().bytes - account.used().bytes;
+        account.charge(Resources::bytes(all - left)).unwrap()
+    });
+    let (objects, used) = (realm.ipc.object_count(), account.used());
+    let made = with_a_guesser(realm, guess, || make(realm));
+    assert_eq!(made, Err(error), "{kind:?}");
+    assert_eq!(realm.ipc.object_count(), objects, "{kind:?}");
+    assert_eq!(account.used(), used, "{kind:?}");
+    drop(taken);
+}
+
+#[test]
+fn of_two_that_are_made_together_nobody_guesses_one_while_the_other_may_fail() {
+    for &pair in PAIRS {
+        let realm = Realm::new(1);
+        let domain = &realm.domains[0];
+        let region = realm.region(0, 1);
+        while domain.handle_count() < abi::limits::MAX_HANDLES {
+            realm.derive(0, region, READ).unwrap();
+        }
+        is_refused(&realm, pair, region, None, Error::Limit);
+        realm.finish();
+
+        let realm = Realm::with_quotas(&[Resources::bytes(1 << 20)]);
+        let account = realm.domains[0].account();
+        let place = realm.region(0, 1);
+        let before = account.used().bytes;
+        pair.1(&realm).unwrap();
+        let needed = account.used().bytes - before;
+        is_refused(&realm, pair, place, Some(needed - 1), Error::Quota);
+        realm.finish();
+    }
+}
+
+/// An image of domain 0.
+fn image(realm: &Realm) -> Handle {
+    let (domain, options) = (&realm.domains[0], RegionOptions::default());
+    let region = realm
+        .memory()
+        .create_region(domain.account(), 4096, options);
+    let info = ImageInfo { base: 0, entry: 0 };
+    let payload = Payload::Image(region.unwrap(), info);
+    realm
+        .ipc
+        .install_object(domain, payload, Rights::IMAGE)
+        .unwrap()
+}
+
+/// Makes a process of domain 1 and gives it `what`; what `look` finds at each step of that, and what came of it.
+fn make_process(
+    realm: &Realm,
+    image: Handle,
+    what: Handle,
+    look: impl Fn(),
+) -> (Result<Handle, Error>, u32, Vec<Handle>) {
+    let (ipc, domain) = (&realm.ipc, &realm.domains[0]);
+    let (discarded, given) = (Cell::new(0), RefCell::new(Vec::new()));
+    let made = ipc.make_process(
+        domain,
+        image,
+        |_, _| {
+            look();
+            let child = &realm.domains[1];
+            Ok((FakeProcess::of(child.koid()), child.clone()))
+        },
+        |_| {
+            look();
+            let offer = ipc.begin(domain, what, Mode::Move, ALL, GrantFlags::empty())?;
+            ipc.clear(&offer);
+            look();
+            Ok(vec![offer])
+        },
+        |_, handles| {
+            look();
+            given.borrow_mut().extend_from_slice(handles);
+        },
+        |_| discarded.set(discarded.get() + 1),
+    );
+    (
+        made.map(|(handle, _)| handle),
+        discarded.get(),
+        given.into_inner(),
+    )
+}
+
+#[test]
+fn nobody_can_name_a_process_before_it_has_all_that_it_is_given() {
+    let realm = Realm::new(2);
+    let (image, moved) = (image(&realm), realm.region(0, 1));
+    let place = realm.region(0, 1);
+    let guess = next_in_place_of(&realm, place, ObjectKind::Process);
+    let look = || {
+        assert_eq!(realm.look_up(0, guess), Err(Error::BadHandle));
+        assert_eq!(realm.drop_handle(0, guess), Err(Error::BadHandle));
+    };
+    // The guesser can't drop it before it is complete, and what is given is there.
+    let (made, discarded, given) = make_process(&realm, image, moved, look);
+    assert_eq!((made, discarded, given.len()), (Ok(guess), 0, 1));
+    assert_eq!(realm.look_up(0, guess), Ok(Rights::PROCESS));
+    assert_eq!(realm.look_up(0, moved), Err(Error::BadHandle));
+    realm.look_up(1, given[0]).unwrap();
+    // One that is refused is discarded once, and what was offered is where it was.
+    let refused = make_process(&realm, image, moved, || ());
+    assert_eq!(refused, (Err(Error::BadHandle), 1, vec![]));
+    realm.finish();
+}
+
+#[test]
+fn an_image_that_is_revoked_while_its_process_is_given_something_makes_none() {
+    let realm = Realm::new(2);
+    let (top, moved) = (image(&realm), realm.region(0, 1));
+    let below = realm.derive(0, top, ALL).unwrap();
+    let count = realm.domains[0].handle_count();
+    let revoke = || {
+        realm
+            .ipc
+            .revoke(&realm.domains[0], top, abi::RevokeFlags::empty())
+            .map(drop)
+            .unwrap()
+    };
+    let made = make_process(&realm, below, moved, revoke);
+    assert_eq!(made, (Err(Error::Revoked), 1, vec![]));
+    assert_eq!(realm.domains[0].handle_count(), count);
+    assert_eq!(realm.look_up(0, moved), Ok(Rights::REGION));
+    realm.finish();
+}
+
+#[test]
+fn an_image_may_be_given_to_the_process_that_is_made_of_it() {
+    let realm = Realm::new(2);
+    let image = image(&realm);
+    let (made, discarded, given) = make_process(&realm, image, image, || ());
+    assert_eq!((discarded, given.len()), (0, 1));
+    realm.look_up(0, made.unwrap()).unwrap();
+    assert_eq!(realm.look_up(0, image), Err(Error::BadHandle));
+    assert_eq!(realm.look_up(1, given[0]), Ok(Rights::IMAGE));
     realm.finish();
 }

@@ -181,7 +181,8 @@ pub fn make_process(
     make: fn(&Scene) -> Result<FakeProcess, Error>,
 ) -> Result<(), Error> {
     let (ipc, of) = (scene.ipc(), scene.below[IMAGE]);
-    let made = ipc.make_process(scene.me(), of, |_, _| make(scene), |_| ());
+    let make = |_: &_, _| make(scene).map(|process| (process, scene.realm.domains[2].clone()));
+    let made = ipc.make_process(scene.me(), of, make, |_| Ok(Vec::new()), |_, _| (), |_| ());
     made.map(drop)
 }
 

@@ -3,14 +3,14 @@
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use abi::limits::{MAX_THREADS, USER_END};
-use abi::{Handle, ObjectKind, ProcessState, ThreadArgs, UserPtr};
+use abi::limits::{MAX_THREADS, PAGE_SIZE, USER_END};
+use abi::{Handle, ObjectKind, ProcessState, Resources, ThreadArgs, UserPtr};
 use rt::{Env, Error, Mode, Rights};
 
-use super::{join, leave, spawn};
+use super::{HERE, join, leave, spawn};
 use crate::Case;
-use crate::calls::{READ_WRITE, map_all, peek, poke, region};
-use crate::check::{SOON_MS, faults_at, other_cpu, succeeds, wait};
+use crate::calls::{READ_WRITE, cap_info, map_all, peek, poke, region};
+use crate::check::{SOON_MS, cpus, eventually, faults_at, other_cpu, succeeds, wait};
 
 pub fn bad_arguments(_: &Case) {
     let stack = map_all(region(4096), READ_WRITE) + 4096;
@@ -142,39 +142,80 @@ pub fn ended_unborn(case: &Case) {
     ));
 }
 
-/// Spawns while another thread kills whatever has the handle that the next process is given.
+/// What a child may have, which is less than what it is given when that is to be refused.
+const FRAMES: u64 = 2048;
+/// How often a child is made, and as often refused.
+const ROUNDS: usize = 30;
+
+/// Spawns while another thread ends whatever has the handle that the next process is given. What is moved is mapped
+/// there, too, so each spawn waits for the other CPU when it has begun everything.
 fn spawn_and_lose(image: Handle) {
     static GUESS: AtomicU64 = AtomicU64::new(0);
+    static TRIES: AtomicU64 = AtomicU64::new(0);
     static OVER: AtomicBool = AtomicBool::new(false);
-    let long = core::str::from_utf8(&[b'x'; 2048]).unwrap_or("");
+    let mapped = |pages: u64| {
+        let moved = region(pages * PAGE_SIZE);
+        poke(map_all(moved, READ_WRITE), pages);
+        moved
+    };
+    let huge = mapped(FRAMES);
+    let small = [(); ROUNDS].map(|()| mapped(1));
     let killer = spawn(other_cpu(), || {
         while !OVER.load(Ordering::Acquire) {
             let guess = Handle::from_bits(GUESS.load(Ordering::Acquire));
-            // SAFETY: the call touches no memory.
-            let _ = unsafe { rt::sys::process_kill(guess) };
+            // SAFETY: the calls touch no memory.
+            unsafe {
+                let _ = rt::sys::process_fuse(guess, u64::MAX);
+                let _ = rt::sys::process_kill(guess);
+            }
+            TRIES.fetch_add(1, Ordering::AcqRel);
             // An emulated machine gives the other CPUs their turn when it sees this.
             spin_loop();
         }
     });
-    for _ in 0..60 {
-        let born = rt::Spawn::new(image, "suite").arg("exit").arg(long).start();
-        if let Ok(born) = born {
-            let handle = born.handle();
-            let next = Handle::new(handle.index(), handle.generation() + 1, ObjectKind::Process);
-            let _ = wait(&born);
-            drop(born);
-            GUESS.store(next.bits(), Ordering::Release);
-        }
+    let long = core::str::from_utf8(&[b'x'; 2048]).unwrap_or("");
+    let child = |moved| {
+        let child = rt::Spawn::new(image, "suite").arg("exit").arg(long);
+        child.handle(moved, Mode::Move, READ_WRITE)
+    };
+    let mut met = 0;
+    for moved in small {
+        // The other thread is at it, and tries by this guess.
+        let tries = || TRIES.load(Ordering::Acquire);
+        let guessed = tries();
+        eventually("another try", || tries() > guessed + 1);
+        let before = tries();
+        // It can't pay for what it is given, which is found last.
+        let poor = child(huge).quota(Resources::frames(FRAMES)).start();
+        refused!(poor, Error::Quota, "a Move beyond the quota");
+        same!(
+            peek(map_all(huge, READ_WRITE)),
+            FRAMES,
+            "what was to be moved"
+        );
+        let born = done!(child(moved).start(), "a child");
+        met += tries() - before;
+        refused!(cap_info(moved), Error::BadHandle, "what was moved");
+        let handle = born.handle();
+        let next = Handle::new(handle.index(), handle.generation() + 1, ObjectKind::Process);
+        let _ = wait(&born);
+        drop(born);
+        GUESS.store(next.bits(), Ordering::Release);
     }
     OVER.store(true, Ordering::Release);
     join(killer);
+    check!(met > 0 || cpus() == 1, "nobody has tried meanwhile");
 }
 
 /// The roles of these cases.
 pub fn child(role: &str, env: &Env) -> Option<u8> {
     match role {
         "threads" => crowd(),
-        "midwife" => spawn_and_lose(env.handle(0)),
+        "midwife" => {
+            // This process may begin where the other thread is to be.
+            let image = env.handle(0);
+            join(spawn(HERE, move || spawn_and_lose(image)));
+        }
         "mark" => poke(map_all(env.handle(0), READ_WRITE), 1),
         _ => return None,
     }
