@@ -189,7 +189,7 @@ entries! {
         one_shot_not_used_up: "the end of a one-shot capability after its use",
             limited::a_one_shot_capability_is_gone_after_the_first_call_that_succeeds;
         one_shot_used_by_two: "that one call at a time uses a one-shot capability",
-            limited::of_threads_that_use_a_one_shot_capability_at_once_one_succeeds;
+            limited::a_one_shot_capability_is_gone_after_the_first_call_that_succeeds;
         one_shot_looked_up_once: "that a call may look its one-shot capability up again",
             limited::a_call_that_looks_its_one_shot_capability_up_twice_is_made_as_by_any_other;
         lasting_by_one_shot: "that nothing lasting is made by a capability for one use",
