@@ -11,7 +11,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::{Error, Handle, ObjectKind, Rights, cost};
+use abi::{Error, Handle, ObjectKind, Rights};
 use mm::Region;
 
 use crate::node::{NodeState, PENDING};
@@ -181,7 +181,7 @@ impl<P: Platform> Ipc<P> {
     ) -> Result<(Handle, Node<P>), Error> {
         let offers = offer(process)?;
         let goes_along = offers.iter().any(|offer| offer.moves(&by.node));
-        let (made, handles) = self.deliver_if(offers, receiver, || {
+        let (made, handles) = self.deliver_all(offers, receiver, || {
             self.install_unnamed(by, domain, process, goes_along)
         })?;
         complete(process, &handles);
@@ -197,8 +197,7 @@ impl<P: Platform> Ipc<P> {
         process: &P::Process,
         goes_along: bool,
     ) -> Result<(Handle, Node<P>), Error> {
-        let account = domain.account();
-        let charge = account.charge_record(cost::OBJECT + cost::CAPABILITY)?;
+        let charge = domain.charge_object()?;
         let mut table = domain.table.lock();
         table.prepare(1)?;
         match goes_along {
@@ -207,7 +206,11 @@ impl<P: Platform> Ipc<P> {
             false => by.commit(|| Ok(()))?,
         }
         let payload = Payload::Process(process.clone());
-        let node = self.new_object(payload, Rights::PROCESS, PENDING, charge);
+        let holder = match mm::sabotaged!("process_named_while_it_is_made") {
+            true => domain.koid(),
+            false => PENDING,
+        };
+        let node = self.new_object(payload, Rights::PROCESS, holder, charge);
         Ok((table.insert(node.clone()), node))
     }
 }

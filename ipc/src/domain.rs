@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use abi::{Error, Handle, ObjectKind, Rights, cost};
-use mm::{Account, AddressSpace};
+use mm::{Account, AddressSpace, RecordCharge};
 
 use crate::limits::Claims;
 use crate::lineage::Lineage;
@@ -47,6 +47,13 @@ impl<P: Platform> Domain<P> {
     /// Who pays for what it makes.
     pub fn account(&self) -> &Arc<Account> {
         self.space.account()
+    }
+
+    /// Has it pay for an object with its first capability.
+    #[inline(always)]
+    pub(crate) fn charge_object(&self) -> Result<RecordCharge, Error> {
+        self.account()
+            .charge_record(cost::OBJECT + cost::CAPABILITY)
     }
 
     /// How many handles it has.
@@ -271,31 +278,14 @@ impl<P: Platform> Ipc<P> {
         self.install_new(domain, payload, rights)
     }
 
-    /// The same together with a deed, which comes last and can fail. Nobody can name the object before it is done. It
-    /// takes no lock up to the rank of a capability table.
-    pub fn install_after(
-        &self,
-        domain: &Domain<P>,
-        payload: Payload<P>,
-        rights: Rights,
-        deed: impl FnOnce() -> Result<(), Error>,
-    ) -> Result<Handle, Error> {
-        self.install_if(domain, payload, rights, deed)
-    }
-
     /// The same of two objects: nobody can name one of them while the other may fail.
     pub(crate) fn install_both(
         &self,
         domain: &Domain<P>,
         objects: [(Payload<P>, Rights); 2],
     ) -> Result<[Handle; 2], Error> {
-        let charge = || {
-            domain
-                .account()
-                .charge_record(cost::OBJECT + cost::CAPABILITY)
-        };
-        let ready = charge().and_then(|first| {
-            let second = charge()?;
+        let ready = domain.charge_object().and_then(|first| {
+            let second = domain.charge_object()?;
             let mut table = domain.table.lock();
             table.prepare(2)?;
             Ok((table, [first, second]))
@@ -352,21 +342,20 @@ impl<P: Platform> Ipc<P> {
         self.install_if(domain, payload, rights, || Ok(()))
     }
 
+    /// The same together with a deed, which comes last and can fail. Nobody can name the object before it is done. It
+    /// takes no lock up to the rank of a capability table.
     #[inline(always)]
-    fn install_if(
+    pub fn install_if(
         &self,
         domain: &Domain<P>,
         payload: Payload<P>,
         rights: Rights,
-        allowed: impl FnOnce() -> Result<(), Error>,
+        deed: impl FnOnce() -> Result<(), Error>,
     ) -> Result<Handle, Error> {
-        match domain
-            .account()
-            .charge_record(cost::OBJECT + cost::CAPABILITY)
-        {
+        match domain.charge_object() {
             Ok(charge) => {
                 let mut table = domain.table.lock();
-                match table.prepare(1).and_then(|()| allowed()) {
+                match table.prepare(1).and_then(|()| deed()) {
                     // Nothing fails from here on.
                     Ok(()) => {
                         let node = self.new_object(payload, rights, domain.koid, charge);

@@ -251,20 +251,9 @@ impl<P: Platform> Ipc<P> {
         Ok(())
     }
 
-    /// Gives offers to a domain that nobody else uses yet, in order. When it fails, none is given.
-    pub fn deliver_all(
-        &self,
-        offers: Vec<Offer<P>>,
-        receiver: &Domain<P>,
-        each: impl FnMut(Handle),
-    ) -> Result<(), Error> {
-        let ((), handles) = self.deliver_if(offers, receiver, || Ok(()))?;
-        handles.into_iter().for_each(each);
-        Ok(())
-    }
-
-    /// The same behind a step which is the last that can fail.
-    pub(crate) fn deliver_if<R>(
+    /// Gives offers to a domain that nobody else uses yet, behind a step which is the last that can fail; returns what
+    /// that has made, and the handles, in order. When it fails, none is given.
+    pub fn deliver_all<R>(
         &self,
         offers: Vec<Offer<P>>,
         receiver: &Domain<P>,

@@ -257,7 +257,10 @@ impl Platform for Kernel {
     }
 
     fn give_way(&self) {
-        sched::yield_now();
+        match mm::sabotaged!("polling_thread_keeps_its_cpu") {
+            true => self.relax(),
+            false => sched::yield_now(),
+        }
     }
 
     fn task_koid(&self, task: &Arc<Thread>) -> u64 {

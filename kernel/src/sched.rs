@@ -106,8 +106,7 @@ pub fn is_seeded() -> bool {
 
 /// What chance decides where schedules are seeded; false where they are not.
 pub fn decides_by_chance() -> bool {
-    let flip = || this().queue.lock().random.as_mut().is_some_and(Rng::bool);
-    is_seeded() && flip()
+    is_seeded() && this().queue.lock().random.as_mut().is_some_and(Rng::bool)
 }
 
 /// Says whether a trace is being taken.

@@ -3,7 +3,7 @@
 use abi::hub::PeerState;
 use abi::ring::EndState;
 use abi::trace::Cause;
-use abi::{Error, Handle, HubInfo, Rights, RingEnds, cost};
+use abi::{Error, Handle, HubInfo, Rights, RingEnds};
 
 use super::{Hub, MemberSide, Seat};
 use crate::{Domain, Ipc, Payload, Platform};
@@ -32,9 +32,7 @@ impl<P: Platform> Ipc<P> {
         };
         let member = hub.state.lock().seat(peer, epoch).and_then(free);
         let member = member.map_err(|error| by.refuse(error))?;
-        let charge = domain
-            .account()
-            .charge_record(cost::OBJECT + cost::CAPABILITY)?;
+        let charge = domain.charge_object()?;
         let mut places = domain.table.lock();
         places.prepare(3)?;
         let payload = Payload::HubMember(member, MemberSide::Host);

@@ -95,8 +95,7 @@ impl<P: Platform> Ipc<P> {
 
     /// Gives a domain the hub and a capability of its table: nobody can name one of them while the other may fail.
     fn install_hub(&self, domain: &Domain<P>, hub: &Arc<Hub<P>>) -> Result<HubHandles, Error> {
-        let account = domain.account();
-        let charge = account.charge_record(cost::OBJECT + cost::CAPABILITY)?;
+        let charge = domain.charge_object()?;
         let mut places = domain.table.lock();
         places.prepare(2)?;
         let table = self.derive_table(domain, hub)?;
@@ -151,8 +150,7 @@ impl<P: Platform> Ipc<P> {
 
     /// Makes a domain pay for a membership and sees to it that there is room for its handle.
     fn pay_member(&self, domain: &Domain<P>) -> Result<RecordCharge, Error> {
-        let bytes = cost::OBJECT + cost::CAPABILITY;
-        let charge = domain.account().charge_record(bytes)?;
+        let charge = domain.charge_object()?;
         domain.table.lock().prepare(1)?;
         Ok(charge)
     }

@@ -146,7 +146,7 @@ impl Process {
         let thread = Thread::new(self.clone(), wanted, begin, Some(beginning))?;
         let payload = Payload::Thread(thread.clone());
         // The process has it before anybody can name it.
-        let handle = ipc().install_after(domain, payload, Rights::THREAD, || {
+        let handle = ipc().install_if(domain, payload, Rights::THREAD, || {
             self.threads.lock().add(thread.clone())
         })?;
         sched::start(&thread);

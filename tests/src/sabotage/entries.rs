@@ -180,6 +180,8 @@ entries! {
             revokes::a_revoke_is_one_round_for_all_its_spaces_and_mappings;
         revoke_others_takes_ancestor: "that a Move which revokes is refused for what is above",
             revokes::a_move_that_revokes_takes_no_ancestor;
+        process_named_while_it_is_made: "that nobody can name a process before it has all that it is given",
+            transfers::nobody_can_name_a_process_before_it_has_all_that_it_is_given;
         second_revoke_does_not_wait: "that a revoke waits for another that is under way",
             revokes::a_second_revoke_does_not_return_before_the_first_has_taken_away;
         part_not_checked: "that a capability of a part stays inside it",
@@ -464,6 +466,8 @@ entries! {
             priorities::reaper;
         reaper_beside_the_most_urgent: "that what has to end is above all that a program can ask for",
             priorities::above_all;
+        polling_thread_keeps_its_cpu: "that the thread of a ring lets others run while it looks in vain",
+            submissions::polled;
         end_of_slice_passed_on: "that a slice which ends in a call that sleeps is forgotten",
             priorities::turns;
         sleeper_not_killed: "the end of the sleep of a thread that has to end",

@@ -19,9 +19,8 @@ use crate::suite;
 /// How long a case may take, with the boot; it takes a second or two.
 const TIME_LIMIT: Duration = Duration::from_secs(100);
 
-/// The group whose cases want what only chance mixes, and the schedule in which they have it.
-const BY_CHANCE: &str = "halves.";
-const SEED: u64 = 20;
+/// Cases that want what only chance mixes, by what they begin with, and the schedule in which they have it.
+const BY_CHANCE: [(&str, u64); 2] = [("halves.", 20), ("submissions.polled", 26)];
 
 /// The target directory of the guest.
 pub fn directory() -> PathBuf {
@@ -38,10 +37,11 @@ pub fn run(case: &str, flags: &str, sabotage: Option<&str>) -> Result<(Outcome, 
     let Some(guest) = GUEST.get_or_init(build) else {
         return Ok((Outcome::NotBuilt, String::new()));
     };
+    let by_chance = BY_CHANCE.iter().find(|(start, _)| case.starts_with(start));
     let machine = Machine {
         kernel_words: Vec::from_iter(sabotage.map(|name| format!("sabotage={name}"))),
         time_limit: Some(TIME_LIMIT),
-        seed: case.starts_with(BY_CHANCE).then_some(SEED),
+        seed: by_chance.map(|(_, seed)| *seed),
         ..Machine::default()
     }
     .for_suite();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
+use std::thread::JoinHandle;
 
 use crate::common::ports::{notification, signal as ring_bell};
 use crate::common::realm::Realm;
@@ -16,6 +17,13 @@ fn wrapping(realm: &Realm, entries: u32) -> Submissions {
     polled_of(realm, SubmissionArgs { start, ..sizes })
 }
 
+/// With the ring its thread ends, and then the realm.
+fn end(realm: Arc<Realm>, ring: &Submissions, thread: JoinHandle<()>) {
+    realm.drop_handle(0, ring.handle).unwrap();
+    thread.join().unwrap();
+    Arc::into_inner(realm).unwrap().finish();
+}
+
 #[test]
 fn a_thread_that_rests_says_so_and_is_woken_by_who_enters() {
     let realm = Arc::new(Realm::new(1));
@@ -28,9 +36,7 @@ fn a_thread_that_rests_says_so_and_is_woken_by_who_enters() {
         assert_eq!(ring.enter(&realm, 1, 1, FOREVER), Ok(0));
         assert_eq!(ring.reap(&realm), [(number, Ok(0))]);
     }
-    realm.drop_handle(0, ring.handle).unwrap();
-    thread.join().unwrap();
-    Arc::into_inner(realm).unwrap().finish();
+    end(realm, &ring, thread);
 }
 
 #[test]
@@ -105,9 +111,7 @@ fn entries_that_were_left_for_want_of_room_are_taken_when_a_program_that_only_re
         }
         assert!(numbers.into_iter().eq(0..16));
     }
-    realm.drop_handle(0, ring.handle).unwrap();
-    thread.join().unwrap();
-    Arc::into_inner(realm).unwrap().finish();
+    end(realm, &ring, thread);
 }
 
 /// All of it is there when the thread looks for the first time, and so within its slices of 64 entries.
@@ -153,9 +157,7 @@ fn a_chain_belongs_together_wherever_it_lies_in_a_slice_of_the_thread() {
         let wanted = (0..=first + linked).map(|number| (number, outcome(number)));
         let wanted: Vec<_> = wanted.collect();
         assert_eq!(ring.reap(&realm), wanted, "{linked} behind {first}");
-        realm.drop_handle(0, ring.handle).unwrap();
-        thread.join().unwrap();
-        Arc::into_inner(realm).unwrap().finish();
+        end(realm, &ring, thread);
     }
 }
 
@@ -176,9 +178,7 @@ fn a_thread_that_left_entries_sleeps_at_a_head_that_can_not_be() {
     task.until_sleeping();
     ring.release_head(&realm, 1);
     assert_eq!(ring.enter(&realm, 0, 8, FOREVER), Ok(0));
-    realm.drop_handle(0, ring.handle).unwrap();
-    thread.join().unwrap();
-    Arc::into_inner(realm).unwrap().finish();
+    end(realm, &ring, thread);
 }
 
 #[test]
@@ -203,7 +203,5 @@ fn a_thread_with_nothing_that_it_could_take_sleeps() {
     ring.publish_tail(&realm, 1 << 30);
     assert_eq!(ring.enter(&realm, 0, 1, 0), Err(Error::WouldBlock));
     task.until_sleeping();
-    realm.drop_handle(0, ring.handle).unwrap();
-    thread.join().unwrap();
-    Arc::into_inner(realm).unwrap().finish();
+    end(realm, &ring, thread);
 }

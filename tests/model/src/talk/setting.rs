@@ -35,10 +35,10 @@ fn hand_over(
     let offer = ipc.begin(from, handle, mode, Rights::all(), GrantFlags::empty());
     let offer = offer.expect("nobody else has it");
     ipc.clear(&offer);
-    let mut given = Handle::NONE;
-    ipc.deliver_all(vec![offer], to, |handle| given = handle)
+    let ((), given) = ipc
+        .deliver_all(vec![offer], to, || Ok(()))
         .expect("there is room");
-    given
+    given[0]
 }
 
 impl Hub {

@@ -208,11 +208,8 @@ fn receive_first(scene: &Scene) {
 fn hand_over(scene: &Scene, what: Handle) -> Result<(), Error> {
     let (ipc, flags) = (scene.ipc(), GrantFlags::empty());
     let offer = ipc.begin(scene.me(), what, Mode::Move, ALL, flags)?;
-    let mut given = Handle::NONE;
-    ipc.deliver_all(vec![offer], &scene.realm.domains[2], |handle| {
-        given = handle
-    })?;
-    match given {
+    let ((), given) = ipc.deliver_all(vec![offer], &scene.realm.domains[2], || Ok(()))?;
+    match given[0] {
         // It was revoked on the way.
         Handle::NONE => Err(Error::Revoked),
         _ => Ok(()),
