@@ -3,7 +3,7 @@
 //! First the nodes are marked dead and taken out of their tree, in one hold of the lineage lock that
 //! is bounded by [`MAX_NODES`](abi::limits::MAX_NODES) (I10). From then on nothing is derived, granted, accepted or mapped by
 //! them: whoever does looks at the node under the lineage lock or at its permit under the region lock.
-//! Then what rests on them already is taken away: mappings with one shootdown, tokens, waits, and the
+//! Then what rests on them already is taken away: mappings with a shootdown for up to 64, tokens, waits, and the
 //! ring behind an end.
 
 use abi::ring::EndState;

@@ -215,7 +215,7 @@ impl<M: Machine> Memory<M> {
         if state.destroyed {
             // What was lost has kept its mappings.
             if !lost {
-                self.detach_locked(&mut state, |_| true);
+                self.detach_locked(region, state, |_| true);
             }
             return;
         }
@@ -224,7 +224,7 @@ impl<M: Machine> Memory<M> {
         if lost {
             self.empty_attachments(&state);
         } else {
-            self.clear_attachments(&mut state, |_| true);
+            state = self.detach_locked(region, state, |_| true).1;
         }
         let owned = (
             core::mem::take(&mut state.views),
@@ -233,7 +233,6 @@ impl<M: Machine> Memory<M> {
         );
         let spaces = state.mappings.iter().map(|mapping| mapping.space());
         let (views, fixed, run) = Stale::in_spaces(self, owned, spaces).wait(self);
-        self.bury_detached(&mut state);
         state.pins.clear();
         drop(state);
 

@@ -168,6 +168,8 @@ entries! {
             ended_waits::every_wait_ends_by_all_that_ends_it_and_says_why;
         who_serves_is_forgotten: "that a channel end may be waited by without a reference to it",
             meetings::who_serves_is_told_what_becomes_of_its_capability;
+        revoke_in_one_hold: "that a revoke lets go of its region after each step",
+            long_revokes::a_revoke_of_many_mappings_leaves_the_region_to_others_between_its_steps;
         revoke_skips_one_mapping: "the end of the last mapping in a revoke",
             revokes::every_mapping_and_every_level_is_gone;
         revoke_skips_one_level: "the way down to the last level in a revoke",

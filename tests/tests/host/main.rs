@@ -54,6 +54,7 @@ mod levels;
 mod limited;
 mod loans;
 mod logs;
+mod long_revokes;
 mod lost_rights;
 mod mappings;
 mod meetings;
