@@ -52,10 +52,11 @@ pub trait Close: Wait {
     /// [`Error::Revoked`], [`Error::Closed`]: it was closed already.
     fn close(&self) -> Result<(), Error>;
 
-    /// Says that the peer broke the protocol: it gets [`Error::PeerFault`]. It is not told twice.
+    /// Says that the peer broke the protocol: it gets [`Error::PeerFault`], also when either end was closed in order before.
+    /// How the peer's own end ended stays as it was, and no other ring is touched.
     ///
     /// # Errors
-    /// As [`Close::close`].
+    /// [`Error::Revoked`], [`Error::Closed`]: it may have been told already.
     fn accuse(&self) -> Result<(), Error>;
 }
 

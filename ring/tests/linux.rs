@@ -283,6 +283,50 @@ fn who_broke_the_protocol_is_told_so() {
     assert_eq!(theirs.receiver.peer_state(), EndState::Poisoned);
 }
 
+#[test]
+fn a_peer_that_is_accused_after_its_orderly_close_has_closed_in_order_for_all_others() {
+    let (mut ours, mut theirs) = duplex();
+    ours.sender.try_send(0, b"last").unwrap();
+    ours.finish().unwrap();
+    let mut bytes = [0; 64];
+    let limit = deadline_in(SOON);
+    assert_eq!(theirs.receiver.receive(&mut bytes, limit), Ok((0, 4)));
+    let closed = Err(Error::PeerClosed);
+    assert_eq!(theirs.receiver.receive(&mut bytes, limit), closed);
+    let accuser = theirs.receiver.waiter();
+    assert_eq!(accuser.accuse(), Ok(()));
+    assert_eq!(accuser.accuse(), Err(Error::Closed));
+    // Who is accused is told, over the socket.
+    while ours.sender.try_send(0, b"more") != Err(Error::PeerFault) {
+        assert!(now_ns() < limit, "it was not told");
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(ours.close(), Ok(()));
+    // Its close is what it was, before and after it is gone; and so is the other direction.
+    assert_eq!(theirs.receiver.peer_state(), EndState::Draining);
+    while theirs.sender.peer_state() == EndState::Open {
+        assert!(now_ns() < limit, "the other direction was not closed");
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop(ours);
+    assert_eq!(theirs.sender.send(0, b"", limit), closed.map(|_| ()));
+    assert_eq!(theirs.receiver.receive(&mut bytes, limit), closed);
+    assert_eq!(theirs.receiver.waiter().accuse(), Err(Error::Closed));
+}
+
+#[test]
+fn who_wants_no_more_can_accuse_of_what_is_left() {
+    let (producer, consumer) = pair(Geometry::slot(64, 4)).unwrap();
+    let (mut producer, mut consumer) = (producer.slot().unwrap(), consumer.slot().unwrap());
+    producer.try_send(b"left").unwrap();
+    consumer.finish().unwrap();
+    assert_eq!(producer.try_send(b""), Err(Error::PeerClosed));
+    consumer.waiter().accuse().unwrap();
+    assert_eq!(producer.try_send(b""), Err(Error::PeerFault));
+    assert_eq!(consumer.finish(), Err(Error::Closed));
+    assert_eq!(producer.own_state(), EndState::Open);
+}
+
 /// How many messages are sent, each with two races of a publication against a sleeper.
 fn rounds() -> u32 {
     let asked = std::env::var("HANDOVER_RING_ROUNDS").ok();

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 
 use linux_peer::*;
-use ring::linux::{Connection, End, Error as SetupError, Fault, Setup, now_ns};
+use ring::linux::{Connection, End, Error as SetupError, Fault, Listener, Setup, now_ns};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
@@ -195,6 +195,26 @@ fn a_socket_that_does_not_keep_messages_apart_is_refused() {
     assert!(Connection::from_socket(udp.into()).is_err());
     let (one, _other) = Connection::pair().unwrap();
     assert!(Connection::from_socket(one.into()).is_ok());
+}
+
+#[test]
+fn a_listener_takes_no_path_from_another_and_leaves_none_behind_that_is_not_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let first = Listener::bind(&path).unwrap();
+    assert!(Listener::bind(&path).is_err());
+    // Whoever connects is with the one that was first.
+    let client = Connection::connect(&path).unwrap();
+    let served = first.accept(soon()).unwrap();
+    drop(first);
+    assert!(path.exists(), "it may be another's by now");
+    assert!(Connection::connect(&path).is_err());
+    assert!(Listener::bind(&path).is_err());
+    let peer = thread::spawn(move || served.offer(soon()).unwrap().consume().unwrap());
+    let mut end = client.produce(GEOMETRY, soon()).unwrap().slot().unwrap();
+    end.try_send(b"still").unwrap();
+    let mut received = peer.join().unwrap().slot().unwrap();
+    assert_eq!(received.try_receive(&mut [0; 56]), Ok(5));
 }
 
 #[test]

@@ -1,13 +1,15 @@
-//! Rings on Linux and what the system has of them: its barrier, its files and mappings, and their rights.
+//! Rings on Linux and what the system has of them: its barrier, its files and mappings and their rights, its signals, and
+//! the thread that listens.
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 
 mod other_process;
 
+use std::thread;
 use std::time::Duration;
 
 use other_process::*;
-use ring::Error;
-use ring::linux::{Connection, Form, deadline_in};
+use ring::linux::{Connection, EndState, Form, Setup, deadline_in, now_ns};
+use ring::{Close, Error, Wait};
 
 /// What the other process does, if this is it.
 #[test]
@@ -25,12 +27,22 @@ fn the_other_process() {
             drop(connection);
             open_and_close();
         }
+        "listen to the dead" => {
+            drop(connection);
+            listen_to_the_dead();
+        }
+        "sleep for each" => sleep_for_each(connection),
+        "hear nothing for want of memory" => hear_nothing_for_want_of_memory(connection),
+        "speak to nobody" => {
+            drop(connection);
+            speak_to_nobody();
+        }
         _ => panic!("no such role: {role}"),
     }
 }
 
-/// Forbids `membarrier(2)` to this thread, as a sandbox would that is closed late.
-fn forbid_barriers() {
+/// Has a system call fail for this thread and those that it starts from now on, as a sandbox would that is closed late.
+fn forbid(call: libc::c_long, error: libc::c_int) {
     let instruction = |code: u32, value: u32, no: u8| libc::sock_filter {
         code: code as u16,
         jt: 0,
@@ -40,14 +52,10 @@ fn forbid_barriers() {
     let filter = [
         // The number of the call, compared with the one that is forbidden.
         instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        instruction(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            libc::SYS_membarrier as u32,
-            1,
-        ),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 1),
         instruction(
             libc::BPF_RET | libc::BPF_K,
-            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+            libc::SECCOMP_RET_ERRNO | error as u32,
             0,
         ),
         instruction(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
@@ -68,7 +76,7 @@ fn sleep_without_barriers() {
     let (_producer, consumer) = ring::linux::pair(GEOMETRY).unwrap();
     let asymmetric = consumer.form() == Form::Asymmetric;
     let mut consumer = consumer.slot().unwrap();
-    forbid_barriers();
+    forbid(libc::SYS_membarrier, libc::EPERM);
     let answer = consumer.receive(&mut [0; 120], deadline_in(Duration::from_millis(10)));
     let expected = match asymmetric {
         true => Error::Unsupported,
@@ -103,14 +111,14 @@ fn held() -> (usize, usize) {
 /// Makes and drops rings in every way, in a process of its own, where nobody else opens files meanwhile.
 fn open_and_close() {
     let (one, other) = Connection::pair().unwrap();
-    let peer = std::thread::spawn(move || other.offer(soon()).unwrap().consume().unwrap());
+    let peer = thread::spawn(move || other.offer(soon()).unwrap().consume().unwrap());
     let first = one.produce(GEOMETRY, soon()).unwrap();
     drop((first, peer.join().unwrap()));
     // The watcher holds one for a moment longer.
     let settled = || {
         let mut last = held();
         loop {
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
             let now = held();
             if now == last {
                 return now;
@@ -122,7 +130,7 @@ fn open_and_close() {
     for _ in 0..50 {
         drop(ring::linux::pair(GEOMETRY).unwrap());
         let (one, other) = Connection::pair().unwrap();
-        let peer = std::thread::spawn(move || other.offer(soon()).unwrap().produce().unwrap());
+        let peer = thread::spawn(move || other.offer(soon()).unwrap().produce().unwrap());
         let end = one.consume(GEOMETRY, soon()).unwrap().slot().unwrap();
         let peer = peer.join().unwrap().slot().unwrap();
         drop((end, peer));
@@ -156,4 +164,203 @@ fn an_end_can_write_its_own_pages_and_no_others() {
     let theirs = of(other.child.id());
     // In the order of addresses: P, C, the data twice.
     assert_eq!(theirs, ["rw-s", "r--s", "rw-s", "rw-s"]);
+}
+
+/// Sleeps for each message until it comes, however long that takes.
+fn sleep_for_each(connection: Connection) {
+    let end = Setup::new(GEOMETRY).consume(connection, soon()).unwrap();
+    let mut end = end.slot().unwrap();
+    let answer = loop {
+        match end.receive(&mut [0; 120], u64::MAX) {
+            Ok(length) => assert_eq!(length, 4),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(answer, Error::PeerClosed);
+}
+
+/// A word that two processes sleep and wake at is not one of each.
+#[test]
+fn a_thread_of_another_process_is_woken_at_the_word_that_both_have() {
+    let other = Other::start("sleep for each");
+    let mut end = other.produce();
+    for _ in 0..3 {
+        thread::sleep(Duration::from_millis(20));
+        end.try_send(b"wake").unwrap();
+        let limit_ns = deadline_in(Duration::from_secs(10));
+        while end.is_empty() != Ok(true) {
+            assert!(now_ns() < limit_ns, "it sleeps beside its message");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    drop(end);
+    other.ends_well();
+}
+
+/// Every byte that comes over the socket is refused for want of memory.
+fn hear_nothing_for_want_of_memory(connection: Connection) {
+    forbid(libc::SYS_recvfrom, libc::ENOBUFS);
+    let setup = Setup::new(GEOMETRY).for_tasks();
+    let mut end = setup.consume(connection, soon()).unwrap().slot().unwrap();
+    let shortly = || deadline_in(Duration::from_millis(20));
+    let mut received = 0;
+    while received < 3 {
+        match end.receive(&mut [0; 120], shortly()) {
+            Ok(_) => received += 1,
+            Err(error) => assert_eq!(error, Error::TimedOut),
+        }
+    }
+    let answer = end.receive(&mut [0; 120], shortly());
+    assert_eq!(answer, Err(Error::TimedOut));
+    assert_eq!(end.peer_state(), EndState::Open);
+}
+
+#[test]
+fn who_can_not_be_heard_for_want_of_memory_is_not_dead() {
+    let other = Other::start("hear nothing for want of memory");
+    let mut end = other.produce();
+    for _ in 0..3 {
+        end.send(b"word", soon()).unwrap();
+        // It is told over the socket, whether it sleeps or not.
+        end.waiter().wake();
+    }
+    other.ends_well();
+}
+
+/// Says whatever can be said to peers that have hung up, with the signal for that as deadly as a new process has it.
+fn speak_to_nobody() {
+    // SAFETY: no handler is installed; whoever gets the signal dies of it.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let ends = || {
+        let (one, other) = Connection::pair().unwrap();
+        let peer = thread::spawn(move || {
+            let offer = other.offer(soon()).unwrap().for_tasks();
+            offer.consume().unwrap().slot().unwrap()
+        });
+        let end = one.produce(GEOMETRY, soon()).unwrap().slot().unwrap();
+        (end, peer.join().unwrap())
+    };
+    let (wakes, gone) = ends();
+    drop(gone);
+    wakes.waiter().wake();
+    drop(wakes);
+    let (accuses, gone) = ends();
+    drop(gone);
+    accuses.waiter().accuse().unwrap();
+    let (mut closes, gone) = ends();
+    drop(gone);
+    closes.finish().unwrap();
+    let (offers, gone) = Connection::pair().unwrap();
+    drop(gone);
+    assert!(offers.produce(GEOMETRY, soon()).is_err());
+}
+
+#[test]
+fn who_speaks_to_a_peer_that_is_gone_gets_no_signal() {
+    let other = Other::start("speak to nobody");
+    drop(other.connection());
+    other.ends_well();
+}
+
+/// The thread of this process that listens to all sockets.
+fn watcher() -> libc::c_int {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let mut tasks = tasks.map(|task| task.unwrap());
+    let watcher = tasks.find(|task| {
+        let name = std::fs::read_to_string(task.path().join("comm"));
+        name.is_ok_and(|name| name.trim() == "ring watcher")
+    });
+    let number = watcher.unwrap().file_name().into_string().unwrap();
+    number.parse().unwrap()
+}
+
+/// Learns of a death, and looks what the thread that listens does then.
+fn listen_to_the_dead() {
+    let (one, other) = Connection::pair().unwrap();
+    let peer = thread::spawn(move || {
+        let _end = other.offer(soon()).unwrap().consume().unwrap();
+        panic!("it dies, as this test has it");
+    });
+    let mut end = one.produce(GEOMETRY, soon()).unwrap().slot().unwrap();
+    assert!(peer.join().is_err());
+    while end.send(&[], soon()).is_ok() {}
+    assert_eq!(end.peer_state(), EndState::Closed);
+    // Asleep, and not once on a CPU in between.
+    let status = format!("/proc/self/task/{}/status", watcher());
+    let asleep = || {
+        let text = std::fs::read_to_string(&status).unwrap();
+        let of = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name));
+            line.unwrap().to_owned()
+        };
+        let switches = [of("voluntary_ctxt"), of("nonvoluntary_ctxt")];
+        of("State:").contains("sleeping").then_some(switches)
+    };
+    let limit_ns = deadline_in(Duration::from_secs(10));
+    let (mut last, mut looks) = (None, 0);
+    while looks < 5 {
+        assert!(now_ns() < limit_ns, "who listens to the dead never rests");
+        thread::sleep(Duration::from_millis(10));
+        let now = asleep();
+        looks = match now.is_some() && now == last {
+            true => looks + 1,
+            false => 0,
+        };
+        last = now;
+    }
+}
+
+#[test]
+fn who_listens_rests_once_a_peer_is_dead() {
+    let other = Other::start("listen to the dead");
+    drop(other.connection());
+    other.ends_well();
+}
+
+extern "C" fn handled(_signal: libc::c_int) {}
+
+#[test]
+fn a_signal_that_is_handled_ends_no_wait_and_no_handshake() {
+    // SAFETY: the handler does nothing, and calls that it interrupts are not begun again by the system.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handled as *const () as libc::sighandler_t;
+        assert_eq!(
+            libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()),
+            0
+        );
+    }
+    let interrupt = |thread: libc::c_int| {
+        for _ in 0..20 {
+            // SAFETY: it passes numbers.
+            let sent =
+                unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR1) };
+            assert_eq!(sent, 0);
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let (one, other) = Connection::pair().unwrap();
+    let (tells, told) = std::sync::mpsc::channel();
+    let sleeper = thread::spawn(move || {
+        // SAFETY: it has no arguments.
+        tells.send(unsafe { libc::gettid() }).unwrap();
+        let mut end = other
+            .offer(soon())
+            .unwrap()
+            .consume()
+            .unwrap()
+            .slot()
+            .unwrap();
+        let received = end.receive(&mut [0; 120], soon());
+        (received, end.receive(&mut [0; 120], soon()))
+    });
+    let thread = told.recv().unwrap();
+    interrupt(thread);
+    let mut end = one.produce(GEOMETRY, soon()).unwrap().slot().unwrap();
+    interrupt(thread);
+    interrupt(watcher());
+    end.try_send(b"late").unwrap();
+    interrupt(thread);
+    drop(end);
+    assert_eq!(sleeper.join().unwrap(), (Ok(4), Err(Error::PeerClosed)));
 }

@@ -81,6 +81,28 @@ fn a_message_that_is_left_costs_its_sender_the_turn_and_nobody_else() {
 }
 
 #[test]
+fn a_full_ring_stops_its_own_sender_and_no_other() {
+    let (mut one, mut other) = (polled_packets(SMALL, 0), polled_packets(SMALL, 0));
+    let places = [Some(one.consumer), Some(other.consumer)];
+    let mut receiver = Receiver::new(places, Nowhere).unwrap();
+    while one.producer.try_send(1, &[0; 1000]).is_ok() {}
+    // What the first has sent is left where it is, as by a receiver that can't pass it on.
+    for round in 0..20 {
+        assert_eq!(one.producer.try_send(1, &[0; 1000]), Err(Error::Full));
+        other.producer.try_send(round, &[0; 1000]).unwrap();
+        for _ in 0..2 {
+            if let Next::Ready { place: 1, consumer } = receiver.try_next().unwrap() {
+                assert_eq!(consumer.try_receive(&mut [0; 1000]), Ok((round, 1000)));
+            }
+        }
+        assert_eq!(receiver.member(1).unwrap().is_empty(), Ok(true));
+    }
+    receiver.member(0).unwrap().peek().unwrap().release();
+    receiver.member(0).unwrap().flush();
+    assert_eq!(one.producer.try_send(1, &[0; 1000]), Ok(()));
+}
+
+#[test]
 fn a_producer_that_ends_is_told_once_after_its_last_message_and_blocks_nobody() {
     for (state, why) in [
         (EndState::Draining, Error::PeerClosed),

@@ -239,7 +239,8 @@ impl Wait for Futex {
                 deadline_ns,
             ) {
                 // A signal that was handled is no reason to give up; the caller looks again.
-                Ok(()) | Err(Errno::INTR) => return Ok(()),
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) if !crate::sabotaged!("linux_signal_ends_wait") => return Ok(()),
                 Err(Errno::TIMEDOUT) => return Err(Error::TimedOut),
                 // Something changed meanwhile. A peer that does nothing else is put up with until the deadline.
                 Err(Errno::AGAIN) if super::now_ns() < deadline_ns => {}
@@ -292,8 +293,11 @@ impl Close for Futex {
 
 impl Futex {
     fn end_as(&self, state: EndState) -> Result<(), Error> {
-        if self.link.state(self.end) != EndState::Open {
-            return Err(Error::Closed);
+        match (self.link.state(self.end), state) {
+            (EndState::Open, _) => {}
+            // What is drained after an orderly close can still be found to be nonsense.
+            (EndState::Draining, EndState::Poisoned) => {}
+            _ => return Err(Error::Closed),
         }
         self.link.set_state(self.end, state);
         if let Some(remote) = &self.remote {
@@ -305,7 +309,11 @@ impl Futex {
     fn wake_thread(&self) {
         // The index that this end has just stored is what its peer waits for.
         let own_index = self.link.mapping.index(self.end);
-        let _ = futex::wake(own_index, futex::Flags::empty(), 1);
+        let flags = match crate::sabotaged!("linux_wake_within_process") {
+            true => futex::Flags::PRIVATE,
+            false => futex::Flags::empty(),
+        };
+        let _ = futex::wake(own_index, flags, 1);
     }
 }
 

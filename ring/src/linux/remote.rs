@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
+use std::time::Duration;
 use std::vec::Vec;
 
 use abi::ring::{End, EndState};
@@ -25,6 +26,9 @@ const WAKE: u8 = b'w';
 /// Memory of the system for wakes that the peer has not heard. One that finds no room is not missed: those before it are
 /// heard later than it was sent.
 const WAKES_BYTES: usize = 16 * 1024;
+
+/// How long the system is given to find memory.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// How an end is woken by a peer in another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +144,11 @@ impl Remote {
             // The peer has hung up without hearing everything, which is told once and before what it said last.
             Err(Errno::CONNRESET) if !crate::sabotaged!("linux_last_words_unheard") => true,
             Err(Errno::AGAIN | Errno::INTR) => true,
+            // A system that is short of memory says nothing of the peer; what it said is there still.
+            Err(Errno::NOBUFS | Errno::NOMEM) if !crate::sabotaged!("linux_shortage_is_death") => {
+                thread::sleep(PAUSE);
+                true
+            }
             Ok((0, _)) | Err(_) if crate::sabotaged!("linux_death_unnoticed") => false,
             Ok((0, _)) | Err(_) => {
                 self.link.set_state(peer, EndState::Closed);
@@ -221,6 +230,7 @@ impl Watcher {
                     .and_then(Weak::upgrade);
                 if let Some(remote) = remote
                     && !remote.hear()
+                    && !crate::sabotaged!("linux_dead_listened_to")
                 {
                     let _ = epoll::delete(self.epoll.as_fd(), &remote.socket);
                 }

@@ -333,6 +333,14 @@ entries! {
             linux_handshake::a_file_that_could_harm_who_maps_it_is_refused;
         linux_file_not_sealed: "the seals of a file that is given to a peer",
             linux_handshake::what_the_peer_is_given_cannot_be_written_by_it;
+        linux_wake_within_process: "that who is woken may be a thread of another process",
+            linux_system::a_thread_of_another_process_is_woken_at_the_word_that_both_have;
+        linux_shortage_is_death: "that a system short of memory says nothing of the peer",
+            linux_system::who_can_not_be_heard_for_want_of_memory_is_not_dead;
+        linux_dead_listened_to: "that nobody listens to the socket of a peer that is dead",
+            linux_system::who_listens_rests_once_a_peer_is_dead;
+        linux_signal_ends_wait: "that a signal which is handled ends no wait",
+            linux_system::a_signal_that_is_handled_ends_no_wait_and_no_handshake;
     }
 
     Host "handover-ring" {
