@@ -1,16 +1,43 @@
 //! A peer on Linux that keeps to nothing until there is a ring: in the handshake and in its files.
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 
+#[path = "golden/dump.rs"]
+mod dump;
 mod linux_peer;
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 
+use abi::ring::PAGE_BYTES;
 use linux_peer::*;
-use ring::linux::{Connection, End, Error as SetupError, Fault, Listener, Setup, now_ns};
+use ring::linux::{
+    Connection, End, Error as SetupError, Fault, Form, Geometry, Listener, Setup, now_ns,
+};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
+
+/// What two processes say to each other before there is a ring, each with a file of its own.
+#[test]
+fn an_offer_and_its_answer_have_these_bytes() {
+    let geometry = Geometry::packet(0x1000);
+    let setup = Setup::new(geometry).symmetric().starting_at(0x0102_0308);
+    let (honest, peer) = Connection::pair().unwrap();
+    let offers = thread::spawn(move || setup.produce(honest, soon()).map(|_| ()));
+    let (offer, file) = receive(&peer);
+    drop((peer, file));
+    assert!(offers.join().unwrap().is_err());
+    let (honest, peer) = Connection::pair().unwrap();
+    let bytes = PAGE_BYTES as u64 + geometry.data_bytes();
+    send(&peer, &offer, &[sealed(bytes, ALL_SEALS).as_fd()]);
+    let accepted = honest.offer(soon()).unwrap().for_tasks().consume().unwrap();
+    assert_eq!(
+        (accepted.geometry(), accepted.form()),
+        (geometry, Form::Symmetric)
+    );
+    let (answer, _file) = receive(&peer);
+    dump::check(&[offer, answer].concat(), include_str!("golden/offer.txt"));
+}
 
 /// What an honest process answers to an offer.
 fn offered(bytes: &[u8], files: &[BorrowedFd<'_>]) -> SetupError {
@@ -38,6 +65,8 @@ fn assert_fault(error: SetupError, fault: Fault) {
 /// Each word of a message, what it is spoilt to, and how that is called.
 const SPOILT: &[(usize, u32, Fault)] = &[
     (0, 0, Fault::Message),
+    (0, OFFER ^ 1 << 24, Fault::Message),
+    (1, 0, Fault::Version),
     (1, 2, Fault::Version),
     (2, 0, Fault::Geometry),
     (2, 4, Fault::Geometry),
@@ -69,6 +98,24 @@ fn every_spoilt_word_of_an_offer_is_refused_by_its_name() {
         words[word] = value;
         assert_fault(offered(&bytes_of(&words), &[file.as_fd()]), fault);
     }
+    // An answer is no offer.
+    let words = message(ANSWER, End::Producer);
+    assert_fault(offered(&bytes_of(&words), &[file.as_fd()]), Fault::Message);
+    // Slots begin at any index and packets at a multiple of 8; who makes a ring says which epoch it is.
+    let packets = Geometry::packet(4096);
+    let of = |start, epoch| {
+        let mut words = message(OFFER, End::Producer);
+        words[2] = packets.kind as u32;
+        words[4..=7].copy_from_slice(&[packets.slot_size, packets.capacity, start, epoch]);
+        bytes_of(&words)
+    };
+    for start in [1, 4, u32::MAX] {
+        assert_fault(offered(&of(start, 1), &[file.as_fd()]), Fault::Terms);
+    }
+    let (honest, hostile) = Connection::pair().unwrap();
+    let bytes = PAGE_BYTES as u64 + packets.data_bytes();
+    send(&hostile, &of(8, 7), &[sealed(bytes, ALL_SEALS).as_fd()]);
+    assert_eq!(honest.offer(soon()).unwrap().geometry(), packets);
 }
 
 #[test]
