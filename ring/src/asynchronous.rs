@@ -45,6 +45,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use crate::byte::Byte;
+use crate::ends::is_told_once;
 use crate::packet::Packet;
 use crate::slot::Slot;
 use crate::{Consumer, Error, Producer, RingKind, Wait};
@@ -146,6 +147,7 @@ where
             match this.end.waiter().poll_wait(seen, context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) if is_told_once(error) => return Poll::Ready(Err(error)),
                 // What is there by then is taken first.
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(match (this.attempt)(this.end) {

@@ -12,7 +12,8 @@ pub trait Wait {
     ///
     /// # Errors
     /// [`Error::TimedOut`], [`Error::Cancelled`], [`Error::Interrupted`], [`Error::Revoked`], [`Error::Unsupported`].
-    /// Whatever it says, a message or space that is there by then is taken first.
+    /// Whatever it says, a message or space that is there by then is taken first, save that [`Error::Cancelled`], which is
+    /// told once, is passed on: what is there stays for the next call.
     fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), Error>;
 
     /// Wakes the peer if it sleeps on this ring. There is no error: a peer that is gone is noticed in the ring's header.

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use linux_race::race;
 use ring::byte::Byte;
 use ring::linux::{
-    Connection, ConsumerEnd, EndState, Error as SetupError, Form, Futex, Geometry, Kind,
+    Connection, ConsumerEnd, EndState, Error as SetupError, Form, Futex, Gathering, Geometry, Kind,
     ProducerEnd, Setup, deadline_in, now_ns, pair,
 };
+use ring::mpsc::{Next, Receiver};
 use ring::packet::Packet;
 use ring::slot::Slot;
-use ring::{Close, Error};
+use ring::{Close, Error, Gather, Wait};
 
 const MESSAGES: u64 = 100_000;
 
@@ -123,6 +124,24 @@ fn a_cancelled_wait_says_so_and_the_next_is_a_new_one() {
         consumer.receive(&mut [0; 56], soon_ns),
         Err(Error::TimedOut)
     );
+}
+
+#[test]
+fn a_bell_that_rings_all_the_time_keeps_nobody_beyond_the_deadline() {
+    let gathering = Gathering::new();
+    let (producer, consumer) = pair(Geometry::slot(64, 4)).unwrap();
+    let mut producer = producer.slot().unwrap();
+    let consumer = consumer.gathered_at(&gathering).unwrap().slot().unwrap();
+    let mut receiver = Receiver::new([Some(consumer)], gathering.clone()).unwrap();
+    // A deadline that is over, at which the bell has been rung again.
+    for _ in 0..3 {
+        producer.waiter().wake();
+        assert_eq!(receiver.next(1).err(), Some(Error::TimedOut));
+    }
+    // What it was rung for is not forgotten, and what is there is taken whatever the time is.
+    assert_eq!(gathering.wait(deadline_in(SOON)), Ok(()));
+    producer.try_send(b"now").unwrap();
+    assert!(matches!(receiver.next(1), Ok(Next::Ready { .. })));
 }
 
 #[test]

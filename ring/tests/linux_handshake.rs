@@ -7,6 +7,7 @@ mod linux_peer;
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use abi::ring::PAGE_BYTES;
@@ -14,7 +15,7 @@ use linux_peer::*;
 use ring::linux::{
     Connection, End, Error as SetupError, Fault, Form, Geometry, Listener, Setup, now_ns,
 };
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
 /// What two processes say to each other before there is a ring, each with a file of its own.
@@ -285,4 +286,52 @@ fn what_the_peer_is_given_cannot_be_written_by_it() {
     assert!(map(ProtFlags::READ).is_ok());
     drop(hostile);
     assert!(matches!(peer.join().unwrap(), Err(SetupError::PeerClosed)));
+}
+
+#[test]
+fn no_wait_for_a_client_lasts_beyond_its_deadline_whoever_else_takes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let listener = Arc::new(Listener::bind(&path).unwrap());
+    // What nobody waits for in the system can't be waited for too long.
+    let flags = rustix::fs::fcntl_getfl(&*listener).unwrap();
+    assert!(flags.contains(OFlags::NONBLOCK));
+    for _ in 0..10 {
+        let _client = Connection::connect(&path).unwrap();
+        let (tell, told) = mpsc::channel();
+        for _ in 0..2 {
+            let (listener, tell) = (listener.clone(), tell.clone());
+            thread::spawn(move || tell.send(listener.accept(shortly()).map(drop)));
+        }
+        let mut answers = [(); 2].map(|()| told.recv_timeout(SOON).unwrap());
+        answers.sort_by_key(Result::is_err);
+        assert!(
+            matches!(answers, [Ok(()), Err(SetupError::TimedOut)]),
+            "{answers:?}"
+        );
+    }
+}
+
+#[test]
+fn no_wait_for_room_at_a_listener_lasts_beyond_its_deadline() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let listener = Listener::bind(&path).unwrap();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut waiting = Vec::new();
+        let answer = loop {
+            match Connection::connect_by(&path, shortly()) {
+                Ok(connection) => waiting.push(connection),
+                Err(error) => break error,
+            }
+        };
+        tell.send((answer, waiting, path))
+    });
+    let (answer, waiting, path) = told.recv_timeout(SOON).unwrap();
+    assert!(matches!(answer, SetupError::TimedOut), "{answer:?}");
+    assert!(!waiting.is_empty());
+    // There is room again when one of them was accepted.
+    listener.accept(soon()).unwrap();
+    Connection::connect_by(&path, soon()).unwrap();
 }

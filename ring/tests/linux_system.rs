@@ -4,6 +4,7 @@
 
 mod other_process;
 
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
@@ -22,6 +23,10 @@ fn the_other_process() {
         "sleep without barriers" => {
             drop(connection);
             sleep_without_barriers();
+        }
+        "keep a duplicate" => {
+            drop(connection);
+            keep_a_duplicate();
         }
         "open and close" => {
             drop(connection);
@@ -262,30 +267,24 @@ fn who_speaks_to_a_peer_that_is_gone_gets_no_signal() {
     other.ends_well();
 }
 
-/// The thread of this process that listens to all sockets.
+/// The thread of this process that listens to all sockets. It gives itself its name when it first runs.
 fn watcher() -> libc::c_int {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let mut tasks = tasks.map(|task| task.unwrap());
-    let watcher = tasks.find(|task| {
-        let name = std::fs::read_to_string(task.path().join("comm"));
-        name.is_ok_and(|name| name.trim() == "ring watcher")
-    });
-    let number = watcher.unwrap().file_name().into_string().unwrap();
-    number.parse().unwrap()
+    loop {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let mut tasks = tasks.map(|task| task.unwrap());
+        let watcher = tasks.find(|task| {
+            let name = std::fs::read_to_string(task.path().join("comm"));
+            name.is_ok_and(|name| name.trim() == "ring watcher")
+        });
+        if let Some(watcher) = watcher {
+            return watcher.file_name().into_string().unwrap().parse().unwrap();
+        }
+        thread::yield_now();
+    }
 }
 
-/// Learns of a death, and looks what the thread that listens does then.
-fn listen_to_the_dead() {
-    let (one, other) = Connection::pair().unwrap();
-    let peer = thread::spawn(move || {
-        let _end = other.offer(soon()).unwrap().consume().unwrap();
-        panic!("it dies, as this test has it");
-    });
-    let mut end = one.produce(GEOMETRY, soon()).unwrap().slot().unwrap();
-    assert!(peer.join().is_err());
-    while end.send(&[], soon()).is_ok() {}
-    assert_eq!(end.peer_state(), EndState::Closed);
-    // Asleep, and not once on a CPU in between.
+/// Returns once the thread that listens is found at rest: asleep, and not once on a CPU in between.
+fn assert_watcher_rests() {
     let status = format!("/proc/self/task/{}/status", watcher());
     let asleep = || {
         let text = std::fs::read_to_string(&status).unwrap();
@@ -299,7 +298,7 @@ fn listen_to_the_dead() {
     let limit_ns = deadline_in(Duration::from_secs(10));
     let (mut last, mut looks) = (None, 0);
     while looks < 5 {
-        assert!(now_ns() < limit_ns, "who listens to the dead never rests");
+        assert!(now_ns() < limit_ns, "who listens never rests");
         thread::sleep(Duration::from_millis(10));
         let now = asleep();
         looks = match now.is_some() && now == last {
@@ -310,9 +309,41 @@ fn listen_to_the_dead() {
     }
 }
 
+/// Learns of a death, and looks what the thread that listens does then.
+fn listen_to_the_dead() {
+    let (one, other) = Connection::pair().unwrap();
+    let peer = thread::spawn(move || {
+        let _end = other.offer(soon()).unwrap().consume().unwrap();
+        panic!("it dies, as this test has it");
+    });
+    let mut end = one.produce(GEOMETRY, soon()).unwrap().slot().unwrap();
+    assert!(peer.join().is_err());
+    while end.send(&[], soon()).is_ok() {}
+    assert_eq!(end.peer_state(), EndState::Closed);
+    assert_watcher_rests();
+}
+
 #[test]
 fn who_listens_rests_once_a_peer_is_dead() {
     let other = Other::start("listen to the dead");
+    drop(other.connection());
+    other.ends_well();
+}
+
+/// Drops an end while somebody else still has its socket, as a child of fork that does not exec.
+fn keep_a_duplicate() {
+    let (one, other) = Connection::pair().unwrap();
+    let duplicate = one.as_fd().try_clone_to_owned().unwrap();
+    let peer = thread::spawn(move || other.offer(soon()).unwrap().consume().unwrap());
+    let end = one.produce(GEOMETRY, soon()).unwrap();
+    drop((end, peer.join().unwrap()));
+    assert_watcher_rests();
+    drop(duplicate);
+}
+
+#[test]
+fn who_keeps_a_duplicate_of_the_socket_of_an_end_that_is_gone_keeps_nobody_awake() {
+    let other = Other::start("keep a duplicate");
     drop(other.connection());
     other.ends_well();
 }

@@ -296,3 +296,47 @@ fn a_peer_that_was_not_told_of_tasks_is_not_waited_for_by_one() {
         Err(Error::Unsupported)
     );
 }
+
+/// A waker of an executor that is out of order.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        // Without a message: the hook that prints it is not what is tested.
+        std::panic::resume_unwind(Box::new(()));
+    }
+}
+
+#[test]
+fn a_waker_that_panics_harms_nobody_else() {
+    let setup = Setup::new(Geometry::slot(64, 4)).for_tasks();
+    let between_processes = || {
+        slots(connected(
+            |one| setup.produce(one, soon()).unwrap(),
+            |other| other.offer(soon()).unwrap().for_tasks().consume().unwrap(),
+        ))
+    };
+    let waker = Waker::from(Arc::new(Panics));
+    let mut context = Context::from_waker(&waker);
+    let mut bytes = [0; 56];
+    // The peer, in this process: it has sent.
+    {
+        let (mut sender, mut receiver) = slots(setup.pair().unwrap());
+        let mut receive = pin!(receiver.receive(&mut bytes));
+        assert!(receive.as_mut().poll(&mut context).is_pending());
+        sender.end().try_send(b"now").unwrap();
+        assert_eq!(receive.poll(&mut context), Poll::Ready(Ok(3)));
+    }
+    // The thread that listens: whatever it is told later it hears.
+    for _ in 0..2 {
+        let (sender, mut receiver) = between_processes();
+        assert!(
+            pin!(receiver.receive(&mut bytes))
+                .poll(&mut context)
+                .is_pending()
+        );
+        drop(sender);
+        let answer = receiver.end().receive(&mut [0; 56], soon());
+        assert_eq!(answer, Err(Error::PeerClosed));
+    }
+}

@@ -47,6 +47,11 @@ fn is_whole(index: u32, geometry: Geometry) -> bool {
     index.is_multiple_of(geometry.granule())
 }
 
+/// Whether an answer of [`Wait::wait`] would be lost if what is there by then were taken instead.
+pub(crate) fn is_told_once(error: Error) -> bool {
+    error == Error::Cancelled && !crate::sabotaged!("cancel_lost_to_a_message")
+}
+
 /// The states of two ends that are open, the producer's in the low half.
 const BOTH_OPEN: u64 = EndState::Open as u64 | (EndState::Open as u64) << 32;
 

@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering;
 
 use abi::ring::{Form, Kind};
 
-use super::{RingKind, is_whole};
+use super::{RingKind, is_told_once, is_whole};
 use crate::Error;
 use crate::index::{has_crossed, has_reached, is_armed, waiting};
 use crate::memory::ConsumerMemory;
@@ -215,6 +215,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             };
             if let Err(error) = self.wait.wait(seen, deadline_ns) {
                 return match self.check() {
+                    _ if is_told_once(error) => Err(error),
                     Err(Error::Empty) => Err(error),
                     answer => answer,
                 };

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 
 use abi::ring::{End, Form, Kind};
 
-use super::{BOTH_OPEN, RingKind, is_whole, why_not_open};
+use super::{BOTH_OPEN, RingKind, is_told_once, is_whole, why_not_open};
 use crate::Error;
 use crate::index::{distance, has_crossed, has_reached, head_for_space, max_threshold};
 use crate::memory::ProducerMemory;
@@ -288,6 +288,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
             };
             if let Err(error) = self.wait.wait(seen, deadline_ns) {
                 return match self.check_space(wanted) {
+                    _ if is_told_once(error) => Err(error),
                     Err(Error::Full) => Err(error),
                     answer => answer,
                 };

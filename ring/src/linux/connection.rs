@@ -3,8 +3,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use abi::ring::{End, Form, Geometry};
+use rustix::io::Errno;
+use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, UCred};
 
 use super::Error;
@@ -27,7 +30,12 @@ impl Listener {
     /// # Errors
     /// [`Error::System`].
     pub fn bind(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let socket = socket()?;
+        // Whoever is faster than this thread may have accepted what it was told of, and then it must not stay in the system.
+        let flags = match crate::sabotaged!("linux_listener_blocks") {
+            true => SocketFlags::empty(),
+            false => SocketFlags::NONBLOCK,
+        };
+        let socket = socket(flags)?;
         rustix::net::bind(&socket, &SocketAddrUnix::new(path.as_ref())?)?;
         rustix::net::listen(&socket, 128)?;
         Ok(Self(socket))
@@ -43,11 +51,7 @@ impl Listener {
             match rustix::net::accept_with(&self.0, SocketFlags::CLOEXEC) {
                 Ok(socket) => return Ok(Connection(socket)),
                 // Whoever it was has gone, or another thread has accepted it.
-                Err(
-                    rustix::io::Errno::AGAIN
-                    | rustix::io::Errno::CONNABORTED
-                    | rustix::io::Errno::INTR,
-                ) => {}
+                Err(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -65,13 +69,39 @@ impl AsFd for Listener {
 pub struct Connection(OwnedFd);
 
 impl Connection {
-    /// Connects to a [`Listener`].
+    /// Connects to a [`Listener`], and waits for as long as too many others do.
     ///
     /// # Errors
     /// [`Error::System`].
     pub fn connect(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let socket = socket()?;
-        rustix::net::connect(&socket, &SocketAddrUnix::new(path.as_ref())?)?;
+        Self::connect_by(path, u64::MAX)
+    }
+
+    /// Connects to a [`Listener`]. If so many wait there already that there is no room for one more, it waits until
+    /// `deadline_ns`.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`], [`Error::System`].
+    pub fn connect_by(path: impl AsRef<Path>, deadline_ns: u64) -> Result<Self, Error> {
+        let address = SocketAddrUnix::new(path.as_ref())?;
+        let socket = socket(SocketFlags::empty())?;
+        let limit = |left| sockopt::set_socket_timeout(&socket, Timeout::Send, left);
+        loop {
+            if deadline_ns != u64::MAX && !crate::sabotaged!("linux_connect_without_deadline") {
+                let left = Duration::from_nanos(deadline_ns.saturating_sub(super::now_ns()));
+                // Nothing at all would be no limit.
+                limit(Some(left.max(Duration::from_micros(1))))?;
+            }
+            match rustix::net::connect(&socket, &address) {
+                Ok(()) => break,
+                Err(Errno::AGAIN) if super::now_ns() >= deadline_ns => {
+                    return Err(Error::TimedOut);
+                }
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        limit(None)?;
         Ok(Self(socket))
     }
 
@@ -91,10 +121,10 @@ impl Connection {
     /// # Errors
     /// [`Error::System`]: it is something else.
     pub fn from_socket(socket: OwnedFd) -> Result<Self, Error> {
-        let is_unix = rustix::net::sockopt::socket_domain(&socket)? == AddressFamily::UNIX;
-        let keeps_bounds = rustix::net::sockopt::socket_type(&socket)? == SocketType::SEQPACKET;
+        let is_unix = sockopt::socket_domain(&socket)? == AddressFamily::UNIX;
+        let keeps_bounds = sockopt::socket_type(&socket)? == SocketType::SEQPACKET;
         if !is_unix || !keeps_bounds {
-            return Err(rustix::io::Errno::PROTOTYPE.into());
+            return Err(Errno::PROTOTYPE.into());
         }
         Ok(Self(socket))
     }
@@ -104,7 +134,7 @@ impl Connection {
     /// # Errors
     /// [`Error::System`].
     pub fn peer(&self) -> Result<Peer, Error> {
-        let UCred { pid, uid, gid } = rustix::net::sockopt::socket_peercred(&self.0)?;
+        let UCred { pid, uid, gid } = sockopt::socket_peercred(&self.0)?;
         Ok(Peer {
             process: pid.as_raw_nonzero().get(),
             user: uid.as_raw(),
@@ -297,12 +327,11 @@ impl Own {
     }
 }
 
-fn socket() -> Result<OwnedFd, Error> {
-    let flags = SocketFlags::CLOEXEC;
+fn socket(flags: SocketFlags) -> Result<OwnedFd, Error> {
     Ok(rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
-        flags,
+        flags | SocketFlags::CLOEXEC,
         None,
     )?)
 }

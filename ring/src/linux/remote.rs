@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -166,6 +166,10 @@ impl Drop for Remote {
     fn drop(&mut self) {
         if let Ok(watcher) = Watcher::get() {
             watcher.watched().remotes.remove(&self.key);
+            // Closing the socket is not enough: as long as anybody has a duplicate of it, it would be told of again and again.
+            if !crate::sabotaged!("linux_duplicate_watched_on") {
+                watcher.forget(&self.socket);
+            }
         }
     }
 }
@@ -212,6 +216,11 @@ impl Watcher {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Hears no more of a socket, if it was watched.
+    fn forget(&self, socket: &OwnedFd) {
+        let _ = epoll::delete(&self.epoll, socket);
+    }
+
     fn listen(&self) {
         let mut events = Vec::with_capacity(64);
         loop {
@@ -232,7 +241,7 @@ impl Watcher {
                     && !remote.hear()
                     && !crate::sabotaged!("linux_dead_listened_to")
                 {
-                    let _ = epoll::delete(self.epoll.as_fd(), &remote.socket);
+                    self.forget(&remote.socket);
                 }
             }
         }

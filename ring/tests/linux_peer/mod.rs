@@ -18,8 +18,11 @@ pub const GEOMETRY: Geometry = Geometry::slot(64, 8);
 pub const OFFER: u32 = u32::from_le_bytes(*b"HOro");
 pub const ANSWER: u32 = u32::from_le_bytes(*b"HOra");
 
+/// How long a test waits for what has to come.
+pub const SOON: Duration = Duration::from_secs(30);
+
 pub fn soon() -> u64 {
-    deadline_in(Duration::from_secs(60))
+    deadline_in(SOON)
 }
 
 pub fn shortly() -> u64 {

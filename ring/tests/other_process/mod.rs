@@ -13,7 +13,7 @@ const ROLE: &str = "HANDOVER_RING_ROLE";
 const SOCKET: &str = "HANDOVER_RING_SOCKET";
 
 /// How long a test waits for what has to come.
-const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(30);
 
 pub const GEOMETRY: Geometry = Geometry::slot(128, 16);
 
