@@ -144,6 +144,9 @@ where
             let Some(seen) = this.end.arm(this.wanted)? else {
                 continue;
             };
+            if crate::sabotaged!("task_not_announced") {
+                this.end.disarm();
+            }
             match this.end.waiter().poll_wait(seen, context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {}

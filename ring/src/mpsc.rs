@@ -171,7 +171,8 @@ where
         let mut asymmetric = false;
         for member in self.places.as_mut().iter_mut().flatten() {
             asymmetric |= member.form() == Form::Asymmetric;
-            if !matches!(member.arm(), Ok(Some(_))) {
+            let armed = matches!(member.arm(), Ok(Some(_)));
+            if !armed && !crate::sabotaged!("gathered_without_last_look") {
                 return Ok(());
             }
         }

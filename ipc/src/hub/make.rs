@@ -141,10 +141,7 @@ impl<P: Platform> Ipc<P> {
         handle: Handle,
     ) -> Result<(Handle, HubSeat), Error> {
         let (by, hub) = self.hub(domain, handle, Rights::SEND)?;
-        // Before the host pays for anything, for however long.
-        let charge = hub.may_be_joined().and_then(|()| self.pay_member(domain));
-        let charge = charge.map_err(|error| by.refuse(error))?;
-        let reserved = self.furnish(domain, &by, &hub, charge);
+        let reserved = self.furnish(domain, &by, &hub);
         reserved.map_err(|error| by.refuse(error))
     }
 
@@ -155,14 +152,18 @@ impl<P: Platform> Ipc<P> {
         Ok(charge)
     }
 
-    /// Makes what belongs to a seat, takes one, and gives its membership to a domain.
+    /// Makes what belongs to a seat, takes one, and gives its membership to a domain, which pays for that first.
     fn furnish(
         &self,
         domain: &Domain<P>,
         by: &Capability<P>,
         hub: &Arc<Hub<P>>,
-        charge: RecordCharge,
     ) -> Result<(Handle, HubSeat), Error> {
+        hub.may_be_joined()?;
+        let pay = || self.pay_member(domain);
+        // Before the host pays for anything, for however long.
+        let guest_first = !mm::sabotaged!("host_pays_before_guest");
+        let charge = guest_first.then(pay).transpose()?;
         let host = {
             let state = hub.state.lock();
             let table = state.table.as_ref().ok_or(Error::PeerClosed)?;
@@ -176,7 +177,8 @@ impl<P: Platform> Ipc<P> {
             self.lose(&from_guest);
         })?;
         let ends = [to_host, from_host, to_guest, from_guest];
-        let taken = self.take_seat(domain, by, hub, charge, &ends);
+        let charge = charge.map_or_else(pay, Ok);
+        let taken = charge.and_then(|charge| self.take_seat(domain, by, hub, charge, &ends));
         taken.inspect_err(|_| ends.iter().for_each(|end| self.lose(end)))
     }
 

@@ -6,7 +6,7 @@ use abi::ring::{End, EndState};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use ring::memory::Owner;
-use ring::{Consumer, Error, Polling, Producer, RingKind, Wait, index};
+use ring::{Close, Consumer, Error, Polling, Producer, RingKind, Wait, index};
 
 pub const FOREVER: u64 = u64::MAX;
 
@@ -87,6 +87,21 @@ impl Wait for Calls {
         let peer = self.end.peer() as usize;
         self.kernel.queue.lock().unwrap().asleep[peer] = None;
         self.kernel.woken[peer].notify_all();
+    }
+}
+
+impl Close for Calls {
+    fn close(&self) -> Result<(), Error> {
+        if self.kernel.owner.state(self.end) != EndState::Open {
+            return Err(Error::Closed);
+        }
+        self.kernel.close(self.end, EndState::Draining);
+        Ok(())
+    }
+
+    fn accuse(&self) -> Result<(), Error> {
+        self.kernel.close(self.end, EndState::Poisoned);
+        Ok(())
     }
 }
 

@@ -302,6 +302,8 @@ entries! {
             hub_moments::the_end_of_a_hub_reaches_who_waits_for_a_guest_to_go;
         hub_seat_taken_before_it_is_sure: "that a seat is taken when nothing else can fail",
             hub_moments::a_goodbye_during_a_reservation_finds_a_seat_that_is_taken_or_that_never_is;
+        host_pays_before_guest: "that who is to be a guest pays before its host does",
+            hubs::a_guest_that_can_not_pay_changes_nothing_however_often_it_tries;
         hub_asleep_after_wait: "that guests signal no more when the last wait of the host has ended",
             hub_moments::guests_do_not_signal_any_more_when_the_last_wait_has_ended_however_it_has;
         hub_awake_with_sleepers: "that guests signal as long as another thread of the host sleeps",
@@ -393,6 +395,12 @@ entries! {
             loom_hub::what_was_decided_of_a_guest_never_falls_on_the_next;
         hub_join_tries_once: "the search for another seat when somebody was faster",
             loom_hub::those_who_join_at_once_get_a_seat_each;
+        gathered_without_last_look: "the look at every ring before the receiver of many sleeps",
+            loom_mpsc::the_message_of_whichever_producer_wakes_the_receiver;
+        direction_judged_by_an_earlier_look: "that whether a direction is empty is asked after how its ends stand",
+            loom_duplex::a_direction_is_closed_when_all_of_it_was_received_and_never_goes_back;
+        task_not_announced: "that a task which waits says what for",
+            loom_tasks::a_task_that_receives_is_woken_by_what_is_published;
         tail_read_twice: "that the tail of a ring of packets is read once",
             loom_hostile::a_tail_that_changes_between_two_looks_is_judged_by_the_one_that_is_used;
         byte_tail_read_twice: "that the tail of a ring of bytes is read once",

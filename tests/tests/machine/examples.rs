@@ -64,6 +64,10 @@ const SENSELESS: [(&[&str], &str); 11] = [
     (&["search", "a(b"], "search: bad pattern: unclosed group"),
 ];
 
+/// What is given with `--input`, and a pattern for it.
+const INPUT: &[u8] = b"one needle\nhay\n\nand a Needle, and the needle\nno newline, needle";
+const PATTERN: &str = "needle";
+
 /// Runs everything in a machine of so many CPUs, once.
 fn all(cpus: u32) -> &'static [Ended] {
     static RUNS: [OnceLock<Vec<Ended>>; 3] = [const { OnceLock::new() }; 3];
@@ -85,6 +89,7 @@ fn run_all(cpus: u32, seed: u64) -> Vec<Ended> {
         files.push((ProgramFile { path, name }, bytes));
     }
     if cpus == 2 {
+        commands.push(vec!["search".into(), PATTERN.into()]);
         let senseless = SENSELESS.iter().map(|(command, _)| *command);
         commands.extend(senseless.map(|words| words.iter().map(|&word| word.into()).collect()));
     }
@@ -94,7 +99,7 @@ fn run_all(cpus: u32, seed: u64) -> Vec<Ended> {
         ..Machine::default()
     };
     let job = Job::Exec(commands.join(&THEN.to_owned()));
-    let run = boot_with(Profile::GuestChecked, &machine, &files, b"", &job);
+    let run = boot_with(Profile::GuestChecked, &machine, &files, INPUT, &job);
     let (mut ended, mut lines) = (Vec::new(), Vec::new());
     for line in run.transcript.lines() {
         if let Some(status) = line.strip_prefix("#ended status=") {
@@ -243,6 +248,23 @@ fn a_search_finds_what_grep_finds() {
             assert_eq!(search.status, u8::from(expected.is_empty()), "{pattern}");
         }
     }
+}
+
+/// The file that was given to the whole machine has a name of its own, which need not be said.
+#[test]
+fn a_search_without_a_file_is_one_of_the_input() {
+    let bare = ["search", PATTERN].map(str::to_owned);
+    let mut searches = of(all(2), "search").filter(|one| one.command == bare);
+    let search = searches.next().expect("it has run");
+    let (expected, all) = expected(INPUT, PATTERN);
+    let (summary, lines) = search.lines.split_last().expect("a line");
+    assert_eq!((expected.len(), all), (3, 5));
+    assert!(lines == expected, "{}", search.said());
+    assert!(
+        summary.starts_with("search: 3 of 5 lines, in "),
+        "{summary}"
+    );
+    assert_eq!(search.status, 0);
 }
 
 /// Clients and the server are killed anywhere, and each step is done once.
