@@ -87,6 +87,8 @@ macro_rules! for_each_case {
             matrix::no_further_rights "no call needs a right that the table does not tell";
             matrix::missing_rights_in_messages "what carries capabilities refuses one without a right that its mode needs";
             matrix::wrong_kind "a handle of another kind than an argument of a call is WrongKind";
+            matrix::one_use "every call uses a capability for one use up when it succeeds, and leaves it when it is refused";
+            matrix::never_one_use "what has one holder can't be for one use, everything else can, and nothing is below it";
             matrix::dead_handles "every call refuses handles that were dropped, revoked or are in transit";
 
             statistics::live "the pages of the statistics count every call and every refusal at once";

@@ -7,7 +7,7 @@ use abi::{ArgumentInfo, DeriveArgs, HandleTransfer, ObjectKind, SpawnArgs, Sysca
 use rt::{CachePolicy, Handle, Mode, Resources, Rights};
 
 use crate::Case;
-use crate::calls::{READ_WRITE, map_all, region, small_ring};
+use crate::calls::{READ_WRITE, cap_drop, map_all, region, small_ring};
 use crate::objects::{kinds, object};
 
 /// What an argument has to be a capability of.
@@ -97,12 +97,17 @@ pub struct Good<'a> {
     objects: RefCell<Vec<(ObjectKind, Handle)>>,
     /// What leads to this process itself.
     way: Handle,
+    /// What names nothing any more.
+    pub dead: Handle,
 }
 
 impl<'a> Good<'a> {
     /// With objects that are made when they are needed.
     pub fn new(case: &'a Case) -> Good<'a> {
+        let dead = object(case, ObjectKind::Notification);
+        done!(cap_drop(dead), "dropping");
         Good {
+            dead,
             case,
             page: map_all(region(4096), READ_WRITE),
             objects: RefCell::default(),

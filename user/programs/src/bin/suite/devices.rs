@@ -17,7 +17,7 @@ const PAGE: u64 = 4096;
 /// Where usable memory begins on every machine that this runs on.
 const MEMORY: u64 = 1 << 20;
 /// The window of old graphics adapters: no memory, and nobody's here.
-const WINDOW: u64 = 0xa_0000;
+pub const WINDOW: u64 = 0xa_0000;
 
 fn space(case: &Case) -> ResourceInfo {
     let info = done!(rt::resource_info(case.devices), "resource_info");

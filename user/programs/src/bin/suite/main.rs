@@ -179,6 +179,7 @@ fn child(role: &str, env: &Env) -> u8 {
         sweep::child,
         services::child,
         objects::child,
+        matrix::child,
         lives::child,
         waiting::child,
         submissions::child,

@@ -3,6 +3,9 @@
 //! Nothing here lists calls: what a call works on follows from the names and types of its arguments,
 //! and a call from which it does not follow fails the case.
 
+mod fitting;
+mod one_use;
+
 use abi::{ArgumentInfo, HandleTransfer, Message, ObjectKind, SYSCALLS, SyscallInfo};
 use rt::{Error, GrantFlags, Handle, Mode, Rights, Token};
 
@@ -12,6 +15,9 @@ use crate::calls::{
     READ_WRITE, cancel, cap_derive, cap_drop, cap_info, cap_revoke, grant, raw, small_ring,
 };
 use crate::objects::{channel, kinds, object, weakened};
+
+pub use fitting::child;
+pub use one_use::{never_one_use, one_use};
 
 /// The capabilities among the arguments of every call: the call, where, and of what.
 fn capabilities() -> impl Iterator<Item = (&'static SyscallInfo, usize, Wanted)> {

@@ -37,6 +37,13 @@ fn next_fault(port: &Port) -> u64 {
     packet.value
 }
 
+/// A process that has stopped by a fault, and the port that was told.
+pub fn stopped_by_a_fault(case: &Case) -> (Port, Process) {
+    let (port, child) = supervised(case, "null_read", &[]);
+    next_fault(&port);
+    (port, child)
+}
+
 fn is_killed(child: &Process) {
     done!(child.kill(), "killing");
     same!(

@@ -128,7 +128,7 @@ fn reserve_slots() -> Result<(), Error> {
 }
 
 /// Where a program is in the initrd.
-fn place_of(initrd: Handle, name: &str) -> Place {
+pub fn place_of(initrd: Handle, name: &str) -> Place {
     let start = map_all(initrd, Rights::READ);
     let len = done!(region_info(initrd), "region_info").len as usize;
     // SAFETY: nobody can write the initrd, and the mapping is there until the bytes are not used any more.
