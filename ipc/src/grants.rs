@@ -108,7 +108,7 @@ impl<P: Platform> Ipc<P> {
             Ok(offer) => offer,
             Err(error) => {
                 self.grants.lock().take_back(sender, promise);
-                return Err(error);
+                return Err(self.refuse_handing_over(sender, handle, mode, flags, error));
             }
         };
         let published = self.publish(&via, promise, to, offer);

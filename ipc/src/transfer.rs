@@ -220,26 +220,14 @@ impl<P: Platform> Ipc<P> {
         receiver: &Domain<P>,
         table: &mut Locked<'_, Node<P>>,
     ) -> Result<(), Error> {
+        match offer.source {
+            Source::Moved { handle, .. } if offer.sender.koid() == receiver.koid() => {
+                self.rename(offer, handle, receiver, table)?;
+            }
+            _ => self.make_holder(offer, receiver)?,
+        }
         let node = &offer.node;
-        if let Source::Moved { handle, .. } = offer.source
-            && offer.sender.koid() == receiver.koid()
-        {
-            // Of what was revoked on the way its sender keeps the handle, which tells so.
-            if node.state() == NodeState::Dead {
-                return Err(Error::Revoked);
-            }
-            table.remove(handle);
-        }
         let object = node.object();
-        {
-            let _lineage = object.lineage.lock();
-            if node.state() == NodeState::Dead {
-                return Err(Error::Revoked);
-            }
-            node.deliver(receiver.koid());
-            object.tally.count_transfer(offer.mode());
-            self.platform().count(Counted::Transfer(offer.mode()));
-        }
         match object.payload() {
             Payload::RingEnd(ring, end) => self.pass_end(ring, *end, receiver),
             Payload::HubMember(member, MemberSide::Guest) => member.set_holder(receiver.koid()),
@@ -248,6 +236,39 @@ impl<P: Platform> Ipc<P> {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    /// The same of what was moved to its sender itself, which is to have it by another handle. Of what was revoked
+    /// on the way it keeps the old one, which tells so.
+    #[inline(always)]
+    fn rename(
+        &self,
+        offer: &Offer<P>,
+        old: Handle,
+        receiver: &Domain<P>,
+        table: &mut Locked<'_, Node<P>>,
+    ) -> Result<(), Error> {
+        if mm::sabotaged!("renamed_before_recheck") {
+            table.remove(old);
+            return self.make_holder(offer, receiver);
+        }
+        table.remove_if(old, |_| self.make_holder(offer, receiver))?;
+        Ok(())
+    }
+
+    /// Makes `receiver` the holder of a node that is on its way. `Revoked`.
+    #[inline(always)]
+    fn make_holder(&self, offer: &Offer<P>, receiver: &Domain<P>) -> Result<(), Error> {
+        let node = &offer.node;
+        let object = node.object();
+        let _lineage = object.lineage.lock();
+        if node.state() == NodeState::Dead {
+            return Err(Error::Revoked);
+        }
+        node.deliver(receiver.koid());
+        object.tally.count_transfer(offer.mode());
+        self.platform().count(Counted::Transfer(offer.mode()));
         Ok(())
     }
 

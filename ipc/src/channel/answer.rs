@@ -56,7 +56,8 @@ impl<P: Platform> Ipc<P> {
         let right = self.look_up_reply(sender, reply)?;
         message.check()?;
         let mut offers = Offers::new();
-        self.begin_all(sender, message.transfers, None, &mut offers)?;
+        self.begin_all(sender, message.transfers, None, &mut offers)
+            .map_err(|refused| self.refuse_transfer(sender, refused))?;
         let fits = record(&right)?.fits(message.bytes.len(), message.transfers.len());
         if fits != Ok(true) {
             self.withdraw_all(&mut offers);

@@ -97,9 +97,9 @@ pub struct Received {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// Begins to hand over all that a message names, or nothing of it. `over`: the channel that it
-    /// goes over, if it can lie there: a channel end in it has to be younger, else `Invalid`. `offers`
-    /// is empty, and stays so when this fails.
+    /// Begins to hand over all that a message names, or nothing of it, and tells then what is refused and why. `over`:
+    /// the channel that it goes over, if it can lie there: a channel end in it has to be younger, else `Invalid`.
+    /// `offers` is empty, and stays so when this fails.
     #[inline(never)]
     pub(super) fn begin_all(
         &self,
@@ -107,7 +107,7 @@ impl<P: Platform> Ipc<P> {
         transfers: &[HandleTransfer],
         over: Option<&Channel<P>>,
         offers: &mut Offers<P>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), (HandleTransfer, Error)> {
         for transfer in transfers {
             match self.begin_one(sender, transfer, over) {
                 Ok(offer) => offers.push(offer),
@@ -115,11 +115,26 @@ impl<P: Platform> Ipc<P> {
                     if !mm::sabotaged!("failed_send_loses_handles") {
                         self.withdraw_all(offers);
                     }
-                    return Err(error);
+                    return Err((*transfer, error));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Why a message is refused for what it names, when nothing is left to do: the error that was found, unless that
+    /// is its sender's no more.
+    #[cold]
+    pub(super) fn refuse_transfer(
+        &self,
+        sender: &Domain<P>,
+        (transfer, found): (HandleTransfer, Error),
+    ) -> Error {
+        let none = GrantFlags::empty();
+        match transfer.decode() {
+            Ok((mode, _)) => self.refuse_handing_over(sender, transfer.handle, mode, none, found),
+            Err(error) => error,
+        }
     }
 
     /// Takes away from the sender what was begun, after all is known to be allowed.

@@ -120,10 +120,10 @@ impl<P: Platform> Ipc<P> {
             state = inbox.lock();
             kept_last = !state.queue.has_room();
             state.queue.break_promise();
-            if let Err(error) = begun {
+            if let Err(refused) = begun {
                 self.leave(state, len);
                 self.tell_room(channel, side.peer(), kept_last, None);
-                return Err(error);
+                return Err(self.refuse_transfer(sender, refused));
             }
         }
         // For the last time.

@@ -29,6 +29,7 @@ impl<P: Platform> Ipc<P> {
         flags: GrantFlags,
     ) -> Result<Offer<P>, Error> {
         self.begin_if(sender, handle, mode, rights, flags, |_| Ok(()))
+            .map_err(|error| self.refuse_handing_over(sender, handle, mode, flags, error))
     }
 
     /// The same if it is `allowed`, which is asked as soon as it is known what `handle` stands for,
@@ -50,12 +51,36 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Takes an offer back of what has to stay where it is. `Pinned`, or why its sender has it no more.
+    /// Takes an offer back of what has to stay where it is: `Pinned`.
     #[cold]
     pub(crate) fn refuse_pinned(&self, offer: Offer<P>) -> Error {
-        let by = offer.sender.found(&offer.node, Rights::empty());
         self.withdraw(offer);
-        by.refuse(Error::Pinned)
+        Error::Pinned
+    }
+
+    /// Why `handle` is not handed over in this way, after all that was begun was taken back: what was found, unless
+    /// `sender` has it no more, or may not hand it over so, which comes first then.
+    #[cold]
+    pub(crate) fn refuse_handing_over(
+        &self,
+        sender: &Domain<P>,
+        handle: Handle,
+        mode: Mode,
+        flags: GrantFlags,
+        found: Error,
+    ) -> Error {
+        let needed = match mm::sabotaged!("pinned_told_to_anybody") {
+            true => Rights::empty(),
+            false => needed_to(mode, flags),
+        };
+        match found {
+            // What the arguments can't be comes before what the capability lacks.
+            Error::Invalid | Error::WrongKind => found,
+            _ => match sender.examine(handle, needed) {
+                Ok(by) => by.refuse(found),
+                Err(gone) => gone,
+            },
+        }
     }
 
     /// The same, but that what is to be moved may have to stay where it is.
@@ -92,7 +117,7 @@ impl<P: Platform> Ipc<P> {
         sender.check_to_use(handle, node, None, Rights::empty())?;
         allowed(node)?;
         let mut lineage = node.object().lineage.lock();
-        node.check_allowed(sender.koid(), Rights::GRANT | Rights::DUPLICATE)?;
+        node.check_allowed(sender.koid(), needed_to(Mode::Share, GrantFlags::empty()))?;
         let mut child = Child::like(node, rights, PENDING);
         child.budget = Budget::Usual;
         let payer = match mm::sabotaged!("pending_not_charged") {
@@ -120,7 +145,7 @@ impl<P: Platform> Ipc<P> {
         sender.check_usable(node, None, Rights::empty())?;
         allowed(node)?;
         let mut lineage = node.object().lineage.lock();
-        let needed = Rights::GRANT | Rights::MOVE;
+        let needed = needed_to(Mode::Move, GrantFlags::empty());
         let before = mark_moved(&mut lineage, sender, node, needed, rights, false)?;
         Ok(Offer::moved(sender, handle, node, before))
     }
@@ -175,7 +200,7 @@ impl<P: Platform> Ipc<P> {
         allowed(&node)?;
         let object = node.object();
         let mut lineage = object.lineage.lock();
-        let needed = Rights::GRANT | Rights::MOVE | Rights::REVOKE;
+        let needed = needed_to(mode, flags);
         let before = mark_moved(&mut lineage, sender, &node, needed, rights, true)?;
         let offer = Offer::moved(sender, handle, &node, before);
         let pinned = offer.is_pinned();
@@ -257,6 +282,19 @@ impl<P: Platform> Offer<P> {
         let region = self.node.object().region();
         moved && region.is_some_and(|region| region.is_pinned())
     }
+}
+
+/// The rights that handing over in this way needs.
+#[inline(always)]
+fn needed_to(mode: Mode, flags: GrantFlags) -> Rights {
+    let further = match mode {
+        Mode::Share => Rights::DUPLICATE,
+        // With this flag it takes what is below, too.
+        Mode::Move if flags.contains(GrantFlags::REVOKE_OTHERS) => Rights::MOVE | Rights::REVOKE,
+        Mode::Move => Rights::MOVE,
+        Mode::CopyOnWrite => Rights::READ | Rights::DUPLICATE,
+    };
+    Rights::GRANT | further
 }
 
 /// Checks that a node may be moved and marks it; returns what it allowed. From here on nothing can be mapped

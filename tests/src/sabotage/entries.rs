@@ -264,6 +264,10 @@ entries! {
             revokes::a_move_that_would_revoke_its_own_way_is_refused_and_leaves_all_as_it_was;
         refused_without_recheck: "the second look at a capability, when a call is refused for what it has found",
             revoked::no_refusal_tells_of_what_was_revoked_meanwhile;
+        pinned_told_to_anybody: "the second look at the rights of who is refused to hand something over",
+            revoked::no_refusal_tells_of_what_was_revoked_meanwhile;
+        renamed_before_recheck: "that who moves something to itself keeps its handle if that is revoked on the way",
+            authority_races::of_what_was_moved_to_oneself_and_revoked_on_the_way_the_old_handle_tells_so;
         nothing_there_without_recheck: "the second look at the capability of who finds no bit set",
             revoked::no_refusal_tells_of_what_was_revoked_meanwhile;
         ring_wake_without_recheck: "the second look at the capability by which who sleeps at a ring is woken",

@@ -1,11 +1,15 @@
 //! What others do with a capability while it is being revoked, and what revokes meet in the middle of
 //! other calls: when revoke returns nothing works, whoever was where (I5).
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
+use crate::common::messages::Ends;
 use crate::common::realm::Realm;
 use crate::common::{READ, WRITE};
-use abi::{Error, Handle, Mode, RevokeFlags, Rights, SnapshotFlags, Token};
+use abi::{Error, Handle, HandleTransfer, Mode, RevokeFlags, Rights, SnapshotFlags, Token};
+use mm::lock::Rank;
 
 const ALL: Rights = Rights::all();
 
@@ -167,5 +171,67 @@ fn whoever_ends_while_its_capability_is_revoked_leaves_nothing() {
             Err(Error::NotFound)
         );
         family.finish();
+    }
+}
+
+/// Domain 1 moves something to itself, and it is revoked at a moment of its arrival. What arrives, if the revoke came
+/// in between.
+fn arrives_revoked(moment: u32, arrive: Arrival) -> Option<Result<Handle, Error>> {
+    let realm = Rc::new(Realm::new(2));
+    let top = realm.region(0, 1);
+    // Else what is below it can't be moved.
+    realm.reduce(0, top, !Rights::ACCESS).unwrap();
+    let old = realm.give(0, top, 1, Mode::Share);
+    let arrival = arrive(&realm, old);
+    let (inside, revoked) = (realm.clone(), Rc::new(Cell::new(None)));
+    let (mut turn, seen) = (0, revoked.clone());
+    let meanwhile = move || {
+        if turn == moment {
+            seen.set(Some(fake::on_cpu(2, || inside.revoke(0, top))));
+        }
+        turn += 1;
+    };
+    // Who revokes needs no lock of the table where it arrives.
+    let arrived = fake::before_locks(Some(Rank::Places), meanwhile, || {
+        fake::on_cpu(1, || arrival(&realm))
+    });
+    let told = realm.look_up(1, old).unwrap_err();
+    match (arrived, revoked.get()) {
+        (Ok(new), revoked) => {
+            let is_gone = realm.look_up(1, new) == Err(Error::Revoked);
+            assert_eq!((told, is_gone), (Error::BadHandle, revoked.is_some()));
+        }
+        (Err(_), Some(revoked)) => assert_eq!((told, revoked), (Error::Revoked, Ok(1))),
+        (Err(error), None) => panic!("{error:?} without a revoke"),
+    }
+    let realm = Rc::into_inner(realm).expect("nobody else has it");
+    realm.finish();
+    revoked.get().map(|_| arrived)
+}
+
+/// Has something moved by its holder to itself, but for the last step.
+type Arrival = fn(&Realm, Handle) -> Box<dyn FnOnce(&Realm) -> Result<Handle, Error>>;
+
+#[test]
+fn of_what_was_moved_to_oneself_and_revoked_on_the_way_the_old_handle_tells_so() {
+    let by_token: Arrival = |realm, old| {
+        let token = realm.grant(1, old, 1, Mode::Move, ALL).unwrap();
+        Box::new(move |realm| realm.accept(1, token, 1))
+    };
+    let by_message: Arrival = |realm, old| {
+        let ends = Ends::of(realm, 1, 1);
+        let moved = [HandleTransfer::new(old, Mode::Move, ALL)];
+        ends.here.send(realm, b"", &moved).unwrap();
+        Box::new(move |realm| match ends.there.receive(realm)?.handles[..] {
+            [Handle::NONE] => Err(Error::Revoked),
+            [new] => Ok(new),
+            _ => unreachable!("one was sent"),
+        })
+    };
+    for arrive in [by_token, by_message] {
+        let moments: Vec<_> = (0..).map_while(|at| arrives_revoked(at, arrive)).collect();
+        let revoked = moments.iter().filter(|arrived| arrived.is_err());
+        // Before it is taken, before it is looked at, and when its old place is held.
+        assert!(revoked.count() >= 3, "{moments:?}");
     }
 }

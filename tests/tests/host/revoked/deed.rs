@@ -20,6 +20,8 @@ pub enum Way {
     Moved(fn(&Scene) -> Handle),
     /// Domain 1 has it allow nothing any more.
     Reduced(fn(&Scene) -> Handle),
+    /// Domain 0 has this top, and all below it, allow nothing any more.
+    ReducedAbove(usize),
     /// The host dismisses the guest whose it is.
     Dismissed,
 }
@@ -42,6 +44,10 @@ impl Way {
             }
             Way::Reduced(what) => {
                 let reduced = realm.reduce(1, what(scene), Rights::empty());
+                (reduced.is_ok(), Error::Denied)
+            }
+            Way::ReducedAbove(top) => {
+                let reduced = realm.reduce(0, scene.tops[top], Rights::empty());
                 (reduced.is_ok(), Error::Denied)
             }
             Way::Dismissed => {

@@ -1,6 +1,6 @@
 //! What is answered by an error that tells of an object: until it is given, the capability that is gone comes first.
 
-use abi::{CachePolicy, Error, Events, GrantFlags, Handle, HubSignal, Mode, Rights};
+use abi::{CachePolicy, Error, Events, FOREVER, GrantFlags, Handle, HubSignal, Mode, Rights};
 use fake::FakeMachine;
 use ipc::Payload;
 
@@ -79,12 +79,39 @@ pub const REFUSALS: &[Deed] = &[
     Deed::question(&["process_spawn.args"], Way::Revoked(REGION), |s| {
         hand_over(s, s.below[REGION])
     })
-    .after(|s| {
-        // Nobody has access, so it may be moved.
-        let no_access = !Rights::ACCESS;
-        s.realm.reduce(0, s.tops[REGION], no_access).unwrap();
-        s.ipc().pin_region(s.me(), s.below[REGION]).unwrap();
+    .after(pin_without_access)
+    .answered_by(Error::Pinned),
+    Deed::question(&["process_spawn.args"], Way::ReducedAbove(REGION), |s| {
+        hand_over(s, s.below[REGION])
     })
+    .after(pin_without_access)
+    .answered_by(Error::Pinned),
+    Deed::question(&["channel_send.message"], Way::ReducedAbove(REGION), |s| {
+        s.send(s.below[REGION], Mode::Move)
+    })
+    .after(pin_without_access)
+    .answered_by(Error::Pinned),
+    Deed::question(&["grant.handle"], Way::ReducedAbove(REGION), |s| {
+        s.grant(s.below[REGION], Mode::Move)
+    })
+    .after(pin_without_access)
+    .answered_by(Error::Pinned),
+    // What is revoked with it has to be refused likewise.
+    Deed::question(&["grant.handle"], Way::ReducedAbove(REGION), |s| {
+        let flags = GrantFlags::REVOKE_OTHERS;
+        let (ipc, via) = (s.ipc(), s.below[END]);
+        ipc.grant(
+            s.me(),
+            s.below[REGION],
+            via,
+            Mode::Move,
+            ALL,
+            flags,
+            FOREVER,
+        )
+        .map(drop)
+    })
+    .after(pin_without_access)
     .answered_by(Error::Pinned),
     Deed::question(&["region_destroy.region"], Way::Revoked(REGION), |s| {
         s.ipc().destroy_region(s.me(), s.below[REGION])
@@ -186,6 +213,17 @@ fn wait_port(scene: &Scene) -> Result<(), Error> {
     let (ipc, port) = (scene.ipc(), scene.below[PORT]);
     ipc.wait_port(scene.me(), port, 1, 0, |_, _| Ok(()))
         .map(drop)
+}
+
+/// Nobody has access to the region, so domain 1 may move what it has of it, but for a pin of its own.
+fn pin_without_access(scene: &Scene) {
+    let no_access = !Rights::ACCESS;
+    scene
+        .realm
+        .reduce(0, scene.tops[REGION], no_access)
+        .unwrap();
+    let pinned = scene.ipc().pin_region(scene.me(), scene.below[REGION]);
+    pinned.unwrap();
 }
 
 /// The other end is closed.
