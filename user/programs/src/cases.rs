@@ -265,6 +265,7 @@ macro_rules! for_each_case {
             services::reconnect "clients of a service that dies see it, and find the next one under its name";
             services::many_clients "fifty clients find a service and are answered";
             services::supervised "a service that faults or fails is started again, and then no more";
+            services::given_up "a program whose service is given up by its supervisor says so and ends";
             services::lock "an urgent thread that waits for a lock lets its holder go on";
             services::hostile "whatever a client sends to the name service, it and the others go on";
 

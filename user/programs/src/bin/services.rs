@@ -1,7 +1,8 @@
 //! A service dies again and again, and its clients go on: `store` under a supervisor, four threads that
-//! put numbers into it, and one that has it fault and panic meanwhile.
+//! put numbers into it, and one that has it fault and panic meanwhile. When the supervisor gives up, so does it.
 //!
-//! Handles: the initrd, and a session with the name service.
+//! Arguments: those that the supervisor has before the name of the store, such as `--fuse N,...`, which ends lives of the
+//! store early. Handles: the initrd, and a session with the name service.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -12,9 +13,7 @@ use alloc::vec::Vec;
 use programs::store::{self, KEYS, Request};
 use programs::{archive, expect};
 use rt::names::Names;
-use rt::{
-    ChannelEnd, Env, Error, FOREVER, Handle, Mode, Process, Region, Rights, Spawn, Thread, println,
-};
+use rt::{ChannelEnd, Env, Error, FOREVER, Mode, Process, Region, Rights, Spawn, Thread, println};
 
 rt::entry!(run);
 
@@ -42,7 +41,10 @@ const VALUES: Rights = Rights::READ
 
 fn run(env: &Env) -> u8 {
     let names = Names::from_handle(env.handle(1));
-    let supervisor = start_supervisor(env.handle(0), &names);
+    let supervisor = start_supervisor(env, &names);
+    // Nobody else would tell those who wait for the store that it does not come back.
+    let supervised = Thread::spawn(move || ended_in_order(&supervisor));
+    let supervised = expect!(supervised, "services: a thread");
     let writers: Vec<Thread<Client>> = (0..WRITERS)
         .map(|writer| {
             let client = expect!(Client::new(&names), "services: a session");
@@ -60,21 +62,41 @@ fn run(env: &Env) -> u8 {
     let lost = (0..KEYS).filter(|&key| reader.ask(Request::Get { key }) != expected(key));
     let lost = lost.count();
     reader.ask(Request::Finish);
-    let ended = expect!(supervisor.wait(FOREVER), "services: waiting");
+    expect!(supervised.join(), "services: waiting for a thread");
     println!("services: {KEYS} values, {lost} lost; {calls} calls, {reconnects} connections lost");
-    u8::from(lost > 0 || !ended.succeeded() || reconnects < ENDS.len() as u64)
+    u8::from(lost > 0 || reconnects < ENDS.len() as u64)
+}
+
+/// Waits until the supervisor has ended because the store is done. If it ends by anything else, so does this program.
+fn ended_in_order(supervisor: &Process) {
+    let ended = expect!(supervisor.wait(FOREVER), "services: waiting");
+    match ended.exited() {
+        Some(0) => {}
+        Some(status) => {
+            println!(
+                "services: nobody starts the store again: its supervisor ended with status {status}"
+            );
+            rt::exit(1)
+        }
+        None => {
+            println!("services: nobody starts the store again: its supervisor was killed");
+            rt::exit(1)
+        }
+    }
 }
 
 /// Starts the supervisor of the store, whose values are kept by a region that is the supervisor's.
-fn start_supervisor(initrd: Handle, names: &Names) -> Process {
-    let initrd = Region::from_handle(initrd);
+fn start_supervisor(env: &Env, names: &Names) -> Process {
+    let initrd = Region::from_handle(env.handle(0));
     let image = |name: &str| {
         let image = archive::image(&initrd, name);
         expect!(image, "services: the program `{name}`")
     };
     let values = expect!(Region::create(KEYS * 8), "services: a region");
     let session = expect!(names.attach(FOREVER), "services: a session");
-    let spawn = Spawn::new(image("supervisor"), "supervisor")
+    let supervisor = Spawn::new(image("supervisor"), "supervisor");
+    let spawn = env.args().skip(1).fold(supervisor, Spawn::arg);
+    let spawn = spawn
         .arg(STORE)
         .handle(session.into_handle(), Mode::Move, Rights::all())
         .handle(image("store"), Mode::Share, IMAGE)

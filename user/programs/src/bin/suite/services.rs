@@ -302,6 +302,20 @@ pub fn lock(_: &Case) {
     same!(*LOCK.lock(), 4, "what was counted");
 }
 
+/// Its store ends at its first entries in every life, so there is soon no next one.
+pub fn given_up(case: &Case) {
+    let town = Town::start(case);
+    let fuses = "1,1,1,1,1,1";
+    same!(fuses.split(',').count(), RESTARTS as usize + 1, "lives");
+    let services = Spawn::new(program(case, "services"), "services")
+        .arg("--fuse")
+        .arg(fuses)
+        .handle(case.initrd, Mode::Share, Rights::all())
+        .handle(town.session().into_handle(), Mode::Move, Rights::all());
+    exits(&start(services), 1);
+    kill(&town.process);
+}
+
 /// Asks the echo once.
 fn ask(client: &ChannelEnd, number: u64) -> Result<u64, Error> {
     let words = client.call_words([number, 0, 0, 0], soon());
