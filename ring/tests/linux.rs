@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use linux_race::race;
+use linux_race::{assert_both_slept, race, rounds};
 use ring::byte::Byte;
 use ring::linux::{
-    Connection, ConsumerEnd, EndState, Error as SetupError, Form, Futex, Gathering, Geometry, Kind,
-    ProducerEnd, Setup, deadline_in, now_ns, pair,
+    Connection, ConsumerEnd, EndState, Error as SetupError, Form, Gathering, Geometry, Kind,
+    ProducerEnd, Setup, Side, deadline_in, now_ns, pair,
 };
 use ring::mpsc::{Next, Receiver};
 use ring::packet::Packet;
@@ -229,21 +229,13 @@ fn an_end_is_of_the_kind_that_was_made() {
 }
 
 /// Both sides of a duplex, as two processes have them.
-type Side = ring::duplex::Duplex<ring::packet::Producer<Futex>, ring::packet::Consumer<Futex>>;
-
-fn duplex() -> (Side, Side) {
-    let one_way = || {
-        let (one, other) = Connection::pair().unwrap();
-        let accepts = thread::spawn(move || other.offer(u64::MAX).unwrap().consume().unwrap());
-        let producer = one.produce(Geometry::packet(4096), deadline_in(SOON));
-        let consumer = accepts.join().unwrap();
-        (
-            producer.unwrap().packet().unwrap(),
-            consumer.packet().unwrap(),
-        )
-    };
-    let ((there, theirs), (back, ours)) = (one_way(), one_way());
-    (Side::new(there, ours), Side::new(back, theirs))
+fn duplex() -> (Side<Packet>, Side<Packet>) {
+    let (one, other) = Connection::pair().unwrap();
+    let accepts = thread::spawn(move || other.duplex_offer(u64::MAX).unwrap().accept().unwrap());
+    let geometry = Geometry::packet(4096);
+    let ours = one.duplex(geometry, geometry, deadline_in(SOON)).unwrap();
+    let theirs = accepts.join().unwrap();
+    (ours.packet().unwrap(), theirs.packet().unwrap())
 }
 
 #[test]
@@ -346,25 +338,8 @@ fn who_wants_no_more_can_accuse_of_what_is_left() {
     assert_eq!(producer.own_state(), EndState::Open);
 }
 
-/// How many messages are sent, each with two races of a publication against a sleeper.
-fn rounds() -> u32 {
-    let asked = std::env::var("HANDOVER_RING_ROUNDS").ok();
-    asked.map_or(60_000, |rounds| rounds.parse().unwrap())
-}
-
-/// Races, and tells how often the ends slept: a wakeup can be lost of who sleeps alone.
 fn no_wakeup_is_lost<K: linux_race::Kind>(name: &str, form: impl Fn(Setup) -> Setup, rounds: u32) {
-    let (producer, consumer) = race::<K>(form, rounds);
-    for (end, slept) in [("producer", producer), ("consumer", consumer)] {
-        let linux_race::Slept { seen, off_cpu } = slept;
-        println!(
-            "{name}: {rounds} messages; the {end} was off its CPU {off_cpu} times, and seen asleep there {seen} times"
-        );
-        assert!(
-            seen > 0 && off_cpu >= seen.into(),
-            "{name}: the {end} never slept"
-        );
-    }
+    assert_both_slept(name, rounds, race::<K>(form, rounds));
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! Rings on Linux between processes: this program runs itself once more.
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 
+mod linux_race;
 mod other_process;
 
 use std::time::Duration;
 
+use linux_race::{Kind, Passed, Thread, assert_both_slept, receive_all, rounds, send_all};
 use other_process::*;
 use ring::linux::{Connection, EndState, Form, Futex, Gathering, Geometry, Setup};
 use ring::mpsc::{Next, Receiver};
 use ring::packet::Packet;
+use ring::slot::Slot;
 use ring::{Error, slot};
 
 /// What the other process does, if this is it.
@@ -43,6 +46,9 @@ fn the_other_process() {
             let mut end = setup.produce(connection, soon()).unwrap().byte().unwrap();
             end.write_all(&text(), soon()).unwrap();
         }
+        "answer" => answer_questions(connection),
+        "race" => race_with_who_receives(connection, |setup| setup),
+        "race symmetric" => race_with_who_receives(connection, Setup::symmetric),
         "say no more" => say_no_more(connection),
         "panic" => {
             let mut end = setup.produce(connection, soon()).unwrap().slot().unwrap();
@@ -278,4 +284,107 @@ fn what_a_process_sent_before_it_aborted_is_received() {
     assert_eq!(end.receive(&mut bytes, soon()), Ok(4));
     assert_eq!(end.receive(&mut bytes, soon()), Err(Error::PeerDied));
     assert_eq!(end.peer_state(), EndState::Closed);
+}
+
+/// Answers each question with its bytes the other way round, and says goodbye when there are no more.
+fn answer_questions(connection: Connection) {
+    let offered = Setup::new(Geometry::packet(4096));
+    let side = offered.duplex(offered.starting_at(64), connection, soon());
+    let mut side = side.unwrap().packet().unwrap();
+    let mut bytes = [0; 200];
+    loop {
+        match side.receiver.receive(&mut bytes, soon()) {
+            Ok((number, length)) => {
+                bytes[..length].reverse();
+                side.sender.send(number, &bytes[..length], soon()).unwrap();
+            }
+            Err(error) => {
+                assert_eq!(error, Error::PeerClosed);
+                break;
+            }
+        }
+    }
+    side.sender.send(0, b"goodbye", soon()).unwrap();
+}
+
+#[test]
+fn two_processes_talk_both_ways_over_one_connection() {
+    let other = Other::start("answer");
+    let offer = other.connection().duplex_offer(soon()).unwrap();
+    let geometry = Geometry::packet(4096);
+    assert_eq!((offer.sending(), offer.receiving()), (geometry, geometry));
+    assert_eq!(offer.peer().unwrap().process, other.child.id() as i32);
+    let mut side = offer.accept().unwrap().packet().unwrap();
+    let mut bytes = [0; 200];
+    for number in 0..2_000_u32 {
+        let length = 1 + number as usize % 200;
+        let question: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
+        side.sender.send(number, &question, soon()).unwrap();
+        let answer = side.receiver.receive(&mut bytes, soon());
+        assert_eq!(answer, Ok((number, length)));
+        assert!(bytes[..length].iter().rev().eq(&question));
+    }
+    // No more questions; the other direction is as it was.
+    side.finish().unwrap();
+    assert_eq!(side.receiver.receive(&mut bytes, soon()), Ok((0, 7)));
+    let ended = side.receiver.receive(&mut bytes, soon());
+    assert_eq!(ended, Err(Error::PeerClosed));
+    other.ends_well();
+}
+
+#[test]
+fn the_death_of_a_process_is_told_in_both_directions() {
+    let mut other = Other::start("answer");
+    let offer = other.connection().duplex_offer(soon()).unwrap();
+    let mut side = offer.accept().unwrap().packet().unwrap();
+    side.sender.send(7, b"?", soon()).unwrap();
+    let mut bytes = [0; 200];
+    assert_eq!(side.receiver.receive(&mut bytes, soon()), Ok((7, 1)));
+    other.kill();
+    let answer = side.receiver.receive(&mut bytes, soon());
+    assert_eq!(answer, Err(Error::PeerDied));
+    let full = loop {
+        if let Err(error) = side.sender.send(0, &[0; 200], soon()) {
+            break error;
+        }
+    };
+    assert_eq!(full, Error::PeerDied);
+}
+
+/// Sends in all rounds of a race, and leaves behind how that went.
+fn race_with_who_receives(connection: Connection, form: impl Fn(Setup) -> Setup) {
+    let directory = shared_directory();
+    Thread::tell_of_current(&directory.join("sender"));
+    let end = form(Setup::new(Slot::GEOMETRY)).produce(connection, soon());
+    let end = end.unwrap().slot().unwrap();
+    let receiver = Thread::told_by(&directory.join("receiver"));
+    let Passed {
+        other_seen,
+        off_cpu,
+    } = send_all(end, &receiver, rounds() / 10);
+    std::fs::write(directory.join("passed"), format!("{other_seen} {off_cpu}")).unwrap();
+}
+
+fn no_wakeup_is_lost(role: &str) {
+    let mut other = Other::start(role);
+    let directory = other.directory.path().to_owned();
+    Thread::tell_of_current(&directory.join("receiver"));
+    let offer = other.connection().offer(soon()).unwrap();
+    let end = offer.consume().unwrap().slot().unwrap();
+    let sender = Thread::told_by(&directory.join("sender"));
+    let received = receive_all(end, &sender, rounds() / 10);
+    assert!(other.child.wait().unwrap().success());
+    let sent = std::fs::read_to_string(directory.join("passed")).unwrap();
+    let (other_seen, off_cpu) = sent.split_once(' ').unwrap();
+    let sent = Passed {
+        other_seen: other_seen.parse().unwrap(),
+        off_cpu: off_cpu.parse().unwrap(),
+    };
+    assert_both_slept(role, rounds() / 10, (sent, received));
+}
+
+#[test]
+fn no_wakeup_is_lost_between_two_processes_in_either_form() {
+    no_wakeup_is_lost("race");
+    no_wakeup_is_lost("race symmetric");
 }

@@ -4,19 +4,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::vec::Vec;
 
 use abi::ring::{End, Form, Geometry};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, UCred};
 
-use super::Error;
 use super::ends::{ConsumerEnd, ProducerEnd};
 use super::handshake::{self, Step, Terms};
 use super::link::{self, Link, Unused};
 use super::memory::{self, Half};
 use super::remote::{Remote, Sleeper};
 use super::setup::Setup;
+use super::{Error, Fault};
 
 /// Waits for processes that want a ring, at a path.
 ///
@@ -64,7 +65,7 @@ impl AsFd for Listener {
     }
 }
 
-/// A way to another process over which one ring is made.
+/// A way to another process over which one ring is made, or a duplex of two.
 #[derive(Debug)]
 pub struct Connection(OwnedFd);
 
@@ -163,29 +164,79 @@ impl Connection {
     /// # Errors
     /// [`Error::TimedOut`], [`Error::PeerClosed`], [`Error::PeerFault`], [`Error::System`].
     pub fn offer(self, deadline_ns: u64) -> Result<Offer, Error> {
-        let (terms, file) = handshake::receive(&self.0, Step::Offer, deadline_ns)?;
-        memory::check_file(&file, terms.geometry, terms.end)?;
-        Ok(Offer {
-            connection: self,
-            terms,
-            file,
-            form: Form::Asymmetric,
-            sleeper: Sleeper::Thread,
-        })
+        let (terms, [file]) = handshake::receive(&self.0, Step::Offer, deadline_ns)?;
+        Offer::new(self, terms, file)
+    }
+
+    /// Waits for the offer of a duplex, which brings the way that the other direction is offered over.
+    pub(super) fn offers(self, deadline_ns: u64) -> Result<[Offer; 2], Error> {
+        let (terms, [file, socket]) = handshake::receive(&self.0, Step::Duplex, deadline_ns)?;
+        let back = match crate::sabotaged!("linux_way_back_not_checked") {
+            true => Self(socket),
+            false => Self::from_socket(socket).map_err(|_| Fault::NotASocket)?,
+        };
+        Ok([Offer::new(self, terms, file)?, back.offer(deadline_ns)?])
     }
 
     pub(super) fn negotiate(self, terms: Terms, deadline_ns: u64) -> Result<Unused, Error> {
+        Proposal::send(self, Step::Offer, terms, None)?.settle(deadline_ns)
+    }
+
+    /// Offers two rings, of which the second gets a way of its own, and waits for the answers to both.
+    pub(super) fn negotiate_both(
+        self,
+        terms: [Terms; 2],
+        deadline_ns: u64,
+    ) -> Result<[Unused; 2], Error> {
+        let (back, passed) = Self::pair()?;
+        let there = Proposal::send(self, Step::Duplex, terms[0], Some(passed.as_fd()))?;
+        let back = Proposal::send(back, Step::Offer, terms[1], None)?;
+        // The peer has it now. As long as it is here, too, nobody would notice that the peer is gone.
+        drop(passed);
+        Ok([there.settle(deadline_ns)?, back.settle(deadline_ns)?])
+    }
+}
+
+/// An offer that was sent.
+struct Proposal {
+    connection: Connection,
+    terms: Terms,
+    own: Own,
+}
+
+impl Proposal {
+    fn send(
+        connection: Connection,
+        step: Step,
+        terms: Terms,
+        passed: Option<BorrowedFd<'_>>,
+    ) -> Result<Self, Error> {
         link::check_system()?;
         let own = Own::create(&terms)?;
-        handshake::send(&self.0, Step::Offer, &terms, &own.file)?;
-        let (answer, file) = handshake::receive(&self.0, Step::Answer, deadline_ns)?;
+        let files: Vec<_> = [own.file.as_fd()].into_iter().chain(passed).collect();
+        handshake::send(&connection.0, step, &terms, &files)?;
+        Ok(Self {
+            connection,
+            terms,
+            own,
+        })
+    }
+
+    /// Waits for the answer, and takes it.
+    fn settle(self, deadline_ns: u64) -> Result<Unused, Error> {
+        let Self {
+            connection,
+            terms,
+            own,
+        } = self;
+        let (answer, [file]) = handshake::receive(&connection.0, Step::Answer, deadline_ns)?;
         terms.check_answer(&answer)?;
         memory::check_file(&file, answer.geometry, answer.end)?;
         let terms = Terms {
             form: answer.form,
             ..terms
         };
-        own.meet(self.0, &terms, &file, answer.sleeper)
+        own.meet(connection.0, &terms, &file, answer.sleeper)
     }
 }
 
@@ -223,6 +274,17 @@ pub struct Offer {
 }
 
 impl Offer {
+    fn new(connection: Connection, terms: Terms, file: OwnedFd) -> Result<Self, Error> {
+        memory::check_file(&file, terms.geometry, terms.end)?;
+        Ok(Self {
+            connection,
+            terms,
+            file,
+            form: Form::Asymmetric,
+            sleeper: Sleeper::Thread,
+        })
+    }
+
     /// Kind and size. Look at it before you accept: who becomes the producer provides memory for the data.
     pub fn geometry(&self) -> Geometry {
         self.terms.geometry
@@ -292,7 +354,8 @@ impl Offer {
             ..self.terms
         };
         let own = Own::create(&terms)?;
-        handshake::send(&self.connection.0, Step::Answer, &terms, &own.file)?;
+        let files = [own.file.as_fd()];
+        handshake::send(&self.connection.0, Step::Answer, &terms, &files)?;
         own.meet(self.connection.0, &terms, &self.file, self.terms.sleeper)
     }
 }

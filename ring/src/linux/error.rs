@@ -38,8 +38,10 @@ pub enum Fault {
     Terms,
     /// A reserved word that is not zero.
     Reserved,
-    /// Not exactly one file came along.
+    /// Another number of files came along than belongs to the message: one, and a socket with the offer of a duplex.
     Files,
+    /// What came along for the other direction of a duplex is not a Unix socket that keeps the bounds of messages.
+    NotASocket,
     /// What came along is not a file in memory.
     NotAFileInMemory,
     /// The file could shrink, grow, or be written by others.
@@ -73,7 +75,8 @@ impl core::fmt::Display for Fault {
             Self::Geometry => "an impossible geometry, or not the one that was offered",
             Self::Terms => "an end, start or epoch that was not offered",
             Self::Reserved => "a reserved word is not zero",
-            Self::Files => "not exactly one file",
+            Self::Files => "too few files, or too many",
+            Self::NotASocket => "not a socket for the other direction",
             Self::NotAFileInMemory => "not a file in memory",
             Self::NotSealed => "a file that is not sealed",
             Self::FileSize => "a file of another size, or with pages missing",

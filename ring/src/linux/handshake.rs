@@ -1,11 +1,12 @@
 //! How two processes agree on a ring: one offers, the other answers, each in one message with one file.
 //!
 //! A message is sixteen words and the file with the pages that its sender writes. Both are checked here, before anything
-//! is mapped or made of them.
+//! is mapped or made of them. An offer of a duplex brings a socket besides, over which the ring of the other direction is
+//! offered in the same way.
 
 use core::mem::MaybeUninit;
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::vec::Vec;
 
 use abi::ring::{End, Form, Geometry, Kind, VERSION};
@@ -25,6 +26,9 @@ const OFFER: u32 = u32::from_le_bytes(*b"HOro");
 /// First word of an answer: "HOra" in memory.
 const ANSWER: u32 = u32::from_le_bytes(*b"HOra");
 
+/// First word of an offer with which another comes: "HOrd" in memory.
+const DUPLEX: u32 = u32::from_le_bytes(*b"HOrd");
+
 const WORDS: usize = 16;
 const BYTES: usize = WORDS * size_of::<u32>();
 
@@ -42,10 +46,11 @@ pub(super) struct Terms {
     pub(super) sleeper: Sleeper,
 }
 
-/// Which of the two messages it is.
+/// Which message it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Offer,
+    Duplex,
     Answer,
 }
 
@@ -53,6 +58,7 @@ impl Step {
     fn magic(self) -> u32 {
         match self {
             Self::Offer => OFFER,
+            Self::Duplex => DUPLEX,
             Self::Answer => ANSWER,
         }
     }
@@ -149,17 +155,19 @@ impl Terms {
     }
 }
 
-/// Sends a message with the file of its sender.
+/// The most that comes along with a message.
+const MOST_FILES: usize = 2;
+
+/// Sends a message with the file of its sender, and what else belongs to it.
 pub(super) fn send(
     socket: &OwnedFd,
     step: Step,
     terms: &Terms,
-    file: &OwnedFd,
+    files: &[BorrowedFd<'_>],
 ) -> Result<(), Error> {
-    let files: [BorrowedFd<'_>; 1] = [file.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !ancillary.push(SendAncillaryMessage::ScmRights(&files)) {
+    if !ancillary.push(SendAncillaryMessage::ScmRights(files)) {
         return Err(Errno::NOBUFS.into());
     }
     let bytes = terms.encode(step);
@@ -172,15 +180,15 @@ pub(super) fn send(
     }
 }
 
-/// Receives a message and the file that came with it; neither is believed, and the file is not looked at yet.
-pub(super) fn receive(
+/// Receives a message and the files that came with it, so many; neither is believed, and the files are not looked at yet.
+pub(super) fn receive<const FILES: usize>(
     socket: &OwnedFd,
     step: Step,
     deadline_ns: u64,
-) -> Result<(Terms, OwnedFd), Error> {
+) -> Result<(Terms, [OwnedFd; FILES]), Error> {
     // One byte and one file more than there should be, to notice them.
     let mut bytes = [0; BYTES + 1];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES + 1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let count = loop {
         wait_readable(socket, deadline_ns)?;
@@ -204,9 +212,9 @@ pub(super) fn receive(
         return Err(Error::PeerClosed);
     }
     let terms = Terms::decode(bytes.get(..count).unwrap_or_default(), step)?;
-    match (files.pop(), files.pop()) {
-        (Some(file), None) => Ok((terms, file)),
-        _ => Err(Fault::Files.into()),
+    match files.try_into() {
+        Ok(files) => Ok((terms, files)),
+        Err(_) => Err(Fault::Files.into()),
     }
 }
 

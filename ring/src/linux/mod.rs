@@ -84,6 +84,7 @@
 //! - A process that stops, but lives, is not noticed: give waits a deadline.
 
 mod connection;
+mod duplex;
 mod ends;
 mod error;
 mod gathering;
@@ -97,6 +98,7 @@ use std::time::Duration;
 
 pub use abi::ring::{End, EndState, Form, Geometry, Kind};
 pub use connection::{Connection, Listener, Offer, Peer};
+pub use duplex::{DuplexEnds, DuplexOffer, Side};
 pub use ends::{ConsumerEnd, ProducerEnd};
 pub use error::{Error, Fault};
 pub use gathering::Gathering;

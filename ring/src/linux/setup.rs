@@ -5,6 +5,7 @@ use std::sync::Arc;
 use abi::ring::{End, Form, Geometry};
 
 use super::connection::Connection;
+use super::duplex::DuplexEnds;
 use super::ends::{ConsumerEnd, ProducerEnd};
 use super::handshake::Terms;
 use super::link::{self, Link, Unused};
@@ -95,6 +96,25 @@ impl Setup {
         connection
             .negotiate(terms, deadline_ns)
             .map(ConsumerEnd::new)
+    }
+
+    /// Offers this ring and another to the peer of a connection, and waits until `deadline_ns` for it to accept. This process
+    /// sends in this one and receives in `receiving`.
+    ///
+    /// # Errors
+    /// As [`Setup::produce`].
+    pub fn duplex(
+        self,
+        receiving: Self,
+        connection: Connection,
+        deadline_ns: u64,
+    ) -> Result<DuplexEnds, Error> {
+        let terms = [self.terms(End::Producer)?, receiving.terms(End::Consumer)?];
+        let [sender, receiver] = connection.negotiate_both(terms, deadline_ns)?;
+        Ok(DuplexEnds::new(
+            ProducerEnd::new(sender),
+            ConsumerEnd::new(receiver),
+        ))
     }
 
     fn terms(self, end: End) -> Result<Terms, Error> {

@@ -16,6 +16,7 @@ use rustix::net::{
 
 pub const GEOMETRY: Geometry = Geometry::slot(64, 8);
 pub const OFFER: u32 = u32::from_le_bytes(*b"HOro");
+pub const DUPLEX: u32 = u32::from_le_bytes(*b"HOrd");
 pub const ANSWER: u32 = u32::from_le_bytes(*b"HOra");
 
 /// How long a test waits for what has to come.
@@ -88,17 +89,24 @@ pub fn send(socket: &Connection, bytes: &[u8], files: &[BorrowedFd<'_>]) {
 }
 
 pub fn receive(socket: &Connection) -> (Vec<u8>, Option<OwnedFd>) {
+    let (bytes, files) = receive_all(socket);
+    (bytes, files.into_iter().next())
+}
+
+pub fn receive_all(socket: &Connection) -> (Vec<u8>, Vec<OwnedFd>) {
     let mut bytes = [0; 128];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(&mut bytes)];
     let flags = RecvFlags::CMSG_CLOEXEC;
     let count = rustix::net::recvmsg(socket, &mut slices, &mut ancillary, flags)
         .unwrap()
         .bytes;
-    let file = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut files) => files.next(),
-        _ => None,
-    });
-    (bytes[..count].to_vec(), file)
+    let mut files = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            files.extend(received);
+        }
+    }
+    (bytes[..count].to_vec(), files)
 }

@@ -28,6 +28,12 @@ pub fn part() -> Option<(String, Connection)> {
     Some((role, Connection::connect(path).unwrap()))
 }
 
+/// Where both processes find what the other has left there.
+pub fn shared_directory() -> PathBuf {
+    let path = PathBuf::from(std::env::var_os(SOCKET).unwrap());
+    path.parent().unwrap().to_owned()
+}
+
 /// Sends one message, and is there without a word until it is killed.
 pub fn say_no_more(connection: Connection) {
     let end = Setup::new(GEOMETRY).produce(connection, soon()).unwrap();
@@ -40,7 +46,7 @@ pub fn say_no_more(connection: Connection) {
 pub struct Other {
     pub child: Child,
     listener: Listener,
-    _directory: TempDir,
+    pub directory: TempDir,
 }
 
 impl Other {
@@ -58,7 +64,7 @@ impl Other {
         Self {
             child,
             listener,
-            _directory: directory,
+            directory,
         }
     }
 

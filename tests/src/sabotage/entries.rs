@@ -355,6 +355,8 @@ entries! {
             linux_handshake::no_wait_for_room_at_a_listener_lasts_beyond_its_deadline;
         linux_bell_outlasts_deadline: "the look at the clock of who sleeps at a bell that rings all the time",
             linux::a_bell_that_rings_all_the_time_keeps_nobody_beyond_the_deadline;
+        linux_way_back_not_checked: "the look whether what came for the other direction of a duplex is a socket as it has to be",
+            linux_duplex::a_duplex_is_offered_with_one_file_and_one_socket_and_nothing_else;
         linux_waker_panics_on: "that the panic of a waker ends in the waker",
             linux_tasks::a_waker_that_panics_harms_nobody_else;
         cancel_lost_to_a_message: "that a wait that was cancelled says so whatever came meanwhile",
