@@ -40,8 +40,8 @@ FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cl
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Zsanitizer=address -Cdebug-assertions --cfg fuzzing
 
 # The imitated machine of hostile_process never gives back what is known of its frames, which are few.
-fuzz: nightly ## Let libFuzzer play a ring's hostile peer, a hub's guest and a submission ring's process (SECONDS=… each), from the corpora
-	@for player in hostile_peer hostile_guest hostile_process; do \
+fuzz: nightly ## Let libFuzzer play a ring's hostile peer, a hub's guest, a submission ring's process and a peer on Linux (SECONDS=… each)
+	@for player in hostile_peer hostile_guest hostile_process hostile_socket; do \
 		mkdir -p target/fuzz/corpus/$$player; \
 		(cd ring/fuzz && ASAN_OPTIONS=detect_leaks=0 RUSTFLAGS="$(FUZZ_FLAGS)" cargo +nightly run --release \
 			--target x86_64-unknown-linux-gnu --target-dir ../../target/fuzz --bin $$player -- \

@@ -4,7 +4,7 @@ use core::fmt;
 
 use static_assertions::const_assert_eq;
 
-use crate::ring::{DATA_OFFSET, Form, Geometry, Kind, MAX_SLOT_BYTES, SLOT_ALIGN, SLOT_HEAD_BYTES};
+use crate::ring::{DATA_OFFSET, Form, Geometry, Kind};
 use crate::{Argument, Error, Handle};
 
 /// What ring `ring_create` makes.
@@ -101,26 +101,16 @@ impl RingGeometry {
         message_bytes: u64,
         memory_bytes: u64,
     ) -> Result<RingGeometry, Error> {
-        let slot_size = match kind {
-            Kind::Slot => slot_size_for(message_bytes).ok_or(Error::TooLarge)?,
-            Kind::Byte | Kind::Packet => 0,
-        };
-        let largest = (0..u32::BITS).rev().map(|shift| 1 << shift);
-        let mut fitting = largest
-            .map(|capacity| Geometry {
-                kind,
-                slot_size,
-                capacity,
-            })
-            .filter(|shape| {
-                shape.check().is_ok() && shape.max_message_bytes() as u64 >= message_bytes
-            })
-            .peekable();
+        let mut fitting = Geometry::for_messages(kind, message_bytes).peekable();
         if fitting.peek().is_none() {
             return Err(Error::TooLarge);
         }
         let shape = fitting.find(|shape| memory(shape) <= memory_bytes);
-        let Geometry { capacity, .. } = shape.ok_or(Error::Quota)?;
+        let Geometry {
+            slot_size,
+            capacity,
+            ..
+        } = shape.ok_or(Error::Quota)?;
         Ok(RingGeometry::of(kind, slot_size, capacity))
     }
 
@@ -146,14 +136,6 @@ impl RingGeometry {
             start: self.start,
         })
     }
-}
-
-/// The smallest slot for messages of up to so many bytes; `None`: they are longer than any slot.
-const fn slot_size_for(message_bytes: u64) -> Option<u32> {
-    if message_bytes > (MAX_SLOT_BYTES as usize - SLOT_HEAD_BYTES) as u64 {
-        return None;
-    }
-    Some((message_bytes as u32 + SLOT_HEAD_BYTES as u32).next_multiple_of(SLOT_ALIGN))
 }
 
 /// The memory that a ring takes, in bytes.

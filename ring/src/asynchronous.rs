@@ -1,7 +1,6 @@
 //! Waiting as a task: the ends of every kind with futures in place of calls that sleep.
 //!
-//! Nothing here allocates, and any executor will do: what an end needs is a way to have a task woken ([`WaitAsTask`]). On Linux
-//! that is `ring::linux`, in programs for Handover the executor of their run-time library.
+//! Nothing here allocates, and any executor will do: what an end needs is a way to have a task woken ([`WaitAsTask`]).
 //!
 //! All futures are *cancellation-safe*, save the two that say otherwise: one that is dropped before it is ready has sent
 //! nothing and received nothing. As with every other wait, a peer that never moves is waited for without end; executors have timers.
@@ -9,6 +8,8 @@
 #![cfg_attr(
     all(feature = "std", target_os = "linux", not(loom)),
     doc = r#"
+The ends of [`crate::linux`] have one:
+
 ```
 use ring::asynchronous::{Receiver, Sender};
 use ring::linux::{Geometry, pair};

@@ -2,8 +2,9 @@
 
 /// Why an operation was not done. Nothing has changed unless the variant says otherwise.
 ///
-/// A program that speaks `abi::Error` maps each variant to the one of the same name; [`Error::Closed`], a mistake of the
-/// caller, is its `BadHandle`, and [`Error::PeerDied`] its `PeerClosed`.
+/// Which of them can be told of what: [`Error::Full`], [`Error::Empty`], [`Error::TimedOut`], [`Error::Cancelled`] and
+/// [`Error::Interrupted`] say "not now", [`Error::TooLarge`], [`Error::Closed`], [`Error::Invalid`] and
+/// [`Error::Unsupported`] are the caller's own doing, and after the others this end has no peer any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,18 +1,53 @@
-//! Shared-memory rings between two programs that do not trust one another.
+//! Rings in shared memory between two sides that do not trust one another: threads, processes on Linux, or programs of a
+//! kernel that uses this crate.
 //!
-//! One end sends and the other receives: messages in slots of one size ([`slot`]), messages of any length with a tag
-//! ([`packet`]), or a stream of bytes ([`byte`]). Sending and receiving are plain
-//! memory accesses; the kernel is entered only to sleep, or to wake a peer that sleeps. The MMU lets each end write
-//! only what is its own ([`abi::ring`] has the map), and everything that the peer can write is read once, checked,
-//! and answered with [`Error::PeerFault`] when no honest peer could have written it. Nothing a peer does makes an end panic, read or write
-//! outside its ring, or wait on a word in memory without end.
+//! One end sends and the other receives. Both are plain memory accesses; the system is entered only to sleep, or to wake a
+//! peer that sleeps. There are three kinds:
+//!
+//! | kind | carries | sends by | receives by |
+//! |---|---|---|---|
+//! | [`slot`] | messages in slots of one size | [`send`](slot::Producer::send) | [`receive`](slot::Consumer::receive) |
+//! | [`packet`] | messages of any length, with a tag | [`send`](packet::Producer::send) | [`receive`](packet::Consumer::receive) |
+//! | [`byte`] | a stream of bytes | [`write_all`](byte::Producer::write_all) | [`read`](byte::Consumer::read) |
+//!
+//! Each has calls that answer at once (`try_…`), calls that wait until a deadline, and calls that write and read in place
+//! (`reserve` and `commit`, `peek` and `release`); slots and packets are sent and received in batches, too. [`duplex`] makes
+//! two rings one for both directions, [`mpsc`] receives from many, [`asynchronous`] has tasks wait in place of threads.
+//!
+#![cfg_attr(
+    all(feature = "std", target_os = "linux", not(loom)),
+    doc = r#"
+# On Linux
+
+With the feature `std`, [`linux`] makes rings between threads and between processes. All that is needed is this crate:
+
+```
+use ring::linux::{Geometry, pair};
+
+// 8 slots of 64 bytes, of which a message can have 56.
+let (producer, consumer) = pair(Geometry::slot(64, 8))?;
+let (mut producer, mut consumer) = (producer.slot()?, consumer.slot()?);
+let sender = std::thread::spawn(move || producer.send(b"hello", u64::MAX));
+let mut bytes = [0; 56];
+let length = consumer.receive(&mut bytes, u64::MAX)?;
+assert_eq!(&bytes[..length], b"hello");
+sender.join().unwrap()?;
+# Ok::<(), Box<dyn std::error::Error>>(())
+```
+"#
+)]
+//!
+//! # Without an operating system
+//!
+//! Without features the crate is `no_std`, allocates nothing, and leaves three things to whoever uses it: memory that is
+//! mapped as [`memory`] has it, in which each end can write only what is its own; a way to sleep and to wake ([`Wait`]); and
+//! someone who tells each end how the other ended ([`memory::Owner`]). Two ends that only poll, in memory of one thread:
 //!
 //! ```
 //! use std::ptr::NonNull;
-//! use abi::ring::{Form, Geometry};
 //! use ring::memory::{ConsumerMemory, Owner, ProducerMemory};
 //! use ring::slot::{Consumer, Producer};
-//! use ring::{Error, Polling};
+//! use ring::{Error, Form, Geometry, Polling};
 //!
 //! #[repr(align(4096))]
 //! struct View([u8; 4 * 4096]);
@@ -20,7 +55,7 @@
 //! let base = NonNull::from(&mut view.0).cast::<u8>();
 //! let geometry = Geometry::slot(64, 8);
 //!
-//! // In a program the kernel has done this, and each end has its own view with its own rights.
+//! // Where a kernel has made the ring, it has done this, and each end has its own view with its own rights.
 //! // SAFETY: the view is zeroed, page-aligned, large enough for the geometry, outlives all three, and each role is taken once.
 //! let (owner, producer, consumer) = unsafe {
 //!     (
@@ -41,8 +76,10 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! Nothing above needs an operating system. `linux` (feature `std`) makes rings between threads and processes on Linux,
-//! [`asynchronous`] has tasks wait in place of threads.
+//! # What a peer can do
+//!
+//! Everything that the peer can write is read once, checked, and answered with [`Error::PeerFault`] when no honest peer
+//! could have written it. Nothing a peer does makes an end panic, read or write outside its ring, or wait on a word in memory without end.
 //!
 //! What is *not* guaranteed: that the peer ever sends or receives, that the bytes of a message mean anything, or that a
 //! message's bytes stay the same between two looks at them before it is released: copy them out once, then judge the copy.
@@ -77,6 +114,7 @@ mod sync;
 pub mod trace;
 mod wait;
 
+pub use abi::ring::{End, EndState, Form, Geometry, GeometryError, Kind};
 pub use bytes::SharedBytes;
 pub use ends::{Consumer, Producer, RingKind};
 pub use error::{Error, Unfinished};

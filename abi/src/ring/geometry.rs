@@ -39,7 +39,10 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// A SLOT ring of `capacity` slots of `slot_size` bytes each.
+    /// A SLOT ring of `capacity` slots of `slot_size` bytes each, of which a message can have 8 less.
+    ///
+    /// The slot size is a multiple of 64 up to [`MAX_SLOT_BYTES`], the capacity a power of two, 1 as well, up to
+    /// [`MAX_CAPACITY`]; [`Geometry::check`] says whether they are.
     pub const fn slot(slot_size: u32, capacity: u32) -> Self {
         Self {
             kind: Kind::Slot,
@@ -72,7 +75,7 @@ impl Geometry {
         Ok(())
     }
 
-    /// A BYTE ring of `capacity` bytes.
+    /// A BYTE ring of `capacity` bytes: a power of two, from a page of 4096 bytes up to [`MAX_CAPACITY`].
     pub const fn byte(capacity: u32) -> Self {
         Self {
             kind: Kind::Byte,
@@ -81,13 +84,34 @@ impl Geometry {
         }
     }
 
-    /// A PACKET ring of `capacity` bytes.
+    /// A PACKET ring of `capacity` bytes: a power of two, from a page of 4096 bytes up to [`MAX_CAPACITY`]. Of the longest
+    /// message that it carries [`Geometry::max_message_bytes`] tells: half of the ring, about.
     pub const fn packet(capacity: u32) -> Self {
         Self {
             kind: Kind::Packet,
             slot_size: 0,
             capacity,
         }
+    }
+
+    /// The rings of a kind that carry messages of up to `message_bytes` bytes (of a BYTE ring: so much at once), the
+    /// largest first. There is none if no such ring carries so long a message.
+    pub fn for_messages(kind: Kind, message_bytes: u64) -> impl Iterator<Item = Self> {
+        let slot_size = match kind {
+            Kind::Slot => slot_size_for(message_bytes),
+            Kind::Byte | Kind::Packet => Some(0),
+        };
+        let capacities = (0..u32::BITS).rev().map(|shift| 1 << shift);
+        let rings = capacities.filter_map(move |capacity| {
+            Some(Self {
+                kind,
+                slot_size: slot_size?,
+                capacity,
+            })
+        });
+        rings.filter(move |ring| {
+            ring.check().is_ok() && ring.max_message_bytes() as u64 >= message_bytes
+        })
     }
 
     /// What every index of such a ring is a multiple of.
@@ -183,4 +207,12 @@ impl Geometry {
         let index = start.wrapping_add(ahead);
         slot_word(sequence(index).wrapping_sub(self.capacity), 0)
     }
+}
+
+/// The smallest slot for messages of up to so many bytes; `None`: they are longer than any slot.
+const fn slot_size_for(message_bytes: u64) -> Option<u32> {
+    if message_bytes > (MAX_SLOT_BYTES as usize - SLOT_HEAD_BYTES) as u64 {
+        return None;
+    }
+    Some((message_bytes as u32 + SLOT_HEAD_BYTES as u32).next_multiple_of(SLOT_ALIGN))
 }

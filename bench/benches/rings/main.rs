@@ -69,6 +69,9 @@ fn main() {
     if let Some([name, count]) = options.alone.as_deref() {
         return run_alone(&bench, name, count.parse().unwrap_or(1));
     }
+    if cfg!(not(feature = "iceoryx2")) {
+        eprintln!("iceoryx2 takes no part: it does with --features iceoryx2");
+    }
     // First, since measuring leaves this process pinned to one CPU, and what it starts with it.
     let counted = options
         .instructions

@@ -67,12 +67,98 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Who wants to be answered makes a [duplex](Connection::duplex), two rings over one connection.
+//!
+//! # How large
+//!
+//! A [`Geometry`] is a kind and a size. Slots are multiples of 64 bytes, of which a message can have 8 less; there are 1, 2, 4,
+//! 8, and so on of them. PACKET and BYTE rings have so many bytes, a power of two from 4096 on; half of a PACKET ring is what its longest
+//! message can have, about, and [`Geometry::max_message_bytes`] says it exactly. No ring has more than [`MAX_DATA_BYTES`].
+//! Who knows how long messages get and how much memory there is asks for [`Setup::for_messages`]:
+//!
+//! ```
+//! use ring::linux::{Kind, Setup};
+//!
+//! // Messages of up to 1500 bytes, and 256 KiB for all that were not received yet.
+//! let (producer, _consumer) = Setup::for_messages(Kind::Slot, 1500, 256 << 10)?.pair()?;
+//! assert_eq!((producer.geometry().slot_size, producer.geometry().capacity), (1536, 128));
+//! # Ok::<(), ring::linux::Error>(())
+//! ```
+//!
+//! # A stream of bytes
+//!
+//! ```
+//! use ring::linux::{Geometry, pair};
+//!
+//! let (producer, consumer) = pair(Geometry::byte(4096))?;
+//! let (mut producer, mut consumer) = (producer.byte()?, consumer.byte()?);
+//! producer.write_all(b"one line\nanother", u64::MAX)?;
+//! producer.finish()?;
+//! // What is there is in one piece, and is copied out once.
+//! let chunk = consumer.peek(4096)?;
+//! let mut text = vec![0; chunk.len()];
+//! chunk.read(0, &mut text)?;
+//! let line = 1 + text.iter().position(|&byte| byte == b'\n').unwrap();
+//! chunk.release(line)?;
+//! let mut rest = [0; 7];
+//! consumer.read_exact(&mut rest, u64::MAX)?;
+//! assert_eq!(&rest, b"another");
+//! assert_eq!(consumer.try_read(&mut rest), Err(ring::Error::PeerClosed));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Waiting
+//!
+//! Each call that waits takes a deadline, nanoseconds of the monotonic clock as [`deadline_in`] counts them: 0 does not wait, `u64::MAX`
+//! waits for ever. A [`Canceller`] ends a wait from another thread. A threshold has an end sleep until there is so much
+//! that it is worth being woken:
+//!
+//! ```
+//! use std::time::Duration;
+//! use ring::linux::{Geometry, deadline_in, pair};
+//!
+//! let (producer, consumer) = pair(Geometry::slot(64, 64))?;
+//! let canceller = consumer.canceller();
+//! let (mut producer, mut consumer) = (producer.slot()?, consumer.slot()?);
+//! let mut bytes = [0; 56];
+//! let soon = deadline_in(Duration::from_millis(1));
+//! assert_eq!(consumer.receive(&mut bytes, soon), Err(ring::Error::TimedOut));
+//! // The producer is woken for 16 slots that are free, the consumer for 16 messages, or when the other closes.
+//! producer.set_wake_threshold(16)?;
+//! consumer.set_wake_threshold(16)?;
+//! let receiver = std::thread::spawn(move || {
+//!     let mut received = 0;
+//!     loop {
+//!         match consumer.receive(&mut bytes, u64::MAX) {
+//!             Ok(_) => received += 1,
+//!             Err(error) => return (received, error),
+//!         }
+//!     }
+//! });
+//! for _ in 0..100 {
+//!     producer.send(b"message", u64::MAX)?;
+//! }
+//! // Without this it would wait for the next 16.
+//! canceller.cancel();
+//! assert_eq!(receiver.join().unwrap().1, ring::Error::Cancelled);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A thread that waits for many rings sleeps at a [`Gathering`]; tasks of an executor wait by [`crate::asynchronous`], and
+//! whoever has them do so between processes says it when the ring is made ([`Setup::for_tasks`], [`Offer::for_tasks`]).
+//!
 //! # What it costs
 //!
-//! A message to a receiver that is awake costs no system call, and no fence where both sides are registered for
-//! `membarrier(2)`, which they are unless the system forbids it. Waking a sleeping thread is one `futex(2)`, going to sleep
-//! one `futex_waitv(2)` and, in this *asymmetric* form, one `membarrier(2)`, which interrupts the CPUs on which
-//! registered processes run: a few microseconds. A process has one thread that listens to all its peers, once it has one.
+//! Who publishes a message looks whether the peer sleeps, and who goes to sleep looks whether a message was published. Between
+//! its own word and its look each needs a fence, and there are two forms of a ring, which [`Form`] names:
+//!
+//! - *symmetric*: each executes a fence of its own, at every message;
+//! - *asymmetric*: whoever goes to sleep has the fence executed on both sides, by one `membarrier(2)` that interrupts the CPUs on
+//!   which registered processes run, a few microseconds; a message has none.
+//!
+//! Rings are asymmetric unless the system forbids that call or one side has asked for the other form ([`Setup::symmetric`]).
+//! A message to a receiver that is awake costs no system call. Waking a sleeping thread is one `futex(2)`, going to sleep
+//! one `futex_waitv(2)` after a short time of looking. A process has one thread that listens to all its peers, once it has one.
 //!
 //! # What is not promised
 //!
@@ -82,6 +168,7 @@
 //! - A peer that changes its index again and again, or sends bytes over the socket, costs this process CPU time until it
 //!   hangs up on it: by the deadline of a wait, or by dropping the end.
 //! - A process that stops, but lives, is not noticed: give waits a deadline.
+//! - A waker that panics does so for itself: nothing else notices, not even who woke it.
 
 mod connection;
 mod duplex;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use abi::ring::{End, Form, Geometry};
+use abi::ring::{End, Form, Geometry, Kind};
 
 use super::connection::Connection;
 use super::duplex::DuplexEnds;
@@ -32,6 +32,31 @@ impl Setup {
             start: 0,
             sleeper: Sleeper::Thread,
         }
+    }
+
+    /// The largest ring of a kind for messages of up to `message_bytes` bytes (of a BYTE ring: for so much at once) whose data
+    /// takes at most `memory_bytes` bytes of memory. Three pages more are for its indices and states.
+    ///
+    /// ```
+    /// use ring::linux::{Kind, Setup};
+    ///
+    /// let (producer, _consumer) = Setup::for_messages(Kind::Packet, 1500, 1 << 20)?.pair()?;
+    /// assert!(producer.geometry().max_message_bytes() >= 1500);
+    /// assert_eq!(producer.geometry().data_bytes(), 1 << 20);
+    /// # Ok::<(), ring::linux::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Geometry`]: no such ring carries such a message, or none that takes so little.
+    pub fn for_messages(
+        kind: Kind,
+        message_bytes: usize,
+        memory_bytes: u64,
+    ) -> Result<Self, Error> {
+        let most = memory_bytes.min(MAX_DATA_BYTES);
+        let ring = Geometry::for_messages(kind, message_bytes as u64)
+            .find(|ring| ring.data_bytes() <= most);
+        ring.map(Self::new).ok_or(Error::Geometry)
     }
 
     /// Has both sides execute a fence at each publication, instead of the sleeper one on all CPUs.
