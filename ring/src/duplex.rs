@@ -85,14 +85,14 @@ impl<K: RingKind, L: RingKind, W: Wait, V: Wait> Duplex<Producer<K, W>, Consumer
     /// How far the direction has come in which this side receives.
     pub fn receiving(&mut self) -> Direction {
         let early = crate::sabotaged!("direction_judged_by_an_earlier_look");
-        let early = early.then(|| self.receiver.is_empty());
+        let early = early.then(|| self.receiver.check());
         let open = self.receiver.own_state() == EndState::Open && self.receiver.is_peer_alive();
-        // After the states: what was sent before its end closed is there for who sees that it is.
-        match (open, early.unwrap_or_else(|| self.receiver.is_empty())) {
+        // After the states: what was sent before its end closed is there for who sees that it is. It is what can be received
+        // that counts, which a tail need not tell: a producer of slots may have died before it stored it.
+        match (open, early.unwrap_or_else(|| self.receiver.check())) {
+            (true, Ok(()) | Err(Error::Empty)) => Direction::Open,
+            (false, Ok(())) => Direction::Draining,
             (_, Err(_)) => Direction::Closed,
-            (true, _) => Direction::Open,
-            (false, Ok(false)) => Direction::Draining,
-            (false, Ok(true)) => Direction::Closed,
         }
     }
 }

@@ -4,10 +4,11 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 
-use abi::ring::{End, Geometry};
-use common::{Backing, Calls, ENDINGS, Kernel, sleeping_packets};
+use abi::ring::{End, EndState, Geometry, PRODUCER_OFFSET};
+use common::{Backing, Calls, ENDINGS, Kernel, polled_ring, sleeping_packets};
 use ring::Error;
 use ring::duplex::{Direction, Duplex};
 use ring::packet::{Consumer, Producer};
@@ -118,6 +119,28 @@ fn who_wants_no_more_stops_the_sender_and_keeps_what_is_there() {
     assert_eq!(
         link.other.receiver.try_receive(&mut bytes),
         Err(Error::Closed)
+    );
+}
+
+#[test]
+fn a_direction_is_closed_no_sooner_than_all_that_was_sent_is_received() {
+    let slots = Geometry::slot(64, 4);
+    let (there, back) = (polled_ring(slots, 0), polled_ring(slots, u32::MAX));
+    let mut producer = there.producer;
+    let mut link = Duplex::new(back.producer, there.consumer);
+    assert_eq!(link.receiving(), Direction::Open);
+    producer.try_send(b"last words").unwrap();
+    assert_eq!(link.receiving(), Direction::Open);
+    // It died after the word of the slot and before the tail.
+    let tail = there.backing.word(PRODUCER_OFFSET);
+    tail.store(0, Ordering::Relaxed);
+    there.owner.set_state(End::Producer, EndState::Closed);
+    assert_eq!(link.receiving(), Direction::Draining);
+    assert_eq!(link.receiver.try_receive(&mut [0; 56]), Ok(10));
+    assert_eq!(link.receiving(), Direction::Closed);
+    assert_eq!(
+        link.receiver.try_receive(&mut [0; 56]),
+        Err(Error::PeerDied)
     );
 }
 

@@ -241,6 +241,23 @@ fn what_was_sent_before_the_end_closed_is_received_first_even_from_a_full_ring()
 }
 
 #[test]
+fn a_batch_that_panics_has_sent_what_it_was_given_before() {
+    let mut ring = sleeping_packets(SMALL, 0);
+    assert_eq!(ring.consumer.arm(), Ok(Some(1)));
+    let messages = [1, 2, 3].into_iter().map(|tag| match tag {
+        3 => std::panic::resume_unwind(Box::new("no third")),
+        tag => (tag, b"sent".as_slice()),
+    });
+    let sends = std::panic::AssertUnwindSafe(|| ring.producer.send_batch(messages));
+    assert!(std::panic::catch_unwind(sends).is_err());
+    assert_eq!(ring.kernel.wakes_by(End::Producer), 1);
+    for tag in [1, 2] {
+        assert_eq!(ring.consumer.try_receive(&mut [0; 4]), Ok((tag, 4)));
+    }
+    assert_eq!(ring.consumer.try_receive(&mut [0; 4]), Err(Error::Empty));
+}
+
+#[test]
 fn a_producer_that_waits_for_a_long_message_gets_the_head_at_each_release() {
     let mut ring = sleeping_packets(SMALL, 0);
     for _ in 0..256 {

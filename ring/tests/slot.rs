@@ -6,7 +6,7 @@ mod common;
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
-use abi::ring::{CONSUMER_OFFSET, End, EndState, Geometry, PRODUCER_OFFSET};
+use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, End, EndState, Geometry, PRODUCER_OFFSET};
 use common::{Backing, ENDINGS, PolledRing, polled_ring, sleeping_ring};
 use ring::slot::{Consumer, Producer};
 use ring::{Error, Polling, Wait};
@@ -250,6 +250,47 @@ fn a_new_holder_goes_on_where_the_last_one_was() {
     ring.producer.try_send(b"d").unwrap();
     assert_eq!(receive(&mut ring).unwrap(), b"c");
     assert_eq!(receive(&mut ring).unwrap(), b"d");
+}
+
+#[test]
+fn a_ring_in_which_the_last_holder_planted_a_message_has_no_new_one() {
+    // A word that no honest holder leaves: by the index of its slot, from the tail on, which sequence it has and which length.
+    let planted = [
+        ("the message after the next", 1, 2, 9),
+        ("the last of the lap", 3, 4, 0),
+        ("one of the lap after", 2, 7, 0),
+        ("of no lap", 0, -1, 0),
+        ("what was sent without a sequence", -1, -4, 1),
+        ("what was sent too long", -1, 0, 57),
+    ];
+    for (what, place, sequence, length) in planted {
+        let mut ring = polled_ring(SMALL, u32::MAX - 1);
+        ring.producer.send_batch(&[b"a", b"b", b"c"]).unwrap();
+        receive(&mut ring).unwrap();
+        let tail = ring.owner.index(End::Producer);
+        let slot = tail.wrapping_add_signed(place) % 4;
+        let word = DATA_OFFSET + slot as usize * 64;
+        ring.backing
+            .overwrite(word, tail.wrapping_add_signed(sequence));
+        ring.backing.overwrite(word + 4, length);
+        let attached = Producer::attach(ring.backing.producer_memory(), Polling);
+        assert_eq!(attached.err(), Some(Error::PeerFault), "{what}");
+    }
+}
+
+#[test]
+fn a_producer_never_waits_for_what_a_sleeping_consumer_keeps() {
+    let mut ring = sleeping_ring(Geometry::slot(64, 8), 0);
+    ring.consumer.set_wake_threshold(4).unwrap();
+    // It sleeps at the empty ring until there are four; the producer sends three.
+    assert_eq!(ring.consumer.arm(), Ok(Some(4)));
+    ring.producer.send_batch(&[b"a", b"b", b"c"]).unwrap();
+    assert_eq!(ring.kernel.wakes_by(End::Producer), 0);
+    assert_eq!(ring.producer.arm(5), Err(Error::TooLarge));
+    assert_eq!(ring.producer.arm(8), Err(Error::TooLarge));
+    assert_eq!(ring.producer.arm(4), Ok(None), "there is room");
+    assert_eq!(ring.producer.try_send(b"d"), Ok(()));
+    assert_eq!(ring.kernel.wakes_by(End::Producer), 1);
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub use producer::Reservation;
 use abi::ring::Kind;
 
 use crate::ends::RingKind;
+use crate::ends::sealed::Sealed;
 use crate::{Error, Wait};
 
 /// The sending end of a BYTE ring.
@@ -25,6 +26,8 @@ const SHORT: usize = i32::MAX as usize;
 /// The kind of these rings.
 #[derive(Debug)]
 pub enum Byte {}
+
+impl Sealed for Byte {}
 
 impl RingKind for Byte {
     const KIND: Kind = Kind::Byte;

@@ -20,7 +20,21 @@ use crate::memory::ProducerMemory;
 use crate::{Error, Wait};
 
 /// What one kind of ring does in its own way. There are three, and no others outside of this crate.
-pub trait RingKind: Sized {
+///
+/// ```compile_fail,E0277
+/// # use ring::{Consumer, Error, RingKind, Wait};
+/// struct Mine;
+///
+/// impl RingKind for Mine {
+///     // What is looked at, and how it is judged, is what the ends rest on.
+/// #   const KIND: abi::ring::Kind = abi::ring::Kind::Slot;
+/// #   type Found = ();
+/// #   fn look<W: Wait>(_: &mut Consumer<Self, W>) -> Result<Option<()>, Error> {
+/// #       Ok(None)
+/// #   }
+/// }
+/// ```
+pub trait RingKind: Sized + sealed::Sealed {
     /// Its number in the header.
     const KIND: Kind;
 
@@ -33,13 +47,20 @@ pub trait RingKind: Sized {
     /// What a consumer has found that has found something.
     type Found;
 
-    /// The tail at which a new producer goes on, from the one that is stored.
-    fn resume(_memory: &ProducerMemory, stored: u32) -> u32 {
-        stored
+    /// The tail at which a new producer goes on, from the one that is stored; none where no honest holder left the ring
+    /// as it is.
+    fn resume(_memory: &ProducerMemory, stored: u32) -> Option<u32> {
+        Some(stored)
     }
 
     /// One look for what is next. Each word of the peer is loaded once and judged as a copy.
     fn look<W: Wait>(consumer: &mut Consumer<Self, W>) -> Result<Option<Self::Found>, Error>;
+}
+
+/// What only this crate can name.
+pub(crate) mod sealed {
+    /// That a kind is one of the three.
+    pub trait Sealed {}
 }
 
 /// Whether `index` is one that an end of such a ring can have.

@@ -46,7 +46,8 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
     ///
     /// # Errors
     /// [`Error::Invalid`]: the header is not complete or tells of another geometry. [`Error::Unsupported`]: the ring is of
-    /// another kind. [`Error::PeerFault`]: head and tail cannot belong together.
+    /// another kind. [`Error::PeerFault`]: head and tail cannot belong together, or a slot holds what no honest holder leaves
+    /// there, of which the consumer would believe that it comes from this one.
     pub fn attach(memory: ProducerMemory, wait: W) -> Result<Self, Error> {
         let form = memory.check_header()?;
         let geometry = memory.geometry();
@@ -54,7 +55,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
             return Err(Error::Unsupported);
         }
         let stored = memory.tail().load(Ordering::Relaxed);
-        let tail = K::resume(&memory, stored);
+        let tail = K::resume(&memory, stored).ok_or(Error::PeerFault)?;
         let head = memory.head().load_acquire();
         let possible = is_whole(tail, geometry) && is_whole(head, geometry);
         if !possible || distance(tail, head, geometry.capacity).is_none() {
@@ -87,16 +88,20 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
     /// # Errors
     /// [`Error::Invalid`]: zero, or more than half of the slots, rounded up, or more than all bytes.
     pub fn set_wake_threshold(&mut self, threshold: u32) -> Result<(), Error> {
-        // Who receives bytes or packets sleeps for the first of them, so that it can't sleep while the ring is not empty.
-        let most = match K::KIND {
-            Kind::Slot => max_threshold(self.capacity),
-            Kind::Byte | Kind::Packet => self.capacity,
-        };
-        if threshold == 0 || threshold > most {
+        if threshold == 0 || threshold > self.most_awaited() {
             return Err(Error::Invalid);
         }
         self.threshold = threshold;
         Ok(())
+    }
+
+    /// The most that this end may sleep for, such that the two never sleep for one another.
+    fn most_awaited(&self) -> u32 {
+        // Who receives bytes or packets sleeps for the first of them, so that it can't sleep while the ring is not empty.
+        match K::KIND {
+            Kind::Slot => max_threshold(self.capacity),
+            Kind::Byte | Kind::Packet => self.capacity,
+        }
     }
 
     /// Slots or bytes that were sent and not yet given back by the consumer, which may have received more of them by now.
@@ -304,9 +309,13 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
     /// [`Wait::wait`] brings the barrier.
     ///
     /// # Errors
-    /// As sending, [`Error::Full`] aside; [`Error::TooLarge`]: more than the capacity.
+    /// As sending, [`Error::Full`] aside; [`Error::TooLarge`]: more than half of the slots, rounded up, or than all bytes.
     pub fn arm(&mut self, wanted: u32) -> Result<Option<u32>, Error> {
-        if wanted > self.capacity {
+        let most = match crate::sabotaged!("armed_for_every_slot") {
+            true => self.capacity,
+            false => self.most_awaited(),
+        };
+        if wanted > most {
             return Err(Error::TooLarge);
         }
         let wanted = wanted.max(1);

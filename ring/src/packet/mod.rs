@@ -13,6 +13,7 @@ pub use producer::Reservation;
 use abi::ring::{Kind, PAGE_BYTES, packet};
 
 use crate::ends::RingKind;
+use crate::ends::sealed::Sealed;
 use crate::{Error, Wait};
 
 /// The sending end of a PACKET ring.
@@ -67,6 +68,8 @@ impl Record {
         (index & (capacity - 1)) as usize + self.offset as usize
     }
 }
+
+impl Sealed for Packet {}
 
 impl RingKind for Packet {
     const KIND: Kind = Kind::Packet;

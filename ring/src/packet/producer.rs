@@ -22,7 +22,7 @@ impl<W: Wait> Producer<W> {
 
     /// Sends as many of `messages` as there is room for, with one publication and one look at whether the consumer sleeps.
     ///
-    /// Returns how many were sent, from the first on.
+    /// Returns how many were sent, from the first on. Where `messages` panics, those that it had given are sent.
     ///
     /// # Errors
     /// As [`Producer::try_send`], if not even the first could be sent. What stops a later one is told by the next call.
@@ -30,17 +30,17 @@ impl<W: Wait> Producer<W> {
         &mut self,
         messages: impl IntoIterator<Item = (u32, &'a [u8])>,
     ) -> Result<usize, Error> {
-        let old = self.tail;
+        let batch = Batch {
+            old: self.tail,
+            producer: self,
+        };
         let mut sent = 0;
         for (tag, bytes) in messages {
-            match self.write_record(tag, bytes) {
+            match batch.producer.write_record(tag, bytes) {
                 Ok(()) => sent += 1,
                 Err(error) if sent == 0 => return Err(error),
                 Err(_) => break,
             }
-        }
-        if sent > 0 {
-            self.publish(old);
         }
         Ok(sent)
     }
@@ -134,6 +134,22 @@ impl<W: Wait> Producer<W> {
     fn publish(&mut self, old: u32) {
         self.store_tail();
         self.wake_consumer(old);
+    }
+}
+
+/// Records that are written one after the other, and published together however that ends.
+struct Batch<'a, W: Wait> {
+    producer: &'a mut Producer<W>,
+    /// Where the first of them is.
+    old: u32,
+}
+
+impl<W: Wait> Drop for Batch<'_, W> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.producer.tail != self.old {
+            self.producer.publish(self.old);
+        }
     }
 }
 

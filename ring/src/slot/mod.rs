@@ -17,6 +17,7 @@ use abi::ring::{
 };
 
 use crate::ends::RingKind;
+use crate::ends::sealed::Sealed;
 use crate::memory::ProducerMemory;
 use crate::{Error, Wait};
 
@@ -45,18 +46,31 @@ fn payload(geometry: Geometry, index: u32) -> usize {
     geometry.slot_offset(index & (geometry.capacity - 1)) as usize + SLOT_HEAD_BYTES
 }
 
+impl Sealed for Slot {}
+
 impl RingKind for Slot {
     const KIND: Kind = Kind::Slot;
 
     /// The length of the next message, bounded.
     type Found = usize;
 
-    fn resume(memory: &ProducerMemory, stored: u32) -> u32 {
+    fn resume(memory: &ProducerMemory, stored: u32) -> Option<u32> {
+        let Geometry { capacity, .. } = memory.geometry();
+        let longest = memory.geometry().max_message_bytes();
+        let word = |index| memory.slot_word(index).load(Ordering::Acquire);
         // The last holder may have died between the slot word and the tail.
-        match word_sequence(memory.slot_word(stored).load(Ordering::Acquire)) {
+        let tail = match word_sequence(word(stored)) {
             published if published == sequence(stored) => stored.wrapping_add(1),
             _ => stored,
-        }
+        };
+        // Each slot was last published for the lap that ends at the tail, whatever the consumer says to have received. One
+        // that is published for the lap to come would be received, in its turn, as if this holder had sent it.
+        let mut lap = (1..=capacity).map(|back| tail.wrapping_sub(back));
+        let whole = lap.all(|index| {
+            let word = word(index);
+            word_sequence(word) == sequence(index) && word_length(word) as usize <= longest
+        });
+        (whole || crate::sabotaged!("planted_slots_taken_over")).then_some(tail)
     }
 
     #[inline(always)]

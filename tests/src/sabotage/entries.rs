@@ -380,6 +380,10 @@ entries! {
             hub_recovery::what_a_dead_guest_sent_is_received_before_its_slots_and_its_seat_are_given_to_others;
         tail_believed_without_record: "the look whether there is what the tail tells of, before a sleep",
             slot::a_tail_that_tells_of_what_is_not_there_ends_no_sleep_but_the_ring;
+        planted_slots_taken_over: "the look at every slot of a ring whose producer has another holder",
+            slot::a_ring_in_which_the_last_holder_planted_a_message_has_no_new_one;
+        armed_for_every_slot: "that a producer sleeps for half of the slots at most",
+            slot::a_producer_never_waits_for_what_a_sleeping_consumer_keeps;
         idle_word_kept_over_a_flush: "that the producer's word is judged again once the head was given back",
             giving_back::the_head_is_stored_exactly_when_a_quarter_is_owed_or_waited_for;
         length_not_bounded: "the bound on the length of a message",

@@ -234,9 +234,9 @@ impl Submissions {
         unsafe { self.push(Submission::new(Operation::Unregister, user_data, arguments)) }
     }
 
-    /// Publishes the entries that were written and has them served: at once, or soon by the thread of
-    /// the ring, which is woken if it sleeps. Returns how many have been taken; the others stay, for want
-    /// of room for their completions.
+    /// Publishes the entries that were written and has them served. Without a thread of the ring that is at once, and the
+    /// answer is how many have been taken; the others stay, for want of room for their completions. Where the ring has a
+    /// thread, which is woken if it sleeps, that is soon, and the answer is how many have been published.
     pub fn submit(&mut self) -> Result<u32, Error> {
         self.submit_and_wait(0, 0)
     }
