@@ -14,7 +14,7 @@ mod protocol;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use abi::ring::Form;
+use abi::ring::{End, Form};
 use protocol::{Changed, State, World};
 
 /// How many states there are, or the steps that lead to a lost wakeup.
@@ -45,6 +45,8 @@ fn explore(world: &World) -> Result<usize, Vec<&'static str>> {
 }
 
 const RUNNING: World = World {
+    sleeper: End::Consumer,
+    goal: 1,
     form: Form::Asymmetric,
     changed: Changed::Nothing,
     switches: 1,
@@ -62,6 +64,25 @@ const MOVING: World = World {
 const SYMMETRIC: World = World {
     form: Form::Symmetric,
     ..RUNNING
+};
+/// The producer sleeps: until one of two slots is free, or both are.
+const FULL: World = World {
+    sleeper: End::Producer,
+    ..RUNNING
+};
+const FULL_AND_PATIENT: World = World { goal: 2, ..FULL };
+const FULL_AND_MIGRATING: World = World {
+    switches: 3,
+    ..FULL
+};
+const FULL_AND_MOVING: World = World {
+    moves: true,
+    switches: 2,
+    ..FULL
+};
+const FULL_AND_SYMMETRIC: World = World {
+    form: Form::Symmetric,
+    ..FULL
 };
 
 /// The worlds that were found safe, and how many states they have: several tests ask for the same.
@@ -105,6 +126,19 @@ fn no_wakeup_is_lost_while_the_end_moves_to_another_process() {
 }
 
 #[test]
+fn no_wakeup_of_a_producer_is_lost_while_who_receives_is_switched_and_migrates() {
+    assert_safe(FULL);
+    assert_safe(FULL_AND_PATIENT);
+    assert_safe(FULL_AND_MIGRATING);
+    assert_safe(FULL_AND_SYMMETRIC);
+}
+
+#[test]
+fn no_wakeup_of_a_producer_is_lost_while_the_end_moves_to_another_process() {
+    assert_safe(FULL_AND_MOVING);
+}
+
+#[test]
 fn the_holder_may_be_read_without_the_lock_if_it_is_read_again_under_it() {
     assert_safe(World {
         changed: Changed::HolderReadWithoutLock,
@@ -131,6 +165,8 @@ fn the_model_has_its_states() {
     assert!(assert_safe(RUNNING) > 600);
     assert!(assert_safe(MIGRATING) > 6_000);
     assert!(assert_safe(MOVING) > 100_000);
+    assert!(assert_safe(FULL) > 600);
+    assert!(assert_safe(FULL_AND_MOVING) > 10_000);
 }
 
 macro_rules! needed {
@@ -158,5 +194,13 @@ needed! {
     an_end_that_moves_before_its_old_cpus_acknowledged_loses_a_wakeup: MovedBeforeAcknowledgement in MOVING;
     a_move_that_wakes_nobody_loses_what_its_old_holder_had_just_published: MoveWakesNobody in MOVING;
     without_the_publishers_fence_the_symmetric_form_loses_a_wakeup: NoWakeFence in SYMMETRIC;
+    without_the_barrier_a_wakeup_of_a_producer_is_lost: NoBarrier in FULL;
+    who_believes_its_look_before_it_gives_back_loses_a_wakeup: PublisherLooksFirst in FULL;
+    who_keeps_what_it_received_from_a_ring_that_is_empty_loses_a_wakeup: EmptyRingNotGivenBack in FULL;
+    without_a_second_look_at_the_head_a_wakeup_is_lost: NotReadAgain in FULL;
+    without_the_fence_of_who_gives_back_the_symmetric_form_loses_a_wakeup: NoWakeFence in FULL_AND_SYMMETRIC;
+    without_the_fence_of_a_producer_that_sleeps_the_symmetric_form_loses_a_wakeup: NoSleepFence in FULL_AND_SYMMETRIC;
+    an_end_for_receiving_that_moves_before_its_old_cpus_acknowledged_loses_a_wakeup: MovedBeforeAcknowledgement in FULL_AND_MOVING;
+    a_move_of_an_end_for_receiving_that_wakes_nobody_loses_a_wakeup: MoveWakesNobody in FULL_AND_MOVING;
     without_the_sleepers_fence_the_symmetric_form_loses_a_wakeup: NoSleepFence in SYMMETRIC;
 }

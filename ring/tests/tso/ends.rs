@@ -1,9 +1,10 @@
 //! What the two ends of the ring do, step by step.
 
-use abi::ring::Form;
+use abi::ring::{End, Form};
+use ring::index::{has_crossed, is_armed};
 
-use super::{Changed, FIRST, GOAL, Place, Publisher, Publishing, SLEEPER, Sleeping, State, World};
-use super::{lock, wake};
+use super::{Changed, FIRST, MESSAGES, Place, Publisher, Publishing, SLEEPER, Sleeping, State};
+use super::{World, lock, wake};
 use crate::machine::{CPUS, Process, Word};
 
 impl World {
@@ -15,25 +16,54 @@ impl World {
         let publisher = &mut next.publishers[process as usize];
         let in_user = matches!(
             publisher.at,
-            Publishing::Begins | Publishing::Stores | Publishing::Fences | Publishing::Looks
+            Publishing::Begins
+                | Publishing::Releases
+                | Publishing::Stores
+                | Publishing::Fences
+                | Publishing::Looks
         );
         if in_user && process == Process::First && !state.mapped && !state.cached[cpu] {
-            // It uses what its process gave away, and faults.
+            // It uses what its process gave away, and faults. What it told nobody of is for who has the end now.
+            publisher.index = publisher.told;
             publisher.at = Publishing::Ended;
             return Some(next);
         }
         let looks_first = self.changed == Changed::PublisherLooksFirst;
+        let tells = match looks_first {
+            true => Publishing::Looks,
+            false => Publishing::Stores,
+        };
         publisher.at = match publisher.at {
             Publishing::Begins => {
-                publisher.tail = next.machine.load(cpu, Word::Tail);
-                match looks_first {
-                    true => Publishing::Looks,
-                    false => Publishing::Stores,
+                publisher.told = next.machine.load(cpu, Word::Index);
+                publisher.index = publisher.told;
+                match self.sleeper {
+                    End::Producer => self.go_on(publisher),
+                    End::Consumer => {
+                        publisher.index += 1;
+                        tells
+                    }
+                }
+            }
+            Publishing::Releases => {
+                publisher.index += 1;
+                // `give_back`
+                let waits_until = next.machine.load(cpu, Word::WaitsUntil);
+                let told = publisher.told;
+                let asked = is_armed(waits_until.into(), told.into(), MESSAGES.into());
+                // Who finds nothing more gives everything back, too.
+                let empty = publisher.index == MESSAGES;
+                match (asked, empty) {
+                    (false, true) if self.changed == Changed::EmptyRingNotGivenBack => {
+                        Publishing::Ended
+                    }
+                    (false, false) => Publishing::Releases,
+                    _ => tells,
                 }
             }
             Publishing::Stores => {
-                // SYNC(ring.publish)
-                next.machine.store(cpu, Word::Tail, publisher.tail + 1);
+                // SYNC(ring.publish), SYNC(ring.release)
+                next.machine.store(cpu, Word::Index, publisher.index);
                 match (looks_first, self.form) {
                     (true, _) => self.crossed(publisher),
                     (false, Form::Symmetric) if self.changed != Changed::NoWakeFence => {
@@ -64,18 +94,27 @@ impl World {
             }
             Publishing::Unlocks => {
                 next.machine.store(cpu, Word::Lock, 0);
-                Publishing::Ended
+                self.go_on(publisher)
             }
             Publishing::Ended => return None,
         };
         Some(next)
     }
 
-    fn crossed(&self, publisher: &Publisher) -> Publishing {
-        let (old, new) = (publisher.tail, publisher.tail + 1);
-        match ring::index::has_crossed(old.into(), publisher.waits_until.into(), new.into()) {
+    fn crossed(&self, publisher: &mut Publisher) -> Publishing {
+        let old = std::mem::replace(&mut publisher.told, publisher.index);
+        let (waits_until, new) = (publisher.waits_until, publisher.index);
+        match has_crossed(old.into(), waits_until.into(), new.into()) {
             true => Publishing::Locks,
-            false => Publishing::Ended,
+            false => self.go_on(publisher),
+        }
+    }
+
+    /// What follows when nobody is to be woken any more: who sends has sent all it had to, who receives may have more.
+    fn go_on(&self, publisher: &Publisher) -> Publishing {
+        match self.sleeper {
+            End::Producer if publisher.index < MESSAGES => Publishing::Releases,
+            _ => Publishing::Ended,
         }
     }
 
@@ -97,7 +136,7 @@ impl World {
         let asymmetric = self.form == Form::Asymmetric;
         sleeper.at = match sleeper.at {
             Sleeping::Announces => {
-                machine.store(SLEEPER, Word::WaitsUntil, GOAL);
+                machine.store(SLEEPER, Word::WaitsUntil, self.goal);
                 match self.changed {
                     C::SleeperFencesForTheCompilerOnly => Sleeping::Asks,
                     C::NoSleepFence => Sleeping::LooksUnlocked,
@@ -118,7 +157,7 @@ impl World {
             }
             Sleeping::Looks => {
                 if !(believes_old_index && sleeper.sure_of.is_some()) {
-                    sleeper.tail = machine.load(SLEEPER, Word::Tail);
+                    sleeper.index = machine.load(SLEEPER, Word::Index);
                 }
                 let holder = machine.load(SLEEPER, Word::Holder);
                 let is_sure = match sleeper.sure_of {
@@ -129,7 +168,7 @@ impl World {
                     }
                     None => false,
                 };
-                match sleeper.tail >= GOAL {
+                match sleeper.index >= self.goal {
                     true => Sleeping::Awake,
                     false if is_sure || self.changed == C::NoBarrier => Sleeping::Enlists,
                     false => Sleeping::Asks,
@@ -174,8 +213,8 @@ impl World {
                 }
             }
             Sleeping::LooksUnlocked => {
-                sleeper.tail = machine.load(SLEEPER, Word::Tail);
-                match sleeper.tail >= GOAL {
+                sleeper.index = machine.load(SLEEPER, Word::Index);
+                match sleeper.index >= self.goal {
                     true => Sleeping::Awake,
                     false => Sleeping::LocksAfterLook,
                 }

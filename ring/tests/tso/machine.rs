@@ -10,9 +10,9 @@ pub type Cpu = usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(usize)]
 pub enum Word {
-    /// `P.tail`: how much is published.
-    Tail,
-    /// `C.waits_until`: what the sleeper waits for.
+    /// `P.tail` or `C.head`, of the end that does not sleep: how much is published, or given back.
+    Index,
+    /// `waits_until` of the other: what the sleeper waits for.
     WaitsUntil,
     /// The lock of the ring.
     Lock,
@@ -35,7 +35,7 @@ const WORDS: usize = 4 + 3 * CPUS;
 impl Word {
     fn place(self) -> usize {
         match self {
-            Self::Tail => 0,
+            Self::Index => 0,
             Self::WaitsUntil => 1,
             Self::Lock => 2,
             Self::Holder => 3,

@@ -6,7 +6,7 @@
 mod ends;
 mod switch;
 
-use abi::ring::Form;
+use abi::ring::{End, Form};
 
 use self::switch::Place;
 use crate::machine::{CPUS, Cpu, Machine, Process, Word};
@@ -45,6 +45,8 @@ pub enum Changed {
     MovedBeforeAcknowledgement,
     /// Who sleeps is not told that the peer's end has another holder.
     MoveWakesNobody,
+    /// Who receives and finds nothing more gives back what it was asked for, and no more.
+    EmptyRingNotGivenBack,
     /// The publisher's fence, in the symmetric form.
     NoWakeFence,
     /// The sleeper's fence, in the symmetric form, where the index is read without the lock.
@@ -54,6 +56,11 @@ pub enum Changed {
 /// What may happen beside publishing and sleeping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct World {
+    /// The end that sleeps. A producer publishes one record; a consumer receives all there are, and gives them back when it is
+    /// asked to or has found no more.
+    pub sleeper: End,
+    /// The index that it waits for.
+    pub goal: u8,
     pub form: Form,
     pub changed: Changed,
     /// How often a publisher may come to a CPU.
@@ -65,11 +72,13 @@ pub struct World {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Publishing {
     Begins,
-    /// `publish`
+    /// `release`, by who receives.
+    Releases,
+    /// `publish`, or `flush`
     Stores,
     /// `wake_fence`, in the symmetric form.
     Fences,
-    /// `wake_consumer`
+    /// `wake_consumer`, or the end of `flush`
     Looks,
     /// `ring_wake`, under the lock.
     Locks,
@@ -82,8 +91,9 @@ enum Publishing {
 struct Publisher {
     at: Publishing,
     place: Place,
-    /// The tail that it publishes after.
-    tail: u8,
+    /// How far it is, and how far it has told.
+    index: u8,
+    told: u8,
     waits_until: u8,
 }
 
@@ -120,7 +130,7 @@ struct Sleeper {
     asked: u8,
     /// The CPUs that have its space loaded.
     found: [bool; CPUS],
-    tail: u8,
+    index: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -163,7 +173,8 @@ impl World {
         let publisher = Publisher {
             at: Publishing::Begins,
             place: Place::Away,
-            tail: 0,
+            index: 0,
+            told: 0,
             waits_until: 0,
         };
         let asymmetric = self.form == Form::Asymmetric;
@@ -178,7 +189,7 @@ impl World {
                 sure_of: (!asymmetric).then_some(u8::MAX),
                 asked: FIRST,
                 found: [false; CPUS],
-                tail: 0,
+                index: 0,
             },
             moving: match self.moves {
                 true => Moving::Unmaps,
@@ -200,7 +211,8 @@ impl World {
         state.sleeper.at == Sleeping::Parked
             && state.enlisted
             && state.machine.is_drained()
-            && state.machine.settled(Word::Tail) >= GOAL
+            && (state.machine.settled(Word::Index) >= self.goal
+                || state.publishers.iter().any(|one| one.index >= self.goal))
             && state.publishers.iter().all(ended)
             && matches!(state.moving, Moving::Never | Moving::Unmaps | Moving::Done)
     }
@@ -301,8 +313,8 @@ impl World {
     }
 }
 
-/// What the sleeper waits for: one record.
-const GOAL: u8 = 1;
+/// So many are in the ring, which is full, where its producer sleeps.
+const MESSAGES: u8 = 2;
 
 fn lock(machine: &mut Machine, cpu: Cpu) -> Option<()> {
     match machine.exchange(cpu, Word::Lock, 1) {
