@@ -11,7 +11,7 @@ use core::marker::PhantomData;
 
 use abi::ring::Form;
 
-use crate::ends::RingKind;
+use crate::ends::{RingKind, is_told_once};
 use crate::{Consumer, Error, Gather, Wait};
 
 /// The receiving side: places for members, as an array or slice of options, and where to sleep.
@@ -159,8 +159,8 @@ where
                 .iter_mut()
                 .flatten()
                 .for_each(Consumer::disarm);
-            // What is there by now is taken first, whatever the wait said.
-            if !self.is_ready() {
+            // What is there by now is taken first, whatever else the wait said.
+            if answer.is_err_and(is_told_once) || !self.is_ready() {
                 answer?;
             }
         }

@@ -11,7 +11,7 @@ use abi::ring::Geometry;
 use common::Backing;
 use ring::asynchronous::{Receiver, Sender, WaitAsTask};
 use ring::slot::{Consumer, Producer};
-use ring::{Error, Polling, Wait};
+use ring::{Error, Gather, Polling, Wait, mpsc};
 
 /// Of which one message takes all.
 const ONE: Geometry = Geometry::slot(64, 1);
@@ -30,7 +30,7 @@ impl<F: FnMut()> Wait for Meanwhile<F> {
 
 impl<F: FnMut()> WaitAsTask for Meanwhile<F> {
     fn poll_wait(&self, seen: u32, _context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(self.wait(seen, u64::MAX))
+        Poll::Ready(Wait::wait(self, seen, u64::MAX))
     }
 }
 
@@ -89,6 +89,28 @@ fn a_cancelled_task_is_told_so_and_finds_what_came_meanwhile_after_it() {
             assert_eq!(send.poll(&mut context), Poll::Ready(answer));
         }
     });
+}
+
+/// Where one gathers to whom a message is sent at the moment at which the wait is cancelled.
+impl<F: FnMut()> Gather for Meanwhile<F> {
+    fn wait(&self, _deadline_ns: u64) -> Result<(), Error> {
+        Wait::wait(self, 0, u64::MAX)
+    }
+}
+
+#[test]
+fn who_gathers_and_is_cancelled_is_told_so_and_finds_what_came_meanwhile_after_it() {
+    let backing = Backing::new(ONE);
+    let _owner = backing.format(0);
+    let mut producer = Producer::attach(backing.producer_memory(), Polling).unwrap();
+    let consumer = Consumer::attach(backing.consumer_memory(), Polling).unwrap();
+    let gather = Meanwhile(RefCell::new(|| producer.try_send(b"now").unwrap()));
+    let mut receiver = mpsc::Receiver::new([Some(consumer)], gather).unwrap();
+    assert_eq!(receiver.next(u64::MAX).err(), Some(Error::Cancelled));
+    assert!(matches!(
+        receiver.next(u64::MAX),
+        Ok(mpsc::Next::Ready { place: 0, .. })
+    ));
 }
 
 /// The same on Linux, where both come from other threads at any moment.
