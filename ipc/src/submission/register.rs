@@ -12,12 +12,22 @@ use abi::submission::Registered;
 use abi::{Error, Handle, ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
 
-use super::registrar::Registrar;
+use super::registrar::{NONE, Registrar};
 use crate::{Domain, Ipc, Node, Platform};
 
-/// The registrars that know an object, and how often each does.
+/// A registrar that knows an object.
 #[derive(Debug)]
-pub(crate) struct Registrars<P: Platform>(Lock<Vec<(Arc<Registrar<P>>, u32)>>);
+struct Known<P: Platform> {
+    registrar: Arc<Registrar<P>>,
+    /// How many slots are to be noted off.
+    count: u32,
+    /// The first of its slots that are registered by a capability of the object.
+    first: u32,
+}
+
+/// The registrars that know an object.
+#[derive(Debug)]
+pub(crate) struct Registrars<P: Platform>(Lock<Vec<Known<P>>>);
 
 impl<P: Platform> Registrars<P> {
     /// None.
@@ -28,14 +38,15 @@ impl<P: Platform> Registrars<P> {
     /// One more slot of a registrar. `NoMemory`.
     fn add(&self, registrar: &Arc<Registrar<P>>) -> Result<(), Error> {
         let mut list = self.0.lock();
-        match list
-            .iter_mut()
-            .find(|(other, _)| Arc::ptr_eq(other, registrar))
-        {
-            Some((_, count)) => *count += 1,
+        match place(&list, registrar) {
+            Some(at) => list[at].count += 1,
             None => {
                 list.try_reserve(1).map_err(|_| Error::NoMemory)?;
-                list.push((registrar.clone(), 1));
+                list.push(Known {
+                    registrar: registrar.clone(),
+                    count: 1,
+                    first: NONE,
+                });
             }
         }
         Ok(())
@@ -44,12 +55,9 @@ impl<P: Platform> Registrars<P> {
     /// One slot less.
     fn remove(&self, registrar: &Registrar<P>) {
         let mut list = self.0.lock();
-        let own = |(other, _): &(Arc<Registrar<P>>, u32)| {
-            core::ptr::eq(Arc::as_ptr(other), core::ptr::from_ref(registrar))
-        };
-        if let Some(at) = list.iter().position(own) {
-            list[at].1 -= 1;
-            if list[at].1 == 0 {
+        if let Some(at) = place(&list, registrar) {
+            list[at].count -= 1;
+            if list[at].count == 0 {
                 list.swap_remove(at);
             }
             if list.is_empty() {
@@ -58,13 +66,34 @@ impl<P: Platform> Registrars<P> {
         }
     }
 
+    /// The first slot of a registrar, and how many there are at most. The registrar is locked.
+    pub(super) fn slots(&self, registrar: &Registrar<P>) -> (u32, u32) {
+        let list = self.0.lock();
+        let known = place(&list, registrar).map(|at| &list[at]);
+        known.map_or((NONE, 0), |known| (known.first, known.count))
+    }
+
+    /// Has another slot of a registrar, which is locked, be the first.
+    pub(super) fn set_first(&self, registrar: &Registrar<P>, first: u32) {
+        let mut list = self.0.lock();
+        if let Some(at) = place(&list, registrar) {
+            list[at].first = first;
+        }
+    }
+
     /// The last of those before a place. What leaves meanwhile leaves its place to the last, which was
     /// looked at.
     pub(super) fn before(&self, before: &mut usize) -> Option<Arc<Registrar<P>>> {
         let list = self.0.lock();
         *before = list.len().min(*before).checked_sub(1)?;
-        list.get(*before).map(|(registrar, _)| registrar.clone())
+        list.get(*before).map(|known| known.registrar.clone())
     }
+}
+
+/// Where a registrar is in a list.
+fn place<P: Platform>(list: &[Known<P>], registrar: &Registrar<P>) -> Option<usize> {
+    list.iter()
+        .position(|known| core::ptr::eq(Arc::as_ptr(&known.registrar), registrar))
 }
 
 impl<P: Platform> Ipc<P> {
@@ -95,7 +124,7 @@ impl<P: Platform> Ipc<P> {
                 .take(slot)
                 .and_then(|id| match state.broadcast(self.platform(), id, handle) {
                     Ok(()) => {
-                        state.settle(id, handle, node.clone());
+                        state.settle(registrar, id, handle, node.clone());
                         Ok(id)
                     }
                     Err(error) => {

@@ -22,10 +22,12 @@ use mm::{Account, RecordCharge};
 
 use super::SubmissionRing;
 use crate::chunks::{BLOCK, Chunks};
-use crate::{Node, Platform, Waiters};
+use crate::{Node, Object, Platform, Waiters};
 
-/// The end of the list of free slots.
-const NONE: u32 = u32::MAX;
+/// The end of a list of slots.
+pub(super) const NONE: u32 = u32::MAX;
+/// What is before a slot that is in no list.
+const UNLISTED: u32 = NONE - 1;
 
 /// How a slot stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +53,9 @@ pub(super) struct Slot<P: Platform> {
     /// While it is retiring, if no call sleeps for that: the address of a ring, and an operation of it.
     retirer: Option<(usize, u32)>,
     handle: Handle,
-    next_free: u32,
+    /// In its list: that of the free ones, that of those which an object has here, or that of those which end.
+    next: u32,
+    previous: u32,
     generation: u16,
     standing: Standing,
 }
@@ -62,7 +66,8 @@ impl<P: Platform> Default for Slot<P> {
             node: None,
             retirer: None,
             handle: Handle::NONE,
-            next_free: NONE,
+            next: NONE,
+            previous: UNLISTED,
             generation: 1,
             standing: Standing::Free,
         }
@@ -80,6 +85,8 @@ pub(super) struct Slots<P: Platform> {
     slots: Chunks<Slot<P>>,
     /// The first that can be taken by who does not ask for one.
     free: u32,
+    /// The first whose capability has ended, and which rings know still.
+    ending: u32,
     /// How many there may be, and how many from 0 on are reserved.
     most: usize,
     reserved: usize,
@@ -98,6 +105,7 @@ impl<P: Platform> Registrar<P> {
         let slots = Slots {
             slots: Chunks::new(),
             free: NONE,
+            ending: NONE,
             most: MAX_REGISTERED,
             reserved: 0,
             rings: Vec::new(),
@@ -170,7 +178,7 @@ impl<P: Platform> Slots<P> {
             }
             None if self.free != NONE => {
                 let index = self.free as usize;
-                self.free = self.slots[index].next_free;
+                self.free = self.slots[index].next;
                 index
             }
             None => {
@@ -213,7 +221,7 @@ impl<P: Platform> Slots<P> {
         {
             self.pop();
         } else if index >= self.reserved {
-            self.slots[index].next_free = self.free;
+            self.slots[index].next = self.free;
             self.free = index as u32;
         }
     }
@@ -258,12 +266,87 @@ impl<P: Platform> Slots<P> {
         answer
     }
 
-    /// What every ring knows now.
-    pub(super) fn settle(&mut self, id: Registered, handle: Handle, node: Node<P>) {
+    /// What every ring knows now. The registrar is that of these slots, as in all that lists them by object.
+    pub(super) fn settle(
+        &mut self,
+        registrar: &Registrar<P>,
+        id: Registered,
+        handle: Handle,
+        node: Node<P>,
+    ) {
+        let (first, _) = node.object().registrars.slots(registrar);
+        node.object()
+            .registrars
+            .set_first(registrar, id.slot().into());
         let slot = &mut self.slots[usize::from(id.slot())];
         slot.handle = handle;
         slot.node = Some(node);
         slot.standing = Standing::Live;
+        self.put_before(id.slot().into(), first);
+    }
+
+    /// Lists a slot before the first of a list.
+    fn put_before(&mut self, index: u32, first: u32) {
+        let slot = &mut self.slots[index as usize];
+        (slot.previous, slot.next) = (NONE, first);
+        if first != NONE {
+            self.slots[first as usize].previous = index;
+        }
+    }
+
+    /// Takes a slot out of its list: that of its object, or, if it is dead, of those which end.
+    fn unlist(&mut self, registrar: &Registrar<P>, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        let (previous, next) = (slot.previous, slot.next);
+        (slot.previous, slot.next) = (UNLISTED, NONE);
+        match previous {
+            UNLISTED => return,
+            NONE if slot.standing == Standing::Dead => self.ending = next,
+            NONE => {
+                if let Some(node) = &slot.node {
+                    node.object().registrars.set_first(registrar, next);
+                }
+            }
+            previous => self.slots[previous as usize].next = next,
+        }
+        if next != NONE {
+            self.slots[next as usize].previous = previous;
+        }
+    }
+
+    /// Lists what is registered by capabilities of an object that have ended among what [ends](Slots::next_ending), by what
+    /// the object has here, however much else there is.
+    pub(super) fn list_ended(&mut self, registrar: &Registrar<P>, object: &Object<P>) {
+        let (first, count) = object.registrars.slots(registrar);
+        let scans = mm::sabotaged!("registrations_scanned");
+        let mut at = if scans { 0 } else { first };
+        let mut steps = 0;
+        while at != NONE && (at as usize) < self.slots.len() {
+            steps += 1;
+            debug_assert!(steps <= count, "who looks for what ends looks at more");
+            let slot = &self.slots[at as usize];
+            let next = if scans { at + 1 } else { slot.next };
+            let is_listed = matches!(slot.standing, Standing::Live | Standing::Retiring);
+            let has_ended = |node: &Node<P>| {
+                core::ptr::eq(Arc::as_ptr(node.object()), object) && registrar.has_lost(node)
+            };
+            if is_listed && slot.node.as_ref().is_some_and(has_ended) {
+                self.unlist(registrar, at);
+                self.slots[at as usize].standing = Standing::Dead;
+                self.put_before(at, self.ending);
+                self.ending = at;
+            }
+            at = next;
+        }
+    }
+
+    /// The next one that ends, which is in no list any more.
+    pub(super) fn next_ending(&mut self, registrar: &Registrar<P>) -> Option<u16> {
+        let index = self.ending;
+        (index != NONE).then(|| {
+            self.unlist(registrar, index);
+            index as u16
+        })
     }
 
     /// How the slot of an id stands; `Free` if it is another's, or nobody's.
@@ -331,7 +414,8 @@ impl<P: Platform> Slots<P> {
     /// Makes a slot, which nothing uses, one that can be taken again under the next generation, and
     /// returns what it was registered by.
     #[must_use = "it is to be noted off"]
-    pub(super) fn free(&mut self, index: u16) -> Option<Node<P>> {
+    pub(super) fn free(&mut self, registrar: &Registrar<P>, index: u16) -> Option<Node<P>> {
+        self.unlist(registrar, index.into());
         for ring in &self.rings {
             ring.known.lock().forget(index);
         }
@@ -345,7 +429,7 @@ impl<P: Platform> Slots<P> {
                 slot.generation = generation;
                 slot.standing = Standing::Free;
                 if at >= reserved {
-                    slot.next_free = self.free;
+                    slot.next = self.free;
                     self.free = index.into();
                 }
             }
@@ -354,21 +438,20 @@ impl<P: Platform> Slots<P> {
         node
     }
 
-    /// The last slot before one that is in use by a capability which `ended` tells.
+    /// The last slot in use before a place, which is that of it then. It is in no list any more.
     pub(super) fn last_before(
-        &self,
-        before: usize,
-        ended: impl Fn(&Node<P>) -> bool,
+        &mut self,
+        registrar: &Registrar<P>,
+        before: &mut usize,
     ) -> Option<u16> {
-        let last = self.slots.len().min(before);
-        let mut indices = (0..last).rev();
-        indices
-            .find(|&index| {
-                let slot = &self.slots[index];
-                matches!(slot.standing, Standing::Live | Standing::Retiring)
-                    && slot.node.as_ref().is_some_and(&ended)
-            })
-            .map(|index| index as u16)
+        let last = self.slots.len().min(*before);
+        let is_in_use = |index: &usize| {
+            let standing = self.slots[*index].standing;
+            matches!(standing, Standing::Live | Standing::Retiring)
+        };
+        *before = (0..last).rev().find(is_in_use)?;
+        self.unlist(registrar, *before as u32);
+        Some(*before as u16)
     }
 
     /// Sets how many slots there may be, while there are none. Errors of

@@ -13,7 +13,7 @@ use abi::{Error, Rights};
 use super::registrar::{Registrar, Retirer, Standing};
 use super::serve::Server;
 use super::{SubmissionRing, Told};
-use crate::{Domain, Ipc, Node, Object, Outcome, Platform};
+use crate::{Domain, Ipc, Object, Outcome, Platform};
 
 /// What became of a slot that was to be let go.
 pub(super) enum Retired {
@@ -103,7 +103,7 @@ impl<P: Platform> Ipc<P> {
                 }
                 return Ok(Retired::InUse);
             }
-            state.free(id.slot())
+            state.free(registrar, id.slot())
         };
         self.note_off(registrar, node);
         Ok(Retired::Gone)
@@ -186,7 +186,7 @@ impl<P: Platform> Ipc<P> {
             if !state.is_over(slot) {
                 return;
             }
-            (state.take_retirer(slot), state.free(slot))
+            (state.take_retirer(slot), state.free(registrar, slot))
         };
         self.note_off(registrar, node);
         self.end_all_waits(Outcome::Ready, &registrar.state, |state| &mut state.waiters);
@@ -210,20 +210,16 @@ impl<P: Platform> Ipc<P> {
     }
 
     pub(super) fn end_registrations_at(&self, registrar: &Arc<Registrar<P>>, object: &Object<P>) {
-        let mut before = usize::MAX;
+        registrar.state.lock().list_ended(registrar, object);
         loop {
             let (retirer, node) = {
                 let mut state = registrar.state.lock();
-                let ended = |node: &Node<P>| {
-                    core::ptr::eq(Arc::as_ptr(node.object()), object) && registrar.has_lost(node)
-                };
-                let Some(slot) = state.last_before(before, ended) else {
+                let Some(slot) = state.next_ending(registrar) else {
                     break;
                 };
-                before = slot.into();
                 let retirer = state.take_retirer(slot);
                 match state.halt(slot, Standing::Dead) {
-                    0 => (retirer, state.free(slot)),
+                    0 => (retirer, state.free(registrar, slot)),
                     _ => (retirer, None),
                 }
             };
@@ -240,12 +236,16 @@ impl<P: Platform> Ipc<P> {
         loop {
             let node = {
                 let mut state = registrar.state.lock();
-                let Some(slot) = state.last_before(before, |_| true) else {
+                // What somebody else is about to end is ended here.
+                let slot = match state.next_ending(registrar) {
+                    None => state.last_before(registrar, &mut before),
+                    ending => ending,
+                };
+                let Some(slot) = slot else {
                     break;
                 };
-                before = slot.into();
                 state.halt(slot, Standing::Dead);
-                state.free(slot)
+                state.free(registrar, slot)
             };
             self.note_off(registrar, node);
         }

@@ -306,6 +306,8 @@ entries! {
             hub_moments::the_end_of_a_hub_reaches_who_waits_for_a_guest_to_go;
         hub_seat_taken_before_it_is_sure: "that a seat is taken when nothing else can fail",
             hub_moments::a_goodbye_during_a_reservation_finds_a_seat_that_is_taken_or_that_never_is;
+        registrations_scanned: "that what a capability has registered is found by its object",
+            retiring::the_end_of_a_capability_costs_what_its_object_has_registered;
         host_pays_before_guest: "that who is to be a guest pays before its host does",
             hubs::a_guest_that_can_not_pay_changes_nothing_however_often_it_tries;
         hub_asleep_after_wait: "that guests signal no more when the last wait of the host has ended",

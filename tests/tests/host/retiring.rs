@@ -89,6 +89,45 @@ fn the_end_of_a_capability_lets_go_what_was_registered_by_it() {
     }
 }
 
+/// Builds with debug assertions, as this one, stop at who looks at more slots than its object has registered.
+#[test]
+fn the_end_of_a_capability_costs_what_its_object_has_registered() {
+    let realm = Realm::new(1);
+    let mut ring = Submissions::new(&realm, 0, 4, 4);
+    let (bell, other) = (notification(&realm, 0), notification(&realm, 0));
+    for round in 0..3 {
+        let derived = realm.derive(0, bell, Rights::all()).unwrap();
+        let (mut ended, mut kept, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..70 {
+            ended.push(register(&realm, derived).unwrap());
+            others.push(register(&realm, other).unwrap());
+            kept.push(register(&realm, bell).unwrap());
+            others.push(register(&realm, other).unwrap());
+        }
+        // Lists with holes, of which each round makes others: the first, the last, and those in the middle.
+        for from in [&mut ended, &mut kept, &mut others] {
+            for at in [0, 20, 20, 35 + round] {
+                assert_eq!(unregister(&realm, from.remove(at), 0), Ok(()));
+            }
+            assert_eq!(unregister(&realm, from.pop().unwrap(), 0), Ok(()));
+        }
+        match round {
+            0 => realm.drop_handle(0, derived).unwrap(),
+            1 => _ = realm.revoke(0, bell).unwrap(),
+            _ => _ = realm.revoke_itself(0, derived).unwrap(),
+        }
+        assert!(ended.iter().all(|id| !knows(&realm, &mut ring, *id)));
+        for id in kept.into_iter().chain(others) {
+            assert!(knows(&realm, &mut ring, id));
+            assert_eq!(unregister(&realm, id, 0), Ok(()));
+        }
+    }
+    let last = [(); 3].map(|()| register(&realm, other).unwrap());
+    realm.drop_handle(0, other).unwrap();
+    assert!(last.iter().all(|id| !knows(&realm, &mut ring, *id)));
+    realm.finish();
+}
+
 #[test]
 fn the_end_of_a_capability_in_use_lets_it_go_with_the_last_use() {
     let realm = Realm::new(1);
