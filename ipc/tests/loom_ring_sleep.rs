@@ -1,5 +1,6 @@
-//! Every interleaving, up to a bound on preemptions, of the two ends of a ring that sleep in the kernel: the ends are those of the crate
-//! `ring`, and `ring_wait` and `ring_wake` those of this one. Whoever sleeps is woken by what is published.
+//! Every interleaving, up to a bound on preemptions, of the two ends of a ring that sleep in the kernel: the ends are
+//! those of the crate `ring`, and `ring_wait` and `ring_wake` those of this one. Whoever sleeps is woken by what is
+//! published.
 //!
 //! In the asymmetric form who publishes has no fence, and enters and leaves its space on a CPU of its own; it is interrupted
 //! before it publishes, between that and its look for a sleeper, and after it.

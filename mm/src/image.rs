@@ -1,8 +1,8 @@
 //! Image regions: the segments of a program, page by page.
 //!
 //! A pristine image is built once, sealed, and never mapped. Each process runs on an instance of
-//! it: a snapshot. The pages of an image decide for themselves what they allow, since programs pack text and data into one leaf table;
-//! a page is never both writable and executable (I14).
+//! it: a snapshot. The pages of an image decide for themselves what they allow, since programs pack text and data
+//! into one leaf table; a page is never both writable and executable (I14).
 
 use alloc::sync::Arc;
 

@@ -212,10 +212,10 @@ fn part_range(region: &Region, offset: u64, len: u64) -> Result<Range<usize>, Er
 impl<M: Machine> Memory<M> {
     /// Attaches leaf tables of a region to a space and returns the address.
     ///
-    /// The caller has checked the capability. `Invalid`: writing and executing at once; `Range`, `Align`, `Overlap`: the place or the part;
-    /// `Revoked`: the authority is gone; `Denied`: it allows less by now; `Sealed`: writing is not to be had any more; `Busy`: it would
-    /// be writable here and executable there; `Quota`: the account of the space does not cover it;
-    /// `NoMemory`: no frame for upper tables.
+    /// The caller has checked the capability. `Invalid`: writing and executing at once; `Range`, `Align`, `Overlap`:
+    /// the place or the part; `Revoked`: the authority is gone; `Denied`: it allows less by now; `Sealed`: writing is
+    /// not to be had any more; `Busy`: it would be writable here and executable there; `Quota`: the account of the
+    /// space does not cover it; `NoMemory`: no frame for upper tables.
     #[inline(always)]
     pub fn map(&self, space: &Arc<AddressSpace>, request: MapRequest<'_>) -> Result<u64, Error> {
         let region = request.region;

@@ -28,8 +28,8 @@ impl<M: Machine> Memory<M> {
     ///
     /// `account` pays for all of its pages and leaf tables, shared and overcommitted or not.
     ///
-    /// `Quota`: the account does not cover that; `Align`, `Range`: the part; `Unsupported`: the frames are fixed, or it is an image; `Pinned`;
-    /// `Busy`: it is not finished; `Revoked`: it is gone; `NoMemory`.
+    /// `Quota`: the account does not cover that; `Align`, `Range`: the part; `Unsupported`: the frames are fixed, or
+    /// it is an image; `Pinned`; `Busy`: it is not finished; `Revoked`: it is gone; `NoMemory`.
     pub fn snapshot(
         &self,
         account: &Arc<Account>,

@@ -2,8 +2,9 @@
 //!
 //! Nothing here allocates, and any executor will do: what an end needs is a way to have a task woken ([`WaitAsTask`]).
 //!
-//! All futures are *cancellation-safe*, save the two that say otherwise: one that is dropped before it is ready has sent
-//! nothing and received nothing. As with every other wait, a peer that never moves is waited for without end; executors have timers.
+//! All futures are *cancellation-safe*, save the two that say otherwise: one that is dropped before it is ready has
+//! sent nothing and received nothing. As with every other wait, a peer that never moves is waited for without end;
+//! executors have timers.
 //!
 #![cfg_attr(
     all(feature = "std", target_os = "linux", not(loom)),
@@ -55,9 +56,9 @@ use crate::{Consumer, Error, Producer, RingKind, Wait};
 pub trait WaitAsTask: Wait {
     /// Has the task of `context` woken once [`Wait::wait`] for `seen` would return.
     ///
-    /// The waker is told of before the last look at the peer's index, which comes after the barrier on an asymmetric ring, so
-    /// that no wakeup falls between the two. Ready early, or woken early, is allowed: the caller looks again. One task waits at an end;
-    /// the last that asked is the one that is woken.
+    /// The waker is told of before the last look at the peer's index, which comes after the barrier on an asymmetric
+    /// ring, so that no wakeup falls between the two. Ready early, or woken early, is allowed: the caller looks
+    /// again. One task waits at an end; the last that asked is the one that is woken.
     ///
     /// # Errors
     /// As [`Wait::wait`], but that there is no deadline.

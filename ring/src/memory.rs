@@ -44,8 +44,8 @@ impl ProducerMemory {
     /// - where these are twice [`Geometry::data_bytes`], the second half of the data is the memory of the first (under
     ///   Miri, which can't map twice, it is other memory);
     /// - each of these bytes has been initialised, as memory from the kernel is;
-    /// - nobody but this value writes P and D, and nobody in this program has references to them. Writes that another *program* makes in
-    ///   H and C at any time are fine;
+    /// - nobody but this value writes P and D, and nobody in this program has references to them. Writes that another
+    ///   *program* makes in H and C at any time are fine;
     /// - what this program itself does with H and C, it does by the types of this module.
     pub unsafe fn from_raw(base: NonNull<u8>, geometry: Geometry) -> Result<Self, Error> {
         // SAFETY: the contract implies the invariant of a view.

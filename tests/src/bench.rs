@@ -85,7 +85,8 @@ impl Measured {
         }
     }
 
-    /// Compares with the targets; what has one and was not measured is a problem. The table has the dear instructions when `with_columns` says so.
+    /// Compares with the targets; what has one and was not measured is a problem. The table has the dear instructions
+    /// when `with_columns` says so.
     pub fn compare(&self, with_columns: bool) -> Comparison {
         let mut problems = Vec::new();
         let mut rows = Vec::new();

@@ -2,9 +2,9 @@
 //!
 //! It takes entries slice by slice and lets others of its urgency run in between, as any thread of its
 //! process does, and whenever there are none. When nothing has come for a while it says in the header that it
-//! rests, looks once more, and sleeps. Two things can come: entries, and room for the completions of entries that were left. Who publishes
-//! entries, or gives room back while entries are left, looks at the header afterwards; with a full fence on both
-//! sides one of the two sees the other.
+//! rests, looks once more, and sleeps. Two things can come: entries, and room for the completions of entries that
+//! were left. Who publishes entries, or gives room back while entries are left, looks at the header afterwards; with
+//! a full fence on both sides one of the two sees the other.
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;

@@ -100,8 +100,9 @@ impl Alike {
 }
 
 /// Wakes a thread and sleeps without a time, for who finds out by itself why it goes on, in `resume`: an unpark that
-/// came meanwhile may be left for its next sleep. A trace that begins meanwhile may miss the switch. With interrupts off, as `resume` begins. It returns, with interrupts on, where it was not a switch
-/// from one to the other: then the thread has slept, if it was to. What it is `counted` as is up to that.
+/// came meanwhile may be left for its next sleep. A trace that begins meanwhile may miss the switch. With interrupts
+/// off, as `resume` begins. It returns, with interrupts on, where it was not a switch from one to the other: then the
+/// thread has slept, if it was to. What it is `counted` as is up to that.
 ///
 /// # Safety
 /// As of [`run_alike`](switch::run_alike).

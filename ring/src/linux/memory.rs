@@ -4,8 +4,8 @@
 //! consumer. It maps them, seals the file against everybody else's writing, growing and shrinking, and passes it on. The peer
 //! maps it for reading. Page H belongs to no file: each process keeps its own, and plays the kernel's part in it.
 //!
-//! Invariant: a [`Mapping`] is one reservation of address space in which every byte of the view is mapped as long as it lives, over files
-//! that can't shrink and whose pages are all there.
+//! Invariant: a [`Mapping`] is one reservation of address space in which every byte of the view is mapped as long as
+//! it lives, over files that can't shrink and whose pages are all there.
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;

@@ -163,8 +163,9 @@
 //! # What is not promised
 //!
 //! - It needs Linux 5.16 (`futex_waitv`) and a little-endian machine with pages of 4 KiB.
-//! - That a process is dead is noticed by its socket, which a child keeps open that inherited it: nothing here survives `exec`, but a
-//!   child of `fork` without `exec` does keep it. Such a child must not use the ring; its memory is not even there.
+//! - That a process is dead is noticed by its socket, which a child keeps open that inherited it: nothing here
+//!   survives `exec`, but a child of `fork` without `exec` does keep it. Such a child must not use the ring; its
+//!   memory is not even there.
 //! - A peer that changes its index again and again, or sends bytes over the socket, costs this process CPU time until it
 //!   hangs up on it: by the deadline of a wait, or by dropping the end.
 //! - A process that stops, but lives, is not noticed: give waits a deadline.

@@ -133,9 +133,9 @@ pub fn bytes(number: u64) -> [u8; 8] {
     (number ^ 0x5a5a_5a5a_5a5a_5a5a).to_ne_bytes()
 }
 
-/// One end sends three times what comes next if there is room, beginning with message `first`, those before which are in the
-/// ring. The other one receives meanwhile, and then what is left: all of it, in order. `receive` looks whether it is the message of
-/// that number.
+/// One end sends three times what comes next if there is room, beginning with message `first`, those before which are
+/// in the ring. The other one receives meanwhile, and then what is left: all of it, in order. `receive` looks whether
+/// it is the message of that number.
 pub fn everything_arrives<K: RingKind + Send + 'static>(
     owner: &Owner,
     first: u64,

@@ -1,7 +1,8 @@
 //! The sleep protocol of a ring as steps of a publisher, a sleeper, a scheduler and a process that gives its end away.
 //!
-//! Each step is one access to memory or one locked instruction; which step comes next is free. The names in quotes are those of the
-//! code: `ring::slot` for the two ends, `ring_wait`, `ring_wake` and the passing of an end for the kernel.
+//! Each step is one access to memory or one locked instruction; which step comes next is free. The names in quotes
+//! are those of the code: `ring::slot` for the two ends, `ring_wait`, `ring_wake` and the passing of an end for the
+//! kernel.
 
 mod ends;
 mod switch;

@@ -1,9 +1,9 @@
 //! Keeps a service running: starts it, waits for its end or its fault, and starts it again.
 //!
 //! Arguments: the name of the service, and what it is started with. Before them, `--fuse N,...` ends the first
-//! life of the service after N entries into the kernel, and as many more as there are numbers. Handles: a session with the name service, the image
-//! of the service, and what the service gets besides. The service finds the end at which its clients arrive
-//! as its first handle, and the rest behind it.
+//! life of the service after N entries into the kernel, and as many more as there are numbers. Handles: a session
+//! with the name service, the image of the service, and what the service gets besides. The service finds the end at
+//! which its clients arrive as its first handle, and the rest behind it.
 //!
 //! The name is registered by the supervisor, with a channel whose receiving end it keeps: as long as it
 //! runs, clients are introduced, also between two lives of the service, and wait there for the next one.

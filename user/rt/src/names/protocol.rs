@@ -1,10 +1,10 @@
 //! The messages between the name service and its clients.
 //!
 //! A request is a *call* over a session, or a message, which is done likewise and not answered; a watch whose
-//! number nobody was told is not kept. It begins with its number and the length of the name, a byte each, and six bytes of 0; then come, for
-//! Watch and Unwatch, words of eight bytes, least significant byte first; then the name, which ends the
-//! message. The answer is a message of four words: 0 or the number of a [`Refusal`], a value, and two of 0.
-//! Nothing else is well-formed.
+//! number nobody was told is not kept. It begins with its number and the length of the name, a byte each, and six
+//! bytes of 0; then come, for Watch and Unwatch, words of eight bytes, least significant byte first; then the name,
+//! which ends the message. The answer is a message of four words: 0 or the number of a [`Refusal`], a value, and two
+//! of 0. Nothing else is well-formed.
 //!
 //! | request | number | words | name | capability | value |
 //! |---|---|---|---|---|---|

@@ -3,9 +3,9 @@
 //! they find back into order and prints it. References into the region go through the rings between
 //! them; the region itself is handed on once, by capability.
 //!
-//! Arguments: the pattern, and which file of the initrd if it is not the input. Handles: the initrd. The status is that of `grep`: 0 when there was a line, 1
-//! when there was none, 2 when something went wrong. The program starts itself under the names of the
-//! others, and waits for them.
+//! Arguments: the pattern, and which file of the initrd if it is not the input. Handles: the initrd. The status is
+//! that of `grep`: 0 when there was a line, 1 when there was none, 2 when something went wrong. The program starts
+//! itself under the names of the others, and waits for them.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! The CPUs are read in turn. `seen` says that what they did before a time is written, but for what one was
-//! just putting down, which follows. All numbers are hexadecimal; arguments that are 0 are left out at the end. What it does itself is left
-//! out, or each line would make others. Handle: the region of the trace, which it can only read. It
-//! ends when the trace has ended.
+//! just putting down, which follows. All numbers are hexadecimal; arguments that are 0 are left out at the end. What
+//! it does itself is left out, or each line would make others. Handle: the region of the trace, which it can only
+//! read. It ends when the trace has ended.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
