@@ -79,7 +79,8 @@ sender.join().unwrap()?;
 //! # What a peer can do
 //!
 //! Everything that the peer can write is read once, checked, and answered with [`Error::PeerFault`] when no honest peer
-//! could have written it. Nothing a peer does makes an end panic, read or write outside its ring, or wait on a word in memory without end.
+//! could have written it. Nothing a peer does makes an end panic, read or write outside its ring, or wait on a word
+//! in memory without end.
 //!
 //! What is *not* guaranteed: that the peer ever sends or receives, that the bytes of a message mean anything, or that a
 //! message's bytes stay the same between two looks at them before it is released: copy them out once, then judge the copy.

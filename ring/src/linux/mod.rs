@@ -71,10 +71,11 @@
 //!
 //! # How large
 //!
-//! A [`Geometry`] is a kind and a size. Slots are multiples of 64 bytes, of which a message can have 8 less; there are 1, 2, 4,
-//! 8, and so on of them. PACKET and BYTE rings have so many bytes, a power of two from 4096 on; half of a PACKET ring is what its longest
-//! message can have, about, and [`Geometry::max_message_bytes`] says it exactly. No ring has more than [`MAX_DATA_BYTES`].
-//! Who knows how long messages get and how much memory there is asks for [`Setup::for_messages`]:
+//! A [`Geometry`] is a kind and a size. Slots are multiples of 64 bytes, of which a message can have 8 less; there
+//! are 1, 2, 4, 8, and so on of them. PACKET and BYTE rings have so many bytes, a power of two from 4096 on; half of
+//! a PACKET ring is what its longest message can have, about, and [`Geometry::max_message_bytes`] says it exactly. No
+//! ring has more than [`MAX_DATA_BYTES`]. Who knows how long messages get and how much memory there is asks for
+//! [`Setup::for_messages`]:
 //!
 //! ```
 //! use ring::linux::{Kind, Setup};
@@ -109,9 +110,9 @@
 //!
 //! # Waiting
 //!
-//! Each call that waits takes a deadline, nanoseconds of the monotonic clock as [`deadline_in`] counts them: 0 does not wait, `u64::MAX`
-//! waits for ever. A [`Canceller`] ends a wait from another thread. A threshold has an end sleep until there is so much
-//! that it is worth being woken:
+//! Each call that waits takes a deadline, nanoseconds of the monotonic clock as [`deadline_in`] counts them: 0 does
+//! not wait, `u64::MAX` waits for ever. A [`Canceller`] ends a wait from another thread. A threshold has an end sleep
+//! until there is so much that it is worth being woken:
 //!
 //! ```
 //! use std::time::Duration;
