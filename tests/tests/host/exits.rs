@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use crate::common::realm::Realm;
 use crate::common::{READ, WRITE};
 use abi::ring::Geometry;
-use abi::{Error, MapFlags, Mode, RegionFlags, Rights, Token};
+use abi::{Error, Handle, MapFlags, Mode, RegionFlags, Rights, Token};
 
 const ALL: Rights = Rights::all();
 
@@ -64,6 +64,63 @@ fn a_token_outlives_its_sender() {
         let va = realm.map(1, theirs, WRITE);
         assert_eq!(realm.load(1, 1, va), Ok(8));
         realm.finish();
+    }
+}
+
+/// A way in which what an ended process had granted ceases to be charged above it.
+type WayOut = (&'static str, fn(&Realm, &Granted));
+
+/// Domain 1 had granted to domain 2, until a time, and has ended.
+struct Granted {
+    token: Token,
+    /// What domain 0 has of what was granted, if it is shared.
+    above: Option<Handle>,
+}
+
+const UNTIL: u64 = 1_000;
+
+const WAYS_OUT: &[WayOut] = &[
+    ("its addressee accepts", |realm, granted| {
+        let theirs = realm.accept(2, granted.token, 1).unwrap();
+        realm.drop_handle(2, theirs).unwrap();
+    }),
+    ("its addressee ends", |realm, _| realm.exit(2)),
+    ("its time is over", |realm, _| realm.wait_until(UNTIL)),
+    ("it is revoked from above", |realm, granted| {
+        realm.revoke(0, granted.above.unwrap()).unwrap();
+    }),
+];
+
+#[test]
+fn what_an_ended_process_had_granted_is_charged_above_it_until_it_is_taken_late_or_revoked() {
+    for (way, out) in WAYS_OUT {
+        for mode in [Mode::Move, Mode::Share] {
+            let is_above = *way == "it is revoked from above";
+            if is_above && mode == Mode::Move {
+                // Nobody is above the first capability, with which memory moves.
+                continue;
+            }
+            let realm = Realm::new(4);
+            // What is charged for a domain that has ended as long as it is known.
+            realm.exit(3);
+            let alone = realm.used(3);
+            let above = is_above.then(|| realm.region(0, 1));
+            let mine = match above {
+                Some(above) => realm.give(0, above, 1, Mode::Share),
+                None => realm.region(1, 1),
+            };
+            let token = realm.grant_until(1, mine, 2, mode, ALL, UNTIL).unwrap();
+            realm.exit(1);
+            assert_ne!(realm.used(1), alone, "{way}, {mode:?}");
+            // Nobody else can take it back.
+            for other in [0, 2] {
+                assert_eq!(realm.cancel(other, token), Err(Error::NotFound));
+            }
+            out(&realm, &Granted { token, above });
+            assert_eq!(realm.used(1), alone, "{way}, {mode:?}");
+            assert!(realm.accept(2, token, 1).is_err(), "{way}, {mode:?}");
+            realm.finish();
+        }
     }
 }
 
