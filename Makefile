@@ -15,7 +15,7 @@ run: setup runner ## Boot and hand a file over in four ways (ARGS="--input FILE"
 
 test: check ## Run everything that must hold: check, host tests, QEMU suites, loom
 	cargo test --workspace --features handover-ring/std
-	RUSTFLAGS="--cfg loom" cargo test -p handover-ring --release --test loom_slot --test loom_packet --test loom_byte --test loom_hostile --test loom_trace --test loom_hub --test loom_pool --test loom_mpsc --test loom_duplex --test loom_tasks --target-dir target/loom
+	RUSTFLAGS="--cfg loom" cargo test -p handover-ring --release --test loom_slot --test loom_packet --test loom_byte --test loom_hostile --test loom_trace --test loom_hub --test loom_pool --test loom_mpsc --test loom_duplex --test loom_exchange --test loom_tasks --target-dir target/loom
 	RUSTFLAGS="--cfg loom" cargo test -p handover-mm --release --test loom_shootdown --target-dir target/loom
 	RUSTFLAGS="--cfg loom" cargo test -p handover-ipc --release --test loom_wait --test loom_meeting --test loom_authority --test loom_polling --test loom_hub_wait --test loom_ring_sleep --target-dir target/loom
 

@@ -30,10 +30,14 @@
 //! What is *not* guaranteed: that two programs that both send without receiving get on. Both rings fill up, and both
 //! sleep until their deadlines.
 
+mod exchange;
+
 use abi::ring::EndState;
 
 use crate::ends::RingKind;
 use crate::{Close, Consumer, Error, Producer, Wait};
+
+pub use exchange::Deferring;
 
 /// The two ends that one side has.
 #[derive(Debug)]

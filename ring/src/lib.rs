@@ -120,4 +120,4 @@ pub use bytes::SharedBytes;
 pub use ends::{Consumer, Producer, RingKind};
 pub use error::{Error, Unfinished};
 pub(crate) use sabotage::sabotaged;
-pub use wait::{Close, Gather, Polling, Wait};
+pub use wait::{Close, Gather, Polling, Turn, Wait};

@@ -121,30 +121,36 @@ where
         &self.gather
     }
 
+    /// The places, for who has more of them made. A member that is put there goes without the look at its form of
+    /// [`join`](Receiver::join), and is asked for it at the next sleep.
+    pub fn places(&mut self) -> &mut Places {
+        &mut self.places
+    }
+
     /// The next member in turn that has something or has ended.
     ///
     /// # Errors
     /// [`Error::Empty`]: there is none now.
     pub fn try_next(&mut self) -> Result<Next<'_, K, W>, Error> {
+        let found = self.look().ok_or(Error::Empty)?;
+        self.take(found).ok_or(Error::Empty)
+    }
+
+    /// The first in turn that has something or has ended, and which of both.
+    fn look(&mut self) -> Option<(usize, Result<(), Error>)> {
         let places = self.places.as_mut();
-        let turn = self.turn.min(places.len());
-        for number in (turn..places.len()).chain(0..turn) {
-            let answer = match &mut places[number] {
-                Some(member) => member.check(),
-                None => Err(Error::Empty),
-            };
-            if answer != Err(Error::Empty) {
-                if !crate::sabotaged!("turn_not_passed_on") {
-                    self.turn = number + 1;
-                }
-                return Self::found(&mut places[number], number, answer).ok_or(Error::Empty);
-            }
-        }
-        Err(Error::Empty)
+        let (before, from_turn) = places.split_at_mut(self.turn.min(places.len()));
+        let turn = before.len();
+        let in_turn = (turn..).zip(from_turn).chain((0..).zip(before));
+        let mut members = in_turn.filter_map(|(number, place)| Some((number, place.as_mut()?)));
+        members.find_map(|(number, member)| match member.check() {
+            Err(Error::Empty) => None,
+            answer => Some((number, answer)),
+        })
     }
 
     /// The next member in turn, sleeping while no member has anything until `deadline_ns`: absolute monotonic
-    /// nanoseconds, 0 = do not wait, `u64::MAX` = for ever.
+    /// nanoseconds, 0 = only look where it would sleep, `u64::MAX` = for ever.
     ///
     /// Without members it sleeps, too, until [`Gather::wait`] returns, and then answers [`Error::Empty`]: who is to join may
     /// be announced there.
@@ -152,19 +158,20 @@ where
     /// # Errors
     /// [`Error::Empty`]: something woke it, and it was no message; and what [`Gather::wait`] may answer.
     pub fn next(&mut self, deadline_ns: u64) -> Result<Next<'_, K, W>, Error> {
-        if deadline_ns != 0 && !self.is_ready() {
-            let answer = self.sleep(deadline_ns);
-            self.places
-                .as_mut()
-                .iter_mut()
-                .flatten()
-                .for_each(Consumer::disarm);
-            // What is there by now is taken first, whatever else the wait said.
-            if answer.is_err_and(is_told_once) || !self.is_ready() {
-                answer?;
-            }
+        if let Some(found) = self.look() {
+            return self.take(found).ok_or(Error::Empty);
         }
-        self.try_next()
+        let answer = self.sleep(deadline_ns);
+        let members = self.places.as_mut().iter_mut().flatten();
+        members.for_each(Consumer::disarm);
+        // What is there by now is taken first, whatever else the wait said.
+        if answer.is_err_and(is_told_once) {
+            answer?;
+        }
+        match self.look() {
+            Some(found) => self.take(found).ok_or(Error::Empty),
+            None => Err(answer.err().unwrap_or(Error::Empty)),
+        }
     }
 
     fn sleep(&mut self, deadline_ns: u64) -> Result<(), Error> {
@@ -178,36 +185,29 @@ where
         }
         if asymmetric {
             self.gather.barrier()?;
-            if self.is_ready() {
+            if self.look().is_some() {
                 return Ok(());
             }
         }
         self.gather.wait(deadline_ns)
     }
 
-    fn is_ready(&mut self) -> bool {
-        let mut members = self.places.as_mut().iter_mut().flatten();
-        members.any(|member| member.check() != Err(Error::Empty))
-    }
-
-    fn found(
-        member: &mut Option<Consumer<K, W>>,
-        place: usize,
-        answer: Result<(), Error>,
-    ) -> Option<Next<'_, K, W>> {
-        match answer {
-            Ok(()) => {
-                let consumer = member.as_mut()?;
-                Some(Next::Ready { place, consumer })
-            }
-            Err(why) => {
-                let consumer = member.take()?;
-                Some(Next::Ended {
-                    place,
-                    consumer,
-                    why,
-                })
-            }
+    /// What a look has found, whose turn it was.
+    fn take(&mut self, (number, answer): (usize, Result<(), Error>)) -> Option<Next<'_, K, W>> {
+        if !crate::sabotaged!("turn_not_passed_on") {
+            self.turn = number + 1;
         }
+        let member = self.places.as_mut().get_mut(number)?;
+        Some(match answer {
+            Ok(()) => Next::Ready {
+                place: number,
+                consumer: member.as_mut()?,
+            },
+            Err(why) => Next::Ended {
+                place: number,
+                consumer: member.take()?,
+                why,
+            },
+        })
     }
 }

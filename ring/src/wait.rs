@@ -71,11 +71,25 @@ impl<W: Close + ?Sized> Close for &W {
     }
 }
 
+/// Sleeps that begin with the wake of another end of the same holder, which may be one call of the kernel for both.
+///
+/// `P` is how that other end wakes its peer.
+pub trait Turn<P: Wait>: Wait {
+    /// [`Wait::wake`] at `other`, and then [`Wait::wait`] here: nothing that `other` published is left to be woken for.
+    ///
+    /// # Errors
+    /// As [`Wait::wait`]. The peer of `other` is woken whatever the answer.
+    fn wake_and_wait(&self, other: &P, seen: u32, deadline_ns: u64) -> Result<(), Error> {
+        other.wake();
+        self.wait(seen, deadline_ns)
+    }
+}
+
 /// One place to sleep at for several ends, each of whose peers wakes it there.
 pub trait Gather {
     /// Sleeps until the peer of one of the ends has called [`Wait::wake`] or is no longer open, since the end was armed
-    /// ([`crate::Consumer::arm`]), or `deadline_ns` (absolute monotonic nanoseconds, `u64::MAX` = for ever) has passed.
-    /// A wake between arming and this call counts. Returning early is allowed: the caller looks again.
+    /// ([`crate::Consumer::arm`]), or `deadline_ns` (absolute monotonic nanoseconds, 0 = only look, `u64::MAX` = for ever)
+    /// has passed. A wake between arming and this call counts. Returning early is allowed: the caller looks again.
     ///
     /// # Errors
     /// As [`Wait::wait`].

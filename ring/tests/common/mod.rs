@@ -12,7 +12,7 @@ use abi::ring::{CONSUMER_OFFSET, End, EndState, Geometry};
 use proptest::prelude::*;
 use ring::memory::Owner;
 use ring::slot::{Consumer, Producer};
-use ring::{Close, Error, Polling, Wait, byte, index, packet, slot};
+use ring::{Close, Error, Polling, Turn, Wait, byte, index, packet, slot};
 
 pub use backing::Backing;
 
@@ -139,6 +139,8 @@ impl Wait for Calls {
         self.kernel.woken[self.end.peer() as usize].notify_all();
     }
 }
+
+impl Turn<Calls> for Calls {}
 
 impl Close for Calls {
     fn close(&self) -> Result<(), Error> {

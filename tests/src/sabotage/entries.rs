@@ -396,6 +396,8 @@ entries! {
             duplex::the_end_of_a_direction_needs_no_room_in_the_ring;
         turn_not_passed_on: "that who was served is the last to be served again",
             mpsc::producers_are_served_in_turn_however_busy_one_is;
+        owed_wake_forgotten: "the wake that a request owes at the sleep for its answer",
+            duplex::who_exchanges_wakes_its_peer_as_it_goes_to_sleep;
     }
 
     Loom "handover-ring" {

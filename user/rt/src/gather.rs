@@ -5,21 +5,19 @@
 //! objects can be waited for at the same port: where producers arrive, for instance, or their processes.
 
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use abi::ring::Form;
 use abi::{Error, Events, FOREVER, Handle, PortPacket, RingGeometry};
+use ring::mpsc::{self, Next};
+use ring::slot::Slot;
 
-use crate::ring_end::{Receiver, open_receiver, ring_of};
+use crate::ring_end::{Receiver, RingWait, from_abi, open_receiver, ring_of, to_abi};
 use crate::{Port, events_of};
 
-/// The consumer of many rings.
-#[derive(Debug)]
+/// The consumer of many rings, each by its key: [`mpsc::Receiver`], sleeping at a port.
 pub struct Gather {
-    port: Port,
-    /// By their keys; those that have ended are missing.
-    rings: Vec<Option<Slot>>,
-    /// Where the next look begins, so that nobody is looked at last for ever.
-    next: usize,
+    rings: mpsc::Receiver<Slot, RingWait, Vec<Option<Receiver>>, Door>,
     /// Other objects that are waited for.
     watched: usize,
     /// Messages since other objects were looked at.
@@ -31,13 +29,27 @@ const WATCHED: u64 = 1 << 63;
 /// Messages in a row after which other objects are looked at.
 const TURN: u32 = 64;
 
-struct Slot {
-    receiver: Receiver,
+/// Where it sleeps.
+struct Door {
+    port: Port,
+    /// What the last sleep was told of another object.
+    told: Cell<Option<Gathered>>,
 }
 
-impl core::fmt::Debug for Slot {
+impl ring::Gather for Door {
+    fn wait(&self, deadline_ns: u64) -> Result<(), ring::Error> {
+        let packet = self.port.next(deadline_ns).map_err(from_abi)?;
+        self.told.set(watched(&packet));
+        Ok(())
+    }
+}
+
+impl core::fmt::Debug for Gather {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.receiver.waiter().fmt(f)
+        f.debug_struct("Gather")
+            .field("port", self.port())
+            .field("watched", &self.watched)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,43 +91,43 @@ pub enum Gathered {
 impl Gather {
     /// One without producers.
     pub fn create() -> Result<Gather, Error> {
-        Ok(Gather {
+        let door = Door {
             port: Port::create()?,
-            rings: Vec::new(),
-            next: 0,
+            told: Cell::new(None),
+        };
+        Ok(Gather {
+            rings: mpsc::Receiver::new(Vec::new(), door).map_err(to_abi)?,
             watched: 0,
             messages: 0,
         })
+    }
+
+    fn port(&self) -> &Port {
+        &self.rings.gather().port
     }
 
     /// A ring for one more producer: its key, and the end that it sends by.
     pub fn add(&mut self, slot_size: u32, capacity: u32) -> Result<(usize, Handle), Error> {
         let geometry = RingGeometry::slot(slot_size, capacity).with_form(Form::Symmetric);
         let (producer, consumer) = ring_of(&geometry)?;
-        let key = match self.rings.iter().position(Option::is_none) {
-            Some(free) => free,
-            None => {
-                self.rings.push(None);
-                self.rings.len() - 1
-            }
-        };
-        let events = Events::READABLE | Events::PEER_CLOSED;
-        let opened = open_receiver(consumer).and_then(|receiver| {
-            self.port.bind(consumer, events, key as u64)?;
-            Ok(receiver)
-        });
-        match opened {
-            Ok(receiver) => {
-                self.rings[key] = Some(Slot { receiver });
-                Ok((key, producer))
-            }
-            Err(error) => {
-                for end in [producer, consumer] {
-                    let _ = crate::drop_handle(end);
-                }
-                Err(error)
-            }
+        let places = self.rings.places();
+        if places.iter().all(Option::is_some) {
+            places.push(None);
         }
+        let joined = open_receiver(consumer).and_then(|receiver| {
+            let joined = self.rings.join(receiver);
+            let key = joined.map_err(|(_, error)| to_abi(error))?;
+            let events = Events::READABLE | Events::PEER_CLOSED;
+            let bound = self.port().bind(consumer, events, key as u64);
+            bound.inspect_err(|_| _ = self.rings.leave(key))?;
+            Ok(key)
+        });
+        let key = joined.inspect_err(|_| {
+            for end in [producer, consumer] {
+                let _ = crate::drop_handle(end);
+            }
+        })?;
+        Ok((key, producer))
     }
 
     /// Tells of events of another object as well, under a key below 2^63, as long as they hold. Needs WAIT on it.
@@ -126,14 +138,14 @@ impl Gather {
         if key & WATCHED != 0 {
             return Err(Error::Invalid);
         }
-        self.port.bind(object, events, key | WATCHED)?;
+        self.port().bind(object, events, key | WATCHED)?;
         self.watched += 1;
         Ok(())
     }
 
     /// Tells of another object no longer, which was watched and has not been dropped. `NotFound`.
     pub fn unwatch(&mut self, key: u64) -> Result<(), Error> {
-        self.port.unbind(key | WATCHED)?;
+        self.port().unbind(key | WATCHED)?;
         self.watched -= 1;
         Ok(())
     }
@@ -141,18 +153,18 @@ impl Gather {
     /// Takes a producer out, with whatever it has sent; dropping the result tells it that nobody receives. Its key is used
     /// again. `None`: there is none of this key.
     pub fn remove(&mut self, key: usize) -> Option<Receiver> {
-        let slot = self.rings.get_mut(key)?.take()?;
-        let _ = self.port.unbind(key as u64);
-        Some(slot.receiver)
+        let receiver = self.rings.leave(key)?;
+        let _ = self.port().unbind(key as u64);
+        Some(receiver)
     }
 
     /// Producers that have not ended.
-    pub fn len(&self) -> usize {
-        self.rings.iter().flatten().count()
+    pub fn len(&mut self) -> usize {
+        self.rings.members()
     }
 
     /// Whether all have ended.
-    pub fn is_empty(&self) -> bool {
+    pub fn is_empty(&mut self) -> bool {
         self.len() == 0
     }
 
@@ -166,72 +178,51 @@ impl Gather {
             // However much comes, other objects have their turn.
             if self.watched > 0 && self.messages >= TURN {
                 self.messages = 0;
-                if let Ok(packet) = self.port.next(0)
+                if let Ok(packet) = self.port().next(0)
                     && let Some(gathered) = watched(&packet)
                 {
                     return Ok(gathered);
                 }
             }
-            if let Some(gathered) = self.look(target)? {
-                self.messages = self.messages.saturating_add(1);
-                return Ok(gathered);
-            }
-            if self.is_empty() && self.watched == 0 {
+            if self.watched == 0 && self.is_empty() {
                 return Err(Error::PeerClosed);
             }
-            if self.arm_all() {
-                let waited = self.port.next(deadline_ns);
-                self.disarm_all();
-                match waited {
-                    Ok(packet) => {
-                        if let Some(gathered) = watched(&packet) {
-                            return Ok(gathered);
-                        }
-                    }
-                    Err(Error::WouldBlock) => return Err(Error::TimedOut),
-                    Err(error) => return Err(error),
-                }
+            if let Some(gathered) = self.next(target, deadline_ns)? {
+                return Ok(gathered);
             }
         }
     }
 
-    fn look(&mut self, target: &mut [u8]) -> Result<Option<Gathered>, Error> {
-        let count = self.rings.len();
-        for key in (0..count).map(|step| (self.next + step) % count) {
-            let Some(slot) = &mut self.rings[key] else {
-                continue;
-            };
-            match slot.receiver.try_receive(target) {
-                Ok(length) => {
-                    self.next = key + 1;
-                    return Ok(Some(Gathered::Message { key, length }));
-                }
-                Err(ring::Error::Empty) => {}
+    /// What is next, or nothing if it was woken and nothing is there.
+    fn next(&mut self, target: &mut [u8], deadline_ns: u64) -> Result<Option<Gathered>, Error> {
+        let next = self.rings.next(deadline_ns);
+        let gathered = match next {
+            Ok(Next::Ready { place, consumer }) => match consumer.try_receive(target) {
+                Ok(length) => Gathered::Message { key: place, length },
                 Err(ring::Error::TooLarge) => {
-                    self.next = key + 1;
-                    let length = slot.receiver.peek().map_or(0, |message| message.len());
-                    return Ok(Some(Gathered::TooLarge { key, length }));
+                    let length = consumer.peek().map_or(0, |message| message.len());
+                    Gathered::TooLarge { key: place, length }
                 }
-                Err(why) => {
-                    let _ = self.port.unbind(key as u64);
-                    self.rings[key] = None;
-                    return Ok(Some(Gathered::Ended { key, why }));
-                }
+                // The look that comes next tells what has befallen it.
+                Err(_) => return Ok(None),
+            },
+            Ok(Next::Ended {
+                place,
+                consumer,
+                why,
+            }) => {
+                let _ = self.port().unbind(place as u64);
+                // Its end is given back when nothing tells of it any more.
+                drop(consumer);
+                Gathered::Ended { key: place, why }
             }
-        }
-        Ok(None)
-    }
-
-    /// Says at every ring that a message would end the sleep; false: there is one.
-    fn arm_all(&mut self) -> bool {
-        let mut rings = self.rings.iter_mut().flatten();
-        rings.all(|slot| matches!(slot.receiver.arm(), Ok(Some(_))))
-    }
-
-    fn disarm_all(&mut self) {
-        for slot in self.rings.iter_mut().flatten() {
-            slot.receiver.disarm();
-        }
+            Err(ring::Error::Empty) => return Ok(self.rings.gather().told.take()),
+            Err(error) => return Err(to_abi(error)),
+        };
+        // What holds still is told again.
+        self.rings.gather().told.set(None);
+        self.messages = self.messages.saturating_add(1);
+        Ok(Some(gathered))
     }
 
     /// Receives until every producer has ended.

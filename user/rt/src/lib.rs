@@ -63,7 +63,7 @@ pub use capability::{
 };
 pub use channel::{ChannelEnd, ReceivedWords, channel};
 pub use device::{Registers, Word, resource_info, resource_part};
-pub use duplex::{Duplex, DuplexEnds, DuplexWait, duplex};
+pub use duplex::{Duplex, DuplexEnds, duplex, open_duplex};
 pub use env::Env;
 pub use executor::{Executor, Task, TaskWait};
 pub use gather::{Gather, Gathered};

@@ -78,7 +78,7 @@ impl Echo {
             .cpus(cpus);
         Echo {
             process: expect!(partner.start(), "bench: starting a partner"),
-            rings: expect!(Duplex::open(here), "bench: two rings"),
+            rings: expect!(rt::open_duplex(here), "bench: two rings"),
         }
     }
 
@@ -165,9 +165,9 @@ pub fn run(env: &Env, what: &str) -> u8 {
                 producer: env.handle(0),
                 consumer: env.handle(1),
             };
-            let mut rings = expect!(Duplex::open(ends), "bench: two rings");
+            let mut rings = expect!(rt::open_duplex(ends), "bench: two rings");
             let mut message = [0; 8];
-            let mut received = rings.receiver().receive(&mut message, FOREVER);
+            let mut received = rings.receiver.receive(&mut message, FOREVER);
             // Until the other side drops its end.
             while received.is_ok() {
                 let answer = now().to_le_bytes();

@@ -1,7 +1,7 @@
 //! How ends close, move and are taken away, and what their peers learn of it.
 
 use abi::ring::EndState;
-use rt::{Duplex, Env, Error, FOREVER, Gather, Gathered, Handle, Mode, RingClose, RingEnd, Thread};
+use rt::{Env, Error, FOREVER, Gather, Gathered, Handle, Mode, RingClose, RingEnd, Thread};
 
 use super::{ALL, start};
 use crate::Case;
@@ -101,21 +101,21 @@ pub fn half_closed(case: &Case) {
         let child = case.child("add_up").cpus(cpus);
         let child = child.handle(there.producer, Mode::Move, ALL);
         let child = start(child.handle(there.consumer, Mode::Move, ALL));
-        let mut rings = done!(Duplex::open(here), "opening a side");
+        let mut rings = done!(rt::open_duplex(here), "opening a side");
         for index in 0..COUNT {
-            let sent = rings.sender().send(&index.to_le_bytes(), FOREVER);
+            let sent = rings.sender.send(&index.to_le_bytes(), FOREVER);
             done!(sent, "number {index}");
         }
         done!(rings.finish(), "finishing");
         refused!(
-            rings.sender().try_send(b""),
+            rings.sender.try_send(b""),
             ring::Error::Closed,
             "sending after the end"
         );
         let mut sum = [0; 4];
-        done!(rings.receiver().receive(&mut sum, FOREVER), "the sum");
+        done!(rings.receiver.receive(&mut sum, FOREVER), "the sum");
         same!(u32::from_le_bytes(sum), COUNT * (COUNT - 1) / 2, "the sum");
-        let next = rings.receiver().receive(&mut sum, FOREVER);
+        let next = rings.receiver.receive(&mut sum, FOREVER);
         refused!(next, ring::Error::PeerClosed, "after the sum");
         succeeds(&child);
     }
@@ -410,17 +410,17 @@ pub fn child(role: &str, env: &Env) -> bool {
                 producer: end,
                 consumer,
             };
-            let mut rings = done!(Duplex::open(ends), "opening a side");
+            let mut rings = done!(rt::open_duplex(ends), "opening a side");
             let mut sum = 0;
             let mut target = [0; 4];
             let why = loop {
-                match rings.receiver().receive(&mut target, FOREVER) {
+                match rings.receiver.receive(&mut target, FOREVER) {
                     Ok(_) => sum += u32::from_le_bytes(target),
                     Err(why) => break why,
                 }
             };
             same!(why, ring::Error::PeerClosed, "the end of the numbers");
-            let sent = rings.sender().send(&sum.to_le_bytes(), FOREVER);
+            let sent = rings.sender.send(&sum.to_le_bytes(), FOREVER);
             done!(sent, "the sum");
         }
         "count_on" => {

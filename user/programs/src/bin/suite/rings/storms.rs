@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use abi::RingGeometry;
 use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, Form, Kind, PRODUCER_OFFSET};
 use fastrand::Rng;
-use rt::{Duplex, DuplexEnds, Env, FOREVER, Handle, Mode, RingClose};
+use rt::{DuplexEnds, Env, FOREVER, Handle, Mode, RingClose};
 
 use super::{ALL, start};
 use crate::Case;
@@ -28,7 +28,7 @@ pub fn no_wakeup_lost(case: &Case) {
     let child = child.handle(there.producer, Mode::Move, ALL);
     let child = child.handle(there.consumer, Mode::Move, ALL);
     let child = start(child.cpus(other_cpu()));
-    let mut rings = done!(Duplex::open(here), "opening a side");
+    let mut rings = done!(rt::open_duplex(here), "opening a side");
     let mut target = [0; 8];
     for round in 0..rounds {
         let message = round.to_le_bytes();
@@ -36,8 +36,8 @@ pub fn no_wakeup_lost(case: &Case) {
         let received = match round % 2 {
             0 => rings.exchange(&message, &mut target, FOREVER),
             _ => {
-                done!(rings.sender().send(&message, FOREVER), "round {round}");
-                rings.receiver().receive(&mut target, FOREVER)
+                done!(rings.sender.send(&message, FOREVER), "round {round}");
+                rings.receiver.receive(&mut target, FOREVER)
             }
         };
         done!(received, "round {round}");
@@ -152,17 +152,17 @@ pub fn child(role: &str, env: &Env) -> bool {
                 producer: env.handle(0),
                 consumer: env.handle(1),
             };
-            let mut rings = done!(Duplex::open(ends), "opening a side");
+            let mut rings = done!(rt::open_duplex(ends), "opening a side");
             let mut target = [0; 8];
-            let mut received = rings.receiver().receive(&mut target, FOREVER);
+            let mut received = rings.receiver.receive(&mut target, FOREVER);
             for _ in 1..crate::number(env, 0) {
                 done!(received, "a request");
                 let answer = target;
                 received = rings.exchange(&answer, &mut target, FOREVER);
             }
             done!(received, "the last request");
-            done!(rings.sender().send(&target, FOREVER), "the last answer");
-            let next = rings.receiver().receive(&mut target, FOREVER);
+            done!(rings.sender.send(&target, FOREVER), "the last answer");
+            let next = rings.receiver.receive(&mut target, FOREVER);
             refused!(next, ring::Error::PeerClosed, "after the last answer");
         }
         "lie_on" => {

@@ -1,0 +1,176 @@
+//! A request and the sleep until its answer, as one call of the kernel.
+
+use core::cell::Cell;
+
+use super::Duplex;
+use crate::ends::RingKind;
+use crate::{Close, Consumer, Error, Producer, Turn, Wait, packet, slot};
+
+/// How the sender of a [`Duplex`] wakes its peer that [exchanges](Duplex::turn): as it would otherwise, but during an
+/// exchange, whose wake is left to the sleep that follows.
+#[derive(Debug)]
+pub struct Deferring<W> {
+    wait: W,
+    /// Wakes are left for later.
+    defers: Cell<bool>,
+    /// One was.
+    owed: Cell<bool>,
+}
+
+impl<W> Deferring<W> {
+    /// Wakes and sleeps by `wait`.
+    pub fn new(wait: W) -> Self {
+        Self {
+            wait,
+            defers: Cell::new(false),
+            owed: Cell::new(false),
+        }
+    }
+
+    /// What it wakes and sleeps by.
+    pub fn get_ref(&self) -> &W {
+        &self.wait
+    }
+}
+
+impl<W: Wait> Deferring<W> {
+    /// The wake that is owed, if there is one.
+    #[inline(always)]
+    fn settle(&self) {
+        if self.owed.take() {
+            self.wait.wake();
+        }
+    }
+}
+
+impl<W: Wait> Wait for Deferring<W> {
+    #[inline(always)]
+    fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), Error> {
+        self.settle();
+        self.wait.wait(seen, deadline_ns)
+    }
+
+    #[inline(always)]
+    fn wake(&self) {
+        match self.defers.get() {
+            true => self.owed.set(true),
+            false => self.wait.wake(),
+        }
+    }
+
+    #[inline(always)]
+    fn wakes(&self) -> bool {
+        self.wait.wakes()
+    }
+}
+
+impl<W: Close> Close for Deferring<W> {
+    fn close(&self) -> Result<(), Error> {
+        self.wait.close()
+    }
+
+    fn accuse(&self) -> Result<(), Error> {
+        self.wait.accuse()
+    }
+}
+
+impl<K: RingKind, L: RingKind, W: Wait, V: Turn<W>>
+    Duplex<Producer<K, Deferring<W>>, Consumer<L, V>>
+{
+    /// Sends by `send` and receives by `receive`, which sleeps until there is something at once: worth it where the other
+    /// side has nothing to say before it has this message. `receive` is not to wait, and is called again as long as it
+    /// finds nothing.
+    ///
+    /// # Errors
+    /// Of `send`: nothing is received then; of `receive`, and of [`Wait::wait`]: it was sent.
+    #[inline]
+    pub fn turn<T>(
+        &mut self,
+        send: impl FnOnce(&mut Producer<K, Deferring<W>>) -> Result<(), Error>,
+        receive: impl FnMut(&mut Consumer<L, V>) -> Result<T, Error>,
+        deadline_ns: u64,
+    ) -> Result<T, Error> {
+        self.sender.waiter().defers.set(true);
+        let sent = send(&mut self.sender);
+        self.sender.waiter().defers.set(false);
+        let received = sent.and_then(|()| self.receive_asleep(receive, deadline_ns));
+        self.sender.waiter().settle();
+        received
+    }
+
+    /// Receives, sleeping at once if there is nothing.
+    #[inline(always)]
+    fn receive_asleep<T>(
+        &mut self,
+        mut receive: impl FnMut(&mut Consumer<L, V>) -> Result<T, Error>,
+        deadline_ns: u64,
+    ) -> Result<T, Error> {
+        loop {
+            // Whoever waits looks before it sleeps.
+            let seen = self.receiver.announce();
+            let slept = self.sleep(seen, deadline_ns);
+            match (receive(&mut self.receiver), slept) {
+                // Woken early, or by a peer that lies, which is told apart here.
+                (Err(Error::Empty), Ok(())) => _ = self.receiver.arm()?,
+                (Err(Error::Empty), Err(error)) => {
+                    self.receiver.disarm();
+                    return Err(error);
+                }
+                (received, _) => return received,
+            }
+        }
+    }
+
+    /// The wake that is owed, if there is one, and the sleep.
+    #[inline(always)]
+    fn sleep(&self, seen: u32, deadline_ns: u64) -> Result<(), Error> {
+        let sender = self.sender.waiter();
+        match sender.owed.take() && !crate::sabotaged!("owed_wake_forgotten") {
+            true => {
+                let receiver = self.receiver.waiter();
+                receiver.wake_and_wait(&sender.wait, seen, deadline_ns)
+            }
+            false => self.receiver.waiter().wait(seen, deadline_ns),
+        }
+    }
+}
+
+impl<W: Wait, V: Turn<W>> Duplex<slot::Producer<Deferring<W>>, slot::Consumer<V>> {
+    /// Sends a message and receives the next one that comes, as of [`turn`](Duplex::turn).
+    ///
+    /// # Errors
+    /// Of [`send`](slot::Producer::send): nothing was sent; of [`receive`](slot::Consumer::receive): it was.
+    #[inline]
+    pub fn exchange(
+        &mut self,
+        message: &[u8],
+        target: &mut [u8],
+        deadline_ns: u64,
+    ) -> Result<usize, Error> {
+        self.turn(
+            |sender| sender.send(message, deadline_ns),
+            |receiver| receiver.try_receive(target),
+            deadline_ns,
+        )
+    }
+}
+
+impl<W: Wait, V: Turn<W>> Duplex<packet::Producer<Deferring<W>>, packet::Consumer<V>> {
+    /// The same of packets: sends one with its tag, and tells the tag and the length of the next one that comes.
+    ///
+    /// # Errors
+    /// Of [`send`](packet::Producer::send): nothing was sent; of [`receive`](packet::Consumer::receive): it was.
+    #[inline]
+    pub fn exchange(
+        &mut self,
+        (tag, message): (u32, &[u8]),
+        target: &mut [u8],
+        deadline_ns: u64,
+    ) -> Result<(u32, usize), Error> {
+        self.turn(
+            |sender| sender.send(tag, message, deadline_ns),
+            |receiver| receiver.try_receive(target),
+            deadline_ns,
+        )
+    }
+}
