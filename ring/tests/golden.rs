@@ -105,6 +105,11 @@ fn a_pool_has_these_bytes() {
         // And one that was received.
         let received = host.allocate(1).unwrap();
         guest.release(received).unwrap();
+        // Both wait for what there is none of.
+        let rest: Vec<_> = std::iter::from_fn(|| guest.allocate(1).ok()).collect();
+        assert!(host.arm(5) && guest.arm(100));
+        rest.into_iter()
+            .for_each(|slot| guest.withdraw(slot).unwrap());
     }
     dump::check(
         &bytes_of(&pages, layout.bytes() as usize),
@@ -153,6 +158,7 @@ fn messages_beside_a_pool_have_these_bytes() {
             token: 0x5152_5354_5556_5758,
             classes: [class(64, 1), class(128, 2), class(0, 0), class(0, 0)],
         },
+        Frame::Freed,
     ];
     // Each at a multiple of 64.
     let mut bytes = Vec::new();

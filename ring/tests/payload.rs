@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 use ring::Error;
 use ring::memory::pool::PoolMemory;
-use ring::payload::layout::MAX_SLOTS;
+use ring::payload::layout::{MAX_SLOTS, WAITS_BYTES};
 use ring::payload::pools::MAX_EXTENTS;
 use ring::payload::{Class, Layout, Pool, Pools, Side, SlotRef};
 
@@ -60,11 +60,16 @@ impl Both {
         }
     }
 
-    /// Writes a word as a peer may that keeps to nothing.
+    /// Writes the word of a slot as a peer may that keeps to nothing.
     fn poke(&mut self, slot: usize, word: u64) {
-        assert!(slot < 8 * self.memory.len());
+        self.poke_word(WAITS_BYTES as usize / 8 + slot, word);
+    }
+
+    /// Writes any of the words.
+    fn poke_word(&mut self, number: usize, word: u64) {
+        assert!(number < 8 * self.memory.len());
         // SAFETY: a word of the memory, which all reach as atomics.
-        let line = unsafe { AtomicU64::from_ptr(self.base.cast::<u64>().add(slot).as_ptr()) };
+        let line = unsafe { AtomicU64::from_ptr(self.base.cast::<u64>().add(number).as_ptr()) };
         line.store(word, Ordering::Relaxed);
     }
 }
@@ -339,4 +344,80 @@ proptest! {
             prop_assert_eq!(both.host.free_slots() as usize, 9 - held.len());
         }
     }
+}
+
+#[test]
+fn who_waits_for_a_slot_is_told_once_and_of_none_that_is_too_small() {
+    let both = Both::new(layout());
+    let take = |length| -> Vec<_> {
+        std::iter::from_fn(|| {
+            both.host
+                .allocate(length)
+                .ok()
+                .map(|slot| (slot.class, slot))
+        })
+        .collect()
+    };
+    // There is room, and for more than any slot there never is.
+    assert!(!both.guest.arm(8) && !both.guest.arm(4097));
+    let held = take(8);
+    let of = |class| {
+        held.iter()
+            .filter(move |slot| slot.0 == class)
+            .map(|slot| slot.1)
+    };
+    assert!(both.guest.arm(200));
+    for small in of(0) {
+        both.guest.release(small).unwrap();
+    }
+    // One that is given back by its own side is told of as well.
+    let (middle, large) = (of(1).next().unwrap(), of(2).next().unwrap());
+    both.host.withdraw(of(0).next().unwrap()).unwrap_err();
+    assert!(!both.host.must_tell_peer(of(0).next().unwrap()));
+    both.host.withdraw(middle).unwrap();
+    assert!(both.host.must_tell_peer(middle));
+    assert!(!both.host.must_tell_peer(middle), "it was told");
+    // Whoever has found room waits no more, and whoever says so does not.
+    assert!(!both.guest.arm(200));
+    both.host.withdraw(large).unwrap();
+    assert!(!both.host.must_tell_peer(large));
+    let all = take(8);
+    assert!(both.guest.arm(8));
+    both.guest.disarm();
+    both.host.withdraw(all[0].1).unwrap();
+    assert!(!both.host.must_tell_peer(all[0].1));
+    assert!(!both.guest.must_tell_peer(all[0].1), "of its own wait");
+}
+
+#[test]
+fn in_a_pool_that_grew_one_waits_for_the_slots_of_all() {
+    let (small, large) = (
+        Both::new(Layout::new(&CLASSES[1..2]).unwrap()),
+        Both::new(Layout::new(&CLASSES[..1]).unwrap()),
+    );
+    let (mut host, mut guest) = (Pools::default(), Pools::default());
+    assert!(!host.arm(8) && !host.fits(0));
+    let mut memories = Vec::new();
+    for both in [small, large] {
+        host.grow(both.host).unwrap();
+        guest.grow(both.guest).unwrap();
+        memories.push(both.memory);
+    }
+    let held: Vec<_> = std::iter::from_fn(|| guest.allocate(8).ok()).collect();
+    let (first, last) = (held[0], held[held.len() - 1]);
+    assert!(host.fits(4096) && !host.fits(4097) && !host.arm(4097));
+    assert!(host.arm(65));
+    guest.withdraw(first).unwrap();
+    assert!(!guest.must_tell_peer(first), "it is too small");
+    assert!(!host.arm(8), "there is one in the first");
+    guest.withdraw(last).unwrap();
+    assert!(!guest.must_tell_peer(last), "nobody waits any more");
+    assert!(!host.arm(65), "there is one in the second");
+    let again = [8, 65].map(|length| host.allocate(length).unwrap());
+    assert!(host.arm(8));
+    for slot in again {
+        guest.release(slot).unwrap();
+    }
+    assert!(guest.must_tell_peer(again[1]) && guest.must_tell_peer(again[0]));
+    host.disarm();
 }

@@ -4,8 +4,9 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use crate::Error;
-use crate::payload::{Layout, SlotWords};
-use crate::sync::AtomicU64;
+use crate::payload::layout::WAITS_BYTES;
+use crate::payload::{Layout, Side, SlotWords};
+use crate::sync::{AtomicU32, AtomicU64};
 
 /// A mapping with the words of a pool at its beginning, and its slots behind them.
 ///
@@ -61,10 +62,20 @@ unsafe fn atomics<'a>(first: NonNull<u8>, count: usize) -> &'a [AtomicU8] {
 
 impl SlotWords for PoolMemory {
     fn word(&self, slot: u32) -> Option<&AtomicU64> {
-        // SAFETY: the words of all slots lie at the beginning of the memory, which is aligned.
+        // SAFETY: the words of all slots lie behind those of the sides in the memory, which is aligned.
         (slot < self.words).then(|| unsafe {
-            AtomicU64::from_ptr(self.base.cast::<u64>().add(slot as usize).as_ptr())
+            let words = self.base.add(WAITS_BYTES as usize).cast::<u64>();
+            AtomicU64::from_ptr(words.add(slot as usize).as_ptr())
         })
+    }
+
+    fn waits(&self, side: Side) -> &AtomicU32 {
+        let line = match side {
+            Side::Host => 0,
+            Side::Guest => WAITS_BYTES as usize / 2,
+        };
+        // SAFETY: both lines lie at the beginning of the memory, which is aligned, and every layout has them.
+        unsafe { AtomicU32::from_ptr(self.base.add(line).cast().as_ptr()) }
     }
 
     fn write(&self, place: u64, bytes: &[u8]) -> Result<(), Error> {

@@ -59,6 +59,8 @@ pub enum Frame<'a> {
         /// Its classes; those of no bytes are none.
         classes: [Class; MAX_CLASSES],
     },
+    /// The sender has given a slot back, for which the receiver [waited](super::Pool::arm).
+    Freed,
 }
 
 const INLINE: u8 = 0;
@@ -67,6 +69,7 @@ const REGION: u8 = 2;
 const PUBLISHED: u8 = 3;
 const RELEASED: u8 = 4;
 const GROWN: u8 = 5;
+const FREED: u8 = 6;
 
 /// Writes fields one after the other.
 struct Writer<'a> {
@@ -172,6 +175,9 @@ impl<'a> Frame<'a> {
                         .put(&class.count.to_le_bytes())?;
                 }
             }
+            Frame::Freed => {
+                out.head(FREED, 0)?;
+            }
         }
         Ok(out.at)
     }
@@ -217,6 +223,7 @@ impl<'a> Frame<'a> {
             RELEASED if tag == 0 => Frame::Released {
                 region: from.region()?,
             },
+            FREED if tag == 0 => Frame::Freed,
             GROWN => {
                 let extent = u16::try_from(tag).map_err(|_| Error::PeerFault)?;
                 let token = from.u64()?;

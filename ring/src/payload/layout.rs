@@ -10,6 +10,9 @@ pub const MAX_SLOTS: u32 = 1 << 20;
 /// What slots are aligned to, in bytes.
 pub const SLOT_ALIGN: u32 = 64;
 
+/// Bytes of the words by which both sides say that they wait, a line each: that of the host, and that of the guest.
+pub const WAITS_BYTES: u64 = 128;
+
 /// Slots of one size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Class {
@@ -19,7 +22,7 @@ pub struct Class {
     pub count: u32,
 }
 
-/// Where everything is in a pool: words first, then the slots, class by class. Both sides compute it from the classes,
+/// Where everything is in a pool: the words of both sides, the words of the slots, then the slots, class by class. Both sides compute it from the classes,
 /// and neither reads it from shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -74,7 +77,7 @@ impl Layout {
 
     /// Bytes of the words, up to where the slots begin.
     pub fn words_bytes(&self) -> u64 {
-        (u64::from(self.slots()) * 8).next_multiple_of(u64::from(SLOT_ALIGN))
+        WAITS_BYTES + (u64::from(self.slots()) * 8).next_multiple_of(u64::from(SLOT_ALIGN))
     }
 
     /// Bytes of the whole pool.

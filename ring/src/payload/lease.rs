@@ -35,6 +35,13 @@ struct Published {
     leases: u32,
 }
 
+impl Published {
+    /// Whether another can have its place.
+    fn is_empty(&self) -> bool {
+        self.length == 0 && self.generation < u32::MAX
+    }
+}
+
 /// What this side has published to one peer: at most `N` regions at a time.
 #[derive(Clone, Debug)]
 pub struct Leases<const N: usize> {
@@ -63,8 +70,8 @@ impl<const N: usize> Leases<N> {
         if length == 0 {
             return Err(Error::Invalid);
         }
-        let empty = |region: &Published| region.length == 0 && region.generation < u32::MAX;
-        let slot = self.regions.iter().position(empty).ok_or(Error::Full)?;
+        let slot = self.regions.iter().position(Published::is_empty);
+        let slot = slot.ok_or(Error::Full)?;
         let region = &mut self.regions[slot];
         region.length = length;
         region.generation += 1;
@@ -77,6 +84,11 @@ impl<const N: usize> Leases<N> {
     fn region(&mut self, id: RegionId) -> Option<&mut Published> {
         let region = self.regions.get_mut(id.slot as usize)?;
         (region.length != 0 && region.generation == id.generation).then_some(region)
+    }
+
+    /// Whether no more can be published before one is withdrawn.
+    pub fn is_full(&self) -> bool {
+        !self.regions.iter().any(Published::is_empty)
     }
 
     /// Leases a part of it.
@@ -151,17 +163,27 @@ impl<T, const N: usize> Default for Known<T, N> {
 }
 
 impl<T, const N: usize> Known<T, N> {
+    /// Whether a number that the peer gives to a region can be that of a new one.
+    ///
+    /// # Errors
+    /// [`Error::PeerFault`]: no such number, or a generation that is not newer.
+    pub fn check_new(&self, id: RegionId) -> Result<(), Error> {
+        let place = self.regions.get(id.slot as usize);
+        let known = place.ok_or(Error::PeerFault)?;
+        match known.as_ref().is_none_or(|known| known.0 < id.generation) {
+            true => Ok(()),
+            false => Err(Error::PeerFault),
+        }
+    }
+
     /// Notes a region that the peer has published and this side can reach `length` bytes of, and returns what was known
     /// under its number before, which is withdrawn.
     ///
     /// # Errors
-    /// [`Error::PeerFault`]: no such number, or a generation that is not newer.
+    /// As of [`check_new`](Known::check_new).
     pub fn learn(&mut self, id: RegionId, length: u64, what: T) -> Result<Option<T>, Error> {
-        let place = self.regions.get_mut(id.slot as usize);
-        let place = place.ok_or(Error::PeerFault)?;
-        if place.as_ref().is_some_and(|known| known.0 >= id.generation) {
-            return Err(Error::PeerFault);
-        }
+        self.check_new(id)?;
+        let place = &mut self.regions[id.slot as usize];
         let before = place.replace((id.generation, length, what));
         Ok(before.map(|(_, _, what)| what))
     }

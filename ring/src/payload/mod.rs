@@ -9,14 +9,16 @@
 //! [`frame`] is how each is written down. A payload is put where it belongs before its message is sent, so whoever
 //! has the message can have the payload. Every field of a reference that came from the peer is checked against what
 //! this side knows, and a reference that no honest peer sends is [`Error::PeerFault`](crate::Error::PeerFault). What a
-//! reference leads to can only be copied out: the peer may be writing it.
+//! reference leads to can only be copied out: the peer may be writing it. [`Books`] is where all of that is done.
 
+pub mod books;
 pub mod frame;
 pub mod layout;
 pub mod lease;
 pub mod pool;
 pub mod pools;
 
+pub use books::{Books, Payload, Refused, Regions};
 pub use frame::Frame;
 pub use layout::{Class, Layout};
 pub use lease::{Known, Leases, RegionId, RegionRef};

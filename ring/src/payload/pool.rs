@@ -5,12 +5,14 @@
 //! [`Pool::reclaim`] does not find. There is no list of free slots, so none that a hostile peer could tie a knot in, and
 //! nothing for ABA to happen to: a word that is free again is in another generation.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+mod waiting;
+
+use core::sync::atomic::{AtomicU32 as Hint, Ordering};
 
 use super::layout::{Class, Layout, MAX_CLASSES};
 use crate::Error;
 use crate::sabotaged;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU32, AtomicU64};
 
 /// Who has a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,9 @@ pub trait SlotWords {
     /// The word of a slot, by its number among all.
     fn word(&self, slot: u32) -> Option<&AtomicU64>;
 
+    /// The word by which a side says for how many bytes it waits for a slot: 0, it does not.
+    fn waits(&self, side: Side) -> &AtomicU32;
+
     /// Copies bytes into a slot that this side has.
     ///
     /// # Errors
@@ -86,7 +91,7 @@ pub struct Pool<M> {
     layout: Layout,
     side: Side,
     /// Where to look first in each class.
-    hints: [AtomicU32; MAX_CLASSES],
+    hints: [Hint; MAX_CLASSES],
 }
 
 impl<M: SlotWords> Pool<M> {
@@ -96,7 +101,7 @@ impl<M: SlotWords> Pool<M> {
             memory,
             layout,
             side,
-            hints: [const { AtomicU32::new(0) }; MAX_CLASSES],
+            hints: [const { Hint::new(0) }; MAX_CLASSES],
         }
     }
 

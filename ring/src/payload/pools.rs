@@ -60,6 +60,38 @@ impl<M: SlotWords> Pools<M> {
         Err(answer)
     }
 
+    /// Whether any slot, free or not, is as large.
+    pub fn fits(&self, length: usize) -> bool {
+        let mut pools = self.extents.iter().flatten();
+        pools.any(|pool| length <= pool.layout().largest() as usize)
+    }
+
+    /// As [`Pool::arm`], in all: `false` if any has such a slot, or none is ever that large.
+    pub fn arm(&self, length: usize) -> bool {
+        let Ok(length) = u32::try_from(length) else {
+            return false;
+        };
+        let mut pools = self.extents.iter().flatten();
+        let waits = self.fits(length as usize)
+            && pools.all(|pool| length > pool.layout().largest() || pool.arm(length));
+        if !waits {
+            self.disarm();
+        }
+        waits
+    }
+
+    /// As [`Pool::disarm`], in all.
+    pub fn disarm(&self) {
+        self.extents.iter().flatten().for_each(Pool::disarm);
+    }
+
+    /// As [`Pool::must_tell_peer`].
+    #[must_use = "nobody else tells it"]
+    pub fn must_tell_peer(&self, freed: SlotRef) -> bool {
+        let pool = self.extent(freed);
+        pool.is_ok_and(|pool| pool.must_tell_peer(freed))
+    }
+
     /// As [`Pool::write`].
     ///
     /// # Errors

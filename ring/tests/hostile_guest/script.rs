@@ -13,7 +13,8 @@ use ring::Error;
 use ring::memory::pool::PoolMemory;
 use ring::payload::layout::{MAX_CLASSES, MAX_SLOTS};
 use ring::payload::{
-    Class, Frame, Known, Layout, Leases, Pool, Pools, RegionId, RegionRef, Side, SlotRef, SlotWords,
+    Books, Class, Frame, Layout, Payload, Pool, Refused, RegionId, RegionRef, Regions, Side,
+    SlotRef, SlotWords,
 };
 
 use crate::script::Script;
@@ -34,7 +35,7 @@ const CLASSES: [Class; 2] = [
 const SLOTS: u32 = 6;
 
 /// Bytes of the pool.
-pub const POOL_BYTES: usize = 64 + 4 * 64 + 2 * 192;
+pub const POOL_BYTES: usize = 128 + 64 + 4 * 64 + 2 * 192;
 
 /// Bytes of the longest message of a script.
 const MESSAGE_BYTES: usize = 96;
@@ -58,13 +59,50 @@ impl Script<'_> {
     }
 }
 
+/// Regions of which there is nothing but their length; which token the peer has granted says what becomes of it.
+#[derive(Default)]
+struct Lengths {
+    /// Regions of this side that were given up.
+    given_up: u32,
+}
+
+/// What becomes of a token.
+fn refused(token: u64) -> Option<Refused<()>> {
+    match token % 4 {
+        0 => Some(Refused::Fault),
+        1 => Some(Refused::NoRoom(())),
+        _ => None,
+    }
+}
+
+impl Regions for Lengths {
+    type Pool = PoolMemory;
+    type Taken = u64;
+    type Error = ();
+
+    fn take(&mut self, token: u64, length: u64) -> Result<u64, Refused<()>> {
+        refused(token).map_or(Ok(length), Err)
+    }
+
+    fn take_pool(&mut self, token: u64, layout: &Layout) -> Result<PoolMemory, Refused<()>> {
+        check_layout(layout);
+        Err(refused(token).unwrap_or(Refused::Fault))
+    }
+
+    fn give_up(&mut self, _: RegionId) {
+        self.given_up += 1;
+    }
+}
+
 /// Both sides of a seat.
 struct Seat {
-    host: Pools<PoolMemory>,
+    host: Books<Lengths, 2>,
+    /// Where the host's pool is.
+    base: NonNull<u8>,
+    /// Regions of the host that were published.
+    published: u32,
     guest: Pool<PoolMemory>,
     words: PoolMemory,
-    leases: Leases<2>,
-    known: Known<u64, 2>,
     received: [Option<SlotRef>; HELD],
     own: [Option<(SlotRef, u8)>; HELD],
     /// The words are what honest sides have made of them.
@@ -73,17 +111,17 @@ struct Seat {
 
 impl Seat {
     /// A message as the host takes it.
-    fn receive(&mut self, message: &[u8]) -> Result<(), Error> {
-        let frame = Frame::decode(message).inspect_err(|error| {
-            assert_eq!(*error, Error::PeerFault);
-        })?;
-        let mut again = [0; MESSAGE_BYTES];
-        assert_eq!(frame.encode(&mut again), Ok(message.len()), "{frame:?}");
-        assert_eq!(&again[..message.len()], message, "{frame:?}");
-        match frame {
-            Frame::Inline { bytes, .. } => assert_eq!(bytes.len() + 8, message.len()),
-            Frame::Slot { slot, .. } => {
-                self.host.check(slot)?;
+    fn receive(&mut self, message: &[u8]) {
+        let frame = Frame::decode(message);
+        if let Ok(frame) = frame {
+            let mut again = [0; MESSAGE_BYTES];
+            assert_eq!(frame.encode(&mut again), Ok(message.len()), "{frame:?}");
+            assert_eq!(&again[..message.len()], message, "{frame:?}");
+        }
+        let is_pool = matches!(frame, Ok(Frame::Grown { .. }));
+        match self.host.receive(message) {
+            Ok(Some((_, Payload::Inline(bytes)))) => assert_eq!(bytes.len() + 8, message.len()),
+            Ok(Some((_, Payload::Slot(slot)))) => {
                 let class = CLASSES[usize::from(slot.class)];
                 assert!(slot.extent == 0 && slot.index < class.count);
                 assert!(slot.length <= class.slot_bytes);
@@ -94,28 +132,21 @@ impl Seat {
                 });
                 self.received[place] = Some(slot);
             }
-            Frame::Region { region, .. } => {
-                let length = *self.known.resolve(region)?;
+            Ok(Some((_, Payload::Region(region)))) => {
                 let end = region.offset.checked_add(region.length);
-                assert!(end.is_some_and(|end| end <= length));
+                let taken = self.host.resolve(region).expect("it was told of just now");
+                let within = |length: &u64| end.is_some_and(|end| end <= *length);
+                assert!(taken.as_ref().map_or(true, within));
             }
-            Frame::Published { region, length, .. } => {
-                self.known.learn(region, length, length)?;
-            }
-            Frame::Released { region } => {
-                let before = self.leases.leases(region);
-                self.leases.release(region)?;
-                assert_eq!(self.leases.leases(region) + 1, before);
-                if before == 1 {
-                    self.leases.withdraw(region)?;
-                }
-            }
-            Frame::Grown { classes, .. } => {
-                let used = classes.iter().filter(|class| class.slot_bytes > 0).count();
-                lay_out(&classes[..used])?;
-            }
+            Ok(None) => assert!(frame.is_ok() && !is_pool),
+            Err(refused) => assert_eq!(refused, Refused::Fault, "a host has no room to run out of"),
         }
-        Ok(())
+        assert!(self.host.regions().given_up <= self.published);
+        // To a guest only its host says that.
+        if is_pool {
+            let mut guest = Books::<Lengths, 1>::new(Side::Guest, Lengths::default());
+            assert!(guest.receive(message).is_err());
+        }
     }
 
     /// The host reads what is in a slot that it was sent, and gives it back.
@@ -125,13 +156,19 @@ impl Seat {
         };
         let mut target = [0; 256];
         let length = slot.length as usize;
-        let read = self.host.read(slot, 0, &mut target[..length]);
+        let pools = self.host.pools();
+        let read = pools.read(slot, 0, &mut target[..length]);
         assert!(read.is_ok() || read == Err(Error::PeerFault));
-        let beyond = self.host.read(slot, 1, &mut target[..length]);
+        let beyond = pools.read(slot, 1, &mut target[..length]);
         assert!(beyond.is_err());
-        let released = self.host.release(slot);
+        let released = pools.release(slot);
         assert!(released.is_ok() || released == Err(Error::PeerFault));
-        let twice = self.host.release(slot);
+        let tells = pools.must_tell_peer(slot);
+        assert!(
+            !(tells && pools.must_tell_peer(slot)),
+            "it was told just now"
+        );
+        let twice = pools.release(slot);
         assert_eq!(twice, Err(Error::PeerFault), "it was given back just now");
     }
 
@@ -155,7 +192,7 @@ impl Seat {
         if let Some(byte) = message[..length].get_mut(spoilt) {
             *byte ^= script.byte();
         }
-        let _ = self.receive(&message[..length]);
+        self.receive(&message[..length]);
     }
 
     /// The host takes a slot and fills it; the guest reads it, and can't write it.
@@ -164,10 +201,19 @@ impl Seat {
         let Some(place) = self.own.iter().position(Option::is_none) else {
             return;
         };
-        let Ok(slot) = self.host.allocate(length) else {
-            return;
+        let slot = match self.host.pools().allocate(length) {
+            Ok(slot) => slot,
+            Err(error) => {
+                // Who is told to sleep has nothing, and is not told so for what never comes.
+                assert!(self.host.arm(length) || error == Error::TooLarge);
+                if fill.is_multiple_of(2) {
+                    self.host.disarm();
+                }
+                return;
+            }
         };
-        let written = self.host.write(slot, 0, &[fill; 200][..length]);
+        assert!(!self.host.arm(length) || self.host.pools().allocate(length).is_err());
+        let written = self.host.pools().write(slot, 0, &[fill; 200][..length]);
         assert_eq!(written, Ok(()), "it was taken just now");
         let mut target = [0; 200];
         assert_eq!(self.guest.read(slot, 0, &mut target[..length]), Ok(()));
@@ -187,7 +233,7 @@ impl Seat {
         let read = self.guest.read(slot, 0, &mut target[..length]);
         let ended = match by_guest {
             true => self.guest.release(slot),
-            false => self.host.withdraw(slot),
+            false => self.host.pools().withdraw(slot),
         };
         if self.honest {
             assert_eq!((read, ended), (Ok(()), Ok(())));
@@ -197,8 +243,11 @@ impl Seat {
 
     /// The guest writes any word, or one that may be right.
     fn lie(&mut self, script: &mut Script<'_>) {
-        let number = u32::from(script.byte()) % (SLOTS + 1);
+        let number = u32::from(script.byte()) % (SLOTS + 2);
         let Some(word) = self.words.word(number) else {
+            let side = [Side::Host, Side::Guest][(number - SLOTS) as usize];
+            let waits = script.number() as u32;
+            self.words.waits(side).store(waits, Ordering::Relaxed);
             return;
         };
         let now = word.load(Ordering::Relaxed);
@@ -217,9 +266,9 @@ impl Seat {
         for which in 0..HELD {
             self.finish(which);
         }
-        self.host.reclaim(Side::Guest);
-        self.leases.drop_peer();
-        self.known = Known::default();
+        self.host.reclaim_slots();
+        self.host.drop_leases();
+        (self.host, self.published) = (host_books(self.base), 0);
         for number in 0..SLOTS {
             let (class, index) = if number < 4 {
                 (0, number)
@@ -236,9 +285,8 @@ impl Seat {
     }
 }
 
-/// Classes that a peer tells of: a layout in which nothing overlaps and nothing wraps, or none.
-fn lay_out(classes: &[Class]) -> Result<(), Error> {
-    let layout = Layout::new(classes)?;
+/// Of classes that a peer tells of, there is a layout in which nothing overlaps and nothing wraps, or none.
+fn check_layout(layout: &Layout) {
     let classes = layout.classes();
     assert!((1..=MAX_CLASSES).contains(&classes.len()));
     assert!(layout.slots() <= MAX_SLOTS);
@@ -252,7 +300,25 @@ fn lay_out(classes: &[Class]) -> Result<(), Error> {
         u128::from(layout.bytes()),
         u128::from(layout.words_bytes()) + slots
     );
-    Ok(())
+}
+
+/// The classes of the pool.
+fn layout() -> Layout {
+    Layout::new(&CLASSES).expect("two classes")
+}
+
+/// The pool, at an address that [`play`] was given.
+fn memory(base: NonNull<u8>) -> PoolMemory {
+    // SAFETY: the contract of `play`, which alone calls this or has it called; all of it is reached as atomics.
+    let memory = unsafe { PoolMemory::from_raw(base, POOL_BYTES as u64, &layout()) };
+    memory.expect("it is as long as the layout")
+}
+
+/// What a host knows of a guest that has just come.
+fn host_books(base: NonNull<u8>) -> Books<Lengths, 2> {
+    let mut books = Books::new(Side::Host, Lengths::default());
+    books.grow(memory(base), layout()).expect("the first");
+    books
 }
 
 /// A reference of a message, by numbers that may be right.
@@ -268,29 +334,22 @@ fn region(script: &mut Script<'_>) -> RegionId {
 /// # Safety
 /// [`POOL_BYTES`] from both on are the same memory, aligned to 64, writable and reached by nobody else meanwhile.
 pub unsafe fn play(script: &[u8], host: NonNull<u8>, guest: NonNull<u8>) {
-    let layout = Layout::new(&CLASSES).expect("two classes");
+    let layout = layout();
     assert_eq!((layout.bytes(), layout.slots()), (POOL_BYTES as u64, SLOTS));
-    let memory = |base| {
-        // SAFETY: the contract of this function; all of it is reached as atomics.
-        let memory = unsafe { PoolMemory::from_raw(base, POOL_BYTES as u64, &layout) };
-        memory.expect("it is as long as the layout")
-    };
     let words = memory(guest);
     for number in 0..SLOTS {
-        words
-            .word(number)
-            .expect("a slot")
-            .store(0, Ordering::Relaxed);
+        let word = words.word(number).expect("a slot");
+        word.store(0, Ordering::Relaxed);
     }
-    let mut host_pools = Pools::default();
-    let pool = Pool::new(memory(host), layout, Side::Host);
-    host_pools.grow(pool).expect("the first");
+    for side in [Side::Host, Side::Guest] {
+        words.waits(side).store(0, Ordering::Relaxed);
+    }
     let mut seat = Seat {
-        host: host_pools,
+        host: host_books(host),
+        base: host,
+        published: 0,
         guest: Pool::new(memory(guest), layout, Side::Guest),
         words,
-        leases: Leases::default(),
-        known: Known::default(),
         received: [None; HELD],
         own: [None; HELD],
         honest: true,
@@ -302,7 +361,7 @@ pub unsafe fn play(script: &[u8], host: NonNull<u8>, guest: NonNull<u8>) {
                 let length = usize::from(script.byte()) % MESSAGE_BYTES;
                 let mut message = [0; MESSAGE_BYTES];
                 message[..length].fill_with(|| script.byte());
-                let _ = seat.receive(&message[..length]);
+                seat.receive(&message[..length]);
             }
             1 | 2 => seat.send_slot(script),
             3 => {
@@ -330,15 +389,16 @@ pub unsafe fn play(script: &[u8], host: NonNull<u8>, guest: NonNull<u8>) {
             5 => {
                 let frame = Frame::Published {
                     region: region(script),
-                    token: 1,
+                    token: script.number(),
                     length: script.number(),
                 };
                 seat.send(frame, script);
             }
             6 => {
                 // The host has published and leased something that the guest may release, more than once.
-                if let Ok(id) = seat.leases.publish(4096) {
-                    let leased = seat.leases.lease(id, script.number(), script.number());
+                if let Ok(id) = seat.host.publish(4096) {
+                    seat.published += 1;
+                    let leased = seat.host.lease(id, script.number(), script.number());
                     assert!(leased.is_ok_and(|part| part.region == id) || leased.is_err());
                 }
                 let frame = Frame::Released {
@@ -355,7 +415,7 @@ pub unsafe fn play(script: &[u8], host: NonNull<u8>, guest: NonNull<u8>) {
                 let extent = script.number() as u16;
                 let frame = Frame::Grown {
                     extent,
-                    token: 1,
+                    token: script.number(),
                     classes,
                 };
                 seat.send(frame, script);

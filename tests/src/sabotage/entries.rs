@@ -405,6 +405,12 @@ entries! {
             loom_pool::a_slot_is_at_no_instant_taken_and_nobodys;
         pool_freed_without_exchange: "the exchange by which one of two gives a slot back",
             loom_pool::of_two_who_give_a_slot_back_exactly_one_is_told_that_it_was_given_back;
+        pool_waits_without_fence: "the fence between the word that a side waits for a slot and its last look",
+            loom_pool::who_waits_for_a_slot_is_told_of_the_one_that_is_given_back;
+        pool_waits_without_look: "the last look of who waits for a slot",
+            loom_pool::who_waits_for_a_slot_is_told_of_the_one_that_is_given_back;
+        pool_freed_without_fence: "the fence between giving a slot back and the look whether the peer waits for one",
+            loom_pool::who_waits_for_a_slot_is_told_of_the_one_that_is_given_back;
         hub_entry_without_epoch: "the tenancy in the exchange of a seat's word",
             loom_hub::what_was_decided_of_a_guest_never_falls_on_the_next;
         hub_join_tries_once: "the search for another seat when somebody was faster",

@@ -159,6 +159,7 @@ macro_rules! for_each_case {
             hubs::taken_back "a payload is what it was when the host took its region, whatever the guest does with what it granted";
             hubs::refused "what a full ring refuses of payloads is as if it had not been tried, and can be tried again";
             hubs::scarce "a region that a host has no room for is the fault of nobody, and costs no other message";
+            hubs::waited_for "who finds no slot free sleeps until one is given back";
             hubs::malformed "a guest that refers to what it may not is recovered, and the other is served";
             hubs::corpus "every script of a hostile guest that the fuzzer has kept is answered over a pool that is mapped twice";
             hubs::hostile "a guest that lies about any word is recovered, and the other is served";

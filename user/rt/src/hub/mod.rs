@@ -39,7 +39,6 @@ mod host;
 mod payload;
 mod recovery;
 mod table;
-mod taken;
 
 pub use abi::hub::{PeerState, Standing};
 pub use abi::{HubGeometry, HubInfo, HubPeers, HubSeat, HubSignal};

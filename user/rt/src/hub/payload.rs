@@ -1,25 +1,23 @@
 //! Payloads of any size beside the messages of a hub: inline, in a slot of a pool, or in a region of their own.
 //!
 //! The pool is one region for each guest, which the host makes and shares, so that no guest reaches what is another's and
-//! none can take the pool away from the host. A region payload is read from a [snapshot of the reader's own](super::taken),
-//! whatever the sender has granted: it neither changes nor goes away under the eyes of who reads it.
+//! none can take the pool away from the host. A region payload is read from a [snapshot of the reader's own](regions),
+//! whatever the sender has granted: it neither changes nor goes away under the eyes of who reads it. What the other side
+//! says is judged by [`ring::payload::Books`].
 //!
-//! What is refused has changed nothing, so that it can be tried again.
+//! What is refused has changed nothing, so that it can be tried again; who does not want to try again and again
+//! [waits](Payloads::wait_for_room).
+
+mod regions;
+mod sending;
 
 use alloc::vec::Vec;
-use core::ptr::NonNull;
 
-use abi::{Error, Handle, Mode, Rights, Token};
-use ring::memory::pool::PoolMemory;
-use ring::payload::layout::MAX_CLASSES;
-use ring::payload::pools::MAX_EXTENTS;
-use ring::payload::{
-    Class, Frame, Known, Layout, Leases, Pool, Pools, RegionId, RegionRef, Side, SlotRef, frame,
-};
+use abi::{Error, Handle};
+use ring::payload::{Books, Frame, Payload, Refused, RegionRef, Side, SlotRef, frame};
 
-use super::taken::{Taken, blame, take, take_region};
 use crate::ring_end::to_abi;
-use crate::{Mapping, Region, grant, sys};
+use regions::Granted;
 
 /// Regions that one side can have published at a time.
 pub const MAX_REGIONS: usize = 16;
@@ -29,20 +27,9 @@ pub type Send<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), ring::Error>;
 
 /// One side's payloads of one seat.
 pub struct Payloads {
-    side: Side,
-    /// What leads to the other side.
-    via: Handle,
     /// Bytes of the longest message.
     message_bytes: usize,
-    pools: Pools<PoolMemory>,
-    leases: Leases<MAX_REGIONS>,
-    /// By which the regions that are published were granted.
-    tokens: [Option<Token>; MAX_REGIONS],
-    known: Known<Taken, MAX_REGIONS>,
-    /// Bytes of the longest region that is taken.
-    longest: u64,
-    /// What the pools are in; dropped after them.
-    mappings: Vec<Mapping>,
+    books: Books<Granted, MAX_REGIONS>,
 }
 
 /// A message that was received, whose payload can be copied out until it is [finished](Payloads::finish).
@@ -51,12 +38,13 @@ pub struct Payloads {
 pub struct Received {
     /// What the sender says of it.
     pub tag: u32,
-    payload: Payload,
+    payload: Place,
 }
 
+/// Where it is.
 #[derive(Debug)]
-enum Payload {
-    Inline(Vec<u8>),
+enum Place {
+    Here(Vec<u8>),
     Slot(SlotRef),
     Region(RegionRef),
 }
@@ -65,9 +53,9 @@ impl Received {
     /// Bytes of the payload.
     pub fn len(&self) -> u64 {
         match &self.payload {
-            Payload::Inline(bytes) => bytes.len() as u64,
-            Payload::Slot(slot) => slot.length.into(),
-            Payload::Region(region) => region.length,
+            Place::Here(bytes) => bytes.len() as u64,
+            Place::Slot(slot) => slot.length.into(),
+            Place::Region(region) => region.length,
         }
     }
 
@@ -101,8 +89,8 @@ impl core::fmt::Display for Unfinished {
 impl core::fmt::Debug for Payloads {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Payloads")
-            .field("side", &self.side)
-            .field("extents", &self.pools.extents())
+            .field("side", &self.books.side())
+            .field("extents", &self.books.pools().extents())
             .finish_non_exhaustive()
     }
 }
@@ -121,15 +109,8 @@ impl Payloads {
 
     fn new(side: Side, via: Handle, message_bytes: usize) -> Payloads {
         Payloads {
-            side,
-            via,
             message_bytes,
-            pools: Pools::default(),
-            leases: Leases::default(),
-            tokens: [None; MAX_REGIONS],
-            longest: u64::MAX,
-            known: Known::default(),
-            mappings: Vec::new(),
+            books: Books::new(side, Granted::new(via)),
         }
     }
 
@@ -137,7 +118,7 @@ impl Payloads {
     /// [`MAX_REGIONS`] of that length, and of any length unless it says so.
     #[must_use]
     pub fn with_longest_region(mut self, bytes: u64) -> Payloads {
-        self.longest = bytes;
+        self.books.limit_regions(bytes);
         self
     }
 
@@ -146,201 +127,27 @@ impl Payloads {
         self.message_bytes.saturating_sub(frame::HEAD_BYTES)
     }
 
-    /// Adds slots of these classes to the pool. What anybody holds stays as it is. For the host alone.
-    ///
-    /// # Errors
-    /// `Invalid`: the classes, or not the host; `Full`: it has grown as often as it can; what making, mapping and
-    /// granting a region and sending a message answer. The pool has not grown then.
-    pub fn grow(&mut self, classes: &[Class], send: Send<'_>) -> Result<(), Error> {
-        if self.side != Side::Host {
-            return Err(Error::Invalid);
-        }
-        let layout = Layout::new(classes).map_err(to_abi)?;
-        let extent = self.pools.extents();
-        if extent >= MAX_EXTENTS {
-            return Err(Error::Full);
-        }
-        let region = Region::create(layout.bytes())?;
-        let mapping = region.map(Rights::READ | Rights::WRITE)?;
-        let pool = self.pool_in(&mapping, layout)?;
-        let mut fields = [Class::default(); MAX_CLASSES];
-        fields[..layout.classes().len()].copy_from_slice(layout.classes());
-        let rights = Rights::READ | Rights::WRITE | Rights::MAP | Rights::INSPECT;
-        let token = region.share(self.via, rights)?;
-        let grown = Frame::Grown {
-            extent: extent as u16,
-            token: token.bits(),
-            classes: fields,
-        };
-        send_frame(&grown, send).inspect_err(|_| take_back(token))?;
-        self.add_pool(mapping, pool)
-    }
-
-    /// The pool in a mapping, which is to be kept for longer.
-    fn pool_in(&self, mapping: &Mapping, layout: Layout) -> Result<Pool<PoolMemory>, Error> {
-        let base = NonNull::new(mapping.address() as *mut u8).ok_or(Error::Fault)?;
-        // SAFETY: every caller drops the pool before the mapping or hands both to `add_pool`, which keeps the mapping as
-        // long as the pool, and nothing else here reaches it.
-        let memory = unsafe { PoolMemory::from_raw(base, mapping.len(), &layout) };
-        Ok(Pool::new(memory.map_err(to_abi)?, layout, self.side))
-    }
-
-    /// Adds a pool, with the mapping that it is in.
-    fn add_pool(&mut self, mapping: Mapping, pool: Pool<PoolMemory>) -> Result<(), Error> {
-        self.pools.grow(pool).map_err(to_abi)?;
-        self.mappings.push(mapping);
-        Ok(())
-    }
-
-    /// Sends a payload where it fits: inline, in the smallest slot, or, if it is larger than any, in a region of its own.
-    ///
-    /// # Errors
-    /// `Full`: no slot is free, or the peer has not finished enough of what is in regions; what making and
-    /// granting a region and sending a message answer. The payload was not sent then, and nothing is kept for it.
-    pub fn send(&mut self, tag: u32, bytes: &[u8], send: Send<'_>) -> Result<(), Error> {
-        if bytes.len() <= self.inline_bytes() {
-            return send_frame_of(&Frame::Inline { tag, bytes }, bytes.len(), send);
-        }
-        match self.pools.allocate(bytes.len()) {
-            Ok(slot) => {
-                // Before anybody is told of it.
-                let written = self.pools.write(slot, 0, bytes).map_err(to_abi);
-                let sent = written.and_then(|()| send_frame(&Frame::Slot { tag, slot }, send));
-                sent.inspect_err(|_| _ = self.pools.withdraw(slot))
-            }
-            Err(ring::Error::TooLarge) => {
-                let region = self.publish(bytes, send)?;
-                let sent = self.send_part(tag, region, 0, bytes.len() as u64, send);
-                sent.inspect_err(|_| _ = self.withdraw(region))
-            }
-            Err(error) => Err(to_abi(error)),
-        }
-    }
-
-    /// Makes bytes a region that messages can refer to parts of, and tells the peer, which gets them as they are now.
-    ///
-    /// # Errors
-    /// `Full`: as many are published as can be; as of [`send`](Payloads::send).
-    pub fn publish(&mut self, bytes: &[u8], send: Send<'_>) -> Result<RegionId, Error> {
-        let length = bytes.len() as u64;
-        let region = Region::create(length)?;
-        {
-            let mut mapping = region.map(Rights::READ | Rights::WRITE)?;
-            // SAFETY: the region was made just now, and is known to nobody else.
-            let target = unsafe { mapping.as_mut_slice(bytes.len()) };
-            target.ok_or(Error::Denied)?.copy_from_slice(bytes);
-        }
-        let id = self.leases.publish(length).map_err(to_abi)?;
-        let granted = grant(region.handle(), self.via, Mode::CopyOnWrite, Rights::all());
-        let told = granted.and_then(|token| {
-            self.tokens[id.slot as usize] = Some(token);
-            let published = Frame::Published {
-                region: id,
-                token: token.bits(),
-                length,
-            };
-            send_frame(&published, send)
-        });
-        told.inspect_err(|_| self.forget(id))?;
-        Ok(id)
-    }
-
-    /// Publishes a region no longer, so that another can be. It is done by itself when the last part of it that was sent
-    /// is finished.
-    ///
-    /// # Errors
-    /// `Invalid`: it is not published; `Full`: parts of it were sent, and not all are finished.
-    pub fn withdraw(&mut self, region: RegionId) -> Result<(), Error> {
-        self.leases.withdraw(region).map_err(to_abi)
-    }
-
-    /// The same of one that the peer does not know, or not any more. It may not have taken it, for want of memory.
-    fn forget(&mut self, region: RegionId) {
-        if self.withdraw(region).is_ok()
-            && let Some(token) = self.tokens[region.slot as usize].take()
-        {
-            take_back(token);
-        }
-    }
-
-    /// Sends a part of a region that was published.
-    ///
-    /// # Errors
-    /// `Invalid`: it is not published, or the part is not within it; as of [`send`](Payloads::send).
-    pub fn send_part(
-        &mut self,
-        tag: u32,
-        region: RegionId,
-        offset: u64,
-        length: u64,
-        send: Send<'_>,
-    ) -> Result<(), Error> {
-        let part = self.leases.lease(region, offset, length).map_err(to_abi)?;
-        let sent = send_frame(&Frame::Region { tag, region: part }, send);
-        sent.inspect_err(|_| _ = self.leases.release(region))
-    }
-
     /// What came in a message, after everything in it was checked; nothing if it was for this layer alone.
     ///
     /// # Errors
     /// `PeerFault`: no honest peer sends it. A host then dismisses the guest. Of a guest alone: `Quota`, `NoMemory`,
     /// `Limit`: it has no room for what the pool has grown by, and is to leave.
     pub fn receive(&mut self, message: &[u8]) -> Result<Option<Received>, Error> {
-        let fault = |_| Error::PeerFault;
-        let (tag, payload) = match Frame::decode(message).map_err(fault)? {
-            Frame::Inline { tag, bytes } => (tag, Payload::Inline(bytes.into())),
-            Frame::Slot { tag, slot } => {
-                self.pools.check(slot).map_err(fault)?;
-                (tag, Payload::Slot(slot))
-            }
-            Frame::Region { tag, region } => {
-                self.known.resolve(region).map_err(fault)?;
-                (tag, Payload::Region(region))
-            }
-            Frame::Published {
-                region,
-                token,
-                length,
-            } => {
-                if length > self.longest {
-                    return Err(Error::PeerFault);
-                }
-                // What this side has no room for is no fault of the peer's: it is told to who reads it.
-                let taken = match take_region(Token::from_bits(token), self.via, length) {
-                    Err(Error::PeerFault) => return Err(Error::PeerFault),
-                    taken => taken,
-                };
-                self.known.learn(region, length, taken).map_err(fault)?;
-                return Ok(None);
-            }
-            Frame::Released { region } => {
-                self.leases.release(region).map_err(fault)?;
-                if self.leases.leases(region) == 0 {
-                    self.forget(region);
-                }
-                return Ok(None);
-            }
-            Frame::Grown {
-                extent,
-                token,
-                classes,
-            } => {
-                if self.side == Side::Host || usize::from(extent) != self.pools.extents() {
-                    return Err(Error::PeerFault);
-                }
-                let used = classes.iter().filter(|class| class.slot_bytes > 0).count();
-                let layout = Layout::new(&classes[..used]).map_err(fault)?;
-                let granted = take(Token::from_bits(token), self.via)?;
-                let mapping = granted.map(Rights::READ | Rights::WRITE);
-                let mapping = mapping.map_err(blame)?;
-                let pool = self.pool_in(&mapping, layout);
-                let pool = pool.map_err(|_| Error::PeerFault)?;
-                let added = self.add_pool(mapping, pool);
-                added.map_err(|_| Error::PeerFault)?;
-                return Ok(None);
-            }
-        };
-        Ok(Some(Received { tag, payload }))
+        let received = self
+            .books
+            .receive(message)
+            .map_err(|refused| match refused {
+                Refused::Fault => Error::PeerFault,
+                Refused::NoRoom(error) => error,
+            })?;
+        Ok(received.map(|(tag, payload)| {
+            let payload = match payload {
+                Payload::Inline(bytes) => Place::Here(bytes.into()),
+                Payload::Slot(slot) => Place::Slot(slot),
+                Payload::Region(region) => Place::Region(region),
+            };
+            Received { tag, payload }
+        }))
     }
 
     /// Copies bytes of a payload out. What is in a slot may change until it is finished: copy once, then judge.
@@ -355,67 +162,89 @@ impl Payloads {
             return Err(Error::TooLarge);
         }
         match &received.payload {
-            Payload::Inline(bytes) => {
+            Place::Here(bytes) => {
                 let from = offset as usize;
                 target.copy_from_slice(&bytes[from..from + target.len()]);
                 Ok(())
             }
-            Payload::Slot(slot) => self
-                .pools
-                .read(*slot, offset as usize, target)
-                .map_err(to_abi),
-            Payload::Region(region) => {
-                let taken = self.known.resolve(*region).map_err(to_abi)?;
-                let mapping = taken.as_ref().map_err(|error| *error)?;
-                // SAFETY: the part is within the length that was published, which is within the region; the region is a
-                // snapshot that this process made, of which nobody else has a capability, and which is promised its memory.
-                let bytes = unsafe { mapping.as_slice(mapping.len() as usize) };
-                let from = (region.offset + offset) as usize;
-                target.copy_from_slice(&bytes[from..from + target.len()]);
-                Ok(())
+            Place::Slot(slot) => {
+                let read = self.books.pools().read(*slot, offset as usize, target);
+                read.map_err(to_abi)
+            }
+            Place::Region(region) => {
+                let taken = self.books.resolve(*region).map_err(to_abi)?;
+                let taken = taken.as_ref().map_err(|error| *error)?;
+                taken.read(region.offset + offset, target)
             }
         }
     }
 
-    /// Gives a payload back that was read.
+    /// Gives a payload back that was read, and tells the peer if it waits for that.
     ///
     /// # Errors
     /// With what was to be given back: `PeerFault`: the peer has taken the slot back; what sending a message answers, after
     /// which it can be tried again.
     pub fn finish(&mut self, received: Received, send: Send<'_>) -> Result<(), Unfinished> {
         let finished = match received.payload {
-            Payload::Inline(_) => Ok(()),
-            Payload::Slot(slot) => self.pools.release(slot).map_err(to_abi),
-            Payload::Region(RegionRef { region, .. }) => {
+            Place::Here(_) => Ok(()),
+            Place::Slot(slot) => {
+                let released = self.books.pools().release(slot).map_err(to_abi);
+                released.map(|()| self.tell_freed(slot, send))
+            }
+            Place::Region(RegionRef { region, .. }) => {
                 send_frame(&Frame::Released { region }, send)
             }
         };
         finished.map_err(|error| Unfinished { error, received })
     }
 
+    /// Tells the peer of a slot that is free again, if it waits for one like it. Where there is no room for that, it has
+    /// other messages to receive, after which it looks again.
+    fn tell_freed(&self, slot: SlotRef, send: Send<'_>) {
+        if self.books.pools().must_tell_peer(slot) {
+            let _ = send_frame(&Frame::Freed, send);
+        }
+    }
+
+    /// Sleeps by `sleep` if [`send`](Payloads::send) of so many bytes would be `Full` for want of a slot or of a region, and
+    /// returns what that came to; `None`: there is room, and it did not sleep.
+    ///
+    /// `sleep` returns when there is a message to be received: of a guest `receiver().wait_for_message(deadline)`,
+    /// of a host [`Host::wait`](super::Host::wait). What has come by then is received before the next try, since it may be
+    /// that there is room; it may also be that there is not, and then this is called again.
+    ///
+    /// # Errors
+    /// What `sleep` answers.
+    pub fn wait_for_room<T, E>(
+        &mut self,
+        bytes: usize,
+        sleep: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        if bytes <= self.inline_bytes() || !self.books.arm(bytes) {
+            return Ok(None);
+        }
+        let slept = sleep();
+        self.books.disarm();
+        slept.map(Some)
+    }
+
     /// Gives a payload back whose sender is gone and is told nothing. `PeerFault` as of [`finish`](Payloads::finish).
     pub(super) fn discard(&self, received: Received) -> Result<(), Error> {
         match received.payload {
-            Payload::Slot(slot) => self.pools.release(slot).map_err(to_abi),
-            Payload::Inline(_) | Payload::Region(_) => Ok(()),
+            Place::Slot(slot) => self.books.pools().release(slot).map_err(to_abi),
+            Place::Here(_) | Place::Region(_) => Ok(()),
         }
     }
 
     /// Gives back the slots of the other side, which is gone.
     pub(super) fn reclaim_slots(&self) -> u32 {
-        self.pools.reclaim(self.side.peer())
+        self.books.reclaim_slots()
     }
 
     /// Drops the leases of the other side, which is gone.
     pub(super) fn drop_leases(&mut self) -> u64 {
-        self.leases.drop_peer()
+        self.books.drop_leases()
     }
-}
-
-/// Withdraws what was offered. What was accepted by then is the peer's.
-fn take_back(token: Token) {
-    // SAFETY: nothing is mapped or unmapped by it.
-    let _ = unsafe { sys::cancel(token) };
 }
 
 fn send_frame(frame: &Frame<'_>, send: Send<'_>) -> Result<(), Error> {

@@ -7,6 +7,7 @@ mod grants;
 mod kinds;
 mod payloads;
 mod refused;
+mod room;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -22,6 +23,7 @@ pub use grants::taken_back;
 pub use kinds::kinds;
 pub use payloads::{malformed, tiers};
 pub use refused::{refused, scarce};
+pub use room::waited_for;
 
 use crate::Case;
 use crate::check::{SOON_MS, other_cpu, succeeds};
@@ -257,6 +259,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
         _ => {
             let child = ends::child(role, env).or_else(|| payloads::child(role, env));
             let child = child.or_else(|| grants::child(role, env));
+            let child = child.or_else(|| room::child(role, env));
             return child.or_else(|| kinds::child(role, env));
         }
     }

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod ends;
+mod gathering;
 mod hostile;
 mod kinds;
 mod storms;
@@ -12,10 +13,8 @@ use abi::ring::DATA_OFFSET;
 use rt::{Env, Error, FOREVER, Mode, Process, Rights, Spawn};
 
 pub use corpus::corpus;
-pub use ends::{
-    another_kind, endings, gathered, half_closed, in_one_process, passed_on, taken_while_asleep,
-    too_large,
-};
+pub use ends::{another_kind, endings, half_closed, in_one_process, passed_on, taken_while_asleep};
+pub use gathering::{gathered, too_large};
 pub use hostile::{consumer_pages, hostile_consumer, hostile_producer, producer_pages};
 pub use kinds::{borders, every_kind, odd_shapes};
 pub use storms::{any_words, kept_from_nothing, no_wakeup_lost};

@@ -1,0 +1,263 @@
+//! What one side of a seat keeps of the payloads of both, and how it judges what the other side says of them.
+//!
+//! Every message is judged here, and nowhere else, before anything is done for it: whoever has regions
+//! ([`Regions`]) is asked to take one only when all else that the message says is possible.
+
+use super::frame::Frame;
+use super::layout::Layout;
+use super::lease::{Known, Leases, RegionId, RegionRef};
+use super::pool::{Pool, Side, SlotRef, SlotWords};
+use super::pools::{MAX_EXTENTS, Pools};
+use crate::Error;
+
+/// Why something was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused<E> {
+    /// No honest peer says it.
+    Fault,
+    /// This side has no room for it, which is no fault of the peer's.
+    NoRoom(E),
+}
+
+/// Where regions come from that the peer tells of. What is in them is the peer's, and so are the tokens that name them.
+pub trait Regions {
+    /// The memory of a pool.
+    type Pool: SlotWords;
+    /// What this side has of a region that the peer has published.
+    type Taken;
+    /// Why this side has no room for one.
+    type Error;
+
+    /// Takes `length` bytes of a region that the peer has published.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    fn take(&mut self, token: u64, length: u64) -> Result<Self::Taken, Refused<Self::Error>>;
+
+    /// Takes the memory of a pool that the host has made.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    fn take_pool(
+        &mut self,
+        token: u64,
+        layout: &Layout,
+    ) -> Result<Self::Pool, Refused<Self::Error>>;
+
+    /// The peer reads a region of this side no more, or never began to.
+    fn give_up(&mut self, region: RegionId);
+}
+
+/// A payload that came, as far as it is not in the message itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// It is these bytes.
+    Inline(&'a [u8]),
+    /// It is in a slot.
+    Slot(SlotRef),
+    /// It is in a region.
+    Region(RegionRef),
+}
+
+/// What one side knows: at most `N` regions of either.
+#[derive(Debug)]
+pub struct Books<R: Regions, const N: usize> {
+    side: Side,
+    pools: Pools<R::Pool>,
+    leases: Leases<N>,
+    known: Known<Result<R::Taken, R::Error>, N>,
+    longest: u64,
+    regions: R,
+}
+
+impl<R: Regions, const N: usize> Books<R, N> {
+    /// Of a side that has no pool yet.
+    pub fn new(side: Side, regions: R) -> Self {
+        Self {
+            side,
+            pools: Pools::default(),
+            leases: Leases::default(),
+            known: Known::default(),
+            longest: u64::MAX,
+            regions,
+        }
+    }
+
+    /// Takes no region that is longer than this: it is the peer's fault.
+    pub fn limit_regions(&mut self, bytes: u64) {
+        self.longest = bytes;
+    }
+
+    /// Whose they are.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The pool.
+    pub fn pools(&self) -> &Pools<R::Pool> {
+        &self.pools
+    }
+
+    /// Where regions come from.
+    pub fn regions(&mut self) -> &mut R {
+        &mut self.regions
+    }
+
+    /// The number that the next pool has to have.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: this side is no host; [`Error::Full`]: there are as many as there can be.
+    pub fn next_extent(&self) -> Result<u16, Error> {
+        match (self.side, self.pools.extents()) {
+            (Side::Guest, _) => Err(Error::Invalid),
+            (Side::Host, MAX_EXTENTS) => Err(Error::Full),
+            (Side::Host, extents) => Ok(extents as u16),
+        }
+    }
+
+    /// Adds a pool in memory that was made for it and that the guest was told of.
+    ///
+    /// # Errors
+    /// As of [`Pools::grow`].
+    pub fn grow(&mut self, memory: R::Pool, layout: Layout) -> Result<(), Error> {
+        let pool = Pool::new(memory, layout, self.side);
+        self.pools.grow(pool).map(drop)
+    }
+
+    /// What a message says that was copied out of the ring, after everything in it was judged: its tag and its payload;
+    /// nothing if there is nothing for anybody else in it.
+    ///
+    /// # Errors
+    /// [`Refused::Fault`]: no honest peer sends it. [`Refused::NoRoom`] of a guest alone: for a pool.
+    pub fn receive<'a>(
+        &mut self,
+        message: &'a [u8],
+    ) -> Result<Option<(u32, Payload<'a>)>, Refused<R::Error>> {
+        let fault = |_| Refused::Fault;
+        match Frame::decode(message).map_err(fault)? {
+            Frame::Inline { tag, bytes } => return Ok(Some((tag, Payload::Inline(bytes)))),
+            Frame::Slot { tag, slot } => {
+                self.pools.check(slot).map_err(fault)?;
+                return Ok(Some((tag, Payload::Slot(slot))));
+            }
+            Frame::Region { tag, region } => {
+                self.known.resolve(region).map_err(fault)?;
+                return Ok(Some((tag, Payload::Region(region))));
+            }
+            Frame::Published {
+                region,
+                token,
+                length,
+            } => {
+                if length > self.longest {
+                    return Err(Refused::Fault);
+                }
+                self.known.check_new(region).map_err(fault)?;
+                // What this side has no room for is told to who reads it.
+                let taken = match self.regions.take(token, length) {
+                    Ok(taken) => Ok(taken),
+                    Err(Refused::NoRoom(error)) => Err(error),
+                    Err(Refused::Fault) => return Err(Refused::Fault),
+                };
+                self.known.learn(region, length, taken).map_err(fault)?;
+            }
+            Frame::Released { region } => {
+                self.leases.release(region).map_err(fault)?;
+                if self.leases.leases(region) == 0 {
+                    self.forget(region);
+                }
+            }
+            Frame::Grown {
+                extent,
+                token,
+                classes,
+            } => {
+                let extents = self.pools.extents();
+                if self.side == Side::Host
+                    || usize::from(extent) != extents
+                    || extents >= MAX_EXTENTS
+                {
+                    return Err(Refused::Fault);
+                }
+                let used = classes.iter().filter(|class| class.slot_bytes > 0).count();
+                let layout = Layout::new(&classes[..used]).map_err(fault)?;
+                let memory = self.regions.take_pool(token, &layout)?;
+                self.grow(memory, layout).map_err(fault)?;
+            }
+            // It is there to be received.
+            Frame::Freed => {}
+        }
+        Ok(None)
+    }
+
+    /// What this side has of a region that a payload is in.
+    ///
+    /// # Errors
+    /// [`Error::PeerFault`]: it is known no more.
+    pub fn resolve(&self, part: RegionRef) -> Result<&Result<R::Taken, R::Error>, Error> {
+        self.known.resolve(part)
+    }
+
+    /// As of [`Leases::publish`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn publish(&mut self, length: u64) -> Result<RegionId, Error> {
+        self.leases.publish(length)
+    }
+
+    /// As of [`Leases::lease`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn lease(&mut self, id: RegionId, offset: u64, length: u64) -> Result<RegionRef, Error> {
+        self.leases.lease(id, offset, length)
+    }
+
+    /// Takes a lease back that the peer was not told of.
+    ///
+    /// # Errors
+    /// As of [`Leases::release`].
+    pub fn unlease(&mut self, id: RegionId) -> Result<(), Error> {
+        self.leases.release(id)
+    }
+
+    /// As of [`Leases::withdraw`]: the peer may know the region still.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn withdraw(&mut self, id: RegionId) -> Result<(), Error> {
+        self.leases.withdraw(id)
+    }
+
+    /// The same of one that the peer does not know, or not any more.
+    pub fn forget(&mut self, id: RegionId) {
+        if self.leases.withdraw(id).is_ok() {
+            self.regions.give_up(id);
+        }
+    }
+
+    /// Whether there is nothing to be had for a payload of so many bytes that fits no message, before the peer has given
+    /// something back. If so, it tells, by a message, until [`Books::disarm`]; it is asked again before each sleep.
+    pub fn arm(&self, length: usize) -> bool {
+        match self.pools.fits(length) {
+            true => self.pools.arm(length),
+            false => self.leases.is_full(),
+        }
+    }
+
+    /// Nobody waits any more.
+    pub fn disarm(&self) {
+        self.pools.disarm();
+    }
+
+    /// Gives back the slots of the other side, which is gone; returns how many.
+    pub fn reclaim_slots(&self) -> u32 {
+        self.pools.reclaim(self.side.peer())
+    }
+
+    /// Drops the leases of the other side, which is gone; returns how many.
+    pub fn drop_leases(&mut self) -> u64 {
+        self.leases.drop_peer()
+    }
+}
