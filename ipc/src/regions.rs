@@ -148,7 +148,10 @@ impl<P: Platform> Ipc<P> {
                 let _lineage = node.object().lineage.lock();
                 node.check_allowed(domain.koid(), Rights::MAP)
             };
-            held.inspect_err(|_| self.memory.unpin_all(&region, &node.permit()))
+            held.inspect_err(|_| match mm::sabotaged!("failed_pin_takes_all_back") {
+                true => self.memory.unpin_all(&region, &node.permit()),
+                false => _ = self.memory.unpin(&region, &node.permit()),
+            })
         });
         pinned.map_err(|error| {
             node.release_charge(cost::PIN);

@@ -121,6 +121,18 @@ impl<P: Platform> Waiters<P> {
         Ok(Ticket { task })
     }
 
+    /// The same without a look at the capability, which may be gone or on its way: for a wait that goes on without it.
+    pub(crate) fn enter_as(
+        &mut self,
+        task: P::Task,
+        node: &Node<P>,
+        holder: u64,
+        right: Rights,
+    ) -> Ticket<P> {
+        self.enter(&task, node, holder, right, u32::MAX);
+        Ticket { task }
+    }
+
     /// The same by a capability that was looked at under the lock of the list, without a ticket: the
     /// caller withdraws the wait by one of its own.
     #[inline(always)]

@@ -139,8 +139,12 @@ impl<P: Platform> Ipc<P> {
             node.add_registration();
             node.check_held(domain.koid())
         };
-        // Who ended it meanwhile has not looked for this.
-        held.inspect_err(|_| self.end_registrations_at(registrar, node.object()))?;
+        // Who ended it meanwhile, or has begun to move it, has not looked for this.
+        held.inspect_err(|error| {
+            if *error != Error::InTransit || !mm::sabotaged!("failed_registration_stays") {
+                self.end_registration(registrar, id);
+            }
+        })?;
         Ok(id)
     }
 

@@ -374,6 +374,22 @@ impl<P: Platform> Slots<P> {
         rings.map(|ring| ring.known.lock().halt(index)).sum()
     }
 
+    /// Lets a slot go: it is free, or will be with the last operation that uses it. Returns who is to be told,
+    /// and what it was registered by.
+    #[must_use = "it is to be told, and noted off"]
+    pub(super) fn end(
+        &mut self,
+        registrar: &Registrar<P>,
+        index: u16,
+    ) -> (Option<Retirer<P>>, Option<Node<P>>) {
+        self.unlist(registrar, index.into());
+        let retirer = self.take_retirer(index);
+        match self.halt(index, Standing::Dead) {
+            0 => (retirer, self.free(registrar, index)),
+            _ => (retirer, None),
+        }
+    }
+
     /// Whether a slot is to go and no operation uses it any more.
     pub(super) fn is_over(&self, index: u16) -> bool {
         let slot = self.slots.get(index.into());

@@ -160,10 +160,14 @@ impl<P: Platform> Ipc<P> {
                     _ => return Ok(()),
                 }
                 let node = state.node(id.slot()).cloned().ok_or(Error::NotFound)?;
+                // It is for those who use the slot, whatever becomes of the capability: the end of that is told by
+                // how the slot stands.
                 let task = self.platform().current_task();
-                let waiters = &mut state.waiters;
-                let enlisted = waiters.enlist(task, &node, domain.koid(), Rights::empty());
-                enlisted.inspect_err(|_| state.resume(id.slot()))?
+                let (holder, right) = (domain.koid(), Rights::empty());
+                match mm::sabotaged!("unregister_waits_by_its_capability") {
+                    true => state.waiters.enlist(task, &node, holder, right)?,
+                    false => state.waiters.enter_as(task, &node, holder, right),
+                }
             };
             let slept = self.sleep_in(&ticket, deadline_ns, &registrar.state, |state| {
                 &mut state.waiters
@@ -209,7 +213,7 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    pub(super) fn end_registrations_at(&self, registrar: &Arc<Registrar<P>>, object: &Object<P>) {
+    fn end_registrations_at(&self, registrar: &Arc<Registrar<P>>, object: &Object<P>) {
         registrar.state.lock().list_ended(registrar, object);
         loop {
             let (retirer, node) = {
@@ -217,15 +221,25 @@ impl<P: Platform> Ipc<P> {
                 let Some(slot) = state.next_ending(registrar) else {
                     break;
                 };
-                let retirer = state.take_retirer(slot);
-                match state.halt(slot, Standing::Dead) {
-                    0 => (retirer, state.free(registrar, slot)),
-                    _ => (retirer, None),
-                }
+                state.end(registrar, slot)
             };
             self.note_off(registrar, node);
             self.tell_retirer(retirer);
         }
+        self.end_all_waits(Outcome::Ready, &registrar.state, |state| &mut state.waiters);
+    }
+
+    /// Lets one go that was registered in vain, unless somebody else has.
+    pub(super) fn end_registration(&self, registrar: &Registrar<P>, id: Registered) {
+        let (retirer, node) = {
+            let mut state = registrar.state.lock();
+            match state.standing(id) {
+                Standing::Live | Standing::Retiring => state.end(registrar, id.slot()),
+                _ => return,
+            }
+        };
+        self.note_off(registrar, node);
+        self.tell_retirer(retirer);
         self.end_all_waits(Outcome::Ready, &registrar.state, |state| &mut state.waiters);
     }
 

@@ -230,6 +230,12 @@ entries! {
             registrar::a_number_that_was_let_go_is_never_its_successor;
         unregister_does_not_wait: "the wait for operations that use a registered handle",
             retiring::what_is_in_use_is_let_go_when_it_is_not;
+        unregister_waits_by_its_capability: "that who waits for the users of a registered handle waits wherever its capability is",
+            retiring::who_lets_a_handle_go_waits_for_its_users_wherever_its_capability_is;
+        failed_registration_stays: "the end of a registration whose capability begins to move meanwhile",
+            retiring::what_begins_to_move_while_it_is_registered_is_registered_or_not;
+        failed_pin_takes_all_back: "that a pin which is refused takes back itself alone",
+            quotas::a_pin_that_is_refused_leaves_those_before_it;
         unregister_sleeps_in_its_ring: "that who serves a ring never sleeps for operations of the ring",
             unregister_inside::the_thread_of_a_ring_never_sleeps_for_what_only_it_can_end;
         retirer_not_told: "the note for a ring that waits for a registered handle to be let go",

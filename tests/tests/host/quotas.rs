@@ -153,6 +153,39 @@ fn pins_are_paid_for_and_come_back_with_their_capability() {
 }
 
 #[test]
+fn a_pin_that_is_refused_leaves_those_before_it() {
+    for moment in 0.. {
+        let realm = Realm::new(1);
+        let region = create(&realm, 0, 1).unwrap();
+        let (ipc, domain) = (realm.ipc.clone(), realm.domains[0].clone());
+        ipc.pin_region(&domain, region).unwrap();
+        let before = realm.used(0);
+        let (inside, owner, mut turn) = (ipc.clone(), domain.clone(), 0);
+        let meanwhile = move || {
+            if turn == moment {
+                inside.reduce(&owner, region, !Rights::MAP).unwrap();
+            }
+            turn += 1;
+        };
+        let pinned = fake::before_locks(None, meanwhile, || ipc.pin_region(&domain, region));
+        let mut pins = 1;
+        if pinned.is_ok() {
+            pins += 1;
+        } else {
+            assert_eq!(pinned, Err(Error::Denied));
+            assert_eq!(realm.used(0), before, "it is not charged");
+        }
+        assert_eq!(realm.region_of(0, region).pin_count(), pins);
+        let over = realm.look_up(0, region).unwrap().contains(Rights::MAP);
+        drop((ipc, domain));
+        realm.finish();
+        if over {
+            break;
+        }
+    }
+}
+
+#[test]
 fn a_limit_holds_for_all_that_is_below_it() {
     let realm = Realm::new(1);
     let family = Account::below(realm.memory().account(), limits(20, 0, 0)).unwrap();

@@ -2,12 +2,14 @@
 
 use crate::common;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::common::ports::notification;
 use crate::common::realm::Realm;
 use crate::common::registered::{by, knows, register, unregister, wait_by};
 use crate::common::submissions::{Submissions, cancel};
-use abi::{Error, FOREVER, Handle, Mode, Rights};
+use abi::submission::Registered;
+use abi::{Error, FOREVER, Handle, Mode, Rights, Token};
 use fake::FakeTask;
 
 #[test]
@@ -169,6 +171,76 @@ fn a_capability_that_moves_away_is_of_no_use_here() {
     realm.drop_handle(1, moved).unwrap();
     assert_eq!(unregister(&realm, id, 0), Err(Error::NotFound));
     realm.finish();
+}
+
+#[test]
+fn who_lets_a_handle_go_waits_for_its_users_wherever_its_capability_is() {
+    let becomes: [fn(&Realm, Token); 3] = [
+        |_, _| (),
+        |realm, token| _ = realm.accept(1, token, 0).unwrap(),
+        |realm, token| realm.cancel(0, token).unwrap(),
+    ];
+    let ways = |becomes| [true, false].map(|before| (becomes, before));
+    for (becomes, before) in becomes.into_iter().flat_map(ways) {
+        let realm = Arc::new(Realm::new(2));
+        let mut ring = Submissions::new(&realm, 0, 4, 4);
+        let bell = notification(&realm, 0);
+        let id = register(&realm, bell).unwrap();
+        assert_eq!(ring.run(&realm, &[wait_by(id, FOREVER)]), []);
+        let token = realm.grant(0, bell, 1, Mode::Move, Rights::all()).unwrap();
+        assert_eq!(unregister(&realm, id, 5), Err(Error::TimedOut));
+        if before {
+            becomes(&realm, token);
+        }
+        let waiting = common::waiting::asleep(&realm, move |realm| unregister(realm, id, FOREVER));
+        if !before {
+            becomes(&realm, token);
+        }
+        assert!(!waiting.is_finished(), "its wait was not looked at yet");
+        assert_eq!(ring.enter(&realm, 0, 0, 0), Ok(0));
+        assert_eq!(waiting.join().unwrap(), Ok(()));
+        assert!(matches!(ring.reap(&realm)[..], [(2, Err(_))]));
+        Arc::into_inner(realm).unwrap().finish();
+    }
+}
+
+/// Registers the bell of a domain, and begins to move it to another at a moment of that. The answer, and whether that
+/// moment came.
+fn registered_while_it_moves(moment: u32) -> (Result<Registered, Error>, bool) {
+    let realm = Arc::new(Realm::new(2));
+    let bell = notification(&realm, 0);
+    let (inside, turns) = (realm.clone(), Arc::new(AtomicU32::new(0)));
+    let count = turns.clone();
+    let meanwhile = move || {
+        if count.fetch_add(1, Ordering::Relaxed) == moment {
+            let moved = inside.grant(0, bell, 1, Mode::Move, Rights::all());
+            moved.unwrap();
+        }
+    };
+    let answer = fake::before_locks(None, meanwhile, || register(&realm, bell));
+    if answer.is_err() {
+        // Under the number that it would have had.
+        let guess = Registered::new(0, 1);
+        assert_eq!(unregister(&realm, guess, 0), Err(Error::NotFound));
+        let other = notification(&realm, 0);
+        assert_eq!(register(&realm, other).unwrap().slot(), 0);
+    }
+    Arc::into_inner(realm).unwrap().finish();
+    (answer, moment < turns.load(Ordering::Relaxed))
+}
+
+#[test]
+fn what_begins_to_move_while_it_is_registered_is_registered_or_not() {
+    let mut answers = Vec::new();
+    for moment in 0.. {
+        let (answer, came) = registered_while_it_moves(moment);
+        answers.push(answer);
+        if !came {
+            break;
+        }
+    }
+    assert!(answers.contains(&Err(Error::InTransit)));
+    assert!(answers.last().is_some_and(Result::is_ok));
 }
 
 #[test]

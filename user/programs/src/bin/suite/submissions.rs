@@ -14,7 +14,7 @@ use rt::{Env, Error, FOREVER, Handle, Mode, Notification, Rights, Submissions, s
 
 pub use corpus::corpus;
 pub use hostile::{hostile, never_reaped};
-pub use inside::{chains_in_chains, registered_inside};
+pub use inside::{chains_in_chains, registered_in_transit, registered_inside};
 pub use polling::polled;
 pub use reaping::reaped;
 

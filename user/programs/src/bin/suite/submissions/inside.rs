@@ -1,7 +1,8 @@
 //! Handles that are registered, used and let go by entries of a ring.
 
+use abi::GrantFlags;
 use abi::submission::{Operation, Registered, Submission, SubmissionFlags};
-use rt::{Error, FOREVER, Notification, Submissions, sys};
+use rt::{Error, FOREVER, Mode, Notification, Rights, Submissions, sys};
 
 use super::{LINK, bell, open, taken_out};
 use crate::Case;
@@ -147,4 +148,35 @@ pub fn chains_in_chains(_: &Case) {
         let wanted: alloc::vec::Vec<_> = wanted.collect();
         same!(outcomes[..], wanted[..], "chains that cancel one another");
     }
+}
+
+pub fn registered_in_transit(case: &Case) {
+    let mut ring = open(4);
+    let bell = bell();
+    // One that is there still when the grant is withdrawn.
+    let way = done!(case.child("nothing").stopped().start(), "a child");
+    let id = done!(rt::submission::register(bell.handle()), "registering");
+    let wait = by(Operation::NotifyWait, 1, id, FOREVER).with(REGISTERED);
+    let none = run(&mut ring, &[wait], 0);
+    same!(none.len(), 0, "what waits");
+    let (to, flags) = (way.handle(), GrantFlags::empty());
+    // SAFETY: the call touches no memory.
+    let moved = unsafe {
+        let all = Rights::all();
+        sys::grant(bell.handle(), to, Mode::Move, all, flags, FOREVER)
+    };
+    let token = done!(moved, "a grant");
+    refused!(
+        rt::submission::unregister(id, rt::in_ms(1)),
+        Error::TimedOut,
+        "what is in use"
+    );
+    // SAFETY: the call touches no memory.
+    done!(unsafe { sys::cancel(token) }, "withdrawing it");
+    let ended = run(&mut ring, &[], 1);
+    let wanted = [(1, Err(Error::Cancelled))];
+    same!(ended[..], wanted[..], "the wait");
+    done!(rt::submission::unregister(id, FOREVER), "letting it go");
+    done!(way.kill(), "ending the child");
+    crate::check::wait(&way);
 }
