@@ -54,7 +54,7 @@ pub struct CpuStatistics {
     pub calls: [u64; CALLS],
     /// System calls that were refused, by the number of the [`Error`](crate::Error).
     pub refusals: [u64; 32],
-    /// Page faults of programs.
+    /// Faults of programs: page faults, and all other exceptions.
     pub faults: u64,
     /// Interrupts: of the timer, of devices, and requests of other CPUs to forget translations.
     pub interrupts: u64,

@@ -132,6 +132,9 @@ kinds! {
     /// The entry of the last [`Entry`](EventKind::Entry) of its thread is completed: its outcome as in `rax`, and its
     /// `user_data`; `number` as there.
     14 Completion;
+    /// A program took another exception than a page fault: the vector (Intel SDM volume 3, table 6-1) is the number;
+    /// the instruction that the program would go on at, and the error code, 0 where there is none.
+    15 Exception;
 }
 
 /// How the thread stands that a CPU has switched away from.

@@ -214,7 +214,7 @@ impl<P: Platform> Ipc<P> {
             claims: Claims::new(),
             registrar,
         });
-        self.grants.lock().add_receiver(domain.koid);
+        self.grants.lock().add_receiver(&domain);
         Ok(domain)
     }
 

@@ -19,7 +19,7 @@ use crate::binding::Binding;
 use crate::submission::Told;
 use crate::sync::{AtomicU32, fence};
 use crate::wait::Ticket;
-use crate::{Domain, Ipc, Level, Node, Object, Payload, Platform, Traffic, Waiters};
+use crate::{Counted, Domain, Ipc, Level, Node, Object, Payload, Platform, Traffic, Waiters};
 
 /// What the list of bindings keeps room for, however few it has.
 const FEW: usize = 16;
@@ -325,6 +325,10 @@ impl<P: Platform> Ipc<P> {
             && !mm::sabotaged!("event_before_enlisting_missed")
         {
             events.withdraw(&ticket);
+            // It began, and is over.
+            if !mm::sabotaged!("wait_that_is_over_not_counted") {
+                self.platform().count(Counted::Wait);
+            }
             return match mm::sabotaged!("event_after_enlisting_told_without_recheck") {
                 true => Ok(level),
                 false => capability.tell(level),

@@ -36,6 +36,8 @@ pub enum Counted {
     /// A message of four words that went to who waited for it from who waits from now on: a
     /// [`Message`](Counted::Message) of 32 bytes and a [`Wait`](Counted::Wait).
     Handed,
+    /// So many completions of a submission ring: a [`Message`](Counted::Message) of no bytes each.
+    Completions(u64),
     /// A wait that begins.
     Wait,
     /// An object that was handed over has arrived: of CopyOnWrite the snapshot, whose source counts only for itself.

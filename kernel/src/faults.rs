@@ -8,7 +8,7 @@ use crate::process::Stop;
 use crate::{fuse, process, sched, stats};
 
 /// The vector of a page fault (Intel SDM volume 3, table 6-1).
-const PAGE_FAULT: u64 = 14;
+pub const PAGE_FAULT: u64 = 14;
 /// The bits of its error code that say how.
 const PRESENT: u64 = 1 << 0;
 const WRITE: u64 = 1 << 1;
@@ -41,11 +41,15 @@ pub extern "C" fn page_fault(fault: PageFault) -> Resolution {
 /// The hook of everything else that a program can't do. Where a port is told of faults of the process,
 /// the thread stops until somebody has it go on; else this says why and ends the process.
 pub fn user_fault(fault: &mut UserFault<'_>) {
+    let thread = sched::current();
     if fault.frame.vector != PAGE_FAULT {
         // A page fault came by its own hook.
+        if !mm::sabotaged!("exceptions_not_counted") {
+            stats::count_fault();
+            thread.count_fault();
+        }
         fuse::burn();
     }
-    let thread = sched::current();
     let process = thread.process().expect("programs are of processes");
     let stop = Stop::new(&thread, fault);
     match process.stop_at(&thread, stop) {

@@ -9,7 +9,7 @@ use core::arch::naked_asm;
 use abi::submission::Operation;
 use abi::trace::EventKind;
 use abi::{Error, Syscall};
-use arch::hooks::{self, Hooks, Origin, PageFault, Resolution};
+use arch::hooks::{self, Hooks, Origin, PageFault, Resolution, UserFault};
 use arch::syscall::SyscallFrame;
 use arch::{clock, cpu, trap};
 
@@ -21,6 +21,7 @@ use crate::{dispatch, faults, fuse, sched, trace};
 static WATCHED: Hooks = Hooks {
     syscall,
     page_fault,
+    user_fault,
     timer,
     device,
     shootdown,
@@ -170,6 +171,19 @@ extern "C" fn page_fault(fault: PageFault) -> Resolution {
     let arguments = [fault.address, fault.error_code(), began, resolved, 0, 0];
     trace::record(EventKind::Fault, 0, arguments);
     resolution
+}
+
+/// What else a program can't do, watched. A page fault was told of by its own hook.
+fn user_fault(fault: &mut UserFault<'_>) {
+    let frame = &*fault.frame;
+    if trace::is_on()
+        && frame.vector != faults::PAGE_FAULT
+        && !mm::sabotaged!("exceptions_not_traced")
+    {
+        let arguments = [frame.rip, frame.error_code, 0, 0, 0, 0];
+        trace::record(EventKind::Exception, frame.vector as u8, arguments);
+    }
+    faults::user_fault(fault);
 }
 
 fn timer(origin: Origin) {

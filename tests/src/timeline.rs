@@ -133,6 +133,11 @@ impl Drawing {
             EventKind::Entry => self.state(thread).entry = Some(*event),
             EventKind::Completion => self.completed(event),
             EventKind::Fault => self.fault(event),
+            EventKind::Exception => {
+                let [instruction, code, ..] = event.arguments;
+                let name = format!("exception {} ({code:#x}) at {instruction:#x}", event.number);
+                self.instant(cpu, event, "fault", &name);
+            }
             EventKind::Switch => self.switch(cpu, event),
             EventKind::Wake => self.wake(cpu, event),
             EventKind::End => self.ended(event.arguments[0] as u32, now),
@@ -142,18 +147,18 @@ impl Drawing {
                 let mode = abi::Mode::from_code(mode).map(|mode| format!("{mode:?}"));
                 let mode = mode.unwrap_or_default();
                 let name = format!("grant of object {object} by {mode}");
-                self.instant(cpu, event, &name);
+                self.instant(cpu, event, "authority", &name);
             }
             EventKind::Accept => {
                 let name = format!("accepts object {}", event.arguments[0]);
-                self.instant(cpu, event, &name);
+                self.instant(cpu, event, "authority", &name);
             }
             EventKind::Revoke => {
-                self.instant(cpu, event, &TakenAway(event).to_string());
+                self.instant(cpu, event, "authority", &TakenAway(event).to_string());
             }
             EventKind::Shootdown => {
                 let name = format!("shootdown of CPUs {:#b}", event.arguments[0]);
-                self.instant(cpu, event, &name);
+                self.instant(cpu, event, "authority", &name);
             }
             EventKind::Interrupt => {
                 let name = format!("interrupt {:#x}", event.number);
@@ -289,13 +294,13 @@ impl Drawing {
         }
     }
 
-    fn instant(&mut self, cpu: usize, event: &Event, name: &str) {
+    fn instant(&mut self, cpu: usize, event: &Event, category: &str, name: &str) {
         if event.thread == 0 {
             return self.mark(cpu, event.time_ns, name);
         }
         let (pid, tid) = self.track(event.thread);
         self.out.push(json!({
-            "ph": "i", "s": "t", "name": name, "cat": "authority",
+            "ph": "i", "s": "t", "name": name, "cat": category,
             "pid": pid, "tid": tid, "ts": micros(event.time_ns),
         }));
     }

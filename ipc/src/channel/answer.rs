@@ -105,16 +105,38 @@ impl<P: Platform> Ipc<P> {
 
     /// The same by a right that was used up.
     fn answer_bytes_by(&self, right: &Node<P>, bytes: &[u8]) -> Result<P::Task, Error> {
-        let fits = record(right)?.fits(bytes.len(), 0);
         let mut none = Offers::new();
         let answer = match to_words(bytes) {
-            _ if fits != Ok(true) => Answer::Misfit,
             Some((words, WORDS_LEN)) => Answer::Words(words),
             Some((words, len)) => Answer::Bytes(words, len),
             None => Answer::Message {
                 bytes,
                 offers: &mut none,
             },
+        };
+        self.answer_if_it_fits(right, bytes.len(), answer)
+    }
+
+    /// The same with four words.
+    pub(super) fn answer_words_by(
+        &self,
+        right: &Node<P>,
+        words: [u64; 4],
+    ) -> Result<P::Task, Error> {
+        self.answer_if_it_fits(right, WORDS_LEN, Answer::Words(words))
+    }
+
+    /// Answers with `len` bytes. `Cancelled`; `TooLarge`, which the caller is told.
+    fn answer_if_it_fits(
+        &self,
+        right: &Node<P>,
+        len: usize,
+        answer: Answer<'_, P>,
+    ) -> Result<P::Task, Error> {
+        let fits = record(right)?.fits(len, 0);
+        let answer = match fits {
+            Ok(true) => answer,
+            _ => Answer::Misfit,
         };
         let told = self.answer(right, answer).ok_or(Error::Cancelled)?;
         match fits {

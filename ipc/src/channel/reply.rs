@@ -177,7 +177,14 @@ impl<P: Platform> Reply<P> {
         let Some(claim) = claim else {
             return Ok(None);
         };
-        let kind = if met { answer::MET } else { answer::WORDS };
+        let takes =
+            lendable || fit.takes(WORDS_LEN, 0) || mm::sabotaged!("words_for_who_takes_none");
+        let (kind, met) = match (takes, met) {
+            (true, true) => (answer::MET, true),
+            (true, false) => (answer::WORDS, false),
+            // The caller counts it, as any answer that it finds outside of where it met who answers.
+            (false, _) => (answer::MISFIT, false),
+        };
         claim.finish_with([a, b, c, d, kind]);
         Ok(Some(Answered { task, met, lent }))
     }
@@ -229,7 +236,7 @@ impl<P: Platform> Reply<P> {
 pub(super) struct Answered<P: Platform> {
     /// Who is to go on with them.
     pub(super) task: P::Task,
-    /// It met who answered.
+    /// It met who answered, and takes the answer.
     pub(super) met: bool,
     /// The number of the loan by which who answered keeps the right.
     pub(super) lent: Option<u32>,

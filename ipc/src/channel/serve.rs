@@ -8,7 +8,6 @@ use abi::{Error, Handle, ObjectKind, Rights, Words};
 use mm::lock::Lock;
 
 use super::loan::NO_LOAN;
-use super::reply::Answer;
 use super::{EndOf, Inbox, unheld};
 use crate::table::Kept;
 use crate::wait::Ticket;
@@ -26,7 +25,8 @@ enum Next<P: Platform> {
 
 impl<P: Platform> Ipc<P> {
     /// Answers a call, if there is one, and takes the next message of four words that was sent to an
-    /// end, waiting for it for ever. An answer that nobody waits for is lost.
+    /// end, waiting for it for ever. An answer that nobody waits for is lost, and so is one that the caller does
+    /// not take, which gets `TooLarge`.
     ///
     /// # Errors
     /// What is wrong with `end` or `reply`, and then nothing was done; else as of
@@ -58,7 +58,7 @@ impl<P: Platform> Ipc<P> {
         self.platform().with_current_task(|task| {
             if reply != Handle::NONE {
                 let right = self.use_up(domain, reply)?;
-                if let Some(woken) = self.answer(&right, Answer::Words(words)) {
+                if let Ok(woken) = self.answer_words_by(&right, words) {
                     self.platform().unpark(&woken);
                 }
             }
@@ -83,7 +83,7 @@ impl<P: Platform> Ipc<P> {
                 Ok(()) => self.serve_on(domain, end, task, kept)?,
                 Err(_) => match self.channel_end(domain, end, Rights::RECEIVE) {
                     Ok(end) => {
-                        let woken = self.answer(&right, Answer::Words(words));
+                        let woken = self.answer_words_by(&right, words).ok();
                         self.serve_by(domain, &end, task, woken, kept)?
                     }
                     Err(_) => {

@@ -12,7 +12,7 @@ use abi::{Error, Handle, ObjectKind, Rights};
 use super::Outgoing;
 use super::meeting::Meeting;
 use super::queue::to_bytes;
-use super::reply::{Answer, Fit, answer, record};
+use super::reply::{Fit, answer, record};
 use super::traffic::Came;
 use crate::node::PENDING;
 use crate::{Counted, Domain, Ipc, Node, Payload, Platform};
@@ -139,7 +139,7 @@ impl<P: Platform> Ipc<P> {
     }
 
     /// Answers a call with four words and uses the right to reply up. `Cancelled`: the caller does not
-    /// wait any more.
+    /// wait any more; `TooLarge`: it does not take them, and gets `TooLarge` too.
     pub fn reply_words(
         &self,
         domain: &Domain<P>,
@@ -149,8 +149,8 @@ impl<P: Platform> Ipc<P> {
         // What is wrong with the handle comes first.
         domain.look_up(reply, Some(ObjectKind::Reply), Rights::SEND)?;
         let right = self.use_up(domain, reply)?;
-        let task = self.answer(&right, Answer::Words(words));
-        self.platform().unpark(&task.ok_or(Error::Cancelled)?);
+        let task = self.answer_words_by(&right, words)?;
+        self.platform().unpark(&task);
         Ok(())
     }
 }

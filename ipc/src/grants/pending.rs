@@ -104,6 +104,9 @@ pub(crate) struct Grants<P: Platform> {
     /// Above those of all slots that were given back.
     next_generation: u32,
     receivers: Receivers,
+    /// The accounts of those who can be granted something, in a kernel that has them pay for what they have not accepted.
+    #[cfg(sabotage = "pending_charged_to_addressee")]
+    payers: Vec<(u64, Arc<mm::Account>)>,
 }
 
 impl<P: Platform> Grants<P> {
@@ -114,12 +117,16 @@ impl<P: Platform> Grants<P> {
             promised: 0,
             next_generation: 1,
             receivers: Receivers::new(),
+            #[cfg(sabotage = "pending_charged_to_addressee")]
+            payers: Vec::new(),
         }
     }
 
     /// Notes a domain that can be granted something from now on.
-    pub(crate) fn add_receiver(&mut self, domain: u64) {
-        self.receivers.add(domain);
+    pub(crate) fn add_receiver(&mut self, domain: &Domain<P>) {
+        self.receivers.add(domain.koid());
+        #[cfg(sabotage = "pending_charged_to_addressee")]
+        self.payers.push((domain.koid(), domain.account().clone()));
     }
 
     /// Whether a domain that was found at a place can still be granted something at an end.
@@ -222,6 +229,10 @@ impl<P: Platform> Grants<P> {
             .enter(List::Object, &links, &object.grants, index);
         if let Some(first) = at_end {
             self.slots.enter(List::End, &links, first, index);
+        }
+        #[cfg(sabotage = "pending_charged_to_addressee")]
+        if let Some((_, payer)) = self.payers.iter().find(|(koid, _)| *koid == to.domain) {
+            let _ = offer.node.hand_over_charge(payer);
         }
         let slot = &mut self.slots[index as usize];
         let token = Token::new(index, slot.generation, offer.kind(), offer.mode());

@@ -101,7 +101,7 @@ impl<P: Platform> Ipc<P> {
         seat.table = Some(table.clone());
         self.show_beat(&state, peer, self.platform().now_ns());
         self.show(hub, &state, peer);
-        Ok(state.note(peer))
+        Ok(state.note(self.platform(), peer))
     }
 
     /// Gives an end of a seat to a domain, whose table is locked and has room. No handle: it was revoked at
@@ -151,7 +151,7 @@ impl<P: Platform> Ipc<P> {
                 return Ok(None);
             }
             let ends = state.seat(peer, epoch)?.host_ends.clone();
-            let woken = state.note(peer);
+            let woken = state.note(self.platform(), peer);
             self.set_awake(hub, &mut state);
             Ok(Some((woken, ends)))
         })?;
@@ -229,7 +229,7 @@ impl<P: Platform> Ipc<P> {
         self.show(hub, state, peer);
         Ok(Gone {
             ends,
-            woken: state.note(peer),
+            woken: state.note(self.platform(), peer),
         })
     }
 

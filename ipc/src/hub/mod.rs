@@ -29,7 +29,7 @@ use mm::{Account, AddressSpace, Charge, Frame};
 use ring::hub::PeerEntry;
 
 use crate::domain::Peer;
-use crate::{Capability, Domain, Events, Ipc, Node, Payload, Platform, Traffic, Waiters};
+use crate::{Capability, Counted, Domain, Events, Ipc, Node, Payload, Platform, Traffic, Waiters};
 
 /// The place of the host among the peers.
 const HOST: usize = 0;
@@ -186,10 +186,11 @@ impl<P: Platform> State<P> {
 
     /// The host is to look at a guest; who of it waits is to be unparked.
     #[must_use = "who was told is to be unparked"]
-    fn note(&mut self, peer: u32) -> Option<P::Task> {
+    fn note(&mut self, machine: &P, peer: u32) -> Option<P::Task> {
         let place = peer as usize;
         self.waiting[place / 64] |= 1 << (place % 64);
         self.messages += 1;
+        machine.count(Counted::Message { bytes: 0 });
         self.wake()
     }
 

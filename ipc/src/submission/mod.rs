@@ -126,13 +126,14 @@ impl<P: Platform> SubmissionRing<P> {
         self.flags.contains(SubmissionRingFlags::POLL)
     }
 
-    /// What went through it: completions that were posted.
+    /// What went through it: completions that were posted. Its own thread waits here, too.
     pub(crate) fn traffic(&self) -> Traffic {
         let state = self.state.lock();
-        Traffic {
+        let posted = Traffic {
             messages: state.facts.posted,
-            ..state.waiters.traffic()
-        }
+            ..Traffic::NONE
+        };
+        posted + state.waiters.traffic() + state.server.traffic()
     }
 
     /// Notes that an operation is to be looked at, and returns who is to be unparked for it. Neither

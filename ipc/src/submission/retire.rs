@@ -169,10 +169,10 @@ impl<P: Platform> Ipc<P> {
                     false => state.waiters.enter_as(task, &node, holder, right),
                 }
             };
-            let slept = self.sleep_in(&ticket, deadline_ns, &registrar.state, |state| {
-                &mut state.waiters
-            });
+            // It waits at no object, and so is not counted for the system either.
+            let slept = self.sleep_by(P::wait_cell(&ticket.task), deadline_ns);
             if let Err(error) = slept {
+                registrar.state.lock().waiters.withdraw(&ticket);
                 return self.give_up_retiring(registrar, id, error);
             }
         }

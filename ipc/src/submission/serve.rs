@@ -8,7 +8,7 @@ use abi::{Error, Events, Handle, Rights};
 
 use super::desk::Desk;
 use super::{Facts, SubmissionRing};
-use crate::{Capability, Domain, Ipc, Outcome, Platform};
+use crate::{Capability, Counted, Domain, Ipc, Outcome, Platform};
 
 /// Entries after which others may run, and what was done is published.
 const SLICE: u32 = 64;
@@ -189,7 +189,11 @@ impl<P: Platform> Ipc<P> {
     }
 
     fn give_desk_back(&self, ring: &Arc<SubmissionRing<P>>, desk: Box<Desk<P>>, before: u64) {
-        let posted = desk.posted != before;
+        let count = desk.posted - before;
+        let posted = count > 0;
+        if posted {
+            self.platform().count(Counted::Completions(count));
+        }
         let (closed, waits, woken) = {
             let mut state = ring.state.lock();
             state.facts = Facts {

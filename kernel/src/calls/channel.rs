@@ -93,9 +93,11 @@ impl<'a> Place<'a> {
     /// Writes what comes, but for the handles, which nobody knows yet: their places are cleared.
     #[inline(always)]
     fn show(&self, preview: &Preview<'_>) -> Result<(), Error> {
-        // What is there was known to fit.
         if self.at.address() == 0 {
-            return Ok(());
+            return match preview.bytes.is_empty() && preview.handles == 0 {
+                true => Ok(()),
+                false => Err(Error::TooLarge),
+            };
         }
         let (bytes, handles) = (preview.bytes.len() as u64, preview.handles as u64);
         user_memory::write_fields::<Message, BYTES_LEN, HANDLES_LEN, REPLY, BADGE>(

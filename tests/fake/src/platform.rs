@@ -249,6 +249,7 @@ impl Platform for FakeMachine {
                 counts.traffic.bytes += 32;
                 counts.traffic.waits += 1;
             }
+            Counted::Completions(count) => counts.traffic.messages += count,
             Counted::Wait => counts.traffic.waits += 1,
             Counted::Transfer(mode) => counts.transfers[mode as usize] += 1,
         }

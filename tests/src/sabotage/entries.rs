@@ -58,6 +58,8 @@ entries! {
             capabilities::an_operation_without_its_right_is_denied;
         quota_not_returned: "the return of what an account was charged with",
             quotas::thousands_of_tiny_regions_end_with_the_quota_and_come_back;
+        words_for_who_takes_none: "the look whether a caller takes four words",
+            calls::four_words_are_no_answer_for_who_takes_less;
         reply_twice: "the end of a right to reply that was used",
             calls::a_right_to_reply_works_once;
         refused_answer_uses_up_right: "the way back of a right to reply whose use is refused",
@@ -66,6 +68,8 @@ entries! {
             calls::what_is_made_while_a_server_waits_takes_no_place_that_is_kept;
         wake_not_counted: "the count of waits that were ended",
             traffic::each_thing_counts_once_at_its_object_and_once_for_the_system;
+        wait_that_is_over_not_counted: "the count of a wait whose event came as it began",
+            traffic::a_wait_whose_event_comes_as_it_begins_counts_once_for_both;
         woken_without_end: "the end of a wake of many who wait again at once",
             waits::who_waits_again_as_fast_as_it_is_woken_is_woken_once;
         grant_outlives_its_end: "the way back of grants when the end closes at which they can be accepted",
@@ -77,6 +81,8 @@ entries! {
         reply_registered: "that a right to reply is registered nowhere",
             late_entries::no_entry_reaches_a_later_call_by_the_right_to_answer_an_earlier_one;
         pending_not_charged: "the charge of what is offered to its sender",
+            grants::the_sender_pays_for_what_is_pending_until_it_is_accepted;
+        pending_charged_to_addressee: "that the addressee pays for nothing that it has not accepted",
             grants::the_sender_pays_for_what_is_pending_until_it_is_accepted;
         receiver_not_charged: "the charge of what was received to its receiver",
             receivers::who_receives_a_capability_pays_for_it_from_then_on;
@@ -538,6 +544,10 @@ entries! {
             trace::taken_away;
         entries_not_watched: "what a trace is told of the entries of submission rings",
             trace::entries;
+        exceptions_not_traced: "what a trace is told of exceptions that are no page faults",
+            trace::exception;
+        exceptions_not_counted: "the count of exceptions that are no page faults",
+            faults::counted;
         refused_entry_not_told: "what a trace is told of an entry that is refused before it is tried",
             trace::entries;
         tls_not_switched: "the switch of the base of FS",

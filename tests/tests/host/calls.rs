@@ -352,6 +352,55 @@ fn an_answer_that_does_not_fit_is_told_to_both() {
 }
 
 #[test]
+fn four_words_are_no_answer_for_who_takes_less() {
+    const WORDS: [u64; 4] = [1, 2, 3, 4];
+    let ways: [fn(&Realm, &Ends, Handle); 4] = [
+        |realm, _, right| {
+            let told = realm.ipc.reply_words(&realm.domains[1], right, WORDS);
+            assert_eq!(told, Err(Error::TooLarge));
+        },
+        // Where nothing is in the way, where somebody serves, and where there is nothing to serve.
+        |realm, ends, right| {
+            std::thread::scope(|scope| {
+                let server = asleep(scope, realm, || serve(realm, &ends.there, right, WORDS));
+                ends.here.send(realm, &[7; 32], &[]).unwrap();
+                assert!(server.join().unwrap().is_ok());
+            });
+        },
+        |realm, ends, right| {
+            std::thread::scope(|scope| {
+                let serving = |right| move || serve(realm, &ends.there, right, WORDS);
+                let servers =
+                    [Handle::NONE, right].map(|right| asleep(scope, realm, serving(right)));
+                for _ in 0..2 {
+                    ends.here.send(realm, &[7; 32], &[]).unwrap();
+                }
+                assert!(servers.map(|server| server.join().unwrap().is_ok()) == [true; 2]);
+            });
+        },
+        |realm, ends, right| {
+            ends.here.send(realm, b"no words", &[]).unwrap();
+            let next = serve(realm, &ends.there, right, WORDS);
+            assert_eq!(next, Err(Error::TooLarge));
+            ends.there.receive(realm).unwrap();
+        },
+    ];
+    let small = [0, 31].map(|bytes| Fit::Message { bytes, handles: 4 });
+    for (way, fit) in ways.iter().flat_map(|way| small.map(|fit| (way, fit))) {
+        let realm = Realm::new(2);
+        let ends = Ends::between(&realm, 0, 1, 4);
+        std::thread::scope(|scope| {
+            let caller = asleep(scope, &realm, || call(&realm, &ends.here, b"", &[], fit));
+            let got = ends.there.receive(&realm).unwrap();
+            way(&realm, &ends, got.reply);
+            assert_eq!(caller.join().unwrap(), Err(Error::TooLarge));
+            assert_eq!(reply(&realm, 1, got.reply, b""), Err(Error::BadHandle));
+        });
+        realm.finish();
+    }
+}
+
+#[test]
 fn many_callers_each_get_their_own_answers() {
     let realm = Realm::new(2);
     let ends = Ends::between(&realm, 0, 1, 3);

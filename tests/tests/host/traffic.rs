@@ -1,16 +1,19 @@
 //! What each kind of object counts: each thing is done once, and every count is read, at the objects and
 //! for the system.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::scope;
 
 use crate::common::calls::{ROOMY, call, call_words, reply, serve};
+use crate::common::hubs::Hub;
 use crate::common::messages::{End, Ends, asleep};
 use crate::common::ports::{EDGE, bind, notification, port, signal, take};
 use crate::common::realm::Realm;
+use crate::common::registered::{register, unregister, wait_by};
+use crate::common::submissions::{Submissions, cancel, nop, operate, polled, wait as wait_entry};
 use crate::common::{WRITE, page};
 use abi::ring::Geometry;
-use abi::{Error, Events, FOREVER, Handle, Mode, ObjectInfo, Rights};
+use abi::{Error, Events, FOREVER, Handle, HubSignal, Mode, ObjectInfo, Rights};
 use fake::FakeTask;
 use ipc::{Outgoing, Payload, Preview, Resource};
 
@@ -279,6 +282,62 @@ const SCENES: &[(&str, Scene)] = &[
         meanwhile(realm, work, || here.drop(realm));
         vec![(there.handle, counts([0, 0, 1, 1]))]
     }),
+    ("a guest that comes to a hub and signals", |realm| {
+        let hub = Hub::new(realm, 1);
+        let guest = hub.reserve(realm, 0).unwrap();
+        let wait = |realm: &Realm| hub.wait(realm, FOREVER).map(drop);
+        meanwhile(realm, wait, || _ = guest.claim(realm).unwrap());
+        let signal = || guest.signal(realm, HubSignal::Work).unwrap();
+        meanwhile(realm, wait, signal);
+        vec![(hub.handle, counts([2, 0, 2, 2]))]
+    }),
+    (
+        "entries of a submission ring, one of which waits",
+        |realm| {
+            let mut ring = Submissions::new(realm, 0, 8, 8);
+            let bell = notification(realm, 0);
+            let entries = [nop(1), nop(2), wait_entry(3, bell, FOREVER)];
+            assert_eq!(ring.run(realm, &entries).len(), 2);
+            let enter = |realm: &Realm| ring.enter(realm, 0, 1, FOREVER);
+            meanwhile(realm, enter, || signal(realm, 0, bell));
+            let ring = (ring.handle, counts([3, 0, 1, 1]));
+            vec![ring, (bell, counts([1, 0, 0, 0]))]
+        },
+    ),
+    ("entries that the thread of their ring finds", |realm| {
+        let mut ring = polled(realm);
+        let handle = ring.handle;
+        scope(|scope| {
+            let (tell, told) = mpsc::channel();
+            let thread = scope.spawn(move || {
+                tell.send(FakeTask::current()).unwrap();
+                serve_ring(realm, handle);
+            });
+            let task = told.recv().unwrap();
+            task.until_asleep();
+            for number in 0..3 {
+                ring.write(realm, nop(number));
+            }
+            ring.publish(realm);
+            assert_eq!(ring.enter(realm, 0, 0, 0), Ok(0));
+            task.until_sleeping();
+            task.end();
+            thread.join().unwrap();
+        });
+        vec![(handle, counts([3, 0, 2, 1]))]
+    }),
+    ("a wait for what uses a registered handle", |realm| {
+        let mut ring = Submissions::new(realm, 0, 4, 4);
+        let bell = notification(realm, 0);
+        let id = register(realm, bell).unwrap();
+        assert_eq!(ring.run(realm, &[wait_by(id, FOREVER)]), []);
+        let wait = |realm: &Realm| unregister(realm, id, FOREVER).unwrap();
+        meanwhile(realm, wait, || {
+            assert_eq!(ring.run(realm, &[cancel(3, 2)]).len(), 2);
+        });
+        let bell = (bell, Counts::default());
+        vec![(ring.handle, counts([2, 0, 0, 0])), bell]
+    }),
 ];
 
 /// Both ends of a channel.
@@ -307,6 +366,12 @@ fn called(realm: &Realm, answer: impl FnOnce(&Realm, Handle)) -> Ends {
         answer(realm, got.reply);
     });
     Ends { here, there }
+}
+
+/// Serves a submission ring until the task has to end.
+fn serve_ring(realm: &Realm, ring: Handle) {
+    let call = |operation, arguments| operate(realm, 0, operation, arguments);
+    realm.ipc.poll_submissions(&realm.domains[0], ring, 0, call);
 }
 
 fn wait_bits(realm: &Realm, bell: Handle) -> Result<u64, Error> {
@@ -354,4 +419,45 @@ fn each_thing_counts_once_at_its_object_and_once_for_the_system() {
         assert_eq!(system.transfers, sum.transfers, "{name}, for the system");
         realm.finish();
     }
+}
+
+/// Waits for an event that comes at a moment of that. The answer, what the object counted, and the system.
+fn event_at(moment: u32) -> (Result<Events, Error>, [u64; 2]) {
+    let realm = Arc::new(Realm::new(1));
+    let bell = notification(&realm, 0);
+    let (inside, mut turn) = (realm.clone(), 0);
+    let meanwhile = move || {
+        if turn == moment {
+            signal(&inside, 0, bell);
+        }
+        turn += 1;
+    };
+    let wait = || {
+        let domain = &realm.domains[0];
+        realm.ipc.wait_object(domain, bell, Events::SIGNALED, 100)
+    };
+    let answer = fake::before_locks(None, meanwhile, wait);
+    let object = realm
+        .ipc
+        .object_info(&realm.domains[0], bell)
+        .unwrap()
+        .waits;
+    let system = realm.machine().system_counts().traffic.waits;
+    Arc::into_inner(realm).unwrap().finish();
+    (answer, [object, system])
+}
+
+#[test]
+fn a_wait_whose_event_comes_as_it_begins_counts_once_for_both() {
+    let (mut begun, mut moment) = (0, 0);
+    loop {
+        let (answer, [object, system]) = event_at(moment);
+        assert_eq!(object, system, "at moment {moment}: {answer:?}");
+        if answer == Err(Error::TimedOut) {
+            break;
+        }
+        begun += object;
+        moment += 1;
+    }
+    assert!(begun > 0, "it never came as the wait began");
 }

@@ -30,6 +30,7 @@ macro_rules! for_each_case {
             faults::privileged "instructions of the kernel end the process";
             faults::division "a division by zero ends the process";
             faults::trap_flag "a program that sets the trap flag ends by its own debug exception";
+            faults::counted "every exception counts once at its process and for the system, as a page fault does";
 
             memory::zeroed "a new region reads as zero, also from frames that were used before";
             memory::two_mappings "two mappings of a region show the same bytes";
@@ -99,6 +100,7 @@ macro_rules! for_each_case {
 
             trace::calls "a trace has every call of a process in order, with arguments and answer";
             trace::entries "a trace has every entry of a submission ring as it is tried, and what it is completed with";
+            trace::exception "a trace has every exception of a program, with its vector, its error code and where it was";
             trace::taken_away "a trace tells how many capabilities of what are taken away, and why, however that comes";
             trace::off "a call costs the same instructions before a trace and after it, and more while it is taken";
             trace::waits "a trace tells who ended a wait, and when its thread went on";
@@ -114,6 +116,7 @@ macro_rules! for_each_case {
             channels::ten_thousand_calls "ten thousand calls in registers are answered, on one CPU and on two";
             channels::calls_with_capabilities "a region goes with a call and comes back with its answer";
             channels::answers_in_turn "the same with a server that answers and takes the next call at once";
+            channels::answers_of_nothing "who calls for an answer of nothing gets TooLarge for four words, and so does who answers";
             channels::cancelled_in_turn "a call from hand to hand that is cancelled is answered by nobody, and the next one is";
             channels::one_reply "a call is answered once, and one whose right to reply is dropped ends with PeerClosed";
             channels::caller_gone "an answer to a caller that gave up or died is Cancelled";

@@ -224,8 +224,9 @@ pub struct Reply {
 owned!(Reply, Reply);
 
 impl Reply {
-    /// Answers. After `Cancelled` the caller does not wait any more; after another error nothing was
-    /// sent, and another answer can be tried. A second answer is `BadHandle`.
+    /// Answers. After `Cancelled` the caller does not wait any more, and after `TooLarge` it was told that the answer
+    /// is more than it takes; after another error nothing was sent, and another answer can be tried. A second answer
+    /// is `BadHandle`.
     pub fn send(&mut self, message: &mut Message<'_>) -> Result<(), Error> {
         let raw = message.raw();
         // SAFETY: the pointers lead to what lives during the call, which only reads. Of a region that

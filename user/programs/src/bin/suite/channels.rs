@@ -11,8 +11,8 @@ use crate::calls::{READ_WRITE, cap_derive, cap_revoke, map_all, region, unmap};
 use crate::check::{other_cpu, succeeds};
 
 pub use calls::{
-    answers_in_turn, caller_gone, calls_with_capabilities, cancelled_in_turn, one_reply,
-    server_gone, ten_thousand_calls,
+    answers_in_turn, answers_of_nothing, caller_gone, calls_with_capabilities, cancelled_in_turn,
+    one_reply, server_gone, ten_thousand_calls,
 };
 
 const ALL: Rights = Rights::all();

@@ -103,6 +103,35 @@ pub fn trap_flag(case: &Case) {
     ends_by(&start(case, "trap_flag_at_call"), DEBUG);
 }
 
+pub fn counted(case: &Case) {
+    let system = || done!(rt::system_info(), "system_info").faults;
+    // What a child takes of its own accord, as its pages are filled when they are touched.
+    let taken = |role: &str| {
+        let before = system();
+        let child = start(case, role);
+        crate::check::wait(&child);
+        let own = done!(child.info(), "facts").faults;
+        same!(
+            done!(rt::object_info(child.handle()), "counts").faults,
+            own,
+            "at the object"
+        );
+        // Some may be of this process.
+        check!(system() - before >= own, "of the system");
+        own
+    };
+    let none = taken("nothing");
+    for role in [
+        "null_read",
+        "division",
+        "invalid_instruction",
+        "hlt",
+        "trap_flag",
+    ] {
+        same!(taken(role), none + 1, "faults of {role}");
+    }
+}
+
 /// Goes down until the stack ends.
 fn overflow(depth: u64) -> u64 {
     let page = [depth; 512];

@@ -1,5 +1,7 @@
 //! Traces: what they tell, and who may take one.
 
+mod exception;
+
 use alloc::vec::Vec;
 use core::hint::spin_loop;
 
@@ -11,6 +13,8 @@ use rt::{
     Derive, Env, Error, FOREVER, GrantFlags, Mode, Notification, Region, Rights, Submissions,
     Trace, Traced,
 };
+
+pub use exception::exception;
 
 use crate::Case;
 use crate::calls::{cap_derive, cap_info, cap_revoke, grant, region, region_destroy};

@@ -1,5 +1,6 @@
 //! Calls and their answers, and how they end when one side does.
 
+use abi::UserPtr;
 use rt::{ChannelEnd, Env, Error, FOREVER, Handle, Message, Received, Thread, ThreadSpawn, sys};
 
 use super::{child, pair};
@@ -220,4 +221,30 @@ pub fn child_role(role: &str, env: &Env) -> Option<u8> {
         _ => return None,
     }
     Some(0)
+}
+
+pub fn answers_of_nothing(_: &Case) {
+    let (here, there) = done!(rt::channel(1), "a channel");
+    let caller = ThreadSpawn::new().cpus(1).start(move || {
+        for wanted in [Err(Error::TooLarge), Err(Error::TooLarge), Ok(())] {
+            let (none, end) = (UserPtr::new(0), here.handle());
+            // SAFETY: nothing is read or written at the address 0.
+            let answer = unsafe { sys::channel_call(end, none, none, FOREVER) };
+            same!(answer, wanted, "an answer that has to be empty");
+        }
+    });
+    let caller = done!(caller, "a thread");
+    let asked = || {
+        let mut call = done!(there.receive(FOREVER), "a call");
+        done!(call.take_reply().ok_or(Error::NotFound), "the right")
+    };
+    let told = asked().send_words([1, 2, 3, 4]);
+    refused!(told, Error::TooLarge, "four words");
+    // And waits for the next message, which is no words.
+    let (right, end) = (asked().into_handle(), there.handle());
+    // SAFETY: the call touches no memory.
+    let next = unsafe { sys::channel_serve_words(end, right, 1, 2, 3, 4) };
+    check!(next == Err(Error::TooLarge), "the next call is not words");
+    done!(asked().send(&mut Message::new(b"")), "an empty answer");
+    done!(caller.join(), "its end");
 }
