@@ -24,7 +24,7 @@ use arch::{clock, cpu};
 use fastrand::Rng;
 
 use crate::deferred;
-use crate::irq_lock::IrqLock;
+use crate::irq_lock::{IrqGuard, IrqLock};
 use crate::thread::{Thread, state};
 use crate::{stats, trace};
 use levels::{LEVELS, Levels};
@@ -233,20 +233,40 @@ pub fn end(thread: &Arc<Thread>) {
     look_again(thread.cpu());
 }
 
-/// Sets what a thread competes at, unless it has to end.
-pub fn set_level(thread: &Thread, level: u8) {
+/// Sets how urgent a thread is asked to be and, unless it has to end, what it competes at: at once, so that of two
+/// who do so one comes first in both.
+pub fn set_priority(thread: &Thread, priority: u8) {
+    let mut queue = queue_of(thread);
+    debug_assert!(
+        thread.is_ending() || thread.level() == thread.priority(),
+        "a thread competes at what it is asked to be"
+    );
+    if mm::sabotaged!("priority_in_two_steps") {
+        drop(queue);
+        thread.set_priority(priority);
+        queue = queue_of(thread);
+    } else {
+        thread.set_priority(priority);
+    }
+    // Whoever ends it says so first, and takes this lock afterwards.
     if !thread.is_ending() {
-        change_level(thread, level);
-        look_again(thread.cpu());
+        requeue(thread, &mut queue, priority);
     }
-    // It may have been ended in between.
-    if thread.is_ending() {
-        change_level(thread, TOP);
-    }
+    drop(queue);
+    look_again(thread.cpu());
 }
 
+/// The queue of the CPU that a thread lives on.
+fn queue_of(thread: &Thread) -> IrqGuard<'static, Queue> {
+    CPUS[thread.cpu()].queue.lock()
+}
+
+/// Has a thread compete at a level.
 fn change_level(thread: &Thread, level: u8) {
-    let mut queue = CPUS[thread.cpu()].queue.lock();
+    requeue(thread, &mut queue_of(thread), level);
+}
+
+fn requeue(thread: &Thread, queue: &mut Queue, level: u8) {
     thread.set_level(level);
     if let Some(slot) = thread.slot()
         && queue.ready.remove(slot)

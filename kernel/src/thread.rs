@@ -296,7 +296,7 @@ impl Thread {
         self.priority.load(Ordering::Relaxed)
     }
 
-    /// Notes what it is asked to be; [`set_level`](crate::sched::set_level) makes it so.
+    /// Notes what it is asked to be; [`set_priority`](crate::sched::set_priority) makes it so.
     pub fn set_priority(&self, priority: u8) {
         self.priority.store(priority, Ordering::Relaxed);
     }

@@ -110,8 +110,7 @@ pub fn thread_info(
 pub fn thread_priority(process: &Arc<Process>, handle: Handle, priority: u32) -> Result<(), Error> {
     let set = |thread: &Thread, limits: &Process| {
         let priority = check_priority(limits, priority)?;
-        thread.set_priority(priority);
-        sched::set_level(thread, priority);
+        sched::set_priority(thread, priority);
         Ok(())
     };
     if handle == Handle::NONE {

@@ -534,6 +534,8 @@ entries! {
             priorities::turns;
         sleeper_not_killed: "the end of the sleep of a thread that has to end",
             processes::kill_sleeping;
+        priority_in_two_steps: "that what a thread is asked to be and what it competes at are set at once",
+            priorities::set_by_two;
         placed_where_programs_choose: "that mappings without a place are put away from the places that programs choose",
             memory::placement;
         no_preemption: "the end of a slice",

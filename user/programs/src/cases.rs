@@ -244,6 +244,7 @@ macro_rules! for_each_case {
             priorities::above_all "what has to end is more urgent than the most urgent program";
             priorities::turns "a slice that ends in a call which sleeps is not the end of the next one";
             priorities::ceilings "no thread is more urgent than its process may be, and no process than its parent";
+            priorities::set_by_two "a thread whose priority is set by itself and by another at once competes at what it tells";
             priorities::confined "no process runs where its parent may not";
 
             supervision::resume "a thread that faults stops until its supervisor has it go on, there or elsewhere";

@@ -8,7 +8,7 @@ use abi::submission::{Operation, Submission, SubmissionFlags};
 use rt::{Env, Error, Mode, Rights, Spawn, ThreadSpawn};
 
 use crate::Case;
-use crate::check::{succeeds, wait};
+use crate::check::{other_cpu, succeeds, wait};
 use crate::threads::{HERE, join, spawn};
 
 pub fn urgent_first(case: &Case) {
@@ -55,6 +55,24 @@ pub fn fair_share(_: &Case) {
         most < 3 * least && most < TOO_MANY_TURNS,
         "shares of {turns:?}"
     );
+}
+
+pub fn set_by_two(_: &Case) {
+    const TIMES: u32 = 3000;
+    let thread = spawn(other_cpu(), || {
+        for turn in 0..TIMES {
+            done!(rt::set_priority(8 + turn % 2), "its own priority");
+        }
+    });
+    for turn in 0..TIMES {
+        done!(
+            thread.set_priority(10 + turn % 2),
+            "the priority of another"
+        );
+    }
+    let told = done!(thread.info(), "facts").priority;
+    check!((8..12).contains(&told), "it tells {told}");
+    join(thread);
 }
 
 pub fn reaper(case: &Case) {
