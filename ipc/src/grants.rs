@@ -70,7 +70,8 @@ impl<P: Platform> Ipc<P> {
 
     /// Offers what `handle` stands for to the domain at the other end of `via` until a deadline, and
     /// returns the token. See [`begin`](Ipc::begin) for what is refused; `PeerClosed`: nobody is
-    /// there (if the addressee ended in this very moment, mappings of what was to be moved are gone);
+    /// there (if the way ended in this very moment, mappings of what was to be moved are gone, and so are the others that
+    /// were to be revoked);
     /// `Invalid`: an end of a channel that is not younger than the one it goes over; `Limit`: the sender has
     /// [`MAX_GRANTS`](abi::limits::MAX_GRANTS) pending; `TimedOut`: the deadline has passed.
     #[allow(clippy::too_many_arguments)] // The registers of the call.

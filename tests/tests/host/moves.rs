@@ -1,10 +1,12 @@
 //! Move takes away before it gives, and only what nobody else can reach (I6).
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::common::messages::Ends;
 use crate::common::realm::Realm;
 use crate::common::{READ, WRITE, page};
-use abi::{Error, GrantFlags, Handle, Mode, ObjectKind, RevokeFlags, Rights, Token};
+use abi::{Error, FOREVER, GrantFlags, Handle, Mode, ObjectKind, RevokeFlags, Rights, Token};
 use fake::Access;
 
 const ALL: Rights = Rights::all();
@@ -164,4 +166,62 @@ fn what_is_about_to_move_and_is_refused_keeps_its_mappings_though_a_relative_is_
         assert_eq!(realm.ipc.region_info(me, mine).unwrap().mappings, 1);
     }
     realm.finish();
+}
+
+/// Domain 0 moves a region over a channel, whose other end is dropped at a moment of that. What the call says, what
+/// then can be said of the region and what is below it, and whether that moment came.
+fn moved_as_its_way_ends(moment: u32, flags: GrantFlags) -> (Result<(), Error>, [bool; 2], bool) {
+    let realm = Arc::new(Realm::new(2));
+    let ends = Ends::between(&realm, 0, 1, 1);
+    let region = realm.region(0, 1);
+    let below = match flags.is_empty() {
+        true => None,
+        false => Some(realm.derive(0, region, READ).unwrap()),
+    };
+    let va = realm.map(0, region, READ);
+    let (inside, turns) = (realm.clone(), Arc::new(AtomicU32::new(0)));
+    let count = turns.clone();
+    let meanwhile = move || {
+        if count.fetch_add(1, Ordering::Relaxed) == moment {
+            fake::on_cpu(1, || ends.there.drop(&inside));
+        }
+    };
+    let grant = || {
+        let (domain, via) = (&realm.domains[0], ends.here.handle);
+        let all = Rights::all();
+        realm
+            .ipc
+            .grant(domain, region, via, Mode::Move, all, flags, FOREVER)
+    };
+    let answer = fake::before_locks(None, meanwhile, grant).map(drop);
+    let came = moment < turns.load(Ordering::Relaxed);
+    let mapped = realm.load(0, 0, va).is_ok();
+    let below = below.is_some_and(|below| realm.look_up(0, below).is_ok());
+    if answer.is_err() {
+        assert_eq!(realm.look_up(0, region), Ok(Rights::REGION));
+        realm.map(0, region, READ);
+    }
+    Arc::into_inner(realm).unwrap().finish();
+    (answer, [mapped, below], came)
+}
+
+#[test]
+fn what_fails_to_move_as_its_way_ends_is_still_the_senders() {
+    for flags in [GrantFlags::empty(), GrantFlags::REVOKE_OTHERS] {
+        let mut refused = Vec::new();
+        for moment in 0.. {
+            let (answer, left, came) = moved_as_its_way_ends(moment, flags);
+            match answer {
+                Ok(()) => {}
+                Err(Error::PeerClosed) => refused.push(left),
+                Err(error) => panic!("{error:?} at moment {moment}"),
+            }
+            if !came {
+                break;
+            }
+        }
+        // Early enough it has changed nothing; later, what the table says.
+        assert_eq!(refused.first(), Some(&[true, !flags.is_empty()]));
+        assert_eq!(refused.last(), Some(&[false, false]));
+    }
 }
