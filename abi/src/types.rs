@@ -224,7 +224,11 @@ impl DeriveArgs {
 /// | notification | signals | for bits, for events |
 /// | port | packets delivered | for packets |
 /// | timer, interrupt | times that it went off; the notification counts the signal, too | |
+/// | hub | times that the host was told of a guest | of the host, for a guest; for events |
+/// | submission ring | completions that were posted | for completions, of its own thread for entries, for events |
 /// | process, thread | | for events |
+///
+/// The wait of `sub_unregister` for what uses a registered handle is at no object, and counts nowhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct ObjectInfo {
@@ -249,7 +253,8 @@ pub struct ObjectInfo {
     /// source when the snapshot is made, and at the snapshot when it arrives.
     pub transfers: [u64; 3],
     /// Calls on it that were refused, by the number of the [`Error`]: those whose first argument was a
-    /// handle of it. At most 4,294,967,295 of each are counted.
+    /// handle of it. An entry of a submission ring counts by what it comes to, and not while it waits. At most
+    /// 4,294,967,295 of each are counted.
     pub refusals: [u64; 32],
 }
 

@@ -44,6 +44,12 @@ impl SyscallFrame {
     /// Where what only [`return_from_syscall`](crate::return_from_syscall) restores begins.
     pub const RETURN: usize = offset_of!(SyscallFrame, rip);
 
+    /// Whether it is of a call that no program makes by itself.
+    pub fn is_of_call(&self) -> bool {
+        // A program would go on behind its instruction.
+        self.rip == 0
+    }
+
     /// The frame of a call that no program makes by itself: what it does not say is 0.
     pub fn of_call(number: u64, [rdi, rsi, rdx, r10, r8, r9]: [u64; 6]) -> SyscallFrame {
         SyscallFrame {

@@ -38,6 +38,8 @@ pub enum Counted {
     Handed,
     /// So many completions of a submission ring: a [`Message`](Counted::Message) of no bytes each.
     Completions(u64),
+    /// An entry of a submission ring that comes to nothing.
+    Refused(Error),
     /// A wait that begins.
     Wait,
     /// An object that was handed over has arrived: of CopyOnWrite the snapshot, whose source counts only for itself.

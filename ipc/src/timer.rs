@@ -169,6 +169,14 @@ impl<P: Platform> Ipc<P> {
         timer
     }
 
+    /// Has such a timer go off at another time, instead of what was set before.
+    pub(crate) fn note_again_at(&self, timer: &Arc<Timer<P>>, at_ns: u64) {
+        let mut schedule = timer.schedule.lock();
+        self.disarm(&mut schedule);
+        schedule.next_ns = at_ns;
+        self.go_on(timer, &mut schedule);
+    }
+
     /// Stops a timer for good.
     pub(crate) fn end_timer(&self, timer: &Timer<P>) {
         if mm::sabotaged!("timer_fires_after_drop") {

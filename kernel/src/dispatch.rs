@@ -192,17 +192,20 @@ const fn begins_with_handle(arguments: &[bool]) -> bool {
 #[cold]
 #[inline(never)]
 fn refuse(process: Option<&Arc<Process>>, frame: &mut SyscallFrame, error: Error) {
-    stats::count_refusal(error);
-    if let Some(process) = process {
-        let [handle, ..] = frame.arguments();
-        ipc().count_refusal(process.domain(), Handle::from_bits(handle), error);
+    // An entry may be tried again, and is counted by what it comes to.
+    if !frame.is_of_call() {
+        stats::count_refusal(error);
+        if let Some(process) = process {
+            let [handle, ..] = frame.arguments();
+            ipc().count_refusal(process.domain(), Handle::from_bits(handle), error);
+        }
     }
     frame.set_result(abi::encode(Err(error)));
 }
 
 /// Makes the call that an entry of a submission ring asks for, by a thread of its process, as the program
-/// would have made it: by the same function, and counted as that. It does not wait: where the call has a
-/// deadline, that is 0.
+/// would have made it: by the same function, and counted as that, but for a refusal. It does not wait: where the
+/// call has a deadline, that is 0.
 pub fn operate(
     process: &Arc<Process>,
     operation: Operation,

@@ -151,6 +151,7 @@ pub fn count_at_objects(what: Counted) {
     let counters = &PAGES.cpus[cpu::current()];
     match what {
         Counted::Handed => increment(&counters.handed),
+        Counted::Refused(error) => count_refusal(error),
         Counted::Completions(count) => add(&counters.messages, count),
         Counted::Wait => increment(&counters.waits),
         Counted::Transfer(mode) => increment(&counters.transfers[mode as usize]),

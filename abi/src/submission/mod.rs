@@ -103,7 +103,8 @@ pub enum Operation {
     Accept = 51,
     /// `ring_wake`.
     RingWake = 63,
-    /// `channel_send`. Its message is read when it is served, and again when there is room.
+    /// `channel_send`. Its message is read when it is served, and again when there is room or the rate of its end
+    /// allows one more.
     Send = 71,
     /// `signal`.
     Signal = 81,
@@ -200,6 +201,19 @@ impl Operation {
         }
     }
 
+    /// Whether its first argument is a handle.
+    pub const fn begins_with_handle(self) -> bool {
+        !matches!(
+            self,
+            Operation::Nop
+                | Operation::Unmap
+                | Operation::Accept
+                | Operation::Unregister
+                | Operation::Timeout
+                | Operation::Cancel
+        )
+    }
+
     /// Which of its arguments is a deadline, if it may wait.
     pub const fn deadline_argument(self) -> Option<usize> {
         match self {
@@ -287,16 +301,7 @@ impl Submission {
         let Some(operation) = Operation::from_code(self.operation) else {
             return Err(Error::Unsupported);
         };
-        let plain = matches!(
-            operation,
-            Operation::Nop
-                | Operation::Unmap
-                | Operation::Accept
-                | Operation::Unregister
-                | Operation::Timeout
-                | Operation::Cancel
-        );
-        let first = flags.contains(SubmissionFlags::REGISTERED) && plain;
+        let first = flags.contains(SubmissionFlags::REGISTERED) && !operation.begins_with_handle();
         let source = flags.contains(SubmissionFlags::REGISTERED_SOURCE)
             && !matches!(operation, Operation::Copy);
         if first || source {

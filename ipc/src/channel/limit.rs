@@ -138,6 +138,28 @@ pub enum Passage {
     NotBefore(u64),
 }
 
+/// What the current task knows of the last message that it tried to send without waiting, in words of its cell, as it
+/// does not wait: when that could be tried again if it was over the rate, and 0 if it can never be sent.
+impl<P: Platform> Ipc<P> {
+    /// It is about to try.
+    pub(crate) fn forget_rate(&self) {
+        self.note_rate(0);
+    }
+
+    /// It was over the rate.
+    pub(super) fn note_rate(&self, time_ns: u64) {
+        self.platform()
+            .with_current_task(|task| P::wait_cell(task).set_words([time_ns]));
+    }
+
+    /// When what was `Limit` could be tried again.
+    pub(crate) fn rate_allows_at(&self) -> Option<u64> {
+        let noted = |task: &P::Task| P::wait_cell(task).word(0);
+        let time_ns = self.platform().with_current_task(noted);
+        (time_ns > 0).then_some(time_ns)
+    }
+}
+
 impl<P: Platform> Ipc<P> {
     /// Limits what can be sent from an end; 0 stands for no limit. It begins with one second's worth,
     /// and whoever waits tries again.

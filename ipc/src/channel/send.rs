@@ -212,7 +212,10 @@ impl<P: Platform> Ipc<P> {
         let now = self.platform().now_ns();
         match state.limits.pass(len as u64, now)? {
             Passage::Now => Ok(Admission::Now(state)),
-            Passage::NotBefore(_) if deadline_ns == 0 => Err(Error::Limit),
+            Passage::NotBefore(time) if deadline_ns == 0 => {
+                self.note_rate(time);
+                Err(Error::Limit)
+            }
             Passage::NotBefore(time) => {
                 // Somebody with less to say may fit the place.
                 let woken = state.wake_sender();

@@ -105,7 +105,7 @@ pub(crate) struct Grants<P: Platform> {
     next_generation: u32,
     receivers: Receivers,
     /// The accounts of those who can be granted something, in a kernel that has them pay for what they have not accepted.
-    #[cfg(sabotage = "pending_charged_to_addressee")]
+    #[cfg(sabotage)]
     payers: Vec<(u64, Arc<mm::Account>)>,
 }
 
@@ -117,7 +117,7 @@ impl<P: Platform> Grants<P> {
             promised: 0,
             next_generation: 1,
             receivers: Receivers::new(),
-            #[cfg(sabotage = "pending_charged_to_addressee")]
+            #[cfg(sabotage)]
             payers: Vec::new(),
         }
     }
@@ -125,8 +125,10 @@ impl<P: Platform> Grants<P> {
     /// Notes a domain that can be granted something from now on.
     pub(crate) fn add_receiver(&mut self, domain: &Domain<P>) {
         self.receivers.add(domain.koid());
-        #[cfg(sabotage = "pending_charged_to_addressee")]
-        self.payers.push((domain.koid(), domain.account().clone()));
+        #[cfg(sabotage)]
+        if mm::sabotaged!("pending_charged_to_addressee") {
+            self.payers.push((domain.koid(), domain.account().clone()));
+        }
     }
 
     /// Whether a domain that was found at a place can still be granted something at an end.
@@ -230,7 +232,7 @@ impl<P: Platform> Grants<P> {
         if let Some(first) = at_end {
             self.slots.enter(List::End, &links, first, index);
         }
-        #[cfg(sabotage = "pending_charged_to_addressee")]
+        #[cfg(sabotage)]
         if let Some((_, payer)) = self.payers.iter().find(|(koid, _)| *koid == to.domain) {
             let _ = offer.node.hand_over_charge(payer);
         }

@@ -8,6 +8,28 @@ use super::retire::retires;
 use super::serve::Server;
 use crate::Platform;
 
+/// What came of trying an operation.
+struct Attempt {
+    outcome: Result<u64, Error>,
+    /// Its deadline, if it has one.
+    deadline_ns: u64,
+    /// When it can be tried again, if that is known: a message that is over the rate of its end.
+    again_ns: Option<u64>,
+}
+
+impl Attempt {
+    /// Whether it may come to something later.
+    fn is_too_early(&self) -> bool {
+        match self.outcome {
+            Err(Error::WouldBlock | Error::Full) => true,
+            Err(Error::Limit) => {
+                self.again_ns.is_some() && !mm::sabotaged!("entry_over_the_rate_does_not_wait")
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What became of an entry that was begun.
 pub(super) enum Step {
     Done(Result<u64, Error>),
@@ -62,12 +84,17 @@ where
             Ok(registered) => registered,
             Err(error) => return Step::Done(Err(error)),
         };
-        let (outcome, deadline_ns) = self.attempt(operation, &entry);
-        let waits = outcome.is_err_and(|error| {
-            let full = [Error::WouldBlock, Error::Full].contains(&error);
-            full && operation.deadline_argument().is_some() && deadline_ns != 0
-        });
-        if waits {
+        let attempt = self.attempt(operation, &entry);
+        let Attempt {
+            outcome,
+            deadline_ns,
+            ..
+        } = attempt;
+        let may_wait = operation.deadline_argument().is_some() && deadline_ns != 0;
+        if may_wait && attempt.is_too_early() {
+            if mm::sabotaged!("entry_counts_as_refused_at_each_try") {
+                self.count_refusal(operation, &entry, outcome);
+            }
             self.begun = false;
             // Two registered handles are of a copy, which does not wait.
             let [first, _] = registered;
@@ -78,18 +105,15 @@ where
                 registered: first,
             });
         }
+        self.count_refusal(operation, &entry, outcome);
         for slot in registered.into_iter().flatten() {
             self.ipc.leave_registered(self.ring, slot);
         }
         Step::Done(outcome)
     }
 
-    /// Does an operation if it need not wait; and its deadline, if it has one and that has not passed.
-    pub(super) fn attempt(
-        &mut self,
-        operation: Operation,
-        entry: &Submission,
-    ) -> (Result<u64, Error>, u64) {
+    /// Does an operation if it need not wait.
+    fn attempt(&mut self, operation: Operation, entry: &Submission) -> Attempt {
         if self.watched {
             let machine = self.ipc.platform();
             machine.entry_begins(entry);
@@ -102,6 +126,9 @@ where
             Some(at) => core::mem::replace(&mut arguments[at], 0),
             None => FOREVER,
         };
+        if operation == Operation::Send {
+            self.ipc.forget_rate();
+        }
         let outcome = match operation {
             Operation::Timeout if now_ns() >= deadline_ns => Ok(0),
             Operation::Timeout => Err(Error::WouldBlock),
@@ -110,7 +137,15 @@ where
             Operation::Copy => self.copy(arguments),
             operation => (self.operate)(operation, arguments),
         };
-        (outcome, deadline_ns)
+        let again_ns = match (operation, outcome) {
+            (Operation::Send, Err(Error::Limit)) => self.ipc.rate_allows_at(),
+            _ => None,
+        };
+        Attempt {
+            outcome,
+            deadline_ns,
+            again_ns,
+        }
     }
 
     /// Puts the handles that are registered in the place of their numbers; which slots it uses from then on.
@@ -201,25 +236,30 @@ where
         else {
             return;
         };
-        let outcome = match retires(pending.operation, &pending.entry) {
+        let attempt = match retires(pending.operation, &pending.entry) {
             Some(id) => {
                 let looked = self.ipc.look_at_retiring(&self.ring.registrar, id);
-                looked.map(|()| 0)
+                Attempt {
+                    outcome: looked.map(|()| 0),
+                    deadline_ns: FOREVER,
+                    again_ns: None,
+                }
             }
-            None => self.attempt(pending.operation, &pending.entry).0,
+            None => self.attempt(pending.operation, &pending.entry),
         };
         let late = pending.is_late(self.ipc);
         let lost = !pending.is_watching();
-        let outcome = match outcome {
-            Err(Error::WouldBlock | Error::Full) if late => Err(Error::TimedOut),
+        let outcome = match attempt.is_too_early() {
+            true if late => Err(Error::TimedOut),
             // It was told that its capability is not what it was, and that has come back since.
-            Err(Error::WouldBlock | Error::Full) if lost => Err(Error::Cancelled),
-            Err(Error::WouldBlock | Error::Full) => {
+            true if lost => Err(Error::Cancelled),
+            true => {
+                pending.go_on(self.ipc, attempt.again_ns);
                 self.desk.pending[key as usize] = Some(pending);
                 self.begun = false;
                 return;
             }
-            outcome => outcome,
+            false => attempt.outcome,
         };
         self.desk.pending[key as usize] = Some(pending);
         self.finish(key, outcome);

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::submission::{Operation, Submission};
-use abi::{Error, Events, Handle, Rights, cost};
+use abi::{Error, Events, FOREVER, Handle, Rights, cost};
 use mm::RecordCharge;
 
 use super::desk::Desk;
@@ -48,6 +48,16 @@ impl<P: Platform> Pending<P> {
     /// Whether its time has come.
     pub(super) fn is_late(&self, ipc: &Ipc<P>) -> bool {
         ipc.platform().now_ns() >= self.deadline_ns
+    }
+
+    /// Waits on; what waits for the rate of an end is tried again at a time, its deadline at the latest.
+    pub(super) fn go_on(&self, ipc: &Ipc<P>, again_ns: Option<u64>) {
+        if self.operation == Operation::Send
+            && let Some(timer) = &self.timer
+        {
+            let again_ns = again_ns.unwrap_or(FOREVER);
+            ipc.note_again_at(timer, again_ns.min(self.deadline_ns));
+        }
     }
 
     /// Whether it would be told of what it waits for.
@@ -104,7 +114,8 @@ where
             state.set_retirer(id, ring, key);
         }
         let timer = match deadline_ns {
-            abi::FOREVER => None,
+            // It may have to wait for the rate of its end.
+            FOREVER if operation != Operation::Send => None,
             deadline_ns => Some(ipc.note_at(ring, key, deadline_ns)),
         };
         self.desk.pending_len += 1;

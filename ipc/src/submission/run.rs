@@ -8,13 +8,13 @@
 use alloc::boxed::Box;
 use core::mem;
 
-use abi::Error;
 use abi::submission::{Operation, Submission};
+use abi::{Error, Handle};
 
 use super::operations::Step;
 use super::pending::Pending;
 use super::serve::Server;
-use crate::Platform;
+use crate::{Counted, Platform};
 
 impl<P: Platform, F> Server<'_, P, F>
 where
@@ -64,6 +64,7 @@ where
                     }
                     let (operation, entry) = (waiting.operation, waiting.entry);
                     let outcome = self.ipc.give_up(self.ring, operation, &entry, error);
+                    self.count_refusal(operation, &entry, outcome);
                     return self.settle::<WATCHED>(&entry, outcome, rest);
                 }
                 false
@@ -103,6 +104,32 @@ where
         self.desk.complete(self.ring, machine, entry, outcome);
     }
 
+    /// Counts that what an entry asked for by a call is refused, once that is what it comes to: for the system, and at
+    /// the object that it named.
+    #[inline(always)]
+    pub(super) fn count_refusal(
+        &self,
+        operation: Operation,
+        entry: &Submission,
+        outcome: Result<u64, Error>,
+    ) {
+        if let Err(error) = outcome {
+            self.refused(operation, entry, error);
+        }
+    }
+
+    #[cold]
+    fn refused(&self, operation: Operation, entry: &Submission, error: Error) {
+        if matches!(operation, Operation::Timeout | Operation::Cancel) {
+            return;
+        }
+        self.ipc.platform().count(Counted::Refused(error));
+        if operation.begins_with_handle() {
+            let handle = Handle::from_bits(entry.arguments[0]);
+            self.ipc.count_refusal(self.domain, handle, error);
+        }
+    }
+
     pub(super) fn cancel_rest(&mut self, rest: &[Submission]) {
         for entry in rest {
             self.complete::<true>(entry, Err(Error::Cancelled));
@@ -121,6 +148,7 @@ where
         };
         let outcome = outcome.or_else(ended);
         let entry = pending.entry;
+        self.count_refusal(pending.operation, &entry, outcome);
         let rest = self.ipc.let_go(self.ring, *pending);
         if self.settle::<true>(&entry, outcome, &rest) {
             self.run_chain(&rest);
@@ -147,6 +175,7 @@ where
         let Some(pending) = self.take_pending(key) else {
             return false;
         };
+        self.count_refusal(operation, &entry, given_up);
         let rest = self.ipc.let_go(self.ring, *pending);
         self.complete::<true>(&entry, given_up);
         self.cancel_rest(&rest);

@@ -132,6 +132,8 @@ pub struct SystemCounts {
     pub traffic: Traffic,
     /// Objects that arrived with who they were handed to, by the mode.
     pub transfers: [u64; 3],
+    /// Entries of submission rings that were refused.
+    pub refusals: u64,
 }
 
 /// A process, which is a domain, whether it has ended, and whether a thread of it has stopped.
@@ -249,6 +251,7 @@ impl Platform for FakeMachine {
                 counts.traffic.bytes += 32;
                 counts.traffic.waits += 1;
             }
+            Counted::Refused(_) => counts.refusals += 1,
             Counted::Completions(count) => counts.traffic.messages += count,
             Counted::Wait => counts.traffic.waits += 1,
             Counted::Transfer(mode) => counts.transfers[mode as usize] += 1,

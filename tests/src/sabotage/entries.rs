@@ -236,6 +236,10 @@ entries! {
             registrar::a_number_that_was_let_go_is_never_its_successor;
         unregister_does_not_wait: "the wait for operations that use a registered handle",
             retiring::what_is_in_use_is_let_go_when_it_is_not;
+        entry_over_the_rate_does_not_wait: "that an entry waits for the rate of an end",
+            rate_limits::an_entry_over_the_rate_waits_for_it_or_for_its_deadline;
+        entry_counts_as_refused_at_each_try: "that an entry which waits does not count as refused",
+            submission_waits::an_entry_counts_as_refused_when_it_is_and_not_while_it_waits;
         unregister_waits_by_its_capability: "that who waits for the users of a registered handle waits wherever its capability is",
             retiring::who_lets_a_handle_go_waits_for_its_users_wherever_its_capability_is;
         failed_registration_stays: "the end of a registration whose capability begins to move meanwhile",
@@ -530,12 +534,12 @@ entries! {
             priorities::above_all;
         polling_thread_keeps_its_cpu: "that the thread of a ring lets others run while it looks in vain",
             submissions::polled;
+        priority_in_two_steps: "that what a thread is asked to be and what it competes at are set at once",
+            priorities::set_by_two;
         end_of_slice_passed_on: "that a slice which ends in a call that sleeps is forgotten",
             priorities::turns;
         sleeper_not_killed: "the end of the sleep of a thread that has to end",
             processes::kill_sleeping;
-        priority_in_two_steps: "that what a thread is asked to be and what it competes at are set at once",
-            priorities::set_by_two;
         placed_where_programs_choose: "that mappings without a place are put away from the places that programs choose",
             memory::placement;
         no_preemption: "the end of a slice",

@@ -2,8 +2,11 @@
 
 use crate::common::messages::Ends;
 use crate::common::realm::Realm;
+use crate::common::registered::{Done, settle};
+use crate::common::submissions::Submissions;
+use abi::submission::{Operation, Submission};
 use abi::{Error, FOREVER};
-use ipc::{ChannelLimits, Passage};
+use ipc::{ChannelLimits, Outgoing, Passage, Platform};
 use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -186,4 +189,80 @@ fn who_waits_for_a_limit_goes_on_when_it_is_raised_or_the_end_closes() {
         });
         realm.finish();
     }
+}
+
+/// Moves the clock, and looks at what is due in a ring then.
+fn at(realm: &Realm, ring: &mut Submissions, now_ns: u64) -> Done {
+    realm
+        .machine()
+        .advance_ns(now_ns - realm.machine().now_ns());
+    realm.ipc.expire_timers(0, usize::MAX);
+    settle(realm, ring)
+}
+
+#[test]
+fn an_entry_over_the_rate_waits_for_it_or_for_its_deadline() {
+    let realm = Realm::new(2);
+    let mut ring = Submissions::new(&realm, 0, 8, 8);
+    // There is room for one more than there are tokens, at first.
+    let ends = Ends::between(&realm, 0, 1, 3);
+    let (domain, here) = (&realm.domains[0], ends.here.handle);
+    realm.ipc.limit_channel(domain, here, 2, 0).unwrap();
+    let begun = realm.machine().now_ns();
+    let send = |number, deadline_ns| {
+        let arguments = [here.bits(), 0, deadline_ns, 0, 0, 0];
+        Submission::new(Operation::Send, number, arguments)
+    };
+    let entries = [
+        send(1, 0),
+        send(2, FOREVER),
+        send(3, 0),
+        send(4, FOREVER),
+        send(5, begun + SECOND / 4),
+        send(6, FOREVER),
+        send(7, FOREVER),
+    ];
+    let done = ring.run(&realm, &entries);
+    assert_eq!(done, [(1, Ok(0)), (2, Ok(0)), (3, Err(Error::Limit))]);
+    assert_eq!(settle(&realm, &mut ring), []);
+    let late = [(5, Err(Error::TimedOut))];
+    assert_eq!(at(&realm, &mut ring, begun + SECOND / 4), late);
+    assert_eq!(at(&realm, &mut ring, begun + SECOND / 2 - 1), []);
+    assert_eq!(at(&realm, &mut ring, begun + SECOND / 2), [(4, Ok(0))]);
+    // Then there is no room, and later there is, and no token, and then both are there.
+    assert_eq!(at(&realm, &mut ring, begun + SECOND), []);
+    ends.there.receive(&realm).unwrap();
+    assert_eq!(settle(&realm, &mut ring), [(6, Ok(0))]);
+    ends.there.receive(&realm).unwrap();
+    assert_eq!(settle(&realm, &mut ring), []);
+    assert_eq!(at(&realm, &mut ring, begun + SECOND * 3 / 2), [(7, Ok(0))]);
+    realm.finish();
+}
+
+#[test]
+fn an_entry_whose_message_is_more_than_a_second_is_limit_at_once() {
+    let realm = Realm::new(2);
+    let mut ring = Submissions::new(&realm, 0, 4, 4);
+    let ends = Ends::between(&realm, 0, 1, 3);
+    let (domain, here) = (&realm.domains[0], ends.here.handle);
+    realm.ipc.limit_channel(domain, here, 0, 8).unwrap();
+    for (number, bytes) in [(1, 8), (2, 1), (3, 9)] {
+        let arguments = [here.bits(), bytes, FOREVER, 0, 0, 0];
+        ring.push(&realm, Submission::new(Operation::Send, number, arguments));
+    }
+    let send = |_, [_, bytes, deadline_ns, ..]: [u64; 6]| {
+        let message = Outgoing {
+            bytes: &[0; 16][..bytes as usize],
+            transfers: &[],
+        };
+        let sent = realm.ipc.send(domain, here, message, deadline_ns);
+        sent.map(|()| 0)
+    };
+    let entered = realm
+        .ipc
+        .enter_submissions(domain, ring.handle, 3, 0, 0, send);
+    assert_eq!(entered, Ok(3));
+    let done = [(1, Ok(0)), (3, Err(Error::Limit))];
+    assert_eq!(ring.reap(&realm), done);
+    realm.finish();
 }

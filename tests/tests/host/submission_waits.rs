@@ -6,6 +6,7 @@ use crate::common::realm::Realm;
 use crate::common::submissions::{LINK, Submissions, cancel, nop, signal, timeout, wait};
 use abi::submission::{Operation, Submission};
 use abi::{Error, Rights};
+use ipc::Platform;
 
 fn bits(realm: &Realm, notification: abi::Handle) -> Result<u64, Error> {
     let domain = &realm.domains[0];
@@ -166,5 +167,49 @@ fn a_ring_that_is_dropped_by_one_of_its_entries_ends_after_the_others() {
     assert!(!realm.reaches(0, ring.views.submissions));
     assert_eq!(bits(&realm, bell), Ok(1));
     assert_eq!(ring.enter(&realm, 1, 0, 0), Err(Error::BadHandle));
+    realm.finish();
+}
+
+/// How often each of some errors was refused at an object; and how often anything was, by entries.
+fn refusals(realm: &Realm, handle: abi::Handle, errors: [Error; 3]) -> ([u64; 3], u64) {
+    let info = realm.ipc.object_info(&realm.domains[0], handle).unwrap();
+    let all: u64 = info.refusals.iter().sum();
+    let counts = errors.map(|error| info.refusals[error as usize]);
+    assert_eq!(all, counts.iter().sum::<u64>(), "no other error");
+    (counts, realm.machine().system_counts().refusals)
+}
+
+#[test]
+fn an_entry_counts_as_refused_when_it_is_and_not_while_it_waits() {
+    let realm = Realm::new(1);
+    let mut ring = Submissions::new(&realm, 0, 8, 8);
+    let bell = notification(&realm, 0);
+    let counted = || {
+        let errors = [Error::WouldBlock, Error::TimedOut, Error::Cancelled];
+        refusals(&realm, bell, errors)
+    };
+    // Both are looked at as often as somebody enters.
+    let soon = realm.machine().now_ns() + 100;
+    assert_eq!(
+        ring.run(&realm, &[wait(1, bell, abi::FOREVER), wait(2, bell, soon)]),
+        []
+    );
+    while ring.says_due(&realm) {
+        ring.enter(&realm, 0, 0, 0).unwrap();
+    }
+    assert_eq!(counted(), ([0; 3], 0));
+    realm.machine().advance_ns(100);
+    realm.ipc.expire_timers(0, usize::MAX);
+    ring.enter(&realm, 0, 0, 0).unwrap();
+    assert_eq!(counted(), ([0, 1, 0], 1));
+    let done = ring.run(&realm, &[cancel(3, 1), wait(4, bell, 0)]);
+    assert_eq!(done.len(), 4);
+    assert_eq!(counted(), ([1, 1, 1], 3));
+    // What is done in the end was never refused.
+    assert_eq!(ring.run(&realm, &[wait(5, bell, abi::FOREVER)]), []);
+    ring_bell(&realm, 0, bell);
+    ring.enter(&realm, 0, 0, 0).unwrap();
+    assert_eq!(ring.reap(&realm), [(5, Ok(1))]);
+    assert_eq!(counted(), ([1, 1, 1], 3));
     realm.finish();
 }

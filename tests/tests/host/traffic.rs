@@ -335,7 +335,12 @@ const SCENES: &[(&str, Scene)] = &[
         meanwhile(realm, wait, || {
             assert_eq!(ring.run(realm, &[cancel(3, 2)]).len(), 2);
         });
-        let bell = (bell, Counts::default());
+        // The operation that was cancelled.
+        let refused = Counts {
+            refusals: 1,
+            ..Counts::default()
+        };
+        let bell = (bell, refused);
         vec![(ring.handle, counts([2, 0, 0, 0])), bell]
     }),
 ];

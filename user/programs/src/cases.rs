@@ -203,6 +203,7 @@ macro_rules! for_each_case {
             submissions::registered "a registered handle is known to every ring of its process, and its number to nobody afterwards";
             submissions::registered_inside "entries register a handle, use it and let it go, also when the thread of the ring serves them";
             submissions::registered_in_transit "who lets a handle go waits for what uses it, also while its capability is on its way";
+            submissions::refusals "an entry that waits does not count as refused, and one that comes to nothing does, once";
             submissions::chains_in_chains "chains that cancel one another, all of which go on at once, take no more of the kernel's stack than one";
             submissions::polled "a ring is served by a thread of its own, awake or asleep, which ends with its process";
             submissions::reaped "entries that were left for want of room are served once completions are taken out, also by a thread that rests";
@@ -243,8 +244,8 @@ macro_rules! for_each_case {
             priorities::reaper "the least urgent process ends when it is killed, though its CPU is busy";
             priorities::above_all "what has to end is more urgent than the most urgent program";
             priorities::turns "a slice that ends in a call which sleeps is not the end of the next one";
-            priorities::ceilings "no thread is more urgent than its process may be, and no process than its parent";
             priorities::set_by_two "a thread whose priority is set by itself and by another at once competes at what it tells";
+            priorities::ceilings "no thread is more urgent than its process may be, and no process than its parent";
             priorities::confined "no process runs where its parent may not";
 
             supervision::resume "a thread that faults stops until its supervisor has it go on, there or elsewhere";

@@ -238,6 +238,39 @@ pub fn waits(case: &Case) {
     same!(taken_out(&mut ring)[..], [(5, Ok(0))][..], "the fifth");
 }
 
+pub fn refusals(case: &Case) {
+    let region = rt::Region::from_handle(case.statistics);
+    let statistics = done!(rt::Statistics::open(&region), "opening the statistics");
+    let mut ring = open(4);
+    let bell = bell();
+    let errors = [Error::WouldBlock, Error::TimedOut, Error::Cancelled];
+    let counted = || {
+        let info = done!(rt::object_info(bell.handle()), "counts");
+        let cpu = done!(statistics.cpu(0).ok_or(Error::Invalid), "CPU 0");
+        let of_object = errors.map(|error| info.refusals[error as usize]);
+        (of_object, errors.map(|error| cpu.refusals[error as usize]))
+    };
+    let ([..], before) = counted();
+    let since = |[blocked, late, cancelled]: [u64; 3]| {
+        let [a, b, c] = before;
+        let wanted = [blocked, late, cancelled];
+        (wanted, [a + blocked, b + late, c + cancelled])
+    };
+    done!(ring.wait(1, &bell, FOREVER), "an entry");
+    done!(ring.wait(2, &bell, rt::in_ms(1)), "an entry");
+    for _ in 0..3 {
+        done!(ring.submit(), "submitting");
+    }
+    same!(counted(), since([0, 0, 0]), "while they wait");
+    done!(ring.submit_and_wait(1, FOREVER), "a deadline");
+    same!(counted(), since([0, 1, 0]), "after a deadline");
+    done!(ring.cancel(3, 1), "an entry");
+    done!(ring.wait(4, &bell, 0), "an entry");
+    done!(ring.submit(), "submitting");
+    same!(counted(), since([1, 1, 1]), "at the end");
+    same!(taken_out(&mut ring).len(), 4, "completions");
+}
+
 pub fn registered(_: &Case) {
     let mut ring = open(4);
     let bell = bell();
