@@ -305,6 +305,18 @@ impl<W: WaitAsTask> Sender<Byte, W> {
         attempts(&mut self.0, 1, move |end| end.try_write(bytes))
     }
 
+    /// Ready once `length` bytes in a row can be reserved.
+    ///
+    /// # Errors
+    /// As [`Producer::reserve`], and what the way to sleep may answer.
+    pub async fn ready(&mut self, length: usize) -> Result<(), Error> {
+        let wanted = self.0.bounded(length)?;
+        attempts(&mut self.0, wanted, move |end| {
+            end.wait_for_space(length, 0)
+        })
+        .await
+    }
+
     /// Writes all of `bytes`. *Not* cancellation-safe: when it is dropped, nobody knows how much was written.
     ///
     /// # Errors

@@ -241,6 +241,28 @@ fn a_task_is_woken_once_for_what_it_waits_for_and_for_the_end_of_its_peer() {
 }
 
 #[test]
+fn a_task_that_wants_bytes_in_a_row_is_ready_once_there_is_room_for_all() {
+    let (producer, consumer) = pair(Geometry::byte(4096)).unwrap();
+    let mut sender = Sender::new(producer.byte().unwrap());
+    let mut receiver = consumer.byte().unwrap();
+    let (count, waker) = counting();
+    let mut context = Context::from_waker(&waker);
+    assert_eq!(sender.end().try_write(&[7; 4096]), Ok(4096));
+    {
+        let mut ready = pin!(sender.ready(3000));
+        for (read, woken) in [(2000, 0), (999, 0), (1, 1)] {
+            assert_eq!(ready.as_mut().poll(&mut context), Poll::Pending);
+            assert_eq!(receiver.try_read(&mut [0; 2000][..read]), Ok(read));
+            assert_eq!(count.0.load(Ordering::Relaxed), woken);
+        }
+        assert_eq!(ready.as_mut().poll(&mut context), Poll::Ready(Ok(())));
+    }
+    sender.end().reserve(3000).unwrap().commit(3000).unwrap();
+    assert_eq!(block_on(sender.ready(4097)), Err(Error::TooLarge));
+    assert_eq!(block_on(sender.ready(0)), Ok(()));
+}
+
+#[test]
 fn a_thread_that_waits_after_a_task_is_woken_itself() {
     let (mut sender, mut receiver) = slots(pair(Geometry::slot(64, 4)).unwrap());
     let (_count, waker) = counting();

@@ -97,7 +97,7 @@ impl<W: Wait> Producer<W> {
         }
     }
 
-    fn bounded(&self, length: usize) -> Result<u32, Error> {
+    pub(crate) fn bounded(&self, length: usize) -> Result<u32, Error> {
         match u32::try_from(length) {
             Ok(length) if length <= self.capacity => Ok(length),
             _ => Err(Error::TooLarge),

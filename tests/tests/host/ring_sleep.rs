@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::common::ring_pair::{GEOMETRY, Pair};
 use abi::limits::{RING_BARRIER_NS, RING_BARRIERS};
-use abi::ring::{Form, PRODUCER_OFFSET};
+use abi::ring::{End, Form, Geometry, IndexPage, PRODUCER_OFFSET};
 use abi::{Error, Events, FOREVER, Mode, Rights, RingShape};
 use mm::Cpus;
 
@@ -45,6 +45,56 @@ fn a_sleeper_sees_what_its_peer_had_written_and_not_made_visible() {
     assert_eq!(sleeps.load(Ordering::Relaxed), 0);
     pair.realm.machine().clear_hooks();
     pair.realm.finish();
+}
+
+#[test]
+fn who_sleeps_for_more_than_one_is_woken_when_all_are_there() {
+    // Both ends of slots at their most; bytes and packets are waited for in numbers by who sends them.
+    for (geometry, sleeper, wanted) in [
+        (Geometry::slot(64, 16), End::Consumer, 8),
+        (Geometry::slot(64, 16), End::Producer, 8),
+        (Geometry::byte(4096), End::Producer, 4096),
+        (Geometry::packet(4096), End::Producer, 4096),
+    ] {
+        for form in [Form::Asymmetric, Form::Symmetric] {
+            let pair = Pair::of(RingShape {
+                form,
+                ..geometry.into()
+            });
+            let (own, peer) = (sleeper as usize, sleeper.peer() as usize);
+            let ends = [pair.producer, pair.consumer];
+            let pages = [End::Producer, End::Consumer].map(|end| IndexPage::offset(end) as u64);
+            let indices = [0, 1].map(|end| pair.map(end, ends[end]) + pages[end]);
+            if sleeper == End::Producer {
+                // It has filled the ring, so that as much is free as the other has come on.
+                let filled = geometry.capacity.into();
+                pair.realm.store(0, 0, indices[0], filled).unwrap();
+            }
+            // Whenever it sleeps, its peer goes on by an eighth, and wakes it by the last of them.
+            let (mut at, step) = (0, wanted / 8);
+            let ipc = Arc::downgrade(&pair.realm.ipc);
+            let domain = pair.realm.domains[peer].clone();
+            pair.realm.machine().set_before_park(move |_| {
+                let ipc = ipc.upgrade().unwrap();
+                at += step;
+                fake::on_cpu(peer, || {
+                    fake::store(ipc.memory(), domain.space(), indices[peer], at).unwrap();
+                    if at == wanted {
+                        ipc.wake_ring(&domain, ends[peer]).unwrap();
+                    }
+                });
+            });
+            let wait = |deadline| fake::on_cpu(own, || pair.wait(own, wanted as u32, deadline));
+            for _ in 1..8 {
+                assert_eq!(wait(100), Err(Error::TimedOut), "{geometry:?} {sleeper:?}");
+            }
+            assert_eq!(wait(FOREVER), Ok(()), "{geometry:?} {sleeper:?}");
+            // All are there.
+            assert_eq!(wait(0), Ok(()));
+            pair.realm.machine().clear_hooks();
+            pair.realm.finish();
+        }
+    }
 }
 
 #[test]
