@@ -190,6 +190,7 @@ macro_rules! for_each_case {
             rings::gathered "a producer that dies keeps no other back";
             rings::too_large "a message that is longer than there is room for is left, and keeps nobody back";
             rings::no_wakeup_lost "two that put each other to sleep 100,000 times always wake";
+            rings::thresholds "who sleeps until there is more than one is woken by the step that makes it enough";
             rings::kept_from_nothing "who is told for ever of a message that is not there is told by a liar";
             rings::conversations "tasks of one thread converse with several processes at once";
             rings::room_and_death "a task waits for room, and learns of the death of its peer";

@@ -7,6 +7,7 @@ mod hostile;
 mod kinds;
 mod storms;
 mod tasks;
+mod thresholds;
 
 use abi::RingGeometry;
 use abi::ring::DATA_OFFSET;
@@ -19,6 +20,7 @@ pub use hostile::{consumer_pages, hostile_consumer, hostile_producer, producer_p
 pub use kinds::{borders, every_kind, odd_shapes};
 pub use storms::{any_words, kept_from_nothing, no_wakeup_lost};
 pub use tasks::{conversations, room_and_death, woken_by_threads};
+pub use thresholds::thresholds;
 
 use crate::Case;
 use crate::calls::{

@@ -10,11 +10,11 @@ use crate::calls::ring_create;
 use crate::check::{other_cpu, succeeds};
 
 /// Where a ring has to begin to pass 2^32 soon.
-const SHORTLY_BEFORE: u32 = u32::MAX - 4095;
+pub(super) const SHORTLY_BEFORE: u32 = u32::MAX - 4095;
 
-const KINDS: [Kind; 3] = [Kind::Slot, Kind::Packet, Kind::Byte];
+pub(super) const KINDS: [Kind; 3] = [Kind::Slot, Kind::Packet, Kind::Byte];
 
-fn shape(kind: Kind) -> RingGeometry {
+pub(super) fn shape(kind: Kind) -> RingGeometry {
     match kind {
         Kind::Slot => RingGeometry::slot(128, 16),
         Kind::Packet => RingGeometry::packet(4096),
@@ -23,21 +23,21 @@ fn shape(kind: Kind) -> RingGeometry {
 }
 
 /// An end of any kind that sends.
-enum AnySender {
+pub(super) enum AnySender {
     Slot(rt::Sender),
     Packet(rt::PacketSender),
     Byte(rt::ByteSender),
 }
 
 /// An end of any kind that receives.
-enum AnyReceiver {
+pub(super) enum AnyReceiver {
     Slot(rt::Receiver),
     Packet(rt::PacketReceiver),
     Byte(rt::ByteReceiver),
 }
 
 impl AnySender {
-    fn open(end: Handle) -> AnySender {
+    pub(super) fn open(end: Handle) -> AnySender {
         let info = done!(rt::ring_info(end), "facts about a ring");
         match Kind::from_raw(info.geometry.kind) {
             Some(Kind::Slot) => AnySender::Slot(done!(rt::open_sender(end), "opening")),
@@ -46,7 +46,17 @@ impl AnySender {
         }
     }
 
-    fn send(&mut self, tag: u32, bytes: &[u8]) -> Result<(), ring::Error> {
+    /// In slots or bytes.
+    pub(super) fn set_wake_threshold(&mut self, threshold: u32) {
+        let set = match self {
+            AnySender::Slot(sender) => sender.set_wake_threshold(threshold),
+            AnySender::Packet(sender) => sender.set_wake_threshold(threshold),
+            AnySender::Byte(sender) => sender.set_wake_threshold(threshold),
+        };
+        done!(set, "a threshold of {threshold}");
+    }
+
+    pub(super) fn send(&mut self, tag: u32, bytes: &[u8]) -> Result<(), ring::Error> {
         match self {
             AnySender::Slot(sender) => sender.send(bytes, FOREVER),
             AnySender::Packet(sender) => sender.send(tag, bytes, FOREVER),
@@ -61,7 +71,7 @@ impl AnySender {
 }
 
 impl AnyReceiver {
-    fn open(end: Handle) -> AnyReceiver {
+    pub(super) fn open(end: Handle) -> AnyReceiver {
         let info = done!(rt::ring_info(end), "facts about a ring");
         match Kind::from_raw(info.geometry.kind) {
             Some(Kind::Slot) => AnyReceiver::Slot(done!(rt::open_receiver(end), "opening")),
@@ -72,8 +82,21 @@ impl AnyReceiver {
         }
     }
 
+    /// In messages. Where they are not in slots there is none but 1.
+    pub(super) fn set_wake_threshold(&mut self, threshold: u32) {
+        if let AnyReceiver::Slot(receiver) = self {
+            done!(
+                receiver.set_wake_threshold(threshold),
+                "a threshold of {threshold}"
+            );
+        }
+    }
+
     /// The tag, where there is one, and the length.
-    fn receive(&mut self, target: &mut [u8]) -> Result<(Option<u32>, usize), ring::Error> {
+    pub(super) fn receive(
+        &mut self,
+        target: &mut [u8],
+    ) -> Result<(Option<u32>, usize), ring::Error> {
         match self {
             AnyReceiver::Slot(receiver) => Ok((None, receiver.receive(target, FOREVER)?)),
             AnyReceiver::Packet(receiver) => {
@@ -94,7 +117,7 @@ impl AnyReceiver {
 }
 
 /// Message number `index`: its length and every byte follow from the number.
-fn message(index: u32) -> ([u8; 120], usize) {
+pub(super) fn message(index: u32) -> ([u8; 120], usize) {
     let len = (index as usize * 13) % 121;
     let mut bytes = [0; 120];
     for (at, byte) in bytes[..len].iter_mut().enumerate() {
@@ -134,7 +157,7 @@ pub fn borders(_: &Case) {
         refused!(more, ring::Error::TooLarge, "one byte more");
         same!(writer.try_write(&[]), Ok(0), "no byte");
         same!(writer.try_write(&bytes[..1]), Ok(1), "one byte");
-        let mut target = [0; 4096];
+        let mut target = [0; 120];
         same!(reader.try_read(&mut target), Ok(1), "one byte");
         // Who finds nothing gives everything back.
         refused!(reader.try_read(&mut target), ring::Error::Empty, "a second");
@@ -254,7 +277,7 @@ pub fn odd_shapes(_: &Case) {
 pub fn echo(env: &Env) {
     let mut receiver = AnyReceiver::open(env.handle(0));
     let mut sender = AnySender::open(env.handle(1));
-    let mut target = [0; 120];
+    let mut target = [0; 4096];
     loop {
         match receiver.receive(&mut target) {
             Ok((tag, len)) => {
