@@ -55,7 +55,7 @@ fn call(realm: &Realm, end: Handle, word: u64) -> Result<u64, Error> {
     let answer = match begun {
         Some(server) => {
             ipc.platform().unpark_and_park(&server, FOREVER);
-            ipc.called_again(domain, end)
+            ipc.called_again(domain, end, FOREVER)
         }
         None => ipc.call_words(domain, end, words, FOREVER),
     };

@@ -13,12 +13,13 @@ use abi::{
     Error, Handle, ProcessInfo, ProcessState, ProcessStatus, Resources, Rights, StartInfo, cost,
 };
 use arch::stack;
-use ipc::{Domain, Events, ImageInfo, alarms};
+use ipc::{Domain, Events, ImageInfo};
 use mm::lock::{Lock, Rank};
 use mm::{Account, Charge, MapRequest, Permit, Region};
 use spin::Once;
 
 use crate::machine::{Kernel, ipc};
+use crate::sched::Alarm;
 use crate::thread::{Beginning, Thread, Wanted};
 use crate::{random, sched};
 pub use stops::Stop;
@@ -72,9 +73,9 @@ pub struct Process {
 
 const _: () = {
     let records = size_of::<Process>() + size_of::<Thread>() + MAX_NAME as usize;
-    let records = records + alarms::Place::<Arc<Thread>>::BYTES;
+    let records = records + Alarm::BYTES;
     assert!(records as u64 + stack::STACK_SIZE + 1024 <= cost::PROCESS);
-    let thread = size_of::<Thread>() + alarms::Place::<Arc<Thread>>::BYTES;
+    let thread = size_of::<Thread>() + Alarm::BYTES;
     assert!(thread as u64 + stack::STACK_SIZE + 1024 <= cost::THREAD);
 };
 

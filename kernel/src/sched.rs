@@ -8,6 +8,7 @@
 //! From its start until the switch away from it for good a thread is kept by a reference in
 //! [`table`]; lists and queues name it by its slot there. Lock rank: scheduler, the highest.
 
+mod alarm;
 mod levels;
 mod sleep;
 mod slice;
@@ -27,10 +28,11 @@ use crate::deferred;
 use crate::irq_lock::{IrqGuard, IrqLock};
 use crate::thread::{Thread, state};
 use crate::{stats, trace};
+pub use alarm::Alarm;
 use levels::{LEVELS, Levels};
-pub use sleep::{Alike, go_over, park, unpark_and_park};
+pub use sleep::{Alike, can_go_over_until, go_over, park, unpark_and_park, use_up_time_out};
 pub use slice::{on_timer, rearm};
-pub use switch::{leave_space, on_extended_state, set_tls};
+pub use switch::{Resume, leave_space, on_extended_state, set_tls};
 pub use table::{current, with_current, with_current_ref};
 
 /// Where threads compete that have to end: above all that a program can ask for.
@@ -390,6 +392,7 @@ pub fn leave() -> ! {
     cpu::disable_interrupts();
     this().load.fetch_sub(1, Ordering::Relaxed);
     with_current(|thread| {
+        alarm::end(thread);
         table::give_up(thread);
         switch::run_next(thread);
     });

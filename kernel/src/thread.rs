@@ -13,7 +13,6 @@ use abi::trace::EventKind;
 use abi::{Error, ProcessState, ThreadInfo};
 use arch::context::Context;
 use arch::stack::KernelStack;
-use ipc::alarms;
 use ipc::{CallCell, Events, Level, WaitCell};
 use mm::{AddressSpace, Charge};
 
@@ -21,6 +20,7 @@ use crate::irq_lock::IrqLock;
 use crate::machine::{Kernel, ipc};
 use crate::memory;
 use crate::process::{Process, Stop};
+use crate::sched::Alarm;
 use crate::trace;
 
 /// How a thread stands with the scheduler: bits of its state.
@@ -77,8 +77,8 @@ pub struct Thread {
     pub wait: WaitCell<Kernel>,
     /// What it keeps for its calls.
     pub calls: CallCell<Kernel>,
-    /// For its alarm, while that is not armed.
-    pub(crate) alarm: IrqLock<Option<alarms::Place<Arc<Thread>>>>,
+    /// What ends its sleeps at a time.
+    pub(crate) alarm: Alarm,
     /// Who waits for its end.
     pub events: Events<Kernel>,
     /// The fault that it has stopped at.
@@ -119,6 +119,12 @@ impl Thread {
     /// Where the way back to a program finds what it waited with.
     pub const WAIT: usize = offset_of!(Thread, wait);
 
+    /// Where it has until when it sleeps.
+    pub const DEADLINE: usize = offset_of!(Thread, alarm) + Alarm::DEADLINE;
+
+    /// Where it has its [`state`].
+    pub const STATE: usize = offset_of!(Thread, state);
+
     /// Where the entry counts them.
     pub const SYSCALLS: usize = offset_of!(Thread, syscalls);
 
@@ -151,7 +157,7 @@ impl Thread {
             tls: AtomicU64::new(wanted.tls),
             wait: WaitCell::new(),
             calls: CallCell::new(),
-            alarm: IrqLock::new(Some(alarms::Place::new())),
+            alarm: Alarm::new(),
             events: Events::new(),
             stop: IrqLock::new(None),
             process: Some(process),
@@ -184,7 +190,7 @@ impl Thread {
             tls: AtomicU64::new(0),
             wait: WaitCell::new(),
             calls: CallCell::new(),
-            alarm: IrqLock::new(None),
+            alarm: Alarm::none(),
             events: Events::new(),
             stop: IrqLock::new(None),
             process: None,

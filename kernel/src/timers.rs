@@ -8,7 +8,6 @@
 //! interrupt handler, and with pauses as long as that took, so that however many there are, at least
 //! half of the CPU is left to programs.
 
-use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::limits::MAX_CPUS;
@@ -17,11 +16,11 @@ use ipc::alarms::{Alarms, Key, Place};
 
 use crate::irq_lock::IrqLock;
 use crate::machine::ipc;
-use crate::thread::Thread;
 use crate::{deferred, random, sched};
 
 struct Cpu {
-    sleepers: IrqLock<Alarms<Arc<Thread>>>,
+    /// By their slots.
+    sleepers: IrqLock<Alarms<u16>>,
     /// When the first of them goes off.
     earliest_ns: AtomicU64,
     /// When the first timer does, unless it is due.
@@ -50,7 +49,7 @@ impl Cpu {
         self.timer_ns.load(Ordering::Relaxed).max(pause_end_ns)
     }
 
-    fn with_sleepers<R>(&self, f: impl FnOnce(&mut Alarms<Arc<Thread>>) -> R) -> R {
+    fn with_sleepers<R>(&self, f: impl FnOnce(&mut Alarms<u16>) -> R) -> R {
         let mut sleepers = self.sleepers.lock();
         let result = f(&mut sleepers);
         self.earliest_ns
@@ -117,22 +116,22 @@ pub fn expire_due() {
     sched::rearm();
 }
 
-/// Has a thread of this CPU woken at a time.
-pub fn arm(thread: &Arc<Thread>, place: Place<Arc<Thread>>, at_ns: u64) -> Key {
-    this().with_sleepers(|sleepers| sleepers.arm(place, at_ns, thread.clone()))
+/// Has a thread of this CPU, by its slot, looked at at a time.
+pub fn arm(slot: u16, place: Place<u16>, at_ns: u64) -> Key {
+    this().with_sleepers(|sleepers| sleepers.arm(place, at_ns, slot))
 }
 
 /// Takes that back. `None`: [`expire`] was first, and has the place.
-pub fn cancel(key: Key) -> Option<Place<Arc<Thread>>> {
+pub fn cancel(key: Key) -> Option<Place<u16>> {
     let taken = this().with_sleepers(|sleepers| sleepers.cancel(key));
     taken.map(|(place, _)| place)
 }
 
-/// Hands over every thread of this CPU whose time has come, and its place. With interrupts off.
-pub fn expire(now_ns: u64, mut wake: impl FnMut(Arc<Thread>, Place<Arc<Thread>>)) {
+/// Hands over every thread of this CPU that is to be looked at, and its place. With interrupts off.
+pub fn expire(now_ns: u64, mut look_at: impl FnMut(u16, Place<u16>)) {
     while this().earliest_ns.load(Ordering::Relaxed) <= now_ns {
         match this().with_sleepers(|sleepers| sleepers.pop_due(now_ns)) {
-            Some((place, thread)) => wake(thread, place),
+            Some((place, slot)) => look_at(slot, place),
             None => break,
         }
     }

@@ -52,6 +52,7 @@ const PLACES: &[(Place, &[&str])] = &[
             "signal",
             "notify_round_trip",
             "call_reply",
+            "call_reply_deadline",
             "pass_capability",
             "ring_sleep_round_trip",
         ],
@@ -89,6 +90,13 @@ pub const TARGETS: &[Target] = &[
         peers: &[("linux", 10_495), ("linux_lean", 8578), ("sel4", 433)],
         must: 433,
         goal: 300,
+    },
+    Target {
+        key: "call_reply_deadline",
+        operation: "the same with a deadline",
+        peers: &[],
+        must: 460,
+        goal: 420,
     },
     Target {
         key: "ring_sleep_round_trip",

@@ -35,7 +35,7 @@ impl<P: Platform> WaitCell<P> {
 }
 
 impl<P: Platform> Ipc<P> {
-    /// The first half of [`call_words`](Ipc::call_words) without a time: hands the words to who answered the
+    /// The first half of [`call_words`](Ipc::call_words) without a time, or with one that has not come: hands the words to who answered the
     /// current task last where it called last, and begins to wait for the answer. Before anything is done `fits`
     /// is asked of the current task and of who is to go on, with locks held, and what it says is returned. The words are
     /// asked for when it is sure that they are handed over; who counts [that](crate::Counted::Handed) is the caller
@@ -93,10 +93,15 @@ impl<P: Platform> Ipc<P> {
             .with_current_task(|task| domain.table.try_with(end, |node| answer(task, node)))
     }
 
-    /// The second half of a call: sleeps on if need be, and returns what the call comes to. Errors as of
+    /// The second half of a call: sleeps on if need be, until a time, and returns what the call comes to. Errors as of
     /// [`call_words`](Ipc::call_words).
-    pub fn called_again(&self, caller: &Domain<P>, end: Handle) -> Result<[u64; 4], Error> {
-        if let Err(slept) = self.meet_again() {
+    pub fn called_again(
+        &self,
+        caller: &Domain<P>,
+        end: Handle,
+        deadline_ns: u64,
+    ) -> Result<[u64; 4], Error> {
+        if let Err(slept) = self.meet_again(deadline_ns) {
             self.end_meeting(caller, end, slept)?;
         }
         Ok(self.platform().with_current_task(answered::<P>))
@@ -109,7 +114,7 @@ impl<P: Platform> Ipc<P> {
         domain: &Domain<P>,
         (end, reply): (Handle, Handle),
     ) -> Result<Words, Error> {
-        if let Err(slept) = self.meet_again() {
+        if let Err(slept) = self.meet_again(FOREVER) {
             return self.after_loan(domain, (end, reply), slept);
         }
         let found = |task: &P::Task| found::<P>(task, next_name(reply));
@@ -118,12 +123,12 @@ impl<P: Platform> Ipc<P> {
 
     /// Waits until the wait of the current task has ended, which is asleep no more. If it has not
     /// [met](WaitCell::MET) again: how it ended.
-    fn meet_again(&self) -> Result<(), Result<(), Error>> {
+    fn meet_again(&self, deadline_ns: u64) -> Result<(), Result<(), Error>> {
         self.platform().with_current_task(|task| {
             let cell = P::wait_cell(task);
             match cell.has_met() {
                 true => Ok(()),
-                false => self.sleep_on_to_meet(cell, Parked::Unparked, FOREVER),
+                false => self.sleep_on_to_meet(cell, Parked::Unparked, deadline_ns),
             }
         })
     }

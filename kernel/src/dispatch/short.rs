@@ -12,7 +12,7 @@ use ipc::{Domain, NEXT_REPLY, WaitCell};
 
 use super::*;
 use crate::machine::Kernel;
-use crate::sched::Alike;
+use crate::sched::{Alike, Resume};
 use crate::stats::AtOnce;
 
 /// The registers of a program that a function keeps.
@@ -46,6 +46,25 @@ macro_rules! unless_met {
 #[cfg(sabotage)]
 #[unsafe(no_mangle)]
 static EVERY_CALL_HAS_MET: AtomicBool = AtomicBool::new(false);
+
+/// The same where a thread has to be told why it goes on.
+#[cfg(not(sabotage))]
+macro_rules! unless_idle {
+    () => {
+        "jne 2f"
+    };
+}
+
+#[cfg(sabotage)]
+macro_rules! unless_idle {
+    () => {
+        "je 4f\n cmp byte ptr [rip + TIME_OUT_IS_LEFT], 0\n je 2f\n 4:"
+    };
+}
+
+#[cfg(sabotage)]
+#[unsafe(no_mangle)]
+static TIME_OUT_IS_LEFT: AtomicBool = AtomicBool::new(false);
 
 /// Makes the name of a right to reply in `r8` that of the next one.
 #[cfg(not(sabotage))]
@@ -88,13 +107,14 @@ macro_rules! first_half {
     };
 }
 
-/// Where a thread goes on that left between the halves: `registers` are those that its program finds something else in
+/// Where a thread goes on that left between the halves: `first` is done in any case, `registers` are those that its program finds something else in
 /// than the four words, with the frame behind `rsp` and the cell's thread in `rdi`. What is not as simple is for the
 /// function of the second half.
 macro_rules! second_half {
-    ($second:ident, [$($registers:expr),*] $($name:ident = $value:expr),*) => {
+    ($second:ident, [$($first:expr),*] [$($registers:expr),*] $($name:ident = $value:expr),*) => {
         naked_asm!(
             "mov rdi, gs:[{thread}]",
+            $($first,)*
             "cmp byte ptr [rdi + {outcome}], {met}",
             unless_met!(),
             "cmp byte ptr gs:[{work}], 0",
@@ -137,12 +157,64 @@ pub unsafe extern "C" fn channel_call_words(_: &Arc<Process>, _: &mut SyscallFra
 }
 
 extern "C" fn call(process: &Arc<Process>, frame: &mut SyscallFrame) {
-    let [end, .., deadline] = frame.arguments();
+    let [.., deadline] = frame.arguments();
     #[cfg(sabotage)]
-    EVERY_CALL_HAS_MET.store(mm::sabotaged!("every_call_has_met"), Ordering::Relaxed);
-    if deadline != FOREVER {
-        return decode::channel_call_words(process, frame);
+    {
+        EVERY_CALL_HAS_MET.store(mm::sabotaged!("every_call_has_met"), Ordering::Relaxed);
+        TIME_OUT_IS_LEFT.store(mm::sabotaged!("time_out_is_left"), Ordering::Relaxed);
     }
+    if deadline == FOREVER {
+        hand_over::<ForEver>(process, frame);
+    } else {
+        call_until(process, frame);
+    }
+}
+
+/// The same until a time.
+#[inline(never)]
+fn call_until(process: &Arc<Process>, frame: &mut SyscallFrame) {
+    let [.., deadline] = frame.arguments();
+    if sched::can_go_over_until(deadline) {
+        hand_over::<Until>(process, frame);
+    } else {
+        decode::channel_call_words(process, frame);
+    }
+}
+
+/// How long a call waits. Each way has a copy of all the code behind it.
+trait Lasting {
+    /// Where its second half begins.
+    const RESUME: Resume;
+    fn deadline(frame: &SyscallFrame) -> u64;
+}
+
+struct ForEver;
+
+impl Lasting for ForEver {
+    const RESUME: Resume = on_called;
+
+    #[inline(always)]
+    fn deadline(_: &SyscallFrame) -> u64 {
+        FOREVER
+    }
+}
+
+struct Until;
+
+impl Lasting for Until {
+    const RESUME: Resume = on_called_in_time;
+
+    #[inline(always)]
+    fn deadline(frame: &SyscallFrame) -> u64 {
+        let [.., deadline] = frame.arguments();
+        deadline
+    }
+}
+
+#[inline(always)]
+fn hand_over<L: Lasting>(process: &Arc<Process>, frame: &mut SyscallFrame) {
+    let [end, ..] = frame.arguments();
+    let deadline = L::deadline(frame);
     let words = || {
         let [_, a, b, c, d, _] = frame.arguments();
         [a, b, c, d]
@@ -151,8 +223,8 @@ extern "C" fn call(process: &Arc<Process>, frame: &mut SyscallFrame) {
     match ipc().call_again(process.domain(), end, words, Alike::of) {
         None => decode::channel_call_words(process, frame),
         Some(alike) => {
-            // SAFETY: `first_half` has noted the stack that `on_called` expects, and nothing here is to be dropped.
-            unsafe { sched::go_over(alike, on_called, AtOnce::Call) };
+            // SAFETY: `first_half` has noted the stack that `RESUME` expects, and nothing here is to be dropped.
+            unsafe { sched::go_over(alike, deadline, L::RESUME, AtOnce::Call) };
             called(frame);
         }
     }
@@ -160,13 +232,32 @@ extern "C" fn call(process: &Arc<Process>, frame: &mut SyscallFrame) {
 
 #[unsafe(naked)]
 unsafe extern "C" fn on_called() {
-    second_half!(called, ["xor r8d, r8d", "xor r9d, r9d"])
+    second_half!(called, [] ["xor r8d, r8d", "xor r9d, r9d"])
+}
+
+/// The same until a time. A time-out that an answer has overtaken is not to end the next sleep.
+#[unsafe(naked)]
+unsafe extern "C" fn on_called_in_time() {
+    second_half!(
+        called,
+        [
+            "mov qword ptr [rdi + {deadline}], -1",
+            "cmp dword ptr [rdi + {state}], 0",
+            unless_idle!()
+        ]
+        ["xor r8d, r8d", "xor r9d, r9d"]
+        deadline = Thread::DEADLINE,
+        state = Thread::STATE
+    )
 }
 
 extern "C" fn called(frame: &mut SyscallFrame) {
-    let [end, ..] = frame.arguments();
+    let [end, .., deadline] = frame.arguments();
+    if deadline != FOREVER {
+        sched::use_up_time_out();
+    }
     conclude(frame, |domain| {
-        let words = ipc().called_again(domain, Handle::from_bits(end))?;
+        let words = ipc().called_again(domain, Handle::from_bits(end), deadline)?;
         let none = Words::default();
         Ok(Words { words, ..none })
     });
@@ -193,7 +284,7 @@ extern "C" fn serve(process: &Arc<Process>, frame: &mut SyscallFrame) {
         None => decode::channel_serve_words(process, frame),
         Some(alike) => {
             // SAFETY: as of a call.
-            unsafe { sched::go_over(alike, on_served, AtOnce::Answer) };
+            unsafe { sched::go_over(alike, FOREVER, on_served, AtOnce::Answer) };
             served(frame);
         }
     }
@@ -203,6 +294,7 @@ extern "C" fn serve(process: &Arc<Process>, frame: &mut SyscallFrame) {
 unsafe extern "C" fn on_served() {
     second_half!(
         served,
+        []
         [
             "mov r8, [rsp + {reply}]",
             to_next_name!(),

@@ -11,7 +11,7 @@ use ipc::Parked;
 
 use super::switch::Resume;
 use super::table::{Asleep, Current};
-use super::{ASKED, SEEDED, enqueue, slice, switch, tell, unpark, with_current};
+use super::{ASKED, SEEDED, alarm, decides_by_chance, enqueue, switch, tell, unpark, with_current};
 use crate::stats::{self, AtOnce};
 use crate::thread::{Thread, state};
 
@@ -38,18 +38,24 @@ pub fn park(deadline_ns: u64) -> Parked {
 fn park_until(deadline_ns: u64) -> Parked {
     with_current(|thread| {
         let state = thread.state.load(Ordering::Acquire);
-        if state & (state::ENDING | state::TOKEN) == 0 && deadline_ns <= clock::now_ns() {
+        if state & (state::ENDING | state::TOKEN) == 0 && has_come(deadline_ns) {
             return Parked::TimedOut;
         }
         cpu::disable_interrupts();
         if try_park(thread) {
-            let alarm = slice::arm_alarm(thread, deadline_ns);
+            alarm::set(thread, deadline_ns);
             switch::run_next(thread);
-            slice::cancel_alarm(thread, alarm);
+            thread.alarm.forget();
         }
         cpu::enable_interrupts();
         woken(thread)
     })
+}
+
+/// Whether it is too late to sleep until a time.
+#[inline(always)]
+fn has_come(deadline_ns: u64) -> bool {
+    deadline_ns <= clock::now_ns() && !mm::sabotaged!("no_time_has_come")
 }
 
 /// Wakes a thread and sleeps, as [`unpark`] and [`park`] do one after the other. A sleeper of this
@@ -99,24 +105,43 @@ impl Alike {
     }
 }
 
-/// Wakes a thread and sleeps without a time, for who finds out by itself why it goes on, in `resume`: an unpark that
-/// came meanwhile may be left for its next sleep. A trace that begins meanwhile may miss the switch. With interrupts
-/// off, as `resume` begins. It returns, with interrupts on, where it was not a switch from one to the other: then the
-/// thread has slept, if it was to. What it is `counted` as is up to that.
+/// Whether the current thread can [go over](go_over) and sleep until a time, with nothing to arm. With interrupts off
+/// until then.
+#[inline(always)]
+pub fn can_go_over_until(deadline_ns: u64) -> bool {
+    debug_assert!(!cpu::interrupts_enabled());
+    !mm::sabotaged!("times_go_at_length")
+        && Current::get().alarm.is_early_enough(deadline_ns)
+        && !has_come(deadline_ns)
+}
+
+/// Wakes a thread and sleeps, for who finds out by itself why it goes on, in `resume`: an unpark that
+/// came meanwhile may be left for its next sleep. It sleeps until a time only where it [can](can_go_over_until): then
+/// `resume` forgets that time, and [uses a time-out up](use_up_time_out) if there is one. A trace that begins meanwhile
+/// may miss the switch. With interrupts off, as `resume` begins. It returns, with interrupts on, where it was not a
+/// switch from one to the other: then the thread has slept, if it was to. What it is `counted` as is up to that.
 ///
 /// # Safety
 /// As of [`run_alike`](switch::run_alike).
 #[inline(always)]
-pub unsafe fn go_over(Alike { from, to }: Alike, resume: Resume, counted: AtOnce) {
+pub unsafe fn go_over(
+    Alike { from, to }: Alike,
+    deadline_ns: u64,
+    resume: Resume,
+    counted: AtOnce,
+) {
     debug_assert!(!cpu::interrupts_enabled());
     if !to.exchange_state(state::PARKED, 0) {
         stats::count_at_length(counted);
-        unpark_then_park(&to.hold(), abi::FOREVER);
+        unpark_then_park(&to.hold(), deadline_ns);
     } else if !try_park(&from) {
         stats::count_at_length(counted);
         go_on(&from, &to.hold());
     } else {
         stats::count_at_once(counted);
+        if deadline_ns != abi::FOREVER {
+            from.alarm.note(deadline_ns);
+        }
         // SAFETY: the caller's; one of them runs here, and the other sleeps here.
         unsafe { switch::run_alike(&from, &to, resume) };
     }
@@ -126,10 +151,11 @@ pub unsafe fn go_over(Alike { from, to }: Alike, resume: Resume, counted: AtOnce
 #[inline(never)]
 fn unpark_and_park_unlike(other: &Thread, deadline_ns: u64) -> Parked {
     let thread = Current::get();
+    let is_timed = deadline_ns != abi::FOREVER;
     let direct = other.cpu() == thread.cpu()
-        && deadline_ns == abi::FOREVER
-        && ASKED.load(Ordering::Relaxed) & SEEDED == 0
-        && other.level() >= thread.level();
+        && other.level() >= thread.level()
+        && (ASKED.load(Ordering::Relaxed) & SEEDED == 0 || decides_by_chance())
+        && !(is_timed && (has_come(deadline_ns) || mm::sabotaged!("times_go_by_the_queue")));
     if !direct {
         unpark(other);
         return park(deadline_ns);
@@ -141,7 +167,13 @@ fn unpark_and_park_unlike(other: &Thread, deadline_ns: u64) -> Parked {
     if !try_park(&thread) {
         return go_on(&thread, other);
     }
+    if is_timed {
+        alarm::set(&thread, deadline_ns);
+    }
     switch::run_above(&thread, other);
+    if is_timed {
+        thread.alarm.forget();
+    }
     cpu::enable_interrupts();
     woken(&thread)
 }
@@ -178,6 +210,11 @@ fn woken(thread: &Thread) -> Parked {
         0 => Parked::Unparked,
         now => woken_with(thread, now),
     }
+}
+
+/// Takes from the current thread that its sleep ended at a time, if it did.
+pub fn use_up_time_out() {
+    woken(&Current::get());
 }
 
 /// Whoever makes a thread end marks it first and tells its CPU then. One that has seen the mark does not go on in its

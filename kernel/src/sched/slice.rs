@@ -2,14 +2,12 @@
 
 use core::sync::atomic::Ordering;
 
-use abi::trace::Woken;
 use arch::hooks::Origin;
 use arch::{apic, clock, cpu};
 use fastrand::Rng;
-use ipc::alarms::Key;
 
-use super::{Cpu, Queue, enqueue, table, take_parked, tell, this};
-use crate::thread::{Thread, state};
+use super::{Cpu, Queue, alarm, this};
+use crate::thread::Thread;
 use crate::{stats, timers};
 
 /// How long a thread runs while others of its level are ready, in ns.
@@ -22,34 +20,12 @@ const SOON: u64 = u64::MAX - 1;
 /// interrupt and the switch take with every assertion, or two threads would do nothing but alternate.
 const SEEDED_COUNTS: core::ops::Range<u32> = 2_000..16_000;
 
-/// Has the current thread, which is parked, woken at a time. With interrupts off.
-pub fn arm_alarm(thread: &Thread, deadline_ns: u64) -> Key {
-    let place = thread.alarm.lock().take();
-    let place = place.expect("a thread sleeps once at a time");
-    let key = timers::arm(&table::current(), place, deadline_ns);
-    rearm();
-    key
-}
-
-/// Takes that back, if the time has not come. With interrupts off.
-pub fn cancel_alarm(thread: &Thread, alarm: Key) {
-    if let Some(place) = timers::cancel(alarm) {
-        *thread.alarm.lock() = Some(place);
-    }
-}
-
 /// The hook of the timer.
 pub fn on_timer(_: Origin) {
     stats::count_interrupt();
     let cpu = this();
     let now = clock::now_ns();
-    timers::expire(now, |thread, place| {
-        *thread.alarm.lock() = Some(place);
-        if take_parked(&thread, state::TIMED_OUT) {
-            tell(&thread, Woken::TimedOut);
-            enqueue(&thread);
-        }
-    });
+    alarm::expire(now);
     timers::note_due(now);
     let mut queue = cpu.queue.lock();
     queue.armed_ns = u64::MAX;

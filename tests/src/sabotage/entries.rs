@@ -538,6 +538,24 @@ entries! {
             priorities::set_by_two;
         end_of_slice_passed_on: "that a slice which ends in a call that sleeps is forgotten",
             priorities::turns;
+        times_go_by_the_queue: "the direct switch of who goes to sleep until a time",
+            waiting::handed_on;
+        times_go_at_length: "the short way of calls that have a time",
+            halves::in_time;
+        no_time_has_come: "the look whether a time has come before somebody sleeps until it",
+            halves::in_time;
+        time_out_is_left: "the end of a time-out that an answer has overtaken, on the way back from hand to hand",
+            channels::overtaken;
+        alarm_not_set_earlier: "that an alarm which was left is set to an earlier time",
+            waiting::left_over;
+        alarm_not_set_anew: "that an alarm which was left is set anew when it goes off before its time",
+            waiting::left_over;
+        any_alarm_ends_a_sleep: "the look whether the time of a sleep has come when an alarm goes off",
+            waiting::left_over;
+        time_outlives_its_sleep: "that the time of a sleep is forgotten with it",
+            waiting::left_over;
+        alarm_outlives_its_thread: "the end of the alarm of a thread that ends",
+            waiting::left_over;
         sleeper_not_killed: "the end of the sleep of a thread that has to end",
             processes::kill_sleeping;
         placed_where_programs_choose: "that mappings without a place are put away from the places that programs choose",

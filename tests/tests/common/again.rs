@@ -48,7 +48,7 @@ pub fn call_words(
     match begin_call(ipc, caller, end, words) {
         Some(server) => {
             ipc.platform().unpark_and_park(&server, FOREVER);
-            ipc.called_again(caller, end)
+            ipc.called_again(caller, end, FOREVER)
         }
         None => ipc.call_words(caller, end, words, FOREVER),
     }

@@ -38,7 +38,9 @@ fn finish(pair: &mut Pair<'_>, server: FakeTask) {
     let (realm, here, there) = (pair.realm, pair.ends.here, pair.ends.there);
     let answer = pair.caller.ask(move || {
         realm.ipc.platform().unpark_and_park(&server, FOREVER);
-        realm.ipc.called_again(&realm.domains[0], here.handle)
+        realm
+            .ipc
+            .called_again(&realm.domains[0], here.handle, FOREVER)
     });
     let call = pair.received();
     assert_eq!(call.words, WORDS);
@@ -204,7 +206,9 @@ fn what_ends_a_call_between_its_halves_is_told_by_the_second() {
         realm.ipc.cancel_wait(&pair.caller.task).unwrap();
         let called = pair.caller.ask(move || {
             realm.ipc.platform().unpark_and_park(&server, FOREVER);
-            realm.ipc.called_again(&realm.domains[0], here.handle)
+            realm
+                .ipc
+                .called_again(&realm.domains[0], here.handle, FOREVER)
         });
         assert_eq!(called.recv().unwrap(), Err(Error::Cancelled));
         let call = pair.received();

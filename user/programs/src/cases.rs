@@ -112,6 +112,7 @@ macro_rules! for_each_case {
 
             channels::in_order "messages of all lengths arrive whole and in order, between processes on one CPU and on two";
             channels::sizes "messages of 0 and 256 bytes and 4 capabilities arrive; 257 and 5 are refused, and what does not fit stays";
+            channels::overtaken "an answer that overtakes the end of its call at a time is the answer, and what waits next waits as long as it is to";
             channels::deadlines "deadlines of 0 and in the past are answered at once, and a call that nobody received is taken back";
             channels::ten_thousand_calls "ten thousand calls in registers are answered, on one CPU and on two";
             channels::calls_with_capabilities "a region goes with a call and comes back with its answer";
@@ -130,6 +131,7 @@ macro_rules! for_each_case {
             halves::unlike "either side can use SSE or FS for the first time between two calls, and keeps what it has there";
             halves::cancelled "what was cancelled, a call or the wait for one, is cancelled, and all others are answered";
             halves::late "deadlines of either side come while others wait for ever, and no answer is taken for another one's";
+            halves::in_time "calls with a time each go by halves, but for those whose time has come, which time out at once";
             halves::crowded "callers that compete for their server and for its CPU are answered, each its own";
             halves::named "each call has a name of its own, and an answer by an earlier or a later one is refused and answers nobody";
             halves::killed "whichever side is killed, the other one is told";
@@ -291,6 +293,8 @@ macro_rules! for_each_case {
 
             waiting::round_trips "two processes on two CPUs wake each other ten thousand times, and no signal is lost";
             waiting::deadlines "a deadline of 0 never waits, one in the past never for long, and neither takes anything";
+            waiting::left_over "who is woken before its time is not woken at it again, and finds later times, earlier ones and none as they are";
+            waiting::handed_on "who waits until a time hands its CPU over to who it wakes, as who waits for ever does";
             waiting::refused "signals of no bit, events of no object and waits without a right are refused";
             waiting::cancel "a wait is cancelled by its own process and by nobody else";
             waiting::revoked "whoever waits by what is revoked wakes up with Revoked";

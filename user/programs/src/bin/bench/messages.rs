@@ -14,6 +14,9 @@ use crate::partner::finish;
 /// be derived of one.
 const ROUNDS: usize = 48;
 
+/// A time that does not come meanwhile.
+const DEADLINE_MS: u64 = 60_000;
+
 pub fn measure(image: Handle) {
     let Some(there) = notification() else { return };
     let Some(back) = notification() else { return };
@@ -36,6 +39,14 @@ pub fn measure(image: Handle) {
         // SAFETY: the call touches no memory.
         let answer = unsafe { sys::channel_call_words(here, 1, 2, 3, 4, FOREVER) };
         expect!(answer, "bench: a call");
+    });
+    let mut deadline = rt::in_ms(DEADLINE_MS);
+    round_trips("call_reply_deadline", || {
+        // As of who gives each call the same time.
+        deadline += 1;
+        // SAFETY: as above.
+        let answer = unsafe { sys::channel_call_words(here, 1, 2, 3, 4, deadline) };
+        expect!(answer, "bench: a call with a deadline");
     });
     let _ = rt::drop_handle(here);
     finish(&partner);

@@ -2,6 +2,7 @@
 //! the end.
 
 mod calls;
+mod late;
 
 use abi::{HandleTransfer, UserPtr};
 use rt::{ChannelEnd, Env, Error, FOREVER, Message, Mode, Process, Rights, channel, sys};
@@ -14,6 +15,7 @@ pub use calls::{
     answers_in_turn, answers_of_nothing, caller_gone, calls_with_capabilities, cancelled_in_turn,
     one_reply, server_gone, ten_thousand_calls,
 };
+pub use late::overtaken;
 
 const ALL: Rights = Rights::all();
 

@@ -6,6 +6,7 @@
 
 mod deeds;
 mod served;
+mod timed;
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use crate::check::{exits, other_cpu, spin_a_while, succeeds, wait};
 use crate::threads::{HERE, join, spawn};
 use deeds::{DEEDS, Deed, Doer, MIDDLE, OF_CALLER, OF_SERVER, PERIOD};
 pub use served::{late, named};
+pub use timed::{in_time, is_answered, punctual};
 
 const ALL: Rights = Rights::all();
 /// Turns of a conversation.

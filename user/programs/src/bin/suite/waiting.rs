@@ -1,6 +1,7 @@
 //! Waiting: notifications, events and ports, and what ends a wait.
 
 mod ports;
+mod times;
 
 use alloc::vec::Vec;
 
@@ -10,6 +11,7 @@ use rt::{
 };
 
 pub use ports::{many_objects, port_modes, port_refused};
+pub use times::{handed_on, left_over};
 
 use crate::Case;
 use crate::calls::{cap_drop, cap_revoke, ring_wait, small_ring};
