@@ -194,7 +194,7 @@ macro_rules! for_each_case {
             rings::no_wakeup_lost "two that put each other to sleep 100,000 times always wake";
             rings::thresholds "who sleeps until there is more than one is woken by the step that makes it enough";
             rings::kept_from_nothing "who is told for ever of a message that is not there is told by a liar";
-            rings::conversations "tasks of one thread converse with several processes at once";
+            rings::conversations "tasks of one thread converse with several processes at once, over every kind of ring";
             rings::room_and_death "a task waits for room, and learns of the death of its peer";
             rings::woken_by_threads "tasks that another thread makes and wakes end the sleep of who runs them";
             rings::any_words "whatever a peer writes, the other end answers";

@@ -1,10 +1,14 @@
 //! Futures over the ends of rings, and the executor that runs them.
 
 use abi::RingGeometry;
-use abi::ring::Form;
+use abi::ring::{Form, Kind, packet};
+use alloc::vec;
 use alloc::vec::Vec;
+use ring::asynchronous::{Receiver, Sender};
+use ring::byte::Byte;
+use ring::packet::Packet;
 use ring::slot::Slot;
-use rt::{Error, Executor, FOREVER, Handle, Mode, ThreadSpawn};
+use rt::{Error, Executor, FOREVER, Handle, Mode, TaskWait, ThreadSpawn};
 
 use super::{ALL, message, start};
 use crate::Case;
@@ -16,51 +20,157 @@ fn symmetric_ring() -> (Handle, Handle) {
     done!(rt::ring_of(&geometry), "a ring")
 }
 
-/// One thread converses with several processes at once.
+/// What is sent to a peer, by number: among short messages, such as fill a ring alone.
+fn request(kind: Kind, index: u32) -> Vec<u8> {
+    let longest = match kind {
+        Kind::Slot => 56,
+        Kind::Packet => packet::max_payload(4096),
+        Kind::Byte => 4092,
+    };
+    let length = match index % 4 {
+        0 => longest,
+        _ => index * 7 % 57,
+    };
+    (0..length).map(|at| (index * 31 + at) as u8).collect()
+}
+
+/// The end of a conversation of which everything has been said.
+fn all_said(last: Result<impl Sized, ring::Error>) -> Result<u32, ring::Error> {
+    match last {
+        Err(ring::Error::PeerClosed) => Ok(ROUNDS),
+        Err(error) => Err(error),
+        Ok(_) => Ok(0),
+    }
+}
+
+const ROUNDS: u32 = 100;
+
+type Said = Result<u32, ring::Error>;
+
+async fn say_in_slots(mut sender: Sender<Slot, TaskWait>) -> Said {
+    for round in 0..ROUNDS {
+        sender.send(&request(Kind::Slot, round)).await?;
+    }
+    Ok(ROUNDS)
+}
+
+async fn hear_in_slots(mut receiver: Receiver<Slot, TaskWait>) -> Said {
+    let mut target = [0; 56];
+    for round in 0..ROUNDS {
+        let length = receiver.receive(&mut target).await?;
+        if target[..length] != request(Kind::Slot, round) {
+            return Ok(round);
+        }
+    }
+    all_said(receiver.receive(&mut target).await)
+}
+
+async fn say_in_packets(mut sender: Sender<Packet, TaskWait>) -> Said {
+    for round in 0..ROUNDS {
+        sender.send(round, &request(Kind::Packet, round)).await?;
+    }
+    Ok(ROUNDS)
+}
+
+async fn hear_in_packets(mut receiver: Receiver<Packet, TaskWait>) -> Said {
+    let mut target = vec![0; 4096];
+    for round in 0..ROUNDS {
+        let (tag, length) = receiver.receive(&mut target).await?;
+        if (tag, &target[..length]) != (round, &request(Kind::Packet, round)) {
+            return Ok(round);
+        }
+    }
+    all_said(receiver.receive(&mut target).await)
+}
+
+async fn say_in_bytes(mut sender: Sender<Byte, TaskWait>) -> Said {
+    for round in 0..ROUNDS {
+        let bytes = request(Kind::Byte, round);
+        let length = (bytes.len() as u32).to_le_bytes();
+        // In one piece, and the other half of them as they go.
+        match round % 8 {
+            0..4 => {
+                sender.ready(4 + bytes.len()).await?;
+                let mut row = sender.end().reserve(4 + bytes.len())?;
+                row.write(0, &length)?;
+                row.write(4, &bytes)?;
+                row.commit(4 + bytes.len())?;
+            }
+            _ => {
+                sender.write_all(&length).await?;
+                sender.write_all(&bytes).await?;
+            }
+        }
+    }
+    Ok(ROUNDS)
+}
+
+async fn hear_in_bytes(mut receiver: Receiver<Byte, TaskWait>) -> Said {
+    let mut target = vec![0; 4096];
+    for round in 0..ROUNDS {
+        let mut length = [0; 4];
+        receiver.read_exact(&mut length).await?;
+        let target = &mut target[..u32::from_le_bytes(length) as usize];
+        receiver.read_exact(target).await?;
+        if *target != request(Kind::Byte, round) {
+            return Ok(round);
+        }
+    }
+    all_said(receiver.read(&mut target).await)
+}
+
+/// One thread converses with several processes at once: with each, one task says everything, and waits for the room that is
+/// needed for what comes next, and one hears the answers.
 pub fn conversations(case: &Case) {
-    const PEERS: usize = 3;
-    const ROUNDS: u32 = 200;
     let executor = done!(Executor::create(), "an executor");
     let mut children = Vec::new();
     let mut tasks = Vec::new();
-    for peer in 0..PEERS {
-        let (to, their_from) = symmetric_ring();
-        let (their_to, from) = symmetric_ring();
-        let child = case
-            .child("echo")
-            .handle(their_from, Mode::Move, ALL)
-            .handle(their_to, Mode::Move, ALL)
-            .cpus(if peer == 0 { 1 } else { other_cpu() });
-        children.push(start(child));
-        let mut sender = done!(executor.open_sender::<Slot>(to), "opening an end");
-        let mut receiver = done!(executor.open_receiver::<Slot>(from), "opening an end");
-        tasks.push(executor.spawn(async move {
-            let mut target = [0; 56];
-            for round in 0..ROUNDS {
-                let (bytes, len) = message(round);
-                sender.send(&bytes[..len]).await?;
-                let back = receiver.receive(&mut target).await?;
-                if target[..back] != bytes[..len] {
-                    return Ok(round);
-                }
-            }
-            drop(sender);
-            match receiver.receive(&mut target).await {
-                Err(ring::Error::PeerClosed) => Ok(ROUNDS),
-                Err(error) => Err(error),
-                Ok(_) => Ok(0),
-            }
-        }));
+    for (kind, cpus) in [
+        (Kind::Slot, 1),
+        (Kind::Packet, other_cpu()),
+        (Kind::Byte, other_cpu()),
+    ] {
+        let shape = match kind {
+            Kind::Slot => RingGeometry::slot(64, 4),
+            Kind::Packet => RingGeometry::packet(4096),
+            Kind::Byte => RingGeometry::byte(4096),
+        };
+        let shape = shape.with_form(Form::Symmetric);
+        let (to, their_from) = done!(rt::ring_of(&shape), "a ring");
+        let (their_to, from) = done!(rt::ring_of(&shape), "a ring");
+        let child = case.child("echo_any").handle(their_from, Mode::Move, ALL);
+        children.push(start(child.handle(their_to, Mode::Move, ALL).cpus(cpus)));
+        macro_rules! converse {
+            ($kind:ty, $say:ident, $hear:ident) => {{
+                let sender = executor.open_sender::<$kind>(to);
+                let receiver = executor.open_receiver::<$kind>(from);
+                let said = executor.spawn($say(done!(sender, "opening an end")));
+                (
+                    said,
+                    executor.spawn($hear(done!(receiver, "opening an end"))),
+                )
+            }};
+        }
+        let (said, heard) = match kind {
+            Kind::Slot => converse!(Slot, say_in_slots, hear_in_slots),
+            Kind::Packet => converse!(Packet, say_in_packets, hear_in_packets),
+            Kind::Byte => converse!(Byte, say_in_bytes, hear_in_bytes),
+        };
+        tasks.push((kind, said, heard));
     }
     let rounds = executor.run(async {
         let mut rounds = Vec::new();
-        for task in tasks {
-            rounds.push(task.await);
+        for (kind, said, heard) in tasks {
+            rounds.push((kind, said.await, heard.await));
         }
         rounds
     });
-    for (peer, rounds) in rounds.into_iter().enumerate() {
-        same!(rounds, Ok(ROUNDS), "rounds with peer {peer}");
+    for (kind, said, heard) in rounds {
+        same!(
+            (said, heard),
+            (Ok(ROUNDS), Ok(ROUNDS)),
+            "rounds over {kind:?}"
+        );
     }
     for child in &children {
         succeeds(child);
