@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
 use programs::cases;
+use programs::entries::Entries;
 
 use crate::build::Profile;
 use crate::failure::Failure;
@@ -14,6 +15,8 @@ use crate::program::ProgramFile;
 /// What `make run` reads when nobody names a file, relative to the repository.
 pub const DEFAULT_INPUT: &str = "LICENSE";
 
+/// What the name of every case has.
+const IN_EVERY: &str = ".";
 const DEMO_SECONDS: u64 = 60;
 const OTHER_SECONDS: u64 = 600;
 /// The word that makes the kernel measure what no program can.
@@ -72,6 +75,10 @@ pub struct Options {
     /// Runs the guest suites, or the cases whose id contains FILTER (one of several, with commas)
     #[arg(long, value_name = "FILTER", num_args = 0..=1)]
     pub suite: Option<Option<String>>,
+
+    /// Has the cases that end processes at every entry into the kernel do so at each N-th, from the K-th on
+    #[arg(long, value_name = "K/N", requires = "suite")]
+    pub share: Option<Entries>,
 
     /// Ends processes that work together at every entry into the kernel that they make, in ROUNDS schedules [default: 1]
     #[arg(long, value_name = "ROUNDS", num_args = 0..=1, default_missing_value = "1")]
@@ -165,8 +172,8 @@ pub enum Job {
     Demo,
     /// Run one program: its name and arguments.
     Exec(Vec<String>),
-    /// Run the suites, or the cases that match.
-    Suite(Option<String>),
+    /// Run the suites, or the cases that match, and of what is done at every entry a share.
+    Suite(Option<String>, Option<Entries>),
     /// End processes at every entry into the kernel, in so many rounds.
     Lives(u32),
     /// Name the cases of the suites.
@@ -183,8 +190,13 @@ impl Job {
         let words: Vec<String> = match self {
             Self::Demo => vec!["demo".into()],
             Self::Exec(words) => [vec!["exec".into()], words.clone()].concat(),
-            Self::Suite(None) => vec!["suite".into()],
-            Self::Suite(Some(filter)) => vec!["suite".into(), filter.clone()],
+            Self::Suite(None, Some(share)) => {
+                vec!["suite".into(), IN_EVERY.into(), share.to_string()]
+            }
+            Self::Suite(filter, share) => {
+                let words = std::iter::once("suite".to_owned()).chain(filter.clone());
+                words.chain(share.map(|share| share.to_string())).collect()
+            }
             Self::Lives(rounds) => vec!["lives".into(), rounds.to_string()],
             Self::List => vec!["suite".into(), "--list".into()],
             Self::Bench => vec!["bench".into()],
@@ -242,7 +254,7 @@ impl Options {
                     "--suite: no case has `{filter}` in its id; --list shows them all"
                 )));
             }
-            Some(filter) => Job::Suite(filter.clone()),
+            Some(filter) => Job::Suite(filter.clone(), self.share),
             None if self.list => Job::List,
             None if self.bench => Job::Bench,
             None => Job::Demo,
@@ -252,7 +264,7 @@ impl Options {
     /// How the guest is compiled for `job`.
     pub fn profile(&self, job: &Job) -> Profile {
         match job {
-            Job::Suite(_) | Job::Lives(_) | Job::List => Profile::GuestChecked,
+            Job::Suite(..) | Job::Lives(_) | Job::List => Profile::GuestChecked,
             _ if self.checked => Profile::GuestChecked,
             _ => Profile::Guest,
         }
@@ -340,7 +352,7 @@ impl Options {
             time_limit: (!self.gdb).then(|| Duration::from_secs(seconds)),
         };
         Ok(match job {
-            Job::Suite(_) | Job::Lives(_) => machine.for_suite(),
+            Job::Suite(..) | Job::Lives(_) => machine.for_suite(),
             _ => machine,
         })
     }

@@ -51,7 +51,7 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
     match &job {
         Job::Demo => prepared.demo(&job, &machine),
         Job::Exec(_) | Job::Lives(_) => prepared.boot(&job, &machine, &|_| None)?.exit_status(),
-        Job::Suite(_) | Job::List => prepared.suite(&job, &machine),
+        Job::Suite(..) | Job::List => prepared.suite(&job, &machine),
         Job::Bench => prepared.bench(&job, &machine),
         Job::SelfCheck => prepared.self_check(&job, &machine),
     }

@@ -51,7 +51,7 @@ pub fn run(case: &str, flags: &str, sabotage: Option<&str>) -> Result<(Outcome, 
         machine: &machine,
         programs: &[],
         input: b"",
-        arguments: &Job::Suite(Some(case.to_owned())).arguments(),
+        arguments: &Job::Suite(Some(case.to_owned()), None).arguments(),
     };
     let run = boot.run(|_| {}, &mut |_| {})?;
     let cases = run.transcript.records("case").count();

@@ -25,6 +25,14 @@ fn each_job_has_its_arguments_for_init() {
     );
     assert_eq!(arguments(&["--suite"]), ["init", "suite"]);
     assert_eq!(arguments(&["--suite", "ring"]), ["init", "suite", "ring"]);
+    assert_eq!(
+        arguments(&["--suite", "ring", "--share", "2/3"]),
+        ["init", "suite", "ring", "2/3"]
+    );
+    assert_eq!(
+        arguments(&["--suite", "--share", "1/1"]),
+        ["init", "suite", ".", "1/1"]
+    );
     assert_eq!(arguments(&["--lives"]), ["init", "lives", "1"]);
     assert_eq!(arguments(&["--lives", "7"]), ["init", "lives", "7"]);
     assert_eq!(arguments(&["--list"]), ["init", "suite", "--list"]);
@@ -44,6 +52,11 @@ fn options_that_make_no_sense_are_refused() {
         &["--timeout", "0"],
         &["--suite", "a", "--bench"],
         &["--lives", "many"],
+        &["--share", "1/3"],
+        &["--suite", "--share", "0/3"],
+        &["--suite", "--share", "4/3"],
+        &["--suite", "--share", "1/2"],
+        &["--suite", "--share", "third"],
         &["--lives", "--suite"],
         &["--exec", "a", "--list"],
         &["--accel", "kvm", "--icount"],

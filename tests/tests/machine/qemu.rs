@@ -9,6 +9,7 @@ use handover_tests::options::Job;
 use handover_tests::qemu::Run;
 use handover_tests::suite;
 use programs::cases::{CASES, is_taken};
+use programs::entries::Entries;
 
 /// Bytes in which no two pages are alike.
 fn bytes(length: usize) -> Vec<u8> {
@@ -119,16 +120,16 @@ fn all_memory_that_the_machine_has_is_accounted_for() {
     }
 }
 
-fn run_suite(machine: &Machine) {
-    run_cases(machine, None);
+fn run_cases(machine: &Machine, filter: Option<&str>) -> Run {
+    run_share(machine, filter, None)
 }
 
-fn run_cases(machine: &Machine, filter: Option<&str>) -> Run {
+fn run_share(machine: &Machine, filter: Option<&str>, share: Option<Entries>) -> Run {
     let run = boot(
         Profile::GuestChecked,
         &machine.clone().for_suite(),
         &bytes(10_000),
-        &Job::Suite(filter.map(str::to_owned)),
+        &Job::Suite(filter.map(str::to_owned), share),
     );
     let status = status(&run);
     let problems = suite::judge(&run.transcript);
@@ -140,7 +141,7 @@ fn run_cases(machine: &Machine, filter: Option<&str>) -> Run {
 
 #[test]
 fn the_suite_passes_on_two_cpus() {
-    run_suite(&Machine::default());
+    run_share(&Machine::default(), None, Some(share(1)));
 }
 
 #[test]
@@ -197,18 +198,29 @@ const SERVED: &str = "services.,rings.,timers.,trace.,priorities.,processes.,quo
 /// And of what becomes of those who work together when one of them ends, at every moment in turn.
 const ENDED: &str = "hubs.,drivers.,examples.,fuses.,demos.";
 
+/// At every third moment in each of three runs: on two CPUs without a schedule, and in one of two and one of four.
+fn share(turn: u32) -> Entries {
+    format!("{turn}/3").parse().expect("a share")
+}
+
 /// Runs cases that depend on it in a schedule of its own seed, or in as many from it on as `HANDOVER_SEEDS` says:
 /// `make proof` runs ten.
 fn run_schedules(cpus: u32, cases: &str, first: u64) {
+    run_schedules_of(cpus, cases, first, None);
+}
+
+/// The same of a share, where one seed is all.
+fn run_schedules_of(cpus: u32, cases: &str, first: u64, share: Option<Entries>) {
     let count = std::env::var("HANDOVER_SEEDS").ok();
     let count = count.map_or(1, |count| count.parse().expect("a number of seeds"));
+    let share = share.filter(|_| count == 1);
     for seed in first..first + count {
         let machine = Machine {
             cpus,
             seed: Some(seed),
             ..Machine::default()
         };
-        run_cases(&machine, Some(cases));
+        run_share(&machine, Some(cases), share);
     }
 }
 
@@ -244,12 +256,12 @@ fn services_and_rings_keep_their_promises_in_schedules_of_four_cpus() {
 
 #[test]
 fn whoever_ends_leaves_nothing_behind_in_schedules_of_two_cpus() {
-    run_schedules(2, ENDED, 60);
+    run_schedules_of(2, ENDED, 60, Some(share(2)));
 }
 
 #[test]
 fn whoever_ends_leaves_nothing_behind_in_schedules_of_four_cpus() {
-    run_schedules(4, ENDED, 70);
+    run_schedules_of(4, ENDED, 70, Some(share(3)));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the programs share: the files in the initrd, the messages of the demonstrations, what the name
-//! service knows, when a supervisor tries again, the picture of `draw`, the PCI buses and devices, and what
-//! the system holds.
+//! service knows, when a supervisor tries again, the picture of `draw`, the PCI buses and devices, at which entries
+//! the suite ends processes, and what the system holds.
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -12,6 +12,7 @@ pub mod cases;
 pub mod demo;
 pub mod display;
 pub mod edu;
+pub mod entries;
 pub mod fault;
 pub mod held;
 pub mod kv;

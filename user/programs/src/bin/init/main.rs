@@ -1,6 +1,6 @@
 //! The first program: starts the others and says how it went.
 //!
-//! Arguments: `demo`, `exec NAME ARG…`, `suite [--list | FILTER]`, `lives ROUNDS` or `bench`; before any of them,
+//! Arguments: `demo`, `exec NAME ARG…`, `suite [--list | FILTER [K/N]]`, `lives ROUNDS` or `bench`; before any of them,
 //! `trace SLOTS` has all of it traced. Handles: the initrd, the resource of all devices, and the statistics.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -47,7 +47,7 @@ fn perform(initrd: &Initrd, given: Given, mut args: impl Iterator<Item = &'stati
     match args.next() {
         Some("demo") => demo::run(initrd),
         Some("exec") => exec::run(initrd, given, args).unwrap_or_else(usage),
-        Some("suite") => suite::run(initrd, given, args.next()),
+        Some("suite") => suite::run(initrd, given, args.next(), args.next()),
         Some("lives") => match args.next() {
             Some(rounds) => suite::lives(initrd, given, rounds),
             None => usage(),
@@ -59,7 +59,7 @@ fn perform(initrd: &Initrd, given: Given, mut args: impl Iterator<Item = &'stati
 
 fn usage() -> u8 {
     rt::println!(
-        "init: needs an argument: [trace SLOTS] demo, exec NAME ARG... [+ NAME ARG...], suite [--list | FILTER], lives ROUNDS, bench"
+        "init: needs an argument: [trace SLOTS] demo, exec NAME ARG... [+ NAME ARG...], suite [--list | FILTER [K/N]], lives ROUNDS, bench"
     );
     2
 }

@@ -25,8 +25,9 @@ const IMAGE_RIGHTS: Rights = Rights::EXECUTE
     .union(Rights::DUPLICATE)
     .union(Rights::INSPECT);
 
-/// Runs every case whose name contains one of the filters, which commas separate, or lists all.
-pub fn run(initrd: &Initrd, given: Given, filter: Option<&str>) -> u8 {
+/// Runs every case whose name contains one of the filters, which commas separate, or lists all. With a `share` those that
+/// end processes at every entry do so at each N-th alone, from the K-th on.
+pub fn run(initrd: &Initrd, given: Given, filter: Option<&str>, share: Option<&str>) -> u8 {
     if filter == Some("--list") {
         for (id, sentence) in CASES {
             rt::println!("#case {id} status=listed {sentence}");
@@ -62,7 +63,7 @@ pub fn run(initrd: &Initrd, given: Given, filter: Option<&str>) -> u8 {
         if !filter.is_none_or(|filter| is_taken(filter, id)) {
             continue;
         }
-        let status = run_case(initrd, image, given, id);
+        let status = run_case(initrd, image, given, id, share);
         rt::println!("#case {id} status={status} {sentence}");
         if status == "ok" {
             passed += 1;
@@ -93,9 +94,16 @@ pub fn spawn<'a>(initrd: &Initrd, image: Handle, name: &'a str, arg: Option<&str
         .handle(image, Mode::Share, IMAGE_RIGHTS)
 }
 
-fn run_case(initrd: &Initrd, image: Handle, given: Given, id: &str) -> &'static str {
+fn run_case(
+    initrd: &Initrd,
+    image: Handle,
+    given: Given,
+    id: &str,
+    share: Option<&str>,
+) -> &'static str {
     let before = expect!(Held::now(), "init: counters");
     let case = spawn(initrd, image, "suite", Some(id));
+    let case = share.into_iter().fold(case, Spawn::arg);
     let case = case
         .handle(given.devices, Mode::Share, Rights::all())
         .handle(given.statistics, Mode::Share, PASS_STATISTICS);

@@ -9,6 +9,7 @@ use core::ops::Range;
 
 use abi::limits::LEAF_SIZE;
 use programs::demo::PRODUCER_VA;
+use programs::entries::Entries;
 use programs::store::{self, KEYS, Request};
 use programs::supervision::FUSE_BURNT;
 use rt::names::Names;
@@ -19,7 +20,7 @@ use rt::{
 
 use crate::Case;
 use crate::check::{cpus, eventually};
-use crate::fuses::{ENTRIES, every_entry};
+use crate::fuses::every_entry;
 use crate::objects::image_of;
 
 pub use alone::{counted, traced};
@@ -225,20 +226,20 @@ fn live_on(demo: &Demo<'_>, start: Start) -> bool {
     burnt
 }
 
-/// Ends each of some processes at every entry up to a limit.
+/// Ends each of some processes at each of the entries.
 pub fn every(
     case: &Case,
     start: Start,
     victims: Range<usize>,
     programs: [Option<&str>; 2],
-    limit: u64,
+    entries: Entries,
 ) {
     let image = |name| done!(image_of(case.initrd, name), "the program {name}");
     let (names, images) = (
         image("names"),
         programs.map(|name| name.map_or(Handle::NONE, image)),
     );
-    every_entry(victims, limit, |victim, entries| {
+    every_entry(victims, entries, |victim, entries| {
         let apart = entries.is_multiple_of(2);
         let fuse = (victim, entries);
         let demo = Demo {
@@ -259,7 +260,7 @@ pub fn every(
 macro_rules! cases {
     ($($name:ident: $start:ident [$victims:expr] $programs:expr;)*) => {
         $(pub fn $name(case: &Case) {
-            every(case, $start, $victims, $programs, ENTRIES);
+            every(case, $start, $victims, $programs, case.entries);
         })*
 
         /// All of them at every entry that there is, and a number of rounds with other schedules.
@@ -267,7 +268,7 @@ macro_rules! cases {
             for round in 0..rounds {
                 $(
                     rt::println!("{}, round {round}", stringify!($name));
-                    every(case, $start, $victims, $programs, u64::MAX);
+                    every(case, $start, $victims, $programs, Entries::ALL);
                 )*
                 alone::without_limit(case, round);
             }

@@ -6,6 +6,7 @@ use core::cell::RefCell;
 
 use programs::display::{self, Display};
 use programs::edu::{self, Edu};
+use programs::entries::Entries;
 use programs::picture::HALF_MISSING;
 use programs::supervision::FUSE_BURNT;
 use rt::{Error, Handle, Interrupt, Mode, Notification, ProcessState, Rights, Spawn};
@@ -13,7 +14,7 @@ use rt::{Error, Handle, Interrupt, Mode, Notification, ProcessState, Rights, Spa
 use crate::Case;
 use crate::calls::yield_now;
 use crate::check::{cpus, eventually};
-use crate::fuses::{ENTRIES, every_entry};
+use crate::fuses::every_entry;
 use crate::objects::image_of;
 
 const ALL: Rights = Rights::all();
@@ -159,49 +160,51 @@ fn connect(edu: &mut Edu, notification: &Notification) -> Interrupt {
     }
 }
 
-fn draw_until(case: &Case, limit: u64) {
+fn draw_until(case: &Case, entries: Entries) {
     let display = done!(display::find(case.devices), "looking for a display");
     let display = done!(display.ok_or(Error::NotFound), "a display");
     let image = done!(image_of(case.initrd, "draw"), "the program");
-    every_entry(0..2, limit, |victim, entries| {
+    every_entry(0..2, entries, |victim, entries| {
         draw(case, image, &display, victim, entries)
     });
 }
 
-fn drive_until(case: &Case, limit: u64) {
+fn drive_until(case: &Case, entries: Entries) {
     let edu = done!(edu::find(case.devices), "looking for a device");
     let edu = RefCell::new(done!(edu.ok_or(Error::NotFound), "an educational device"));
     let image = done!(image_of(case.initrd, "edu"), "the program");
-    every_entry(0..1, limit, |_, entries| drive(&edu, image, entries));
+    every_entry(0..1, entries, |_, entries| drive(&edu, image, entries));
 }
 
-fn keep_until(case: &Case, limit: u64) {
+fn keep_until(case: &Case, entries: Entries) {
     let edu = done!(edu::find(case.devices), "looking for a device");
     let edu = RefCell::new(done!(edu.ok_or(Error::NotFound), "an educational device"));
     let images = ["names", "edu"].map(|name| done!(image_of(case.initrd, name), "the program"));
-    every_entry(0..1, limit, |_, entries| keep(case, &edu, images, entries));
+    every_entry(0..1, entries, |_, entries| {
+        keep(case, &edu, images, entries)
+    });
 }
 
 pub fn drawn(case: &Case) {
-    draw_until(case, ENTRIES);
+    draw_until(case, case.entries);
 }
 
 pub fn driven(case: &Case) {
-    drive_until(case, ENTRIES);
+    drive_until(case, case.entries);
 }
 
 pub fn kept(case: &Case) {
-    keep_until(case, ENTRIES);
+    keep_until(case, case.entries);
 }
 
 /// All of them at every entry that there is, and a number of rounds with other schedules.
 pub fn without_limit(case: &Case, rounds: u64) {
     for round in 0..rounds {
         rt::println!("drawn, round {round}");
-        draw_until(case, u64::MAX);
+        draw_until(case, Entries::ALL);
         rt::println!("driven, round {round}");
-        drive_until(case, u64::MAX);
+        drive_until(case, Entries::ALL);
         rt::println!("kept, round {round}");
-        keep_until(case, u64::MAX);
+        keep_until(case, Entries::ALL);
     }
 }

@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use programs::entries::Entries;
 use programs::kv::journal::{self, WORDS};
 use programs::kv::{NAME, member};
 use programs::search::{ROLES, Search};
@@ -18,7 +19,7 @@ use rt::{
 use crate::Case;
 use crate::check::eventually;
 use crate::demos::{self, Demo, SERVICE};
-use crate::fuses::{ENTRIES, every_entry};
+use crate::fuses::every_entry;
 use crate::objects::image_of;
 
 /// How long all of them may take to end, in ms.
@@ -37,8 +38,8 @@ const STEPS: &str = "4";
 const NOT_FOUND: u64 = 1;
 const LEFT_ALONE: u64 = 3;
 
-/// Ends the processes of an example at every entry up to a limit.
-type Until = fn(&Case, u64);
+/// Ends the processes of an example at each of the entries.
+type Until = fn(&Case, Entries);
 
 /// All examples.
 const EXAMPLES: [(&str, Until); 4] = [
@@ -72,10 +73,10 @@ fn is_killed(status: &ProcessStatus) -> bool {
 }
 
 pub fn search(case: &Case) {
-    search_until(case, ENTRIES);
+    search_until(case, case.entries);
 }
 
-fn search_until(case: &Case, limit: u64) {
+fn search_until(case: &Case, entries: Entries) {
     let image = done!(image_of(case.initrd, "search"), "the program");
     let search = Search {
         image,
@@ -84,7 +85,7 @@ fn search_until(case: &Case, limit: u64) {
         len: "5000",
         text: "nothing like this is in there",
     };
-    every_entry(0..ROLES.len(), limit, |victim, entries| {
+    every_entry(0..ROLES.len(), entries, |victim, entries| {
         let processes = done!(search.processes(), "rings");
         let processes = begin(processes, victim, entries);
         let ends = end(&processes);
@@ -119,10 +120,10 @@ struct Starter<'a> {
 }
 
 impl Starter<'_> {
-    fn every_entry(&self, case: &Case, limit: u64) {
+    fn every_entry(&self, case: &Case, entries: Entries) {
         let images = ["names", self.name]
             .map(|name| done!(image_of(case.initrd, name), "the program {name}"));
-        every_entry(0..2 + self.others, limit, |victim, entries| {
+        every_entry(0..2 + self.others, entries, |victim, entries| {
             self.live(case, images, victim, entries)
         });
         for image in images {
@@ -184,30 +185,30 @@ impl Starter<'_> {
     }
 }
 
-fn logs_until(case: &Case, limit: u64) {
+fn logs_until(case: &Case, entries: Entries) {
     let logs = Starter {
         name: "logs",
         args: ["2", "3", "1"],
         others: 2,
     };
-    logs.every_entry(case, limit);
+    logs.every_entry(case, entries);
 }
 
 pub fn logs(case: &Case) {
-    logs_until(case, ENTRIES);
+    logs_until(case, case.entries);
 }
 
-fn kv_until(case: &Case, limit: u64) {
+fn kv_until(case: &Case, entries: Entries) {
     let kv = Starter {
         name: "kv",
         args: ["2", "4", "2"],
         others: 0,
     };
-    kv.every_entry(case, limit);
+    kv.every_entry(case, entries);
 }
 
 pub fn kv(case: &Case) {
-    kv_until(case, ENTRIES);
+    kv_until(case, case.entries);
 }
 
 /// The name service, the supervisor of a server, a client of it, and one that has it end when that is gone.
@@ -236,14 +237,14 @@ fn keep_values(demo: &Demo<'_>, started: &mut Vec<Process>) -> Result<(), Error>
     Ok(())
 }
 
-fn kept_until(case: &Case, limit: u64) {
+fn kept_until(case: &Case, entries: Entries) {
     let programs = [Some("supervisor"), Some("kv")];
-    demos::every(case, keep_values, 0..3, programs, limit);
-    demos::every(case, keep_values, SERVICE..SERVICE + 1, programs, limit);
+    demos::every(case, keep_values, 0..3, programs, entries);
+    demos::every(case, keep_values, SERVICE..SERVICE + 1, programs, entries);
 }
 
 pub fn kept(case: &Case) {
-    kept_until(case, ENTRIES);
+    kept_until(case, case.entries);
 }
 
 /// Waits for the end of a client, and has the server end.
@@ -269,7 +270,7 @@ pub fn without_limit(case: &Case, rounds: u64) {
     for round in 0..rounds {
         for (name, until) in EXAMPLES {
             rt::println!("{name}, round {round}");
-            until(case, u64::MAX);
+            until(case, Entries::ALL);
         }
     }
 }

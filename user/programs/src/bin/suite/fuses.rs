@@ -5,15 +5,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use programs::entries::Entries;
 use programs::held::Held;
 use rt::{Handle, Mode, Process, ProcessState, Rights, Spawn};
 
 use crate::Case;
 use crate::check::cpus;
 use crate::lives::CUT_SHORT;
-
-/// Entries up to which lives end by their fuse in the suite.
-pub const ENTRIES: u64 = 300;
 
 /// How long lives may take to notice that one has ended, in ms.
 const NOTICE_MS: u64 = 2_000;
@@ -122,9 +120,9 @@ fn live(case: &Case, start: Start, victim: usize, entries: u64) -> bool {
     killed
 }
 
-/// Ends each of some processes at every entry up to the last that it makes, or up to a limit. `live` lets
+/// Ends each of some processes at each of the entries, up to the last that it makes. `live` lets
 /// them live, one of which has a fuse, and says whether it burnt.
-pub fn every_entry(victims: Range<usize>, limit: u64, live: impl Fn(usize, u64) -> bool) {
+pub fn every_entry(victims: Range<usize>, entries: Entries, live: impl Fn(usize, u64) -> bool) {
     // What grows once grows before.
     for victim in victims.clone() {
         live(victim, u64::MAX);
@@ -134,8 +132,8 @@ pub fn every_entry(victims: Range<usize>, limit: u64, live: impl Fn(usize, u64) 
     for victim in victims {
         // Once more than it makes of them on the same CPU, and on another.
         let (mut burnt, mut last, begun) = (0, true, rt::now_ns());
-        for entries in 1..=limit {
-            let now = live(victim, entries);
+        for entry in entries.iter() {
+            let now = live(victim, entry);
             burnt += u64::from(now);
             if !last && !now {
                 break;
@@ -144,7 +142,7 @@ pub fn every_entry(victims: Range<usize>, limit: u64, live: impl Fn(usize, u64) 
             if let Err(now) = before.restored(rt::in_ms(NOTICE_MS)) {
                 check!(
                     false,
-                    "{before:?} became {now:?} when {victim} ended at entry {entries}"
+                    "{before:?} became {now:?} when {victim} ended at entry {entry}"
                 );
             }
         }
@@ -157,7 +155,7 @@ pub fn every_entry(victims: Range<usize>, limit: u64, live: impl Fn(usize, u64) 
 macro_rules! cases {
     ($($name:ident: $start:ident $processes:literal;)*) => {
         $(pub fn $name(case: &Case) {
-            every_entry(0..$processes, ENTRIES, |victim, entries| {
+            every_entry(0..$processes, case.entries, |victim, entries| {
                 live(case, $start, victim, entries)
             });
         })*
@@ -167,7 +165,7 @@ macro_rules! cases {
             for round in 0..rounds {
                 $(
                     rt::println!("{}, round {round}", stringify!($name));
-                    every_entry(0..$processes, u64::MAX, |victim, entries| {
+                    every_entry(0..$processes, Entries::ALL, |victim, entries| {
                         live(case, $start, victim, entries)
                     });
                 )*

@@ -51,6 +51,7 @@ mod transfers;
 mod waiting;
 
 use programs::cases::CASES;
+use programs::entries::Entries;
 use programs::for_each_case;
 use rt::{Env, Handle, Spawn};
 
@@ -67,6 +68,8 @@ pub struct Case {
     pub devices: Handle,
     /// The statistics.
     pub statistics: Handle,
+    /// Where it ends processes that it ends at every entry.
+    pub entries: Entries,
 }
 
 impl Case {
@@ -76,6 +79,7 @@ impl Case {
             image: env.handle(1),
             devices: env.handle(2),
             statistics: env.handle(3),
+            entries: Entries::USUAL,
         }
     }
 
@@ -135,7 +139,14 @@ fn run(env: &Env) -> u8 {
         },
         Some(id) => match find(id) {
             Some(case) => {
-                let given = Case::given(env);
+                let share = args.next().map_or(Ok(Entries::USUAL), str::parse);
+                let Ok(entries) = share else {
+                    return usage();
+                };
+                let given = Case {
+                    entries,
+                    ..Case::given(env)
+                };
                 programs::on_first_cpu(move || case(&given));
                 0
             }
@@ -146,7 +157,7 @@ fn run(env: &Env) -> u8 {
 }
 
 fn usage() -> u8 {
-    rt::println!("suite: needs the name of a case, --list, exit N or child ROLE");
+    rt::println!("suite: needs the name of a case [K/N], --list, exit N or child ROLE");
     2
 }
 

@@ -4,6 +4,7 @@ use core::arch::asm;
 
 use abi::{RingGeometry, SYSCALLS, Syscall, SyscallInfo};
 use fastrand::Rng;
+use programs::entries::Entries;
 use rt::{Env, Error, Handle};
 
 use crate::Case;
@@ -279,6 +280,7 @@ fn random_calls(seed: u64, env: &Env) {
         image: env.handle(1),
         devices: Handle::NONE,
         statistics: Handle::NONE,
+        entries: Entries::USUAL,
     });
     let mut random = Rng::with_seed(seed);
     let calls: alloc::vec::Vec<_> = callable().collect();

@@ -1,11 +1,12 @@
 //! Programs that work with nobody: one prints what is counted, one writes down what others do.
 
+use programs::entries::Entries;
 use rt::{Error, Mode, Process, ProcessState, Rights, Spawn};
 
 use super::{LIFE_MS, READ_INITRD};
 use crate::Case;
 use crate::check::cpus;
-use crate::fuses::{ENTRIES, every_entry};
+use crate::fuses::every_entry;
 use crate::objects::image_of;
 
 /// What is needed to look at pages that the kernel writes.
@@ -33,9 +34,9 @@ fn end(process: &Process, entries: u64) -> bool {
     burnt
 }
 
-fn count_until(case: &Case, limit: u64) {
+fn count_until(case: &Case, entries: Entries) {
     let image = done!(image_of(case.initrd, "stat"), "the program");
-    every_entry(0..1, limit, |_, entries| {
+    every_entry(0..1, entries, |_, entries| {
         let stat = Spawn::new(image, "stat").arg("1");
         // The second stands for a session, which it does not use.
         let stat = (0..2).fold(stat, |stat, _| {
@@ -47,9 +48,9 @@ fn count_until(case: &Case, limit: u64) {
     done!(rt::drop_handle(image), "dropping the program");
 }
 
-fn trace_until(case: &Case, limit: u64) {
+fn trace_until(case: &Case, entries: Entries) {
     let image = done!(image_of(case.initrd, "tracer"), "the program");
-    every_entry(0..1, limit, |_, entries| {
+    every_entry(0..1, entries, |_, entries| {
         let trace = done!(rt::trace_start(case.devices, SLOTS), "a trace");
         let tracer = Spawn::new(image, "tracer").handle(trace.handle(), Mode::Share, LOOK);
         let tracer = start(tracer, entries);
@@ -68,17 +69,17 @@ fn trace_until(case: &Case, limit: u64) {
 }
 
 pub fn counted(case: &Case) {
-    count_until(case, ENTRIES);
+    count_until(case, case.entries);
 }
 
 pub fn traced(case: &Case) {
-    trace_until(case, ENTRIES);
+    trace_until(case, case.entries);
 }
 
 /// Both at every entry that there is, in a round.
 pub fn without_limit(case: &Case, round: u64) {
     rt::println!("counted, round {round}");
-    count_until(case, u64::MAX);
+    count_until(case, Entries::ALL);
     rt::println!("traced, round {round}");
-    trace_until(case, u64::MAX);
+    trace_until(case, Entries::ALL);
 }
