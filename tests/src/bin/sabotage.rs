@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use clap::Parser;
 use handover_tests::console::{complain, say};
@@ -29,7 +30,7 @@ struct Options {
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZero<usize>>,
 
-    /// Shows where each test failed and what it said
+    /// Shows where each test failed and what it said, and how long that took
     #[arg(long, short)]
     verbose: bool,
 }
@@ -87,11 +88,13 @@ fn check(entries: &[&Entry], options: &Options) -> Result<Vec<Verdict>, Failure>
                 entries.len(),
                 entry.name
             ));
+            let begun = Instant::now();
             let (verdict, said) = matrix.check(entry)?;
             // At once, for who ends this before all are tried.
             let noticed = verdict == Verdict::Noticed;
-            if !noticed {
-                complain(&format!("    {}: {}", entry.name, verdict.describe()));
+            if options.verbose || !noticed {
+                let (what, after) = (verdict.describe(), begun.elapsed().as_secs());
+                complain(&format!("    {}: {what}, after {after} s", entry.name));
             }
             if !said.is_empty() && (options.verbose || !noticed) {
                 complain(&format!("    {}:\n{said}", entry.name));

@@ -1,9 +1,10 @@
-//! The tests that entries name, those of a package built at once, with every sabotage in them. Which one is
+//! The tests that entries name, all of a kind built at once, with every sabotage in them. Which one is
 //! meant, a test learns from its environment.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use super::{CHOICE, Entry, Kind, Outcome, bounded_output, guest, outcome, reason, target};
 use crate::build::{self, GUEST_DIRECTORY};
@@ -12,7 +13,7 @@ use crate::failure::Failure;
 
 /// The executables.
 pub struct Built {
-    /// By how they are built, package and name.
+    /// By how they are built, the directory of their package, and name.
     tests: HashMap<(Kind, String, String), Executable>,
 }
 
@@ -28,29 +29,23 @@ impl Built {
     /// # Errors
     /// When cargo can't be started.
     pub fn new(entries: &[&Entry]) -> Result<Built, Failure> {
-        let mut tests = HashMap::new();
-        let mut groups: Vec<(Kind, &str)> = Vec::new();
-        for entry in entries {
-            let group = (entry.kind, entry.package);
-            if entry.kind != Kind::Guest && !groups.contains(&group) {
-                groups.push(group);
+        let of_kind = |kind| entries.iter().copied().filter(move |e| e.kind == kind);
+        let of_host = [Kind::Host, Kind::Loom].map(|kind| (kind, Vec::from_iter(of_kind(kind))));
+        console::complain("building what the tests need …");
+        // Each has a directory of its own, and times at which it keeps one CPU busy.
+        let messages = thread::scope(|scope| {
+            let builds = of_host
+                .map(|(kind, entries)| scope.spawn(move || Ok((kind, build(kind, &entries)?))));
+            if of_kind(Kind::Guest).next().is_some() {
+                guest::build(Kind::Guest.flags());
             }
-        }
-        for (kind, package) in groups {
-            let of_group = |entry: &&&Entry| (entry.kind, entry.package) == (kind, package);
-            let mut binaries: Vec<String> = entries
-                .iter()
-                .filter(of_group)
-                .map(|e| binary(e).0)
-                .collect();
-            binaries.sort_unstable();
-            binaries.dedup();
-            console::complain(&format!("building tests of {package} …"));
-            let messages = build(kind, package, &binaries)?;
-            tests.extend(
-                executables(&messages)
-                    .map(|(binary, executable)| ((kind, package.to_owned(), binary), executable)),
-            );
+            builds.map(|build| build.join().expect("no build panics"))
+        });
+        let mut tests = HashMap::new();
+        for built in messages {
+            let (kind, messages) = built?;
+            let of_kind = executables(&messages);
+            tests.extend(of_kind.map(|((crate_, binary), test)| ((kind, crate_, binary), test)));
         }
         Ok(Built { tests })
     }
@@ -65,7 +60,7 @@ impl Built {
             return guest::run(&entry.test_name(), flags, sabotage);
         }
         let (binary, test) = binary(entry);
-        let key = (entry.kind, entry.package.to_owned(), binary);
+        let key = (entry.kind, directory(entry.package).to_owned(), binary);
         let Some(executable) = self.tests.get(&key) else {
             return Ok((Outcome::NotBuilt, String::new()));
         };
@@ -89,8 +84,9 @@ impl Built {
 /// The binary in which the test of an entry is, and what that calls the test: a directory in `tests/` is one binary, with
 /// a module for each file, and so is each file beside them.
 fn binary(entry: &Entry) -> (String, String) {
-    let package = entry.package.trim_start_matches("handover-");
-    let tests = build::repository().join(package).join("tests");
+    let tests = build::repository()
+        .join(directory(entry.package))
+        .join("tests");
     let module = format!("{}.rs", entry.file);
     let directories = std::fs::read_dir(tests).into_iter().flatten().flatten();
     let holds = |path: &PathBuf| path.join("main.rs").is_file() && path.join(&module).is_file();
@@ -104,17 +100,30 @@ fn binary(entry: &Entry) -> (String, String) {
     }
 }
 
-/// Builds tests of a package, and returns cargo's messages.
-fn build(kind: Kind, package: &str, binaries: &[String]) -> Result<String, Failure> {
+/// Where a package is.
+fn directory(package: &str) -> &str {
+    package.trim_start_matches("handover-")
+}
+
+/// Builds the tests of entries of one kind, and returns cargo's messages.
+fn build(kind: Kind, entries: &[&Entry]) -> Result<String, Failure> {
     let mut command = build::cargo();
-    command.args(["test", "--no-run", "--quiet", "--package", package]);
-    match (kind, package) {
-        (Kind::Loom, _) => _ = command.arg("--release"),
-        (_, "handover-ring") => _ = command.args(["--features", "std"]),
-        _ => {}
+    command.args(["test", "--no-run", "--quiet"]);
+    if kind == Kind::Loom {
+        command.arg("--release");
     }
-    for binary in binaries {
-        command.args(["--test", binary]);
+    let packages = BTreeSet::from_iter(entries.iter().map(|entry| entry.package));
+    for package in &packages {
+        command.args(["--package", package]);
+    }
+    if kind == Kind::Host && packages.contains("handover-ring") {
+        command.args(["--features", "handover-ring/std"]);
+    }
+    for binary in BTreeSet::from_iter(entries.iter().map(|entry| binary(entry).0)) {
+        command.args(["--test", &binary]);
+    }
+    if packages.is_empty() {
+        return Ok(String::new());
     }
     let output = command
         .args(["--message-format", "json-render-diagnostics"])
@@ -130,17 +139,19 @@ fn build(kind: Kind, package: &str, binaries: &[String]) -> Result<String, Failu
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The tests that were built, by their files.
-fn executables(messages: &str) -> impl Iterator<Item = (String, Executable)> {
+/// The tests that were built, by the directories of their packages and their names.
+fn executables(messages: &str) -> impl Iterator<Item = ((String, String), Executable)> {
     messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let is_test = message["profile"]["test"].as_bool()?;
         let directory = Path::new(message["manifest_path"].as_str()?).parent()?;
+        let package = directory.file_name()?.to_str()?.to_owned();
         let executable = Executable {
             path: message["executable"].as_str()?.into(),
             directory: directory.into(),
         };
-        is_test.then_some((message["target"]["name"].as_str()?.to_owned(), executable))
+        let name = message["target"]["name"].as_str()?.to_owned();
+        is_test.then_some(((package, name), executable))
     })
 }
 
@@ -158,8 +169,8 @@ mod tests {
         );
         let found: Vec<_> = executables(messages).collect();
         assert_eq!(found.len(), 1);
-        let (file, executable) = &found[0];
-        assert_eq!(file, "rings");
+        let (test, executable) = &found[0];
+        assert_eq!(*test, ("a".to_owned(), "rings".to_owned()));
         assert_eq!(executable.path.to_str(), Some("/t/rings"));
         assert_eq!(executable.directory.to_str(), Some("/a"));
     }

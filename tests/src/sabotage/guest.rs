@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::{Outcome, reason};
 use crate::boot::Boot;
 use crate::build::{self, Guest, Profile};
+use crate::console::complain;
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::options::Job;
@@ -27,14 +28,24 @@ pub fn directory() -> PathBuf {
     super::target().join("guest")
 }
 
+/// Builds the machine's kernel and programs, once; what does not build is said.
+pub fn build(flags: &str) -> Option<&'static Guest> {
+    static GUEST: OnceLock<Option<Guest>> = OnceLock::new();
+    let build = || {
+        let guest = build::guest_with(Profile::GuestChecked, &directory(), flags);
+        guest
+            .inspect_err(|failure| complain(&failure.to_string()))
+            .ok()
+    };
+    GUEST.get_or_init(build).as_ref()
+}
+
 /// Runs a case with everything in place, or without one mechanism; what it said when it failed.
 ///
 /// # Errors
 /// When QEMU is not there or can't be started.
 pub fn run(case: &str, flags: &str, sabotage: Option<&str>) -> Result<(Outcome, String), Failure> {
-    static GUEST: OnceLock<Option<Guest>> = OnceLock::new();
-    let build = || build::guest_with(Profile::GuestChecked, &directory(), flags).ok();
-    let Some(guest) = GUEST.get_or_init(build) else {
+    let Some(guest) = build(flags) else {
         return Ok((Outcome::NotBuilt, String::new()));
     };
     let by_chance = BY_CHANCE.iter().find(|(start, _)| case.starts_with(start));
