@@ -8,20 +8,38 @@ GUEST := -p handover-arch -p handover-boot -p handover-kernel -p handover-rt -p 
 GUEST_TARGET := --target x86_64-unknown-none --target-dir target/guest
 
 .DEFAULT_GOAL := help
-.PHONY: run test check proof miri fuzz bench bench-rings sabotage debug doc render rustdoc setup runner help nightly
+BUILDS := build-host build-guest build-loom check-host check-guest rustdoc-host rustdoc-guest
+.PHONY: $(BUILDS) run test check proof miri fuzz bench bench-rings sabotage debug doc render rustdoc setup runner help nightly
 
 run: setup runner ## Boot and hand a file over in four ways (ARGS="--input FILE", ARGS=--help)
 	@cargo run --quiet -- $(ARGS)
 
 test: check ## Run everything that must hold: check, host tests, QEMU suites, loom
-	cargo test --workspace --features handover-ring/std
-	RUSTFLAGS="--cfg loom" cargo test -p handover-ring --release --test loom_slot --test loom_packet --test loom_byte --test loom_hostile --test loom_trace --test loom_hub --test loom_pool --test loom_mpsc --test loom_duplex --test loom_exchange --test loom_tasks --target-dir target/loom
-	RUSTFLAGS="--cfg loom" cargo test -p handover-mm --release --test loom_shootdown --target-dir target/loom
-	RUSTFLAGS="--cfg loom" cargo test -p handover-ipc --release --test loom_wait --test loom_meeting --test loom_authority --test loom_polling --test loom_hub_wait --test loom_ring_sleep --target-dir target/loom
+	@$(BESIDE) build-host build-guest build-loom
+	$(TESTS)
+	$(MODELS)
 
-check: setup rustdoc ## Check format, lints and documentation, for the host and for the target
+check: setup ## Check format, lints and documentation, for the host and for the target
 	cargo fmt --all --check
+	@$(BESIDE) check-host check-guest
+
+# Steps that have directories of their own, and phases that keep one CPU busy, go side by side.
+BESIDE = $(MAKE) --no-print-directory --jobs=$(shell nproc)
+TESTS := cargo test --workspace --features handover-ring/std
+MODELS := RUSTFLAGS="--cfg loom" cargo test --release -p handover-ring -p handover-mm -p handover-ipc --target-dir target/loom \
+	$(patsubst %.rs,--test %,$(notdir $(wildcard */tests/loom_*.rs)))
+
+build-host:
+	$(TESTS) --no-run
+build-guest:
+	cargo build -p handover-kernel -p handover-programs --bins $(GUEST_TARGET) --profile guest
+	cargo build -p handover-kernel -p handover-programs --bins $(GUEST_TARGET) --profile guest-checked
+build-loom:
+	$(MODELS) --no-run
+
+check-host: rustdoc-host
 	cargo clippy --workspace --all-targets --features handover-ring/std -- -D warnings
+check-guest: rustdoc-guest
 	cargo clippy $(GUEST) $(GUEST_TARGET) -- -D warnings
 
 proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), race 2.5 million messages in each form of ring with sleepers at both ends (ROUNDS=…), run ten seeds a schedule (SEEDS=…), end lives at every entry
@@ -71,7 +89,10 @@ render: setup runner
 	@cargo run --quiet --bin render-docs
 
 rustdoc: setup
+	@$(BESIDE) rustdoc-host rustdoc-guest
+rustdoc-host:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace $(GUEST:-p=--exclude) --features handover-ring/std --no-deps --document-private-items
+rustdoc-guest:
 	RUSTDOCFLAGS="-D warnings" cargo doc $(GUEST) $(GUEST_TARGET) --no-deps --document-private-items
 
 setup: ## Install what is missing: QEMU, a linker, the Rust target
