@@ -246,6 +246,8 @@ pub fn set_priority(thread: &Thread, priority: u8) {
     if mm::sabotaged!("priority_in_two_steps") {
         drop(queue);
         thread.set_priority(priority);
+        // Another CPU of an emulated machine has its turn.
+        core::hint::spin_loop();
         queue = queue_of(thread);
     } else {
         thread.set_priority(priority);
