@@ -11,7 +11,7 @@ use core::mem;
 use abi::submission::{Operation, Submission};
 use abi::{Error, Handle};
 
-use super::operations::Step;
+use super::operations::{Step, Waiting};
 use super::pending::Pending;
 use super::serve::Server;
 use crate::{Counted, Platform};
@@ -50,26 +50,30 @@ where
     fn run_one<const WATCHED: bool>(&mut self, entry: &Submission, rest: &[Submission]) -> bool {
         match self.start(entry) {
             Step::Done(outcome) => self.settle::<WATCHED>(entry, outcome, rest),
-            Step::Waits(waiting) => {
-                let suspended = self.suspend(
-                    waiting.entry,
-                    waiting.operation,
-                    waiting.deadline_ns,
-                    waiting.registered,
-                    rest,
-                );
-                if let Err(error) = suspended {
-                    if let Some(slot) = waiting.registered {
-                        self.ipc.leave_registered(self.ring, slot);
-                    }
-                    let (operation, entry) = (waiting.operation, waiting.entry);
-                    let outcome = self.ipc.give_up(self.ring, operation, &entry, error);
-                    self.count_refusal(operation, &entry, outcome);
-                    return self.settle::<WATCHED>(&entry, outcome, rest);
-                }
-                false
-            }
+            Step::Waits(waiting) => match self.leave_waiting(&waiting, rest) {
+                None => false,
+                Some(outcome) => self.settle::<WATCHED>(&waiting.entry, outcome, rest),
+            },
         }
+    }
+
+    /// Has an operation wait; what it comes to if it can't.
+    #[inline(never)]
+    fn leave_waiting(
+        &mut self,
+        waiting: &Waiting,
+        rest: &[Submission],
+    ) -> Option<Result<u64, Error>> {
+        let (operation, entry) = (waiting.operation, waiting.entry);
+        let (deadline_ns, registered) = (waiting.deadline_ns, waiting.registered);
+        let suspended = self.suspend(entry, operation, deadline_ns, registered, rest);
+        let error = suspended.err()?;
+        if let Some(slot) = registered {
+            self.ipc.leave_registered(self.ring, slot);
+        }
+        let outcome = self.ipc.give_up(self.ring, operation, &entry, error);
+        self.count_refusal(operation, &entry, outcome);
+        Some(outcome)
     }
 
     /// Completes an entry. False: it has failed, and the rest of its chain is cancelled.
