@@ -159,6 +159,12 @@ fn messages_beside_a_pool_have_these_bytes() {
             classes: [class(64, 1), class(128, 2), class(0, 0), class(0, 0)],
         },
         Frame::Freed,
+        Frame::Whole {
+            tag: 0xd1d2_d3d4,
+            region,
+            token: 0x6162_6364_6566_6768,
+            length: 0x7172_7374_7576_7778,
+        },
     ];
     // Each at a multiple of 64.
     let mut bytes = Vec::new();

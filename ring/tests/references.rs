@@ -3,10 +3,16 @@
 
 mod common;
 
+use std::rc::{Rc, Weak};
+
 use common::cases;
 use proptest::prelude::*;
 use ring::Error;
-use ring::payload::{Class, Frame, Known, Leases, RegionId, RegionRef, SlotRef};
+use ring::memory::pool::PoolMemory;
+use ring::payload::{
+    Books, Class, Frame, Known, Layout, Leases, Payload, Refused, RegionId, RegionRef, Regions,
+    Side, SlotRef,
+};
 
 proptest! {
     #![proptest_config(cases(256, 8))]
@@ -94,6 +100,112 @@ fn a_region_is_known_in_its_last_generation_alone() {
     assert_eq!(known.resolve(whole(1)), Err(Error::PeerFault));
 }
 
+/// Regions that are told from one another by their tokens, each of which says whether it is there still.
+#[derive(Default)]
+struct Snapshots(Vec<(u64, Weak<()>)>);
+
+impl Snapshots {
+    fn living(&self) -> Vec<u64> {
+        let living = self.0.iter().filter(|(_, there)| there.strong_count() > 0);
+        living.map(|(token, _)| *token).collect()
+    }
+}
+
+impl Regions for Snapshots {
+    type Pool = PoolMemory;
+    type Taken = Rc<()>;
+    type Error = ();
+
+    fn take(&mut self, token: u64, _: u64) -> Result<Rc<()>, Refused<()>> {
+        let taken = Rc::new(());
+        self.0.push((token, Rc::downgrade(&taken)));
+        Ok(taken)
+    }
+
+    fn take_pool(&mut self, _: u64, _: &Layout) -> Result<PoolMemory, Refused<()>> {
+        Err(Refused::Fault)
+    }
+
+    fn give_up(&mut self, _: RegionId) {}
+}
+
+/// What a host makes of a frame of its guest: the part of a region that a payload is in.
+fn hear(
+    host: &mut Books<Snapshots, 2>,
+    frame: Frame<'_>,
+) -> Result<Option<RegionRef>, Refused<()>> {
+    let mut message = [0; 64];
+    let length = frame.encode(&mut message).unwrap();
+    let received = host.receive(&message[..length])?;
+    Ok(received.map(|received| match received {
+        (7, Payload::Region(part)) => part,
+        other => panic!("{other:?}"),
+    }))
+}
+
+#[test]
+fn a_region_that_is_all_of_a_payload_is_kept_until_that_is_finished_and_no_longer() {
+    let mut host: Books<Snapshots, 2> = Books::new(Side::Host, Snapshots::default());
+    let id = |slot, generation| RegionId { slot, generation };
+    let whole = |region, token| Frame::Whole {
+        tag: 7,
+        region,
+        token,
+        length: 100,
+    };
+    let part = |region| RegionRef {
+        region,
+        offset: 0,
+        length: 100,
+    };
+    let refers = |region| Frame::Region {
+        tag: 7,
+        region: part(region),
+    };
+    let (first, second) = (id(0, 1), id(1, 1));
+    assert_eq!(hear(&mut host, whole(first, 10)), Ok(Some(part(first))));
+    assert_eq!(hear(&mut host, whole(second, 20)), Ok(Some(part(second))));
+    assert!(host.resolve(part(first)).is_ok() && host.resolve(part(second)).is_ok());
+    assert_eq!(host.regions().living(), [10, 20]);
+    // No other message leads to it, neither before nor after.
+    assert_eq!(hear(&mut host, refers(first)), Err(Refused::Fault));
+    host.finish(first);
+    assert_eq!(host.regions().living(), [20]);
+    assert!(host.resolve(part(first)).is_err() && host.resolve(part(second)).is_ok());
+    assert_eq!(hear(&mut host, refers(first)), Err(Refused::Fault));
+    // Nor is another told of in its place, and nothing of what is refused is taken.
+    assert_eq!(hear(&mut host, whole(first, 30)), Err(Refused::Fault));
+    let published = |region, token| Frame::Published {
+        region,
+        token,
+        length: 100,
+    };
+    assert_eq!(hear(&mut host, published(first, 40)), Err(Refused::Fault));
+    assert_eq!(host.regions().living(), [20]);
+    // What is finished late takes nothing away from who has the number by then.
+    let next = id(1, 2);
+    assert_eq!(hear(&mut host, whole(next, 50)), Ok(Some(part(next))));
+    host.finish(second);
+    assert_eq!(host.regions().living(), [50]);
+    assert!(host.resolve(part(second)).is_err() && host.resolve(part(next)).is_ok());
+    host.finish(next);
+    host.finish(next);
+    assert!(host.regions().living().is_empty());
+    // Of one that is sent in parts another can be on its way.
+    let parted = id(0, 2);
+    assert_eq!(hear(&mut host, published(parted, 60)), Ok(None));
+    for _ in 0..2 {
+        assert_eq!(hear(&mut host, refers(parted)), Ok(Some(part(parted))));
+        host.finish(parted);
+        assert!(host.resolve(part(parted)).is_ok());
+    }
+    assert_eq!(
+        hear(&mut host, whole(id(0, 3), 70)),
+        Ok(Some(part(id(0, 3))))
+    );
+    assert_eq!(host.regions().living(), [70]);
+}
+
 #[test]
 fn frames_are_these_bytes() {
     let slot = SlotRef {
@@ -112,7 +224,7 @@ fn frames_are_these_bytes() {
         slot_bytes: 64,
         count: 8,
     };
-    let vectors: [(Frame<'_>, &[u8]); 6] = [
+    let vectors: [(Frame<'_>, &[u8]); 7] = [
         (
             Frame::Inline {
                 tag: 0x01020304,
@@ -148,6 +260,18 @@ fn frames_are_these_bytes() {
             },
             &[
                 3, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0,
+                0, 0, 0, 0,
+            ],
+        ),
+        (
+            Frame::Whole {
+                tag: 9,
+                region,
+                token: 8,
+                length: 0x0102,
+            },
+            &[
+                7, 0, 0, 0, 9, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0,
                 0, 0, 0, 0,
             ],
         ),

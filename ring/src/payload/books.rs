@@ -9,6 +9,7 @@ use super::lease::{Known, Leases, RegionId, RegionRef};
 use super::pool::{Pool, Side, SlotRef, SlotWords};
 use super::pools::{MAX_EXTENTS, Pools};
 use crate::Error;
+use crate::sabotaged;
 
 /// Why something was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,25 +142,29 @@ impl<R: Regions, const N: usize> Books<R, N> {
                 return Ok(Some((tag, Payload::Slot(slot))));
             }
             Frame::Region { tag, region } => {
-                self.known.resolve(region).map_err(fault)?;
+                self.known.check_part(region).map_err(fault)?;
                 return Ok(Some((tag, Payload::Region(region))));
+            }
+            Frame::Whole {
+                tag,
+                region,
+                token,
+                length,
+            } => {
+                self.take(region, token, length, true)?;
+                let whole = RegionRef {
+                    region,
+                    offset: 0,
+                    length,
+                };
+                return Ok(Some((tag, Payload::Region(whole))));
             }
             Frame::Published {
                 region,
                 token,
                 length,
             } => {
-                if length > self.longest {
-                    return Err(Refused::Fault);
-                }
-                self.known.check_new(region).map_err(fault)?;
-                // What this side has no room for is told to who reads it.
-                let taken = match self.regions.take(token, length) {
-                    Ok(taken) => Ok(taken),
-                    Err(Refused::NoRoom(error)) => Err(error),
-                    Err(Refused::Fault) => return Err(Refused::Fault),
-                };
-                self.known.learn(region, length, taken).map_err(fault)?;
+                self.take(region, token, length, false)?;
             }
             Frame::Released { region } => {
                 self.leases.release(region).map_err(fault)?;
@@ -190,12 +195,44 @@ impl<R: Regions, const N: usize> Books<R, N> {
         Ok(None)
     }
 
+    /// Takes a region that the peer tells of, by the only message that refers to it if it is `whole`.
+    fn take(
+        &mut self,
+        region: RegionId,
+        token: u64,
+        length: u64,
+        whole: bool,
+    ) -> Result<(), Refused<R::Error>> {
+        let new = self.known.check_new(region).is_ok();
+        if !new || length > self.longest {
+            return Err(Refused::Fault);
+        }
+        // What this side has no room for is told to who reads it.
+        let taken = match self.regions.take(token, length) {
+            Ok(taken) => Ok(taken),
+            Err(Refused::NoRoom(error)) => Err(error),
+            Err(Refused::Fault) => return Err(Refused::Fault),
+        };
+        let learnt = match whole {
+            true => self.known.learn_whole(region, length, taken),
+            false => self.known.learn(region, length, taken),
+        };
+        learnt.map(drop).map_err(|_| Refused::Fault)
+    }
+
     /// What this side has of a region that a payload is in.
     ///
     /// # Errors
     /// [`Error::PeerFault`]: it is known no more.
     pub fn resolve(&self, part: RegionRef) -> Result<&Result<R::Taken, R::Error>, Error> {
         self.known.resolve(part)
+    }
+
+    /// A payload that came in a region is finished: drops what this side has of the region if nothing else can be in it.
+    pub fn finish(&mut self, region: RegionId) {
+        if !sabotaged!("finished_region_kept") {
+            self.known.forget(region);
+        }
     }
 
     /// As of [`Leases::publish`].

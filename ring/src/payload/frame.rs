@@ -36,7 +36,19 @@ pub enum Frame<'a> {
         /// Where.
         region: RegionRef,
     },
-    /// The sender has published a region, for which it has granted a token.
+    /// The bytes are all of a region that the sender has published, for which it has granted a token, and that no other
+    /// message refers to.
+    Whole {
+        /// As above.
+        tag: u32,
+        /// Its number.
+        region: RegionId,
+        /// The token.
+        token: u64,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// The sender has published a region, for which it has granted a token, and of which it sends parts.
     Published {
         /// Its number.
         region: RegionId,
@@ -70,6 +82,7 @@ const PUBLISHED: u8 = 3;
 const RELEASED: u8 = 4;
 const GROWN: u8 = 5;
 const FREED: u8 = 6;
+const WHOLE: u8 = 7;
 
 /// Writes fields one after the other.
 struct Writer<'a> {
@@ -84,6 +97,11 @@ impl Writer<'_> {
         place.copy_from_slice(bytes);
         self.at = end;
         Ok(self)
+    }
+
+    fn region(&mut self, region: RegionId) -> Result<&mut Self, Error> {
+        self.put(&region.slot.to_le_bytes())?
+            .put(&region.generation.to_le_bytes())
     }
 
     fn head(&mut self, kind: u8, tag: u32) -> Result<&mut Self, Error> {
@@ -142,10 +160,20 @@ impl<'a> Frame<'a> {
             }
             Frame::Region { tag, region } => {
                 out.head(REGION, tag)?
-                    .put(&region.region.slot.to_le_bytes())?
-                    .put(&region.region.generation.to_le_bytes())?
+                    .region(region.region)?
                     .put(&region.offset.to_le_bytes())?
                     .put(&region.length.to_le_bytes())?;
+            }
+            Frame::Whole {
+                tag,
+                region,
+                token,
+                length,
+            } => {
+                out.head(WHOLE, tag)?
+                    .region(region)?
+                    .put(&token.to_le_bytes())?
+                    .put(&length.to_le_bytes())?;
             }
             Frame::Published {
                 region,
@@ -153,15 +181,12 @@ impl<'a> Frame<'a> {
                 length,
             } => {
                 out.head(PUBLISHED, 0)?
-                    .put(&region.slot.to_le_bytes())?
-                    .put(&region.generation.to_le_bytes())?
+                    .region(region)?
                     .put(&token.to_le_bytes())?
                     .put(&length.to_le_bytes())?;
             }
             Frame::Released { region } => {
-                out.head(RELEASED, 0)?
-                    .put(&region.slot.to_le_bytes())?
-                    .put(&region.generation.to_le_bytes())?;
+                out.head(RELEASED, 0)?.region(region)?;
             }
             Frame::Grown {
                 extent,
@@ -214,6 +239,12 @@ impl<'a> Frame<'a> {
                     offset: from.u64()?,
                     length: from.u64()?,
                 },
+            },
+            WHOLE => Frame::Whole {
+                tag,
+                region: from.region()?,
+                token: from.u64()?,
+                length: from.u64()?,
             },
             PUBLISHED if tag == 0 => Frame::Published {
                 region: from.region()?,

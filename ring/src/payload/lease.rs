@@ -3,6 +3,10 @@
 //! A region is published once, under a number and a generation, before the first message that refers to it; each
 //! message leases a part of it, and the receiver gives the lease back when it has read it. A region without leases can
 //! be withdrawn and its number used again, in another generation.
+//!
+//! A region that is all of one payload comes with the only message that refers to it, so that the receiver can let go of
+//! it as soon as that is finished. Of others it can't tell whether a reference is on its way, and keeps them until their
+//! number is used again.
 
 use crate::Error;
 use crate::sabotaged;
@@ -148,10 +152,21 @@ impl<const N: usize> Leases<N> {
     }
 }
 
+/// What the peer has published last under a number.
+#[derive(Debug)]
+struct Told<T> {
+    generation: u32,
+    length: u64,
+    /// The message that told of it is the only one that refers to it.
+    whole: bool,
+    /// Nothing once that is finished.
+    what: Option<T>,
+}
+
 /// What the peer has published: at most `N` regions at a time, each with what this side has made of it.
 #[derive(Debug)]
 pub struct Known<T, const N: usize> {
-    regions: [Option<(u32, u64, T)>; N],
+    regions: [Option<Told<T>>; N],
 }
 
 impl<T, const N: usize> Default for Known<T, N> {
@@ -170,7 +185,10 @@ impl<T, const N: usize> Known<T, N> {
     pub fn check_new(&self, id: RegionId) -> Result<(), Error> {
         let place = self.regions.get(id.slot as usize);
         let known = place.ok_or(Error::PeerFault)?;
-        match known.as_ref().is_none_or(|known| known.0 < id.generation) {
+        match known
+            .as_ref()
+            .is_none_or(|told| told.generation < id.generation)
+        {
             true => Ok(()),
             false => Err(Error::PeerFault),
         }
@@ -182,27 +200,78 @@ impl<T, const N: usize> Known<T, N> {
     /// # Errors
     /// As of [`check_new`](Known::check_new).
     pub fn learn(&mut self, id: RegionId, length: u64, what: T) -> Result<Option<T>, Error> {
+        self.note(id, length, what, false)
+    }
+
+    /// The same of one that came with the only message that refers to it, which is to be [forgotten](Known::forget) when
+    /// that is finished.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn learn_whole(&mut self, id: RegionId, length: u64, what: T) -> Result<Option<T>, Error> {
+        self.note(id, length, what, true)
+    }
+
+    fn note(
+        &mut self,
+        id: RegionId,
+        length: u64,
+        what: T,
+        whole: bool,
+    ) -> Result<Option<T>, Error> {
         self.check_new(id)?;
         let place = &mut self.regions[id.slot as usize];
-        let before = place.replace((id.generation, length, what));
-        Ok(before.map(|(_, _, what)| what))
+        let told = Told {
+            generation: id.generation,
+            length,
+            whole,
+            what: Some(what),
+        };
+        Ok(place.replace(told).and_then(|before| before.what))
+    }
+
+    /// Gives what was known of a region that came with its only message, if it is known still. Its generation is not
+    /// forgotten, so that nothing else is told of under that.
+    pub fn forget(&mut self, id: RegionId) -> Option<T> {
+        let told = self.regions.get_mut(id.slot as usize)?.as_mut()?;
+        match told.whole && told.generation == id.generation {
+            true => told.what.take(),
+            false => None,
+        }
+    }
+
+    fn find(&self, reference: RegionRef) -> Result<&Told<T>, Error> {
+        let RegionId { slot, generation } = reference.region;
+        let told = self.regions.get(slot as usize).and_then(Option::as_ref);
+        let told = told.ok_or(Error::PeerFault)?;
+        let stale = told.generation != generation && !sabotaged!("lease_generation_not_checked");
+        let end = reference.offset.checked_add(reference.length);
+        let within = end.is_some_and(|end| end <= told.length);
+        match !stale && (within || sabotaged!("lease_bounds_not_checked")) {
+            true => Ok(told),
+            false => Err(Error::PeerFault),
+        }
+    }
+
+    /// Checks everything in a reference of a message to a part of a region.
+    ///
+    /// # Errors
+    /// [`Error::PeerFault`]: no such region in this generation, not within it, or one that came with its only message.
+    pub fn check_part(&self, reference: RegionRef) -> Result<(), Error> {
+        let whole = self.find(reference)?.whole;
+        match whole && !sabotaged!("whole_region_in_parts") {
+            true => Err(Error::PeerFault),
+            false => Ok(()),
+        }
     }
 
     /// What a reference leads to, after everything in it was checked.
     ///
     /// # Errors
-    /// [`Error::PeerFault`]: no such region in this generation, or not within it.
+    /// [`Error::PeerFault`]: no such region in this generation, not within it, or it was forgotten.
     pub fn resolve(&self, reference: RegionRef) -> Result<&T, Error> {
-        let RegionId { slot, generation } = reference.region;
-        let known = self.regions.get(slot as usize).and_then(Option::as_ref);
-        let (at, length, what) = known.ok_or(Error::PeerFault)?;
-        let stale = *at != generation && !sabotaged!("lease_generation_not_checked");
-        let end = reference.offset.checked_add(reference.length);
-        let within = end.is_some_and(|end| end <= *length);
-        match !stale && (within || sabotaged!("lease_bounds_not_checked")) {
-            true => Ok(what),
-            false => Err(Error::PeerFault),
-        }
+        let what = self.find(reference)?.what.as_ref();
+        what.ok_or(Error::PeerFault)
     }
 }
 

@@ -104,6 +104,8 @@ struct Seat {
     guest: Pool<PoolMemory>,
     words: PoolMemory,
     received: [Option<SlotRef>; HELD],
+    /// What it has received last that is in a region, and whether the region came with it.
+    part: Option<(RegionRef, bool)>,
     own: [Option<(SlotRef, u8)>; HELD],
     /// The words are what honest sides have made of them.
     honest: bool,
@@ -137,6 +139,9 @@ impl Seat {
                 let taken = self.host.resolve(region).expect("it was told of just now");
                 let within = |length: &u64| end.is_some_and(|end| end <= *length);
                 assert!(taken.as_ref().map_or(true, within));
+                self.finish_part();
+                let whole = matches!(frame, Ok(Frame::Whole { .. }));
+                self.part = Some((region, whole));
             }
             Ok(None) => assert!(frame.is_ok() && !is_pool),
             Err(refused) => assert_eq!(refused, Refused::Fault, "a host has no room to run out of"),
@@ -146,6 +151,14 @@ impl Seat {
         if is_pool {
             let mut guest = Books::<Lengths, 1>::new(Side::Guest, Lengths::default());
             assert!(guest.receive(message).is_err());
+        }
+    }
+
+    /// The host has read what is in a region, and keeps no region that came with its only message.
+    fn finish_part(&mut self) {
+        if let Some((part, whole)) = self.part.take() {
+            self.host.finish(part.region);
+            assert!(!whole || self.host.resolve(part).is_err());
         }
     }
 
@@ -266,6 +279,7 @@ impl Seat {
         for which in 0..HELD {
             self.finish(which);
         }
+        self.finish_part();
         self.host.reclaim_slots();
         self.host.drop_leases();
         (self.host, self.published) = (host_books(self.base), 0);
@@ -351,12 +365,14 @@ pub unsafe fn play(script: &[u8], host: NonNull<u8>, guest: NonNull<u8>) {
         guest: Pool::new(memory(guest), layout, Side::Guest),
         words,
         received: [None; HELD],
+        part: None,
         own: [None; HELD],
         honest: true,
     };
     let script = &mut Script::new(script);
     while !script.is_over() {
-        match script.byte() % 12 {
+        let step = script.byte();
+        match step % 12 {
             0 => {
                 let length = usize::from(script.byte()) % MESSAGE_BYTES;
                 let mut message = [0; MESSAGE_BYTES];
@@ -387,10 +403,19 @@ pub unsafe fn play(script: &[u8], host: NonNull<u8>, guest: NonNull<u8>) {
                 seat.send(frame, script);
             }
             5 => {
-                let frame = Frame::Published {
-                    region: region(script),
-                    token: script.number(),
-                    length: script.number(),
+                let (region, token, length) = (region(script), script.number(), script.number());
+                let frame = match step < 128 {
+                    true => Frame::Published {
+                        region,
+                        token,
+                        length,
+                    },
+                    false => Frame::Whole {
+                        tag: 7,
+                        region,
+                        token,
+                        length,
+                    },
                 };
                 seat.send(frame, script);
             }
@@ -429,7 +454,10 @@ pub unsafe fn play(script: &[u8], host: NonNull<u8>, guest: NonNull<u8>) {
                     let standing = Standing::from_word(word);
                     assert!(standing.is_none_or(|standing| standing.to_word() == word));
                 }
-                which => seat.finish(usize::from(which)),
+                which => {
+                    seat.finish(usize::from(which));
+                    seat.finish_part();
+                }
             },
             _ => seat.lie(script),
         }

@@ -388,6 +388,10 @@ entries! {
             references::a_reference_to_a_region_is_checked_whole;
         lease_generation_not_checked: "the generation of a reference to a region",
             references::a_region_is_known_in_its_last_generation_alone;
+        finished_region_kept: "that what the receiver has of a region goes when its only payload is finished",
+            references::a_region_that_is_all_of_a_payload_is_kept_until_that_is_finished_and_no_longer;
+        whole_region_in_parts: "that no other message refers to a region that is all of a payload",
+            references::a_region_that_is_all_of_a_payload_is_kept_until_that_is_finished_and_no_longer;
         tail_not_checked: "the check that a tail is at most a ring ahead of the head",
             packet::a_tail_or_head_that_no_honest_peer_stores_poisons_for_good;
         head_not_checked: "the check that a head is between the last one and the tail",

@@ -163,6 +163,7 @@ macro_rules! for_each_case {
             hubs::kinds "hubs of packets and of streams of bytes carry what is longer than a message and than a ring";
             hubs::taken_back "a payload is what it was when the host took its region, whatever the guest does with what it granted";
             hubs::refused "what a full ring refuses of payloads is as if it had not been tried, and can be tried again";
+            hubs::given_back "what a payload in a region took is given back on both sides as soon as it is finished";
             hubs::scarce "a region that a host has no room for is the fault of nobody, and costs no other message";
             hubs::waited_for "who finds no slot free sleeps until one is given back";
             hubs::malformed "a guest that refers to what it may not is recovered, and the other is served";

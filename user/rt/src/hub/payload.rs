@@ -179,7 +179,8 @@ impl Payloads {
         }
     }
 
-    /// Gives a payload back that was read, and tells the peer if it waits for that.
+    /// Gives a payload back that was read, with all that this side has of a region that was [sent](Payloads::send) for it,
+    /// and tells the peer if it waits for that.
     ///
     /// # Errors
     /// With what was to be given back: `PeerFault`: the peer has taken the slot back; what sending a message answers, after
@@ -192,7 +193,8 @@ impl Payloads {
                 released.map(|()| self.tell_freed(slot, send))
             }
             Place::Region(RegionRef { region, .. }) => {
-                send_frame(&Frame::Released { region }, send)
+                let released = send_frame(&Frame::Released { region }, send);
+                released.map(|()| self.books.finish(region))
             }
         };
         finished.map_err(|error| Unfinished { error, received })
@@ -229,11 +231,13 @@ impl Payloads {
     }
 
     /// Gives a payload back whose sender is gone and is told nothing. `PeerFault` as of [`finish`](Payloads::finish).
-    pub(super) fn discard(&self, received: Received) -> Result<(), Error> {
+    pub(super) fn discard(&mut self, received: Received) -> Result<(), Error> {
         match received.payload {
-            Place::Slot(slot) => self.books.pools().release(slot).map_err(to_abi),
-            Place::Here(_) | Place::Region(_) => Ok(()),
+            Place::Here(_) => {}
+            Place::Slot(slot) => self.books.pools().release(slot).map_err(to_abi)?,
+            Place::Region(part) => self.books.finish(part.region),
         }
+        Ok(())
     }
 
     /// Gives back the slots of the other side, which is gone.

@@ -22,7 +22,7 @@ pub use ends::{crashes, door, goodbye, granted, hangs, hostile};
 pub use grants::taken_back;
 pub use kinds::kinds;
 pub use payloads::{malformed, tiers};
-pub use refused::{refused, scarce};
+pub use refused::{given_back, refused, scarce};
 pub use room::waited_for;
 
 use crate::Case;

@@ -1,6 +1,6 @@
 //! How payloads are sent: the pool grows, slots are filled, regions are published and leased.
 
-use abi::{Error, Mode, Rights};
+use abi::{Error, Mode, Rights, Token};
 use ring::payload::layout::MAX_CLASSES;
 use ring::payload::{Class, Frame, Layout, RegionId};
 
@@ -56,19 +56,40 @@ impl Payloads {
                 })
             }
             Err(ring::Error::TooLarge) => {
-                let region = self.publish(bytes, send)?;
-                let sent = self.send_part(tag, region, 0, bytes.len() as u64, send);
-                sent.inspect_err(|_| _ = self.withdraw(region))
+                let length = bytes.len() as u64;
+                let (region, token) = self.grant(bytes)?;
+                let whole = Frame::Whole {
+                    tag,
+                    region,
+                    token: token.bits(),
+                    length,
+                };
+                send_frame(&whole, send).inspect_err(|_| self.books.forget(region))?;
+                self.books.lease(region, 0, length).map_err(to_abi)?;
+                Ok(())
             }
             Err(error) => Err(to_abi(error)),
         }
     }
 
-    /// Makes bytes a region that messages can refer to parts of, and tells the peer, which gets them as they are now.
+    /// Makes bytes a region that messages can refer to parts of, and tells the peer, which gets them as they are now and
+    /// keeps them until another has the place of the region.
     ///
     /// # Errors
     /// `Full`: as many are published as can be; as of [`send`](Payloads::send).
     pub fn publish(&mut self, bytes: &[u8], send: Send<'_>) -> Result<RegionId, Error> {
+        let (region, token) = self.grant(bytes)?;
+        let published = Frame::Published {
+            region,
+            token: token.bits(),
+            length: bytes.len() as u64,
+        };
+        send_frame(&published, send).inspect_err(|_| self.books.forget(region))?;
+        Ok(region)
+    }
+
+    /// Makes bytes a region that is granted to the peer, which is to be told.
+    fn grant(&mut self, bytes: &[u8]) -> Result<(RegionId, Token), Error> {
         let length = bytes.len() as u64;
         let region = Region::create(length)?;
         {
@@ -85,17 +106,16 @@ impl Payloads {
             Mode::CopyOnWrite,
             Rights::all(),
         );
-        let told = granted.and_then(|token| {
-            regions.granted(id, token);
-            let published = Frame::Published {
-                region: id,
-                token: token.bits(),
-                length,
-            };
-            send_frame(&published, send)
-        });
-        told.inspect_err(|_| self.books.forget(id))?;
-        Ok(id)
+        match granted {
+            Ok(token) => {
+                regions.granted(id, token);
+                Ok((id, token))
+            }
+            Err(error) => {
+                self.books.forget(id);
+                Err(error)
+            }
+        }
     }
 
     /// Publishes a region no longer, so that another can be. It is done by itself when the last part of it that was sent

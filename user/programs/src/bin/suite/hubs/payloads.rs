@@ -206,7 +206,7 @@ pub fn malformed(case: &Case) {
 }
 
 /// How many [`lies`] there are.
-const LIES: u32 = 12;
+const LIES: u32 = 13;
 
 /// A message that no honest guest sends which has this slot.
 fn lies(which: u32, good: SlotRef) -> ([u8; MESSAGE], usize) {
@@ -259,6 +259,12 @@ fn lies(which: u32, good: SlotRef) -> ([u8; MESSAGE], usize) {
             message[0] = 200;
             return (message, 8);
         }
+        11 => Frame::Whole {
+            tag: 0,
+            region,
+            token: 4711,
+            length: 4096,
+        },
         _ => return ([0; MESSAGE], 3),
     };
     let mut message = [0; MESSAGE];
