@@ -52,8 +52,8 @@ const_assert_eq!(size_of::<Header>(), 24);
 pub struct CpuStatistics {
     /// System calls that began, by their number, but for those of `at_once`.
     pub calls: [u64; CALLS],
-    /// System calls that were refused, and entries of submission rings that came to nothing, by the number of the
-    /// [`Error`](crate::Error).
+    /// System calls that were refused, and entries of submission rings whose operation was tried and came to nothing, by the
+    /// number of the [`Error`](crate::Error).
     pub refusals: [u64; 32],
     /// Faults of programs: page faults, and all other exceptions.
     pub faults: u64,

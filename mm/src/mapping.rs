@@ -345,7 +345,10 @@ impl<M: Machine> Memory<M> {
         }
         state.count_access(before, access);
         mapping.access.store(access.bits(), Ordering::Relaxed);
-        self.attach(state, mapping, mapping.leaves());
+        // A region that is lost has no leaf tables, and its mappings show nothing.
+        if state.check_alive().is_ok() {
+            self.attach(state, mapping, mapping.leaves());
+        }
     }
 }
 

@@ -8,11 +8,11 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Error {
-    /// No slot is free now.
+    /// There is no room now.
     Full,
     /// No message is there now.
     Empty,
-    /// The message can never fit into a slot, or does not fit into the caller's buffer and is still in the ring.
+    /// The message can never fit into the ring, or does not fit into the caller's buffer and is still in the ring.
     TooLarge,
     /// This end was closed by its own side.
     Closed,
@@ -30,7 +30,7 @@ pub enum Error {
     Cancelled,
     /// The wait was interrupted and may be repeated.
     Interrupted,
-    /// The geometry is impossible, or is not that of this memory.
+    /// The geometry is impossible or not that of this memory, or another argument can not be.
     Invalid,
     /// This end cannot do that: a ring of another kind or form, or a wait without a way to sleep.
     Unsupported,
@@ -50,7 +50,7 @@ impl core::fmt::Display for Error {
             Self::TimedOut => "the deadline passed",
             Self::Cancelled => "the wait was cancelled",
             Self::Interrupted => "the wait was interrupted",
-            Self::Invalid => "the geometry does not describe this memory",
+            Self::Invalid => "impossible geometry or argument",
             Self::Unsupported => "not supported by this end",
         })
     }

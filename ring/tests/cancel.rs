@@ -10,8 +10,9 @@ use std::task::{Context, Poll, Waker};
 use abi::ring::Geometry;
 use common::Backing;
 use ring::asynchronous::{Receiver, Sender, WaitAsTask};
+use ring::duplex::{Deferring, Duplex};
 use ring::slot::{Consumer, Producer};
-use ring::{Error, Gather, Polling, Wait, mpsc};
+use ring::{Error, Gather, Polling, Turn, Wait, mpsc};
 
 /// Of which one message takes all.
 const ONE: Geometry = Geometry::slot(64, 1);
@@ -27,6 +28,8 @@ impl<F: FnMut()> Wait for Meanwhile<F> {
 
     fn wake(&self) {}
 }
+
+impl<F: FnMut()> Turn<Polling> for Meanwhile<F> {}
 
 impl<F: FnMut()> WaitAsTask for Meanwhile<F> {
     fn poll_wait(&self, seen: u32, _context: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -68,6 +71,20 @@ fn a_cancelled_wait_says_so_and_leaves_what_came_meanwhile_to_the_next_call() {
     received_meanwhile(|mut producer| {
         assert_eq!(producer.send(b"second", u64::MAX), Err(Error::Cancelled));
         assert_eq!(producer.send(b"second", u64::MAX), Ok(()));
+    });
+}
+
+#[test]
+fn a_cancelled_exchange_says_so_and_leaves_what_came_meanwhile_to_the_next_call() {
+    sent_meanwhile(|consumer| {
+        let there = Backing::new(ONE);
+        let _owner = there.format(0);
+        let sender = Producer::attach(there.producer_memory(), Deferring::new(Polling)).unwrap();
+        let mut side = Duplex::new(sender, consumer);
+        let mut bytes = [0; 56];
+        let answer = side.exchange(b"asked", &mut bytes, u64::MAX);
+        assert_eq!(answer, Err(Error::Cancelled));
+        assert_eq!(side.receiver.try_receive(&mut bytes), Ok(3));
     });
 }
 

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -285,6 +286,28 @@ fn who_exchanges_wakes_its_peer_as_it_goes_to_sleep() {
         u64::MAX,
     );
     assert_eq!(failed, Err(Error::Cancelled));
+    assert_eq!(there.0.wakes_by(End::Producer), 2);
+}
+
+#[test]
+fn what_was_sent_by_an_exchange_that_panics_wakes_its_peer_and_so_does_what_comes_next() {
+    let (there, back) = (memory(), memory());
+    let (mut one, _) = exchanging(&there, &back);
+    let (mut other, _) = exchanging(&back, &there);
+    assert!(other.receiver.arm().unwrap().is_some());
+    let turn = || {
+        let send = |sender: &mut Producer<_>| {
+            sender.try_send(1, b"sent")?;
+            panic!("of the caller");
+        };
+        one.turn(send, |_| Ok(()), u64::MAX)
+    };
+    assert!(catch_unwind(AssertUnwindSafe(turn)).is_err());
+    assert_eq!(there.0.wakes_by(End::Producer), 1);
+    assert!(other.receiver.arm().unwrap().is_none());
+    other.receiver.try_receive(&mut [0; 8]).unwrap();
+    assert!(other.receiver.arm().unwrap().is_some());
+    one.sender.try_send(2, b"next").unwrap();
     assert_eq!(there.0.wakes_by(End::Producer), 2);
 }
 

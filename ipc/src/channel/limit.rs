@@ -162,7 +162,7 @@ impl<P: Platform> Ipc<P> {
 
 impl<P: Platform> Ipc<P> {
     /// Limits what can be sent from an end; 0 stands for no limit. It begins with one second's worth,
-    /// and whoever waits tries again.
+    /// and whoever waits tries again, entries of submission rings too: `WRITABLE` is told.
     pub fn limit_channel(
         &self,
         domain: &Domain<P>,
@@ -179,6 +179,8 @@ impl<P: Platform> Ipc<P> {
             inbox.limits = Limits::new(messages, bytes, self.platform().now_ns());
         }
         self.end_all_waits(Outcome::Ready, inbox, |inbox| &mut inbox.limited);
+        // Entries of submission rings wait for the rate as they do for room.
+        self.fire(channel.events(side), abi::Events::WRITABLE, 0);
         Ok(())
     }
 }

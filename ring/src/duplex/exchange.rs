@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use super::Duplex;
-use crate::ends::RingKind;
+use crate::ends::{RingKind, is_told_once};
 use crate::{Close, Consumer, Error, Producer, Turn, Wait, packet, slot};
 
 /// How the sender of a [`Duplex`] wakes its peer that [exchanges](Duplex::turn): as it would otherwise, but during an
@@ -39,6 +39,35 @@ impl<W: Wait> Deferring<W> {
     fn settle(&self) {
         if self.owed.take() {
             self.wait.wake();
+        }
+    }
+}
+
+/// While a sender leaves its wakes for later.
+struct Deferral<'a, K: RingKind, W: Wait> {
+    sender: &'a mut Producer<K, Deferring<W>>,
+    has_sent: bool,
+}
+
+impl<'a, K: RingKind, W: Wait> Deferral<'a, K, W> {
+    #[inline(always)]
+    fn begin(sender: &'a mut Producer<K, Deferring<W>>) -> Self {
+        sender.waiter().defers.set(true);
+        Self {
+            sender,
+            has_sent: false,
+        }
+    }
+}
+
+impl<K: RingKind, W: Wait> Drop for Deferral<'_, K, W> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let waiter = self.sender.waiter();
+        waiter.defers.set(false);
+        // It unwinds: nobody sleeps next.
+        if !self.has_sent {
+            waiter.settle();
         }
     }
 }
@@ -83,6 +112,9 @@ impl<K: RingKind, L: RingKind, W: Wait, V: Turn<W>>
     ///
     /// # Errors
     /// Of `send`: nothing is received then; of `receive`, and of [`Wait::wait`]: it was sent.
+    ///
+    /// A [threshold](slot::Consumer::set_wake_threshold) of the receiver holds here, too: it sleeps for as many messages, also over
+    /// fewer that are there.
     #[inline]
     pub fn turn<T>(
         &mut self,
@@ -90,9 +122,10 @@ impl<K: RingKind, L: RingKind, W: Wait, V: Turn<W>>
         receive: impl FnMut(&mut Consumer<L, V>) -> Result<T, Error>,
         deadline_ns: u64,
     ) -> Result<T, Error> {
-        self.sender.waiter().defers.set(true);
-        let sent = send(&mut self.sender);
-        self.sender.waiter().defers.set(false);
+        let mut deferral = Deferral::begin(&mut self.sender);
+        let sent = send(deferral.sender);
+        deferral.has_sent = true;
+        drop(deferral);
         let received = sent.and_then(|()| self.receive_asleep(receive, deadline_ns));
         self.sender.waiter().settle();
         received
@@ -109,6 +142,12 @@ impl<K: RingKind, L: RingKind, W: Wait, V: Turn<W>>
             // Whoever waits looks before it sleeps.
             let seen = self.receiver.announce();
             let slept = self.sleep(seen, deadline_ns);
+            if let Err(error) = slept
+                && is_told_once(error)
+            {
+                self.receiver.disarm();
+                return Err(error);
+            }
             match (receive(&mut self.receiver), slept) {
                 // Woken early, or by a peer that lies, which is told apart here.
                 (Err(Error::Empty), Ok(())) => _ = self.receiver.arm()?,

@@ -9,7 +9,8 @@ impl<W: Wait> Consumer<W> {
     ///
     /// # Errors
     /// [`Error::Empty`]; [`Error::TooLarge`]: it is longer than `target` and still in the ring; and, once everything that was
-    /// sent has been received, [`Error::PeerClosed`], [`Error::Closed`], [`Error::Revoked`]; [`Error::PeerFault`].
+    /// sent has been received, [`Error::PeerClosed`], [`Error::PeerDied`], [`Error::Closed`], [`Error::Revoked`];
+    /// [`Error::PeerFault`].
     #[inline(always)]
     pub fn try_receive(&mut self, target: &mut [u8]) -> Result<usize, Error> {
         let (head, length) = (self.head, target.len());

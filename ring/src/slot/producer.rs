@@ -9,8 +9,8 @@ impl<W: Wait> Producer<W> {
     /// Sends one message, which may be empty.
     ///
     /// # Errors
-    /// [`Error::TooLarge`], [`Error::Full`], [`Error::PeerClosed`], [`Error::Closed`], [`Error::Revoked`],
-    /// [`Error::PeerFault`]. That it was sent does not say that it will be received.
+    /// [`Error::TooLarge`], [`Error::Full`], [`Error::PeerClosed`], [`Error::PeerDied`], [`Error::Closed`],
+    /// [`Error::Revoked`], [`Error::PeerFault`]. That it was sent does not say that it will be received.
     #[inline(always)]
     pub fn try_send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let old = self.tail;

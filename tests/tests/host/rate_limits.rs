@@ -240,6 +240,24 @@ fn an_entry_over_the_rate_waits_for_it_or_for_its_deadline() {
 }
 
 #[test]
+fn an_entry_that_waits_for_its_rate_goes_on_when_that_is_raised() {
+    let realm = Realm::new(2);
+    let mut ring = Submissions::new(&realm, 0, 4, 4);
+    let ends = Ends::between(&realm, 0, 1, 3);
+    let (domain, here) = (&realm.domains[0], ends.here.handle);
+    realm.ipc.limit_channel(domain, here, 1, 0).unwrap();
+    let send = |number| {
+        let arguments = [here.bits(), 0, FOREVER, 0, 0, 0];
+        Submission::new(Operation::Send, number, arguments)
+    };
+    assert_eq!(ring.run(&realm, &[send(1), send(2)]), [(1, Ok(0))]);
+    assert_eq!(settle(&realm, &mut ring), []);
+    realm.ipc.limit_channel(domain, here, 0, 0).unwrap();
+    assert_eq!(settle(&realm, &mut ring), [(2, Ok(0))]);
+    realm.finish();
+}
+
+#[test]
 fn an_entry_whose_message_is_more_than_a_second_is_limit_at_once() {
     let realm = Realm::new(2);
     let mut ring = Submissions::new(&realm, 0, 4, 4);

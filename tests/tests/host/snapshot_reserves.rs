@@ -151,6 +151,10 @@ fn an_overcommitted_snapshot_is_lost_when_a_copy_finds_no_memory_and_its_source_
     assert_eq!(world.word(&region, 0), 10);
     assert_eq!(world.load(0, 0, page(a, 1)), Ok(99));
     world.audit(&[region.clone(), copy.clone(), rest.clone()]);
+    // Rights that it has no more can be taken from what is lost.
+    world.permit.set_access(READ);
+    world.memory.restrict(&copy);
+    assert_eq!(world.load(1, 1, page(b, 2)), Err(Error::NoMemory));
     // The address is free again once it was given back.
     world.memory.unmap(&world.spaces[1], b).unwrap();
     world.finish(&[region, copy, rest]);

@@ -87,11 +87,11 @@ pub fn moves(case: &Case) {
     let board = region(PAGE);
     let page = map_all(board, READ_WRITE);
     let (via, theirs) = small_ring();
-    let (huge, large) = (region(FRAMES * PAGE), region(300 * PAGE));
+    let (huge, large) = (region(2 * FRAMES * PAGE), region(300 * PAGE));
     let spawn = || {
         case.child("receiver")
             .handle(board, Mode::Share, READ_WRITE | Rights::MAP)
-            .quota(Resources::frames(FRAMES))
+            .quota(Resources::frames(2 * FRAMES))
     };
     refused!(
         spawn().handle(huge, Mode::Move, Rights::all()).start(),

@@ -112,7 +112,8 @@ impl Payloads {
                 Ok((id, token))
             }
             Err(error) => {
-                self.books.forget(id);
+                // The peer may still have to accept what was granted under this number before.
+                let _ = self.books.withdraw(id);
                 Err(error)
             }
         }
