@@ -365,8 +365,6 @@ entries! {
             linux_system::who_listens_rests_once_a_peer_is_dead;
         linux_signal_ends_wait: "that a signal which is handled ends no wait",
             linux_system::a_signal_that_is_handled_ends_no_wait_and_no_handshake;
-        linux_duplicate_watched_on: "the end of the look at a socket with the end that it is of",
-            linux_system::who_keeps_a_duplicate_of_the_socket_of_an_end_that_is_gone_keeps_nobody_awake;
         linux_listener_blocks: "that nobody waits in the system for a client whom another takes",
             linux_handshake::no_wait_for_a_client_lasts_beyond_its_deadline_whoever_else_takes_it;
         linux_connect_without_deadline: "the deadline of who waits for room at a listener",
