@@ -71,7 +71,7 @@ impl<W: Close + ?Sized> Close for &W {
     }
 }
 
-/// Sleeps that begin with the wake of another end of the same holder, which may be one call of the kernel for both.
+/// Sleeps that begin with the wake of another end of the same holder, as one call of a kernel that has one for both.
 ///
 /// `P` is how that other end wakes its peer.
 pub trait Turn<P: Wait>: Wait {

@@ -1,4 +1,4 @@
-//! A request and the sleep until its answer, as one call of the kernel.
+//! A request and the sleep until its answer, as one call of a kernel that has it ([`Turn`]). Linux has not.
 
 use core::cell::Cell;
 
@@ -107,8 +107,8 @@ impl<K: RingKind, L: RingKind, W: Wait, V: Turn<W>>
     Duplex<Producer<K, Deferring<W>>, Consumer<L, V>>
 {
     /// Sends by `send` and receives by `receive`, which sleeps until there is something at once: worth it where the other
-    /// side has nothing to say before it has this message. `receive` is not to wait, and is called again as long as it
-    /// finds nothing.
+    /// side has nothing to say before it has this message, and being woken costs little beside looking for it, as with a
+    /// kernel that switches to who is woken. `receive` is not to wait, and is called again as long as it finds nothing.
     ///
     /// # Errors
     /// Of `send`: nothing is received then; of `receive`, and of [`Wait::wait`]: it was sent.

@@ -17,6 +17,10 @@ use crate::{Consumer, Producer, RingKind};
 pub type DuplexEnds = Duplex<ProducerEnd, ConsumerEnd>;
 
 /// One side of a duplex: it sends by a ring of the kind `K` and receives by one of the kind `L`.
+///
+/// It has no [exchange](Duplex::turn): no call of Linux wakes one thread and puts another to sleep, so that a request and the
+/// sleep for its answer are two. Sending and receiving are no more than that, and see an answer that comes at once
+/// without any.
 pub type Side<K, L = K> = Duplex<Producer<K, Futex>, Consumer<L, Futex>>;
 
 impl Connection {

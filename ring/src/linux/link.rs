@@ -22,7 +22,7 @@ use super::handshake::Terms;
 use super::memory::Mapping;
 use super::remote::{Remote, Sleeper};
 use crate::asynchronous::WaitAsTask;
-use crate::{Close, Error, Turn, Wait, index};
+use crate::{Close, Error, Wait, index};
 
 /// A ring, as one process has it.
 pub(super) struct Link {
@@ -269,9 +269,6 @@ impl Wait for Futex {
         }
     }
 }
-
-/// Two calls: the system has none for both.
-impl Turn<Futex> for Futex {}
 
 impl WaitAsTask for Futex {
     /// [`Error::Unsupported`] if the peer is another process and was not told that [tasks](super::Setup::for_tasks) wait here.
