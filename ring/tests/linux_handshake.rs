@@ -7,8 +7,10 @@ mod linux_peer;
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use abi::ring::PAGE_BYTES;
 use linux_peer::*;
@@ -16,7 +18,10 @@ use ring::linux::{
     Connection, End, Error as SetupError, Fault, Form, Geometry, Listener, Setup, now_ns,
 };
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// What two processes say to each other before there is a ring, each with a file of its own.
 #[test]
@@ -152,10 +157,10 @@ fn a_message_of_another_length_or_without_exactly_one_file_is_refused() {
     assert_fault(offered(&longer, &[file.as_fd()]), Fault::Message);
     assert_fault(offered(&whole, &[]), Fault::Files);
     assert_fault(offered(&whole, &[file.as_fd(), file.as_fd()]), Fault::Files);
-    assert_fault(
-        offered(&whole, &[file.as_fd(), file.as_fd(), file.as_fd()]),
-        Fault::Files,
-    );
+    // More than there is room for, too.
+    for count in [3, 32] {
+        assert_fault(offered(&whole, &vec![file.as_fd(); count]), Fault::Files);
+    }
     assert!(matches!(
         offered(&[], &[file.as_fd()]),
         SetupError::PeerClosed
@@ -246,6 +251,18 @@ fn a_socket_that_does_not_keep_messages_apart_is_refused() {
 }
 
 #[test]
+fn who_asks_the_system_for_the_peer_of_each_message_gets_the_files_all_the_same() {
+    let [one, other] = <[_; 2]>::from(Connection::pair().unwrap()).map(|side| {
+        rustix::net::sockopt::set_socket_passcred(&side, true).unwrap();
+        Connection::from_socket(side.into()).unwrap()
+    });
+    let peer = thread::spawn(move || other.offer(soon()).unwrap().consume().map(drop));
+    let made = one.produce(GEOMETRY, soon());
+    assert!(made.is_ok(), "{:?}", made.err());
+    peer.join().unwrap().unwrap();
+}
+
+#[test]
 fn a_listener_takes_no_path_from_another_and_leaves_none_behind_that_is_not_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
@@ -312,26 +329,52 @@ fn no_wait_for_a_client_lasts_beyond_its_deadline_whoever_else_takes_it() {
     }
 }
 
+/// The limit in the system of a thread that waits for room at a listener, once it sleeps there.
+fn limit_of_who_connects(thread: &Path) -> Option<Duration> {
+    let socket = loop {
+        let call = std::fs::read_to_string(thread.join("syscall")).unwrap();
+        let mut words = call.split_whitespace();
+        if words.next() == Some(&libc::SYS_connect.to_string()) {
+            let socket = words.next().unwrap().trim_start_matches("0x");
+            break i32::from_str_radix(socket, 16).unwrap();
+        }
+        thread::yield_now();
+    };
+    // SAFETY: whoever sleeps with it goes on when there is room, or after half a minute.
+    let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+    sockopt::socket_timeout(socket, Timeout::Send).unwrap()
+}
+
 #[test]
 fn no_wait_for_room_at_a_listener_lasts_beyond_its_deadline() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     let listener = Listener::bind(&path).unwrap();
+    let address = SocketAddrUnix::new(&path).unwrap();
+    let mut waiting = Vec::new();
+    let full = loop {
+        let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::NONBLOCK);
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None).unwrap();
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => waiting.push(socket),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((full, waiting.is_empty()), (Errno::AGAIN, false));
     let (tell, told) = mpsc::channel();
-    thread::spawn(move || {
-        let mut waiting = Vec::new();
-        let answer = loop {
-            match Connection::connect_by(&path, shortly()) {
-                Ok(connection) => waiting.push(connection),
-                Err(error) => break error,
-            }
-        };
-        tell.send((answer, waiting, path))
+    let late = path.clone();
+    let connects = thread::spawn(move || {
+        let thread = std::fs::read_link("/proc/thread-self").unwrap();
+        tell.send(Path::new("/proc").join(thread)).unwrap();
+        Connection::connect_by(late, soon())
     });
-    let (answer, waiting, path) = told.recv_timeout(SOON).unwrap();
-    assert!(matches!(answer, SetupError::TimedOut), "{answer:?}");
-    assert!(!waiting.is_empty());
-    // There is room again when one of them was accepted.
+    let limit = limit_of_who_connects(&told.recv().unwrap());
+    assert!(limit.is_some_and(|limit| limit <= SOON), "{limit:?}");
+    // There is room when one of them was accepted, and then none again.
+    listener.accept(soon()).unwrap();
+    connects.join().unwrap().unwrap();
+    let answer = Connection::connect_by(&path, shortly());
+    assert!(matches!(answer, Err(SetupError::TimedOut)), "{answer:?}");
     listener.accept(soon()).unwrap();
     Connection::connect_by(&path, soon()).unwrap();
 }

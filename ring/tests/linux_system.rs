@@ -1,10 +1,9 @@
-//! Rings on Linux and what the system has of them: its barrier, its files and mappings and their rights, its signals, and
-//! the thread that listens.
+//! Rings on Linux and what the system has of them: its barrier, its mappings and their rights, its signals, and the thread
+//! that listens.
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 
 mod other_process;
 
-use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
@@ -23,14 +22,6 @@ fn the_other_process() {
         "sleep without barriers" => {
             drop(connection);
             sleep_without_barriers();
-        }
-        "keep a duplicate" => {
-            drop(connection);
-            keep_a_duplicate();
-        }
-        "open and close" => {
-            drop(connection);
-            open_and_close();
         }
         "listen to the dead" => {
             drop(connection);
@@ -99,56 +90,6 @@ fn sleep_without_barriers() {
 #[test]
 fn nobody_sleeps_at_an_asymmetric_ring_without_the_barrier() {
     let other = Other::start("sleep without barriers");
-    drop(other.connection());
-    other.ends_well();
-}
-
-/// Files and mappings of this process that belong to rings, and its sockets.
-fn held() -> (usize, usize) {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let mapped = maps
-        .lines()
-        .filter(|line| line.contains("handover-ring"))
-        .count();
-    (mapped, std::fs::read_dir("/proc/self/fd").unwrap().count())
-}
-
-/// Makes and drops rings in every way, in a process of its own, where nobody else opens files meanwhile.
-fn open_and_close() {
-    let (one, other) = Connection::pair().unwrap();
-    let peer = thread::spawn(move || other.offer(soon()).unwrap().consume().unwrap());
-    let first = one.produce(GEOMETRY, soon()).unwrap();
-    drop((first, peer.join().unwrap()));
-    // The watcher holds one for a moment longer.
-    let settled = || {
-        let mut last = held();
-        loop {
-            thread::sleep(Duration::from_millis(20));
-            let now = held();
-            if now == last {
-                return now;
-            }
-            last = now;
-        }
-    };
-    let before = settled();
-    for _ in 0..50 {
-        drop(ring::linux::pair(GEOMETRY).unwrap());
-        let (one, other) = Connection::pair().unwrap();
-        let peer = thread::spawn(move || other.offer(soon()).unwrap().produce().unwrap());
-        let end = one.consume(GEOMETRY, soon()).unwrap().slot().unwrap();
-        let peer = peer.join().unwrap().slot().unwrap();
-        drop((end, peer));
-        let (one, other) = Connection::pair().unwrap();
-        drop(other);
-        assert!(one.produce(GEOMETRY, soon()).is_err());
-    }
-    assert_eq!(settled(), before);
-}
-
-#[test]
-fn rings_that_are_gone_leave_neither_files_nor_mappings() {
-    let other = Other::start("open and close");
     drop(other.connection());
     other.ends_well();
 }
@@ -326,24 +267,6 @@ fn listen_to_the_dead() {
 #[test]
 fn who_listens_rests_once_a_peer_is_dead() {
     let other = Other::start("listen to the dead");
-    drop(other.connection());
-    other.ends_well();
-}
-
-/// Drops an end while somebody else still has its socket, as a child of fork that does not exec.
-fn keep_a_duplicate() {
-    let (one, other) = Connection::pair().unwrap();
-    let duplicate = one.as_fd().try_clone_to_owned().unwrap();
-    let peer = thread::spawn(move || other.offer(soon()).unwrap().consume().unwrap());
-    let end = one.produce(GEOMETRY, soon()).unwrap();
-    drop((end, peer.join().unwrap()));
-    assert_watcher_rests();
-    drop(duplicate);
-}
-
-#[test]
-fn who_keeps_a_duplicate_of_the_socket_of_an_end_that_is_gone_keeps_nobody_awake() {
-    let other = Other::start("keep a duplicate");
     drop(other.connection());
     other.ends_well();
 }

@@ -79,7 +79,7 @@ pub const ALL_SEALS: SealFlags = SealFlags::SHRINK
     .union(SealFlags::FUTURE_WRITE);
 
 pub fn send(socket: &Connection, bytes: &[u8], files: &[BorrowedFd<'_>]) {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(32))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !files.is_empty() {
         assert!(ancillary.push(SendAncillaryMessage::ScmRights(files)));

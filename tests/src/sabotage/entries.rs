@@ -365,6 +365,10 @@ entries! {
             linux_system::who_listens_rests_once_a_peer_is_dead;
         linux_signal_ends_wait: "that a signal which is handled ends no wait",
             linux_system::a_signal_that_is_handled_ends_no_wait_and_no_handshake;
+        linux_duplicate_watched_on: "the end of the look at a socket with the end that it is of",
+            linux_files::who_keeps_a_duplicate_of_the_socket_of_an_end_that_is_gone_keeps_nobody_awake;
+        linux_withheld_files_blamed_on_peer: "the look whether the system kept files back that a peer has sent",
+            linux_files::who_may_have_no_more_files_is_told_so_and_not_that_its_peer_is_to_blame;
         linux_listener_blocks: "that nobody waits in the system for a client whom another takes",
             linux_handshake::no_wait_for_a_client_lasts_beyond_its_deadline_whoever_else_takes_it;
         linux_connect_without_deadline: "the deadline of who waits for room at a listener",
