@@ -228,9 +228,18 @@ impl Process {
     pub fn write_start(&self, args: &[u8], handles: &[Handle]) -> Result<(), Error> {
         let info_at = LEAF_SIZE - size_of::<StartInfo>() as u64;
         let handles_at = info_at - size_of_val(handles) as u64;
-        let args_at = (handles_at - args.len() as u64) & !15;
+        let args_at = (handles_at - args.len() as u64 - SABOTAGE_BYTES) & !15;
         let memory = ipc().memory();
         memory.write_region(&self.stack, args_at, args)?;
+        #[cfg(sabotage)]
+        {
+            let name = mm::sabotage::chosen().as_bytes();
+            assert!(
+                (name.len() as u64) < SABOTAGE_BYTES,
+                "a name without an end"
+            );
+            memory.write_region(&self.stack, args_at + args.len() as u64, name)?;
+        }
         for (handle, at) in handles.iter().zip((handles_at..).step_by(8)) {
             memory.write_region(&self.stack, at, &handle.bits().to_le_bytes())?;
         }
@@ -288,6 +297,10 @@ impl Process {
         ipc().memory().destroy_region(&self.stack);
     }
 }
+
+/// Room behind the arguments of a program, which are not told of it, for the name of the mechanism that it is to do
+/// without, and a zero.
+const SABOTAGE_BYTES: u64 = if cfg!(sabotage) { 80 } else { 0 };
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -21,6 +21,12 @@ pub fn choose(name: &'static str) {
     CHOSEN.call_once(|| name);
 }
 
+/// What was chosen, for programs that have mechanisms of their own; nothing stands for none.
+#[cfg(all(sabotage, not(loom)))]
+pub fn chosen() -> &'static str {
+    CHOSEN.get().copied().unwrap_or_default()
+}
+
 /// Whether this is the mechanism that was chosen.
 #[cfg(all(sabotage, not(loom)))]
 pub fn is_chosen(name: &str) -> bool {

@@ -108,7 +108,8 @@ pub mod memory;
 pub mod mpsc;
 pub mod packet;
 pub mod payload;
-mod sabotage;
+#[doc(hidden)]
+pub mod sabotage;
 pub mod slot;
 pub mod submission;
 mod sync;
@@ -119,5 +120,4 @@ pub use abi::ring::{End, EndState, Form, Geometry, GeometryError, Kind};
 pub use bytes::SharedBytes;
 pub use ends::{Consumer, Producer, RingKind};
 pub use error::{Error, Unfinished};
-pub(crate) use sabotage::sabotaged;
 pub use wait::{Close, Gather, Polling, Turn, Wait};

@@ -20,7 +20,6 @@ pub mod logs;
 pub mod names;
 pub mod pci;
 pub mod picture;
-pub mod sabotage;
 pub mod search;
 pub mod store;
 pub mod supervision;

@@ -13,7 +13,7 @@ mod show;
 use memchr::{memchr, memchr_iter};
 use regex::bytes::{Regex, RegexBuilder};
 
-use crate::sabotaged;
+use ring::sabotaged;
 
 pub use file::{File, HAND_ON, READ};
 pub use link::{Inlet, Outlet};

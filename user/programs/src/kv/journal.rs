@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use super::server::{Last, MAX_BYTES, MAX_KEYS, MAX_SUMS, Malformed, Server, Turn};
 use super::{Answer, MAX_KEY, MAX_REQUEST, Operation, Request};
-use crate::sabotaged;
+use ring::sabotaged;
 
 /// Words that a journal has besides its bytes: how much is written in which half, and how often an
 /// account has asked again.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 
 use super::{Answer, Operation, Request};
-use crate::sabotaged;
+use ring::sabotaged;
 
 /// Keys that one account may have.
 pub const MAX_KEYS: usize = 64;

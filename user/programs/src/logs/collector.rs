@@ -10,7 +10,7 @@ use core::cmp::Reverse;
 use core::fmt;
 
 use super::Part;
-use crate::sabotaged;
+use ring::sabotaged;
 
 /// A line, all of it. Lines are in the order of their times.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
