@@ -1,6 +1,7 @@
 //! Which mechanism to do without, in a build for the sabotage matrix: of the rings, and of the programs that link them.
 //!
 //! A program on a system learns by its environment; one for Handover is told by its kernel when it starts.
+
 /// Whether the named mechanism is taken away. Without `cfg(sabotage)` none is.
 #[doc(hidden)]
 #[macro_export]

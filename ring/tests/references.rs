@@ -102,11 +102,21 @@ fn a_region_is_known_in_its_last_generation_alone() {
 
 /// Regions that are told from one another by their tokens, each of which says whether it is there still.
 #[derive(Default)]
-struct Snapshots(Vec<(u64, Weak<()>)>);
+struct Snapshots {
+    taken: Vec<(u64, Weak<()>)>,
+    /// Those of this side that the peer is not to take any more; nothing for all of them.
+    given_up: Vec<Option<RegionId>>,
+}
+
+/// By which nothing can be taken any more.
+const WITHDRAWN: u64 = 99;
 
 impl Snapshots {
     fn living(&self) -> Vec<u64> {
-        let living = self.0.iter().filter(|(_, there)| there.strong_count() > 0);
+        let living = self
+            .taken
+            .iter()
+            .filter(|(_, there)| there.strong_count() > 0);
         living.map(|(token, _)| *token).collect()
     }
 }
@@ -117,16 +127,28 @@ impl Regions for Snapshots {
     type Error = ();
 
     fn take(&mut self, token: u64, _: u64) -> Result<Rc<()>, Refused<()>> {
+        if token == WITHDRAWN {
+            return Err(Refused::Gone);
+        }
         let taken = Rc::new(());
-        self.0.push((token, Rc::downgrade(&taken)));
+        self.taken.push((token, Rc::downgrade(&taken)));
         Ok(taken)
     }
 
-    fn take_pool(&mut self, _: u64, _: &Layout) -> Result<PoolMemory, Refused<()>> {
-        Err(Refused::Fault)
+    fn take_pool(&mut self, token: u64, _: &Layout) -> Result<PoolMemory, Refused<()>> {
+        match token {
+            WITHDRAWN => Err(Refused::Gone),
+            _ => Err(Refused::Fault),
+        }
     }
 
-    fn give_up(&mut self, _: RegionId) {}
+    fn give_up(&mut self, region: RegionId) {
+        self.given_up.push(Some(region));
+    }
+
+    fn give_up_all(&mut self) {
+        self.given_up.push(None);
+    }
 }
 
 /// What a host makes of a frame of its guest: the part of a region that a payload is in.
@@ -204,6 +226,79 @@ fn a_region_that_is_all_of_a_payload_is_kept_until_that_is_finished_and_no_longe
         Ok(Some(part(id(0, 3))))
     );
     assert_eq!(host.regions().living(), [70]);
+}
+
+#[test]
+fn a_region_that_was_withdrawn_before_it_was_taken_is_a_fault_where_a_message_refers_to_it() {
+    let mut host: Books<Snapshots, 2> = Books::new(Side::Host, Snapshots::default());
+    let id = |slot, generation| RegionId { slot, generation };
+    let published = |region, token| Frame::Published {
+        region,
+        token,
+        length: 100,
+    };
+    let part = |region, length| Frame::Region {
+        tag: 7,
+        region: RegionRef {
+            region,
+            offset: 0,
+            length,
+        },
+    };
+    // An honest guest has given it up by then, and published another.
+    assert_eq!(hear(&mut host, published(id(0, 1), WITHDRAWN)), Ok(None));
+    assert_eq!(hear(&mut host, published(id(0, 2), 10)), Ok(None));
+    assert!(hear(&mut host, part(id(0, 2), 100)).is_ok());
+    assert_eq!(hear(&mut host, published(id(1, 1), WITHDRAWN)), Ok(None));
+    for length in [0, 1, 100] {
+        assert_eq!(hear(&mut host, part(id(1, 1), length)), Err(Refused::Fault));
+    }
+    // Its number is used up.
+    assert_eq!(
+        hear(&mut host, published(id(1, 1), 20)),
+        Err(Refused::Fault)
+    );
+    let whole = Frame::Whole {
+        tag: 7,
+        region: id(1, 2),
+        token: WITHDRAWN,
+        length: 100,
+    };
+    assert_eq!(hear(&mut host, whole), Err(Refused::Fault));
+    assert_eq!(host.regions().living(), [10]);
+    let mut guest: Books<Snapshots, 2> = Books::new(Side::Guest, Snapshots::default());
+    let mut classes = [Class::default(); 4];
+    classes[0] = Class {
+        slot_bytes: 64,
+        count: 8,
+    };
+    let grown = Frame::Grown {
+        extent: 0,
+        token: WITHDRAWN,
+        classes,
+    };
+    assert_eq!(hear(&mut guest, grown), Err(Refused::Fault));
+}
+
+#[test]
+fn what_the_peer_is_to_take_no_more_is_taken_back() {
+    let mut guest: Books<Snapshots, 2> = Books::new(Side::Guest, Snapshots::default());
+    // It may not have come to hear of the first.
+    let first = guest.publish(100).unwrap();
+    guest.withdraw(first).unwrap();
+    assert_eq!(guest.withdraw(first), Err(Error::Invalid));
+    let second = guest.publish(100).unwrap();
+    guest.lease(second, 0, 100).unwrap();
+    assert_eq!(guest.withdraw(second), Err(Error::Full));
+    assert_eq!(guest.regions().given_up, [Some(first)]);
+    let released = Frame::Released { region: second };
+    assert_eq!(hear(&mut guest, released), Ok(None));
+    assert_eq!(guest.regions().given_up, [Some(first), Some(second)]);
+    let third = guest.publish(100).unwrap();
+    guest.lease(third, 0, 1).unwrap();
+    guest.lease(third, 1, 1).unwrap();
+    assert_eq!(guest.drop_leases(), 2);
+    assert_eq!(guest.regions().given_up.last(), Some(&None));
 }
 
 #[test]

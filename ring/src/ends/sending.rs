@@ -91,7 +91,9 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
         if threshold == 0 || threshold > self.most_awaited() {
             return Err(Error::Invalid);
         }
-        self.threshold = threshold;
+        if !crate::sabotaged!("threshold_not_kept") {
+            self.threshold = threshold;
+        }
         Ok(())
     }
 

@@ -18,6 +18,8 @@ pub enum Refused<E> {
     Fault,
     /// This side has no room for it, which is no fault of the peer's.
     NoRoom(E),
+    /// It is not there any more. The peer has withdrawn it by now, or it never was: of which no message may speak.
+    Gone,
 }
 
 /// Where regions come from that the peer tells of. What is in them is the peer's, and so are the tokens that name them.
@@ -47,6 +49,9 @@ pub trait Regions {
 
     /// The peer reads a region of this side no more, or never began to.
     fn give_up(&mut self, region: RegionId);
+
+    /// The peer is gone: takes back whatever it was to have of this side and has not taken, pools too.
+    fn give_up_all(&mut self);
 }
 
 /// A payload that came, as far as it is not in the message itself.
@@ -129,7 +134,7 @@ impl<R: Regions, const N: usize> Books<R, N> {
     /// nothing if there is nothing for anybody else in it.
     ///
     /// # Errors
-    /// [`Refused::Fault`]: no honest peer sends it. [`Refused::NoRoom`] of a guest alone: for a pool.
+    /// [`Refused::Fault`]: no honest peer sends it. [`Refused::NoRoom`] of a guest alone: for a pool. No other.
     pub fn receive<'a>(
         &mut self,
         message: &'a [u8],
@@ -169,7 +174,7 @@ impl<R: Regions, const N: usize> Books<R, N> {
             Frame::Released { region } => {
                 self.leases.release(region).map_err(fault)?;
                 if self.leases.leases(region) == 0 {
-                    self.forget(region);
+                    self.withdraw(region).map_err(fault)?;
                 }
             }
             Frame::Grown {
@@ -186,7 +191,12 @@ impl<R: Regions, const N: usize> Books<R, N> {
                 }
                 let used = classes.iter().filter(|class| class.slot_bytes > 0).count();
                 let layout = Layout::new(&classes[..used]).map_err(fault)?;
-                let memory = self.regions.take_pool(token, &layout)?;
+                let memory = self.regions.take_pool(token, &layout);
+                let memory = memory.map_err(|refused| match refused {
+                    // No pool is ever withdrawn.
+                    Refused::Gone => Refused::Fault,
+                    refused => refused,
+                })?;
                 self.grow(memory, layout).map_err(fault)?;
             }
             // It is there to be received.
@@ -207,15 +217,17 @@ impl<R: Regions, const N: usize> Books<R, N> {
         if !new || length > self.longest {
             return Err(Refused::Fault);
         }
-        // What this side has no room for is told to who reads it.
-        let taken = match self.regions.take(token, length) {
-            Ok(taken) => Ok(taken),
-            Err(Refused::NoRoom(error)) => Err(error),
-            Err(Refused::Fault) => return Err(Refused::Fault),
-        };
-        let learnt = match whole {
-            true => self.known.learn_whole(region, length, taken),
-            false => self.known.learn(region, length, taken),
+        let learnt = match (self.regions.take(token, length), whole) {
+            (Ok(taken), true) => self.known.learn_whole(region, length, Ok(taken)),
+            (Ok(taken), false) => self.known.learn(region, length, Ok(taken)),
+            // What this side has no room for is told to who reads it.
+            (Err(Refused::NoRoom(error)), true) => {
+                self.known.learn_whole(region, length, Err(error))
+            }
+            (Err(Refused::NoRoom(error)), false) => self.known.learn(region, length, Err(error)),
+            // An honest peer has withdrawn it before it sent a part of it.
+            (Err(Refused::Gone), false) => self.known.learn_withdrawn(region, length),
+            (Err(Refused::Gone), true) | (Err(Refused::Fault), _) => return Err(Refused::Fault),
         };
         learnt.map(drop).map_err(|_| Refused::Fault)
     }
@@ -259,19 +271,16 @@ impl<R: Regions, const N: usize> Books<R, N> {
         self.leases.release(id)
     }
 
-    /// As of [`Leases::withdraw`]: the peer may know the region still.
+    /// As of [`Leases::withdraw`], whether the peer has heard of the region or not.
     ///
     /// # Errors
     /// As there.
     pub fn withdraw(&mut self, id: RegionId) -> Result<(), Error> {
-        self.leases.withdraw(id)
-    }
-
-    /// The same of one that the peer does not know, or not any more.
-    pub fn forget(&mut self, id: RegionId) {
-        if self.leases.withdraw(id).is_ok() {
+        self.leases.withdraw(id)?;
+        if !sabotaged!("withdrawn_stays_granted") {
             self.regions.give_up(id);
         }
+        Ok(())
     }
 
     /// Whether there is nothing to be had for a payload of so many bytes that fits no message, before the peer has given
@@ -293,8 +302,10 @@ impl<R: Regions, const N: usize> Books<R, N> {
         self.pools.reclaim(self.side.peer())
     }
 
-    /// Drops the leases of the other side, which is gone; returns how many.
+    /// Drops the leases of the other side, which is gone, and takes back what it has not taken; returns how many
+    /// leases there were.
     pub fn drop_leases(&mut self) -> u64 {
+        self.regions.give_up_all();
         self.leases.drop_peer()
     }
 }

@@ -159,7 +159,7 @@ struct Told<T> {
     length: u64,
     /// The message that told of it is the only one that refers to it.
     whole: bool,
-    /// Nothing once that is finished.
+    /// Nothing once that is finished, or was withdrawn.
     what: Option<T>,
 }
 
@@ -200,7 +200,7 @@ impl<T, const N: usize> Known<T, N> {
     /// # Errors
     /// As of [`check_new`](Known::check_new).
     pub fn learn(&mut self, id: RegionId, length: u64, what: T) -> Result<Option<T>, Error> {
-        self.note(id, length, what, false)
+        self.note(id, length, Some(what), false)
     }
 
     /// The same of one that came with the only message that refers to it, which is to be [forgotten](Known::forget) when
@@ -209,14 +209,22 @@ impl<T, const N: usize> Known<T, N> {
     /// # Errors
     /// As there.
     pub fn learn_whole(&mut self, id: RegionId, length: u64, what: T) -> Result<Option<T>, Error> {
-        self.note(id, length, what, true)
+        self.note(id, length, Some(what), true)
+    }
+
+    /// The same of one that was withdrawn before this side has made anything of it: no message may refer to it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn learn_withdrawn(&mut self, id: RegionId, length: u64) -> Result<Option<T>, Error> {
+        self.note(id, length, None, false)
     }
 
     fn note(
         &mut self,
         id: RegionId,
         length: u64,
-        what: T,
+        what: Option<T>,
         whole: bool,
     ) -> Result<Option<T>, Error> {
         self.check_new(id)?;
@@ -225,7 +233,7 @@ impl<T, const N: usize> Known<T, N> {
             generation: id.generation,
             length,
             whole,
-            what: Some(what),
+            what,
         };
         Ok(place.replace(told).and_then(|before| before.what))
     }
@@ -256,12 +264,15 @@ impl<T, const N: usize> Known<T, N> {
     /// Checks everything in a reference of a message to a part of a region.
     ///
     /// # Errors
-    /// [`Error::PeerFault`]: no such region in this generation, not within it, or one that came with its only message.
+    /// [`Error::PeerFault`]: no such region in this generation, not within it, one that came with its only message, or
+    /// one that was withdrawn.
     pub fn check_part(&self, reference: RegionRef) -> Result<(), Error> {
-        let whole = self.find(reference)?.whole;
-        match whole && !sabotaged!("whole_region_in_parts") {
-            true => Err(Error::PeerFault),
-            false => Ok(()),
+        let told = self.find(reference)?;
+        let in_parts = !told.whole || sabotaged!("whole_region_in_parts");
+        let there = told.what.is_some() || sabotaged!("withdrawn_region_in_parts");
+        match in_parts && there {
+            true => Ok(()),
+            false => Err(Error::PeerFault),
         }
     }
 

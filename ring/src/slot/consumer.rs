@@ -107,7 +107,9 @@ impl<W: Wait> Consumer<W> {
         if messages == 0 || messages > max_threshold(self.capacity) {
             return Err(Error::Invalid);
         }
-        self.threshold = messages;
+        if !crate::sabotaged!("threshold_not_kept") {
+            self.threshold = messages;
+        }
         Ok(())
     }
 }

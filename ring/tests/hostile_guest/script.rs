@@ -71,6 +71,7 @@ fn refused(token: u64) -> Option<Refused<()>> {
     match token % 4 {
         0 => Some(Refused::Fault),
         1 => Some(Refused::NoRoom(())),
+        2 if token % 8 == 6 => Some(Refused::Gone),
         _ => None,
     }
 }
@@ -92,6 +93,8 @@ impl Regions for Lengths {
     fn give_up(&mut self, _: RegionId) {
         self.given_up += 1;
     }
+
+    fn give_up_all(&mut self) {}
 }
 
 /// Both sides of a seat.

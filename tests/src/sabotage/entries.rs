@@ -388,6 +388,10 @@ entries! {
             payload::every_field_of_a_reference_is_bounded;
         lease_bounds_not_checked: "the bounds of a reference to a region",
             references::a_reference_to_a_region_is_checked_whole;
+        withdrawn_region_in_parts: "that no message refers to a region that was withdrawn",
+            references::a_region_that_was_withdrawn_before_it_was_taken_is_a_fault_where_a_message_refers_to_it;
+        withdrawn_stays_granted: "the way back of what was granted for a region that is withdrawn",
+            references::what_the_peer_is_to_take_no_more_is_taken_back;
         lease_generation_not_checked: "the generation of a reference to a region",
             references::a_region_is_known_in_its_last_generation_alone;
         finished_region_kept: "that what the receiver has of a region goes when its only payload is finished",
@@ -610,5 +614,32 @@ entries! {
             waiting::port_refused;
         told_when_done: "the look whether a result can be written, before what can't be undone",
             system::bad_pointers;
+    }
+
+    Guest "handover-rt" {
+        granted_to_who_is_gone: "the way back of what was granted to who is gone",
+            hubs::never_read;
+        gone_guest_keeps_slots: "the way back of the slots of a guest that is gone",
+            hubs::tiers;
+        payload_read_in_place: "that a payload in a region is read from a snapshot of the reader's own",
+            hubs::taken_back;
+        room_awaited_without_look: "the last look of who waits for a slot of a pool",
+            hubs::freed_meanwhile;
+        lost_link_dismisses_nobody: "the end of a guest to whom the link is lost",
+            hubs::lost_link;
+        unopened_view_stays: "the way back of the view of an end that is not opened",
+            rings::half_open;
+        threshold_not_kept: "that who sleeps until there is more than one is not woken by the first",
+            rings::thresholds;
+        gather_looks_at_rings_alone: "the turn of what is waited for besides rings",
+            rings::watched_too;
+        executor_sleeps_beside_tasks: "the look whether a task is ready, before an executor sleeps",
+            rings::conversations;
+        task_waits_without_look: "the look at a ring of a task that is about to wait there",
+            rings::room_and_death;
+        connect_waits_for_nobody: "the wait of a client for a service that has not come yet, or again",
+            services::patience;
+        watch_outlives_connect: "the end of a watch with the wait that it was for",
+            services::patience;
     }
 }

@@ -165,6 +165,9 @@ macro_rules! for_each_case {
             hubs::refused "what a full ring refuses of payloads is as if it had not been tried, and can be tried again";
             hubs::given_back "what a payload in a region took is given back on both sides as soon as it is finished";
             hubs::scarce "a region that a host has no room for is the fault of nobody, and costs no other message";
+            hubs::never_read "what is granted to who is gone without having taken it is withdrawn, on either side";
+            hubs::lost_link "a link that there is no room to open is refused whole, or has its guest dismissed";
+            hubs::freed_meanwhile "who would wait for a slot that was given back meanwhile does not sleep";
             hubs::waited_for "who finds no slot free sleeps until one is given back";
             hubs::malformed "a guest that refers to what it may not is recovered, and the other is served";
             hubs::corpus "every script of a hostile guest that the fuzzer has kept is answered over a pool that is mapped twice";
@@ -188,9 +191,11 @@ macro_rules! for_each_case {
             rings::half_closed "each direction of a duplex ends by itself";
             rings::passed_on "an end that moves goes on where it was, while its peer sleeps";
             rings::another_kind "an end that is opened as what it is not stays as it is";
+            rings::half_open "a side of a duplex of which one end can't be opened has the other one as it was";
             rings::in_one_process "both ends can be one process's";
             rings::taken_while_asleep "an end that is taken away wakes who sleeps there";
             rings::gathered "a producer that dies keeps no other back";
+            rings::watched_too "what is waited for besides rings is told of however much comes by them";
             rings::too_large "a message that is longer than there is room for is left, and keeps nobody back";
             rings::no_wakeup_lost "two that put each other to sleep 100,000 times always wake";
             rings::thresholds "who sleeps until there is more than one is woken by the step that makes it enough";

@@ -9,7 +9,7 @@ use ring::Turn;
 use ring::duplex::Deferring;
 use ring::slot::{Consumer, Producer, Slot};
 
-use crate::ring_end::{RingWait, consumer_memory, ended, producer_memory, ring_of, to_abi};
+use crate::ring_end::{RingWait, ended, memory_of_both, ring_of, to_abi};
 use crate::sys;
 
 /// One side of a duplex. Dropping it closes both ends in order and gives them back.
@@ -48,11 +48,10 @@ pub fn duplex(slot_size: u32, capacity: u32) -> Result<(DuplexEnds, DuplexEnds),
 /// The side that has two ends. They can be opened once.
 ///
 /// # Errors
-/// As of [`open_sender`](crate::open_sender), for both.
+/// As of [`open_sender`](crate::open_sender), for both: where one can't be opened, the other is as it was, too.
 pub fn open_duplex(ends: DuplexEnds) -> Result<Duplex, Error> {
     // Before either is taken over.
-    let there = producer_memory::<Slot>(ends.producer)?;
-    let back = consumer_memory::<Slot>(ends.consumer)?;
+    let (there, back) = memory_of_both::<Slot>(ends.producer, ends.consumer)?;
     let sends = Deferring::new(RingWait::of(ends.producer));
     let receives = RingWait::of(ends.consumer);
     let sender = Producer::attach(there, sends).map_err(to_abi)?;

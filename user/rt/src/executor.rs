@@ -30,7 +30,7 @@ use abi::{BindFlags, Error, Events, FOREVER, Handle, PortPacket};
 use async_task::Runnable;
 pub use async_task::Task;
 use ring::asynchronous::{Receiver, Sender, WaitAsTask};
-use ring::{Consumer, Producer, RingKind, Wait};
+use ring::{Consumer, Producer, RingKind, Wait, sabotaged};
 
 use crate::ring_end::{RingWait, consumer_memory, producer_memory, ring_info, to_abi};
 use crate::{Mutex, Notification, Port, sys};
@@ -195,7 +195,8 @@ impl Shared {
     fn look_at_port(&self) {
         let deadline_ns = {
             let mut state = self.state.lock();
-            state.asleep = state.ready.is_empty() && !state.main_ready;
+            let idle = state.ready.is_empty() && !state.main_ready;
+            state.asleep = idle || sabotaged!("executor_sleeps_beside_tasks");
             match state.asleep {
                 true => FOREVER,
                 false => 0,
@@ -276,6 +277,7 @@ impl WaitAsTask for TaskWait {
         // SAFETY: the call touches no memory of this process.
         match unsafe { sys::ring_wait(self.end.handle(), seen, 0) } {
             Err(Error::WouldBlock) => Poll::Pending,
+            _ if sabotaged!("task_waits_without_look") => Poll::Pending,
             over => Poll::Ready(crate::ring_end::ended(over, FOREVER)),
         }
     }

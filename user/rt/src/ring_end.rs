@@ -8,7 +8,7 @@ use ring::byte::Byte;
 use ring::memory::{ConsumerMemory, ProducerMemory};
 use ring::packet::Packet;
 use ring::slot::Slot;
-use ring::{Consumer, Producer, RingKind, byte, packet, slot};
+use ring::{Consumer, Producer, RingKind, byte, packet, sabotaged, slot};
 
 use crate::sys;
 
@@ -145,36 +145,73 @@ pub(crate) fn give_back(end: Handle) {
     let _ = crate::drop_handle(end);
 }
 
-/// Maps the view of an end of this kind and tells its geometry.
-fn open<K: RingKind>(
-    end: Handle,
-    side: End,
-) -> Result<(NonNull<u8>, ring_layout::Geometry), Error> {
-    let info = ring_info(end)?;
-    let shape = info.geometry.decode()?;
-    // Before it is mapped, which is done once.
-    if shape.geometry.kind != K::KIND || info.end != side as u32 {
-        return Err(Error::Unsupported);
+/// The view of an end, mapped until somebody plays its role; one that is dropped before is unmapped, and the end is as it was.
+struct View {
+    base: NonNull<u8>,
+    geometry: ring_layout::Geometry,
+}
+
+impl View {
+    /// Maps that of an end of this kind, on this side.
+    fn map<K: RingKind>(end: Handle, side: End) -> Result<View, Error> {
+        let info = ring_info(end)?;
+        let shape = info.geometry.decode()?;
+        // Before it is mapped, which is done once.
+        if shape.geometry.kind != K::KIND || info.end != side as u32 {
+            return Err(Error::Unsupported);
+        }
+        // SAFETY: a new mapping touches nobody's memory.
+        let base = unsafe { sys::ring_map(end) }?;
+        Ok(View {
+            base: NonNull::new(base as *mut u8).ok_or(Error::Fault)?,
+            geometry: shape.geometry,
+        })
     }
-    // SAFETY: a new mapping touches nobody's memory.
-    let base = unsafe { sys::ring_map(end) }?;
-    let base = NonNull::new(base as *mut u8).ok_or(Error::Fault)?;
-    Ok((base, shape.geometry))
+
+    /// The role of the producer.
+    fn producer(self) -> Result<ProducerMemory, Error> {
+        // SAFETY: the kernel mapped this end's view just now, and lets it be mapped only once.
+        let memory = unsafe { ProducerMemory::from_raw(self.base, self.geometry) };
+        memory.map_err(to_abi).inspect(|_| core::mem::forget(self))
+    }
+
+    /// The role of the consumer.
+    fn consumer(self) -> Result<ConsumerMemory, Error> {
+        // SAFETY: as above.
+        let memory = unsafe { ConsumerMemory::from_raw(self.base, self.geometry) };
+        memory.map_err(to_abi).inspect(|_| core::mem::forget(self))
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        if sabotaged!("unopened_view_stays") {
+            return;
+        }
+        // SAFETY: nobody plays a role on it, so nothing leads there.
+        let _ = unsafe { sys::unmap(self.base.as_ptr() as u64) };
+    }
 }
 
 /// The memory of the producing end of this kind that a handle stands for. It can be opened once. The handle stays the
 /// caller's.
 pub(crate) fn producer_memory<K: RingKind>(end: Handle) -> Result<ProducerMemory, Error> {
-    let (base, geometry) = open::<K>(end, End::Producer)?;
-    // SAFETY: the kernel mapped this end's view just now, and lets it be mapped only once.
-    unsafe { ProducerMemory::from_raw(base, geometry) }.map_err(to_abi)
+    View::map::<K>(end, End::Producer)?.producer()
 }
 
 /// The same of the consuming end.
 pub(crate) fn consumer_memory<K: RingKind>(end: Handle) -> Result<ConsumerMemory, Error> {
-    let (base, geometry) = open::<K>(end, End::Consumer)?;
-    // SAFETY: as above.
-    unsafe { ConsumerMemory::from_raw(base, geometry) }.map_err(to_abi)
+    View::map::<K>(end, End::Consumer)?.consumer()
+}
+
+/// Both ends of one side of two rings, or neither.
+pub(crate) fn memory_of_both<K: RingKind>(
+    producer: Handle,
+    consumer: Handle,
+) -> Result<(ProducerMemory, ConsumerMemory), Error> {
+    let there = View::map::<K>(producer, End::Producer)?;
+    let back = View::map::<K>(consumer, End::Consumer)?;
+    Ok((there.producer()?, back.consumer()?))
 }
 
 /// Takes over an end that was checked and mapped; from here on nothing fails but what the kernel would not have made.

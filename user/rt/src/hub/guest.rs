@@ -9,7 +9,7 @@ use ring::slot::Slot;
 use ring::{Consumer, Producer, RingKind, Unfinished};
 
 use super::Table;
-use crate::ring_end::{RingWait, consumer_memory, producer_memory, to_abi};
+use crate::ring_end::{RingWait, memory_of_both, to_abi};
 use crate::{drop_handle, sys};
 
 /// Takes a seat of a hub for this process, or for whoever is given the membership: the handle, and what to
@@ -108,10 +108,9 @@ impl<K: RingKind> GuestOf<K> {
             member: member.0,
             table: table.clone(),
         };
-        let memory = producer_memory::<K>(ends.producer)?;
-        let sender = Producer::attach(memory, wait(to_host)).map_err(to_abi)?;
-        let memory = consumer_memory::<K>(ends.consumer)?;
-        let receiver = Consumer::attach(memory, wait(from_host)).map_err(to_abi)?;
+        let (there, back) = memory_of_both::<K>(ends.producer, ends.consumer)?;
+        let sender = Producer::attach(there, wait(to_host)).map_err(to_abi)?;
+        let receiver = Consumer::attach(back, wait(from_host)).map_err(to_abi)?;
         Ok(GuestOf {
             sender,
             receiver,

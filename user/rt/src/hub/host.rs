@@ -6,11 +6,11 @@ use ring::byte::Byte;
 use ring::hub::recovery::{Recovered, recover};
 use ring::packet::Packet;
 use ring::slot::Slot;
-use ring::{Consumer, Producer, RingKind};
+use ring::{Consumer, Producer, RingKind, sabotaged};
 
 use super::recovery::{Left, LinkKind, MessageKind, Unrecovered};
 use super::{Payloads, Received, Table};
-use crate::ring_end::{RingWait, consumer_memory, producer_memory, to_abi};
+use crate::ring_end::{RingWait, memory_of_both, to_abi};
 use crate::{drop_handle, sys};
 
 /// A hub, as its host has it. When it is dropped, every guest is told that the host is gone.
@@ -18,6 +18,8 @@ use crate::{drop_handle, sys};
 pub struct Host {
     hub: Handle,
     table: Table,
+    /// A [`Kind`](abi::ring::Kind): of the rings.
+    kind: u32,
 }
 
 /// What the host has of one guest, over rings of kind `K`. When it is dropped, the guest receives what was sent and then
@@ -122,7 +124,8 @@ impl Host {
         let table = Table::map(handles.table);
         let table = table.inspect_err(|_| _ = drop_handle(handles.hub))?;
         let hub = handles.hub;
-        Ok(Host { hub, table })
+        let kind = geometry.kind;
+        Ok(Host { hub, table, kind })
     }
 
     /// The hub. Who is given it by Share with SEND joins by itself, with [`reserve`](super::reserve).
@@ -169,7 +172,9 @@ impl Host {
     ///
     /// # Errors
     /// `NotFound`: not in this tenancy; `Exists`: there is a link; `Unsupported`: the rings of this hub are of another
-    /// kind; `PeerFault`: the guest has written nonsense; `Quota`, `NoMemory`, `Limit`.
+    /// kind; `PeerFault`: the guest has written nonsense; `Quota`, `NoMemory`, `Limit`. A guest that is attached still, as
+    /// its [standing](Host::standing) says, can be connected to later; what fails when the link is there has the guest
+    /// dismissed, as there is none but one in a tenancy, and its seat is to be [recovered](Host::recover_seat).
     pub fn connect(&self, peer: u32, epoch: u32) -> Result<Link, Error> {
         self.connect_of(peer, epoch)
     }
@@ -177,8 +182,11 @@ impl Host {
     /// The same over rings of any kind.
     ///
     /// # Errors
-    /// As [`connect`](Host::connect). Of one that is of another kind there is no link from then on.
+    /// As [`connect`](Host::connect).
     pub fn connect_of<K: LinkKind>(&self, peer: u32, epoch: u32) -> Result<LinkOf<K>, Error> {
+        if self.kind != K::KIND as u32 {
+            return Err(Error::Unsupported);
+        }
         let mut ends = RingEnds {
             producer: Handle::NONE,
             consumer: Handle::NONE,
@@ -187,15 +195,22 @@ impl Host {
         let handle = unsafe {
             sys::hub_connect(self.hub, peer, epoch, UserPtr::new((&raw mut ends) as u64))
         }?;
-        // Each is given back by what it becomes a part of, or here.
+        // Each is given back by what it becomes a part of, or here, once the guest was told.
         let handle = LinkHandle(handle);
         let [to_guest, from_guest] = [ends.producer, ends.consumer].map(RingWait::of);
-        let memory = producer_memory::<K>(to_guest.handle())?;
-        let sender = Producer::attach(memory, to_guest).map_err(to_abi)?;
-        let memory = consumer_memory::<K>(from_guest.handle())?;
-        let receiver = Consumer::attach(memory, from_guest).map_err(to_abi)?;
+        let seat = HubSeat { peer, epoch };
+        let lost = |error| {
+            if !sabotaged!("lost_link_dismisses_nobody") {
+                let _ = self.dismiss(seat);
+            }
+            error
+        };
+        let memory = memory_of_both::<K>(ends.producer, ends.consumer);
+        let (there, back) = memory.map_err(lost)?;
+        let sender = Producer::attach(there, to_guest).map_err(|error| lost(to_abi(error)))?;
+        let receiver = Consumer::attach(back, from_guest).map_err(|error| lost(to_abi(error)))?;
         Ok(LinkOf {
-            seat: HubSeat { peer, epoch },
+            seat,
             sender,
             receiver,
             handle,

@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 
 use abi::{Error, Handle};
 use ring::payload::{Books, Frame, Payload, Refused, RegionRef, Side, SlotRef, frame};
+use ring::sabotaged;
 
 use crate::ring_end::to_abi;
 use regions::Granted;
@@ -137,7 +138,7 @@ impl Payloads {
             .books
             .receive(message)
             .map_err(|refused| match refused {
-                Refused::Fault => Error::PeerFault,
+                Refused::Fault | Refused::Gone => Error::PeerFault,
                 Refused::NoRoom(error) => error,
             })?;
         Ok(received.map(|(tag, payload)| {
@@ -222,7 +223,8 @@ impl Payloads {
         bytes: usize,
         sleep: impl FnOnce() -> Result<T, E>,
     ) -> Result<Option<T>, E> {
-        if bytes <= self.inline_bytes() || !self.books.arm(bytes) {
+        let waits = bytes > self.inline_bytes() && self.books.arm(bytes);
+        if !waits && !sabotaged!("room_awaited_without_look") {
             return Ok(None);
         }
         let slept = sleep();
@@ -245,9 +247,16 @@ impl Payloads {
         self.books.reclaim_slots()
     }
 
-    /// Drops the leases of the other side, which is gone.
+    /// Drops the leases of the other side, which is gone, and takes back what it has not taken.
     pub(super) fn drop_leases(&mut self) -> u64 {
         self.books.drop_leases()
+    }
+
+    /// Takes back what was granted to the other side and it has not taken. For a guest whose host is gone or has dismissed
+    /// it; a host does it where it [recovers](super::Host::recover_payloads) the seat. Who merely drops its payloads leaves
+    /// what is on its way to be received.
+    pub fn take_back(mut self) {
+        self.drop_leases();
     }
 }
 

@@ -10,7 +10,7 @@ use ring::byte::Byte;
 use ring::hub::recovery::{Drained, Remains};
 use ring::packet::Packet;
 use ring::slot::Slot;
-use ring::{Consumer, RingKind};
+use ring::{Consumer, RingKind, sabotaged};
 
 use super::{Host, LinkOf, Payloads, Received};
 use crate::ring_end::RingWait;
@@ -173,6 +173,9 @@ impl<K: LinkKind, F: FnMut(&Payloads, &Received)> Remains for Left<'_, K, F> {
     }
 
     fn reclaim_slots(&mut self) -> u32 {
+        if sabotaged!("gone_guest_keeps_slots") {
+            return 0;
+        }
         self.payloads.as_ref().map_or(0, Payloads::reclaim_slots)
     }
 

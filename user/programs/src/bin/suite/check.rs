@@ -113,6 +113,16 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Has the process end with a line unless it ends long before that by itself: for a case that would hang otherwise.
+pub fn must_end() {
+    let limit = rt::in_ms(5 * SOON_MS);
+    let watch = rt::Thread::spawn(move || {
+        done!(rt::sleep_until(limit), "sleeping");
+        check!(false, "it does not end");
+    });
+    done!(watch.map(drop), "a thread");
+}
+
 /// A moment of a program that has nothing to do and keeps its CPU. The other CPUs of an emulated machine
 /// have their turn at the end of it; that is dear, and so not more often. It is shorter than any slice of a seeded
 /// schedule, as time goes on for all CPUs while one has its turn, or slices would be over before they begin.

@@ -8,6 +8,7 @@ mod kinds;
 mod payloads;
 mod refused;
 mod room;
+mod withdrawn;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -23,7 +24,8 @@ pub use grants::taken_back;
 pub use kinds::kinds;
 pub use payloads::{malformed, tiers};
 pub use refused::{given_back, refused, scarce};
-pub use room::waited_for;
+pub use room::{freed_meanwhile, waited_for};
+pub use withdrawn::{lost_link, never_read};
 
 use crate::Case;
 use crate::check::{SOON_MS, other_cpu, succeeds};
@@ -260,6 +262,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             let child = ends::child(role, env).or_else(|| payloads::child(role, env));
             let child = child.or_else(|| grants::child(role, env));
             let child = child.or_else(|| room::child(role, env));
+            let child = child.or_else(|| withdrawn::child(role, env));
             return child.or_else(|| kinds::child(role, env));
         }
     }

@@ -14,8 +14,10 @@ use abi::ring::DATA_OFFSET;
 use rt::{Env, Error, FOREVER, Mode, Process, Rights, Spawn};
 
 pub use corpus::corpus;
-pub use ends::{another_kind, endings, half_closed, in_one_process, passed_on, taken_while_asleep};
-pub use gathering::{gathered, too_large};
+pub use ends::{
+    another_kind, endings, half_closed, half_open, in_one_process, passed_on, taken_while_asleep,
+};
+pub use gathering::{gathered, too_large, watched_too};
 pub use hostile::{consumer_pages, hostile_consumer, hostile_producer, producer_pages};
 pub use kinds::{borders, every_kind, odd_shapes};
 pub use storms::{any_words, kept_from_nothing, no_wakeup_lost};

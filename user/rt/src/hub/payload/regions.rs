@@ -4,6 +4,7 @@
 //! when somebody else needs it. What a payload is read from is therefore a snapshot that this process makes of it, and what
 //! was granted is dropped at once.
 
+use alloc::vec::Vec;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -11,6 +12,7 @@ use abi::limits::LEAF_SIZE;
 use abi::{Error, Handle, Rights, SnapshotFlags, Token};
 use ring::memory::pool::PoolMemory;
 use ring::payload::{Layout, Refused, RegionId, Regions, Side, SlotWords};
+use ring::sabotaged;
 
 use super::MAX_REGIONS;
 use crate::ring_end::to_abi;
@@ -22,6 +24,8 @@ pub struct Granted {
     via: Handle,
     /// By which the regions that are published were granted.
     tokens: [Option<Token>; MAX_REGIONS],
+    /// By which the pools were, those of a host.
+    pools: Vec<Token>,
 }
 
 impl Granted {
@@ -29,6 +33,7 @@ impl Granted {
         Granted {
             via,
             tokens: [None; MAX_REGIONS],
+            pools: Vec::new(),
         }
     }
 
@@ -41,10 +46,18 @@ impl Granted {
         self.tokens[region.slot as usize] = Some(token);
     }
 
+    /// Notes by what a pool was.
+    pub(super) fn granted_pool(&mut self, token: Token) {
+        self.pools.push(token);
+    }
+
     /// Takes what the peer has granted.
     fn accept(&self, token: u64) -> Result<Region, Refused<Error>> {
-        let handle = accept(Token::from_bits(token), self.via).map_err(blame)?;
-        Ok(Region::from_handle(handle))
+        match accept(Token::from_bits(token), self.via) {
+            Ok(handle) => Ok(Region::from_handle(handle)),
+            Err(Error::NotFound | Error::Revoked) => Err(Refused::Gone),
+            Err(error) => Err(blame(error)),
+        }
     }
 }
 
@@ -67,7 +80,7 @@ impl Regions for Granted {
     type Taken = Taken;
     type Error = Error;
 
-    /// A fault also if it has not so many bytes, can't be copied, or was taken back by now.
+    /// A fault also if it has not so many bytes, can't be copied, or was taken back after it was accepted.
     fn take(&mut self, token: u64, length: u64) -> Result<Taken, Refused<Error>> {
         let granted = self.accept(token)?;
         let there = granted.info().map_err(blame)?.len;
@@ -76,6 +89,9 @@ impl Regions for Granted {
         }
         // It pays for no more than it is told of.
         let leaves = length.next_multiple_of(LEAF_SIZE);
+        if sabotaged!("payload_read_in_place") {
+            return granted.map(Rights::READ).map(Taken).map_err(blame);
+        }
         let own = granted.snapshot_part(0, leaves, SnapshotFlags::empty());
         let own = own.map_err(blame)?;
         own.map(Rights::READ).map(Taken).map_err(blame)
@@ -87,11 +103,19 @@ impl Regions for Granted {
         PoolView::of(mapping, layout).map_err(|_| Refused::Fault)
     }
 
-    /// The peer may not have taken it, for want of memory.
+    /// The peer may not have taken it, for want of memory, or not yet.
     fn give_up(&mut self, region: RegionId) {
         if let Some(token) = self.tokens[region.slot as usize].take() {
             take_back(token);
         }
+    }
+
+    fn give_up_all(&mut self) {
+        if sabotaged!("granted_to_who_is_gone") {
+            return;
+        }
+        let tokens = self.tokens.iter_mut().filter_map(Option::take);
+        tokens.chain(self.pools.drain(..)).for_each(take_back);
     }
 }
 

@@ -30,6 +30,7 @@ impl Payloads {
             classes: fields,
         };
         send_frame(&grown, send).inspect_err(|_| take_back(token))?;
+        self.books.regions().granted_pool(token);
         self.books.grow(pool, layout).map_err(to_abi)
     }
 
@@ -64,7 +65,7 @@ impl Payloads {
                     token: token.bits(),
                     length,
                 };
-                send_frame(&whole, send).inspect_err(|_| self.books.forget(region))?;
+                send_frame(&whole, send).inspect_err(|_| _ = self.books.withdraw(region))?;
                 self.books.lease(region, 0, length).map_err(to_abi)?;
                 Ok(())
             }
@@ -84,7 +85,7 @@ impl Payloads {
             token: token.bits(),
             length: bytes.len() as u64,
         };
-        send_frame(&published, send).inspect_err(|_| self.books.forget(region))?;
+        send_frame(&published, send).inspect_err(|_| _ = self.books.withdraw(region))?;
         Ok(region)
     }
 
@@ -112,7 +113,6 @@ impl Payloads {
                 Ok((id, token))
             }
             Err(error) => {
-                // The peer may still have to accept what was granted under this number before.
                 let _ = self.books.withdraw(id);
                 Err(error)
             }

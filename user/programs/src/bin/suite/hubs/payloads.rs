@@ -207,6 +207,19 @@ pub fn malformed(case: &Case) {
 
 /// How many [`lies`] there are.
 const LIES: u32 = 13;
+/// The one about a region that was published, of which there is nothing.
+const NOTHING: u32 = 6;
+
+fn published(slot: u32, token: u64) -> Frame<'static> {
+    Frame::Published {
+        region: RegionId {
+            slot,
+            generation: 1,
+        },
+        token,
+        length: 4096,
+    }
+}
 
 /// A message that no honest guest sends which has this slot.
 fn lies(which: u32, good: SlotRef) -> ([u8; MESSAGE], usize) {
@@ -215,14 +228,6 @@ fn lies(which: u32, good: SlotRef) -> ([u8; MESSAGE], usize) {
         generation: 1,
     };
     let slot = |slot| Frame::Slot { tag: 0, slot };
-    let published = |slot, token| Frame::Published {
-        region: RegionId {
-            slot,
-            generation: 1,
-        },
-        token,
-        length: 4096,
-    };
     let frame = match which {
         0 => slot(SlotRef { class: 7, ..good }),
         1 => slot(SlotRef {
@@ -238,7 +243,8 @@ fn lies(which: u32, good: SlotRef) -> ([u8; MESSAGE], usize) {
             ..good
         }),
         4 => slot(SlotRef { extent: 3, ..good }),
-        5 => Frame::Region {
+        // It has published nothing, or what nobody can take.
+        5 | NOTHING => Frame::Region {
             tag: 0,
             region: RegionRef {
                 region,
@@ -246,7 +252,6 @@ fn lies(which: u32, good: SlotRef) -> ([u8; MESSAGE], usize) {
                 length: 1,
             },
         },
-        6 => published(0, 4711),
         7 => published(u32::MAX, 0),
         8 => Frame::Released { region },
         9 => Frame::Grown {
@@ -389,7 +394,11 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
                 generation: 1,
                 length: 100,
             };
-            let (message, len) = lies(crate::number(env, 1) as u32, good);
+            let which = crate::number(env, 1) as u32;
+            if which == NOTHING {
+                member.send_frame(&published(0, 4711));
+            }
+            let (message, len) = lies(which, good);
             let _ = member.guest.send(&message[..len], FOREVER);
             // Until it is dismissed.
             let _ = member.guest.receive(&mut [0; MESSAGE], FOREVER);

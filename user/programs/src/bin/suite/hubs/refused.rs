@@ -14,18 +14,18 @@ use crate::calls::cap_derive;
 use crate::check::SOON_MS;
 
 /// Bytes of a payload that goes in a region.
-const LONG: usize = 10_000;
+pub(super) const LONG: usize = 10_000;
 
 /// Both sides of a seat, in this process.
-struct Pair {
-    guest: Guest,
-    theirs: Payloads,
-    link: Link,
-    ours: Payloads,
+pub(super) struct Pair {
+    pub(super) guest: Guest,
+    pub(super) theirs: Payloads,
+    pub(super) link: Link,
+    pub(super) ours: Payloads,
 }
 
 impl Pair {
-    fn new(host: &Host) -> Pair {
+    pub(super) fn new(host: &Host) -> Pair {
         let (member, seat) = done!(host.reserve(), "a seat");
         let guest = done!(Guest::claim(member, seat.epoch), "claiming it");
         let link = done!(host.connect(seat.peer, seat.epoch), "connecting");
@@ -38,7 +38,7 @@ impl Pair {
     }
 
     /// What the host receives next, if it is not for the payloads alone.
-    fn at_host(&mut self) -> Option<Received> {
+    pub(super) fn at_host(&mut self) -> Option<Received> {
         let mut message = [0; MESSAGE];
         let len = self.link.receiver.try_receive(&mut message);
         let len = done!(len, "receiving");
@@ -46,7 +46,7 @@ impl Pair {
     }
 
     /// The same of the guest.
-    fn at_guest(&mut self) -> Option<Received> {
+    pub(super) fn at_guest(&mut self) -> Option<Received> {
         let mut message = [0; MESSAGE];
         let len = self.guest.receive(&mut message, rt::in_ms(SOON_MS));
         let len = done!(len, "receiving");
@@ -54,7 +54,7 @@ impl Pair {
     }
 
     /// The guest sends a payload by way of a ring that takes so many messages before it is full.
-    fn send(&mut self, number: u32, len: usize, mut room: u32) -> Result<(), Error> {
+    pub(super) fn send(&mut self, number: u32, len: usize, mut room: u32) -> Result<(), Error> {
         let Pair { guest, theirs, .. } = self;
         theirs.send(number, &payload(number, len), &mut |message| {
             room = room.checked_sub(1).ok_or(ring::Error::Full)?;
@@ -111,7 +111,7 @@ impl Pair {
     }
 
     /// A payload goes over, and nothing is left of it.
-    fn exchange(&mut self, number: u32) {
+    pub(super) fn exchange(&mut self, number: u32) {
         done!(self.send(number, LONG, 1), "sending {number}");
         let received = self.payload(number);
         self.finish(received);
@@ -237,14 +237,14 @@ fn held(now: Held) -> Error {
     Error::Busy
 }
 
-/// As many handles as there can be.
-struct Hoard {
+/// As many handles as there can be, or as this process can pay for.
+pub(super) struct Hoard {
     _first: Notification,
     handles: Vec<Handle>,
 }
 
 impl Hoard {
-    fn new() -> Hoard {
+    pub(super) fn new() -> Hoard {
         let first = done!(Notification::create(), "a notification");
         let mut handles = Vec::with_capacity(abi::limits::MAX_HANDLES);
         while let Ok(handle) = cap_derive(first.handle(), ALL) {
@@ -253,13 +253,19 @@ impl Hoard {
         let _first = first;
         Hoard { _first, handles }
     }
+
+    /// Gives so many back.
+    pub(super) fn give_back(&mut self, count: usize) {
+        let kept = self.handles.len().saturating_sub(count);
+        self.handles
+            .drain(kept..)
+            .for_each(|handle| _ = drop_handle(handle));
+    }
 }
 
 impl Drop for Hoard {
     fn drop(&mut self) {
-        self.handles
-            .drain(..)
-            .for_each(|handle| _ = drop_handle(handle));
+        self.give_back(usize::MAX);
     }
 }
 

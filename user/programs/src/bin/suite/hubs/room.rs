@@ -9,6 +9,7 @@ use rt::hub::{Host, Received};
 use rt::{Env, Error, FOREVER};
 
 use super::payloads::{CLASSES, MESSAGE, Member, Partner, is_payload, payload};
+use super::refused::Pair;
 use super::{guest, host};
 use crate::Case;
 use crate::check::{SOON_MS, succeeds};
@@ -49,6 +50,38 @@ pub fn waited_for(case: &Case) {
         partner.send_when_free(&host, number);
     }
     succeeds(&child);
+}
+
+pub fn freed_meanwhile(_: &Case) {
+    let host = host(1);
+    let mut pair = Pair::new(&host);
+    let Pair { link, ours, .. } = &mut pair;
+    let grown = ours.grow(&CLASSES, &mut |message| link.sender.try_send(message));
+    done!(grown, "the pool");
+    check!(pair.at_guest().is_none(), "a payload");
+    let mut held: VecDeque<_> = (0..SLOTS)
+        .map(|number| {
+            done!(pair.send(number, LENGTH, 1), "payload {number}");
+            done!(pair.at_host().ok_or(Error::Empty), "payload {number}")
+        })
+        .collect();
+    let full = pair.send(SLOTS, LENGTH, 0);
+    refused!(full, Error::Full, "one more than there are slots");
+    // Nobody is told of it, as nobody waits.
+    let first = done!(held.pop_front().ok_or(Error::Empty), "the first");
+    let finished = pair.ours.finish(first, &mut |_| Err(ring::Error::Full));
+    done!(finished, "finishing");
+    let mut slept = false;
+    let waited = pair.theirs.wait_for_room(LENGTH, || {
+        slept = true;
+        Ok::<(), Error>(())
+    });
+    same!(
+        (waited, slept),
+        (Ok(None), false),
+        "waiting for what is there"
+    );
+    done!(pair.send(SLOTS, LENGTH, 1), "in the slot");
 }
 
 /// Takes as much as there are slots, in order.

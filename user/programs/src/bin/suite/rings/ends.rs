@@ -160,6 +160,32 @@ pub fn passed_on(case: &Case) {
     same!(info.epoch, 2, "the epoch");
 }
 
+pub fn half_open(_: &Case) {
+    let (here, there) = done!(rt::duplex(64, 4), "two rings");
+    let mut theirs = done!(rt::open_receiver(there.consumer), "its end");
+    // Of another kind, of the wrong side, and open already.
+    let (packets, open) = {
+        let geometry = rt::RingGeometry::packet(4096);
+        let (_, packets) = done!(rt::ring_of(&geometry), "a ring");
+        let (_, other) = small_ring();
+        let open = done!(rt::open_receiver(other), "opening an end");
+        (packets, open)
+    };
+    for (consumer, error) in [
+        (packets, Error::Unsupported),
+        (there.producer, Error::Unsupported),
+        (open.handle(), Error::Exists),
+    ] {
+        let producer = here.producer;
+        let ends = rt::DuplexEnds { producer, consumer };
+        refused!(rt::open_duplex(ends).map(drop), error, "one that can't be");
+    }
+    let mut rings = done!(rt::open_duplex(here), "opening both");
+    done!(rings.sender.try_send(b"all the same"), "sending");
+    let length = done!(theirs.try_receive(&mut [0; 56]), "receiving");
+    same!(length, 12, "the length");
+}
+
 pub fn another_kind(_: &Case) {
     let (producer, consumer) = small_ring();
     refused!(

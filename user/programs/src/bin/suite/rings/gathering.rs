@@ -82,6 +82,33 @@ pub fn gathered(case: &Case) {
     refused!(waited, Error::Unsupported, "an asymmetric ring");
 }
 
+pub fn watched_too(_: &Case) {
+    let mut gather = done!(Gather::create(), "a port");
+    let (_, end) = done!(gather.add(64, 4), "a ring");
+    let mut sender = done!(rt::open_sender(end), "opening its end");
+    let bell = done!(rt::Notification::create(), "a notification");
+    let rung = rt::Events::SIGNALED;
+    done!(gather.watch(bell.handle(), rung, 7), "watching");
+    done!(bell.signal(1), "a signal");
+    let mut target = [0; 56];
+    // There is always another message.
+    let heard = (0..200).any(|number| {
+        let _ = sender.try_send(b"another");
+        match done!(gather.receive(&mut target, 0), "receiving {number}") {
+            Gathered::Watched { key, events } => {
+                same!((key, events), (7, rung), "what was watched");
+                true
+            }
+            Gathered::Message { .. } => false,
+            other => {
+                check!(false, "{other:?}");
+                false
+            }
+        }
+    });
+    check!(heard, "nothing was told of but messages");
+}
+
 pub fn too_large(_: &Case) {
     let mut gather = done!(Gather::create(), "a port");
     let mut senders: [_; 2] = core::array::from_fn(|number| {

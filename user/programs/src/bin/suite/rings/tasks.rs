@@ -8,11 +8,11 @@ use ring::asynchronous::{Receiver, Sender};
 use ring::byte::Byte;
 use ring::packet::Packet;
 use ring::slot::Slot;
-use rt::{Error, Executor, FOREVER, Handle, Mode, TaskWait, ThreadSpawn};
+use rt::{Error, Executor, FOREVER, Handle, Mode, Rights, TaskWait, ThreadSpawn};
 
 use super::{ALL, message, start};
 use crate::Case;
-use crate::check::{other_cpu, succeeds};
+use crate::check::{must_end, other_cpu, succeeds};
 
 /// A ring that can be waited for at a port.
 fn symmetric_ring() -> (Handle, Handle) {
@@ -122,6 +122,7 @@ async fn hear_in_bytes(mut receiver: Receiver<Byte, TaskWait>) -> Said {
 /// One thread converses with several processes at once: with each, one task says everything, and waits for the room that is
 /// needed for what comes next, and one hears the answers.
 pub fn conversations(case: &Case) {
+    must_end();
     let executor = done!(Executor::create(), "an executor");
     let mut children = Vec::new();
     let mut tasks = Vec::new();
@@ -179,6 +180,7 @@ pub fn conversations(case: &Case) {
 
 /// A task waits for the room that a slow peer makes, and for a peer that dies.
 pub fn room_and_death(case: &Case) {
+    must_end();
     let executor = done!(Executor::create(), "an executor");
     let (to, from) = symmetric_ring();
     let slow = case.child("receive_slowly");
@@ -208,6 +210,12 @@ pub fn room_and_death(case: &Case) {
     let died = Err(ring::Error::PeerDied);
     same!(answers, (Ok(4), Ok(()), died), "the answers to a task");
     done!(child.wait(FOREVER), "the end of the peer");
+    // Nothing tells the port of an end that may not be waited at any more.
+    let (_to, from) = symmetric_ring();
+    let mut receiver = done!(executor.open_receiver::<Slot>(from), "opening an end");
+    done!(rt::reduce(from, ALL - Rights::WAIT), "taking a right away");
+    let answer = executor.run(receiver.receive(&mut [0; 56]));
+    same!(answer, Err(ring::Error::Unsupported), "waiting without it");
     // Who sleeps at a port brings no barrier.
     let (to, from) = done!(rt::ring(64, 4), "a ring");
     let refused = executor.open_receiver::<Slot>(from).map(|_| ());
