@@ -42,9 +42,9 @@ check-host: rustdoc-host
 check-guest: rustdoc-guest
 	cargo clippy $(GUEST) $(GUEST_TARGET) -- -D warnings
 
-proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), race 2.5 million messages in each form of ring with sleepers at both ends (ROUNDS=…), run ten seeds a schedule (SEEDS=…), end lives at every entry
+proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), race 2.5 million messages in each form of each kind of ring, between threads and between processes, with sleepers at both ends (ROUNDS=…), run ten seeds a schedule (SEEDS=…), end lives at every entry
 	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test -p handover-tests --test host --test scarce -- model:: talk:: failures::
-	HANDOVER_RING_ROUNDS=$(or $(ROUNDS),2500000) cargo test -p handover-ring --features std --test linux no_wakeup_is_lost -- --nocapture
+	HANDOVER_RING_ROUNDS=$(or $(ROUNDS),2500000) cargo test -p handover-ring --features std --test linux --test linux_processes no_wakeup_is_lost -- --nocapture
 	HANDOVER_SEEDS=$(or $(SEEDS),10) cargo test -p handover-tests --test machine _schedules_of_
 	@for cpus in 1 2 4; do cargo run --quiet -- --smp $$cpus --lives --timeout 3600 || exit 1; done
 	cargo clippy -p handover-bench --all-targets --features iceoryx2 -- -D warnings

@@ -344,18 +344,18 @@ fn no_wakeup_is_lost<K: linux_race::Kind>(name: &str, form: impl Fn(Setup) -> Se
 
 #[test]
 fn no_wakeup_is_lost_in_the_symmetric_form() {
-    no_wakeup_is_lost::<Slot>("SLOT, symmetric", Setup::symmetric, rounds());
+    no_wakeup_is_lost::<Slot>("SLOT, symmetric", Setup::symmetric, rounds(60_000));
 }
 
 #[test]
 fn no_wakeup_is_lost_in_the_asymmetric_form() {
-    no_wakeup_is_lost::<Slot>("SLOT, asymmetric", |setup| setup, rounds());
+    no_wakeup_is_lost::<Slot>("SLOT, asymmetric", |setup| setup, rounds(60_000));
 }
 
 /// The sleep of these kinds is that of slots; what is published is another word.
 #[test]
 fn no_wakeup_is_lost_of_packets_and_of_bytes() {
-    let rounds = rounds() / 10;
+    let rounds = rounds(6_000);
     no_wakeup_is_lost::<Packet>("PACKET, symmetric", Setup::symmetric, rounds);
     no_wakeup_is_lost::<Packet>("PACKET, asymmetric", |setup| setup, rounds);
     no_wakeup_is_lost::<Byte>("BYTE, symmetric", Setup::symmetric, rounds);

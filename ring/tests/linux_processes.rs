@@ -8,11 +8,15 @@ use std::time::Duration;
 
 use linux_race::{Kind, Passed, Thread, assert_both_slept, receive_all, rounds, send_all};
 use other_process::*;
+use ring::byte::Byte;
 use ring::linux::{Connection, EndState, Form, Futex, Gathering, Geometry, Setup};
 use ring::mpsc::{Next, Receiver};
 use ring::packet::Packet;
 use ring::slot::Slot;
 use ring::{Error, slot};
+
+/// How many messages a race takes.
+const ROUNDS: u32 = 3_000;
 
 /// What the other process does, if this is it.
 #[test]
@@ -47,8 +51,12 @@ fn the_other_process() {
             end.write_all(&text(), soon()).unwrap();
         }
         "answer" => answer_questions(connection),
-        "race" => race_with_who_receives(connection, |setup| setup),
-        "race symmetric" => race_with_who_receives(connection, Setup::symmetric),
+        "race SLOT" => race_with_who_receives::<Slot>(connection, |setup| setup),
+        "race PACKET" => race_with_who_receives::<Packet>(connection, |setup| setup),
+        "race BYTE" => race_with_who_receives::<Byte>(connection, |setup| setup),
+        "race symmetric SLOT" => race_with_who_receives::<Slot>(connection, Setup::symmetric),
+        "race symmetric PACKET" => race_with_who_receives::<Packet>(connection, Setup::symmetric),
+        "race symmetric BYTE" => race_with_who_receives::<Byte>(connection, Setup::symmetric),
         "say no more" => say_no_more(connection),
         "panic" => {
             let mut end = setup.produce(connection, soon()).unwrap().slot().unwrap();
@@ -352,27 +360,27 @@ fn the_death_of_a_process_is_told_in_both_directions() {
 }
 
 /// Sends in all rounds of a race, and leaves behind how that went.
-fn race_with_who_receives(connection: Connection, form: impl Fn(Setup) -> Setup) {
+fn race_with_who_receives<K: Kind>(connection: Connection, form: impl Fn(Setup) -> Setup) {
     let directory = shared_directory();
     Thread::tell_of_current(&directory.join("sender"));
-    let end = form(Setup::new(Slot::GEOMETRY)).produce(connection, soon());
-    let end = end.unwrap().slot().unwrap();
+    let end = form(Setup::new(K::GEOMETRY)).produce(connection, soon());
+    let end = end.unwrap().attach::<K>().unwrap();
     let receiver = Thread::told_by(&directory.join("receiver"));
     let Passed {
         other_seen,
         off_cpu,
-    } = send_all(end, &receiver, rounds() / 10);
+    } = send_all(end, &receiver, rounds(ROUNDS));
     std::fs::write(directory.join("passed"), format!("{other_seen} {off_cpu}")).unwrap();
 }
 
-fn no_wakeup_is_lost(role: &str) {
+fn no_wakeup_is_lost<K: Kind>(role: &str) {
     let mut other = Other::start(role);
     let directory = other.directory.path().to_owned();
     Thread::tell_of_current(&directory.join("receiver"));
     let offer = other.connection().offer(soon()).unwrap();
-    let end = offer.consume().unwrap().slot().unwrap();
+    let end = offer.consume().unwrap().attach::<K>().unwrap();
     let sender = Thread::told_by(&directory.join("sender"));
-    let received = receive_all(end, &sender, rounds() / 10);
+    let received = receive_all(end, &sender, rounds(ROUNDS));
     assert!(other.child.wait().unwrap().success());
     let sent = std::fs::read_to_string(directory.join("passed")).unwrap();
     let (other_seen, off_cpu) = sent.split_once(' ').unwrap();
@@ -380,11 +388,14 @@ fn no_wakeup_is_lost(role: &str) {
         other_seen: other_seen.parse().unwrap(),
         off_cpu: off_cpu.parse().unwrap(),
     };
-    assert_both_slept(role, rounds() / 10, (sent, received));
+    assert_both_slept(role, rounds(ROUNDS), (sent, received));
 }
 
 #[test]
 fn no_wakeup_is_lost_between_two_processes_in_either_form() {
-    no_wakeup_is_lost("race");
-    no_wakeup_is_lost("race symmetric");
+    for form in ["race", "race symmetric"] {
+        no_wakeup_is_lost::<Slot>(&format!("{form} SLOT"));
+        no_wakeup_is_lost::<Packet>(&format!("{form} PACKET"));
+        no_wakeup_is_lost::<Byte>(&format!("{form} BYTE"));
+    }
 }
