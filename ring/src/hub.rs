@@ -1,6 +1,7 @@
 //! How a seat at a hub stands: one atomic word, changed only by compare-and-swap on state *and* epoch.
 //!
-//! The kernel keeps one for each peer and shows it in the table of the hub ([`abi::hub`]). Whoever changes a seat names
+//! A hub is an object of a kernel: many programs, the guests, with one that serves them, and two rings for each. On Linux there is
+//! none ([`crate::mpsc`] receives from many). The kernel keeps one for each peer and shows it in the table of the hub ([`abi::hub`]). Whoever changes a seat names
 //! the tenancy that it means, so what was decided about one guest never falls on the next.
 //! [`recovery`] is how a host clears up behind a guest, [`must_tell_host`] how a guest learns that it has to call.
 

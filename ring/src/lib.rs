@@ -76,6 +76,13 @@ sender.join().unwrap()?;
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! # For kernels, and those who make one
+//!
+//! These modules are what a kernel and its programs share beside the rings, and nothing of them is needed on Linux or for the
+//! ends above: [`index`], how indices are compared, also by who plays the kernel's part; [`hub`], how a seat of many guests
+//! with one host stands; [`payload`], messages of any size in pools and regions that both sides map; [`submission`], how the
+//! program of a submission ring enters its kernel only if it must; [`trace`], a ring that nobody waits for.
+//!
 //! # What a peer can do
 //!
 //! Everything that the peer can write is read once, checked, and answered with [`Error::PeerFault`] when no honest peer

@@ -1,4 +1,6 @@
-//! What the program of a submission ring does to have entries taken: it publishes them, gives back the cells of
+//! For programs of a kernel that takes its calls from a submission ring, not for Linux.
+//!
+//! What the program of such a ring does to have entries taken: it publishes them, gives back the cells of
 //! completions that it has copied, and enters the kernel only if the thread of the ring rests.
 //!
 //! The thread says in the header that it rests, and then looks once more for entries, and for room if it has left entries

@@ -1,5 +1,6 @@
 //! A ring that nobody waits for: its one writer takes the place of the oldest record, whoever may be
-//! reading it, and any number of readers find out by themselves what they have missed.
+//! reading it, and any number of readers find out by themselves what they have missed. It is how a kernel tells of what it
+//! does; on Linux nothing makes one.
 //!
 //! A reader never writes, so the writer can't tell whether there is one. It copies a slot out, and only
 //! then looks whether the slot was the same all the while.

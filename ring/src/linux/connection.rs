@@ -312,7 +312,7 @@ impl Offer {
         }
     }
 
-    /// Lets this process wait with futures, as [`Setup::for_tasks`].
+    /// Lets this process wait with futures, or for many rings at once, as [`Setup::for_tasks`].
     #[must_use]
     pub fn for_tasks(self) -> Self {
         Self {

@@ -118,7 +118,7 @@ impl DuplexOffer {
         }
     }
 
-    /// Lets this process wait with futures in either direction, as [`Setup::for_tasks`].
+    /// Lets this process wait with futures in either direction, or for many rings at once, as [`Setup::for_tasks`].
     #[must_use]
     pub fn for_tasks(self) -> Self {
         Self {

@@ -28,7 +28,8 @@ macro_rules! end {
                 self.0.terms().form
             }
 
-            /// Has whoever sleeps at `gathering` woken for this end, too.
+            /// Has whoever sleeps at `gathering` woken for this end, too. If its peer is another process, the ring is made
+            /// [for tasks](super::Setup::for_tasks).
             ///
             /// # Errors
             /// [`Error::Attach`]: the peer is another process, and was not told that it wakes no thread

@@ -12,7 +12,8 @@ use super::link;
 use crate::{Error, Gather};
 
 /// Where the consumer of many rings sleeps ([`crate::mpsc::Receiver`]): ends that
-/// [join](super::ConsumerEnd::gathered_at) it wake it, whichever of their peers does.
+/// [join](super::ConsumerEnd::gathered_at) it wake it, whichever of their peers does. Peers in other processes have to know
+/// ([`Offer::for_tasks`](super::Offer::for_tasks)); `examples/gather.rs` has some.
 ///
 /// ```
 /// use ring::linux::{Gathering, Geometry, pair};

@@ -145,8 +145,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A thread that waits for many rings sleeps at a [`Gathering`]; tasks of an executor wait by [`crate::asynchronous`], and
-//! whoever has them do so between processes says it when the ring is made ([`Setup::for_tasks`], [`Offer::for_tasks`]).
+//! A thread that waits for many rings sleeps at a [`Gathering`], and tasks of an executor wait by [`crate::asynchronous`].
+//! Neither sleeps where a peer in another process would wake a thread. So whoever has one of them wait between processes
+//! says it when the ring is made, by [`Setup::for_tasks`] or [`Offer::for_tasks`].
 //!
 //! # What it costs
 //!

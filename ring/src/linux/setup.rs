@@ -75,10 +75,12 @@ impl Setup {
         Self { start, ..self }
     }
 
-    /// Lets this process wait with futures at its end ([`crate::asynchronous`]).
+    /// Lets this process wait at its end with futures ([`crate::asynchronous`]), or for many rings at once
+    /// ([`Gathering`](super::Gathering)).
     ///
     /// A peer in another process then wakes it by a byte over the socket and the thread that listens to it, which
-    /// takes about twice as long as to wake a thread. The blocking calls work as well. In one process nothing changes.
+    /// takes about twice as long as to wake a thread. The blocking calls work as well. In one process nothing changes, and
+    /// nothing needs to be said.
     pub fn for_tasks(self) -> Self {
         Self {
             sleeper: Sleeper::Task,

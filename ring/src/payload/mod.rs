@@ -1,5 +1,7 @@
 //! Payloads beside a ring: three tiers for messages of any size between two sides that do not trust one another.
 //!
+//! It is for programs of a kernel that maps pools and regions for them and takes them back; nothing does so on Linux.
+//!
 //! | tier | for | what travels in the ring |
 //! |---|---|---|
 //! | inline | what fits the message | the bytes |
