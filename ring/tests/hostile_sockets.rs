@@ -19,7 +19,7 @@ proptest! {
 
 #[test]
 fn a_process_that_says_nothing_wrong_is_understood() {
-    for first in 0..3 {
+    for first in 0..4 {
         for end in 0..2 {
             hostile_socket::play(&[first, end]);
         }

@@ -2,6 +2,7 @@
 //! there is a ring.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread;
 
 use abi::ring::PAGE_BYTES;
 use ring::linux::{
@@ -19,10 +20,11 @@ const MOST_BYTES: u64 = 1 << 16;
 /// Plays a script. Behind its end it is zeros, and a script of zeros is an honest peer's.
 pub fn play(script: &[u8]) {
     let mut script = Script::new(script);
-    match script.byte() % 3 {
+    match script.byte() % 4 {
         0 => offer(&mut script),
         1 => answer(&mut script),
-        _ => offer_duplex(&mut script),
+        2 => offer_duplex(&mut script),
+        _ => answer_duplex(&mut script),
     }
 }
 
@@ -155,7 +157,7 @@ fn hears(what: &str, state: impl Fn() -> EndState, said: EndState) {
             "{what} has heard {:?} and not {said:?}",
             state()
         );
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 
@@ -283,5 +285,43 @@ fn offer_duplex(script: &mut Script<'_>) {
         let (sender, receiver) = ends.split();
         consume(receiver, said[0]);
         produce(sender, said[1]);
+    }
+}
+
+/// Answers the offer of a ring in each direction.
+fn answer_duplex(script: &mut Script<'_>) {
+    let (honest, hostile) = Connection::pair().unwrap();
+    let there = Message::read(script, ANSWER, End::Consumer);
+    let back = Message::read(script, ANSWER, End::Producer);
+    let way = script.byte();
+    let offers = thread::spawn(move || {
+        let setup = Setup::new(GEOMETRY);
+        setup.duplex(setup, honest, soon())
+    });
+    // The file of the offer, and the way over which the other comes.
+    let (_, mut files) = receive_all(&hostile);
+    let passed = Connection::from_socket(files.pop().unwrap()).unwrap();
+    drop((receive_all(&passed), files));
+    // Each answer goes its own way, or that of the other, or one is missing. What is looked at first is said last, while
+    // there is somebody for sure to whom it can be said.
+    let (first, second) = match way {
+        200..=229 => (&back, &there),
+        _ => (&there, &back),
+    };
+    if !(230..=242).contains(&way) {
+        second.send(&passed, None);
+    }
+    if way <= 242 {
+        first.send(&hostile, None);
+    }
+    let said = [say(script, &hostile), say(script, &passed)];
+    drop((hostile, passed));
+    let answer = offers.join().unwrap();
+    assert!(way <= 199 || answer.is_err(), "no answer is taken for one");
+    let honest = there.honest && back.honest && way <= 199;
+    if let Some(ends) = accepted(answer, honest) {
+        let (sender, receiver) = ends.split();
+        produce(sender, said[0]);
+        consume(receiver, said[1]);
     }
 }
