@@ -51,7 +51,7 @@ proof: setup runner ## Compare the crates with the models for a million steps (S
 
 miri: nightly ## Run the tests of the rings under Miri, which knows what is undefined
 	MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p handover-ring --target-dir target/miri \
-		--lib --test slot --test cancel --test packet --test byte --test payload --test giving_back --test duplex --test mpsc --test golden --test model --test model_streams \
+		--lib --test slot --test cancel --test packet --test byte --test payload --test giving_back --test duplex --test exchange --test mpsc --test golden --test model --test model_streams \
 		--test hostile --test hostile_guests --test stress --test trace --test hub --test hub_recovery --test layout --test references --test prior_art_rings
 
 FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-pc-table \

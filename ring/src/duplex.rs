@@ -55,7 +55,7 @@ pub enum Direction {
     Open,
     /// One end is closed, and what was sent can still be received.
     Draining,
-    /// Nothing will be received any more.
+    /// Nothing will be received any more, or this side does not believe the other any more.
     Closed,
 }
 
@@ -72,16 +72,18 @@ impl<S, R> Duplex<S, R> {
 }
 
 impl<K: RingKind, L: RingKind, W: Wait, V: Wait> Duplex<Producer<K, W>, Consumer<L, V>> {
-    /// How far the direction has come in which this side sends.
+    /// How far the direction has come in which this side sends, as the other side would say, as far as it has given back what
+    /// it received.
+    ///
+    /// What is *not* guaranteed: that it comes to an end. Who closes its end in order and then goes leaves what it has not
+    /// received, and the direction as it was.
     pub fn sending(&mut self) -> Direction {
-        match (self.sender.own_state(), self.sender.peer_state()) {
-            (EndState::Open, EndState::Open) => Direction::Open,
-            (EndState::Draining | EndState::Closed, EndState::Open) => {
-                match self.sender.is_empty() {
-                    Ok(false) => Direction::Draining,
-                    Ok(true) | Err(_) => Direction::Closed,
-                }
-            }
+        let (own, peer) = (self.sender.own_state(), self.sender.peer_state());
+        // After the states, as below.
+        match (own, peer, self.sender.is_empty()) {
+            (EndState::Open, EndState::Open, Ok(_)) => Direction::Open,
+            // Who has closed its end in order may receive what is left.
+            (_, EndState::Open | EndState::Draining, Ok(false)) => Direction::Draining,
             _ => Direction::Closed,
         }
     }

@@ -78,3 +78,38 @@ impl core::error::Error for Unfinished {
         Some(&self.error)
     }
 }
+
+/// Why a request has no answer, and whether it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unanswered {
+    /// It was not sent: what was said in place of sending it.
+    NotSent(Error),
+    /// It was sent. Its answer may come yet, and is received as any message is.
+    Sent(Error),
+}
+
+impl Unanswered {
+    /// Why, without telling whether it was sent.
+    pub const fn error(self) -> Error {
+        match self {
+            Self::NotSent(error) | Self::Sent(error) => error,
+        }
+    }
+}
+
+impl core::fmt::Display for Unanswered {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NotSent(error) => write!(formatter, "{error}, and the request was not sent"),
+            Self::Sent(error) => write!(formatter, "{error}, and the request was sent"),
+        }
+    }
+}
+
+impl core::error::Error for Unanswered {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::NotSent(error) | Self::Sent(error) => Some(error),
+        }
+    }
+}

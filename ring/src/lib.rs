@@ -126,5 +126,5 @@ mod wait;
 pub use abi::ring::{End, EndState, Form, Geometry, GeometryError, Kind};
 pub use bytes::SharedBytes;
 pub use ends::{Consumer, Producer, RingKind};
-pub use error::{Error, Unfinished};
+pub use error::{Error, Unanswered, Unfinished};
 pub use wait::{Close, Gather, Polling, Turn, Wait};

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{Ordering, compiler_fence};
 
-use abi::ring::Form;
+use abi::ring::{End, Form};
 
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -47,23 +47,33 @@ impl PeerWord<'_, AtomicU64> {
     }
 }
 
-/// Between storing an index and looking whether the peer sleeps.
+/// Between storing the index of an end and looking whether its peer sleeps.
 // SYNC(ring.sleep): pairs with `sleep_fence`. One of the two sides sees the other's store. In the asymmetric form the
 // sleeper's `Wait::wait` makes this side's CPU execute the barrier, and this keeps the compiler from reordering.
 #[inline(always)]
-pub(crate) fn wake_fence(form: Form) {
-    match form {
-        Form::Symmetric if !crate::sabotaged!("wake_fence_missing") => fence(Ordering::SeqCst),
+pub(crate) fn wake_fence(form: Form, end: End) {
+    match (form, end) {
+        (Form::Symmetric, End::Producer) if !crate::sabotaged!("wake_fence_missing") => {
+            fence(Ordering::SeqCst);
+        }
+        (Form::Symmetric, End::Consumer) if !crate::sabotaged!("room_wake_fence_missing") => {
+            fence(Ordering::SeqCst);
+        }
         _ => compiler_fence(Ordering::SeqCst),
     }
 }
 
-/// Between announcing sleep and the last look.
+/// Between announcing that an end sleeps and its last look.
 // SYNC(ring.sleep): pairs with `wake_fence`. In the asymmetric form the barrier comes in `Wait::wait`, before its look.
 #[inline(always)]
-pub(crate) fn sleep_fence(form: Form) {
-    match form {
-        Form::Symmetric if !crate::sabotaged!("sleep_fence_missing") => fence(Ordering::SeqCst),
+pub(crate) fn sleep_fence(form: Form, end: End) {
+    match (form, end) {
+        (Form::Symmetric, End::Consumer) if !crate::sabotaged!("sleep_fence_missing") => {
+            fence(Ordering::SeqCst);
+        }
+        (Form::Symmetric, End::Producer) if !crate::sabotaged!("room_sleep_fence_missing") => {
+            fence(Ordering::SeqCst);
+        }
         _ => compiler_fence(Ordering::SeqCst),
     }
 }

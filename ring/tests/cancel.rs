@@ -12,7 +12,7 @@ use common::Backing;
 use ring::asynchronous::{Receiver, Sender, WaitAsTask};
 use ring::duplex::{Deferring, Duplex};
 use ring::slot::{Consumer, Producer};
-use ring::{Error, Gather, Polling, Turn, Wait, mpsc};
+use ring::{Error, Gather, Polling, Turn, Unanswered, Wait, mpsc};
 
 /// Of which one message takes all.
 const ONE: Geometry = Geometry::slot(64, 1);
@@ -83,7 +83,7 @@ fn a_cancelled_exchange_says_so_and_leaves_what_came_meanwhile_to_the_next_call(
         let mut side = Duplex::new(sender, consumer);
         let mut bytes = [0; 56];
         let answer = side.exchange(b"asked", &mut bytes, u64::MAX);
-        assert_eq!(answer, Err(Error::Cancelled));
+        assert_eq!(answer, Err(Unanswered::Sent(Error::Cancelled)));
         assert_eq!(side.receiver.try_receive(&mut bytes), Ok(3));
     });
 }

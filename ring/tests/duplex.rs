@@ -3,16 +3,15 @@
 
 mod common;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 
-use abi::ring::{End, EndState, Geometry, PRODUCER_OFFSET};
+use abi::ring::{CONSUMER_OFFSET, End, EndState, Geometry, PRODUCER_OFFSET};
 use common::{Backing, Calls, ENDINGS, Kernel, polled_ring, sleeping_packets};
-use ring::duplex::{Deferring, Direction, Duplex};
+use ring::Error;
+use ring::duplex::{Direction, Duplex};
 use ring::packet::{Consumer, Producer};
-use ring::{Error, Turn, Wait, packet};
 
 const SMALL: Geometry = Geometry::packet(4096);
 
@@ -23,7 +22,7 @@ struct Link {
     other: Side,
     /// Of the rings in which the one and the other send.
     kernels: [Arc<Kernel>; 2],
-    _backing: [Backing; 2],
+    backing: [Backing; 2],
 }
 
 fn link() -> Link {
@@ -33,7 +32,7 @@ fn link() -> Link {
         one: Duplex::new(there.producer, back.consumer),
         other: Duplex::new(back.producer, there.consumer),
         kernels: [there.kernel, back.kernel],
-        _backing: [there.backing, back.backing],
+        backing: [there.backing, back.backing],
     }
 }
 
@@ -123,6 +122,52 @@ fn who_wants_no_more_stops_the_sender_and_keeps_what_is_there() {
     );
 }
 
+/// What either side says of the direction in which `one` sends.
+fn both(link: &mut Link) -> [Direction; 2] {
+    [link.one.sending(), link.other.receiving()]
+}
+
+#[test]
+fn both_sides_say_the_same_of_a_direction_whoever_ends_it() {
+    use Direction::{Closed, Draining, Open};
+    let mut ends = vec![(End::Consumer, EndState::Draining)];
+    ends.extend(ENDINGS.map(|(state, _)| (End::Producer, state)));
+    for (end, state) in ends {
+        let mut link = link();
+        assert_eq!(both(&mut link), [Open; 2]);
+        link.one.sender.try_send(1, b"x").unwrap();
+        assert_eq!(both(&mut link), [Open; 2]);
+        link.kernels[0].close(end, state);
+        assert_eq!(both(&mut link), [Draining; 2], "{state:?} of {end:?}");
+        link.other.receiver.try_receive(&mut [0; 16]).unwrap();
+        // As soon as it has looked for more in vain, it has given everything back.
+        assert_eq!(link.other.receiving(), Closed);
+        assert_eq!(both(&mut link), [Closed; 2], "{state:?} of {end:?}");
+    }
+}
+
+#[test]
+fn what_was_sent_to_who_is_gone_drains_no_more() {
+    for state in [EndState::Closed, EndState::Revoked, EndState::Poisoned] {
+        let mut link = link();
+        link.one.sender.try_send(1, b"x").unwrap();
+        link.kernels[0].close(End::Consumer, state);
+        assert_eq!(link.one.sending(), Direction::Closed);
+    }
+}
+
+#[test]
+fn a_direction_is_closed_for_who_does_not_believe_its_peer() {
+    let mut link = link();
+    link.one.sender.try_send(1, b"x").unwrap();
+    // Heads that nobody can have, at ends that are open.
+    link.backing[0].overwrite(CONSUMER_OFFSET, 12);
+    link.backing[1].overwrite(PRODUCER_OFFSET, 12);
+    assert_eq!(link.one.sending(), Direction::Closed);
+    assert_eq!(link.one.receiving(), Direction::Closed);
+    assert_eq!(link.one.sender.try_send(1, b"x"), Err(Error::PeerFault));
+}
+
 #[test]
 fn a_direction_is_closed_no_sooner_than_all_that_was_sent_is_received() {
     let slots = Geometry::slot(64, 4);
@@ -197,145 +242,4 @@ fn questions_and_answers_pass_in_both_directions_at_once_until_both_have_finishe
     assert_eq!(hears.receive(&mut bytes, u64::MAX), Err(Error::PeerClosed));
     assert_eq!(asker.join().unwrap(), Ok(()));
     assert_eq!(server.join().unwrap(), Ok(()));
-}
-
-/// Sleeps of a receiver, which notes those that began with the wake of its sender.
-struct Turns {
-    calls: Calls,
-    turns: Arc<AtomicU32>,
-}
-
-impl Wait for Turns {
-    fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), Error> {
-        self.calls.wait(seen, deadline_ns)
-    }
-
-    fn wake(&self) {
-        self.calls.wake();
-    }
-}
-
-impl Turn<Calls> for Turns {
-    fn wake_and_wait(&self, other: &Calls, seen: u32, deadline_ns: u64) -> Result<(), Error> {
-        self.turns.fetch_add(1, Ordering::Relaxed);
-        other.wake();
-        self.wait(seen, deadline_ns)
-    }
-}
-
-type Exchanging = Duplex<Producer<Deferring<Calls>>, Consumer<Turns>>;
-
-/// A side that exchanges, over the memory of two rings; how many of its sleeps began with a wake is counted.
-fn exchanging(
-    there: &(Arc<Kernel>, Backing),
-    back: &(Arc<Kernel>, Backing),
-) -> (Exchanging, Arc<AtomicU32>) {
-    let calls = |kernel: &Arc<Kernel>, end| Calls {
-        kernel: kernel.clone(),
-        end,
-    };
-    let sends = Deferring::new(calls(&there.0, End::Producer));
-    let turns = Arc::<AtomicU32>::default();
-    let receives = Turns {
-        calls: calls(&back.0, End::Consumer),
-        turns: turns.clone(),
-    };
-    let sender = packet::Producer::attach(there.1.producer_memory(), sends).unwrap();
-    let receiver = packet::Consumer::attach(back.1.consumer_memory(), receives).unwrap();
-    (Duplex::new(sender, receiver), turns)
-}
-
-/// The memory of a ring and its kernel.
-fn memory() -> (Arc<Kernel>, Backing) {
-    let backing = Backing::new(SMALL);
-    (Kernel::new(backing.format(u32::MAX - 63)), backing)
-}
-
-#[test]
-fn who_exchanges_wakes_its_peer_as_it_goes_to_sleep() {
-    let (there, back) = (memory(), memory());
-    let (mut one, turns) = exchanging(&there, &back);
-    let (mut other, _) = exchanging(&back, &there);
-    // Nobody sleeps, so nobody is woken, and the answer is there already.
-    other.sender.try_send(1, b"early").unwrap();
-    let mut bytes = [0; 8];
-    assert_eq!(
-        one.exchange((2, b"asked"), &mut bytes, u64::MAX),
-        Ok((1, 5))
-    );
-    assert_eq!(turns.load(Ordering::Relaxed), 0);
-    assert_eq!(there.0.wakes_by(End::Producer), 0);
-    // Who sleeps is woken once, by the sleep and not before.
-    assert_eq!(other.receiver.receive(&mut bytes, u64::MAX), Ok((2, 5)));
-    assert!(other.receiver.arm().unwrap().is_some());
-    let soon = back.0.now_ns() + 1_000_000;
-    let answer = one.exchange((3, b"again"), &mut bytes, soon);
-    assert_eq!(answer, Err(Error::TimedOut));
-    assert_eq!(turns.load(Ordering::Relaxed), 1);
-    assert_eq!(there.0.wakes_by(End::Producer), 1);
-    // What could not be sent leaves no wake behind; what was sent before it does.
-    assert!(other.receiver.arm().unwrap().is_none());
-    other.receiver.try_receive(&mut bytes).unwrap();
-    assert!(other.receiver.arm().unwrap().is_some());
-    let failed = one.turn(
-        |sender| {
-            sender.try_send(4, b"part")?;
-            Err(Error::Cancelled)
-        },
-        |_| Ok(()),
-        u64::MAX,
-    );
-    assert_eq!(failed, Err(Error::Cancelled));
-    assert_eq!(there.0.wakes_by(End::Producer), 2);
-}
-
-#[test]
-fn what_was_sent_by_an_exchange_that_panics_wakes_its_peer_and_so_does_what_comes_next() {
-    let (there, back) = (memory(), memory());
-    let (mut one, _) = exchanging(&there, &back);
-    let (mut other, _) = exchanging(&back, &there);
-    assert!(other.receiver.arm().unwrap().is_some());
-    let turn = || {
-        let send = |sender: &mut Producer<_>| {
-            sender.try_send(1, b"sent")?;
-            panic!("of the caller");
-        };
-        one.turn(send, |_| Ok(()), u64::MAX)
-    };
-    assert!(catch_unwind(AssertUnwindSafe(turn)).is_err());
-    assert_eq!(there.0.wakes_by(End::Producer), 1);
-    assert!(other.receiver.arm().unwrap().is_none());
-    other.receiver.try_receive(&mut [0; 8]).unwrap();
-    assert!(other.receiver.arm().unwrap().is_some());
-    one.sender.try_send(2, b"next").unwrap();
-    assert_eq!(there.0.wakes_by(End::Producer), 2);
-}
-
-#[test]
-fn two_that_exchange_keep_one_another_going() {
-    let count = if cfg!(miri) { 20 } else { 10_000 };
-    let (there, back) = (memory(), memory());
-    let (mut one, _) = exchanging(&there, &back);
-    let (mut other, _) = exchanging(&back, &there);
-    let server = thread::spawn(move || {
-        let mut bytes = [0; 4];
-        let mut received = other.receiver.receive(&mut bytes, u64::MAX);
-        loop {
-            match received {
-                Ok((tag, _)) => {
-                    let answer = bytes;
-                    received = other.exchange((tag + 1, &answer), &mut bytes, u64::MAX);
-                }
-                Err(error) => return error,
-            }
-        }
-    });
-    let mut bytes = [0; 4];
-    for number in 0..count {
-        let question = u32::to_le_bytes(number);
-        let answer = one.exchange((number, &question), &mut bytes, u64::MAX);
-        assert_eq!((answer, bytes), (Ok((number + 1, 4)), question));
-    }
-    there.0.close(End::Producer, EndState::Draining);
-    assert_eq!(server.join().unwrap(), Error::PeerClosed);
 }

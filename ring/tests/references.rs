@@ -405,3 +405,23 @@ fn frames_are_these_bytes() {
         assert_eq!(frame.encode(&mut written[..len - 1]), Err(Error::TooLarge));
     }
 }
+
+#[test]
+fn a_class_of_no_bytes_has_no_slots() {
+    for (place, count) in [(0, 1), (1, 7), (3, u32::MAX)] {
+        let mut classes = [Class {
+            slot_bytes: 64,
+            count: 8,
+        }; 4];
+        classes[place..].fill(Class::default());
+        classes[place].count = count;
+        let grown = Frame::Grown {
+            extent: 1,
+            token: 2,
+            classes,
+        };
+        let mut bytes = [0; 64];
+        let len = grown.encode(&mut bytes).unwrap();
+        assert_eq!(Frame::decode(&bytes[..len]), Err(Error::PeerFault));
+    }
+}

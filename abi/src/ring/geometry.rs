@@ -84,8 +84,8 @@ impl Geometry {
         }
     }
 
-    /// A PACKET ring of `capacity` bytes: a power of two, from a page of 4096 bytes up to [`MAX_CAPACITY`]. Of the longest
-    /// message that it carries [`Geometry::max_message_bytes`] tells: half of the ring, about.
+    /// A PACKET ring of `capacity` bytes: a power of two, from a page of 4096 bytes up to [`MAX_CAPACITY`]. The longest
+    /// message that it carries has 64 bytes less ([`Geometry::max_message_bytes`]).
     pub const fn packet(capacity: u32) -> Self {
         Self {
             kind: Kind::Packet,

@@ -4,7 +4,7 @@ use core::cell::Cell;
 
 use super::Duplex;
 use crate::ends::{RingKind, is_told_once};
-use crate::{Close, Consumer, Error, Producer, Turn, Wait, packet, slot};
+use crate::{Close, Consumer, Error, Producer, Turn, Unanswered, Wait, packet, slot};
 
 /// How the sender of a [`Duplex`] wakes its peer that [exchanges](Duplex::turn): as it would otherwise, but during an
 /// exchange, whose wake is left to the sleep that follows.
@@ -75,7 +75,10 @@ impl<K: RingKind, W: Wait> Drop for Deferral<'_, K, W> {
 impl<W: Wait> Wait for Deferring<W> {
     #[inline(always)]
     fn wait(&self, seen: u32, deadline_ns: u64) -> Result<(), Error> {
-        self.settle();
+        // It sleeps for room, which the peer makes that is to be woken.
+        if !crate::sabotaged!("owed_wake_slept_over") {
+            self.settle();
+        }
         self.wait.wait(seen, deadline_ns)
     }
 
@@ -111,7 +114,8 @@ impl<K: RingKind, L: RingKind, W: Wait, V: Turn<W>>
     /// kernel that switches to who is woken. `receive` is not to wait, and is called again as long as it finds nothing.
     ///
     /// # Errors
-    /// Of `send`: nothing is received then; of `receive`, and of [`Wait::wait`]: it was sent.
+    /// [`Unanswered::NotSent`]: of `send`, and nothing is received then; [`Unanswered::Sent`]: of `receive` and of
+    /// [`Wait::wait`].
     ///
     /// A [threshold](slot::Consumer::set_wake_threshold) of the receiver holds here, too: it sleeps for as many messages, also over
     /// fewer that are there.
@@ -121,12 +125,17 @@ impl<K: RingKind, L: RingKind, W: Wait, V: Turn<W>>
         send: impl FnOnce(&mut Producer<K, Deferring<W>>) -> Result<(), Error>,
         receive: impl FnMut(&mut Consumer<L, V>) -> Result<T, Error>,
         deadline_ns: u64,
-    ) -> Result<T, Error> {
+    ) -> Result<T, Unanswered> {
         let mut deferral = Deferral::begin(&mut self.sender);
         let sent = send(deferral.sender);
         deferral.has_sent = true;
         drop(deferral);
-        let received = sent.and_then(|()| self.receive_asleep(receive, deadline_ns));
+        let received = match sent {
+            Ok(()) => self
+                .receive_asleep(receive, deadline_ns)
+                .map_err(Unanswered::Sent),
+            Err(error) => Err(Unanswered::NotSent(error)),
+        };
         self.sender.waiter().settle();
         received
     }
@@ -178,14 +187,15 @@ impl<W: Wait, V: Turn<W>> Duplex<slot::Producer<Deferring<W>>, slot::Consumer<V>
     /// Sends a message and receives the next one that comes, as of [`turn`](Duplex::turn).
     ///
     /// # Errors
-    /// Of [`send`](slot::Producer::send): nothing was sent; of [`receive`](slot::Consumer::receive): it was.
+    /// [`Unanswered::NotSent`], as of [`send`](slot::Producer::send): send it again. [`Unanswered::Sent`], as of
+    /// [`receive`](slot::Consumer::receive): wait for the answer by that, or leave it.
     #[inline]
     pub fn exchange(
         &mut self,
         message: &[u8],
         target: &mut [u8],
         deadline_ns: u64,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, Unanswered> {
         self.turn(
             |sender| sender.send(message, deadline_ns),
             |receiver| receiver.try_receive(target),
@@ -198,14 +208,14 @@ impl<W: Wait, V: Turn<W>> Duplex<packet::Producer<Deferring<W>>, packet::Consume
     /// The same of packets: sends one with its tag, and tells the tag and the length of the next one that comes.
     ///
     /// # Errors
-    /// Of [`send`](packet::Producer::send): nothing was sent; of [`receive`](packet::Consumer::receive): it was.
+    /// The same, as of [`send`](packet::Producer::send) and [`receive`](packet::Consumer::receive).
     #[inline]
     pub fn exchange(
         &mut self,
         (tag, message): (u32, &[u8]),
         target: &mut [u8],
         deadline_ns: u64,
-    ) -> Result<(u32, usize), Error> {
+    ) -> Result<(u32, usize), Unanswered> {
         self.turn(
             |sender| sender.send(tag, message, deadline_ns),
             |receiver| receiver.try_receive(target),

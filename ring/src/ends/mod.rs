@@ -11,6 +11,7 @@ mod closing;
 mod receiving;
 mod sending;
 
+pub(crate) use receiving::Batch;
 pub use receiving::Consumer;
 pub use sending::Producer;
 

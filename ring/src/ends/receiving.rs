@@ -7,7 +7,7 @@ use core::hint::spin_loop;
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
-use abi::ring::{Form, Kind};
+use abi::ring::{End, Form, Kind};
 
 use super::{RingKind, is_told_once, is_whole};
 use crate::Error;
@@ -29,8 +29,9 @@ pub struct Consumer<K, W> {
     pub(crate) head: u32,
     /// The newest tail that was seen and found possible, where the tail is the publication.
     pub(crate) tail: u32,
-    /// The most that may be between head and tail: the capacity, and nothing once the peer is not believed.
-    most: u32,
+    /// The most that may be between head and tail while less than a quarter of the ring is held back; nothing once the peer
+    /// is not believed.
+    surely: u32,
     /// The lengths below it are those that a message may have: none once the peer is not believed.
     pub(crate) lengths: u64,
     /// The head that the producer has been told of.
@@ -81,7 +82,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             max_message_bytes: geometry.max_message_bytes(),
             head,
             tail: head.wrapping_add(there),
-            most: geometry.capacity,
+            surely: geometry.capacity - quarter(geometry.capacity) + 1,
             lengths: geometry.max_message_bytes() as u64 + 1,
             given_back: head,
             idle: head,
@@ -110,7 +111,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         if !self.wait.wakes() {
             return;
         }
-        wake_fence(self.form);
+        wake_fence(self.form, End::Consumer);
         let waits_until = self.memory.producer_waits_until().load_relaxed();
         if !crate::sabotaged!("idle_word_kept_over_a_flush") {
             self.idle = match is_armed(waits_until, self.head, self.capacity) {
@@ -136,7 +137,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     pub fn arm(&mut self) -> Result<Option<u32>, Error> {
         let seen = self.head.wrapping_add(self.threshold);
         self.memory.waits_until().store(seen, Ordering::Relaxed);
-        sleep_fence(self.form);
+        sleep_fence(self.form, End::Consumer);
         match self.check() {
             Err(Error::Empty) => Ok((!self.is_told()?).then_some(seen)),
             answer => answer.map(|()| None),
@@ -168,10 +169,15 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     /// calls [`Consumer::arm`], which tells a producer that lies from one that woke it early.
     #[inline]
     pub fn announce(&mut self) -> u32 {
-        self.flush();
+        // The peer may wait for what is held back before it has anything to say.
+        if !crate::sabotaged!("announced_without_flush") {
+            self.flush();
+        }
         let seen = self.head.wrapping_add(self.threshold);
         self.memory.waits_until().store(seen, Ordering::Relaxed);
-        sleep_fence(self.form);
+        if !crate::sabotaged!("announced_without_fence") {
+            sleep_fence(self.form, End::Consumer);
+        }
         seen
     }
 
@@ -255,6 +261,12 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         }
     }
 
+    /// What was received and not given back.
+    #[inline(always)]
+    pub(super) fn held_back(&self) -> u32 {
+        self.head.wrapping_sub(self.given_back)
+    }
+
     /// Gives back what the producer waits for, if its word, which is another than before, says that it does.
     #[cold]
     #[inline(never)]
@@ -263,5 +275,15 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             true => self.flush(),
             false => self.idle = waits_until,
         }
+    }
+}
+
+/// Receives several messages, and gives them back together however that ends.
+pub(crate) struct Batch<'a, K: RingKind, W: Wait>(pub(crate) &'a mut Consumer<K, W>);
+
+impl<K: RingKind, W: Wait> Drop for Batch<'_, K, W> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.give_back();
     }
 }

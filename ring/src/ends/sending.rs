@@ -259,7 +259,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
         if !self.wait.wakes() {
             return;
         }
-        wake_fence(self.form);
+        wake_fence(self.form, End::Producer);
         let waits_until = self.memory.consumer_waits_until().load_relaxed();
         if has_crossed(old, waits_until, self.tail) {
             self.wait.wake();
@@ -324,7 +324,7 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
         let room = self.threshold.max(wanted);
         let seen = head_for_space(self.tail, room, self.capacity);
         self.memory.waits_until().store(seen, Ordering::Relaxed);
-        sleep_fence(self.form);
+        sleep_fence(self.form, End::Producer);
         match self.check_space(wanted) {
             Err(Error::Full) => Ok(Some(seen)),
             answer => answer.map(|()| None),

@@ -3,6 +3,7 @@
 use abi::ring::packet;
 
 use super::{Consumer, Record, SHORT};
+use crate::ends::Batch;
 use crate::index::has_reached;
 use crate::{Error, SharedBytes, Wait};
 
@@ -88,8 +89,9 @@ impl<W: Wait> Consumer<W> {
         })
     }
 
-    /// Hands up to `most` messages with their tags to `each`, one after the other, and takes them out of the ring with one
-    /// look at whether the producer waits. Returns how many there were.
+    /// Hands up to `most` messages with their tags, and at most a ring of them, to `each`, one after the other, and takes them
+    /// out of the ring with one look at whether the producer waits. Returns how many there were. A message that `each`
+    /// panics of stays.
     ///
     /// # Errors
     /// As [`Consumer::try_receive`], if there was not even one. What stops a later one is told by the next call.
@@ -98,21 +100,22 @@ impl<W: Wait> Consumer<W> {
         most: usize,
         mut each: impl FnMut(u32, SharedBytes<'_>),
     ) -> Result<usize, Error> {
+        let Batch(consumer) = &mut Batch(self);
         let mut received = 0;
         while received < most {
-            match self.next() {
+            let next = consumer.next();
+            match next.and_then(|record| consumer.check_batch(record.extent).map(|()| record)) {
                 Ok(record) => {
-                    let payload = record.payload(self.head, self.capacity);
-                    let bytes = SharedBytes::new(&self.memory, payload, record.length());
+                    let payload = record.payload(consumer.head, consumer.capacity);
+                    let bytes = SharedBytes::new(&consumer.memory, payload, record.length());
                     each(record.tag, bytes);
-                    self.skip(record.extent);
+                    consumer.skip(record.extent);
                     received += 1;
                 }
                 Err(error) if received == 0 => return Err(error),
                 Err(_) => break,
             }
         }
-        self.give_back();
         Ok(received)
     }
 }

@@ -262,6 +262,9 @@ impl<'a> Frame<'a> {
                 for class in &mut classes {
                     class.slot_bytes = from.u32()?;
                     class.count = from.u32()?;
+                    if class.slot_bytes == 0 && class.count != 0 {
+                        return Err(Error::PeerFault);
+                    }
                 }
                 Frame::Grown {
                     extent,

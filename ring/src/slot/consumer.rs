@@ -1,6 +1,7 @@
 //! Receiving from the slots of a ring.
 
 use super::{Consumer, judge, payload, word};
+use crate::ends::Batch;
 use crate::index::max_threshold;
 use crate::{Error, SharedBytes, Wait};
 
@@ -68,8 +69,8 @@ impl<W: Wait> Consumer<W> {
         })
     }
 
-    /// Hands up to `most` messages to `each`, one after the other, and takes them out of the ring with one look at
-    /// whether the producer waits. Returns how many there were.
+    /// Hands up to `most` messages, and at most a ring of them, to `each`, one after the other, and takes them out of the ring
+    /// with one look at whether the producer waits. Returns how many there were. A message that `each` panics of stays.
     ///
     /// # Errors
     /// As [`Consumer::try_receive`], if there was not even one. What stops a later one is told by the next call.
@@ -79,20 +80,21 @@ impl<W: Wait> Consumer<W> {
         most: usize,
         mut each: impl FnMut(SharedBytes<'_>),
     ) -> Result<usize, Error> {
+        let Batch(consumer) = &mut Batch(self);
         let mut received = 0;
         while received < most {
-            match self.next() {
+            let next = consumer.next();
+            match next.and_then(|length| consumer.check_batch(1).map(|()| length)) {
                 Ok(length) => {
-                    let payload = payload(self.memory.geometry(), self.head);
-                    each(SharedBytes::new(&self.memory, payload, length));
-                    self.skip(1);
+                    let payload = payload(consumer.memory.geometry(), consumer.head);
+                    each(SharedBytes::new(&consumer.memory, payload, length));
+                    consumer.skip(1);
                     received += 1;
                 }
                 Err(error) if received == 0 => return Err(error),
                 Err(_) => break,
             }
         }
-        self.give_back();
         Ok(received)
     }
 

@@ -422,8 +422,14 @@ entries! {
             duplex::the_end_of_a_direction_needs_no_room_in_the_ring;
         turn_not_passed_on: "that who was served is the last to be served again",
             mpsc::producers_are_served_in_turn_however_busy_one_is;
+        announced_without_flush: "that who sleeps for an answer has given back all that it received",
+            exchange::who_exchanges_keeps_nothing_back_that_its_answer_needs;
+        limit_by_own_head: "that a producer has no room for what was received and not given back",
+            giving_back::no_tail_is_believed_that_is_a_ring_ahead_of_what_was_received_and_not_of_what_was_given_back;
+        batch_without_limit: "the look at what was given back when a batch receives one more",
+            giving_back::a_batch_ends_at_the_first_message_that_an_honest_producer_has_no_room_for;
         owed_wake_forgotten: "the wake that a request owes at the sleep for its answer",
-            duplex::who_exchanges_wakes_its_peer_as_it_goes_to_sleep;
+            exchange::who_exchanges_wakes_its_peer_as_it_goes_to_sleep;
     }
 
     Loom "handover-ring" {
@@ -465,6 +471,14 @@ entries! {
             loom_hostile::a_head_of_slots_that_changes_is_judged_by_the_look_that_is_used;
         pool_word_read_twice: "that the word of a slot of a pool is read once before it is taken",
             loom_pool::two_that_allocate_at_once_never_get_the_same_slot;
+        owed_wake_slept_over: "the wake that a turn owes when it sleeps for room",
+            loom_exchange::who_sends_more_in_a_turn_than_there_is_room_for_wakes_who_makes_it;
+        announced_without_fence: "the fence between announcing sleep and a sleep at once",
+            loom_exchange::who_sleeps_for_a_request_is_woken_by_who_sleeps_for_its_answer;
+        room_sleep_fence_missing: "the fence between announcing sleep for room and the last look",
+            loom_slot::a_sleeping_producer_is_always_woken;
+        room_wake_fence_missing: "the fence between giving room back and looking for a sleeping producer",
+            loom_slot::a_sleeping_producer_is_always_woken;
         sleep_fence_missing: "the fence between announcing sleep and the last look",
             loom_slot::a_sleeping_consumer_is_always_woken;
         last_look_missing: "the look for messages after the look at the states",

@@ -23,7 +23,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
             return self.nothing::<u32>().map(|_| self.known());
         }
         let tail = self.memory.tail().load_acquire();
-        match waiting(K::KIND, tail, self.head, self.capacity) {
+        match waiting(K::KIND, tail, self.head, self.most()) {
             Some(_) if crate::sabotaged!("slot_tail_read_twice") => {
                 Ok(self.memory.tail().load_acquire().wrapping_sub(self.head))
             }
@@ -113,7 +113,8 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     #[inline(always)]
     fn accept(&self, head: u32, tail: u32, wanted: u32) -> Option<u32> {
         let there = tail.wrapping_sub(head);
-        let possible = wanted <= there && there <= self.most() && there.is_multiple_of(K::GRANULE);
+        let most = self.surely();
+        let possible = wanted <= there && there <= most && there.is_multiple_of(K::GRANULE);
         possible.then(|| self.as_judged(tail))
     }
 
@@ -131,15 +132,15 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         }
     }
 
-    /// Takes over any tail that is between the last one and a whole ring behind the head. Of a peer that is not believed
-    /// nothing is there: see [`Consumer::nothing`].
+    /// Takes over any tail that is between the last one and the furthest that an honest producer can come to. Of a peer that
+    /// is not believed nothing is there: see [`Consumer::nothing`].
     #[cold]
     #[inline(never)]
     fn judge_tail(&mut self, tail: u32) {
-        let known = self.known();
-        let advance = tail.wrapping_sub(self.tail);
-        let possible =
-            advance <= self.most().wrapping_sub(known) && advance.is_multiple_of(K::GRANULE);
+        let there = tail.wrapping_sub(self.head);
+        let possible = !self.poisoned
+            && (self.known()..=self.most()).contains(&there)
+            && there.is_multiple_of(K::GRANULE);
         if !possible && !crate::sabotaged!("tail_not_checked") {
             self.poison();
             return;
@@ -155,11 +156,36 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         }
     }
 
+    /// The most that an honest producer can have published behind the head: it has no room for more before it is told of
+    /// what was received.
+    #[inline(always)]
     fn most(&self) -> u32 {
+        match crate::sabotaged!("limit_by_own_head") {
+            true => self.capacity,
+            false => self.capacity.saturating_sub(self.held_back()),
+        }
+    }
+
+    /// At most that, outside of a batch, and none that must be worked out.
+    #[inline(always)]
+    fn surely(&self) -> u32 {
         match crate::sabotaged!("geometry_from_shared_memory") {
             #[cfg(not(loom))]
             true => self.memory.shared_capacity(),
-            _ => self.most,
+            _ => self.surely,
+        }
+    }
+
+    /// Whether an honest producer has had room for `extent` behind the head, also where a batch has given nothing back for
+    /// long. So no batch is longer than a ring.
+    ///
+    /// # Errors
+    /// [`Error::PeerFault`].
+    #[inline(always)]
+    pub(crate) fn check_batch(&mut self, extent: u32) -> Result<(), Error> {
+        match extent > self.most() && !crate::sabotaged!("batch_without_limit") {
+            true => Err(self.poison()),
+            false => Ok(()),
         }
     }
 
@@ -169,7 +195,7 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
     pub(crate) fn poison(&mut self) -> Error {
         self.poisoned = true;
         self.tail = self.head;
-        self.most = 0;
+        self.surely = 0;
         self.lengths = 0;
         Error::PeerFault
     }

@@ -3,6 +3,7 @@
 use core::hint::spin_loop;
 
 use programs::expect;
+use ring::Unanswered;
 use rt::{Duplex, DuplexEnds, Env, FOREVER, Handle, Mode, Process, Region, Rights, Spawn};
 
 use crate::measure::{now, report, watched};
@@ -171,7 +172,8 @@ pub fn run(env: &Env, what: &str) -> u8 {
             // Until the other side drops its end.
             while received.is_ok() {
                 let answer = now().to_le_bytes();
-                received = rings.exchange(&answer, &mut message, FOREVER);
+                let exchanged = rings.exchange(&answer, &mut message, FOREVER);
+                received = exchanged.map_err(Unanswered::error);
             }
         }
         _ => {

@@ -5,6 +5,7 @@ use alloc::string::ToString;
 use abi::RingGeometry;
 use abi::ring::{CONSUMER_OFFSET, DATA_OFFSET, Form, Kind, PRODUCER_OFFSET};
 use fastrand::Rng;
+use ring::Unanswered;
 use rt::{DuplexEnds, Env, FOREVER, Handle, Mode, RingClose};
 
 use super::{ALL, start};
@@ -34,7 +35,9 @@ pub fn no_wakeup_lost(case: &Case) {
         let message = round.to_le_bytes();
         // Both ways to sleep: at once, and after a brief look.
         let received = match round % 2 {
-            0 => rings.exchange(&message, &mut target, FOREVER),
+            0 => rings
+                .exchange(&message, &mut target, FOREVER)
+                .map_err(Unanswered::error),
             _ => {
                 done!(rings.sender.send(&message, FOREVER), "round {round}");
                 rings.receiver.receive(&mut target, FOREVER)
@@ -158,7 +161,8 @@ pub fn child(role: &str, env: &Env) -> bool {
             for _ in 1..crate::number(env, 0) {
                 done!(received, "a request");
                 let answer = target;
-                received = rings.exchange(&answer, &mut target, FOREVER);
+                let exchanged = rings.exchange(&answer, &mut target, FOREVER);
+                received = exchanged.map_err(Unanswered::error);
             }
             done!(received, "the last request");
             done!(rings.sender.send(&target, FOREVER), "the last answer");
