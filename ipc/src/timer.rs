@@ -153,28 +153,21 @@ impl<P: Platform> Ipc<P> {
         })
     }
 
-    /// A timer that has an operation of a submission ring looked at, once; it is to be
+    /// A timer that has an operation of a submission ring looked at. It is not set, and is to be
     /// [ended](Ipc::end_timer).
-    pub(crate) fn note_at(
-        &self,
-        ring: &Arc<SubmissionRing<P>>,
-        key: u32,
-        deadline_ns: u64,
-    ) -> Arc<Timer<P>> {
-        let timer = mm::shared(Timer::new(Action::Note(ring.clone(), key)));
-        let mut schedule = timer.schedule.lock();
-        schedule.next_ns = deadline_ns;
-        self.go_on(&timer, &mut schedule);
-        drop(schedule);
-        timer
+    pub(crate) fn timer_of(&self, ring: &Arc<SubmissionRing<P>>, key: u32) -> Arc<Timer<P>> {
+        mm::shared(Timer::new(Action::Note(ring.clone(), key)))
     }
 
-    /// Has such a timer go off at another time, instead of what was set before.
-    pub(crate) fn note_again_at(&self, timer: &Arc<Timer<P>>, at_ns: u64) {
+    /// Has such a timer go off at a time, once, instead of what was set before.
+    pub(crate) fn note_at(&self, timer: &Arc<Timer<P>>, at_ns: u64) {
         let mut schedule = timer.schedule.lock();
-        self.disarm(&mut schedule);
-        schedule.next_ns = at_ns;
-        self.go_on(timer, &mut schedule);
+        // Mostly it is set so.
+        if schedule.next_ns != at_ns {
+            self.disarm(&mut schedule);
+            schedule.next_ns = at_ns;
+            self.go_on(timer, &mut schedule);
+        }
     }
 
     /// Stops a timer for good.

@@ -9,6 +9,7 @@ use abi::{Error, Events, FOREVER, Handle, Rights, cost};
 use mm::RecordCharge;
 
 use super::desk::Desk;
+use super::operations::{Attempt, Waiting};
 use super::retire::retires;
 use super::{SubmissionRing, serve::Server};
 use crate::binding::Binding;
@@ -50,13 +51,11 @@ impl<P: Platform> Pending<P> {
         ipc.platform().now_ns() >= self.deadline_ns
     }
 
-    /// Waits on; what waits for the rate of an end is tried again at a time, its deadline at the latest.
+    /// Waits on, and is looked at again at a time if nothing happens before: its deadline at the latest.
     pub(super) fn go_on(&self, ipc: &Ipc<P>, again_ns: Option<u64>) {
-        if self.operation == Operation::Send
-            && let Some(timer) = &self.timer
-        {
+        if let Some(timer) = &self.timer {
             let again_ns = again_ns.unwrap_or(FOREVER);
-            ipc.note_again_at(timer, again_ns.min(self.deadline_ns));
+            ipc.note_at(timer, again_ns.min(self.deadline_ns));
         }
     }
 
@@ -72,16 +71,9 @@ impl<P: Platform, F> Server<'_, P, F>
 where
     F: Fn(Operation, [u64; 6]) -> Result<u64, Error>,
 {
-    /// Has an operation wait which can't be done now, and with it the rest of its chain. What happens between its
-    /// try and this is seen when it is tried again, which it is first of all.
-    pub(super) fn suspend(
-        &mut self,
-        entry: Submission,
-        operation: Operation,
-        deadline_ns: u64,
-        registered: Option<u16>,
-        rest: &[Submission],
-    ) -> Result<(), Error> {
+    /// Has an operation wait, and with it the rest of its chain; returns its key. It is told of what happens from now
+    /// on, but not at a time, and of nothing that happened since it was tried: it is to be tried once more.
+    pub(super) fn suspend(&mut self, waiting: &Waiting, rest: &[Submission]) -> Result<u32, Error> {
         const {
             let record = size_of::<Pending<P>>() + size_of::<Timer<P>>();
             let alarm = crate::alarms::Place::<Arc<Timer<P>>>::BYTES;
@@ -91,6 +83,12 @@ where
             assert!(size_of::<Submission>() as u64 <= cost::LINKED);
         }
         let (ipc, ring) = (self.ipc, self.ring);
+        let &Waiting {
+            entry,
+            operation,
+            deadline_ns,
+            registered,
+        } = waiting;
         let bytes = cost::PENDING + rest.len() as u64 * cost::LINKED;
         let charge = self.domain.account().charge_record(bytes)?;
         ipc.platform().ensure_memory()?;
@@ -116,7 +114,7 @@ where
         let timer = match deadline_ns {
             // It may have to wait for the rate of its end.
             FOREVER if operation != Operation::Send => None,
-            deadline_ns => Some(ipc.note_at(ring, key, deadline_ns)),
+            _ => Some(ipc.timer_of(ring, key)),
         };
         self.desk.pending_len += 1;
         self.desk.pending[key as usize] = Some(mm::boxed(Pending {
@@ -129,8 +127,30 @@ where
             timer,
             _charge: charge,
         }));
-        let _ = ring.note(key);
-        Ok(())
+        Ok(key)
+    }
+
+    /// Tries an operation again that waits. What it comes to, unless it waits on.
+    pub(super) fn try_again(&mut self, key: u32) -> Option<Result<u64, Error>> {
+        let place = self.desk.pending.get_mut(key as usize);
+        let pending = place.and_then(Option::take)?;
+        let attempt = match retires(pending.operation, &pending.entry) {
+            Some(id) => Attempt::of(self.ipc.look_at_retiring(&self.ring.registrar, id)),
+            None => self.attempt(pending.operation, &pending.entry),
+        };
+        let outcome = match attempt.is_too_early() {
+            true if pending.is_late(self.ipc) => Some(Err(Error::TimedOut)),
+            // It was told that its capability is not what it was, and that has come back since.
+            true if !pending.is_watching() => Some(Err(Error::Cancelled)),
+            true => {
+                pending.go_on(self.ipc, attempt.again_ns);
+                self.begun = false;
+                None
+            }
+            false => Some(attempt.outcome),
+        };
+        self.desk.pending[key as usize] = Some(pending);
+        outcome
     }
 }
 

@@ -454,18 +454,20 @@ impl<P: Platform> Slots<P> {
         node
     }
 
-    /// The last slot in use before a place, which is that of it then. It is in no list any more.
+    /// The last slot before a place that is registered by something, even if that has ended; the place is that of it
+    /// then. It is in no list any more.
     pub(super) fn last_before(
         &mut self,
         registrar: &Registrar<P>,
         before: &mut usize,
     ) -> Option<u16> {
         let last = self.slots.len().min(*before);
-        let is_in_use = |index: &usize| {
-            let standing = self.slots[*index].standing;
-            matches!(standing, Standing::Live | Standing::Retiring)
+        let is_registered = |index: &usize| {
+            let slot = &self.slots[*index];
+            let forgotten = mm::sabotaged!("dead_registration_stays");
+            slot.node.is_some() && !(forgotten && slot.standing == Standing::Dead)
         };
-        *before = (0..last).rev().find(is_in_use)?;
+        *before = (0..last).rev().find(is_registered)?;
         self.unlist(registrar, *before as u32);
         Some(*before as u16)
     }

@@ -6,6 +6,7 @@
 //! is linked to what.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::mem;
 
 use abi::submission::{Operation, Submission};
@@ -57,7 +58,8 @@ where
         }
     }
 
-    /// Has an operation wait; what it comes to if it can't.
+    /// Has an operation wait; what it comes to if it can't, or need not any more. It is told of what happens before it
+    /// is tried once more, so nothing that it waits for comes unseen in between.
     #[inline(never)]
     fn leave_waiting(
         &mut self,
@@ -65,15 +67,27 @@ where
         rest: &[Submission],
     ) -> Option<Result<u64, Error>> {
         let (operation, entry) = (waiting.operation, waiting.entry);
-        let (deadline_ns, registered) = (waiting.deadline_ns, waiting.registered);
-        let suspended = self.suspend(entry, operation, deadline_ns, registered, rest);
-        let error = suspended.err()?;
-        if let Some(slot) = registered {
-            self.ipc.leave_registered(self.ring, slot);
+        match self.suspend(waiting, rest) {
+            Ok(key) if mm::sabotaged!("wait_without_second_try") => {
+                if let Some(pending) = &self.desk.pending[key as usize] {
+                    pending.go_on(self.ipc, None);
+                }
+                None
+            }
+            Ok(key) => {
+                let outcome = self.try_again(key)?;
+                let (_, outcome, _) = self.end_pending(key, outcome)?;
+                Some(outcome)
+            }
+            Err(error) => {
+                if let Some(slot) = waiting.registered {
+                    self.ipc.leave_registered(self.ring, slot);
+                }
+                let outcome = self.ipc.give_up(self.ring, operation, &entry, error);
+                self.count_refusal(operation, &entry, outcome);
+                Some(outcome)
+            }
         }
-        let outcome = self.ipc.give_up(self.ring, operation, &entry, error);
-        self.count_refusal(operation, &entry, outcome);
-        Some(outcome)
     }
 
     /// Completes an entry. False: it has failed, and the rest of its chain is cancelled.
@@ -140,23 +154,23 @@ where
         }
     }
 
-    /// Completes an operation that waited, and goes on with its chain. Called by who looks at what is due, which no
-    /// entry does: so a chain runs in no other.
-    pub(super) fn finish(&mut self, key: u32, outcome: Result<u64, Error>) {
-        let Some(pending) = self.take_pending(key) else {
-            return;
+    /// Looks at an operation that waits. If it does not wait on, it is completed and its chain goes on. Called by who
+    /// looks at what is due, which no entry does: so a chain runs in no other. Returns how many entries that was about.
+    pub(super) fn look_at(&mut self, key: u32) -> u32 {
+        match self.try_again(key) {
+            Some(outcome) => self.finish(key, outcome),
+            None => 1,
+        }
+    }
+
+    fn finish(&mut self, key: u32, outcome: Result<u64, Error>) -> u32 {
+        let Some((entry, outcome, rest)) = self.end_pending(key, outcome) else {
+            return 0;
         };
-        let ended = |why| {
-            let (operation, entry) = (pending.operation, &pending.entry);
-            self.ipc.give_up(self.ring, operation, entry, why)
-        };
-        let outcome = outcome.or_else(ended);
-        let entry = pending.entry;
-        self.count_refusal(pending.operation, &entry, outcome);
-        let rest = self.ipc.let_go(self.ring, *pending);
         if self.settle::<true>(&entry, outcome, &rest) {
             self.run_chain(&rest);
         }
+        1 + rest.len() as u32
     }
 
     /// Ends an operation that waits, and its chain with it. False: it is done by now and is due, and who looks at it
@@ -184,6 +198,20 @@ where
         self.complete::<true>(&entry, given_up);
         self.cancel_rest(&rest);
         true
+    }
+
+    /// An operation that waited comes to something. Returns its entry, what to, and the rest of its chain.
+    fn end_pending(
+        &mut self,
+        key: u32,
+        outcome: Result<u64, Error>,
+    ) -> Option<(Submission, Result<u64, Error>, Vec<Submission>)> {
+        let pending = self.take_pending(key)?;
+        let (operation, entry) = (pending.operation, pending.entry);
+        let give_up = |error| self.ipc.give_up(self.ring, operation, &entry, error);
+        let outcome = outcome.or_else(give_up);
+        self.count_refusal(operation, &entry, outcome);
+        Some((entry, outcome, self.ipc.let_go(self.ring, *pending)))
     }
 
     fn take_pending(&mut self, key: u32) -> Option<Box<Pending<P>>> {

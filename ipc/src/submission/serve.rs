@@ -35,6 +35,10 @@ pub(super) struct Server<'a, P: Platform, F> {
     pub(super) watched: bool,
     /// The platform was told that the entry which is completed next begins.
     pub(super) begun: bool,
+    /// Completions that had been posted when somebody was told of it last.
+    told: u64,
+    /// Of the slice, what was done before entries are taken.
+    spent: u32,
 }
 
 impl<P: Platform> Ipc<P> {
@@ -81,6 +85,7 @@ impl<P: Platform> Ipc<P> {
                 return capability.tell(0);
             }
         }
+        let mut out_of_time = (deadline_ns == 0).then_some(Error::WouldBlock);
         let waited = loop {
             if !polled && ring.has_due() {
                 let none = Portion::UpTo(0);
@@ -99,8 +104,8 @@ impl<P: Platform> Ipc<P> {
                     Ok(_) => {}
                     Err(error) => break Err(error),
                 }
-                if deadline_ns == 0 {
-                    break Err(Error::WouldBlock);
+                if let Some(error) = out_of_time {
+                    break Err(error);
                 }
                 if !polled && !state.due.is_empty() && state.desk.is_some() {
                     drop(state);
@@ -120,8 +125,13 @@ impl<P: Platform> Ipc<P> {
             let slept = self.sleep_in(&ticket, deadline_ns, &ring.state, |state| {
                 &mut state.waiters
             });
-            if let Err(error) = slept {
-                break Err(error);
+            match slept {
+                Ok(()) => {}
+                // What came before that counts, told or not.
+                Err(Error::TimedOut) if !mm::sabotaged!("deadline_without_last_look") => {
+                    out_of_time = Some(Error::TimedOut);
+                }
+                Err(error) => break Err(error),
             }
         };
         // Who was woken to serve and could not leaves it to the next.
@@ -167,7 +177,7 @@ impl<P: Platform> Ipc<P> {
             let due = state.due.len();
             (state.desk.take().ok_or(Error::Busy)?, due)
         };
-        let before = desk.posted;
+        let told = desk.posted;
         let mut server = Server {
             ipc: self,
             domain,
@@ -177,24 +187,27 @@ impl<P: Platform> Ipc<P> {
             operate,
             watched: self.platform().watches_entries(),
             begun: false,
+            told,
+            spent: 0,
         };
-        if due > 0 {
-            server.look_at_due(due);
-        }
-        let taken = server.take(portion);
-        let desk = server.desk;
+        let looked = match due {
+            0 => Ok(()),
+            due => server.look_at_due(due),
+        };
+        let taken = looked.and_then(|()| server.take(portion));
+        let (desk, told) = (server.desk, server.told);
         desk.publish(ring, self.platform());
-        self.give_desk_back(ring, desk, before);
+        self.give_desk_back(ring, desk, told);
         taken
     }
 
-    fn give_desk_back(&self, ring: &Arc<SubmissionRing<P>>, desk: Box<Desk<P>>, before: u64) {
-        let count = desk.posted - before;
+    fn give_desk_back(&self, ring: &Arc<SubmissionRing<P>>, desk: Box<Desk<P>>, told: u64) {
+        let count = desk.posted - told;
         let posted = count > 0;
         if posted {
             self.platform().count(Counted::Completions(count));
         }
-        let (closed, waits, woken) = {
+        let (closed, waits, due, woken) = {
             let mut state = ring.state.lock();
             state.facts = Facts {
                 pending: desk.pending_len,
@@ -202,12 +215,12 @@ impl<P: Platform> Ipc<P> {
                 posted: desk.posted,
             };
             match state.closed {
-                true => (Some(desk), false, None),
+                true => (Some(desk), false, false, None),
                 false => {
                     let waits = posted && !state.waiters.is_empty();
                     state.desk = Some(desk);
                     let woken = if waits { None } else { state.wake_for_due() };
-                    (None, waits, woken)
+                    (None, waits, !state.due.is_empty(), woken)
                 }
             }
         };
@@ -221,9 +234,18 @@ impl<P: Platform> Ipc<P> {
         if let Some(task) = woken {
             self.platform().unpark(&task);
         }
-        if posted {
+        // Who was told of what is due while the desk was out may have found it so.
+        if posted || due && !mm::sabotaged!("left_due_not_told") {
             self.fire(&ring.events, Events::READABLE, 0);
         }
+    }
+
+    /// Tells whoever waits for completions that there are more, by who serves on.
+    #[cold]
+    fn tell_posted(&self, ring: &SubmissionRing<P>, count: u64) {
+        self.platform().count(Counted::Completions(count));
+        self.end_all_waits(Outcome::Ready, &ring.state, |state| &mut state.waiters);
+        self.fire(&ring.events, Events::READABLE, 0);
     }
 }
 
@@ -263,11 +285,11 @@ where
             false => there,
         };
         let most = there.min(submit);
-        let (mut taken, mut slice) = (0, SLICE);
+        let (mut taken, mut slice) = (0, SLICE.saturating_sub(self.spent));
         while taken < most.min(ends_at) {
             if taken >= slice {
                 slice = taken + SLICE;
-                if self.pause() || !self.goes_on() {
+                if self.end_slice().is_err() {
                     break;
                 }
             }
@@ -282,16 +304,24 @@ where
         Ok(taken)
     }
 
-    /// Publishes what was done and lets others run. True: the task has to end.
+    /// Publishes what was done, tells who waits for it, and lets others run. True: the task has to end.
     pub(super) fn pause(&mut self) -> bool {
         self.desk.publish(self.ring, self.ipc.platform());
+        let count = self.desk.posted - self.told;
+        if count > 0 && !mm::sabotaged!("completions_told_at_the_end") {
+            self.told = self.desk.posted;
+            self.ipc.tell_posted(self.ring, count);
+        }
         self.ipc.platform().pause()
     }
 
-    /// Whether the next slice may be taken.
-    fn goes_on(&self) -> bool {
+    /// Between two slices. `Interrupted`: the task has to end; or why the capability does not allow the next.
+    fn end_slice(&mut self) -> Result<(), Error> {
+        if self.pause() {
+            return Err(Error::Interrupted);
+        }
         let _state = self.ring.state.lock();
-        self.ipc.may_serve(self.by).is_ok()
+        self.ipc.may_serve(self.by)
     }
 
     /// Takes one entry, or a chain, of at most `most` that are there. 0: no cell can be kept for it.
@@ -353,14 +383,22 @@ where
         Ok(count)
     }
 
-    /// Looks at the first `count` operations that are due.
+    /// Looks at the first `count` operations that are due and goes on with their chains, a slice at a time as entries
+    /// are taken. Fails where no more may be done; what is left stays due.
     #[cold]
-    fn look_at_due(&mut self, count: usize) {
-        for _ in 0..count {
+    fn look_at_due(&mut self, count: usize) -> Result<(), Error> {
+        let looked = (0..count).try_for_each(|_| {
+            if self.spent >= SLICE && !mm::sabotaged!("due_in_one_slice") {
+                self.spent = 0;
+                self.end_slice()?;
+            }
             let key = self.ring.state.lock().next_due();
-            let Some(key) = key else { break };
-            self.look_at(key);
-        }
+            if let Some(key) = key {
+                self.spent += self.look_at(key);
+            }
+            Ok(())
+        });
         self.ipc.tell_notes(self.ring);
+        looked
     }
 }

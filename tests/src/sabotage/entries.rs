@@ -240,6 +240,18 @@ entries! {
             rate_limits::an_entry_over_the_rate_waits_for_it_or_for_its_deadline;
         entry_counts_as_refused_at_each_try: "that an entry which waits does not count as refused",
             submission_waits::an_entry_counts_as_refused_when_it_is_and_not_while_it_waits;
+        wait_without_second_try: "the second try of an entry that has begun to wait",
+            submission_told::what_comes_while_an_entry_begins_to_wait_for_it_is_not_missed;
+        left_due_not_told: "that who serves a ring tells of what it leaves due",
+            submission_told::what_was_found_to_be_served_by_another_is_told_again_when_that_one_leaves_it;
+        completions_told_at_the_end: "that who waits for completions is told of each slice of them",
+            submission_told::who_waits_for_completions_is_told_of_them_when_they_are_published;
+        deadline_without_last_look: "the last look of who waits for completions when its time has come",
+            submission_told::a_time_that_comes_when_there_are_enough_completions_is_none;
+        due_in_one_slice: "that who looks at much that is due, or cancels much, lets others run in between",
+            submission_slices::of_what_is_due_no_more_begins_in_a_slice_after_what_allows_it_was_taken_away;
+        dead_registration_stays: "that a process which ends lets go what it had registered by what had ended before",
+            retiring::of_a_process_that_ends_nothing_stays_at_what_it_had_registered_and_lost;
         unregister_waits_by_its_capability: "that who waits for the users of a registered handle waits wherever its capability is",
             retiring::who_lets_a_handle_go_waits_for_its_users_wherever_its_capability_is;
         failed_registration_stays: "the end of a registration whose capability begins to move meanwhile",
@@ -330,6 +342,8 @@ entries! {
             hub_moments::guests_do_not_signal_any_more_when_the_last_wait_has_ended_however_it_has;
         hub_awake_with_sleepers: "that guests signal as long as another thread of the host sleeps",
             hub_moments::guests_signal_as_long_as_a_thread_of_the_host_sleeps;
+        signal_after_goodbye_refused: "that a guest can wake its host until the hub is over",
+            hub_moments::what_a_guest_sends_after_the_goodbye_reaches_a_thread_of_the_host_that_sleeps;
         hub_wake_not_passed_on: "the wake of another by who was woken at a hub and may not wait there any more",
             hub_moments::what_a_thread_was_woken_for_that_may_not_wait_any_more_is_told_to_the_next;
         view_kept_without_handle: "the end of a view's record with the handle of its end",

@@ -317,3 +317,20 @@ fn what_a_thread_was_woken_for_that_may_not_wait_any_more_is_told_to_the_next() 
     assert_eq!(second.iter().collect::<Vec<_>>(), [1]);
     Arc::into_inner(realm).unwrap().finish();
 }
+
+#[test]
+fn what_a_guest_sends_after_the_goodbye_reaches_a_thread_of_the_host_that_sleeps() {
+    let realm = Arc::new(Realm::new(2));
+    let hub = Hub::new(&realm, 1);
+    let (guest, ends) = hub.join(&realm, 1);
+    hub.connect(&realm, guest.seat).unwrap();
+    assert_eq!(hub.told(&realm), [1]);
+    let sleeper = asleep(&realm, move |realm| hub.wait(realm, FOREVER));
+    hub.goodbye(&realm);
+    publish(&realm, 1, ends.producer, 1);
+    assert_eq!(hub.beat(&realm, 0), host_beat(true, 0), "it sleeps");
+    assert_eq!(guest.signal(&realm, HubSignal::Work), Ok(()));
+    let told = come_back(vec![sleeper]).remove(0).unwrap();
+    assert_eq!(told.iter().collect::<Vec<_>>(), [1]);
+    Arc::into_inner(realm).unwrap().finish();
+}

@@ -103,6 +103,8 @@ mod statistics;
 mod strace;
 mod submission;
 mod submission_polling;
+mod submission_slices;
+mod submission_told;
 mod submission_waits;
 mod symbols;
 mod talk;

@@ -1,11 +1,12 @@
 //! Rate limits: token buckets that are exact, an end of its own each.
 
 use crate::common::messages::Ends;
+use crate::common::ports::{LEVEL, poll, port};
 use crate::common::realm::Realm;
 use crate::common::registered::{Done, settle};
 use crate::common::submissions::Submissions;
 use abi::submission::{Operation, Submission};
-use abi::{Error, FOREVER};
+use abi::{Error, Events, FOREVER};
 use ipc::{ChannelLimits, Outgoing, Passage, Platform};
 use proptest::prelude::*;
 
@@ -282,5 +283,35 @@ fn an_entry_whose_message_is_more_than_a_second_is_limit_at_once() {
     assert_eq!(entered, Ok(3));
     let done = [(1, Ok(0)), (3, Err(Error::Limit))];
     assert_eq!(ring.reap(&realm), done);
+    realm.finish();
+}
+
+#[test]
+fn that_an_entry_may_go_over_its_rate_is_told_to_who_waits_at_a_port() {
+    let realm = Realm::new(2);
+    let mut ring = Submissions::new(&realm, 0, 4, 4);
+    let ends = Ends::between(&realm, 0, 1, 3);
+    let (domain, here) = (&realm.domains[0], ends.here.handle);
+    realm.ipc.limit_channel(domain, here, 1, 0).unwrap();
+    ends.here.send(&realm, b"", &[]).unwrap();
+    let at_port = port(&realm, 0);
+    let bound = realm
+        .ipc
+        .bind_port(domain, at_port, ring.handle, Events::READABLE, LEVEL, 1);
+    bound.unwrap();
+    let begun = realm.machine().now_ns();
+    let arguments = [here.bits(), 0, FOREVER, 0, 0, 0];
+    assert_eq!(
+        ring.run(&realm, &[Submission::new(Operation::Send, 1, arguments)]),
+        []
+    );
+    for (then, told) in [(SECOND - 1, false), (SECOND, true)] {
+        let left = begun + then - realm.machine().now_ns();
+        realm.machine().advance_ns(left);
+        realm.ipc.expire_timers(0, usize::MAX);
+        assert_eq!(poll(&realm, at_port).is_ok(), told);
+        assert_eq!(ring.says_due(&realm), told);
+    }
+    assert_eq!(settle(&realm, &mut ring), [(1, Ok(0))]);
     realm.finish();
 }

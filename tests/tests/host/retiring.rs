@@ -253,3 +253,25 @@ fn a_process_that_ends_lets_go_what_its_operations_use() {
     assert_eq!(ring.run(&realm, &waiting), []);
     realm.finish();
 }
+
+#[test]
+fn of_a_process_that_ends_nothing_stays_at_what_it_had_registered_and_lost() {
+    // What it has registered and used is its own, or ended before it.
+    for lost in [false, true] {
+        let mut realm = Realm::new(2);
+        let bell = notification(&realm, 1);
+        let given = realm.give(1, bell, 0, Mode::Share);
+        let mut ring = Submissions::new(&realm, 0, 4, 4);
+        let id = register(&realm, given).unwrap();
+        assert_eq!(ring.run(&realm, &[wait_by(id, FOREVER)]), []);
+        if lost {
+            realm.drop_handle(0, given).unwrap();
+        }
+        realm.exit(0);
+        // Who pays for its registrar is there as long as that is.
+        let account = Arc::downgrade(realm.domains[0].account());
+        realm.domains[0] = realm.domains[1].clone();
+        assert_eq!(account.strong_count(), 0, "lost before: {lost}");
+        realm.finish();
+    }
+}

@@ -190,7 +190,7 @@ pub const REFUSALS: &[Deed] = &[
         Way::Moved(|s| s.attached.member),
         |s| s.attached.signal(&s.realm, HubSignal::Work),
     )
-    .after(|s| s.hub.goodbye(&s.realm))
+    .after(|s| s.realm.drop_handle(0, s.hub.handle).unwrap())
     .answered_by(Error::PeerClosed),
     Deed::question(
         &["sub_enter.submission"],

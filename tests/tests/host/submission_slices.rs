@@ -1,0 +1,96 @@
+//! Operations that waited and are due together are looked at a slice at a time, with the chains behind them: others
+//! run in between, and what allows it is looked at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::common::realm::Realm;
+use crate::common::submissions::{LINK, Submissions, timeout};
+use abi::submission::{Operation, Submission};
+use abi::{Error, Handle, Rights};
+
+/// What is done before others run, if no chain begins in it.
+const SLICE: u32 = 64;
+/// Chains, and the entries of each behind its first.
+const CHAINS: u32 = 8;
+const BEHIND: u32 = 31;
+
+/// What came of chains that became due at one time.
+#[derive(Debug)]
+struct Served {
+    answer: Result<u64, Error>,
+    /// How many calls had begun when the capability was reduced; none: there is no such moment.
+    before: Option<u32>,
+    begun: u32,
+}
+
+/// Has the chains become due, and the capability of the ring reduced at a moment at which they are served.
+fn served_while(moment: u32) -> Served {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = Submissions::new(&realm, 0, 256, 256);
+    let handle = ring.handle;
+    for _ in 0..CHAINS {
+        ring.write(&realm, timeout(1, 1000).with(LINK));
+        for number in 0..BEHIND {
+            let entry = Submission::new(Operation::Signal, 2, [Handle::NONE.bits(); 6]);
+            let last = number == BEHIND - 1;
+            ring.write(&realm, if last { entry } else { entry.with(LINK) });
+        }
+    }
+    ring.publish(&realm);
+    let all = CHAINS * (1 + BEHIND);
+    assert_eq!(ring.enter(&realm, all, 0, 0), Ok(all.into()));
+    realm.machine().advance_ns(1000);
+    realm.ipc.expire_timers(0, usize::MAX);
+    let counts = Arc::new((AtomicU32::new(0), AtomicU32::new(u32::MAX)));
+    let (inside, told, mut turn) = (realm.clone(), counts.clone(), 0);
+    let meanwhile = move || {
+        if turn == moment {
+            told.1
+                .store(told.0.load(Ordering::Relaxed), Ordering::Relaxed);
+            fake::on_cpu(2, || inside.reduce(0, handle, !Rights::SEND).unwrap());
+        }
+        turn += 1;
+    };
+    let operate = |_, _| {
+        counts.0.fetch_add(1, Ordering::Relaxed);
+        Ok(0)
+    };
+    let (ipc, domain) = (&realm.ipc, &realm.domains[0]);
+    let enter = || {
+        let mut answer = Ok(0);
+        // As a program enters that is told of more.
+        while answer == Ok(0) && ring.says_due(&realm) {
+            answer = ipc.enter_submissions(domain, handle, 0, 0, 0, operate);
+        }
+        answer
+    };
+    let answer = fake::before_locks(None, meanwhile, enter);
+    let [begun, before] = [&counts.0, &counts.1].map(|count| count.load(Ordering::Relaxed));
+    let before = (before != u32::MAX).then_some(before);
+    // What was not looked at waits, and the program is told of it.
+    assert_eq!(ring.says_due(&realm), begun < CHAINS * BEHIND, "{begun}");
+    Arc::into_inner(realm).expect("nobody else has it").finish();
+    Served {
+        answer,
+        before,
+        begun,
+    }
+}
+
+#[test]
+fn of_what_is_due_no_more_begins_in_a_slice_after_what_allows_it_was_taken_away() {
+    for moment in 0.. {
+        let served = served_while(moment);
+        let Some(before) = served.before else {
+            assert_eq!((served.begun, served.answer), (CHAINS * BEHIND, Ok(0)));
+            assert!(moment > 20, "there are {moment} moments");
+            return;
+        };
+        let after = served.begun - before;
+        assert!(after < SLICE + BEHIND, "{served:?} at moment {moment}");
+        if served.begun < CHAINS * BEHIND {
+            assert_eq!(served.answer, Err(Error::Denied), "{served:?}");
+        }
+    }
+}
