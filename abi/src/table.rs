@@ -71,7 +71,7 @@ macro_rules! for_each_syscall {
             26 RegionDecommit region_decommit(region: Handle, offset: u64, len: u64) -> (), rights [WRITE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Align, Sealed, Pinned, Unsupported, NoMemory];
             /// Makes a region that has the bytes of another, or of a part of it in units of 2 MiB, as they are at this instant; a length of 0 stands for the rest. Either side gets its own copy of a page when it writes. Needs also DUPLICATE. The cost grows with leaf tables, not with pages.
             27 RegionSnapshot region_snapshot(region: Handle, offset: u64, len: u64, flags: SnapshotFlags) -> Handle, rights [READ, DUPLICATE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Range, Align, Pinned, Unsupported, Quota, NoMemory, Limit];
-            /// Keeps the frames of a region where they are, all of them present: it can't be moved, copied, decommitted or destroyed until every pin is taken back. Pins belong to the capability and go with it. `Denied`: also of a capability for one use. `Unsupported`: an image, or a region that overcommits.
+            /// Keeps the frames of a region where they are, all of them present: it can't be moved, copied, decommitted or destroyed until every pin is taken back. Pins belong to the capability and go with it, or with its right to map. `Denied`: also of a capability for one use. `Unsupported`: an image, or a region that overcommits.
             28 RegionPin region_pin(region: Handle) -> (), rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Unsupported, Quota, NoMemory, Limit];
             /// Takes one pin of the capability back. `NotFound`: it has none.
             29 RegionUnpin region_unpin(region: Handle) -> (), rights [MAP], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, NotFound];
@@ -95,7 +95,7 @@ macro_rules! for_each_syscall {
             44 CapSame cap_same(a: Handle, b: Handle) -> bool, rights [], errors [BadHandle, InTransit, Revoked];
             /// Makes a capability below the given one with narrower authority: a part of a region, a budget of capabilities, a badge, one use, an end in time. What the parent is limited to, limits the child too; offsets that are passed with a capability of a part count from where the part begins. One for one use is gone with the first call that succeeds by it, if that is not about the capability itself (`cap_info`, `cap_same`, `cap_reduce`, a Move), and a call that is refused leaves it; nothing can be derived from it. `TimedOut`: the deadline has passed.
             45 CapDeriveWith cap_derive_with(handle: Handle, args: UserPtr<DeriveArgs>) -> Handle, rights [DUPLICATE], errors [BadHandle, Denied, InTransit, Revoked, Fault, Invalid, Range, Align, Exists, TimedOut, Unsupported, Quota, NoMemory, Limit];
-            /// Takes rights away from a capability in place, and from everything below it; when it returns, mappings that allow more are gone, waits by them for what they don't allow any more have ended with `Denied`, and so have bindings of ports; timers and interrupts that set bits by them set none.
+            /// Takes rights away from a capability in place, and from everything below it; when it returns, mappings that allow more are gone, waits by them for what they don't allow any more have ended with `Denied`, and so have bindings of ports; timers and interrupts that set bits by them set none, and pins by what may map no more are taken back.
             46 CapReduce cap_reduce(handle: Handle, rights: Rights) -> (), rights [], errors [BadHandle, InTransit, Revoked];
             /// Tells what has gone through an object since it was made.
             47 ObjectInfo object_info(handle: Handle, info: UserPtr<ObjectInfo>) -> (), rights [INSPECT], errors [BadHandle, Denied, InTransit, Revoked, Fault];
@@ -131,14 +131,14 @@ macro_rules! for_each_syscall {
             /// Sends a message and waits until whoever received it has replied. The receiver gets a capability by which it can reply once; when that is dropped unused, or its holder ends, the answer is `PeerClosed`. A message that nobody has received when this fails is taken back; an answer that this can't take goes back likewise. `request` 0 stands for an empty one; with `answer` 0 only an empty one is taken, and nothing is written. `WouldBlock`: the deadline is 0.
             73 ChannelCall channel_call(end: Handle, request: UserPtr<Message>, answer: UserPtr<Message>, deadline: u64) -> (), rights [SEND], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, Invalid, TooLarge, Overlap, Shared, Pinned, Unsupported, PeerClosed, Limit, WouldBlock, TimedOut, Cancelled, Interrupted, Quota, NoMemory];
             /// Answers a call and uses the capability up. `message` 0 stands for an empty one. `Cancelled`: the caller does not wait any more. `TooLarge`: that is more than it takes, and it gets the same. After these two the capability is used up; when it fails otherwise, nothing was sent and it is still good.
-            74 ChannelReply channel_reply(reply: Handle, message: UserPtr<Message>) -> (), rights [SEND], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, Invalid, TooLarge, Overlap, Shared, Pinned, Unsupported, Cancelled, Quota, NoMemory];
+            74 ChannelReply channel_reply(reply: Handle, message: UserPtr<Message>) -> (), rights [SEND], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault, Invalid, TooLarge, Overlap, Shared, Pinned, Unsupported, Cancelled, Quota, NoMemory, Limit];
             /// The call with a message of four words, which travel in registers, as does the answer. An answer that is no such message is `TooLarge`.
             75 ChannelCallWords channel_call_words(end: Handle, first: u64, second: u64, third: u64, fourth: u64, deadline: u64) -> Words, rights [SEND], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, TooLarge, PeerClosed, Limit, WouldBlock, TimedOut, Cancelled, Interrupted, Quota, NoMemory];
             /// Answers a call with four words, unless `reply` is 0, and takes the next message of four words that was sent to this end, waiting for it for ever: a time would need a seventh register. Who waits with a deadline calls `channel_serve` for this turn, to which four words are a message of 32 bytes, and goes on here after it. An answer that its caller does not wait for any more, or does not take, is lost. `TooLarge`: the next message is not of four words without capabilities; it stays.
             76 ChannelServeWords channel_serve_words(end: Handle, reply: Handle, first: u64, second: u64, third: u64, fourth: u64) -> Words, rights [RECEIVE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, TooLarge, PeerClosed, Cancelled, Interrupted, Quota, NoMemory, Limit];
             /// Answers a call with four words and uses the capability up. `Cancelled`: the caller does not wait any more. `TooLarge`: it does not take so much, and gets the same.
             77 ChannelReplyWords channel_reply_words(reply: Handle, first: u64, second: u64, third: u64, fourth: u64) -> (), rights [SEND], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, TooLarge, Cancelled];
-            /// Limits what can be sent from this end: so many messages and bytes a second, and one second's worth at once; 0 stands for no limit. It is one for the end: whoever sends from it, by whatever badge, sends out of the same.
+            /// Limits what can be sent from this end: so many messages and bytes a second, and one second's worth at once; 0 stands for no limit. It is one for the end: whoever sends from it, by whatever badge, sends out of the same. Answers are not limited: who calls has asked for them.
             78 ChannelLimit channel_limit(end: Handle, messages: u64, bytes: u64) -> (), rights [MANAGE], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells facts about a channel end.
             79 ChannelInfo channel_info(end: Handle, info: UserPtr<ChannelInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
@@ -281,6 +281,25 @@ macro_rules! describe {
             pub const fn rights(self) -> Rights {
                 match self { $(Syscall::$variant => Rights::empty()$(.union(Rights::$right))*,)* }
             }
+
+            /// The errors of its own.
+            pub const fn errors(self) -> &'static [Error] {
+                match self { $(Syscall::$variant => &[$(Error::$error),*],)* }
+            }
+
+            /// Whether it looks up a capability to use it, which may be for one use.
+            pub const fn looks_up(self) -> bool {
+                let takes_handle = match self {
+                    $(Syscall::$variant => false $(|| <$ty as Argument>::IS_HANDLE)*,)*
+                };
+                match self {
+                    // These are about capabilities and not about what they stand for.
+                    Syscall::CapDerive | Syscall::CapDrop => false,
+                    // In what its argument leads to.
+                    Syscall::ProcessSpawn => true,
+                    _ => takes_handle,
+                }
+            }
         }
 
         /// Every call, by number.
@@ -313,6 +332,15 @@ use crate::{
 };
 
 for_each_syscall!(describe);
+
+impl Syscall {
+    /// Whether it may answer with an error when every argument could be decoded: with one that it lists, or one
+    /// that any call may answer with which uses a capability for one use.
+    pub fn may_answer(self, error: Error) -> bool {
+        let of_one_shot = self.looks_up() && matches!(error, Error::Busy | Error::NoMemory);
+        of_one_shot || self.errors().contains(&error)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -126,7 +126,9 @@ impl<P: Platform> Ipc<P> {
         };
         if shared {
             match object.payload() {
-                Payload::Region(region) => self.memory.unpin_all(region, &node.permit()),
+                Payload::Region(region) => {
+                    self.unpin_where(region, |permit| node.permits(permit));
+                }
                 _ => self.complete_revoked_waits(object, None),
             }
             if node.is_registered() {
@@ -158,7 +160,7 @@ impl<P: Platform> Ipc<P> {
     /// Takes rights away from a capability in place, and from everything below it. When it returns, no
     /// mapping under any of them allows more on any CPU, and nobody waits by one of them for what it does not
     /// allow any more: waits end with `Denied`, bindings of ports are gone, and timers and interrupts that
-    /// set bits by them set none.
+    /// set bits by them set none. Pins that nobody could take back any more are taken back.
     pub fn reduce(&self, domain: &Domain<P>, handle: Handle, rights: Rights) -> Result<(), Error> {
         let (object, reduced) = domain.with_lineage(handle, |node, lineage| {
             Ok((node.object().clone(), lineage.reduce(node, rights)))
@@ -168,6 +170,12 @@ impl<P: Platform> Ipc<P> {
                 && !mm::sabotaged!("reduce_keeps_mappings")
             {
                 self.memory.restrict(region);
+            }
+            if let Some(region) = object.region()
+                && !mm::sabotaged!("reduce_keeps_pins")
+            {
+                // What is about to move, and may be refused, has its own as long as it may map.
+                self.unpin_where(region, |permit| !permit.access().contains(Rights::MAP));
             }
             if !mm::sabotaged!("reduce_keeps_waits") {
                 self.complete_revoked_waits(&object, None);

@@ -204,28 +204,44 @@ impl<P: Platform> Node<P> {
         self.standing.set_state(state);
     }
 
-    /// Marks it as moved away, with these rights from then on; under the lineage lock. `Busy`: a call is
-    /// using it.
+    /// Marks it as moved away, with these rights from then on; under the lineage lock. What was mapped under it stays
+    /// as it is until who moves it takes it away, or is refused. `Busy`: a call is using it.
     #[inline(always)]
     pub(crate) fn begin_transit(&self, rights: Rights) -> Result<(), Error> {
         self.standing.begin_transit()?;
         self.authority.set(rights);
-        self.0.halt(mappable(self.object.kind(), rights));
+        let access = match mm::sabotaged!("moved_is_narrowed_at_once") {
+            true => mappable(self.object.kind(), rights),
+            false => self.0.access(),
+        };
+        self.0.halt(access);
         Ok(())
     }
 
     /// Gives it, which is in transit or in nobody's table, to somebody; under the lineage lock.
     #[inline(always)]
     pub(crate) fn deliver(&self, holder: u64) {
-        self.0.set_live(true);
+        self.0.revive(mappable(self.object.kind(), self.rights()));
         self.standing.deliver(holder);
     }
 
-    /// Changes what it allows; under the lineage lock. Mappings that allow more are for
-    /// [`restrict`](mm::Memory::restrict).
+    /// Changes what it allows; under the lineage lock. No mapping under it allows more.
     pub(crate) fn set_rights(&self, rights: Rights) {
         self.authority.set(rights);
         self.0.set_access(mappable(self.object.kind(), rights));
+    }
+
+    /// Has it allow at most so much, also when it comes back from a Move; under the lineage lock. Returns whether it
+    /// allowed more. Mappings that do are for [`restrict`](mm::Memory::restrict).
+    pub(crate) fn narrow(&self, rights: Rights) -> bool {
+        let (allowed, access) = (self.rights(), self.0.access());
+        let mappable = mappable(self.object.kind(), rights);
+        let stays = rights.contains(allowed) && mappable.contains(access);
+        if !stays {
+            self.authority.set(allowed & rights);
+            self.0.set_access(access & mappable);
+        }
+        !stays
     }
 
     /// Lets no mapping be made under it, while it stays as it is.

@@ -6,9 +6,10 @@ use abi::trace::Cause;
 use abi::{
     Error, Handle, MapFlags, ObjectKind, RegionFlags, RegionInfo, Rights, SnapshotFlags, cost,
 };
-use mm::{MapRequest, Region, RegionOptions};
+use mm::{MapRequest, Permit, Region, RegionOptions};
 
-use crate::{Capability, Domain, Ipc, Payload, Platform};
+use crate::node::Branch;
+use crate::{Capability, Domain, Ipc, Node, Payload, Platform};
 
 /// What a mapping may be asked to allow.
 fn check_access(access: Rights) -> Result<(), Error> {
@@ -141,22 +142,37 @@ impl<P: Platform> Ipc<P> {
         let region = node.object().region().ok_or(Error::WrongKind)?.clone();
         let (offset, len) = node.part().locate(&region, 0, 0)?;
         node.extend_charge(cost::PIN)?;
-        let pinned = self.memory.pin(&region, &node.permit(), offset, len);
+        let pinned = self.memory.pin(&region, &node.permit());
+        let pinned = pinned.inspect_err(|_| node.release_charge(cost::PIN));
         let pinned = pinned.and_then(|()| {
-            // Who dropped it meanwhile has not seen this pin.
-            let held = {
+            let filled = self.memory.fill_pinned(&region, offset, len);
+            // Who dropped or reduced it meanwhile has not seen this pin.
+            let held = filled.and_then(|()| {
                 let _lineage = node.object().lineage.lock();
                 node.check_allowed(domain.koid(), Rights::MAP)
-            };
-            held.inspect_err(|_| match mm::sabotaged!("failed_pin_takes_all_back") {
-                true => self.memory.unpin_all(&region, &node.permit()),
-                false => _ = self.memory.unpin(&region, &node.permit()),
-            })
+            });
+            held.inspect_err(|_| self.take_pin_back(&region, node))
         });
-        pinned.map_err(|error| {
+        pinned.map_err(|error| by.refuse(error))
+    }
+
+    /// Takes back the pin of a call that failed, unless somebody else has.
+    fn take_pin_back(&self, region: &Region, node: &Node<P>) {
+        let taken = self.memory.unpin(region, &node.permit()).is_ok();
+        if taken || mm::sabotaged!("pin_paid_back_twice") {
             node.release_charge(cost::PIN);
-            by.refuse(error)
-        })
+        }
+    }
+
+    /// Takes back all pins of some capabilities, and what was paid for them.
+    pub(crate) fn unpin_where(&self, region: &Region, over: impl Fn(&Arc<Permit>) -> bool) {
+        self.memory.unpin_all(region, |permit| {
+            let over = over(permit);
+            if over && let Some(branch) = permit.authority().downcast_ref::<Branch<P>>() {
+                branch.release_charge(cost::PIN);
+            }
+            over
+        });
     }
 
     /// Takes one pin of the capability back.

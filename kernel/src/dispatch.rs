@@ -104,24 +104,21 @@ macro_rules! invoke {
             $(#[inline(never)]
             pub extern "C" fn $name(process: &Arc<Process>, frame: &mut SyscallFrame) {
                 cpu::enable_interrupts_behind_next();
-                const ERRORS: &[Error] = &[$(Error::$error),*];
-                const LOOKS_UP: bool =
-                    looks_up(Syscall::$variant, &[$(<$ty as Argument>::IS_HANDLE),*]);
+                const CALL: Syscall = Syscall::$variant;
+                const LOOKS_UP: bool = CALL.looks_up();
                 const {
-                    assert!(!allocates(Syscall::$variant) || lists(ERRORS, Error::NoMemory));
+                    assert!(!allocates(CALL) || lists(CALL.errors(), Error::NoMemory));
                 }
-                stats::count_call(Syscall::$variant as usize);
+                stats::count_call(CALL as usize);
                 let [$($arg,)* ..] = frame.arguments();
                 let handle = || {
-                    if const { allocates(Syscall::$variant) } {
+                    if const { allocates(CALL) } {
                         heap::ensure().map_err(|_| Error::NoMemory)?;
                     }
                     $(let $arg = <$ty as Argument>::from_raw($arg)?;)*
                     let outcome = calls::$name(process, $($arg),*);
                     debug_assert!(
-                        outcome.as_ref().err().is_none_or(|error| {
-                            may_answer(ERRORS, LOOKS_UP, *error)
-                        }),
+                        outcome.as_ref().err().is_none_or(|error| CALL.may_answer(*error)),
                         "{} answered {:?}, which it does not list",
                         stringify!($name),
                         outcome.as_ref().err(),
@@ -148,22 +145,6 @@ macro_rules! invoke {
 
 for_each_syscall!(invoke);
 
-/// Whether a call looks a handle up, which may be for one use.
-const fn looks_up(call: Syscall, arguments: &[bool]) -> bool {
-    // These are about capabilities and not about what they stand for.
-    if matches!(call, Syscall::CapDerive | Syscall::CapDrop) {
-        return false;
-    }
-    let mut index = 0;
-    while index < arguments.len() {
-        if arguments[index] {
-            return true;
-        }
-        index += 1;
-    }
-    matches!(call, Syscall::ProcessSpawn)
-}
-
 /// Whether an error is one of those that a call lists.
 const fn lists(errors: &[Error], error: Error) -> bool {
     let mut index = 0;
@@ -174,13 +155,6 @@ const fn lists(errors: &[Error], error: Error) -> bool {
         index += 1;
     }
     false
-}
-
-/// Whether a call may answer with an error: one that it lists, or one that any may answer with which
-/// uses a capability for one use.
-fn may_answer(errors: &[Error], looks_up: bool, error: Error) -> bool {
-    let of_one_shot = looks_up && matches!(error, Error::Busy | Error::NoMemory);
-    of_one_shot || errors.contains(&error)
 }
 
 const fn begins_with_handle(arguments: &[bool]) -> bool {

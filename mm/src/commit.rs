@@ -108,53 +108,48 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
-    /// Keeps the frames of a region where they are, all of them present, until `permit` gives them
-    /// up: nothing can be copied, moved or decommitted meanwhile.
+    /// Keeps the frames of a region where they are until `permit` gives them up: nothing can be copied, moved or
+    /// decommitted meanwhile. To be followed by [`fill_pinned`](Memory::fill_pinned).
     ///
     /// `Unsupported`: an image, or a region that overcommits; `Revoked`: the region or the authority
     /// is gone; `Limit`: it has [`MAX_PINS`]; `NoMemory`.
-    pub fn pin(
-        &self,
-        region: &Region,
-        permit: &Arc<Permit>,
-        offset: u64,
-        len: u64,
-    ) -> Result<(), Error> {
+    pub fn pin(&self, region: &Region, permit: &Arc<Permit>) -> Result<(), Error> {
         if region.kind() == RegionKind::Image {
             return Err(Error::Unsupported);
         }
+        let mut state = region.lock();
+        state.check_alive()?;
+        if !permit.is_live() {
+            return Err(Error::Revoked);
+        }
+        // It may lose its memory at any time.
+        if state.reserve.is_overcommitted() {
+            return Err(Error::Unsupported);
+        }
+        if state.pins.len() >= MAX_PINS {
+            return Err(Error::Limit);
+        }
+        state.pins.try_reserve(1).map_err(|_| Error::NoMemory)?;
+        state.pins.push(permit.clone());
+        Ok(())
+    }
+
+    /// Has all frames of a part of a region present that was pinned. When it fails, the pin is to be taken back.
+    ///
+    /// `Revoked`: the region is gone; `NoMemory`.
+    pub fn fill_pinned(&self, region: &Region, offset: u64, len: u64) -> Result<(), Error> {
         let pages = page_range(region, offset, len)?;
-        let sealed = {
-            let mut state = region.lock();
-            state.check_alive()?;
-            if !permit.is_live() {
-                return Err(Error::Revoked);
-            }
-            // It may lose its memory at any time.
-            if state.reserve.is_overcommitted() {
-                return Err(Error::Unsupported);
-            }
-            if state.pins.len() >= MAX_PINS {
-                return Err(Error::Limit);
-            }
-            state.pins.try_reserve(1).map_err(|_| Error::NoMemory)?;
-            state.pins.push(permit.clone());
-            state.sealed
-        };
+        if !region.is_lazy() {
+            return Ok(());
+        }
         // With the pin in place nobody shares anything any more. What is sealed is never copied.
+        let sealed = region.lock().sealed;
         let need = if sealed { Need::Present } else { Need::Write };
-        let kept = match region.is_lazy() {
-            true => self.need_all(region, pages.clone(), need),
-            false => Ok(()),
-        };
-        match kept {
+        match self.need_all(region, pages.clone(), need) {
             // Sealed meanwhile.
             Err(Error::Sealed) => self.need_all(region, pages, Need::Present),
             kept => kept,
         }
-        .inspect_err(|_| {
-            let _ = self.unpin(region, permit);
-        })
     }
 
     /// Takes one pin of `permit` back. `NotFound`: it has none.
@@ -166,9 +161,9 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
-    /// Takes all pins of `permit` back.
-    pub fn unpin_all(&self, region: &Region, permit: &Arc<Permit>) {
-        region.lock().unpin(|pin| !Arc::ptr_eq(pin, permit));
+    /// Takes every pin back whose permit `over` names. It is asked with the region locked.
+    pub fn unpin_all(&self, region: &Region, mut over: impl FnMut(&Arc<Permit>) -> bool) {
+        region.lock().unpin(|permit| !over(permit));
     }
 
     fn need_all(&self, region: &Region, pages: Range<u64>, need: Need) -> Result<(), Error> {

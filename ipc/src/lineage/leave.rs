@@ -222,13 +222,7 @@ impl<P: Platform> Lineage<P> {
     /// to be restricted.
     pub(crate) fn reduce(&mut self, node: &Node<P>, rights: Rights) -> Reduced {
         let mut changed = false;
-        let mut narrow = |node: &Node<P>| {
-            let before = node.rights();
-            if !rights.contains(before) {
-                node.set_rights(before & rights);
-                changed = true;
-            }
-        };
+        let mut narrow = |node: &Node<P>| changed |= node.narrow(rights);
         narrow(node);
         if !mm::sabotaged!("reduce_skips_what_is_below") {
             self.descendants(node).for_each(narrow);

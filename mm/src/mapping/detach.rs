@@ -51,8 +51,8 @@ impl<M: Machine> Memory<M> {
         self.detach_locked(region, state, condemned).0
     }
 
-    /// The same of a region that nobody has pinned; else `Pinned`, and nothing was removed. All who could pin
-    /// it meanwhile are condemned.
+    /// The same of a region that nobody has pinned; else `Pinned`, and nothing was removed. Whoever pins it between two
+    /// steps, by what is not condemned, comes too late to be asked.
     #[inline]
     pub fn detach_unpinned(
         &self,

@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answers;
 mod arena;
 mod audit;
 mod config;
@@ -30,6 +31,7 @@ mod traits;
 mod view;
 mod watch;
 
+pub use answers::{answered, call_named};
 pub use audit::{Counts, audit, counts};
 pub use config::Config;
 pub use cpu::{current_cpu, on_cpu};

@@ -18,7 +18,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use abi::limits::LEAF_SIZE;
-use abi::{FOREVER, GrantFlags, Mode, RegionFlags, Rights, SnapshotFlags};
+use abi::{FOREVER, GrantFlags, Mode, RegionFlags, Rights, SnapshotFlags, Syscall};
 
 /// What a line of a program may not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -319,5 +319,33 @@ impl<S: FromStr<Err = ParseError>> FromStr for Program<S> {
             .map(str::parse)
             .collect::<Result<Vec<S>, ParseError>>()
             .map(Program)
+    }
+}
+
+impl Step {
+    /// The system call that it is, if it is one.
+    pub(crate) fn call(&self) -> Option<Syscall> {
+        Some(match self {
+            Step::Create { .. } => Syscall::RegionCreate,
+            Step::Derive { .. } => Syscall::CapDerive,
+            Step::Narrow { .. } => Syscall::CapDeriveWith,
+            Step::Reduce { .. } => Syscall::CapReduce,
+            Step::Drop { .. } => Syscall::CapDrop,
+            Step::Revoke { .. } | Step::RevokeAll { .. } => Syscall::CapRevoke,
+            Step::Grant { .. } => Syscall::Grant,
+            Step::Accept { .. } => Syscall::Accept,
+            Step::Cancel { .. } => Syscall::Cancel,
+            Step::Destroy { .. } => Syscall::RegionDestroy,
+            Step::Seal { .. } => Syscall::RegionSeal,
+            Step::Snapshot { .. } => Syscall::RegionSnapshot,
+            Step::Commit { .. } => Syscall::RegionCommit,
+            Step::Decommit { .. } => Syscall::RegionDecommit,
+            Step::Pin { .. } => Syscall::RegionPin,
+            Step::Unpin { .. } => Syscall::RegionUnpin,
+            Step::Map { .. } => Syscall::Map,
+            Step::Unmap { .. } => Syscall::Unmap,
+            Step::Protect { .. } => Syscall::Protect,
+            _ => return None,
+        })
     }
 }

@@ -130,6 +130,9 @@ impl Subject {
     /// register is empty, a process has ended, a CPU runs nothing.
     pub fn perform(&mut self, step: Step) -> Option<Answer> {
         let answer = self.call(step);
+        if let (Some(answer), Some(call)) = (answer, step.call()) {
+            let _ = fake::answered(call, answer);
+        }
         self.settle(answer.is_some_and(|answer| answer.is_ok()));
         answer
     }

@@ -206,6 +206,12 @@ entries! {
             limited::nothing_that_lasts_as_long_as_its_capability_is_made_by_one_for_one_use;
         revoke_takes_what_is_moved: "that a revoke leaves what is on its way to who moves it",
             moves::what_is_about_to_move_and_is_refused_keeps_its_mappings_though_a_relative_is_revoked;
+        moved_is_narrowed_at_once: "that what is about to move keeps what it had until it is taken away",
+            moves::what_is_about_to_move_and_is_refused_keeps_its_mappings_though_a_relative_is_reduced;
+        pin_refuses_what_was_decided: "that a Move which has revoked is not refused any more",
+            moves::a_move_that_revokes_is_refused_by_a_pin_before_it_has_revoked_or_not_at_all;
+        reduce_keeps_pins: "the pins that reduce takes back",
+            snapshot_transfers::pins_go_with_the_capability_that_they_were_made_under;
         watches_taken_by_anybody: "the places for bindings of an object's first capability",
             port_ends::who_may_wait_for_an_object_leaves_room_for_who_has_its_first_capability;
         reduce_skips_what_is_below: "the rights that reduce takes from what is below",
@@ -256,8 +262,8 @@ entries! {
             retiring::who_lets_a_handle_go_waits_for_its_users_wherever_its_capability_is;
         failed_registration_stays: "the end of a registration whose capability begins to move meanwhile",
             retiring::what_begins_to_move_while_it_is_registered_is_registered_or_not;
-        failed_pin_takes_all_back: "that a pin which is refused takes back itself alone",
-            quotas::a_pin_that_is_refused_leaves_those_before_it;
+        pin_paid_back_twice: "that a pin which a reduce has taken back is paid back once",
+            quotas::pins_that_a_reduce_takes_back_are_paid_back_once;
         unregister_sleeps_in_its_ring: "that who serves a ring never sleeps for operations of the ring",
             unregister_inside::the_thread_of_a_ring_never_sleeps_for_what_only_it_can_end;
         retirer_not_told: "the note for a ring that waits for a registered handle to be let go",

@@ -4,8 +4,9 @@ use abi::hub::{BEATS_OFFSET, PeerState, Standing};
 use abi::ring::PRODUCER_OFFSET;
 use abi::{
     Error, FOREVER, GrantFlags, Handle, HubGeometry, HubGuestEnds, HubHandles, HubPeers, HubSeat,
-    HubSignal, Mode, Rights, RingEnds, Token,
+    HubSignal, Mode, Rights, RingEnds, Syscall, Token,
 };
+use fake::answered;
 
 use super::READ;
 use super::realm::Realm;
@@ -47,7 +48,8 @@ impl Hub {
 
     /// A seat for a domain, by a capability that the host hands it.
     pub fn reserve(&self, realm: &Realm, domain: usize) -> Result<Guest, Error> {
-        let (member, seat) = realm.ipc.reserve_seat(&realm.domains[0], self.handle)?;
+        let reserved = realm.ipc.reserve_seat(&realm.domains[0], self.handle);
+        let (member, seat) = answered(Syscall::HubReserve, reserved)?;
         let member = match domain {
             0 => member,
             other => realm.give(0, member, other, Mode::Move),
@@ -68,23 +70,26 @@ impl Hub {
 
     pub fn connect(&self, realm: &Realm, seat: HubSeat) -> Result<(Handle, RingEnds), Error> {
         let HubSeat { peer, epoch } = seat;
-        realm
+        let answer = realm
             .ipc
-            .connect_guest(&realm.domains[0], self.handle, peer, epoch)
+            .connect_guest(&realm.domains[0], self.handle, peer, epoch);
+        answered(Syscall::HubConnect, answer)
     }
 
     pub fn dismiss(&self, realm: &Realm, seat: HubSeat) -> Result<(), Error> {
         let HubSeat { peer, epoch } = seat;
-        realm
+        let answer = realm
             .ipc
-            .dismiss_guest(&realm.domains[0], self.handle, peer, epoch)
+            .dismiss_guest(&realm.domains[0], self.handle, peer, epoch);
+        answered(Syscall::HubDismiss, answer)
     }
 
     pub fn recover(&self, realm: &Realm, seat: HubSeat) -> Result<(), Error> {
         let HubSeat { peer, epoch } = seat;
-        realm
+        let answer = realm
             .ipc
-            .recover_seat(&realm.domains[0], self.handle, peer, epoch)
+            .recover_seat(&realm.domains[0], self.handle, peer, epoch);
+        answered(Syscall::HubRecover, answer)
     }
 
     pub fn goodbye(&self, realm: &Realm) {
@@ -93,7 +98,8 @@ impl Hub {
     }
 
     pub fn wait(&self, realm: &Realm, deadline: u64) -> Result<HubPeers, Error> {
-        realm.ipc.wait_hub(&realm.domains[0], self.handle, deadline)
+        let answer = realm.ipc.wait_hub(&realm.domains[0], self.handle, deadline);
+        answered(Syscall::HubWait, answer)
     }
 
     /// Which guests the host is told of now.
@@ -131,17 +137,20 @@ impl Guest {
 
     pub fn claim_in(&self, realm: &Realm, epoch: u32) -> Result<HubGuestEnds, Error> {
         let domain = &realm.domains[self.domain];
-        realm.ipc.claim_seat(domain, self.member, epoch)
+        let answer = realm.ipc.claim_seat(domain, self.member, epoch);
+        answered(Syscall::HubClaim, answer)
     }
 
     pub fn leave(&self, realm: &Realm) -> Result<(), Error> {
         let domain = &realm.domains[self.domain];
-        realm.ipc.leave_seat(domain, self.member)
+        let answer = realm.ipc.leave_seat(domain, self.member);
+        answered(Syscall::HubLeave, answer)
     }
 
     pub fn signal(&self, realm: &Realm, signal: HubSignal) -> Result<(), Error> {
         let domain = &realm.domains[self.domain];
-        realm.ipc.signal_host(domain, self.member, signal)
+        let answer = realm.ipc.signal_host(domain, self.member, signal);
+        answered(Syscall::HubSignal, answer)
     }
 }
 
@@ -159,7 +168,7 @@ pub fn publish(realm: &Realm, domain: usize, producer: Handle, messages: u64) ->
 /// Shares something over a handle.
 pub fn share(realm: &Realm, domain: usize, via: Handle, handle: Handle) -> Result<Token, Error> {
     let (mode, rights, flags) = (Mode::Share, Rights::all(), GrantFlags::empty());
-    realm.ipc.grant(
+    let answer = realm.ipc.grant(
         &realm.domains[domain],
         handle,
         via,
@@ -167,9 +176,11 @@ pub fn share(realm: &Realm, domain: usize, via: Handle, handle: Handle) -> Resul
         rights,
         flags,
         FOREVER,
-    )
+    );
+    answered(Syscall::Grant, answer)
 }
 
 pub fn accept(realm: &Realm, domain: usize, via: Handle, token: Token) -> Result<Handle, Error> {
-    realm.ipc.accept(&realm.domains[domain], token, via)
+    let answer = realm.ipc.accept(&realm.domains[domain], token, via);
+    answered(Syscall::Accept, answer)
 }

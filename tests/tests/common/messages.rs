@@ -1,6 +1,7 @@
 //! What the tests of channels have in common: ends, and what came out of them.
 
-use abi::{ChannelInfo, Error, Handle, HandleTransfer, Resources, Rights};
+use abi::{ChannelInfo, Error, Handle, HandleTransfer, Resources, Rights, Syscall};
+use fake::answered;
 use ipc::Outgoing;
 use mm::Charge;
 
@@ -87,7 +88,8 @@ impl End {
     ) -> Result<(), Error> {
         let message = Outgoing { bytes, transfers };
         let domain = &realm.domains[self.domain];
-        realm.ipc.send(domain, self.handle, message, deadline_ns)
+        let answer = realm.ipc.send(domain, self.handle, message, deadline_ns);
+        answered(Syscall::ChannelSend, answer)
     }
 
     pub fn receive(&self, realm: &Realm) -> Result<Got, Error> {
@@ -102,7 +104,8 @@ impl End {
             .receive(domain, self.handle, deadline_ns, |preview| {
                 bytes = preview.bytes.to_vec();
                 Ok(())
-            })?;
+            });
+        let received = answered(Syscall::ChannelReceive, received)?;
         assert_eq!(received.len, bytes.len());
         Ok(Got {
             bytes,

@@ -94,6 +94,12 @@ impl World {
             .unwrap()
     }
 
+    /// Keeps a region where it is, all of it.
+    pub fn pin(&self, region: &Region, permit: &Arc<Permit>) {
+        self.memory.pin(region, permit).unwrap();
+        self.memory.fill_pinned(region, 0, 0).unwrap();
+    }
+
     pub fn map(&self, space: usize, region: &Arc<Region>, access: Rights) -> u64 {
         self.try_map(space, request(region, &self.permit, access))
             .unwrap()

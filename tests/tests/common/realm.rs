@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use abi::{
     CapInfo, DeriveArgs, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, RegionFlags,
-    Resources, RevokeFlags, Rights, Token,
+    Resources, RevokeFlags, Rights, Syscall, Token,
 };
-use fake::{Access, Config, Counts, FakeMachine, FakeProcess, Memory};
+use fake::{Access, Config, Counts, FakeMachine, FakeProcess, Memory, answered};
 use ipc::{Ipc, Narrowing, Payload, Platform};
 use mm::{Account, Region};
 
@@ -116,8 +116,10 @@ impl Realm {
 
     pub fn try_map(&self, domain: usize, handle: Handle, access: Rights) -> Result<u64, Error> {
         let flags = MapFlags::empty();
-        self.ipc
-            .map(&self.domains[domain], handle, 0, 0, 0, access, flags)
+        let answer = self
+            .ipc
+            .map(&self.domains[domain], handle, 0, 0, 0, access, flags);
+        answered(Syscall::Map, answer)
     }
 
     pub fn map(&self, domain: usize, handle: Handle, access: Rights) -> u64 {
@@ -125,11 +127,13 @@ impl Realm {
     }
 
     pub fn unmap(&self, domain: usize, va: u64) -> Result<(), Error> {
-        self.ipc.unmap(&self.domains[domain], va)
+        let answer = self.ipc.unmap(&self.domains[domain], va);
+        answered(Syscall::Unmap, answer)
     }
 
     pub fn derive(&self, domain: usize, handle: Handle, rights: Rights) -> Result<Handle, Error> {
-        self.ipc.derive(&self.domains[domain], handle, rights)
+        let answer = self.ipc.derive(&self.domains[domain], handle, rights);
+        answered(Syscall::CapDerive, answer)
     }
 
     pub fn derive_with(
@@ -139,12 +143,15 @@ impl Realm {
         args: DeriveArgs,
     ) -> Result<Handle, Error> {
         let narrowing = Narrowing::decode(&args)?;
-        self.ipc
-            .derive_with(&self.domains[domain], handle, &narrowing)
+        let answer = self
+            .ipc
+            .derive_with(&self.domains[domain], handle, &narrowing);
+        answered(Syscall::CapDeriveWith, answer)
     }
 
     pub fn reduce(&self, domain: usize, handle: Handle, rights: Rights) -> Result<(), Error> {
-        self.ipc.reduce(&self.domains[domain], handle, rights)
+        let answer = self.ipc.reduce(&self.domains[domain], handle, rights);
+        answered(Syscall::CapReduce, answer)
     }
 
     /// Facts about a capability.
@@ -157,7 +164,8 @@ impl Realm {
     /// Revokes what is below a capability, and itself.
     pub fn revoke_itself(&self, domain: usize, handle: Handle) -> Result<u64, Error> {
         let flags = RevokeFlags::ITSELF;
-        self.ipc.revoke(&self.domains[domain], handle, flags)
+        let answer = self.ipc.revoke(&self.domains[domain], handle, flags);
+        answered(Syscall::CapRevoke, answer)
     }
 
     /// Moves the clock, and ends what was to end until then.
@@ -169,11 +177,13 @@ impl Realm {
 
     pub fn revoke(&self, domain: usize, handle: Handle) -> Result<u64, Error> {
         let flags = RevokeFlags::empty();
-        self.ipc.revoke(&self.domains[domain], handle, flags)
+        let answer = self.ipc.revoke(&self.domains[domain], handle, flags);
+        answered(Syscall::CapRevoke, answer)
     }
 
     pub fn drop_handle(&self, domain: usize, handle: Handle) -> Result<(), Error> {
-        self.ipc.drop_capability(&self.domains[domain], handle)
+        let answer = self.ipc.drop_capability(&self.domains[domain], handle);
+        answered(Syscall::CapDrop, answer)
     }
 
     /// What a handle is good for at this moment.
@@ -206,17 +216,22 @@ impl Realm {
         let via = self.via[from][to];
         let flags = GrantFlags::empty();
         let from = &self.domains[from];
-        self.ipc
-            .grant(from, handle, via, mode, rights, flags, deadline_ns)
+        let answer = self
+            .ipc
+            .grant(from, handle, via, mode, rights, flags, deadline_ns);
+        answered(Syscall::Grant, answer)
     }
 
     pub fn accept(&self, by: usize, token: Token, from: usize) -> Result<Handle, Error> {
-        self.ipc
-            .accept(&self.domains[by], token, self.via[by][from])
+        let answer = self
+            .ipc
+            .accept(&self.domains[by], token, self.via[by][from]);
+        answered(Syscall::Accept, answer)
     }
 
     pub fn cancel(&self, by: usize, token: Token) -> Result<(), Error> {
-        self.ipc.cancel(&self.domains[by], token)
+        let answer = self.ipc.cancel(&self.domains[by], token);
+        answered(Syscall::Cancel, answer)
     }
 
     /// Grants and accepts.

@@ -1,10 +1,20 @@
 //! Capabilities that are narrower than rights can say, in part and in number (I4).
 
+use std::sync::Arc;
+
+use crate::common::calls::ROOMY;
+use crate::common::messages::Ends;
 use crate::common::realm::Realm;
+use crate::common::stage::HELLO;
+use crate::common::waiting::waiting;
 use crate::common::{LEAF, READ, WRITE};
 use abi::limits::{DEFAULT_NODES, MAX_NODES};
-use abi::{DeriveArgs, Error, Handle, MapFlags, Mode, RegionFlags, Rights, SnapshotFlags};
-use fake::Config;
+use abi::{
+    DeriveArgs, Error, FOREVER, GrantFlags, Handle, HandleTransfer, MapFlags, Mode, RegionFlags,
+    Rights, SnapshotFlags, Syscall,
+};
+use fake::{Config, FakeTask, answered};
+use ipc::Outgoing;
 
 const ALL: Rights = Rights::all();
 
@@ -155,6 +165,64 @@ fn who_was_given_a_share_uses_up_a_budget_of_its_own() {
     assert_eq!(realm.revoke(0, region), Ok(u64::from(DEFAULT_NODES) + 2));
     assert_eq!(realm.info(0, region).nodes_left, MAX_NODES as u32 - 1);
     realm.finish();
+}
+
+/// Of what nothing more can be derived, nothing can be shared: whatever would carry it lists that it is refused so, and
+/// what is refused is the sender's still.
+#[test]
+fn what_has_no_budget_left_is_not_shared_by_anything() {
+    let realm = Arc::new(Realm::new(2));
+    let region = realm.region(0, 1);
+    let args = DeriveArgs {
+        max_nodes: 1,
+        ..DeriveArgs::new(ALL)
+    };
+    let spent = realm.derive_with(0, region, args).unwrap();
+    realm.derive(0, spent, ALL).unwrap();
+    let ends = Ends::between(&realm, 0, 1, 4);
+    let there = ends.there.handle;
+    let (caller, _) = waiting(&realm, move |realm| {
+        let called = realm
+            .ipc
+            .call(&realm.domains[1], there, HELLO, ROOMY, FOREVER, |_| Ok(()));
+        realm.ipc.end_task(&FakeTask::current());
+        called.map(drop)
+    });
+    let here = ends.here;
+    let reply = here.receive_until(&realm, FOREVER).unwrap().reply;
+    let transfers = [HandleTransfer::new(spent, Mode::Share, ALL)];
+    let message = || Outgoing {
+        bytes: b"it",
+        transfers: &transfers,
+    };
+    let (ipc, me) = (&realm.ipc, &realm.domains[0]);
+    let called = |fit| ipc.call(me, here.handle, message(), fit, FOREVER, |_| Ok(()));
+    let served = ipc.serve(me, here.handle, reply, &message(), 0, |_| Ok(()));
+    let begun = ipc.begin(me, spent, Mode::Share, ALL, GrantFlags::empty());
+    let all = [
+        (
+            Syscall::ChannelSend,
+            ipc.send(me, here.handle, message(), 0),
+        ),
+        (Syscall::ChannelCall, called(ROOMY).map(drop)),
+        (Syscall::ChannelReply, ipc.reply(me, reply, message())),
+        (Syscall::ChannelServe, served.map(drop)),
+        (
+            Syscall::ProcessSpawn,
+            begun.map(|offer| ipc.withdraw(offer)),
+        ),
+        (
+            Syscall::Grant,
+            realm.grant(0, spent, 1, Mode::Share, ALL).map(drop),
+        ),
+    ];
+    for (call, answer) in all {
+        assert_eq!(answered(call, answer), Err(Error::Limit), "{call:?}");
+        assert_eq!(realm.look_up(0, spent), Ok(ALL & Rights::REGION));
+    }
+    ipc.reply(me, reply, HELLO).unwrap();
+    assert_eq!(caller.join().unwrap(), Ok(()));
+    Arc::into_inner(realm).unwrap().finish();
 }
 
 #[test]

@@ -237,7 +237,7 @@ fn a_device_region_is_not_sealed_copied_or_touched_by_the_kernel() {
     assert_eq!(snapshot.err(), Some(Error::Unsupported));
     // Its frames are in place as it is.
     world.memory.commit(&region, 0, 0).unwrap();
-    world.memory.pin(&region, &world.permit, 0, 0).unwrap();
+    world.pin(&region, &world.permit);
     world.memory.unpin(&region, &world.permit).unwrap();
     let mut bytes = [0; 8];
     let read = world.memory.read_region(&region, 0, &mut bytes);

@@ -168,6 +168,80 @@ fn what_is_about_to_move_and_is_refused_keeps_its_mappings_though_a_relative_is_
     realm.finish();
 }
 
+#[test]
+fn what_is_about_to_move_and_is_refused_keeps_its_mappings_though_a_relative_is_reduced() {
+    let realm = Realm::new(2);
+    let (mine, va) = realm.region_cached_on_two();
+    let relative = realm.derive(0, mine, Rights::INSPECT).unwrap();
+    let (ipc, me) = (&realm.ipc, &realm.domains[0]);
+    let narrowed = ALL - Rights::WRITE;
+    let offer = ipc.begin(me, mine, Mode::Move, narrowed, GrantFlags::empty());
+    let offer = offer.unwrap();
+    realm.reduce(0, relative, Rights::empty()).unwrap();
+    ipc.withdraw(offer);
+    assert_eq!(realm.look_up(0, mine), Ok(Rights::REGION));
+    realm.store(0, 0, va, 6).unwrap();
+    assert_eq!(realm.load(3, 0, va), Ok(6));
+    realm.finish();
+}
+
+/// Domain 0 moves a region and takes it from all below, and at a moment of that domain 1 pins it by a relative that is
+/// not below. What the call says, whether what was below is there still, and whether that moment came.
+fn moved_as_it_is_pinned(moment: u32) -> (Result<(), Error>, bool, bool) {
+    let realm = Arc::new(Realm::new(3));
+    let top = realm.region(0, 1);
+    let shared = Rights::MAP | Rights::GRANT | Rights::DUPLICATE;
+    let pins = realm.derive(0, top, shared).unwrap();
+    let pins = realm.give(0, pins, 1, Mode::Share);
+    let mine = realm.derive(0, top, ALL).unwrap();
+    let below = realm.derive(0, mine, READ).unwrap();
+    realm.drop_handle(0, top).unwrap();
+    let (inside, turns) = (realm.clone(), Arc::new(AtomicU32::new(0)));
+    let count = turns.clone();
+    let meanwhile = move || {
+        if count.fetch_add(1, Ordering::Relaxed) == moment {
+            fake::on_cpu(1, || {
+                inside
+                    .ipc
+                    .pin_region(&inside.domains[1], pins)
+                    .expect("it may map it")
+            });
+        }
+    };
+    let grant = || {
+        let (domain, via) = (&realm.domains[0], realm.via[0][2]);
+        let flags = GrantFlags::REVOKE_OTHERS;
+        realm
+            .ipc
+            .grant(domain, mine, via, Mode::Move, ALL, flags, FOREVER)
+    };
+    let answer = fake::before_locks(None, meanwhile, grant).map(drop);
+    let came = moment < turns.load(Ordering::Relaxed);
+    let stays = realm.look_up(0, below).is_ok();
+    Arc::into_inner(realm).unwrap().finish();
+    (answer, stays, came)
+}
+
+#[test]
+fn a_move_that_revokes_is_refused_by_a_pin_before_it_has_revoked_or_not_at_all() {
+    let mut refused = 0;
+    for moment in 0.. {
+        let (answer, stays, came) = moved_as_it_is_pinned(moment);
+        if !came {
+            assert_eq!(answer, Ok(()));
+            break;
+        }
+        match answer {
+            Ok(()) => assert!(!stays, "at moment {moment}"),
+            Err(error) => {
+                assert_eq!((error, stays), (Error::Pinned, true), "at moment {moment}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0);
+}
+
 /// Domain 0 moves a region over a channel, whose other end is dropped at a moment of that. What the call says, what
 /// then can be said of the region and what is below it, and whether that moment came.
 fn moved_as_its_way_ends(moment: u32, flags: GrantFlags) -> (Result<(), Error>, [bool; 2], bool) {

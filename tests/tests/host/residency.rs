@@ -183,8 +183,8 @@ fn a_pinned_region_has_all_its_frames_and_they_stay() {
     world.set_word(&region, 1, 7).unwrap();
     let copy = world.snapshot(&region);
     let permit: Arc<Permit> = Arc::new(Permit::new());
-    world.memory.pin(&copy, &permit, 0, 0).unwrap();
-    world.memory.pin(&copy, &world.permit, 0, 0).unwrap();
+    world.pin(&copy, &permit);
+    world.pin(&copy, &world.permit);
     assert_eq!((copy.pin_count(), copy.present_pages()), (2, 4));
     let va = world.map(0, &copy, WRITE);
     let frames = |access| {
@@ -217,7 +217,9 @@ fn a_pinned_region_has_all_its_frames_and_they_stay() {
         .snapshot(world.memory.account(), &copy, 0, 0, false)
         .err();
     assert_eq!(still, Some(Error::Pinned));
-    world.memory.unpin_all(&copy, &world.permit);
+    world
+        .memory
+        .unpin_all(&copy, |permit| Arc::ptr_eq(permit, &world.permit));
     let third = world.snapshot(&copy);
     assert_eq!(world.word(&third, 1), 7);
     let all = [region, copy, third];
@@ -232,7 +234,7 @@ fn what_is_sealed_is_pinned_where_it_is() {
     world.set_word(&region, 0, 7).unwrap();
     let copy = world.snapshot(&region);
     world.memory.seal(&copy).unwrap();
-    world.memory.pin(&copy, &world.permit, 0, 0).unwrap();
+    world.pin(&copy, &world.permit);
     assert_eq!(copy.present_pages(), 2);
     world.set_word(&region, 0, 8).unwrap();
     assert_eq!(world.word(&copy, 0), 7);
@@ -246,17 +248,17 @@ fn a_pin_needs_authority_that_lives_and_goes_with_it() {
     let world = World::new(1);
     let region = world.region(1);
     let permit: Arc<Permit> = Arc::new(Permit::new());
-    world.memory.pin(&region, &permit, 0, 0).unwrap();
+    world.pin(&region, &permit);
     permit.set_live(false);
     world.memory.detach(&region, |permit| !permit.is_live());
     assert_eq!(region.pin_count(), 0);
-    let dead = world.memory.pin(&region, &permit, 0, 0);
+    let dead = world.memory.pin(&region, &permit);
     assert_eq!((dead, region.pin_count()), (Err(Error::Revoked), 0));
     let image = world
         .memory
         .create_image(world.memory.account(), 4096)
         .unwrap();
-    let refused = world.memory.pin(&image, &world.permit, 0, 0);
+    let refused = world.memory.pin(&image, &world.permit);
     assert_eq!(refused, Err(Error::Unsupported));
     world.finish(&[region, image]);
 }

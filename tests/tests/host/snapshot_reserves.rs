@@ -141,7 +141,7 @@ fn an_overcommitted_snapshot_is_lost_when_a_copy_finds_no_memory_and_its_source_
         world.memory.commit(&copy, 0, 0).err(),
         world.memory.decommit(&copy, 0, 0).err(),
         world.memory.seal(&copy).err(),
-        world.memory.pin(&copy, &world.permit, 0, 0).err(),
+        world.memory.pin(&copy, &world.permit).err(),
         world.set_word(&copy, 0, 1).err(),
         world
             .try_map(1, common::request(&copy, &world.permit, READ))
@@ -308,13 +308,13 @@ fn what_is_pinned_is_never_lost() {
     let region = filled(&world);
     let copy = overcommitted(&world, &region);
     assert_eq!(
-        world.memory.pin(&copy, &world.permit, 0, 0),
+        world.memory.pin(&copy, &world.permit),
         Err(Error::Unsupported)
     );
     assert_eq!(copy.pin_count(), 0);
     let permit: Arc<Permit> = Arc::new(Permit::new());
     let kept = world.snapshot(&region);
-    world.memory.pin(&kept, &permit, 0, 0).unwrap();
+    world.pin(&kept, &permit);
     let rest = world.take_the_rest();
     for at in 0..PAGES {
         world.set_word(&region, at, 30 + at).unwrap();

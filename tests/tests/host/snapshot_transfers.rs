@@ -255,7 +255,7 @@ fn a_pinned_region_is_neither_moved_nor_copied_nor_destroyed() {
 
 #[test]
 fn pins_go_with_the_capability_that_they_were_made_under() {
-    for (how, count) in (0..4).flat_map(|how| [(how, 1), (how, 2)]) {
+    for (how, count) in (0..6).flat_map(|how| [(how, 1), (how, 2)]) {
         let realm = Realm::new(2);
         let mine = realm.region(0, 1);
         let region = realm.region_of(0, mine);
@@ -271,6 +271,9 @@ fn pins_go_with_the_capability_that_they_were_made_under() {
             0 => realm.drop_handle(1, theirs).unwrap(),
             1 => assert_eq!(realm.revoke(0, mine), Ok(1)),
             2 => realm.exit(1),
+            // Who may not map it could not take them back.
+            3 => realm.reduce(1, theirs, ALL - Rights::MAP).unwrap(),
+            4 => realm.reduce(0, mine, ALL - Rights::MAP).unwrap(),
             _ => {
                 for _ in 0..count {
                     let domain = &realm.domains[1];

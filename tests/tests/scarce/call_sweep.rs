@@ -87,6 +87,7 @@ impl Want {
                 (result, result == Err(Error::Quota))
             }
         };
+        let result = fake::answered(fake::call_named(call.0), result);
         let expected = if failed { Err(self.error()) } else { Ok(()) };
         assert_eq!(result, expected, "{} without {self:?}, turn {turn}", call.0);
         failed

@@ -78,6 +78,7 @@ macro_rules! for_each_case {
             derived::one_shot "a one-shot capability is gone after the first call that succeeds";
             derived::looked_up_twice "a call may name its one-shot capability twice, and a process is waited for by one";
             derived::badge_and_budget "a badge is written once, and a budget of capabilities ends";
+            derived::spent "what has no budget left is shared by no call, and each answers so";
             derived::deadline "a capability is dead after its deadline, with its mappings here and elsewhere";
             derived::reduce "what is taken from a capability is taken from who uses it on another CPU";
             derived::itself "revoke takes the capability itself if asked to, and the object with the first";

@@ -107,6 +107,9 @@ impl Spec {
             mapping.dead |= lost.contains(Rights::READ);
             mapping.access -= lost;
         }
+        if lost.contains(Rights::MAP) {
+            self.unpin_all(|capability| below[capability]);
+        }
         Ok(())
     }
 

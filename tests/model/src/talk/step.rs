@@ -1,6 +1,6 @@
 //! What processes do with objects and messages.
 
-use abi::{GrantFlags, Mode, Rights};
+use abi::{GrantFlags, Mode, Rights, Syscall};
 
 use crate::Until;
 use crate::step::{Word, steps};
@@ -127,4 +127,27 @@ steps! {
     /// Another process begins in the place of one that has ended; somebody gives it an end of a new
     /// channel.
     "start" Start { process: usize, by: usize, mine: usize, theirs: usize };
+}
+
+impl Step {
+    /// The system call that it is, if it is one.
+    pub(crate) fn call(&self) -> Option<Syscall> {
+        Some(match self {
+            Step::Region { .. } => Syscall::RegionCreate,
+            Step::Know { .. } | Step::Derive { .. } => Syscall::CapDerive,
+            Step::Narrow { .. } => Syscall::CapDeriveWith,
+            Step::Reduce { .. } => Syscall::CapReduce,
+            Step::Drop { .. } => Syscall::CapDrop,
+            Step::Revoke { .. } | Step::RevokeAll { .. } => Syscall::CapRevoke,
+            Step::Grant { .. } => Syscall::Grant,
+            Step::Accept { .. } => Syscall::Accept,
+            Step::Cancel { .. } => Syscall::Cancel,
+            Step::Same { .. } => Syscall::CapSame,
+            Step::Send { .. } => Syscall::ChannelSend,
+            Step::Receive { .. } => Syscall::ChannelReceive,
+            Step::Signal { .. } => Syscall::Signal,
+            Step::Poll { .. } => Syscall::NotifyWait,
+            _ => return None,
+        })
+    }
 }

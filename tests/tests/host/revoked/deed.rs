@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use abi::{Error, Handle, Mode, Rights};
+use abi::{Error, Handle, Mode, Rights, Syscall};
 use mm::lock::Rank;
 
 use crate::common::revoked::{ALL, Scene};
@@ -20,7 +20,7 @@ pub enum Way {
     Moved(fn(&Scene) -> Handle),
     /// Domain 1 has it allow nothing any more.
     Reduced(fn(&Scene) -> Handle),
-    /// Domain 0 has this top, and all below it, allow nothing any more.
+    /// Domain 0 has this top, and all below it, allow nothing any more but to keep what is pinned.
     ReducedAbove(usize),
     /// The host dismisses the guest whose it is.
     Dismissed,
@@ -47,7 +47,7 @@ impl Way {
                 (reduced.is_ok(), Error::Denied)
             }
             Way::ReducedAbove(top) => {
-                let reduced = realm.reduce(0, scene.tops[top], Rights::empty());
+                let reduced = realm.reduce(0, scene.tops[top], Rights::MAP);
                 (reduced.is_ok(), Error::Denied)
             }
             Way::Dismissed => {
@@ -95,6 +95,12 @@ impl Deed {
             goes_on: false,
             before: |_| {},
         }
+    }
+
+    /// The call that it makes.
+    fn call(&self) -> Syscall {
+        let (call, _argument) = self.shows[0].split_once('.').expect("it names an argument");
+        fake::call_named(call)
     }
 
     /// Nothing remains of an answer: until it is given, it is refused.
@@ -173,6 +179,7 @@ fn interrupted(
     });
     let found = found.lock().unwrap().take();
     let name = deed.name;
+    let answer = fake::answered(deed.call(), answer);
     match found {
         None => assert_eq!(answer, deed.comes_to, "{name}"),
         // Of what is answered as refused nothing is left, but for what came before that.

@@ -62,8 +62,10 @@ pub const DEEDS: &[Deed] = &[
         &["region_unpin.region"],
         Way::Reduced(|s| s.pinned),
         |s| s.ipc().unpin_region(s.me(), s.pinned),
-        |s| s.realm.region_of(1, s.pinned).pin_count() == 0,
-    ),
+        // What it has left goes with its right to map.
+        |s| s.realm.region_of(1, s.pinned).pin_count() == 1,
+    )
+    .after(|s| s.ipc().pin_region(s.me(), s.pinned).unwrap()),
     Deed::new(
         "map",
         &["map.region"],

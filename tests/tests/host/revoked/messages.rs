@@ -101,4 +101,11 @@ pub const DEEDS: &[Deed] = &[
         |s| s.ipc().limit_channel(s.me(), s.below[END], 5, 0),
         |s| s.ends.here.info(&s.realm).message_rate == 5,
     ),
+    Deed::new(
+        "limit a channel from what is moved away",
+        &["channel_limit.end"],
+        Way::Moved(|s| s.below[END]),
+        |s| s.ipc().limit_channel(s.me(), s.below[END], 5, 0),
+        |s| s.ends.here.info(&s.realm).message_rate == 5,
+    ),
 ];

@@ -22,9 +22,9 @@ pub const REFUSALS: &[Deed] = &[
     .answered_by(Error::NotFound),
     Deed::question(&["thread_info.thread"], Way::Revoked(THREAD), |s| {
         let (thread, ipc) = (s.below[THREAD], s.ipc());
-        ipc.ask_task(s.me(), thread, Rights::WAIT, |_| Err(Error::NotFound))
+        ipc.ask_task(s.me(), thread, Rights::WAIT, |_| Err(Error::Fault))
     })
-    .answered_by(Error::NotFound),
+    .answered_by(Error::Fault),
     Deed::question(&["object_wait.object"], Way::Revoked(END), |s| {
         let (ipc, end) = (s.ipc(), s.below[END]);
         ipc.wait_object(s.me(), end, Events::PEER_CLOSED, 0)
@@ -151,10 +151,10 @@ pub const REFUSALS: &[Deed] = &[
     .answered_by(Error::NoMemory),
     Deed::question(&["resource_info.resource"], Way::Revoked(RESOURCE), |s| {
         let (ipc, resource) = (s.ipc(), s.below[RESOURCE]);
-        let ask = |_| Err::<(), _>(Error::Unsupported);
+        let ask = |_| Err::<(), _>(Error::Fault);
         ipc.ask_resource(s.me(), resource, Rights::INSPECT, ask)
     })
-    .answered_by(Error::Unsupported),
+    .answered_by(Error::Fault),
     Deed::question(&["trace_start.resource"], Way::Revoked(RESOURCE), |s| {
         let (ipc, resource) = (s.ipc(), s.below[RESOURCE]);
         let make = |_| Err::<(Payload<FakeMachine>, fn()), _>(Error::Exists);

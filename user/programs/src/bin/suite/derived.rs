@@ -2,7 +2,7 @@
 //! end.
 
 use abi::{DeriveFlags, UserPtr};
-use rt::{Derive, Error, FOREVER, GrantFlags, Handle, MapFlags, Mode, Rights, sys};
+use rt::{Derive, Error, FOREVER, GrantFlags, Handle, MapFlags, Message, Mode, Rights, sys};
 
 use crate::Case;
 use crate::calls::{
@@ -119,6 +119,44 @@ pub fn badge_and_budget(_: &Case) {
         Error::Invalid,
         "a badge of 64 bits"
     );
+}
+
+/// What shares a capability out of which nothing more can be derived is refused, and says so as the table does.
+pub fn spent(case: &Case) {
+    let whole = region(4096);
+    let spent = done!(Derive::new(Rights::all()).nodes(1).of(whole), "a budget");
+    done!(cap_derive(spent, Rights::READ), "using it up");
+    let (here, there) = done!(rt::channel(2), "a channel");
+    let caller = rt::Thread::spawn(move || {
+        let answer = done!(there.call(&mut Message::new(b"call"), FOREVER), "a call");
+        same!(answer.bytes(), b"done", "its answer");
+        there
+    });
+    let caller = done!(caller, "a thread");
+    let mut call = done!(here.receive(FOREVER), "the call");
+    let mut reply = call.take_reply();
+    let message = || Message::new(b"it").share(spent, Rights::READ);
+    refused!(here.send(&mut message(), 0), Error::Limit, "sending");
+    let called = here.call(&mut message(), FOREVER);
+    refused!(called, Error::Limit, "calling");
+    let right = done!(reply.as_mut().ok_or(Error::NotFound), "a right to reply");
+    refused!(right.send(&mut message()), Error::Limit, "answering");
+    let served = here.reply_and_receive(&mut reply, &mut message(), 0);
+    refused!(served, Error::Limit, "answering and receiving");
+    let started = case.child("idle").handle(spent, Mode::Share, Rights::READ);
+    refused!(started.start(), Error::Limit, "starting a process");
+    let (via, _other) = crate::calls::small_ring();
+    let flags = GrantFlags::empty();
+    let granted = crate::calls::grant(spent, via, Mode::Share, Rights::READ, flags);
+    refused!(granted, Error::Limit, "granting");
+    same!(
+        done!(cap_info(spent), "cap_info").descendants,
+        1,
+        "below it"
+    );
+    let right = done!(reply.as_mut().ok_or(Error::NotFound), "the right still");
+    done!(right.send(&mut Message::new(b"done")), "answering");
+    drop(done!(caller.join(), "its end"));
 }
 
 pub fn deadline(case: &Case) {
