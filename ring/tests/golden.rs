@@ -165,6 +165,7 @@ fn messages_beside_a_pool_have_these_bytes() {
             token: 0x6162_6364_6566_6768,
             length: 0x7172_7374_7576_7778,
         },
+        Frame::Withdrawn { region },
     ];
     // Each at a multiple of 64.
     let mut bytes = Vec::new();

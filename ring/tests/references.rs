@@ -281,6 +281,83 @@ fn a_region_that_was_withdrawn_before_it_was_taken_is_a_fault_where_a_message_re
 }
 
 #[test]
+fn what_is_known_of_a_region_goes_when_its_sender_withdraws_it() {
+    let mut host: Books<Snapshots, 2> = Books::new(Side::Host, Snapshots::default());
+    let id = |slot, generation| RegionId { slot, generation };
+    let published = |region, token| Frame::Published {
+        region,
+        token,
+        length: 100,
+    };
+    let part = |region| RegionRef {
+        region,
+        offset: 0,
+        length: 100,
+    };
+    let refers = |region| Frame::Region {
+        tag: 7,
+        region: part(region),
+    };
+    let withdrawn = |region| Frame::Withdrawn { region };
+    let (first, second) = (id(0, 1), id(1, 1));
+    assert_eq!(hear(&mut host, withdrawn(first)), Err(Refused::Fault));
+    assert_eq!(hear(&mut host, published(first, 10)), Ok(None));
+    assert_eq!(hear(&mut host, published(second, 20)), Ok(None));
+    assert_eq!(hear(&mut host, refers(first)), Ok(Some(part(first))));
+    host.finish(first);
+    assert_eq!(host.regions().living(), [10, 20]);
+    for unknown in [id(0, 0), id(0, 2), id(2, 1), id(u32::MAX, 1)] {
+        assert_eq!(hear(&mut host, withdrawn(unknown)), Err(Refused::Fault));
+    }
+    assert_eq!(hear(&mut host, withdrawn(first)), Ok(None));
+    assert_eq!(host.regions().living(), [20]);
+    assert_eq!(hear(&mut host, withdrawn(first)), Err(Refused::Fault));
+    assert_eq!(hear(&mut host, refers(first)), Err(Refused::Fault));
+    assert_eq!(hear(&mut host, published(first, 30)), Err(Refused::Fault));
+    // Who takes it away while a part of it is read gains nothing by it.
+    assert_eq!(hear(&mut host, refers(second)), Ok(Some(part(second))));
+    assert_eq!(hear(&mut host, withdrawn(second)), Ok(None));
+    assert!(host.resolve(part(second)).is_err());
+    host.finish(second);
+    assert!(host.regions().living().is_empty());
+    // What this side has come too late for is withdrawn like others.
+    let late = id(0, 2);
+    assert_eq!(hear(&mut host, published(late, WITHDRAWN)), Ok(None));
+    assert_eq!(hear(&mut host, withdrawn(late)), Ok(None));
+    assert_eq!(hear(&mut host, withdrawn(late)), Err(Refused::Fault));
+    // What came with its only message ends with that.
+    let whole = Frame::Whole {
+        tag: 7,
+        region: id(0, 3),
+        token: 40,
+        length: 100,
+    };
+    assert_eq!(hear(&mut host, whole), Ok(Some(part(id(0, 3)))));
+    assert_eq!(hear(&mut host, withdrawn(id(0, 3))), Err(Refused::Fault));
+    assert!(host.resolve(part(id(0, 3))).is_ok());
+}
+
+#[test]
+fn who_waits_for_a_number_waits_for_what_its_peer_can_give_back() {
+    let mut guest: Books<Snapshots, 2> = Books::new(Side::Guest, Snapshots::default());
+    let first = guest.publish(100).unwrap();
+    assert!(!guest.arm(100));
+    let whole = guest.publish_whole(100).unwrap();
+    assert!(guest.arm(100));
+    guest.lease(whole, 0, 100).unwrap();
+    let released = Frame::Released { region: whole };
+    assert_eq!(hear(&mut guest, released), Ok(None));
+    assert!(!guest.arm(100));
+    let second = guest.publish(100).unwrap();
+    assert_eq!(guest.publish(100), Err(Error::Full));
+    // It has to withdraw one itself.
+    assert!(!guest.arm(100));
+    for region in [first, second] {
+        guest.withdraw(region).unwrap();
+    }
+}
+
+#[test]
 fn what_the_peer_is_to_take_no_more_is_taken_back() {
     let mut guest: Books<Snapshots, 2> = Books::new(Side::Guest, Snapshots::default());
     // It may not have come to hear of the first.
@@ -290,10 +367,20 @@ fn what_the_peer_is_to_take_no_more_is_taken_back() {
     let second = guest.publish(100).unwrap();
     guest.lease(second, 0, 100).unwrap();
     assert_eq!(guest.withdraw(second), Err(Error::Full));
+    let whole = guest.publish_whole(100).unwrap();
+    guest.lease(whole, 0, 100).unwrap();
     assert_eq!(guest.regions().given_up, [Some(first)]);
-    let released = Frame::Released { region: second };
-    assert_eq!(hear(&mut guest, released), Ok(None));
-    assert_eq!(guest.regions().given_up, [Some(first), Some(second)]);
+    // One message alone refers to the second of these, which is over with it.
+    for region in [second, whole] {
+        let released = Frame::Released { region };
+        assert_eq!(hear(&mut guest, released), Ok(None));
+        assert_eq!(hear(&mut guest, released), Err(Refused::Fault));
+    }
+    assert_eq!(guest.regions().given_up, [Some(first), Some(whole)]);
+    assert!(guest.lease(second, 0, 1).is_ok() && guest.lease(whole, 0, 1).is_err());
+    guest.unlease(second).unwrap();
+    guest.withdraw(second).unwrap();
+    assert_eq!(guest.regions().given_up.last(), Some(&Some(second)));
     let third = guest.publish(100).unwrap();
     guest.lease(third, 0, 1).unwrap();
     guest.lease(third, 1, 1).unwrap();
@@ -319,7 +406,7 @@ fn frames_are_these_bytes() {
         slot_bytes: 64,
         count: 8,
     };
-    let vectors: [(Frame<'_>, &[u8]); 7] = [
+    let vectors: [(Frame<'_>, &[u8]); 8] = [
         (
             Frame::Inline {
                 tag: 0x01020304,
@@ -373,6 +460,10 @@ fn frames_are_these_bytes() {
         (
             Frame::Released { region },
             &[4, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0],
+        ),
+        (
+            Frame::Withdrawn { region },
+            &[8, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0],
         ),
         (
             Frame::Grown {

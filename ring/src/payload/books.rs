@@ -173,8 +173,14 @@ impl<R: Regions, const N: usize> Books<R, N> {
             }
             Frame::Released { region } => {
                 self.leases.release(region).map_err(fault)?;
-                if self.leases.leases(region) == 0 {
+                if self.leases.is_over(region) {
                     self.withdraw(region).map_err(fault)?;
+                }
+            }
+            Frame::Withdrawn { region } => {
+                // What was received of it and is not finished is lost with it, by the fault of the peer alone.
+                if !sabotaged!("withdrawn_region_kept") {
+                    self.known.withdraw(region).map_err(fault)?;
                 }
             }
             Frame::Grown {
@@ -255,6 +261,14 @@ impl<R: Regions, const N: usize> Books<R, N> {
         self.leases.publish(length)
     }
 
+    /// As of [`Leases::publish_whole`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn publish_whole(&mut self, length: u64) -> Result<RegionId, Error> {
+        self.leases.publish_whole(length)
+    }
+
     /// As of [`Leases::lease`].
     ///
     /// # Errors
@@ -269,6 +283,14 @@ impl<R: Regions, const N: usize> Books<R, N> {
     /// As of [`Leases::release`].
     pub fn unlease(&mut self, id: RegionId) -> Result<(), Error> {
         self.leases.release(id)
+    }
+
+    /// As of [`Leases::check_withdrawal`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_withdrawal(&mut self, id: RegionId) -> Result<(), Error> {
+        self.leases.check_withdrawal(id)
     }
 
     /// As of [`Leases::withdraw`], whether the peer has heard of the region or not.
@@ -288,7 +310,7 @@ impl<R: Regions, const N: usize> Books<R, N> {
     pub fn arm(&self, length: usize) -> bool {
         match self.pools.fits(length) {
             true => self.pools.arm(length),
-            false => self.leases.is_full(),
+            false => self.leases.awaits_peer(),
         }
     }
 

@@ -62,6 +62,11 @@ pub enum Frame<'a> {
         /// The region.
         region: RegionId,
     },
+    /// The sender has withdrawn a region of which it sent parts: no other is on its way.
+    Withdrawn {
+        /// The region.
+        region: RegionId,
+    },
     /// The pool has grown by a region, for which the host has granted a token.
     Grown {
         /// Its number.
@@ -83,6 +88,7 @@ const RELEASED: u8 = 4;
 const GROWN: u8 = 5;
 const FREED: u8 = 6;
 const WHOLE: u8 = 7;
+const WITHDRAWN: u8 = 8;
 
 /// Writes fields one after the other.
 struct Writer<'a> {
@@ -188,6 +194,9 @@ impl<'a> Frame<'a> {
             Frame::Released { region } => {
                 out.head(RELEASED, 0)?.region(region)?;
             }
+            Frame::Withdrawn { region } => {
+                out.head(WITHDRAWN, 0)?.region(region)?;
+            }
             Frame::Grown {
                 extent,
                 token,
@@ -252,6 +261,9 @@ impl<'a> Frame<'a> {
                 length: from.u64()?,
             },
             RELEASED if tag == 0 => Frame::Released {
+                region: from.region()?,
+            },
+            WITHDRAWN if tag == 0 => Frame::Withdrawn {
                 region: from.region()?,
             },
             FREED if tag == 0 => Frame::Freed,

@@ -5,8 +5,8 @@
 //! be withdrawn and its number used again, in another generation.
 //!
 //! A region that is all of one payload comes with the only message that refers to it, so that the receiver can let go of
-//! it as soon as that is finished. Of others it can't tell whether a reference is on its way, and keeps them until their
-//! number is used again.
+//! it as soon as that is finished, and its number is free when the lease is back. Of others the receiver can't tell whether
+//! a reference is on its way: it keeps them until it is told that they are withdrawn.
 
 use crate::Error;
 use crate::sabotaged;
@@ -37,6 +37,8 @@ struct Published {
     /// 0 while nothing is there.
     length: u64,
     leases: u32,
+    /// One message refers to it.
+    whole: bool,
 }
 
 impl Published {
@@ -58,6 +60,7 @@ impl<const N: usize> Default for Leases<N> {
             generation: 0,
             length: 0,
             leases: 0,
+            whole: false,
         };
         Leases {
             regions: [nothing; N],
@@ -71,6 +74,18 @@ impl<const N: usize> Leases<N> {
     /// # Errors
     /// [`Error::Invalid`]: it has no bytes; [`Error::Full`]: `N` are published.
     pub fn publish(&mut self, length: u64) -> Result<RegionId, Error> {
+        self.take_number(length, false)
+    }
+
+    /// The same of one that the peer is told of by the only message that refers to it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn publish_whole(&mut self, length: u64) -> Result<RegionId, Error> {
+        self.take_number(length, true)
+    }
+
+    fn take_number(&mut self, length: u64, whole: bool) -> Result<RegionId, Error> {
         if length == 0 {
             return Err(Error::Invalid);
         }
@@ -78,6 +93,7 @@ impl<const N: usize> Leases<N> {
         let slot = slot.ok_or(Error::Full)?;
         let region = &mut self.regions[slot];
         region.length = length;
+        region.whole = whole;
         region.generation += 1;
         Ok(RegionId {
             slot: slot as u32,
@@ -90,9 +106,12 @@ impl<const N: usize> Leases<N> {
         (region.length != 0 && region.generation == id.generation).then_some(region)
     }
 
-    /// Whether no more can be published before one is withdrawn.
-    pub fn is_full(&self) -> bool {
-        !self.regions.iter().any(Published::is_empty)
+    /// Whether no more can be published before the peer has finished one that one message refers to. Where there is none
+    /// of these, it is for this side to withdraw another.
+    pub fn awaits_peer(&self) -> bool {
+        let mut regions = self.regions.iter();
+        let by_peer = |region: &Published| region.whole && region.length > 0;
+        regions.clone().any(by_peer) && !regions.any(Published::is_empty)
     }
 
     /// Leases a part of it.
@@ -123,6 +142,13 @@ impl<const N: usize> Leases<N> {
         Ok(())
     }
 
+    /// Whether the peer has finished all of a region that one message refers to.
+    pub fn is_over(&self, id: RegionId) -> bool {
+        let region = self.regions.get(id.slot as usize);
+        let region = region.filter(|region| region.generation == id.generation);
+        region.is_some_and(|region| region.whole && region.leases == 0)
+    }
+
     /// Leases that the peer has of a region.
     pub fn leases(&self, id: RegionId) -> u32 {
         let region = self.regions.get(id.slot as usize);
@@ -130,16 +156,24 @@ impl<const N: usize> Leases<N> {
         region.map_or(0, |region| region.leases)
     }
 
-    /// Forgets a region that nobody leases.
+    /// Whether a region can be withdrawn: nobody leases it.
     ///
     /// # Errors
     /// [`Error::Invalid`]: no such region; [`Error::Full`]: it is leased.
-    pub fn withdraw(&mut self, id: RegionId) -> Result<(), Error> {
-        let region = self.region(id).ok_or(Error::Invalid)?;
-        if region.leases > 0 {
-            return Err(Error::Full);
+    pub fn check_withdrawal(&mut self, id: RegionId) -> Result<(), Error> {
+        match self.region(id).ok_or(Error::Invalid)?.leases {
+            0 => Ok(()),
+            _ => Err(Error::Full),
         }
-        region.length = 0;
+    }
+
+    /// Forgets a region that nobody leases.
+    ///
+    /// # Errors
+    /// As of [`check_withdrawal`](Leases::check_withdrawal).
+    pub fn withdraw(&mut self, id: RegionId) -> Result<(), Error> {
+        self.check_withdrawal(id)?;
+        self.regions[id.slot as usize].length = 0;
         Ok(())
     }
 
@@ -159,7 +193,9 @@ struct Told<T> {
     length: u64,
     /// The message that told of it is the only one that refers to it.
     whole: bool,
-    /// Nothing once that is finished, or was withdrawn.
+    /// The peer has said that it is withdrawn.
+    withdrawn: bool,
+    /// Nothing once that is finished, or the region is withdrawn.
     what: Option<T>,
 }
 
@@ -233,6 +269,7 @@ impl<T, const N: usize> Known<T, N> {
             generation: id.generation,
             length,
             whole,
+            withdrawn: false,
             what,
         };
         Ok(place.replace(told).and_then(|before| before.what))
@@ -246,6 +283,21 @@ impl<T, const N: usize> Known<T, N> {
             true => told.what.take(),
             false => None,
         }
+    }
+
+    /// Gives what was known of a region of which the peer says that it has withdrawn it.
+    ///
+    /// # Errors
+    /// [`Error::PeerFault`]: no such region in this generation, one that came with its only message, or the peer has said
+    /// so before.
+    pub fn withdraw(&mut self, id: RegionId) -> Result<Option<T>, Error> {
+        let told = self.regions.get_mut(id.slot as usize);
+        let told = told.and_then(Option::as_mut).ok_or(Error::PeerFault)?;
+        if told.generation != id.generation || told.whole || told.withdrawn {
+            return Err(Error::PeerFault);
+        }
+        told.withdrawn = true;
+        Ok(told.what.take())
     }
 
     fn find(&self, reference: RegionRef) -> Result<&Told<T>, Error> {

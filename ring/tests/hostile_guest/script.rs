@@ -424,13 +424,15 @@ pub unsafe fn play(script: &[u8], host: NonNull<u8>, guest: NonNull<u8>) {
             }
             6 => {
                 // The host has published and leased something that the guest may release, more than once.
-                if let Ok(id) = seat.host.publish(4096) {
+                if let Ok(id) = seat.host.publish_whole(4096) {
                     seat.published += 1;
                     let leased = seat.host.lease(id, script.number(), script.number());
                     assert!(leased.is_ok_and(|part| part.region == id) || leased.is_err());
                 }
-                let frame = Frame::Released {
-                    region: region(script),
+                let region = region(script);
+                let frame = match step < 128 {
+                    true => Frame::Released { region },
+                    false => Frame::Withdrawn { region },
                 };
                 seat.send(frame, script);
             }

@@ -410,6 +410,8 @@ entries! {
             references::a_reference_to_a_region_is_checked_whole;
         withdrawn_region_in_parts: "that no message refers to a region that was withdrawn",
             references::a_region_that_was_withdrawn_before_it_was_taken_is_a_fault_where_a_message_refers_to_it;
+        withdrawn_region_kept: "that the receiver lets go of a region which is withdrawn",
+            references::what_is_known_of_a_region_goes_when_its_sender_withdraws_it;
         withdrawn_stays_granted: "the way back of what was granted for a region that is withdrawn",
             references::what_the_peer_is_to_take_no_more_is_taken_back;
         lease_generation_not_checked: "the generation of a reference to a region",

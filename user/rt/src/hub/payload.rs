@@ -154,7 +154,7 @@ impl Payloads {
     /// Copies bytes of a payload out. What is in a slot may change until it is finished: copy once, then judge.
     ///
     /// # Errors
-    /// `TooLarge`: they go beyond it; `PeerFault`: the peer took the slot back; `Quota`, `NoMemory`, `Limit`: it is in a region
+    /// `TooLarge`: they go beyond it; `PeerFault`: the peer took the slot back, or withdrew the region; `Quota`, `NoMemory`, `Limit`: it is in a region
     /// for which there was no room here when it was published. It is to be finished like any other.
     pub fn read(&self, received: &Received, offset: u64, target: &mut [u8]) -> Result<(), Error> {
         let len = target.len() as u64;
@@ -210,7 +210,8 @@ impl Payloads {
     }
 
     /// Sleeps by `sleep` if [`send`](Payloads::send) of so many bytes would be `Full` for want of a slot or of a region, and
-    /// returns what that came to; `None`: there is room, and it did not sleep.
+    /// returns what that came to; `None`: there is room, or only this side can make some by
+    /// [withdrawing](Payloads::withdraw) a region, and it did not sleep.
     ///
     /// `sleep` returns when there is a message to be received: of a guest `receiver().wait_for_message(deadline)`,
     /// of a host [`Host::wait`](super::Host::wait). What has come by then is received before the next try, since it may be

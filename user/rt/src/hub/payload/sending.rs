@@ -2,12 +2,15 @@
 
 use abi::{Error, Mode, Rights, Token};
 use ring::payload::layout::MAX_CLASSES;
-use ring::payload::{Class, Frame, Layout, RegionId};
+use ring::payload::{Books, Class, Frame, Layout, RegionId};
 
-use super::regions::{PoolView, take_back};
-use super::{Payloads, Send, send_frame, send_frame_of};
+use super::regions::{Granted, PoolView, take_back};
+use super::{MAX_REGIONS, Payloads, Send, send_frame, send_frame_of};
 use crate::ring_end::to_abi;
 use crate::{Region, grant};
+
+/// How a region gets its number.
+type Publish = fn(&mut Books<Granted, MAX_REGIONS>, u64) -> Result<RegionId, ring::Error>;
 
 impl Payloads {
     /// Adds slots of these classes to the pool. What anybody holds stays as it is. For the host alone.
@@ -58,7 +61,7 @@ impl Payloads {
             }
             Err(ring::Error::TooLarge) => {
                 let length = bytes.len() as u64;
-                let (region, token) = self.grant(bytes)?;
+                let (region, token) = self.grant(bytes, Books::publish_whole)?;
                 let whole = Frame::Whole {
                     tag,
                     region,
@@ -74,12 +77,12 @@ impl Payloads {
     }
 
     /// Makes bytes a region that messages can refer to parts of, and tells the peer, which gets them as they are now and
-    /// keeps them until another has the place of the region.
+    /// keeps them until the region is [withdrawn](Payloads::withdraw).
     ///
     /// # Errors
     /// `Full`: as many are published as can be; as of [`send`](Payloads::send).
     pub fn publish(&mut self, bytes: &[u8], send: Send<'_>) -> Result<RegionId, Error> {
-        let (region, token) = self.grant(bytes)?;
+        let (region, token) = self.grant(bytes, Books::publish)?;
         let published = Frame::Published {
             region,
             token: token.bits(),
@@ -90,7 +93,7 @@ impl Payloads {
     }
 
     /// Makes bytes a region that is granted to the peer, which is to be told.
-    fn grant(&mut self, bytes: &[u8]) -> Result<(RegionId, Token), Error> {
+    fn grant(&mut self, bytes: &[u8], publish: Publish) -> Result<(RegionId, Token), Error> {
         let length = bytes.len() as u64;
         let region = Region::create(length)?;
         {
@@ -99,7 +102,7 @@ impl Payloads {
             let target = unsafe { mapping.as_mut_slice(bytes.len()) };
             target.ok_or(Error::Denied)?.copy_from_slice(bytes);
         }
-        let id = self.books.publish(length).map_err(to_abi)?;
+        let id = publish(&mut self.books, length).map_err(to_abi)?;
         let regions = self.books.regions();
         let granted = grant(
             region.handle(),
@@ -119,12 +122,14 @@ impl Payloads {
         }
     }
 
-    /// Publishes a region no longer, so that another can be. It is done by itself when the last part of it that was sent
-    /// is finished.
+    /// Publishes a region no longer, so that another can be, and has the peer give up what it keeps of it.
     ///
     /// # Errors
-    /// `Invalid`: it is not published; `Full`: parts of it were sent, and not all are finished.
-    pub fn withdraw(&mut self, region: RegionId) -> Result<(), Error> {
+    /// `Invalid`: it is not published; `Full`: parts of it were sent, and not all are finished, or the ring is full; what
+    /// sending a message answers. It is published still then.
+    pub fn withdraw(&mut self, region: RegionId, send: Send<'_>) -> Result<(), Error> {
+        self.books.check_withdrawal(region).map_err(to_abi)?;
+        send_frame(&Frame::Withdrawn { region }, send)?;
         self.books.withdraw(region).map_err(to_abi)
     }
 

@@ -81,6 +81,17 @@ impl Pair {
         theirs.send_part(number, region, 0, LONG as u64, send)
     }
 
+    /// It withdraws it.
+    fn withdraw(&mut self, region: RegionId, room: bool) -> Result<(), Error> {
+        let Pair { guest, theirs, .. } = self;
+        theirs.withdraw(region, &mut |message| match room {
+            true => guest.send(message, FOREVER),
+            false => Err(ring::Error::Full),
+        })?;
+        check!(self.at_host().is_none(), "a payload");
+        Ok(())
+    }
+
     /// The payload that the host receives next.
     fn payload(&mut self, number: u32) -> Received {
         let received = self.at_host().ok_or(Error::Empty);
@@ -152,7 +163,9 @@ pub fn refused(_: &Case) {
         let region = pair.publish(1);
         let sent = pair.send_part(1, region, false);
         refused!(sent, Error::Full, "a part over a full ring");
-        done!(pair.theirs.withdraw(region), "withdrawing it");
+        let refused = pair.withdraw(region, false);
+        refused!(refused, Error::Full, "withdrawing it over a full ring");
+        done!(pair.withdraw(region, true), "withdrawing it");
     }
     // Every place is there still.
     (0..2 * MAX_REGIONS as u32).for_each(|number| pair.exchange(number));
@@ -215,20 +228,26 @@ pub fn given_back(_: &Case) {
     pair.check(&third, 3);
     pair.finish(third);
     restored("three at once");
-    // What parts are sent of stays until its number is another's.
-    let region = pair.publish(4);
-    let parts = [4, 4].map(|number| {
-        done!(pair.send_part(number, region, true), "a part");
-        pair.payload(number)
-    });
-    parts.into_iter().for_each(|part| pair.finish(part));
-    refused!(
-        pair.theirs.withdraw(region),
-        Error::Invalid,
-        "withdrawing what went with its last part"
-    );
+    // What parts are sent of stays until it is withdrawn.
+    for _ in 0..2 * MAX_REGIONS {
+        let region = pair.publish(4);
+        for _ in 0..2 {
+            let parts = [4, 4].map(|number| {
+                done!(pair.send_part(number, region, true), "a part");
+                pair.payload(number)
+            });
+            let early = pair.withdraw(region, true);
+            refused!(early, Error::Full, "withdrawing what is read");
+            parts.into_iter().for_each(|part| pair.finish(part));
+        }
+        check!(before.restored(0).is_err(), "nothing is held for parts");
+        done!(pair.withdraw(region, true), "withdrawing it");
+        restored("parts");
+        let again = pair.withdraw(region, true);
+        refused!(again, Error::Invalid, "withdrawing it twice");
+    }
     pair.exchange(5);
-    restored("parts");
+    restored("a payload after parts");
 }
 
 /// What is held is told by a line.

@@ -75,8 +75,10 @@ pub fn never_read(_: &Case) {
         let Pair { guest, theirs, .. } = &mut pair;
         let send = &mut |message: &[u8]| guest.send(message, FOREVER);
         let region = done!(theirs.publish(&[7; LONG], send), "region {number}");
-        done!(theirs.withdraw(region), "withdrawing {number}");
-        check!(pair.at_host().is_none(), "a payload");
+        done!(theirs.withdraw(region, send), "withdrawing {number}");
+        for what in ["that it was published", "that it was withdrawn"] {
+            check!(pair.at_host().is_none(), "a payload and not {what}");
+        }
     }
     pair.exchange(1);
 }
