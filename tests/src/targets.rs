@@ -318,7 +318,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         key: "ring_sleep_other_cpu",
-        operation: "ring message that wakes a sleeper on the other CPU, both CPUs (peers: membarrier alone)",
+        operation: "ring message that wakes a sleeper on the other CPU, its barrier included, both CPUs (peers: membarrier alone)",
         peers: &[("linux", 1470), ("linux_lean", 1413)],
         must: 2900,
         goal: 1400,

@@ -246,6 +246,67 @@ impl<const N: usize> Receiver<N> for BatchEnd<N> {
     }
 }
 
+/// BYTE with frames of one's own: all that are there are taken, and given back together.
+pub struct ByteFrames;
+
+/// The sending end of [`ByteFrames`].
+pub struct FrameSender(byte::Producer<Polling>);
+/// The receiving end of [`ByteFrames`].
+pub struct FrameReceiver(byte::Consumer<Polling>);
+
+/// Before each frame, its length.
+const FRAME_HEAD_BYTES: usize = size_of::<u64>();
+
+impl<const N: usize> Contender<N> for ByteFrames {
+    type Sender = FrameSender;
+    type Receiver = FrameReceiver;
+
+    fn open(arena: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
+        let geometry = bytes_for(FRAME_HEAD_BYTES + N, slots);
+        let view = View::format(arena, geometry, Form::Asymmetric);
+        let sender = move || byte::Producer::attach(view.producer(), Polling);
+        let receiver = move || byte::Consumer::attach(view.consumer(), Polling);
+        (
+            Box::new(move || FrameSender(sender().expect("it was formatted like this"))),
+            Box::new(move || FrameReceiver(receiver().expect("it was formatted like this"))),
+        )
+    }
+}
+
+impl<const N: usize> Sender<N> for FrameSender {
+    #[inline(always)]
+    fn try_send(&mut self, message: &[u8; N]) -> bool {
+        let Ok(mut frame) = self.0.reserve(FRAME_HEAD_BYTES + N) else {
+            return false;
+        };
+        let bytes = frame.as_mut_slice();
+        let (head, bytes) = bytes.split_at_mut(FRAME_HEAD_BYTES);
+        head.copy_from_slice(&(N as u64).to_ne_bytes());
+        bytes.copy_from_slice(message);
+        frame.commit(FRAME_HEAD_BYTES + N).is_ok()
+    }
+}
+
+impl<const N: usize> Receiver<N> for FrameReceiver {
+    #[inline(always)]
+    fn try_receive(&mut self, sink: &mut Sink<N>) {
+        let Ok(chunk) = self.0.peek(usize::MAX) else {
+            return;
+        };
+        let (mut taken, mut head) = (0, [0; FRAME_HEAD_BYTES]);
+        while chunk.read(taken, &mut head).is_ok() {
+            let length = u64::from_ne_bytes(head) as usize;
+            let target = &mut sink.target()[..length];
+            chunk
+                .read(taken + FRAME_HEAD_BYTES, target)
+                .expect("frames are published whole");
+            sink.arrived();
+            taken += FRAME_HEAD_BYTES + length;
+        }
+        chunk.release(taken).expect("it was peeked");
+    }
+}
+
 /// SLOT between threads, whose ends sleep: a futex.
 pub struct Sleeping;
 

@@ -87,12 +87,13 @@ fn row(key: String, place: Place, slots: usize, entries: Vec<Entry>) -> Row {
     }
 }
 
-/// Messages of any length.
+/// Messages of any length; through a stream of bytes, in frames of one's own.
 fn messages<const N: usize>(place: Place, slots: usize, at_most: [f64; 2]) -> Row {
-    let [slot, packet] = at_most;
+    let [slot, of_bytes] = at_most;
     let mut entries = vec![
         of_ours::<Throughput, ours::Slot, N>("SLOT", slot),
-        of_ours::<Throughput, ours::Packet, N>("PACKET", packet),
+        of_ours::<Throughput, ours::Packet, N>("PACKET", of_bytes),
+        of_ours::<Throughput, ours::ByteFrames, N>("BYTE", of_bytes),
         peer::<Throughput, bbqueue::Framed, N>("bbqueue framed"),
         peer::<Throughput, bbqueue::Drained, N>("bbqueue drained"),
     ];

@@ -40,10 +40,10 @@ fn measure_all(env: &Env) {
     basic::run();
     memory::run();
     snapshots::run();
-    partner::measure(env);
-    if expect!(rt::system_info(), "bench: counters").cpus > 1 {
-        shootdown::measure(env);
-    } else {
+    let several = expect!(rt::system_info(), "bench: counters").cpus > 1;
+    let barrier = several.then(|| shootdown::measure(env));
+    partner::measure(env, barrier);
+    if !several {
         messages::measure(env.handle(1));
         growth::run();
     }

@@ -1,5 +1,5 @@
-//! What it takes to make the other CPU forget: the same revoke while a partner runs there and while
-//! it sleeps. Both take a mapping of one page away from it; only the first has to tell its CPU.
+//! What it takes to tell the other CPU: the same revoke, and the same sleep at a ring, while a partner runs there and
+//! while it sleeps. Only the first has to make its CPU forget a page, or execute a barrier.
 
 use core::hint::spin_loop;
 
@@ -24,22 +24,50 @@ const BEGUN: u64 = 0;
 const READY: u64 = 1;
 const OVER: u64 = 2;
 
-/// The difference, over both CPUs: one tick counts an instruction of either.
-pub fn measure(env: &Env) {
-    let least = |role| {
-        (0..STARTS)
-            .map(|_| least_revoke(env.handle(1), role))
-            .min()
-            .unwrap_or(0)
-    };
-    let (asleep, running) = (least("asleep"), least("running"));
-    report("revoke_mapping_asleep", asleep);
-    report("revoke_mapping_running", running);
-    report("shootdown_extra", running.saturating_sub(asleep));
+/// The least that each takes beside a partner.
+#[derive(Clone, Copy)]
+struct Least {
+    /// Taking a mapping of one page away from it.
+    revoke: u64,
+    /// A sleep at an asymmetric ring to it, which ends at once.
+    wait: u64,
 }
 
-/// The least that it takes to take a mapping of one page away from a partner on CPU 1.
-fn least_revoke(image: Handle, role: &str) -> u64 {
+impl Least {
+    const NONE: Least = Least {
+        revoke: u64::MAX,
+        wait: u64::MAX,
+    };
+
+    fn and(self, other: Least) -> Least {
+        Least {
+            revoke: self.revoke.min(other.revoke),
+            wait: self.wait.min(other.wait),
+        }
+    }
+}
+
+/// The differences, over both CPUs: one tick counts an instruction of either. Returns what the barrier takes that
+/// a sleeper at a ring brings for its peer.
+pub fn measure(env: &Env) -> u64 {
+    let least = |role| {
+        let each = (0..STARTS).map(|_| least_beside(env.handle(1), role));
+        each.fold(Least::NONE, Least::and)
+    };
+    let (asleep, running) = (least("asleep"), least("running"));
+    report("revoke_mapping_asleep", asleep.revoke);
+    report("revoke_mapping_running", running.revoke);
+    report(
+        "shootdown_extra",
+        running.revoke.saturating_sub(asleep.revoke),
+    );
+    report("ring_wait_asleep", asleep.wait);
+    report("ring_wait_running", running.wait);
+    running.wait.saturating_sub(asleep.wait)
+}
+
+/// The least of some samples beside a partner on CPU 1.
+fn least_beside(image: Handle, role: &str) -> Least {
     let flag = expect!(Region::create(PAGE), "bench: a region");
     let view = expect!(flag.map(READ_WRITE), "bench: map");
     let word = view.address() as *mut u64;
@@ -66,11 +94,19 @@ fn least_revoke(image: Handle, role: &str) -> u64 {
         let start = now();
         // SAFETY: nobody refers to what the partner has mapped.
         let count = unsafe { sys::cap_revoke(region.handle(), rt::RevokeFlags::empty()) };
-        let taken = now() - start;
+        let revoke = now() - start;
         expect!(count, "bench: revoke");
-        taken
+        let start = now();
+        // SAFETY: the call gets no memory. The partner takes nothing, and the deadline is over.
+        let waited = unsafe { sys::ring_wait(wake, 1, 1) };
+        let wait = now() - start;
+        if waited != Err(rt::Error::TimedOut) {
+            rt::println!("bench: a wait ended otherwise: {waited:?}");
+            rt::exit(1);
+        }
+        Least { revoke, wait }
     });
-    let least = samples.min().unwrap_or(0);
+    let least = samples.fold(Least::NONE, Least::and);
     // SAFETY: as above.
     unsafe { word.write_volatile(OVER) };
     expect!(rt::drop_handle(wake), "bench: drop");
