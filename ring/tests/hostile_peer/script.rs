@@ -4,20 +4,33 @@
 //! The fuzzer and the tests of this crate include this file, and so does the guest suite, whose rings are the kernel's:
 //! it needs `core` alone.
 
+#[path = "waiting.rs"]
+mod waiting;
+
 use abi::ring::{
     CONSUMER_OFFSET, DATA_OFFSET, End, Geometry, HEADER_OFFSET, Header, Kind, PRODUCER_OFFSET,
 };
+use ring::byte::Byte;
+use ring::duplex::{Deferring, Duplex};
 use ring::memory::{ConsumerMemory, ProducerMemory};
-use ring::{Error, Wait, byte, packet, slot};
+use ring::packet::Packet;
+use ring::slot::Slot;
+use ring::{Error, RingKind, Turn, Wait, byte, packet, slot};
 
 use crate::script::Script;
 
 const TARGET_BYTES: usize = 5000;
 
+/// A time that has passed: who waits until it does all that is to be done for a sleep.
+const PASSED_NS: u64 = 1;
+
+/// Acts from here on are of ends that wait.
+const WAITING: u8 = 224;
+
 /// A ring that was made for a script.
 pub trait Shared {
-    /// How its ends sleep and wake. No script sleeps: a deadline has always passed.
-    type Wait: Wait;
+    /// How its ends sleep and wake. No script sleeps: a deadline has always passed, whatever is woken before.
+    type Wait: Turn<Self::Wait>;
 
     /// What it was made as.
     fn geometry(&self) -> Geometry;
@@ -85,6 +98,22 @@ macro_rules! receive {
     }};
 }
 
+fn receive_slots<W: Wait>(
+    consumer: &mut slot::Consumer<W>,
+    way: u8,
+    length: usize,
+) -> Result<(), Error> {
+    receive!(consumer, way, length, [there => there], [bytes => bytes])
+}
+
+fn receive_packets<W: Wait>(
+    consumer: &mut packet::Consumer<W>,
+    way: u8,
+    length: usize,
+) -> Result<(), Error> {
+    receive!(consumer, way, length, [(_, there) => there], [_, bytes => bytes])
+}
+
 /// Reads from a stream in one of the ways there are.
 fn read<W: Wait>(consumer: &mut byte::Consumer<W>, way: u8, length: usize) -> Result<(), Error> {
     let mut target = [0; TARGET_BYTES];
@@ -117,29 +146,43 @@ fn fill(reserved: &mut [u8], way: u8, length: usize) {
     reserved.fill(way);
 }
 
+/// Both ends of a ring, as a side of two of them that hears what it says.
+type Both<K, W> = Duplex<ring::Producer<K, Deferring<W>>, ring::Consumer<K, W>>;
+
 /// Both ends of a ring of any kind.
-enum Ends<W: Wait> {
-    Slot(slot::Producer<W>, slot::Consumer<W>),
-    Byte(byte::Producer<W>, byte::Consumer<W>),
-    Packet(packet::Producer<W>, packet::Consumer<W>),
+enum Ends<W: Turn<W>> {
+    Slot(Both<Slot, W>),
+    Byte(Both<Byte, W>),
+    Packet(Both<Packet, W>),
 }
 
-impl<W: Wait> Ends<W> {
+fn producer<K: RingKind, S: Shared, W: Wait>(
+    shared: &S,
+    wait: impl FnOnce(S::Wait) -> W,
+) -> Result<ring::Producer<K, W>, Error> {
+    let (memory, wakes) = shared.producer();
+    ring::Producer::attach(memory, wait(wakes))
+}
+
+fn consumer<K: RingKind, S: Shared, W: Wait>(
+    shared: &S,
+    wait: impl FnOnce(S::Wait) -> W,
+) -> Result<ring::Consumer<K, W>, Error> {
+    let (memory, waits) = shared.consumer();
+    ring::Consumer::attach(memory, wait(waits))
+}
+
+fn both<K: RingKind, S: Shared>(shared: &S) -> Result<Both<K, S::Wait>, Error> {
+    let sender = producer(shared, Deferring::new)?;
+    Ok(Duplex::new(sender, consumer(shared, |waits| waits)?))
+}
+
+impl<W: Turn<W>> Ends<W> {
     fn attach(shared: &impl Shared<Wait = W>) -> Result<Self, Error> {
-        let ((sends, wakes), (receives, waits)) = (shared.producer(), shared.consumer());
         Ok(match shared.geometry().kind {
-            Kind::Slot => Self::Slot(
-                slot::Producer::attach(sends, wakes)?,
-                slot::Consumer::attach(receives, waits)?,
-            ),
-            Kind::Byte => Self::Byte(
-                byte::Producer::attach(sends, wakes)?,
-                byte::Consumer::attach(receives, waits)?,
-            ),
-            Kind::Packet => Self::Packet(
-                packet::Producer::attach(sends, wakes)?,
-                packet::Consumer::attach(receives, waits)?,
-            ),
+            Kind::Slot => Self::Slot(both(shared)?),
+            Kind::Byte => Self::Byte(both(shared)?),
+            Kind::Packet => Self::Packet(both(shared)?),
         })
     }
 
@@ -148,37 +191,38 @@ impl<W: Wait> Ends<W> {
         let bytes = [way; TARGET_BYTES];
         let copied = &bytes[..length.min(TARGET_BYTES)];
         match (self, way % 4) {
-            (Self::Slot(producer, _), 0) => producer.try_send(copied),
-            (Self::Byte(producer, _), 0) => producer.try_write(copied).map(|written| {
+            (Self::Slot(ends), 0) => ends.sender.try_send(copied),
+            (Self::Byte(ends), 0) => ends.sender.try_write(copied).map(|written| {
                 assert!(written <= copied.len());
             }),
-            (Self::Packet(producer, _), 0) => producer.try_send(way.into(), copied),
-            (Self::Slot(producer, _), 1) => producer.send_batch(&[copied, &[], copied]).map(drop),
-            (Self::Byte(producer, _), 1) => producer
+            (Self::Packet(ends), 0) => ends.sender.try_send(way.into(), copied),
+            (Self::Slot(ends), 1) => ends.sender.send_batch(&[copied, &[], copied]).map(drop),
+            (Self::Byte(ends), 1) => ends
+                .sender
                 .write_all(copied, 0)
                 .map_err(|stopped| stopped.error),
-            (Self::Packet(producer, _), 1) => {
+            (Self::Packet(ends), 1) => {
                 let batch = [(1, copied), (2, &[][..]), (3, copied)];
-                producer.send_batch(batch).map(drop)
+                ends.sender.send_batch(batch).map(drop)
             }
-            (Self::Slot(producer, _), 2) => producer.arm(1).map(drop),
-            (Self::Byte(producer, _), 2) => producer.arm(length as u32).map(drop),
-            (Self::Packet(producer, _), 2) => {
-                let wanted = producer.bytes_of_ring(length)?;
-                producer.arm(wanted).map(drop)
+            (Self::Slot(ends), 2) => ends.sender.arm(1).map(drop),
+            (Self::Byte(ends), 2) => ends.sender.arm(length as u32).map(drop),
+            (Self::Packet(ends), 2) => {
+                let wanted = ends.sender.bytes_of_ring(length)?;
+                ends.sender.arm(wanted).map(drop)
             }
-            (Self::Slot(producer, _), _) => {
-                let mut reservation = producer.reserve(length)?;
+            (Self::Slot(ends), _) => {
+                let mut reservation = ends.sender.reserve(length)?;
                 fill(reservation.as_mut_slice(), way, length);
                 reservation.commit(length / 2)
             }
-            (Self::Byte(producer, _), _) => {
-                let mut reservation = producer.reserve(length)?;
+            (Self::Byte(ends), _) => {
+                let mut reservation = ends.sender.reserve(length)?;
                 fill(reservation.as_mut_slice(), way, length);
                 reservation.commit(length / 2)
             }
-            (Self::Packet(producer, _), _) => {
-                let mut reservation = producer.reserve(length)?;
+            (Self::Packet(ends), _) => {
+                let mut reservation = ends.sender.reserve(length)?;
                 fill(reservation.as_mut_slice(), way, length);
                 reservation.commit_first(1, length / 2)
             }
@@ -188,22 +232,65 @@ impl<W: Wait> Ends<W> {
     /// Receives in one of the ways there are.
     fn receive(&mut self, way: u8, length: usize) -> Result<(), Error> {
         match self {
-            Self::Slot(_, consumer) => {
-                receive!(consumer, way, length, [there => there], [bytes => bytes])
-            }
-            Self::Packet(_, consumer) => {
-                receive!(consumer, way, length, [(_, there) => there], [_, bytes => bytes])
-            }
-            Self::Byte(_, consumer) => read(consumer, way, length),
+            Self::Slot(ends) => receive_slots(&mut ends.receiver, way, length),
+            Self::Packet(ends) => receive_packets(&mut ends.receiver, way, length),
+            Self::Byte(ends) => read(&mut ends.receiver, way, length),
         }
+    }
+
+    /// Sends until a time that has passed.
+    fn send_asleep(&mut self, length: usize) -> Result<(), Error> {
+        let bytes = &[7; TARGET_BYTES][..length.min(TARGET_BYTES)];
+        match self {
+            Self::Slot(ends) => ends.sender.send(bytes, PASSED_NS),
+            Self::Packet(ends) => ends.sender.send(7, bytes, PASSED_NS),
+            Self::Byte(ends) => {
+                let written = ends.sender.write_all(bytes, PASSED_NS);
+                written.map_err(|stopped| stopped.error)
+            }
+        }
+    }
+
+    /// Receives in the same way.
+    fn receive_asleep(&mut self, length: usize) -> Result<(), Error> {
+        let target = &mut [0; TARGET_BYTES][..length.min(TARGET_BYTES)];
+        let most = target.len();
+        let there = match self {
+            Self::Slot(ends) => ends.receiver.receive(target, PASSED_NS)?,
+            Self::Packet(ends) => ends.receiver.receive(target, PASSED_NS)?.1,
+            Self::Byte(ends) => ends.receiver.read(target, PASSED_NS)?,
+        };
+        assert!(there <= most);
+        Ok(())
+    }
+
+    /// Sends, and receives what is there next.
+    fn exchange(&mut self, length: usize) -> Result<(), Error> {
+        let bytes = &[7; TARGET_BYTES][..length.min(TARGET_BYTES)];
+        let target = &mut [0; TARGET_BYTES];
+        let exchanged = match self {
+            Self::Slot(ends) => ends.exchange(bytes, target, PASSED_NS),
+            Self::Packet(ends) => {
+                let exchanged = ends.exchange((7, bytes), target, PASSED_NS);
+                exchanged.map(|(_, there)| there)
+            }
+            Self::Byte(ends) => ends.turn(
+                |sender| sender.try_write(bytes).map(drop),
+                |receiver| receiver.try_read(target),
+                PASSED_NS,
+            ),
+        };
+        let there = exchanged.map_err(|unanswered| unanswered.error())?;
+        assert!(there <= TARGET_BYTES);
+        Ok(())
     }
 
     /// What each end counts.
     fn counts(&mut self) -> [Result<u32, Error>; 2] {
         match self {
-            Self::Slot(producer, consumer) => [producer.len(), consumer.len()],
-            Self::Byte(producer, consumer) => [producer.len(), consumer.len()],
-            Self::Packet(producer, consumer) => [producer.len(), consumer.len()],
+            Self::Slot(ends) => [ends.sender.len(), ends.receiver.len()],
+            Self::Byte(ends) => [ends.sender.len(), ends.receiver.len()],
+            Self::Packet(ends) => [ends.sender.len(), ends.receiver.len()],
         }
     }
 }
@@ -256,23 +343,23 @@ pub fn play<S: Shared>(script: &[u8], make: impl FnOnce(Geometry, u32) -> S) {
     let shared = make(geometry, start);
     let mut ends = Ends::attach(&shared).expect("nobody has lied yet");
     let mut faulty = [false; 2];
+    // Nothing is asked of an end that passes no bytes of a stream.
+    let least = usize::from(geometry.kind == Kind::Byte);
     while !script.is_over() {
         let act = script.byte();
-        match act % 8 {
-            0 | 1 => {
-                // Nothing is asked of an end that passes no bytes of a stream.
-                let least = usize::from(geometry.kind == Kind::Byte);
+        let waits = act.checked_sub(WAITING);
+        match (waits, act % 8) {
+            (None, 0 | 1) => {
                 let answer = ends.send(act / 8, script.length().max(least));
                 assert!(!faulty[0] || answer.is_err(), "{answer:?} to who is faulty");
             }
-            2 | 3 => {
-                let least = usize::from(geometry.kind == Kind::Byte);
+            (None, 2 | 3) => {
                 let answer = ends.receive(act / 8, script.length().max(least));
                 let allowed = answer.is_err() || !faulty[1];
                 assert!(allowed, "{answer:?} from who is faulty");
             }
-            4 | 5 => overwrite(&shared, &mut script),
-            6 => {
+            (None, 4 | 5) => overwrite(&shared, &mut script),
+            (None, 6) => {
                 let counts = ends.counts();
                 for (count, faulty) in counts.into_iter().zip(&mut faulty) {
                     assert!(count.unwrap_or(0) <= geometry.capacity);
@@ -281,7 +368,24 @@ pub fn play<S: Shared>(script: &[u8], make: impl FnOnce(Geometry, u32) -> S) {
                     *faulty = count == Err(Error::PeerFault);
                 }
             }
+            (Some(_), 0 | 4) => {
+                let answer = ends.send_asleep(script.length().max(least));
+                assert!(!faulty[0] || answer.is_err(), "{answer:?} to who is faulty");
+            }
+            (Some(_), 1 | 5) => {
+                let answer = ends.receive_asleep(script.length().max(least));
+                let allowed = answer.is_err() || !faulty[1];
+                assert!(allowed, "{answer:?} from who is faulty");
+            }
+            (Some(_), 2 | 6) => {
+                let answer = ends.exchange(script.length().max(least));
+                let allowed = answer.is_err() || faulty == [false; 2];
+                assert!(allowed, "{answer:?} with who is faulty");
+            }
             _ => {
+                if let Some(waits) = waits {
+                    waiting::pass_to_others(&shared, waits / 4, script.length().max(least));
+                }
                 // Another holder. It believes in what is stored no more than the last one.
                 match Ends::attach(&shared) {
                     Ok(attached) => (ends, faulty) = (attached, [false; 2]),

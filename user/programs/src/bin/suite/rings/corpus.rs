@@ -77,6 +77,8 @@ impl ring::Wait for AtKernel {
     }
 }
 
+impl ring::Turn<AtKernel> for AtKernel {}
+
 impl script::Shared for Ring {
     type Wait = AtKernel;
 
