@@ -106,6 +106,11 @@ impl<P: Platform> Binding<P> {
         self.flags.contains(BindFlags::ONCE)
     }
 
+    /// Whether it is a port that is told, and no operation.
+    pub(crate) fn is_of_port(&self) -> bool {
+        matches!(self.target, Target::Port(_))
+    }
+
     /// Adds what happened to its packet, and returns who is to be unparked for it.
     pub(crate) fn tell(self: &Arc<Self>, level: Level) -> Option<Told<P>> {
         match &self.target {

@@ -87,7 +87,12 @@ impl<P: Platform> Events<P> {
         }
         let state = self.state.lock();
         let mut bindings = state.bindings.iter();
-        bindings.any(|binding| binding.events().intersects(wanted) && binding.is_held())
+        let told =
+            |binding: &Arc<Binding<P>>| binding.events().intersects(wanted) && binding.is_held();
+        let by_port = |binding: &Arc<Binding<P>>| {
+            binding.is_of_port() || mm::sabotaged!("faults_held_by_an_entry")
+        };
+        bindings.any(|binding| by_port(binding) && told(binding))
     }
 
     /// Has a binding told, unless its port has let it go. `Limit`, `NoMemory`, or why its capability is not

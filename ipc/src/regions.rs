@@ -141,9 +141,16 @@ impl<P: Platform> Ipc<P> {
         let node = &by.node;
         let region = node.object().region().ok_or(Error::WrongKind)?.clone();
         let (offset, len) = node.part().locate(&region, 0, 0)?;
-        node.extend_charge(cost::PIN)?;
-        let pinned = self.memory.pin(&region, &node.permit());
-        let pinned = pinned.inspect_err(|_| node.release_charge(cost::PIN));
+        let pin = || {
+            node.extend_charge(cost::PIN)?;
+            let pinned = self.memory.pin(&region, &node.permit());
+            pinned.inspect_err(|_| node.release_charge(cost::PIN))
+        };
+        // A reduce or a Move that is over finds no pin afterwards, not even until this one has filled the region.
+        let pinned = match mm::sabotaged!("pin_without_recheck") {
+            true => pin(),
+            false => by.commit(pin),
+        };
         let pinned = pinned.and_then(|()| {
             let filled = self.memory.fill_pinned(&region, offset, len);
             // Who dropped or reduced it meanwhile has not seen this pin.

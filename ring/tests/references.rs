@@ -343,14 +343,22 @@ fn who_waits_for_a_number_waits_for_what_its_peer_can_give_back() {
     let first = guest.publish(100).unwrap();
     assert!(!guest.arm(100));
     let whole = guest.publish_whole(100).unwrap();
-    assert!(guest.arm(100));
     guest.lease(whole, 0, 100).unwrap();
+    assert!(guest.arm(100));
     let released = Frame::Released { region: whole };
     assert_eq!(hear(&mut guest, released), Ok(None));
     assert!(!guest.arm(100));
     let second = guest.publish(100).unwrap();
     assert_eq!(guest.publish(100), Err(Error::Full));
-    // It has to withdraw one itself.
+    // It has to withdraw one itself, for which the peer has to finish what it has of it.
+    assert!(!guest.arm(100));
+    for region in [first, second] {
+        guest.lease(region, 0, 50).unwrap();
+    }
+    for region in [first, second] {
+        assert!(guest.arm(100));
+        assert_eq!(hear(&mut guest, Frame::Released { region }), Ok(None));
+    }
     assert!(!guest.arm(100));
     for region in [first, second] {
         guest.withdraw(region).unwrap();

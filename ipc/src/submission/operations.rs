@@ -232,7 +232,7 @@ where
             }
             let gives_way = key % PLACES == PLACES - 1 && !mm::sabotaged!("due_in_one_slice");
             if gives_way && self.pause() {
-                break;
+                return Err(Error::Interrupted);
             }
         }
         match count {

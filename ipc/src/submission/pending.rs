@@ -134,12 +134,14 @@ where
     pub(super) fn try_again(&mut self, key: u32) -> Option<Result<u64, Error>> {
         let place = self.desk.pending.get_mut(key as usize);
         let pending = place.and_then(Option::take)?;
+        // Before the try, which sees what came in time.
+        let late = pending.is_late(self.ipc);
         let attempt = match retires(pending.operation, &pending.entry) {
             Some(id) => Attempt::of(self.ipc.look_at_retiring(&self.ring.registrar, id)),
             None => self.attempt(pending.operation, &pending.entry),
         };
         let outcome = match attempt.is_too_early() {
-            true if pending.is_late(self.ipc) => Some(Err(Error::TimedOut)),
+            true if late => Some(Err(Error::TimedOut)),
             // It was told that its capability is not what it was, and that has come back since.
             true if !pending.is_watching() => Some(Err(Error::Cancelled)),
             true => {

@@ -51,7 +51,8 @@ impl<P: Platform> Ipc<P> {
     /// If no entry was taken: `Busy`: somebody else serves the ring; `PeerFault`: an index that the
     /// process wrote can't be; `Invalid`: more completions than there is room for; `WouldBlock`: too few,
     /// and the deadline is 0; those of a look-up and of [`sleep`](Ipc::sleep). Entries are taken in slices of
-    /// 64: of one that a revoke or reduce finds taken, all are done, and none of another one.
+    /// 64 and the rest of a chain that began among them: of one that a revoke or reduce finds taken, all are done, and
+    /// none of another one.
     pub fn enter_submissions(
         &self,
         domain: &Domain<P>,
@@ -289,8 +290,10 @@ where
         while taken < most.min(ends_at) {
             if taken >= slice {
                 slice = taken + SLICE;
-                if self.end_slice().is_err() {
-                    break;
+                match self.end_slice() {
+                    Ok(()) => {}
+                    Err(error) if taken == 0 => return Err(error),
+                    Err(_) => break,
                 }
             }
             let one = match self.take_next(most - taken) {

@@ -45,7 +45,9 @@ impl<P: Platform> Ipc<P> {
         allowed: impl FnOnce(&Node<P>) -> Result<(), Error>,
     ) -> Result<Offer<P>, Error> {
         let offer = self.mark_if(sender, handle, mode, rights, flags, allowed)?;
-        match offer.is_pinned() {
+        // Who has taken others away by it was asked before that, and is refused nothing any more.
+        let decided = flags.contains(GrantFlags::REVOKE_OTHERS);
+        match offer.is_pinned() && !decided {
             false => Ok(offer),
             true => Err(self.refuse_pinned(offer)),
         }

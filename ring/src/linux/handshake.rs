@@ -217,8 +217,8 @@ pub(super) fn receive<const FILES: usize>(
         return Err(Error::PeerClosed);
     }
     let terms = Terms::decode(bytes.get(..count).unwrap_or_default(), step)?;
-    // There was room for more than these: the system could not give them to this process, and says only that some are missing.
-    let withheld = flags.contains(ReturnFlags::CTRUNC) && files.len() <= MOST_FILES;
+    // There was room for them: the system could not give them to this process, and says only that something is missing.
+    let withheld = flags.contains(ReturnFlags::CTRUNC) && files.len() < FILES;
     if withheld && !crate::sabotaged!("linux_withheld_files_blamed_on_peer") {
         return Err(Errno::MFILE.into());
     }

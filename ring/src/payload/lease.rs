@@ -106,11 +106,11 @@ impl<const N: usize> Leases<N> {
         (region.length != 0 && region.generation == id.generation).then_some(region)
     }
 
-    /// Whether no more can be published before the peer has finished one that one message refers to. Where there is none
-    /// of these, it is for this side to withdraw another.
+    /// Whether no more can be published before the peer has finished what it has of one. Where it has nothing, it is for
+    /// this side to withdraw another.
     pub fn awaits_peer(&self) -> bool {
         let mut regions = self.regions.iter();
-        let by_peer = |region: &Published| region.whole && region.length > 0;
+        let by_peer = |region: &Published| region.leases > 0;
         regions.clone().any(by_peer) && !regions.any(Published::is_empty)
     }
 

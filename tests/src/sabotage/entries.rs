@@ -110,6 +110,8 @@ entries! {
             kept_frames::what_other_cpus_keep_is_collected_for_a_run;
         faults_held_by_anybody: "that only who may have a process go on keeps it from its end by a fault",
             ports::faults_are_told_to_nobody_who_could_not_have_the_process_go_on;
+        faults_held_by_an_entry: "that no entry of a ring keeps a process from its end by a fault",
+            ports::faults_are_told_to_nobody_who_could_not_have_the_process_go_on;
         reply_stays_reduced: "that a right to reply is whole for each call",
             lent_rights::a_right_that_a_server_reduced_is_whole_at_its_next_call;
         port_packet_lost: "what happens while a packet is being taken",
@@ -262,6 +264,8 @@ entries! {
             retiring::who_lets_a_handle_go_waits_for_its_users_wherever_its_capability_is;
         failed_registration_stays: "the end of a registration whose capability begins to move meanwhile",
             retiring::what_begins_to_move_while_it_is_registered_is_registered_or_not;
+        pin_without_recheck: "that nothing is pinned by a capability which a reduce has taken the right from",
+            quotas::pins_that_a_reduce_takes_back_are_paid_back_once;
         pin_paid_back_twice: "that a pin which a reduce has taken back is paid back once",
             quotas::pins_that_a_reduce_takes_back_are_paid_back_once;
         unregister_sleeps_in_its_ring: "that who serves a ring never sleeps for operations of the ring",
@@ -660,6 +664,8 @@ entries! {
         payload_read_in_place: "that a payload in a region is read from a snapshot of the reader's own",
             hubs::taken_back;
         room_awaited_without_look: "the last look of who waits for a slot of a pool",
+            hubs::freed_meanwhile;
+        freed_told_at_any_price: "that nobody sleeps to tell of a slot that was freed",
             hubs::freed_meanwhile;
         lost_link_dismisses_nobody: "the end of a guest to whom the link is lost",
             hubs::lost_link;

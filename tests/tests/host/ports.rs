@@ -8,8 +8,12 @@ use crate::common::ports::{
     take,
 };
 use crate::common::realm::Realm;
+use crate::common::submissions::Submissions;
 use crate::common::waiting::asleep;
+use abi::submission::{Operation, Submission};
 use abi::{Error, Events, FOREVER, Handle, Mode, PortPacket, Rights};
+use fake::FakeMachine;
+use ipc::Platform;
 
 #[test]
 fn a_level_binding_tells_as_long_as_the_event_holds() {
@@ -253,7 +257,16 @@ fn faults_are_told_to_nobody_who_could_not_have_the_process_go_on() {
     let managing = realm.derive(0, realm.via[0][1], Rights::all()).unwrap();
     assert_eq!(bind(managing, both, ONCE), Err(Error::Unsupported));
     assert_eq!(bind(managing, both, LEVEL), Ok(()));
+    let is_watched = || FakeMachine::process_events(process).is_watched(Events::FAULTED);
+    assert!(is_watched());
     realm.reduce(0, managing, !Rights::MANAGE).unwrap();
+    // An entry may wait for it, as a thread may, and has nobody wait for what it does then.
+    let mut ring = Submissions::new(&realm, 0, 2, 2);
+    let faulted = u64::from(Events::FAULTED.bits());
+    let arguments = [watching.bits(), faulted, FOREVER, 0, 0, 0];
+    ring.push(&realm, Submission::new(Operation::Wait, 1, arguments));
+    assert_eq!(ring.enter(&realm, 1, 0, 0), Ok(1));
+    assert!(!is_watched());
     process.set_stopped(&realm.ipc, 44);
     assert_eq!(poll(&realm, port), NOTHING);
     process.set_stopped(&realm.ipc, 0);

@@ -162,9 +162,13 @@ fn pins_that_a_reduce_takes_back_are_paid_back_once() {
         let before = realm.used(0);
         ipc.pin_region(&domain, region).unwrap();
         let (inside, owner, mut turn) = (ipc.clone(), domain.clone(), 0);
+        let object = realm.region_of(0, region);
         let meanwhile = move || {
             if turn == moment {
                 inside.reduce(&owner, region, !Rights::MAP).unwrap();
+            } else if turn > moment {
+                // Not even for as long as the call goes on.
+                assert_eq!(object.pin_count(), 0, "moment {moment}");
             }
             turn += 1;
         };

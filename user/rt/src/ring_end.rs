@@ -145,7 +145,7 @@ pub(crate) fn give_back(end: Handle) {
     let _ = crate::drop_handle(end);
 }
 
-/// The view of an end, mapped until somebody plays its role; one that is dropped before is unmapped, and the end is as it was.
+/// The view of an end, which is mapped as long as the end is there.
 struct View {
     base: NonNull<u8>,
     geometry: ring_layout::Geometry,
@@ -172,24 +172,22 @@ impl View {
     fn producer(self) -> Result<ProducerMemory, Error> {
         // SAFETY: the kernel mapped this end's view just now, and lets it be mapped only once.
         let memory = unsafe { ProducerMemory::from_raw(self.base, self.geometry) };
-        memory.map_err(to_abi).inspect(|_| core::mem::forget(self))
+        memory.map_err(to_abi)
     }
 
     /// The role of the consumer.
     fn consumer(self) -> Result<ConsumerMemory, Error> {
         // SAFETY: as above.
         let memory = unsafe { ConsumerMemory::from_raw(self.base, self.geometry) };
-        memory.map_err(to_abi).inspect(|_| core::mem::forget(self))
+        memory.map_err(to_abi)
     }
-}
 
-impl Drop for View {
-    fn drop(&mut self) {
-        if sabotaged!("unopened_view_stays") {
-            return;
+    /// Unmaps it, of an end that is still there: it is as it was.
+    fn unmap(self) {
+        if !sabotaged!("unopened_view_stays") {
+            // SAFETY: nobody plays a role on it, so nothing leads there.
+            let _ = unsafe { sys::unmap(self.base.as_ptr() as u64) };
         }
-        // SAFETY: nobody plays a role on it, so nothing leads there.
-        let _ = unsafe { sys::unmap(self.base.as_ptr() as u64) };
     }
 }
 
@@ -210,8 +208,16 @@ pub(crate) fn memory_of_both<K: RingKind>(
     consumer: Handle,
 ) -> Result<(ProducerMemory, ConsumerMemory), Error> {
     let there = View::map::<K>(producer, End::Producer)?;
-    let back = View::map::<K>(consumer, End::Consumer)?;
-    Ok((there.producer()?, back.consumer()?))
+    match View::map::<K>(consumer, End::Consumer) {
+        Ok(back) => Ok((there.producer()?, back.consumer()?)),
+        Err(error) => {
+            // What somebody took away meanwhile is mapped nowhere, and its place may be another's.
+            if ring_info(producer).is_ok() {
+                there.unmap();
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Takes over an end that was checked and mapped; from here on nothing fails but what the kernel would not have made.

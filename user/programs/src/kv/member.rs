@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use rt::hub::{Guest, Payloads};
+use rt::hub::{Guest, Patience, Payloads};
 use rt::names::Names;
 use rt::{ChannelEnd, Error, FOREVER, Message, to_abi};
 
@@ -58,7 +58,8 @@ impl Member {
 
     fn ask(&mut self, tag: Tag, bytes: &[u8]) -> Result<Vec<u8>, Lost> {
         let Member { guest, payloads } = self;
-        let mut send = |message: &[u8]| guest.send(message, FOREVER);
+        let mut send =
+            |message: &[u8], patience: Patience| guest.send(message, patience.until(FOREVER));
         payloads.send(tag as u32, bytes, &mut send).map_err(lost)?;
         loop {
             let mut message = [0; MESSAGE];
@@ -73,7 +74,8 @@ impl Member {
             }
             let mut answer = vec![0; received.len() as usize];
             payloads.read(&received, 0, &mut answer).map_err(lost)?;
-            let mut send = |message: &[u8]| guest.send(message, FOREVER);
+            let mut send =
+                |message: &[u8], patience: Patience| guest.send(message, patience.until(FOREVER));
             let finished = payloads.finish(received, &mut send);
             finished.map_err(|refused| lost(refused.into()))?;
             return Ok(answer);

@@ -44,7 +44,7 @@ pub use abi::hub::{PeerState, Standing};
 pub use abi::{HubGeometry, HubInfo, HubPeers, HubSeat, HubSignal};
 pub use guest::{ByteGuest, Guest, GuestOf, GuestWait, PacketGuest, reserve};
 pub use host::{ByteLink, Host, Link, LinkOf, PacketLink};
-pub use payload::{MAX_REGIONS, Payloads, Received, Unfinished};
+pub use payload::{MAX_REGIONS, Patience, Payloads, Received, Send, Unfinished};
 pub use recovery::{LinkKind, MessageKind, Unrecovered};
 pub use ring::hub::recovery::{Drained, Recovered};
 pub use ring::payload::{Class, RegionId};

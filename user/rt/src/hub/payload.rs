@@ -23,8 +23,27 @@ use regions::Granted;
 /// Regions that one side can have published at a time.
 pub const MAX_REGIONS: usize = 16;
 
-/// How a message is sent: with the ring's errors.
-pub type Send<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), ring::Error>;
+/// How a message is sent: with the ring's errors, and without a sleep where there is no patience.
+pub type Send<'a> = &'a mut dyn FnMut(&[u8], Patience) -> Result<(), ring::Error>;
+
+/// Whether who sends a message may sleep until there is room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as it likes.
+    Any,
+    /// Not at all: where there is no room, nothing needs to be told.
+    None,
+}
+
+impl Patience {
+    /// Until when a message is sent that may be until `deadline_ns`.
+    pub fn until(self, deadline_ns: u64) -> u64 {
+        match self {
+            Patience::Any => deadline_ns,
+            Patience::None => 0,
+        }
+    }
+}
 
 /// One side's payloads of one seat.
 pub struct Payloads {
@@ -202,10 +221,14 @@ impl Payloads {
     }
 
     /// Tells the peer of a slot that is free again, if it waits for one like it. Where there is no room for that, it has
-    /// other messages to receive, after which it looks again.
+    /// other messages to receive, after which it looks again: so nobody sleeps for it, whatever the peer says.
     fn tell_freed(&self, slot: SlotRef, send: Send<'_>) {
         if self.books.pools().must_tell_peer(slot) {
-            let _ = send_frame(&Frame::Freed, send);
+            let patience = match sabotaged!("freed_told_at_any_price") {
+                true => Patience::Any,
+                false => Patience::None,
+            };
+            let _ = send_frame_of(&Frame::Freed, 0, patience, send);
         }
     }
 
@@ -255,18 +278,24 @@ impl Payloads {
 
     /// Takes back what was granted to the other side and it has not taken. For a guest whose host is gone or has dismissed
     /// it; a host does it where it [recovers](super::Host::recover_payloads) the seat. Who merely drops its payloads leaves
-    /// what is on its way to be received.
+    /// what is on its way to be received. A host that still receives a message with a region which was taken back can't tell it
+    /// from nonsense, and takes nothing more from this guest.
     pub fn take_back(mut self) {
         self.drop_leases();
     }
 }
 
 fn send_frame(frame: &Frame<'_>, send: Send<'_>) -> Result<(), Error> {
-    send_frame_of(frame, frame::MAX_FRAME_BYTES, send)
+    send_frame_of(frame, frame::MAX_FRAME_BYTES, Patience::Any, send)
 }
 
-fn send_frame_of(frame: &Frame<'_>, bytes: usize, send: Send<'_>) -> Result<(), Error> {
+fn send_frame_of(
+    frame: &Frame<'_>,
+    bytes: usize,
+    patience: Patience,
+    send: Send<'_>,
+) -> Result<(), Error> {
     let mut message = alloc::vec![0; frame::HEAD_BYTES + bytes];
     let len = frame.encode(&mut message).map_err(to_abi)?;
-    send(&message[..len]).map_err(to_abi)
+    send(&message[..len], patience).map_err(to_abi)
 }

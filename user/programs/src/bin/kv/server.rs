@@ -234,7 +234,7 @@ impl Server<'_> {
         let mut link = self.host.connect(seat.peer, seat.epoch)?;
         let payloads = Payloads::of_host(link.via(), MESSAGE);
         let mut payloads = payloads.with_longest_region(MAX_REQUEST as u64);
-        payloads.grow(&POOL, &mut |message| link.sender.try_send(message))?;
+        payloads.grow(&POOL, &mut |message, _| link.sender.try_send(message))?;
         Ok(Client {
             link,
             payloads,
@@ -250,7 +250,7 @@ impl Server<'_> {
                 return Ok(());
             };
             let Client { link, payloads, .. } = client;
-            let mut send = |message: &[u8]| link.sender.try_send(message);
+            let mut send = |message: &[u8], _| link.sender.try_send(message);
             let Some(received) = payloads.receive(&message[..len])? else {
                 continue;
             };
@@ -263,7 +263,7 @@ impl Server<'_> {
             payloads.finish(received, &mut send)?;
             let answer = self.perform(&mut client.account, tag, &request)?;
             let Client { link, payloads, .. } = client;
-            let mut send = |message: &[u8]| link.sender.try_send(message);
+            let mut send = |message: &[u8], _| link.sender.try_send(message);
             match payloads.send(tag as u32, &answer, &mut send) {
                 // Who is gone does not need it.
                 Ok(()) | Err(Error::PeerClosed) => {}

@@ -79,7 +79,7 @@ pub fn families(case: &Case) {
     let spawn = case
         .child("family")
         .handle(image, Mode::Share, Rights::EXECUTE | Rights::GRANT)
-        .quota(Resources::frames(5 * FRAMES / 2));
+        .quota(Resources::frames(3 * FRAMES));
     succeeds(&start(spawn));
 }
 

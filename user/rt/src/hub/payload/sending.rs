@@ -5,7 +5,7 @@ use ring::payload::layout::MAX_CLASSES;
 use ring::payload::{Books, Class, Frame, Layout, RegionId};
 
 use super::regions::{Granted, PoolView, take_back};
-use super::{MAX_REGIONS, Payloads, Send, send_frame, send_frame_of};
+use super::{MAX_REGIONS, Patience, Payloads, Send, send_frame, send_frame_of};
 use crate::ring_end::to_abi;
 use crate::{Region, grant};
 
@@ -45,7 +45,12 @@ impl Payloads {
     /// granting a region and sending a message answer. The payload was not sent then, and nothing is kept for it.
     pub fn send(&mut self, tag: u32, bytes: &[u8], send: Send<'_>) -> Result<(), Error> {
         if bytes.len() <= self.inline_bytes() {
-            return send_frame_of(&Frame::Inline { tag, bytes }, bytes.len(), send);
+            return send_frame_of(
+                &Frame::Inline { tag, bytes },
+                bytes.len(),
+                Patience::Any,
+                send,
+            );
         }
         let pools = self.books.pools();
         match pools.allocate(bytes.len()) {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use alloc::string::ToString;
 use ring::payload::{Frame, RegionId, RegionRef, SlotRef};
-use rt::hub::{Class, Guest, Host, Link, Payloads, PeerState, Received};
+use rt::hub::{Class, Guest, Host, Link, Patience, Payloads, PeerState, Received};
 use rt::{Env, Error, FOREVER, Mode};
 
 use super::{ALL, SLOT, guest, host, member, still_there};
@@ -84,7 +84,9 @@ impl Partner {
 
     fn grow(&mut self, classes: &[Class]) {
         let sender = &mut self.link.sender;
-        let send = &mut |message: &[u8]| sender.send(message, rt::in_ms(SOON_MS));
+        let send = &mut |message: &[u8], patience: Patience| {
+            sender.send(message, patience.until(rt::in_ms(SOON_MS)))
+        };
         done!(self.payloads.grow(classes, send), "growing");
     }
 
@@ -102,13 +104,17 @@ impl Partner {
 
     pub(super) fn send(&mut self, tag: u32, bytes: &[u8]) {
         let sender = &mut self.link.sender;
-        let send = &mut |message: &[u8]| sender.send(message, rt::in_ms(SOON_MS));
+        let send = &mut |message: &[u8], patience: Patience| {
+            sender.send(message, patience.until(rt::in_ms(SOON_MS)))
+        };
         done!(self.payloads.send(tag, bytes, send), "sending {tag}");
     }
 
     pub(super) fn finish(&mut self, received: Received) {
         let sender = &mut self.link.sender;
-        let send = &mut |message: &[u8]| sender.send(message, rt::in_ms(SOON_MS));
+        let send = &mut |message: &[u8], patience: Patience| {
+            sender.send(message, patience.until(rt::in_ms(SOON_MS)))
+        };
         done!(self.payloads.finish(received, send), "finishing");
     }
 }
@@ -305,8 +311,9 @@ impl Member {
 
     pub(super) fn send(&mut self, tag: u32, bytes: &[u8]) -> Result<(), Error> {
         let guest = &mut self.guest;
-        self.payloads
-            .send(tag, bytes, &mut |message| guest.send(message, FOREVER))
+        self.payloads.send(tag, bytes, &mut |message, patience| {
+            guest.send(message, patience.until(FOREVER))
+        })
     }
 
     pub(super) fn next(&mut self) -> Received {
@@ -321,7 +328,8 @@ impl Member {
 
     pub(super) fn finish(&mut self, received: Received) {
         let guest = &mut self.guest;
-        let send = &mut |message: &[u8]| guest.send(message, FOREVER);
+        let send =
+            &mut |message: &[u8], patience: Patience| guest.send(message, patience.until(FOREVER));
         done!(self.payloads.finish(received, send), "finishing");
     }
 }

@@ -56,7 +56,7 @@ impl Pair {
     /// The guest sends a payload by way of a ring that takes so many messages before it is full.
     pub(super) fn send(&mut self, number: u32, len: usize, mut room: u32) -> Result<(), Error> {
         let Pair { guest, theirs, .. } = self;
-        theirs.send(number, &payload(number, len), &mut |message| {
+        theirs.send(number, &payload(number, len), &mut |message, _| {
             room = room.checked_sub(1).ok_or(ring::Error::Full)?;
             guest.send(message, FOREVER)
         })
@@ -65,7 +65,7 @@ impl Pair {
     /// It publishes a region, of which it is to send parts.
     fn publish(&mut self, number: u32) -> RegionId {
         let Pair { guest, theirs, .. } = self;
-        let send = &mut |message: &[u8]| guest.send(message, FOREVER);
+        let send = &mut |message: &[u8], _| guest.send(message, FOREVER);
         let published = theirs.publish(&payload(number, LONG), send);
         check!(self.at_host().is_none(), "a payload");
         done!(published, "publishing {number}")
@@ -74,7 +74,7 @@ impl Pair {
     /// It sends the whole of it as a part.
     fn send_part(&mut self, number: u32, region: RegionId, room: bool) -> Result<(), Error> {
         let Pair { guest, theirs, .. } = self;
-        let send = &mut |message: &[u8]| match room {
+        let send = &mut |message: &[u8], _| match room {
             true => guest.send(message, FOREVER),
             false => Err(ring::Error::Full),
         };
@@ -84,7 +84,7 @@ impl Pair {
     /// It withdraws it.
     fn withdraw(&mut self, region: RegionId, room: bool) -> Result<(), Error> {
         let Pair { guest, theirs, .. } = self;
-        theirs.withdraw(region, &mut |message| match room {
+        theirs.withdraw(region, &mut |message, _| match room {
             true => guest.send(message, FOREVER),
             false => Err(ring::Error::Full),
         })?;
@@ -109,12 +109,12 @@ impl Pair {
 
     fn finish(&mut self, received: Received) {
         let Pair { link, ours, .. } = self;
-        let refused = ours.finish(received, &mut |_| Err(ring::Error::Full));
+        let refused = ours.finish(received, &mut |_, _| Err(ring::Error::Full));
         let Err(refused) = refused else {
             return check!(false, "a lease was given back over a full ring");
         };
         same!(refused.error, Error::Full, "over a full ring");
-        let again = ours.finish(refused.received, &mut |message| {
+        let again = ours.finish(refused.received, &mut |message, _| {
             link.sender.try_send(message)
         });
         done!(again, "giving a lease back");
@@ -136,7 +136,7 @@ pub fn refused(_: &Case) {
     pair.exchange(0);
     let mut grow = |room: bool| {
         let Pair { link, ours, .. } = &mut pair;
-        ours.grow(&CLASSES, &mut |message| match room {
+        ours.grow(&CLASSES, &mut |message, _| match room {
             true => link.sender.try_send(message),
             false => Err(ring::Error::Full),
         })
@@ -173,7 +173,7 @@ pub fn refused(_: &Case) {
     let mut grown = 0;
     let end = loop {
         let Pair { link, ours, .. } = &mut pair;
-        let sent = ours.grow(&CLASSES, &mut |message| link.sender.try_send(message));
+        let sent = ours.grow(&CLASSES, &mut |message, _| link.sender.try_send(message));
         match sent {
             Ok(()) => grown += 1,
             Err(error) => break error,
@@ -184,7 +184,7 @@ pub fn refused(_: &Case) {
     let before = done!(Held::now(), "counters");
     for _ in 0..100 {
         let Pair { link, ours, .. } = &mut pair;
-        let more = ours.grow(&CLASSES, &mut |message| link.sender.try_send(message));
+        let more = ours.grow(&CLASSES, &mut |message, _| link.sender.try_send(message));
         refused!(more, Error::Full, "once more");
     }
     done!(
@@ -220,7 +220,7 @@ pub fn given_back(_: &Case) {
     // Also while that can't be said.
     let refused = pair
         .ours
-        .finish(third, &mut |_| Err(ring::Error::Full))
+        .finish(third, &mut |_, _| Err(ring::Error::Full))
         .map_err(|refused| refused.received);
     let Err(third) = refused else {
         return check!(false, "a lease was given back over a full ring");

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use ring::payload::Frame;
 use ring::payload::frame::HEAD_BYTES;
-use rt::hub::{Host, Received};
+use rt::hub::{Host, Patience, Received};
 use rt::{Env, Error, FOREVER};
 
 use super::payloads::{CLASSES, MESSAGE, Member, Partner, is_payload, payload};
@@ -56,7 +56,7 @@ pub fn freed_meanwhile(_: &Case) {
     let host = host(1);
     let mut pair = Pair::new(&host);
     let Pair { link, ours, .. } = &mut pair;
-    let grown = ours.grow(&CLASSES, &mut |message| link.sender.try_send(message));
+    let grown = ours.grow(&CLASSES, &mut |message, _| link.sender.try_send(message));
     done!(grown, "the pool");
     check!(pair.at_guest().is_none(), "a payload");
     let mut held: VecDeque<_> = (0..SLOTS)
@@ -69,7 +69,7 @@ pub fn freed_meanwhile(_: &Case) {
     refused!(full, Error::Full, "one more than there are slots");
     // Nobody is told of it, as nobody waits.
     let first = done!(held.pop_front().ok_or(Error::Empty), "the first");
-    let finished = pair.ours.finish(first, &mut |_| Err(ring::Error::Full));
+    let finished = pair.ours.finish(first, &mut |_, _| Err(ring::Error::Full));
     done!(finished, "finishing");
     let mut slept = false;
     let waited = pair.theirs.wait_for_room(LENGTH, || {
@@ -82,6 +82,19 @@ pub fn freed_meanwhile(_: &Case) {
         "waiting for what is there"
     );
     done!(pair.send(SLOTS, LENGTH, 1), "in the slot");
+
+    // Who waits is told, and nobody sleeps to tell it.
+    let mut patience = Vec::new();
+    let second = done!(held.pop_front().ok_or(Error::Empty), "the second");
+    let Pair { ours, theirs, .. } = &mut pair;
+    let waited = theirs.wait_for_room(LENGTH, || {
+        ours.finish(second, &mut |_, how| {
+            patience.push(how);
+            Err(ring::Error::Full)
+        })
+    });
+    check!(matches!(waited, Ok(Some(()))), "waiting for the second");
+    same!(patience[..], [Patience::None], "how it is told");
 }
 
 /// Takes as much as there are slots, in order.
@@ -123,7 +136,7 @@ impl Partner {
         let bytes: Vec<u8> = payload(number, LENGTH);
         loop {
             let Partner { link, payloads } = self;
-            let send = &mut |message: &[u8]| link.sender.send(message, rt::in_ms(SOON_MS));
+            let send = &mut |message: &[u8], _| link.sender.send(message, rt::in_ms(SOON_MS));
             if sent(payloads.send(number, &bytes, send), number) {
                 return;
             }

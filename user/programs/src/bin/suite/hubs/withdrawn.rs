@@ -23,7 +23,7 @@ pub fn never_read(_: &Case) {
     for round in 0..PENDING / SENT {
         let mut pair = Pair::new(&host);
         let Pair { link, ours, .. } = &mut pair;
-        let send = &mut |message: &[u8]| link.sender.send(message, rt::in_ms(SOON_MS));
+        let send = &mut |message: &[u8], _| link.sender.send(message, rt::in_ms(SOON_MS));
         done!(ours.grow(&CLASSES, send), "the pool of {round}");
         for number in 0..SENT {
             let sent = ours.send(number, &[7; LONG], send);
@@ -61,7 +61,7 @@ pub fn never_read(_: &Case) {
         let mut theirs = Payloads::of_guest(guest.via(), MESSAGE);
         // What it says of them is lost on the way.
         for number in 0..MAX_REGIONS as u32 {
-            let published = theirs.publish(&[7; LONG], &mut |_| Ok(()));
+            let published = theirs.publish(&[7; LONG], &mut |_, _| Ok(()));
             done!(published, "region {number} of {round}");
         }
         done!(host.dismiss(seat), "dismissing {round}");
@@ -73,7 +73,7 @@ pub fn never_read(_: &Case) {
     let mut pair = Pair::new(&host);
     for number in 0..2 * PENDING {
         let Pair { guest, theirs, .. } = &mut pair;
-        let send = &mut |message: &[u8]| guest.send(message, FOREVER);
+        let send = &mut |message: &[u8], _| guest.send(message, FOREVER);
         let region = done!(theirs.publish(&[7; LONG], send), "region {number}");
         done!(theirs.withdraw(region, send), "withdrawing {number}");
         for what in ["that it was published", "that it was withdrawn"] {

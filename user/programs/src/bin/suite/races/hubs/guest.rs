@@ -4,7 +4,7 @@ use alloc::vec;
 
 use fastrand::Rng;
 use ring::payload::Frame;
-use rt::hub::{Guest, HubSeat, Payloads, reserve};
+use rt::hub::{Guest, HubSeat, Patience, Payloads, reserve};
 use rt::{ChannelEnd, Env, Error, FOREVER, Handle, Message, drop_handle};
 
 use super::{MESSAGE, SHORT, pause};
@@ -154,7 +154,9 @@ fn exchange(
     has_pool: &mut bool,
 ) -> Result<(), Error> {
     let sent = vec![tag as u8; len];
-    payloads.send(tag, &sent, &mut |message| guest.send(message, FOREVER))?;
+    payloads.send(tag, &sent, &mut |message, patience| {
+        guest.send(message, patience.until(FOREVER))
+    })?;
     let mut message = [0; MESSAGE];
     loop {
         let len = guest.receive(&mut message, FOREVER).map_err(rt::to_abi)?;
@@ -166,7 +168,8 @@ fn exchange(
         payloads.read(&received, 0, &mut bytes)?;
         let same = received.tag == tag && bytes == sent;
         check!(same, "another answer to {tag}");
-        let send = &mut |message: &[u8]| guest.send(message, FOREVER);
+        let send =
+            &mut |message: &[u8], patience: Patience| guest.send(message, patience.until(FOREVER));
         return Ok(payloads.finish(received, send)?);
     }
 }

@@ -111,7 +111,7 @@ impl Server<'_> {
         if state == PeerState::Attached && self.random.bool() {
             let sender = &mut link.sender;
             // It may be gone meanwhile.
-            let _ = payloads.grow(&CLASSES, &mut |message| sender.try_send(message));
+            let _ = payloads.grow(&CLASSES, &mut |message, _| sender.try_send(message));
         }
         Ok(Partner::Linked(Box::new((link, payloads))))
     }
@@ -150,8 +150,8 @@ fn answer(link: &mut Link, payloads: &mut Payloads, random: &mut Rng) {
         };
         let sender = &mut link.sender;
         // It may be gone meanwhile.
-        let _ = echo(payloads, received, &mut |message| {
-            sender.send(message, FOREVER)
+        let _ = echo(payloads, received, &mut |message, patience| {
+            sender.send(message, patience.until(FOREVER))
         });
         if random.u8(..4) == 0 {
             super::pause(random, super::SHORT);
@@ -160,11 +160,7 @@ fn answer(link: &mut Link, payloads: &mut Payloads, random: &mut Rng) {
 }
 
 /// Answers a payload with the same.
-fn echo(
-    payloads: &mut Payloads,
-    received: Received,
-    send: &mut dyn FnMut(&[u8]) -> Result<(), ring::Error>,
-) -> Result<(), Error> {
+fn echo(payloads: &mut Payloads, received: Received, send: rt::hub::Send<'_>) -> Result<(), Error> {
     let mut bytes = vec![0; received.len() as usize];
     payloads.read(&received, 0, &mut bytes)?;
     let tag = received.tag;
