@@ -81,16 +81,10 @@ impl Known {
         self.charge.release(surplus as u64 * cost::REGISTERED);
     }
 
-    /// Acknowledges that a handle is registered. `Exists`: something is there already; `Quota`, `NoMemory`.
-    pub(super) fn learn(
-        &mut self,
-        machine: &impl Platform,
-        id: Registered,
-        handle: Handle,
-    ) -> Result<(), Error> {
-        let slot = usize::from(id.slot());
-        self.grow(machine, slot + 1)?;
-        match self.places.get_mut(slot) {
+    /// Acknowledges that a handle is registered, where room was [made](Known::grow). `Exists`: there is none, or something
+    /// is there already.
+    pub(super) fn learn(&mut self, id: Registered, handle: Handle) -> Result<(), Error> {
+        match self.places.get_mut(id.slot().into()) {
             Some(place) if place.standing == Standing::Free => {
                 *place = Place {
                     handle,

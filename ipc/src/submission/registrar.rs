@@ -127,11 +127,11 @@ impl<P: Platform> Registrar<P> {
     /// One more ring, which learns all that is registered. `Limit`, `Quota`, `NoMemory`.
     pub(super) fn join(&self, machine: &P, ring: &Arc<SubmissionRing<P>>) -> Result<(), Error> {
         loop {
-            // Most of the room is made without the lock.
+            // Room is made without the lock, and there may be more to learn by the time that it is there.
             let room = self.state.lock().slots.len();
             ring.known.lock().grow(machine, room)?;
             let mut state = self.state.lock();
-            if state.slots.len() > room {
+            if state.slots.len() > room && !mm::sabotaged!("ring_joins_without_second_look") {
                 continue;
             }
             if state.rings.len() >= MAX_SUBMISSION_RINGS {
@@ -142,7 +142,7 @@ impl<P: Platform> Registrar<P> {
                 if matches!(slot.standing, Standing::Live | Standing::Retiring) {
                     let id = Registered::new(index as u16, slot.generation);
                     let mut known = ring.known.lock();
-                    known.learn(machine, id, slot.handle)?;
+                    known.learn(id, slot.handle)?;
                     if slot.standing == Standing::Retiring {
                         // It may be live again.
                         known.halt(id.slot());
@@ -247,8 +247,10 @@ impl<P: Platform> Slots<P> {
         let blocks = (usize::from(id.slot()) + 1).div_ceil(BLOCK);
         let mut acknowledged = 0;
         for ring in &self.rings {
+            let mut known = ring.known.lock();
+            let grown = known.grow(machine, usize::from(id.slot()) + 1);
             // Once one has refused, the others are not asked for room in vain.
-            answer = ring.known.lock().learn(machine, id, handle);
+            answer = grown.and_then(|()| known.learn(id, handle));
             if answer.is_err() {
                 break;
             }

@@ -258,6 +258,8 @@ entries! {
             submission_told::a_time_that_comes_when_there_are_enough_completions_is_none;
         due_in_one_slice: "that who looks at much that is due, or cancels much, lets others run in between",
             submission_slices::of_what_is_due_no_more_begins_in_a_slice_after_what_allows_it_was_taken_away;
+        ring_joins_without_second_look: "the second look of a ring that joins, after it has made room",
+            registering::whatever_two_do_at_once_every_ring_knows_the_same;
         dead_registration_stays: "that a process which ends lets go what it had registered by what had ended before",
             retiring::of_a_process_that_ends_nothing_stays_at_what_it_had_registered_and_lost;
         unregister_waits_by_its_capability: "that who waits for the users of a registered handle waits wherever its capability is",
@@ -671,6 +673,8 @@ entries! {
             hubs::lost_link;
         unopened_view_stays: "the way back of the view of an end that is not opened",
             rings::half_open;
+        handed_on_without_flush: "that who hands on an end gives back what was received",
+            rings::half_received;
         threshold_not_kept: "that who sleeps until there is more than one is not woken by the first",
             rings::thresholds;
         gather_looks_at_rings_alone: "the turn of what is waited for besides rings",

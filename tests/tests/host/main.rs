@@ -76,6 +76,7 @@ mod ready;
 mod receivers;
 mod region_copies;
 mod regions;
+mod registering;
 mod reports;
 mod residency;
 mod resources;

@@ -191,6 +191,7 @@ macro_rules! for_each_case {
             rings::endings "in order, gone, revoked and faulty are four different answers, after the last message";
             rings::half_closed "each direction of a duplex ends by itself";
             rings::passed_on "an end that moves goes on where it was, while its peer sleeps";
+            rings::half_received "ends that move with messages between them go on with each where it was, half received or not";
             rings::another_kind "an end that is opened as what it is not stays as it is";
             rings::half_open "a side of a duplex of which one end can't be opened has the other one as it was";
             rings::in_one_process "both ends can be one process's";

@@ -3,6 +3,7 @@
 mod corpus;
 mod ends;
 mod gathering;
+mod holders;
 mod hostile;
 mod kinds;
 mod storms;
@@ -14,10 +15,9 @@ use abi::ring::DATA_OFFSET;
 use rt::{Env, Error, FOREVER, Mode, Process, Rights, Spawn};
 
 pub use corpus::corpus;
-pub use ends::{
-    another_kind, endings, half_closed, half_open, in_one_process, passed_on, taken_while_asleep,
-};
+pub use ends::{another_kind, endings, half_closed, half_open, in_one_process, taken_while_asleep};
 pub use gathering::{gathered, too_large, watched_too};
+pub use holders::{half_received, passed_on};
 pub use hostile::{consumer_pages, hostile_consumer, hostile_producer, producer_pages};
 pub use kinds::{borders, every_kind, odd_shapes};
 pub use storms::{any_words, kept_from_nothing, no_wakeup_lost};
@@ -366,7 +366,10 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             }
         }
         "echo_any" => kinds::echo(env),
-        _ => return (ends::child(role, env) || storms::child(role, env)).then_some(0),
+        _ => {
+            let roles = [ends::child, holders::child, storms::child];
+            return roles.iter().any(|play| play(role, env)).then_some(0);
+        }
     }
     Some(0)
 }

@@ -1,4 +1,4 @@
-//! How ends close, move and are taken away, and what their peers learn of it.
+//! How ends close and are taken away, and what their peers learn of it.
 
 use abi::ring::EndState;
 use rt::{Env, Error, FOREVER, Handle, Mode, RingClose, RingEnd, Thread};
@@ -119,45 +119,6 @@ pub fn half_closed(case: &Case) {
         refused!(next, ring::Error::PeerClosed, "after the sum");
         succeeds(&child);
     }
-}
-
-pub fn passed_on(case: &Case) {
-    let (producer, consumer) = small_ring();
-    let listener = Thread::spawn(move || count_up(consumer));
-    let listener = done!(listener, "a thread");
-    let mut sender = done!(rt::open_sender(producer), "opening an end");
-    for index in 0..20u32 {
-        done!(sender.send(&index.to_le_bytes(), FOREVER), "sending");
-    }
-    // Its peer has received all of that and sleeps, and goes on with whoever has the end next.
-    eventually("the sleep of the peer", || {
-        let head = done!(rt::ring_info(producer), "facts about a ring").head;
-        let waits = done!(rt::object_info(consumer), "facts about an end");
-        head == 20 && waits.waits == waits.wakes + 1
-    });
-    let heir = case.child("count_on").arg("20");
-    let heir = start(heir.handle(sender.into_handle(), Mode::Move, ALL));
-    succeeds(&heir);
-    let epoch = done!(listener.join(), "the peer");
-    check!(epoch >= 2, "the epoch after one end moved: {epoch}");
-    // Over the other end of another ring, to this very process.
-    let (producer, consumer) = small_ring();
-    let (via, back) = small_ring();
-    let mut receiver = done!(rt::open_receiver(consumer), "opening an end");
-    let mut sender = done!(rt::open_sender(producer), "opening an end");
-    done!(sender.try_send(b"first"), "sending");
-    let token = rt::grant(sender.into_handle(), via, Mode::Move, ALL);
-    let token = done!(token, "granting an end over a ring");
-    let moved = done!(rt::accept(token, back), "accepting it");
-    let mut sender = done!(rt::open_sender(moved), "opening it again");
-    done!(sender.try_send(b"next"), "sending");
-    let mut target = [0; 5];
-    for expected in [5, 4] {
-        let length = done!(receiver.try_receive(&mut target), "receiving");
-        same!(length, expected, "a length");
-    }
-    let info = done!(rt::ring_info(consumer), "facts about a ring");
-    same!(info.epoch, 2, "the epoch");
 }
 
 pub fn half_open(_: &Case) {
@@ -297,19 +258,6 @@ pub fn taken_while_asleep(_: &Case) {
     }
 }
 
-/// Receives 40 numbers in order, and then that their sender has ended; returns the epoch of the ring.
-fn count_up(end: Handle) -> u32 {
-    let mut receiver = done!(rt::open_receiver(end), "opening an end");
-    let mut target = [0; 4];
-    for index in 0..40u32 {
-        done!(receiver.receive(&mut target, FOREVER), "number {index}");
-        same!(u32::from_le_bytes(target), index, "a number");
-    }
-    let next = receiver.receive(&mut target, FOREVER);
-    refused!(next, ring::Error::PeerClosed, "after the last number");
-    done!(rt::ring_info(end), "facts about a ring").epoch
-}
-
 /// The roles of children here.
 pub fn child(role: &str, env: &Env) -> bool {
     let end = env.handle(0);
@@ -332,13 +280,6 @@ pub fn child(role: &str, env: &Env) -> bool {
             same!(why, ring::Error::PeerClosed, "the end of the numbers");
             let sent = rings.sender.send(&sum.to_le_bytes(), FOREVER);
             done!(sent, "the sum");
-        }
-        "count_on" => {
-            let mut sender = done!(rt::open_sender(end), "opening an end");
-            let from = crate::number(env, 0) as u32;
-            for index in from..2 * from {
-                done!(sender.send(&index.to_le_bytes(), FOREVER), "number {index}");
-            }
         }
         _ => return false,
     }

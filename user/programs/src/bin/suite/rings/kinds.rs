@@ -2,7 +2,7 @@
 
 use abi::RingGeometry;
 use abi::ring::{Form, Kind};
-use rt::{Env, FOREVER, Handle, Mode};
+use rt::{Env, FOREVER, Handle, Mode, RingEnd};
 
 use super::{ALL, start};
 use crate::Case;
@@ -46,6 +46,23 @@ impl AnySender {
         }
     }
 
+    pub(super) fn epoch(&self) -> u32 {
+        match self {
+            AnySender::Slot(sender) => sender.epoch(),
+            AnySender::Packet(sender) => sender.epoch(),
+            AnySender::Byte(sender) => sender.epoch(),
+        }
+    }
+
+    /// Gives it up without closing it.
+    pub(super) fn into_handle(self) -> Handle {
+        match self {
+            AnySender::Slot(sender) => sender.into_handle(),
+            AnySender::Packet(sender) => sender.into_handle(),
+            AnySender::Byte(sender) => sender.into_handle(),
+        }
+    }
+
     /// In slots or bytes.
     pub(super) fn set_wake_threshold(&mut self, threshold: u32) {
         let set = match self {
@@ -79,6 +96,23 @@ impl AnyReceiver {
                 AnyReceiver::Packet(done!(rt::open_packet_receiver(end), "opening"))
             }
             _ => AnyReceiver::Byte(done!(rt::open_byte_receiver(end), "opening")),
+        }
+    }
+
+    pub(super) fn epoch(&self) -> u32 {
+        match self {
+            AnyReceiver::Slot(receiver) => receiver.epoch(),
+            AnyReceiver::Packet(receiver) => receiver.epoch(),
+            AnyReceiver::Byte(receiver) => receiver.epoch(),
+        }
+    }
+
+    /// Gives it up without closing it.
+    pub(super) fn into_handle(self) -> Handle {
+        match self {
+            AnyReceiver::Slot(receiver) => receiver.into_handle(),
+            AnyReceiver::Packet(receiver) => receiver.into_handle(),
+            AnyReceiver::Byte(receiver) => receiver.into_handle(),
         }
     }
 
