@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use handover_tests::build::repository;
 use handover_tests::sabotage::ENTRIES;
+use handover_tests::targets::TARGETS;
 
 /// README.md and everything in docs/ that is text.
 fn documents() -> Vec<PathBuf> {
@@ -373,6 +374,17 @@ fn the_picture_says_what_it_shows() {
         assert!(picture.contains(part), "{part}");
     }
     assert!(read(&repository().join("docs/growth.svg")).contains("<title>"));
+}
+
+#[test]
+fn every_operation_that_is_measured_is_in_the_table_of_what_it_costs() {
+    let readme = read(&repository().join("README.md"));
+    let rows: Vec<_> = readme.lines().map(|line| line.split(' ').next()).collect();
+    let missing = TARGETS
+        .iter()
+        .filter(|target| !rows.contains(&Some(target.key)));
+    let missing: Vec<_> = missing.map(|target| target.key).collect();
+    assert!(missing.is_empty(), "not in README.md: {missing:?}");
 }
 
 /// What leads from a capability to an object without a second look when something was done, made or told by it.
