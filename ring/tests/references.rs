@@ -165,6 +165,30 @@ fn hear(
     }))
 }
 
+/// All of a region of 100 bytes.
+fn part(region: RegionId) -> RegionRef {
+    RegionRef {
+        region,
+        offset: 0,
+        length: 100,
+    }
+}
+
+/// The message that refers to it.
+fn refers(region: RegionId) -> Frame<'static> {
+    let region = part(region);
+    Frame::Region { tag: 7, region }
+}
+
+/// The message that tells of it, of which others refer to parts.
+fn published(region: RegionId, token: u64) -> Frame<'static> {
+    Frame::Published {
+        region,
+        token,
+        length: 100,
+    }
+}
+
 #[test]
 fn a_region_that_is_all_of_a_payload_is_kept_until_that_is_finished_and_no_longer() {
     let mut host: Books<Snapshots, 2> = Books::new(Side::Host, Snapshots::default());
@@ -174,15 +198,6 @@ fn a_region_that_is_all_of_a_payload_is_kept_until_that_is_finished_and_no_longe
         region,
         token,
         length: 100,
-    };
-    let part = |region| RegionRef {
-        region,
-        offset: 0,
-        length: 100,
-    };
-    let refers = |region| Frame::Region {
-        tag: 7,
-        region: part(region),
     };
     let (first, second) = (id(0, 1), id(1, 1));
     assert_eq!(hear(&mut host, whole(first, 10)), Ok(Some(part(first))));
@@ -197,11 +212,6 @@ fn a_region_that_is_all_of_a_payload_is_kept_until_that_is_finished_and_no_longe
     assert_eq!(hear(&mut host, refers(first)), Err(Refused::Fault));
     // Nor is another told of in its place, and nothing of what is refused is taken.
     assert_eq!(hear(&mut host, whole(first, 30)), Err(Refused::Fault));
-    let published = |region, token| Frame::Published {
-        region,
-        token,
-        length: 100,
-    };
     assert_eq!(hear(&mut host, published(first, 40)), Err(Refused::Fault));
     assert_eq!(host.regions().living(), [20]);
     // What is finished late takes nothing away from who has the number by then.
@@ -232,11 +242,6 @@ fn a_region_that_is_all_of_a_payload_is_kept_until_that_is_finished_and_no_longe
 fn a_region_that_was_withdrawn_before_it_was_taken_is_a_fault_where_a_message_refers_to_it() {
     let mut host: Books<Snapshots, 2> = Books::new(Side::Host, Snapshots::default());
     let id = |slot, generation| RegionId { slot, generation };
-    let published = |region, token| Frame::Published {
-        region,
-        token,
-        length: 100,
-    };
     let part = |region, length| Frame::Region {
         tag: 7,
         region: RegionRef {
@@ -284,20 +289,6 @@ fn a_region_that_was_withdrawn_before_it_was_taken_is_a_fault_where_a_message_re
 fn what_is_known_of_a_region_goes_when_its_sender_withdraws_it() {
     let mut host: Books<Snapshots, 2> = Books::new(Side::Host, Snapshots::default());
     let id = |slot, generation| RegionId { slot, generation };
-    let published = |region, token| Frame::Published {
-        region,
-        token,
-        length: 100,
-    };
-    let part = |region| RegionRef {
-        region,
-        offset: 0,
-        length: 100,
-    };
-    let refers = |region| Frame::Region {
-        tag: 7,
-        region: part(region),
-    };
     let withdrawn = |region| Frame::Withdrawn { region };
     let (first, second) = (id(0, 1), id(1, 1));
     assert_eq!(hear(&mut host, withdrawn(first)), Err(Refused::Fault));

@@ -39,6 +39,6 @@ pub use interrupts::without_interrupts;
 pub use machine::{FakeMachine, start};
 pub use platform::{FakeProcess, FakeTask, SystemCounts, start_ipc};
 pub use program::{Memory, enter, load, store, touch};
-pub use ranks::{before_locks, heap_may_grow};
+pub use ranks::{at_moment, before_locks, heap_may_grow};
 pub use tlb::{Access, PageFault};
 pub use view::Translation;

@@ -1,6 +1,7 @@
 //! Watches the order of locks (I12), for each CPU by itself.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use mm::CpuId;
 use mm::lock::{Observer, Rank};
@@ -35,6 +36,28 @@ pub fn before_locks<R>(
     let done = deed();
     BEFORE_LOCK.set(None);
     done
+}
+
+/// Does `deed`, and `other` at one of the moments at which [`before_locks`] has others do something, counted from 0. What
+/// that came to; nothing if there is no such moment.
+pub fn at_moment<R, T: 'static>(
+    moment: usize,
+    beside: Option<Rank>,
+    other: impl FnOnce() -> T + 'static,
+    deed: impl FnOnce() -> R,
+) -> (R, Option<T>) {
+    let came = Rc::new(Cell::new(None));
+    let (told, mut other, mut turn) = (came.clone(), Some(other), 0);
+    let meanwhile = move || {
+        if turn == moment
+            && let Some(other) = other.take()
+        {
+            told.set(Some(other()));
+        }
+        turn += 1;
+    };
+    let done = before_locks(beside, meanwhile, deed);
+    (done, came.take())
 }
 
 fn run_before_lock() {

@@ -1,7 +1,6 @@
 //! What others do with a capability while it is being revoked, and what revokes meet in the middle of
 //! other calls: when revoke returns nothing works, whoever was where (I5).
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
@@ -176,27 +175,20 @@ fn whoever_ends_while_its_capability_is_revoked_leaves_nothing() {
 
 /// Domain 1 moves something to itself, and it is revoked at a moment of its arrival. What arrives, if the revoke came
 /// in between.
-fn arrives_revoked(moment: u32, arrive: Arrival) -> Option<Result<Handle, Error>> {
+fn arrives_revoked(moment: usize, arrive: Arrival) -> Option<Result<Handle, Error>> {
     let realm = Rc::new(Realm::new(2));
     let top = realm.region(0, 1);
     // Else what is below it can't be moved.
     realm.reduce(0, top, !Rights::ACCESS).unwrap();
     let old = realm.give(0, top, 1, Mode::Share);
     let arrival = arrive(&realm, old);
-    let (inside, revoked) = (realm.clone(), Rc::new(Cell::new(None)));
-    let (mut turn, seen) = (0, revoked.clone());
-    let meanwhile = move || {
-        if turn == moment {
-            seen.set(Some(fake::on_cpu(2, || inside.revoke(0, top))));
-        }
-        turn += 1;
-    };
+    let inside = realm.clone();
+    let revoke = move || fake::on_cpu(2, || inside.revoke(0, top));
     // Who revokes needs no lock of the table where it arrives.
-    let arrived = fake::before_locks(Some(Rank::Places), meanwhile, || {
-        fake::on_cpu(1, || arrival(&realm))
-    });
+    let arrive = || fake::on_cpu(1, || arrival(&realm));
+    let (arrived, revoked) = fake::at_moment(moment, Some(Rank::Places), revoke, arrive);
     let told = realm.look_up(1, old).unwrap_err();
-    match (arrived, revoked.get()) {
+    match (arrived, revoked) {
         (Ok(new), revoked) => {
             let is_gone = realm.look_up(1, new) == Err(Error::Revoked);
             assert_eq!((told, is_gone), (Error::BadHandle, revoked.is_some()));
@@ -206,7 +198,7 @@ fn arrives_revoked(moment: u32, arrive: Arrival) -> Option<Result<Handle, Error>
     }
     let realm = Rc::into_inner(realm).expect("nobody else has it");
     realm.finish();
-    revoked.get().map(|_| arrived)
+    revoked.map(|_| arrived)
 }
 
 /// Has something moved by its holder to itself, but for the last step.

@@ -67,19 +67,11 @@ fn a_hub_that_ends_while_a_seat_is_claimed_leaves_its_guest_everything_or_nothin
         let hub = Hub::new(&realm, 1);
         let guest = hub.reserve(&realm, 1).unwrap();
         let before = realm.domains[1].handle_count();
-        let ended = Arc::new(AtomicBool::new(false));
-        let (inside, told) = (realm.clone(), ended.clone());
-        let mut turn = 0;
-        let meanwhile = move || {
-            if turn == moment {
-                fake::on_cpu(0, || inside.drop_handle(0, hub.handle)).unwrap();
-                told.store(true, Ordering::Relaxed);
-            }
-            turn += 1;
-        };
+        let inside = realm.clone();
+        let end = move || fake::on_cpu(0, || inside.drop_handle(0, hub.handle)).unwrap();
         let beside = Some(mm::lock::Rank::Capabilities);
         let claim = || fake::on_cpu(1, || guest.claim(&realm));
-        let claimed = fake::before_locks(beside, meanwhile, claim);
+        let (claimed, ended) = fake::at_moment(moment, beside, end, claim);
         match claimed {
             Ok(ends) => {
                 for handle in [ends.producer, ends.consumer, ends.table] {
@@ -96,7 +88,7 @@ fn a_hub_that_ends_while_a_seat_is_claimed_leaves_its_guest_everything_or_nothin
             }
         }
         Arc::into_inner(realm).unwrap().finish();
-        if !ended.load(Ordering::Relaxed) {
+        if ended.is_none() {
             assert!(moment > 10);
             return;
         }

@@ -62,24 +62,16 @@ impl Scene {
 fn at_each_moment(cpu: usize, deed: fn(&Scene), other: fn(&Scene), look: impl Fn(&Scene, usize)) {
     for moment in 0.. {
         let scene = Arc::new(Scene::new());
-        let came = Arc::new(AtomicBool::new(false));
-        let (inside, told) = (scene.clone(), came.clone());
-        let mut turn = 0;
-        let meanwhile = move || {
-            if turn == moment {
-                told.store(true, Ordering::Relaxed);
-                fake::on_cpu(cpu, || other(&inside));
-            }
-            turn += 1;
-        };
-        fake::before_locks(None, meanwhile, || fake::on_cpu(0, || deed(&scene)));
-        let came = came.load(Ordering::Relaxed);
+        let inside = scene.clone();
+        let others = move || fake::on_cpu(cpu, || other(&inside));
+        let deed = || fake::on_cpu(0, || deed(&scene));
+        let ((), came) = fake::at_moment(moment, None, others, deed);
         let scene = Arc::into_inner(scene).unwrap();
-        if came {
+        if came.is_some() {
             look(&scene, moment);
         }
         scene.realm.finish();
-        if !came {
+        if came.is_none() {
             assert!(moment > 2, "there are {moment} moments");
             return;
         }

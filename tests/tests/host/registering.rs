@@ -1,7 +1,6 @@
 //! Several at once at the registrar of a process: who registers, who lets go, and rings that come and go. Whoever is
 //! first, every ring knows the same afterwards, and no number is anybody else's.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::common::ports::notification;
@@ -123,20 +122,12 @@ impl Scene {
 /// Has another do something at a moment of a deed at which nothing is locked, and looks. Whether there is such a moment.
 fn at_moment(moment: usize, deed: Act, other: Act) -> bool {
     let scene = Arc::new(Scene::new());
-    let came = Arc::new(AtomicBool::new(false));
-    let (inside, told) = (scene.clone(), came.clone());
-    let mut turn = 0;
-    let meanwhile = move || {
-        if turn == moment {
-            told.store(true, Ordering::Relaxed);
-            fake::on_cpu(1, || inside.act(1, other));
-        }
-        turn += 1;
-    };
-    fake::before_locks(None, meanwhile, || scene.act(0, deed));
+    let inside = scene.clone();
+    let act = move || fake::on_cpu(1, || inside.act(1, other));
+    let ((), came) = fake::at_moment(moment, None, act, || scene.act(0, deed));
     let scene = Arc::into_inner(scene).expect("nobody else has it");
     scene.check(&format!("{deed:?} and at moment {moment} {other:?}"));
-    came.load(Ordering::Relaxed)
+    came.is_some()
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod authority;
 mod deed;
-mod entries;
+pub mod entries;
 mod hubs;
 mod memory;
 mod messages;

@@ -1,7 +1,7 @@
 //! Rings as objects: two views with their rights, sleeping and waking, and how an end ends.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
 
 use crate::common::hubs::Hub;
 use crate::common::realm::Realm;
@@ -87,18 +87,11 @@ fn of_two_threads_that_map_an_end_at_once_one_does() {
         let pair = Pair::new();
         let (ipc, domain) = (pair.realm.ipc.clone(), pair.realm.domains[0].clone());
         let producer = pair.producer;
-        let (mapped, by_other) = mpsc::channel();
-        let mut turn = 0;
-        let meanwhile = move || {
-            if turn == moment {
-                mapped.send(ipc.map_ring(&domain, producer)).unwrap();
-            }
-            turn += 1;
-        };
+        let other = move || ipc.map_ring(&domain, producer);
         let domain = &pair.realm.domains[0];
         let map = || pair.realm.ipc.map_ring(domain, producer);
-        let by_one = fake::before_locks(None, meanwhile, map);
-        let Ok(by_other) = by_other.try_recv() else {
+        let (by_one, by_other) = fake::at_moment(moment, None, other, map);
+        let Some(by_other) = by_other else {
             assert!(moment > 1, "it is looked up, and then mapped");
             break;
         };

@@ -2,30 +2,19 @@
 //! run in between, and what allows it is looked at.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::common::realm::Realm;
 use crate::common::submissions::{LINK, Submissions, timeout};
+use crate::revoked::entries::{SLICE, Served, reduced_at};
 use abi::submission::{Operation, Submission};
-use abi::{Error, Handle, Rights};
+use abi::{Error, Handle};
 
-/// What is done before others run, if no chain begins in it.
-const SLICE: u32 = 64;
 /// Chains, and the entries of each behind its first.
 const CHAINS: u32 = 8;
 const BEHIND: u32 = 31;
 
-/// What came of chains that became due at one time.
-#[derive(Debug)]
-struct Served {
-    answer: Result<u64, Error>,
-    /// How many calls had begun when the capability was reduced; none: there is no such moment.
-    before: Option<u32>,
-    begun: u32,
-}
-
 /// Has the chains become due, and the capability of the ring reduced at a moment at which they are served.
-fn served_while(moment: u32) -> Served {
+fn served_while(moment: usize) -> Served {
     let realm = Arc::new(Realm::new(1));
     let mut ring = Submissions::new(&realm, 0, 256, 256);
     let handle = ring.handle;
@@ -42,40 +31,20 @@ fn served_while(moment: u32) -> Served {
     assert_eq!(ring.enter(&realm, all, 0, 0), Ok(all.into()));
     realm.machine().advance_ns(1000);
     realm.ipc.expire_timers(0, usize::MAX);
-    let counts = Arc::new((AtomicU32::new(0), AtomicU32::new(u32::MAX)));
-    let (inside, told, mut turn) = (realm.clone(), counts.clone(), 0);
-    let meanwhile = move || {
-        if turn == moment {
-            told.1
-                .store(told.0.load(Ordering::Relaxed), Ordering::Relaxed);
-            fake::on_cpu(2, || inside.reduce(0, handle, !Rights::SEND).unwrap());
-        }
-        turn += 1;
-    };
-    let operate = |_, _| {
-        counts.0.fetch_add(1, Ordering::Relaxed);
-        Ok(0)
-    };
     let (ipc, domain) = (&realm.ipc, &realm.domains[0]);
-    let enter = || {
+    let served = reduced_at(moment, &realm, handle, |operate| {
         let mut answer = Ok(0);
         // As a program enters that is told of more.
         while answer == Ok(0) && ring.says_due(&realm) {
             answer = ipc.enter_submissions(domain, handle, 0, 0, 0, operate);
         }
         answer
-    };
-    let answer = fake::before_locks(None, meanwhile, enter);
-    let [begun, before] = [&counts.0, &counts.1].map(|count| count.load(Ordering::Relaxed));
-    let before = (before != u32::MAX).then_some(before);
+    });
     // What was not looked at waits, and the program is told of it.
-    assert_eq!(ring.says_due(&realm), begun < CHAINS * BEHIND, "{begun}");
+    let is_left = served.begun < CHAINS * BEHIND;
+    assert_eq!(ring.says_due(&realm), is_left, "{served:?}");
     Arc::into_inner(realm).expect("nobody else has it").finish();
-    Served {
-        answer,
-        before,
-        begun,
-    }
+    served
 }
 
 #[test]

@@ -427,21 +427,16 @@ fn each_thing_counts_once_at_its_object_and_once_for_the_system() {
 }
 
 /// Waits for an event that comes at a moment of that. The answer, what the object counted, and the system.
-fn event_at(moment: u32) -> (Result<Events, Error>, [u64; 2]) {
+fn event_at(moment: usize) -> (Result<Events, Error>, [u64; 2]) {
     let realm = Arc::new(Realm::new(1));
     let bell = notification(&realm, 0);
-    let (inside, mut turn) = (realm.clone(), 0);
-    let meanwhile = move || {
-        if turn == moment {
-            signal(&inside, 0, bell);
-        }
-        turn += 1;
-    };
+    let inside = realm.clone();
+    let ring = move || signal(&inside, 0, bell);
     let wait = || {
         let domain = &realm.domains[0];
         realm.ipc.wait_object(domain, bell, Events::SIGNALED, 100)
     };
-    let answer = fake::before_locks(None, meanwhile, wait);
+    let (answer, _) = fake::at_moment(moment, None, ring, wait);
     let object = realm
         .ipc
         .object_info(&realm.domains[0], bell)

@@ -1,10 +1,11 @@
 //! Entries of a submission ring, whose capability is reduced while they are served.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi::submission::{Operation, Submission};
-use abi::{Error, Rights};
+use abi::{Error, Handle, Rights};
 
 use crate::common::realm::Realm;
 use crate::common::submissions::Submissions;
@@ -24,8 +25,34 @@ pub struct Served {
     pub begun: u32,
 }
 
+/// Has entries of a ring served by `enter`, which gets what makes their calls, and its capability reduced at a moment of
+/// that.
+pub fn reduced_at(
+    moment: usize,
+    realm: &Arc<Realm>,
+    handle: Handle,
+    enter: impl FnOnce(&dyn Fn(Operation, [u64; 6]) -> Result<u64, Error>) -> Result<u64, Error>,
+) -> Served {
+    let begun = Rc::new(Cell::new(0));
+    let (inside, told) = (realm.clone(), begun.clone());
+    let reduce = move || {
+        fake::on_cpu(2, || inside.reduce(0, handle, !Rights::SEND).unwrap());
+        told.get()
+    };
+    let operate = |_, _| {
+        begun.set(begun.get() + 1);
+        Ok(0)
+    };
+    let (answer, before) = fake::at_moment(moment, None, reduce, || enter(&operate));
+    Served {
+        answer,
+        before,
+        begun: begun.get(),
+    }
+}
+
 /// Has three slices of entries served, and the capability reduced at a moment of that.
-pub fn served_while(moment: u32) -> Served {
+pub fn served_while(moment: usize) -> Served {
     let realm = Arc::new(Realm::new(1));
     let mut ring = Submissions::new(&realm, 0, 256, 256);
     let handle = ring.handle;
@@ -34,31 +61,12 @@ pub fn served_while(moment: u32) -> Served {
         ring.write(&realm, entry);
     }
     ring.publish(&realm);
-    let (begun, before) = (AtomicU32::new(0), AtomicU32::new(u32::MAX));
-    let counts = Arc::new((begun, before));
-    let (inside, told, mut turn) = (realm.clone(), counts.clone(), 0);
-    let meanwhile = move || {
-        if turn == moment {
-            told.1
-                .store(told.0.load(Ordering::Relaxed), Ordering::Relaxed);
-            fake::on_cpu(2, || inside.reduce(0, handle, !Rights::SEND).unwrap());
-        }
-        turn += 1;
-    };
-    let operate = |_, _| {
-        counts.0.fetch_add(1, Ordering::Relaxed);
-        Ok(0)
-    };
     let (ipc, domain) = (&realm.ipc, &realm.domains[0]);
-    let enter = || ipc.enter_submissions(domain, handle, ALL, 0, 0, operate);
-    let answer = fake::before_locks(None, meanwhile, enter);
-    let [begun, before] = [&counts.0, &counts.1].map(|count| count.load(Ordering::Relaxed));
+    let served = reduced_at(moment, &realm, handle, |operate| {
+        ipc.enter_submissions(domain, handle, ALL, 0, 0, operate)
+    });
     Arc::into_inner(realm).expect("nobody else has it").finish();
-    Served {
-        answer,
-        before: (before != u32::MAX).then_some(before),
-        begun,
-    }
+    served
 }
 
 /// Whether entries began as they may when the capability is reduced after so many: the rest of a slice, and no more.
