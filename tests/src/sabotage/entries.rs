@@ -685,6 +685,8 @@ entries! {
             rings::room_and_death;
         connect_waits_for_nobody: "the wait of a client for a service that has not come yet, or again",
             services::patience;
+        connect_outlives_names: "that who waits for a service hears of the end of the name service",
+            services::bereft;
         watch_outlives_connect: "the end of a watch with the wait that it was for",
             services::patience;
     }

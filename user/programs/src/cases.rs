@@ -280,6 +280,7 @@ macro_rules! for_each_case {
             services::shared_patience "nor do threads that share a session and all give up at once";
             services::scarce "a session whose message can't be received for a moment goes on";
             services::scarce_restart "a service that can't be started again for a moment is started a moment later";
+            services::bereft "who waits for a name hears when the name service ends";
             services::reconnect "clients of a service that dies see it, and find the next one under its name";
             services::many_clients "fifty clients find a service and are answered";
             services::supervised "a service that faults or fails is started again, and then no more";

@@ -1,12 +1,12 @@
 //! A session with the name service, and what a service that was registered accepts clients by.
 
-use abi::{Error, Handle, Rights};
+use abi::{Error, Events, Handle, Rights};
 use ring::sabotaged;
 
 use super::protocol::{
     Answer, MAX_REQUEST, Name, Refusal, Request, decode_answer, decode_introduction,
 };
-use crate::{ChannelEnd, Message, Notification, channel, now_ns};
+use crate::{ChannelEnd, Message, Notification, Port, channel, now_ns};
 
 /// Messages that a connection queues in each direction.
 const CONNECTION: u32 = 8;
@@ -81,20 +81,31 @@ impl Names {
         Err(Error::Busy)
     }
 
-    /// Connects to whoever registered a name, waiting until somebody has. After the deadline it may wait
-    /// for room in the session once more, as long as the service does not come to it and at most a second.
+    /// Connects to whoever registered a name, waiting until somebody has. `PeerClosed`: the name service has
+    /// ended. Needs WAIT of the session. After the deadline it may wait for room in the session once more, as
+    /// long as the service does not come to it and at most a second.
     pub fn connect(&self, name: &str, deadline_ns: u64) -> Result<ChannelEnd, Error> {
         match self.look_up(name, deadline_ns) {
             Err(Error::NotFound | Error::Busy) if !sabotaged!("connect_waits_for_nobody") => {}
             other => return other,
         }
         let appeared = Notification::create()?;
+        let news = Port::create()?;
+        news.bind(appeared.handle(), Events::SIGNALED, 0)?;
+        // A watch does not tell of the end of the service.
+        if !sabotaged!("connect_outlives_names") {
+            news.bind(self.session.handle(), Events::PEER_CLOSED, 1)?;
+        }
         let watch = self.watch(name, &appeared, 1, 0, deadline_ns)?;
+        let wait = |until_ns| {
+            news.next(until_ns)?;
+            appeared.poll().map(drop)
+        };
         let connected = loop {
             let waited = match self.look_up(name, deadline_ns) {
-                Err(Error::NotFound) => appeared.wait(deadline_ns),
-                Err(Error::Busy) => match appeared.wait(deadline_ns.min(now_ns() + BUSY_NS)) {
-                    Err(Error::TimedOut) if now_ns() < deadline_ns => Ok(0),
+                Err(Error::NotFound) => wait(deadline_ns),
+                Err(Error::Busy) => match wait(deadline_ns.min(now_ns() + BUSY_NS)) {
+                    Err(Error::TimedOut) if now_ns() < deadline_ns => Ok(()),
                     other => other,
                 },
                 other => break other,
@@ -121,7 +132,8 @@ impl Names {
     }
 
     /// Has bits of a notification set at once if a name is there and whenever it appears, and others
-    /// whenever it goes. Returns the number of the watch, which ends with the session.
+    /// whenever it goes. Returns the number of the watch, which ends with the session. That the service
+    /// itself ends is told by the end of the session alone.
     pub fn watch(
         &self,
         name: &str,

@@ -211,6 +211,26 @@ pub fn patience(case: &Case) {
     town.stop();
 }
 
+pub fn bereft(case: &Case) {
+    let town = Town::start(case);
+    let waiting = [(); 2].map(|()| {
+        let names = Names::new(town.session());
+        let connecting = move || names.connect(ECHO, soon()).err();
+        done!(Thread::spawn(connecting), "a thread")
+    });
+    for thread in &waiting {
+        refused!(thread.wait(rt::in_ms(5)), Error::TimedOut, "it waits");
+    }
+    kill(&town.process);
+    for thread in waiting {
+        same!(
+            done!(thread.join(), "joining"),
+            Some(Error::PeerClosed),
+            "what it heard"
+        );
+    }
+}
+
 pub fn reconnect(case: &Case) {
     let town = Town::start(case);
     for cpus in [1, other_cpu()] {
