@@ -4,11 +4,15 @@
 
 mod other_process;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use futures::executor::block_on;
 use other_process::*;
-use ring::linux::{Connection, EndState, Form, Setup, deadline_in, now_ns};
+use ring::asynchronous::Receiver;
+use ring::linux::{Connection, EndState, Form, Futex, Setup, deadline_in, now_ns};
+use ring::slot::Slot;
 use ring::{Close, Error, Wait};
 
 /// What the other process does, if this is it.
@@ -33,12 +37,18 @@ fn the_other_process() {
             drop(connection);
             speak_to_nobody();
         }
+        "speak when there is memory again" => speak_when_there_is_memory_again(connection),
         _ => panic!("no such role: {role}"),
     }
 }
 
 /// Has a system call fail for this thread and those that it starts from now on, as a sandbox would that is closed late.
 fn forbid(call: libc::c_long, error: libc::c_int) {
+    filter(call, libc::SECCOMP_RET_ERRNO | error as u32);
+}
+
+/// Has something else than a system call take place, from now on in this thread and those that it starts.
+fn filter(call: libc::c_long, instead: u32) {
     let instruction = |code: u32, value: u32, no: u8| libc::sock_filter {
         code: code as u16,
         jt: 0,
@@ -49,11 +59,7 @@ fn forbid(call: libc::c_long, error: libc::c_int) {
         // The number of the call, compared with the one that is forbidden.
         instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
         instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 1),
-        instruction(
-            libc::BPF_RET | libc::BPF_K,
-            libc::SECCOMP_RET_ERRNO | error as u32,
-            0,
-        ),
+        instruction(libc::BPF_RET | libc::BPF_K, instead, 0),
         instruction(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
     ];
     let program = libc::sock_fprog {
@@ -171,6 +177,81 @@ fn who_can_not_be_heard_for_want_of_memory_is_not_dead() {
         end.waiter().wake();
     }
     other.ends_well();
+}
+
+/// How often a byte that is sent finds no memory before it is sent.
+const SHORTAGES: u32 = 3;
+static REFUSED: AtomicU32 = AtomicU32::new(0);
+
+/// Does in place of `sendto` what the system does that is short of memory for a while; then it sends by another call.
+extern "C" fn send_for_want_of_memory(
+    _signal: libc::c_int,
+    _info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: the system passes the registers of the call that it did not do, whose arguments are still in them.
+    let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    let answer = if REFUSED.fetch_add(1, Ordering::Relaxed) % (SHORTAGES + 1) < SHORTAGES {
+        -i64::from(libc::ENOBUFS)
+    } else {
+        let mut piece = libc::iovec {
+            iov_base: registers[libc::REG_RSI as usize] as *mut libc::c_void,
+            iov_len: registers[libc::REG_RDX as usize] as usize,
+        };
+        // SAFETY: all of it may be zero; the piece is what the caller wanted to send.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = &raw mut piece;
+        message.msg_iovlen = 1;
+        let [socket, flags] = [libc::REG_RDI, libc::REG_R10].map(|at| registers[at as usize]);
+        // SAFETY: as above.
+        unsafe { libc::sendmsg(socket as i32, &message, flags as i32) as i64 }
+    };
+    registers[libc::REG_RAX as usize] = answer;
+}
+
+/// Every byte that is to go over the socket is refused some times for want of memory.
+fn speak_when_there_is_memory_again(connection: Connection) {
+    let mut end = Setup::new(GEOMETRY)
+        .produce(connection, soon())
+        .unwrap()
+        .slot()
+        .unwrap();
+    // SAFETY: the handler is for what the filter below brings about, and changes nothing but the answer of that call.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = send_for_want_of_memory as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_SIGINFO;
+        assert_eq!(
+            libc::sigaction(libc::SIGSYS, &action, std::ptr::null_mut()),
+            0
+        );
+    }
+    filter(libc::SYS_sendto, libc::SECCOMP_RET_TRAP);
+    let assert_all_sent = |least: u32| {
+        let tries = REFUSED.load(Ordering::Relaxed);
+        assert!(tries >= least * (SHORTAGES + 1) && tries.is_multiple_of(SHORTAGES + 1));
+    };
+    end.send(b"word", soon()).unwrap();
+    // It is told over the socket, whether it sleeps or not.
+    end.waiter().wake();
+    assert_all_sent(1);
+    end.finish().unwrap();
+    assert_all_sent(2);
+    // Who is told of the end by what was said, and not by the death of this process, ends it.
+    thread::sleep(SOON);
+}
+
+#[test]
+fn a_wake_and_a_close_that_find_no_memory_are_told_when_there_is_some() {
+    let mut other = Other::start("speak when there is memory again");
+    let offer = other.connection().offer(soon()).unwrap().for_tasks();
+    let mut task = Receiver::<Slot, Futex>::new(offer.consume().unwrap().slot().unwrap());
+    let mut bytes = [0; 120];
+    assert_eq!(block_on(task.receive(&mut bytes)), Ok(4));
+    let answer = block_on(task.receive(&mut bytes));
+    assert_eq!(answer, Err(Error::PeerClosed));
+    assert_eq!(task.into_end().peer_state(), EndState::Draining);
+    other.kill();
 }
 
 /// Says whatever can be said to peers that have hung up, with the signal for that as deadly as a new process has it.

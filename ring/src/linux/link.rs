@@ -326,6 +326,10 @@ impl Futex {
 
 impl Drop for Futex {
     fn drop(&mut self) {
+        // A child's copy is no end: it says nothing over the socket that it shares with its parent.
+        if !self.link.mapping.is_here() && !crate::sabotaged!("linux_child_ends_its_parents") {
+            return;
+        }
         let state = match std::thread::panicking() {
             false => EndState::Draining,
             true => EndState::Closed,

@@ -21,6 +21,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 
 use super::link::{Futex, Unused};
+use super::process::Process;
 use super::{Error, Fault};
 use crate::memory::{ConsumerMemory, ProducerMemory};
 
@@ -122,9 +123,13 @@ impl Half {
 }
 
 /// A view of a ring, with the data twice in a row.
+///
+/// A child of `fork` inherits the value and of the view only page H: where the rest was, there may be anything that the child has
+/// mapped since.
 pub(super) struct Mapping {
     base: NonNull<u8>,
     geometry: Geometry,
+    home: Process,
 }
 
 // SAFETY: the memory belongs to no thread, and is reached through atomics only.
@@ -147,6 +152,7 @@ impl Mapping {
     /// Address space for a view. Only page H is there.
     fn reserve(geometry: Geometry) -> Result<Self, Error> {
         let bytes = Self::bytes(geometry)?;
+        let home = Process::this()?;
         // SAFETY: without an address it takes what is free.
         let base = unsafe {
             rustix::mm::mmap_anonymous(
@@ -158,7 +164,11 @@ impl Mapping {
         }?;
         let base = NonNull::new(base.cast()).ok_or(rustix::io::Errno::NOMEM)?;
         // From here on the reservation is given back when something fails.
-        let mapping = Self { base, geometry };
+        let mapping = Self {
+            base,
+            geometry,
+            home,
+        };
         // SAFETY: page H lies in the reservation, which nobody else has seen.
         unsafe {
             let header = base.add(HEADER_OFFSET).as_ptr().cast();
@@ -239,6 +249,11 @@ impl Mapping {
         }
     }
 
+    /// Whether this process has the view, and is no child of the one that has.
+    pub(super) fn is_here(&self) -> bool {
+        self.home.is_this()
+    }
+
     pub(super) fn state(&self, end: End) -> &AtomicU32 {
         self.word(HEADER_OFFSET + Header::state_offset(end))
     }
@@ -284,6 +299,10 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        // In a child it would be memory of the child's.
+        if !self.is_here() && !crate::sabotaged!("linux_child_unmaps_its_own") {
+            return;
+        }
         if let Ok(bytes) = Self::bytes(self.geometry) {
             // SAFETY: the reservation is this mapping's, and who got memory of it promised to be gone.
             let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), bytes) };

@@ -166,8 +166,9 @@
 //!
 //! - It needs Linux 5.16 (`futex_waitv`) and a little-endian machine with pages of 4 KiB.
 //! - That a process is dead is noticed by its socket, which a child keeps open that inherited it: nothing here
-//!   survives `exec`, but a child of `fork` without `exec` does keep it. Such a child must not use the ring; its
-//!   memory is not even there.
+//!   survives `exec`, but a child of `fork` without `exec` does keep it, until it drops its copy of the end. That is all
+//!   that such a child may do with what it inherited: to drop it touches nothing of its parent's, and to use it is
+//!   undefined, for the memory of the ring is not there. Rings that the child makes itself are as any others.
 //! - A peer that changes its index again and again, or sends bytes over the socket, costs this process CPU time until it
 //!   hangs up on it: by the deadline of a wait, or by dropping the end.
 //! - A process that stops, but lives, is not noticed: give waits a deadline.
@@ -181,6 +182,7 @@ mod gathering;
 mod handshake;
 mod link;
 mod memory;
+mod process;
 mod remote;
 mod setup;
 

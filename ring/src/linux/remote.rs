@@ -4,9 +4,11 @@
 //! that a task is to be woken.
 //! That it hangs up without the first says that the peer is dead. Whatever else comes is a fault of the peer.
 
+use std::boxed::Box;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 
 use super::link::Link;
+use super::process::Process;
 
 const CLOSED: u8 = b'c';
 const FAULTY: u8 = b'f';
@@ -57,6 +60,7 @@ pub(super) struct Remote {
     /// The end that this process has.
     end: End,
     peer: Sleeper,
+    watcher: &'static Watcher,
     key: u64,
 }
 
@@ -78,6 +82,7 @@ impl Remote {
                 link,
                 end,
                 peer,
+                watcher,
                 key,
             });
             watched.remotes.insert(key, Arc::downgrade(&remote));
@@ -121,10 +126,18 @@ impl Remote {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
-    /// Never waits: a peer that does not read has been told enough.
+    /// Never waits for the peer: one that does not read has been told enough, and one that is gone needs to be told nothing.
     fn send(&self, byte: u8) {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let _ = rustix::net::send(&self.socket, &[byte], flags);
+        while let Err(Errno::NOBUFS | Errno::NOMEM) =
+            rustix::net::send(&self.socket, &[byte], flags)
+        {
+            // Nothing was queued, and nothing else may ever be.
+            if crate::sabotaged!("linux_shortage_silences") {
+                break;
+            }
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Takes one thing that the peer said. Whether there can be more.
@@ -164,20 +177,25 @@ impl Remote {
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        if let Ok(watcher) = Watcher::get() {
-            watcher.watched().remotes.remove(&self.key);
-            // Closing the socket is not enough: as long as anybody has a duplicate of it, it would be told of again and again.
-            if !crate::sabotaged!("linux_duplicate_watched_on") {
-                watcher.forget(&self.socket);
-            }
+        // A child's copy is watched by nobody, and who watches the socket of its parent goes on.
+        if !self.watcher.home.is_this() && !crate::sabotaged!("linux_child_ends_its_parents") {
+            return;
+        }
+        self.watcher.watched().remotes.remove(&self.key);
+        // Closing the socket is not enough: as long as anybody has a duplicate of it, it would be told of again and again.
+        if !crate::sabotaged!("linux_duplicate_watched_on") {
+            self.watcher.forget(&self.socket);
         }
     }
 }
 
-/// The thread that listens to all peers of this process.
+/// The thread that listens to all peers of a process.
 struct Watcher {
+    home: Process,
     epoll: OwnedFd,
     watched: Mutex<Watched>,
+    /// That of a child of the process, as the child has it: threads are not inherited.
+    in_child: OnceLock<Box<Watcher>>,
 }
 
 #[derive(Default)]
@@ -189,26 +207,45 @@ struct Watched {
 impl Watcher {
     /// The one of this process, which is started when it is first asked for.
     fn get() -> io::Result<&'static Self> {
-        static WATCHER: OnceLock<Watcher> = OnceLock::new();
-        static STARTING: Mutex<()> = Mutex::new(());
-        if let Some(watcher) = WATCHER.get() {
-            return Ok(watcher);
+        static FIRST: OnceLock<Box<Watcher>> = OnceLock::new();
+        let mut place = &FIRST;
+        loop {
+            let watcher = match place.get() {
+                Some(watcher) => watcher,
+                None => Self::start(place)?,
+            };
+            if watcher.home.is_this() || crate::sabotaged!("linux_child_hears_nothing") {
+                return Ok(watcher);
+            }
+            place = &watcher.in_child;
         }
-        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watcher) = WATCHER.get() {
-            return Ok(watcher);
-        }
-        let made = Self {
+    }
+
+    /// Starts one, unless another thread is quicker. No lock is held meanwhile: a child would inherit it as it is.
+    fn start(place: &'static OnceLock<Box<Self>>) -> io::Result<&'static Self> {
+        let made = Box::new(Self {
+            home: Process::this()?,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             watched: Mutex::default(),
-        };
-        let handed_over = Arc::new(OnceLock::<&'static Self>::new());
-        let taken = handed_over.clone();
+            in_child: OnceLock::new(),
+        });
+        let (hands_over, taken) = mpsc::channel::<&'static Self>();
         thread::Builder::new()
             .name("ring watcher".into())
-            .spawn(move || taken.wait().listen())?;
-        let watcher = WATCHER.get_or_init(|| made);
-        let _ = handed_over.set(watcher);
+            .spawn(move || {
+                if let Ok(watcher) = taken.recv() {
+                    watcher.listen();
+                }
+            })?;
+        let mut is_first = false;
+        let watcher = place.get_or_init(|| {
+            is_first = true;
+            made
+        });
+        // The thread of who comes second ends.
+        if is_first {
+            let _ = hands_over.send(watcher);
+        }
         Ok(watcher)
     }
 

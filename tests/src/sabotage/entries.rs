@@ -387,6 +387,14 @@ entries! {
             linux_system::a_thread_of_another_process_is_woken_at_the_word_that_both_have;
         linux_shortage_is_death: "that a system short of memory says nothing of the peer",
             linux_system::who_can_not_be_heard_for_want_of_memory_is_not_dead;
+        linux_shortage_silences: "that a system short of memory is asked again to pass a wake or a close on",
+            linux_system::a_wake_and_a_close_that_find_no_memory_are_told_when_there_is_some;
+        linux_child_ends_its_parents: "that a child which drops its copy of an end says nothing to the peer of its parent",
+            linux_fork::a_child_that_drops_its_copies_of_ends_touches_nothing_of_its_parents;
+        linux_child_unmaps_its_own: "that a child leaves alone what it has where its parent has a ring",
+            linux_fork::a_child_that_drops_its_copies_of_ends_touches_nothing_of_its_parents;
+        linux_child_hears_nothing: "that a child has a thread of its own that listens",
+            linux_fork::a_child_that_makes_a_ring_hears_what_becomes_of_its_peer;
         linux_dead_listened_to: "that nobody listens to the socket of a peer that is dead",
             linux_system::who_listens_rests_once_a_peer_is_dead;
         linux_signal_ends_wait: "that a signal which is handled ends no wait",
