@@ -12,7 +12,7 @@ use ring::Error;
 use ring::hub::PeerEntry;
 use ring::hub::recovery::{Drained, Recovered, Remains, recover};
 use ring::memory::pool::PoolMemory;
-use ring::payload::{Class, Frame, Layout, Leases, Pool, Side, SlotRef};
+use ring::payload::{Class, Frame, Layout, Leases, Pool, Side, SlotRef, Traffic};
 
 const CLASS: Class = Class {
     slot_bytes: 64,
@@ -92,6 +92,14 @@ impl<'a> Seat<'a> {
     }
 }
 
+/// What a host has counted.
+fn seat_traffic() -> Traffic {
+    Traffic {
+        no_slot: 5,
+        ..Traffic::default()
+    }
+}
+
 impl Remains for &mut Seat<'_> {
     type Error = PeerState;
 
@@ -126,6 +134,12 @@ impl Remains for &mut Seat<'_> {
 
     fn drop_leases(&mut self) -> u64 {
         self.leases.drop_peer()
+    }
+
+    fn traffic(&self) -> Traffic {
+        // What was drained is counted, and nothing passes after that.
+        assert!(self.ring.is_none());
+        seat_traffic()
     }
 
     fn vacate(&mut self) -> Result<(), PeerState> {
@@ -166,6 +180,7 @@ fn what_a_dead_guest_sent_is_received_before_its_slots_and_its_seat_are_given_to
         drained,
         slots: 1,
         leases: 2,
+        traffic: seat_traffic(),
     };
     assert_eq!(recover(&mut seat), Ok(recovered));
     let heard: Vec<(u32, &[u8])> = seat

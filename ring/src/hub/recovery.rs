@@ -3,6 +3,8 @@
 //! What the guest has sent is received first, since its messages refer to slots that are its until then; its slots and
 //! leases go when nothing refers to them any more; and nobody can have the seat before all of that is done.
 
+use crate::payload::Traffic;
+
 /// What a host has of one guest, and how it gives it up.
 pub trait Remains {
     /// Why a step can fail.
@@ -25,6 +27,9 @@ pub trait Remains {
 
     /// Drops what the guest had leased, and returns how many leases there were.
     fn drop_leases(&mut self) -> u64;
+
+    /// What has passed in all.
+    fn traffic(&self) -> Traffic;
 
     /// Has the seat be empty, in the next tenancy.
     ///
@@ -51,6 +56,8 @@ pub struct Recovered {
     pub slots: u32,
     /// Leases of regions that it had not given back.
     pub leases: u64,
+    /// What has passed in its tenancy beside the ring, as the host has counted it.
+    pub traffic: Traffic,
 }
 
 /// Recovers a seat: step by step, in this order.
@@ -67,6 +74,7 @@ pub fn recover<R: Remains>(mut remains: R) -> Result<Recovered, R::Error> {
     remains.reset_rings();
     recovered.slots += remains.reclaim_slots();
     recovered.leases = remains.drop_leases();
+    recovered.traffic = remains.traffic();
     remains.vacate()?;
     Ok(recovered)
 }

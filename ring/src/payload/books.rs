@@ -8,6 +8,7 @@ use super::layout::Layout;
 use super::lease::{Known, Leases, RegionId, RegionRef};
 use super::pool::{Pool, Side, SlotRef, SlotWords};
 use super::pools::{MAX_EXTENTS, Pools};
+use super::traffic::Traffic;
 use crate::Error;
 use crate::sabotaged;
 
@@ -74,6 +75,7 @@ pub struct Books<R: Regions, const N: usize> {
     known: Known<Result<R::Taken, R::Error>, N>,
     longest: u64,
     regions: R,
+    traffic: Traffic,
 }
 
 impl<R: Regions, const N: usize> Books<R, N> {
@@ -86,6 +88,7 @@ impl<R: Regions, const N: usize> Books<R, N> {
             known: Known::default(),
             longest: u64::MAX,
             regions,
+            traffic: Traffic::default(),
         }
     }
 
@@ -107,6 +110,26 @@ impl<R: Regions, const N: usize> Books<R, N> {
     /// Where regions come from.
     pub fn regions(&mut self) -> &mut R {
         &mut self.regions
+    }
+
+    /// What has passed.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Counts what sending a message came to, and returns that.
+    ///
+    /// # Errors
+    /// The same.
+    #[inline]
+    pub fn sent(&mut self, frame: &Frame<'_>, outcome: Result<(), Error>) -> Result<(), Error> {
+        if outcome.is_ok() || sabotaged!("counted_before_sent") {
+            self.traffic.sent.count(frame);
+        }
+        if let Err(Error::Full | Error::TimedOut) = outcome {
+            self.traffic.no_ring += 1;
+        }
+        outcome
     }
 
     /// The number that the next pool has to have.
@@ -139,8 +162,24 @@ impl<R: Regions, const N: usize> Books<R, N> {
         &mut self,
         message: &'a [u8],
     ) -> Result<Option<(u32, Payload<'a>)>, Refused<R::Error>> {
+        let judged = Frame::decode(message)
+            .map_err(|_| Refused::Fault)
+            .and_then(|frame| self.judge(frame).map(|said| (frame, said)));
+        match &judged {
+            Ok((frame, _)) => self.traffic.received.count(frame),
+            Err(Refused::NoRoom(_)) => self.traffic.unaffordable += 1,
+            Err(_) => self.traffic.faults += 1,
+        }
+        judged.map(|(_, said)| said)
+    }
+
+    /// What a message says, and everything that it has this side do.
+    fn judge<'a>(
+        &mut self,
+        frame: Frame<'a>,
+    ) -> Result<Option<(u32, Payload<'a>)>, Refused<R::Error>> {
         let fault = |_| Refused::Fault;
-        match Frame::decode(message).map_err(fault)? {
+        match frame {
             Frame::Inline { tag, bytes } => return Ok(Some((tag, Payload::Inline(bytes)))),
             Frame::Slot { tag, slot } => {
                 self.pools.check(slot).map_err(fault)?;
@@ -223,7 +262,13 @@ impl<R: Regions, const N: usize> Books<R, N> {
         if !new || length > self.longest {
             return Err(Refused::Fault);
         }
-        let learnt = match (self.regions.take(token, length), whole) {
+        let taken = self.regions.take(token, length);
+        match &taken {
+            Err(Refused::NoRoom(_)) => self.traffic.unaffordable += 1,
+            Err(Refused::Gone) => self.traffic.gone += 1,
+            Ok(_) | Err(Refused::Fault) => {}
+        }
+        let learnt = match (taken, whole) {
             (Ok(taken), true) => self.known.learn_whole(region, length, Ok(taken)),
             (Ok(taken), false) => self.known.learn(region, length, Ok(taken)),
             // What this side has no room for is told to who reads it.
@@ -253,12 +298,24 @@ impl<R: Regions, const N: usize> Books<R, N> {
         }
     }
 
+    /// As of [`Pools::allocate`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn allocate(&mut self, length: usize) -> Result<SlotRef, Error> {
+        let allocated = self.pools.allocate(length);
+        self.traffic.no_slot += u64::from(allocated == Err(Error::Full));
+        allocated
+    }
+
     /// As of [`Leases::publish`].
     ///
     /// # Errors
     /// As there.
     pub fn publish(&mut self, length: u64) -> Result<RegionId, Error> {
-        self.leases.publish(length)
+        let published = self.leases.publish(length);
+        self.traffic.no_region += u64::from(published == Err(Error::Full));
+        published
     }
 
     /// As of [`Leases::publish_whole`].
@@ -266,7 +323,9 @@ impl<R: Regions, const N: usize> Books<R, N> {
     /// # Errors
     /// As there.
     pub fn publish_whole(&mut self, length: u64) -> Result<RegionId, Error> {
-        self.leases.publish_whole(length)
+        let published = self.leases.publish_whole(length);
+        self.traffic.no_region += u64::from(published == Err(Error::Full));
+        published
     }
 
     /// As of [`Leases::lease`].
@@ -307,11 +366,13 @@ impl<R: Regions, const N: usize> Books<R, N> {
 
     /// Whether there is nothing to be had for a payload of so many bytes that fits no message, before the peer has given
     /// something back. If so, it tells, by a message, until [`Books::disarm`]; it is asked again before each sleep.
-    pub fn arm(&self, length: usize) -> bool {
-        match self.pools.fits(length) {
+    pub fn arm(&mut self, length: usize) -> bool {
+        let waits = match self.pools.fits(length) {
             true => self.pools.arm(length),
             false => self.leases.awaits_peer(),
-        }
+        };
+        self.traffic.sleeps += u64::from(waits);
+        waits
     }
 
     /// Nobody waits any more.

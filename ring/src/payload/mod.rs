@@ -11,7 +11,8 @@
 //! [`frame`] is how each is written down. A payload is put where it belongs before its message is sent, so whoever
 //! has the message can have the payload. Every field of a reference that came from the peer is checked against what
 //! this side knows, and a reference that no honest peer sends is [`Error::PeerFault`](crate::Error::PeerFault). What a
-//! reference leads to can only be copied out: the peer may be writing it. [`Books`] is where all of that is done.
+//! reference leads to can only be copied out: the peer may be writing it. [`Books`] is where all of that is done, and
+//! [counted](Traffic).
 
 pub mod books;
 pub mod frame;
@@ -19,6 +20,7 @@ pub mod layout;
 pub mod lease;
 pub mod pool;
 pub mod pools;
+pub mod traffic;
 
 pub use books::{Books, Payload, Refused, Regions};
 pub use frame::Frame;
@@ -26,3 +28,4 @@ pub use layout::{Class, Layout};
 pub use lease::{Known, Leases, RegionId, RegionRef};
 pub use pool::{Pool, Side, SlotRef, SlotWords};
 pub use pools::Pools;
+pub use traffic::{Traffic, What};

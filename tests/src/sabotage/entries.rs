@@ -428,6 +428,8 @@ entries! {
             references::what_is_known_of_a_region_goes_when_its_sender_withdraws_it;
         withdrawn_stays_granted: "the way back of what was granted for a region that is withdrawn",
             references::what_the_peer_is_to_take_no_more_is_taken_back;
+        counted_before_sent: "that a message counts as sent only when it is in the ring",
+            payload_traffic::what_is_counted_is_what_was_done;
         lease_generation_not_checked: "the generation of a reference to a region",
             references::a_region_is_known_in_its_last_generation_alone;
         finished_region_kept: "that what the receiver has of a region goes when its only payload is finished",

@@ -290,6 +290,9 @@ fn a_store_on_a_hub_keeps_its_counts_whoever_is_killed() {
             "{}",
             kv.said()
         );
+        // The last server tells of all that it was asked.
+        let received = kv.row("received");
+        assert!(received[0] > 0 && received[3] > 0, "{}", kv.said());
         let killed = column(0).iter().sum::<u64>() - clients;
         let restarts = |line: &&String| line.starts_with("supervisor: kv: again");
         let restarts = kv.lines.iter().filter(restarts).count();

@@ -47,5 +47,6 @@ pub use host::{ByteLink, Host, Link, LinkOf, PacketLink};
 pub use payload::{MAX_REGIONS, Patience, Payloads, Received, Send, Unfinished};
 pub use recovery::{LinkKind, MessageKind, Unrecovered};
 pub use ring::hub::recovery::{Drained, Recovered};
-pub use ring::payload::{Class, RegionId};
+pub use ring::payload::traffic::{Count, Flow};
+pub use ring::payload::{Class, RegionId, Traffic, What};
 pub use table::Table;

@@ -14,7 +14,7 @@ mod sending;
 use alloc::vec::Vec;
 
 use abi::{Error, Handle};
-use ring::payload::{Books, Frame, Payload, Refused, RegionRef, Side, SlotRef, frame};
+use ring::payload::{Books, Frame, Payload, Refused, RegionRef, Side, SlotRef, Traffic, frame};
 use ring::sabotaged;
 
 use crate::ring_end::to_abi;
@@ -142,6 +142,11 @@ impl Payloads {
         self
     }
 
+    /// What has passed, by where it was, and how often there was no room, as this side has counted it.
+    pub fn traffic(&self) -> Traffic {
+        *self.books.traffic()
+    }
+
     /// Bytes of the longest payload that goes inline.
     pub fn inline_bytes(&self) -> usize {
         self.message_bytes.saturating_sub(frame::HEAD_BYTES)
@@ -213,7 +218,7 @@ impl Payloads {
                 released.map(|()| self.tell_freed(slot, send))
             }
             Place::Region(RegionRef { region, .. }) => {
-                let released = send_frame(&Frame::Released { region }, send);
+                let released = self.send_frame(&Frame::Released { region }, send);
                 released.map(|()| self.books.finish(region))
             }
         };
@@ -222,13 +227,13 @@ impl Payloads {
 
     /// Tells the peer of a slot that is free again, if it waits for one like it. Where there is no room for that, it has
     /// other messages to receive, after which it looks again: so nobody sleeps for it, whatever the peer says.
-    fn tell_freed(&self, slot: SlotRef, send: Send<'_>) {
+    fn tell_freed(&mut self, slot: SlotRef, send: Send<'_>) {
         if self.books.pools().must_tell_peer(slot) {
             let patience = match sabotaged!("freed_told_at_any_price") {
                 true => Patience::Any,
                 false => Patience::None,
             };
-            let _ = send_frame_of(&Frame::Freed, 0, patience, send);
+            let _ = self.send_frame_of(&Frame::Freed, 0, patience, send);
         }
     }
 
@@ -283,19 +288,22 @@ impl Payloads {
     pub fn take_back(mut self) {
         self.drop_leases();
     }
-}
 
-fn send_frame(frame: &Frame<'_>, send: Send<'_>) -> Result<(), Error> {
-    send_frame_of(frame, frame::MAX_FRAME_BYTES, Patience::Any, send)
-}
+    fn send_frame(&mut self, frame: &Frame<'_>, send: Send<'_>) -> Result<(), Error> {
+        self.send_frame_of(frame, frame::MAX_FRAME_BYTES, Patience::Any, send)
+    }
 
-fn send_frame_of(
-    frame: &Frame<'_>,
-    bytes: usize,
-    patience: Patience,
-    send: Send<'_>,
-) -> Result<(), Error> {
-    let mut message = alloc::vec![0; frame::HEAD_BYTES + bytes];
-    let len = frame.encode(&mut message).map_err(to_abi)?;
-    send(&message[..len], patience).map_err(to_abi)
+    /// Every message goes out here, and is counted when it has.
+    fn send_frame_of(
+        &mut self,
+        frame: &Frame<'_>,
+        bytes: usize,
+        patience: Patience,
+        send: Send<'_>,
+    ) -> Result<(), Error> {
+        let mut message = alloc::vec![0; frame::HEAD_BYTES + bytes];
+        let len = frame.encode(&mut message).map_err(to_abi)?;
+        let sent = send(&message[..len], patience);
+        self.books.sent(frame, sent).map_err(to_abi)
+    }
 }

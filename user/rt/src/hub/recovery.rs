@@ -9,6 +9,7 @@ use abi::{Error, HubSeat};
 use ring::byte::Byte;
 use ring::hub::recovery::{Drained, Remains};
 use ring::packet::Packet;
+use ring::payload::Traffic;
 use ring::slot::Slot;
 use ring::{Consumer, RingKind, sabotaged};
 
@@ -181,6 +182,12 @@ impl<K: LinkKind, F: FnMut(&Payloads, &Received)> Remains for Left<'_, K, F> {
 
     fn drop_leases(&mut self) -> u64 {
         self.payloads.as_mut().map_or(0, Payloads::drop_leases)
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.payloads
+            .as_ref()
+            .map_or_else(Traffic::default, Payloads::traffic)
     }
 
     fn vacate(&mut self) -> Result<(), Error> {

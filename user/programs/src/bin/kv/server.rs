@@ -13,7 +13,7 @@ use abi::{HubGeometry, HubPeers, HubSeat};
 use programs::kv::journal::{self, Journal};
 use programs::kv::{Answer, MAX_REQUEST, MESSAGE, MOST_ACCOUNTS, POOL, SLOT_SIZE, SLOTS, Tag};
 use programs::{expect, expect_handles};
-use rt::hub::{Host, Link, Payloads};
+use rt::hub::{Host, Link, Payloads, Traffic, What};
 use rt::names::Listener;
 use rt::{
     ChannelEnd, Env, Error, Events, FOREVER, Message, ObjectKind, Port, Region, Reply, Rights,
@@ -64,12 +64,16 @@ pub fn run(env: &Env) -> u8 {
         host: expect!(Host::create(&geometry), "kv: a hub"),
         journal,
         guests: BTreeMap::new(),
+        traffic: Traffic::default(),
         told_to_finish: false,
         is_listed: true,
     };
     let listener = Listener::new(ChannelEnd::from_handle(env.handle(0)));
     match server.serve(&listener) {
-        Ok(()) => 0,
+        Ok(()) => {
+            server.tell();
+            0
+        }
         Err(error) => {
             println!("kv: serving: {error}");
             1
@@ -112,6 +116,8 @@ struct Server<'a> {
     journal: Journal<'a>,
     /// By their seats.
     guests: BTreeMap<u32, Client>,
+    /// Of those who are gone.
+    traffic: Traffic,
     told_to_finish: bool,
     /// Whether its name is there.
     is_listed: bool,
@@ -219,7 +225,8 @@ impl Server<'_> {
                     let _ = self.host.dismiss(seat);
                 }
                 let Client { link, payloads, .. } = client;
-                self.host.recover_payloads(link, payloads, |_, _| {})?;
+                let recovered = self.host.recover_payloads(link, payloads, |_, _| {})?;
+                self.traffic += recovered.traffic;
             }
             // It has left before it was looked at, or has written nonsense.
             Err(_) => {
@@ -228,6 +235,29 @@ impl Server<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Says what has passed in this life.
+    fn tell(&self) {
+        let mut traffic = self.traffic;
+        for client in self.guests.values() {
+            traffic += client.payloads.traffic();
+        }
+        println!("payloads  in messages  in slots  in regions      bytes  no room");
+        let no_room = traffic.no_slot + traffic.no_region + traffic.no_ring;
+        let lines = [
+            ("received", traffic.received, traffic.unaffordable),
+            ("sent", traffic.sent, no_room),
+        ];
+        for (name, flow, no_room) in lines {
+            println!(
+                "{name:<8}  {:>11}  {:>8}  {:>10}  {:>9}  {no_room:>7}",
+                flow[What::Inline].messages,
+                flow[What::Slot].messages,
+                flow[What::Whole].messages,
+                flow.payloads().bytes,
+            );
+        }
     }
 
     fn connect(&self, seat: HubSeat) -> Result<Client, Error> {

@@ -5,7 +5,7 @@ use ring::payload::layout::MAX_CLASSES;
 use ring::payload::{Books, Class, Frame, Layout, RegionId};
 
 use super::regions::{Granted, PoolView, take_back};
-use super::{MAX_REGIONS, Patience, Payloads, Send, send_frame, send_frame_of};
+use super::{MAX_REGIONS, Patience, Payloads, Send};
 use crate::ring_end::to_abi;
 use crate::{Region, grant};
 
@@ -32,7 +32,8 @@ impl Payloads {
             token: token.bits(),
             classes: fields,
         };
-        send_frame(&grown, send).inspect_err(|_| take_back(token))?;
+        self.send_frame(&grown, send)
+            .inspect_err(|_| take_back(token))?;
         self.books.regions().granted_pool(token);
         self.books.grow(pool, layout).map_err(to_abi)
     }
@@ -45,21 +46,20 @@ impl Payloads {
     /// granting a region and sending a message answer. The payload was not sent then, and nothing is kept for it.
     pub fn send(&mut self, tag: u32, bytes: &[u8], send: Send<'_>) -> Result<(), Error> {
         if bytes.len() <= self.inline_bytes() {
-            return send_frame_of(
+            return self.send_frame_of(
                 &Frame::Inline { tag, bytes },
                 bytes.len(),
                 Patience::Any,
                 send,
             );
         }
-        let pools = self.books.pools();
-        match pools.allocate(bytes.len()) {
+        match self.books.allocate(bytes.len()) {
             Ok(slot) => {
                 // Before anybody is told of it.
-                let written = pools.write(slot, 0, bytes).map_err(to_abi);
-                let sent = written.and_then(|()| send_frame(&Frame::Slot { tag, slot }, send));
+                let written = self.books.pools().write(slot, 0, bytes).map_err(to_abi);
+                let sent = written.and_then(|()| self.send_frame(&Frame::Slot { tag, slot }, send));
                 sent.inspect_err(|_| {
-                    if pools.withdraw(slot).is_ok() {
+                    if self.books.pools().withdraw(slot).is_ok() {
                         self.tell_freed(slot, send);
                     }
                 })
@@ -73,7 +73,8 @@ impl Payloads {
                     token: token.bits(),
                     length,
                 };
-                send_frame(&whole, send).inspect_err(|_| _ = self.books.withdraw(region))?;
+                self.send_frame(&whole, send)
+                    .inspect_err(|_| _ = self.books.withdraw(region))?;
                 self.books.lease(region, 0, length).map_err(to_abi)?;
                 Ok(())
             }
@@ -93,7 +94,8 @@ impl Payloads {
             token: token.bits(),
             length: bytes.len() as u64,
         };
-        send_frame(&published, send).inspect_err(|_| _ = self.books.withdraw(region))?;
+        self.send_frame(&published, send)
+            .inspect_err(|_| _ = self.books.withdraw(region))?;
         Ok(region)
     }
 
@@ -134,7 +136,7 @@ impl Payloads {
     /// sending a message answers. It is published still then.
     pub fn withdraw(&mut self, region: RegionId, send: Send<'_>) -> Result<(), Error> {
         self.books.check_withdrawal(region).map_err(to_abi)?;
-        send_frame(&Frame::Withdrawn { region }, send)?;
+        self.send_frame(&Frame::Withdrawn { region }, send)?;
         self.books.withdraw(region).map_err(to_abi)
     }
 
@@ -151,7 +153,7 @@ impl Payloads {
         send: Send<'_>,
     ) -> Result<(), Error> {
         let part = self.books.lease(region, offset, length).map_err(to_abi)?;
-        let sent = send_frame(&Frame::Region { tag, region: part }, send);
+        let sent = self.send_frame(&Frame::Region { tag, region: part }, send);
         sent.inspect_err(|_| _ = self.books.unlease(region))
     }
 }

@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use alloc::string::ToString;
 use ring::payload::{Frame, RegionId, RegionRef, SlotRef};
-use rt::hub::{Class, Guest, Host, Link, Patience, Payloads, PeerState, Received};
+use rt::hub::{
+    Class, Flow, Guest, Host, Link, Patience, Payloads, PeerState, Received, Traffic, What,
+};
 use rt::{Env, Error, FOREVER, Mode};
 
 use super::{ALL, SLOT, guest, host, member, still_there};
@@ -176,6 +178,31 @@ pub fn tiers(case: &Case) {
         (recovered.slots, recovered.leases, recovered.drained.fault),
         (1, 0, false),
         "slots and leases of a guest that is gone"
+    );
+    // Of every tier it has received what is said above, and sent as much but for what the guest sent in the end.
+    let Traffic { sent, received, .. } = recovered.traffic;
+    let tiers =
+        |flow: Flow| [What::Inline, What::Slot, What::Whole].map(|what| flow[what].messages);
+    let slots = u64::from(slots);
+    same!(tiers(sent), [4, 5, 4], "payloads sent by their tiers");
+    same!(
+        tiers(received),
+        [3 + 1, 5 + slots + 2, 4 + 1],
+        "payloads received by their tiers"
+    );
+    let lengths = |lengths: &[usize]| lengths.iter().sum::<usize>() as u64;
+    same!(
+        sent.payloads().bytes,
+        lengths(&LENGTHS) + 5,
+        "bytes that were sent"
+    );
+    same!(
+        (
+            sent[What::Grown].messages,
+            received[What::Released].messages
+        ),
+        (2, 4),
+        "what was said beside them"
     );
     drop(more);
 }
