@@ -59,7 +59,7 @@ pub struct FakeMachine {
     /// The entry whose next load is followed by the hook below; [`NO_ENTRY`] for none.
     pub(crate) awaited_entry: AtomicU64,
     pub(crate) after_entry_load: Mutex<Option<Hook>>,
-    _watched: Watched,
+    pub(crate) watched: Watched,
 }
 
 /// No entry has this address.
@@ -126,7 +126,7 @@ impl FakeMachine {
             while_zeroing: Mutex::new(None),
             awaited_entry: AtomicU64::new(NO_ENTRY),
             after_entry_load: Mutex::new(None),
-            _watched: Watched::begin(),
+            watched: Watched::begin(),
         };
         let nodes = config.nodes as u64;
         for node in 0..nodes {

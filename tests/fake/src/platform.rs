@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use abi::{Error, FOREVER};
 use ipc::{
@@ -19,6 +19,8 @@ use crate::{Config, FakeMachine};
 
 /// How long a task may sleep for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// After which it looks whether its test has failed.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// A host thread that can sleep, or whatever a test lets wait without sleeping.
 #[derive(Clone, Debug, Default)]
@@ -207,11 +209,12 @@ impl Platform for FakeMachine {
     }
 
     /// # Panics
-    /// When nobody wakes a task that sleeps for ever: a wakeup was lost.
+    /// When nobody wakes a task that sleeps for ever: a wakeup was lost, or the test has failed meanwhile.
     fn park(&self, deadline_ns: u64) -> Parked {
         self.run_hook(&self.before_park);
         let task = FakeTask::current();
         let mut state = lock(&task.0.state);
+        let begun = Instant::now();
         loop {
             if state.ending {
                 return Parked::Ending;
@@ -227,9 +230,13 @@ impl Platform for FakeMachine {
             if !std::mem::replace(&mut state.sleeps, true) {
                 task.0.changed.notify_all();
             }
-            let waited = task.0.changed.wait_timeout(state, PATIENCE);
+            let waited = task.0.changed.wait_timeout(state, GLANCE);
             let (woken, result) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
-            assert!(!result.timed_out(), "nobody wakes a task that sleeps");
+            if result.timed_out() {
+                assert!(!self.watched.has_failed(), "the test has failed");
+                let is_long = begun.elapsed() >= PATIENCE;
+                assert!(!is_long, "nobody wakes a task that sleeps");
+            }
             state = woken;
             state.sleeps = false;
         }

@@ -2,11 +2,14 @@
 //!
 //! libtest waits for a test as long as it takes. So each machine is watched from its first moment to its
 //! last: one that has been there for longer than any test needs ends its process, for a thread that
-//! waits or spins for ever can't be ended alone.
+//! waits or spins for ever can't be ended alone. And a test that has failed is not kept by those of its tasks
+//! that nobody wakes any more: they ask here.
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::{Mutex, Once};
+use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use crate::machine::lock;
@@ -19,12 +22,24 @@ const PATIENCE: &str = "HANDOVER_PATIENCE";
 /// What libtest ends with when a test fails.
 const FAILED: i32 = 101;
 
-/// The machines that there are: when each was made, and by which test.
-static MACHINES: Mutex<BTreeMap<u64, (Instant, String)>> = Mutex::new(BTreeMap::new());
+/// The machines that there are.
+static MACHINES: Mutex<BTreeMap<u64, Known>> = Mutex::new(BTreeMap::new());
+
+/// What is known of a machine.
+struct Known {
+    made: Instant,
+    /// The test that has made it.
+    test: String,
+    /// The thread that has made it panicked since.
+    failed: Arc<AtomicBool>,
+}
 
 /// A machine is there as long as this.
 #[derive(Debug)]
-pub(crate) struct Watched(u64);
+pub(crate) struct Watched {
+    number: u64,
+    failed: Arc<AtomicBool>,
+}
 
 impl Watched {
     /// Watches a machine of the test that this thread executes.
@@ -35,19 +50,50 @@ impl Watched {
             let limit = limit.and_then(|seconds| seconds.parse().ok());
             let limit = limit.map_or(LIMIT, Duration::from_secs);
             std::thread::spawn(move || watch(limit));
+            let before = panic::take_hook();
+            panic::set_hook(Box::new(move |panic| {
+                note_failure();
+                before(panic);
+            }));
         });
-        let thread = std::thread::current();
-        let test = thread.name().unwrap_or("a thread without a name");
+        let failed = Arc::new(AtomicBool::new(false));
+        let known = Known {
+            made: Instant::now(),
+            test: current_test(),
+            failed: failed.clone(),
+        };
         let mut machines = lock(&MACHINES);
         let number = machines.last_key_value().map_or(0, |(last, _)| last + 1);
-        machines.insert(number, (Instant::now(), test.to_owned()));
-        Watched(number)
+        machines.insert(number, known);
+        Watched { number, failed }
     }
+
+    /// Whether the thread that made the machine has panicked since, and so does nothing for the others any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
+/// The test that this thread executes: libtest names it so.
+fn current_test() -> String {
+    let thread = std::thread::current();
+    thread
+        .name()
+        .unwrap_or("a thread without a name")
+        .to_owned()
+}
+
+/// This thread panics.
+fn note_failure() {
+    let test = current_test();
+    let machines = lock(&MACHINES);
+    let own = machines.values().filter(|known| known.test == test);
+    own.for_each(|known| known.failed.store(true, Ordering::Relaxed));
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        lock(&MACHINES).remove(&self.0);
+        lock(&MACHINES).remove(&self.number);
     }
 }
 
@@ -56,8 +102,8 @@ fn watch(limit: Duration) {
     loop {
         std::thread::sleep(limit / 20);
         let machines = lock(&MACHINES);
-        let late = machines.values().find(|(begun, _)| begun.elapsed() > limit);
-        if let Some((_, test)) = late {
+        let late = (machines.values()).find(|known| known.made.elapsed() > limit);
+        if let Some(Known { test, .. }) = late {
             // Not by `eprintln!`: libtest keeps what the threads of tests print.
             let limit = limit.as_secs();
             let _ = writeln!(

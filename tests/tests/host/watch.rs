@@ -1,8 +1,12 @@
-//! A test that hangs ends, and says which it is.
+//! A test that hangs ends, and says which it is; one that fails is not kept by what sleeps in it.
 
+use std::panic::catch_unwind;
 use std::process::Command;
+use std::thread;
 
-use fake::{Config, FakeMachine};
+use abi::FOREVER;
+use fake::{Config, FakeMachine, FakeTask};
+use ipc::Platform;
 
 /// Set in the process that is to hang.
 const HANG: &str = "HANDOVER_HANG";
@@ -26,4 +30,17 @@ fn a_test_that_hangs_is_ended_and_named() {
     let said = String::from_utf8_lossy(&hanging.stderr);
     assert_eq!(hanging.status.code(), Some(101), "{said}");
     assert!(said.contains(&format!("test {NAME} hangs")), "{said}");
+}
+
+#[test]
+fn a_test_that_fails_does_not_wait_for_tasks_that_nobody_wakes_any_more() {
+    let machine = FakeMachine::new(Config::default());
+    let task = FakeTask::default();
+    let sleeper = thread::scope(|scope| {
+        let sleeper = scope.spawn(|| task.perform(|| _ = machine.park(FOREVER)));
+        task.until_sleeping();
+        catch_unwind(|| panic!("a failure")).unwrap_err();
+        sleeper.join().unwrap_err()
+    });
+    assert_eq!(sleeper.downcast_ref(), Some(&"the test has failed"));
 }
