@@ -117,7 +117,7 @@ macro_rules! for_each_syscall {
             63 RingWake ring_wake(end: Handle) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Tells facts about a ring: kind and size, the states of both ends, the epoch, and how far the ends say that they are.
             64 RingInfo ring_info(end: Handle, info: UserPtr<RingInfo>) -> (), rights [INSPECT], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Fault];
-            /// Closes an end for good, in order or because the peer broke the protocol, and wakes whoever sleeps at either end. The handle and its view stay. An end that is closed stays as it is.
+            /// Closes an end for good, in order or because the peer broke the protocol, and wakes whoever sleeps at either end. The handle and its view stay. An end that is closed stays as it is, but that a fault counts after an orderly close, too.
             65 RingClose ring_close(end: Handle, how: RingClose) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked];
             /// Wakes the peer of `end` as `ring_wake` does, and then sleeps at `waiting` as `ring_wait` does, which needs WAIT: what an answer and the wait for the next request are together. What fails after the wake leaves the peer woken.
             66 RingTurn ring_turn(end: Handle, waiting: Handle, seen: u32, deadline: u64) -> (), rights [SIGNAL], errors [BadHandle, WrongKind, Denied, InTransit, Revoked, Busy, WouldBlock, TimedOut, Cancelled, Interrupted];

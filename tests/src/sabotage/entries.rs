@@ -683,6 +683,8 @@ entries! {
             hubs::lost_link;
         unopened_view_stays: "the way back of the view of an end that is not opened",
             rings::half_open;
+        closed_end_closes_again: "the look whether an end is closed before it is closed",
+            rings::closed_again;
         handed_on_without_flush: "that who hands on an end gives back what was received",
             rings::half_received;
         threshold_not_kept: "that who sleeps until there is more than one is not woken by the first",

@@ -128,26 +128,25 @@ fn another_holder_is_another_epoch() {
 
 #[test]
 fn who_sleeps_while_the_other_end_moves_looks_again() {
-    let pair = Pair::new();
-    let domains = pair.realm.domains.clone();
-    let (producer, via) = (pair.producer, pair.realm.via.clone());
-    meanwhile(&pair, move |ipc| {
-        let flags = abi::GrantFlags::empty();
-        let all = abi::Rights::all();
-        let token = ipc.grant(
-            &domains[0],
-            producer,
-            via[0][2],
-            Mode::Move,
-            all,
-            flags,
-            FOREVER,
-        );
-        ipc.accept(&domains[2], token.unwrap(), via[2][0]).unwrap();
-    });
-    assert_eq!(fake::on_cpu(1, || pair.wait(1, 1, FOREVER)), Ok(()));
-    pair.realm.machine().clear_hooks();
-    pair.realm.finish();
+    for mover in [0, 1] {
+        let pair = Pair::new();
+        let domains = pair.realm.domains.clone();
+        let end = [pair.producer, pair.consumer][mover];
+        let via = pair.realm.via.clone();
+        meanwhile(&pair, move |ipc| {
+            let flags = abi::GrantFlags::empty();
+            let all = abi::Rights::all();
+            let to = via[mover][2];
+            let token = ipc.grant(&domains[mover], end, to, Mode::Move, all, flags, FOREVER);
+            let token = token.unwrap();
+            ipc.accept(&domains[2], token, via[2][mover]).unwrap();
+        });
+        let sleeper = 1 - mover;
+        let waited = fake::on_cpu(1, || pair.wait(sleeper, 1, FOREVER));
+        assert_eq!(waited, Ok(()), "{mover}");
+        pair.realm.machine().clear_hooks();
+        pair.realm.finish();
+    }
 }
 
 #[test]

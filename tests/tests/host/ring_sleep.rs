@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::common::ring_pair::{GEOMETRY, Pair};
 use abi::limits::{RING_BARRIER_NS, RING_BARRIERS};
-use abi::ring::{End, Form, Geometry, IndexPage, PRODUCER_OFFSET};
+use abi::ring::{CONSUMER_OFFSET, End, Form, Geometry, IndexPage, PRODUCER_OFFSET};
 use abi::{Error, Events, FOREVER, Mode, Rights, RingShape};
 use mm::Cpus;
 
@@ -148,39 +148,50 @@ fn nobody_is_interrupted_where_nothing_can_be_hidden() {
 
 #[test]
 fn an_end_that_moves_meanwhile_is_looked_at_where_it_is() {
+    for mover in [End::Producer, End::Consumer] {
+        who_moves_is_looked_at_where_it_is(mover);
+    }
+}
+
+fn who_moves_is_looked_at_where_it_is(mover: End) {
     let pair = Pair::new();
     let (ipc, domains) = (Arc::downgrade(&pair.realm.ipc), pair.realm.domains.clone());
-    let (producer, via) = (pair.producer, pair.realm.via.clone());
-    let (barriers, mut tail) = (Arc::new(AtomicUsize::new(0)), 0);
+    let (end, page) = match mover {
+        End::Producer => (pair.producer, PRODUCER_OFFSET as u64),
+        End::Consumer => (pair.consumer, CONSUMER_OFFSET as u64),
+    };
+    let (from, sleeper) = (mover as usize, mover.peer() as usize);
+    let via = pair.realm.via.clone();
+    let (barriers, mut index) = (Arc::new(AtomicUsize::new(0)), 0);
     let count = barriers.clone();
     pair.realm.machine().set_while_waiting(move |machine| {
         let ipc = ipc.upgrade().unwrap();
-        let sleeper = machine.current();
+        let current = machine.current();
         match count.fetch_add(1, Ordering::Relaxed) {
             0 => {
                 let flags = abi::GrantFlags::empty();
                 let mode = Mode::Move;
                 let all = Rights::all();
-                let token = fake::on_cpu(0, || {
-                    ipc.grant(&domains[0], producer, via[0][2], mode, all, flags, FOREVER)
+                let token = fake::on_cpu(from, || {
+                    ipc.grant(&domains[from], end, via[from][2], mode, all, flags, FOREVER)
                 });
                 fake::on_cpu(2, || {
-                    let end = ipc.accept(&domains[2], token.unwrap(), via[2][0]);
-                    tail = ipc.map_ring(&domains[2], end.unwrap()).unwrap() + TAIL;
+                    let end = ipc.accept(&domains[2], token.unwrap(), via[2][from]);
+                    index = ipc.map_ring(&domains[2], end.unwrap()).unwrap() + page;
                 });
             }
             // The new holder has published, and its CPU is interrupted.
             _ if machine.kicks(2) > 0 => {
                 fake::on_cpu(2, || {
-                    fake::store(ipc.memory(), domains[2].space(), tail, 1).unwrap();
+                    fake::store(ipc.memory(), domains[2].space(), index, 1).unwrap();
                 });
             }
             _ => {}
         }
-        assert_eq!(machine.current(), sleeper);
+        assert_eq!(machine.current(), current);
     });
     let sleeps = count_sleeps(&pair);
-    let waited = fake::on_cpu(1, || pair.wait(1, 1, 100));
+    let waited = fake::on_cpu(sleeper, || pair.wait(sleeper, 1, 100));
     assert_eq!(waited, Ok(()));
     assert_eq!(sleeps.load(Ordering::Relaxed), 0);
     assert!(barriers.load(Ordering::Relaxed) >= 2);

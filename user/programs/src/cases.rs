@@ -189,8 +189,10 @@ macro_rules! for_each_case {
             rings::borders "messages of no byte, of one and of as many as fit pass, and one of one more is refused at once";
             rings::odd_shapes "what no ring can be is refused, and what one can be is as large as it is to be";
             rings::endings "in order, gone, revoked and faulty are four different answers, after the last message";
+            rings::closed_again "an end is closed once, and a peer that broke the protocol is told so once";
             rings::half_closed "each direction of a duplex ends by itself";
             rings::passed_on "an end that moves goes on where it was, while its peer sleeps";
+            rings::emptied_elsewhere "who sleeps for room is woken by whoever its peer has moved to";
             rings::half_received "ends that move with messages between them go on with each where it was, half received or not";
             rings::another_kind "an end that is opened as what it is not stays as it is";
             rings::half_open "a side of a duplex of which one end can't be opened has the other one as it was";
@@ -202,6 +204,7 @@ macro_rules! for_each_case {
             rings::no_wakeup_lost "two that put each other to sleep 100,000 times always wake";
             rings::thresholds "who sleeps until there is more than one is woken by the step that makes it enough";
             rings::kept_from_nothing "who is told for ever of a message that is not there is told by a liar";
+            rings::ends_of_tasks "an end at which tasks wait is closed and kept, and handed on, like any other";
             rings::conversations "tasks of one thread converse with several processes at once, over every kind of ring";
             rings::room_and_death "a task waits for room, and learns of the death of its peer";
             rings::woken_by_threads "tasks that another thread makes and wakes end the sleep of who runs them";

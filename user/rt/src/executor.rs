@@ -30,9 +30,9 @@ use abi::{BindFlags, Error, Events, FOREVER, Handle, PortPacket};
 use async_task::Runnable;
 pub use async_task::Task;
 use ring::asynchronous::{Receiver, Sender, WaitAsTask};
-use ring::{Consumer, Producer, RingKind, Wait, sabotaged};
+use ring::{Close, Consumer, Producer, RingKind, Wait, sabotaged};
 
-use crate::ring_end::{RingWait, consumer_memory, producer_memory, ring_info, to_abi};
+use crate::ring_end::{AtEnd, RingWait, consumer_memory, producer_memory, ring_info, to_abi};
 use crate::{Mutex, Notification, Port, sys};
 
 /// The key of the bell. Ends have their place in the list of wakers, and one more.
@@ -123,7 +123,8 @@ impl Executor {
         }
     }
 
-    /// Has tasks of this executor wait at the producing end of a symmetric ring. It can be opened once.
+    /// Has tasks of this executor wait at the producing end of a symmetric ring. It can be opened once. As any end it can be
+    /// closed and kept, and [handed on](crate::RingEnd::into_handle), by its [`into_end`](Sender::into_end).
     ///
     /// # Errors
     /// `Unsupported`: the ring is asymmetric or of another kind, or the end is another; as of [`Port::bind`] and
@@ -163,11 +164,12 @@ impl Executor {
         let opened =
             bound.and_then(|()| open(end).inspect_err(|_| _ = shared.port.unbind(key_of(place))));
         let memory = opened.inspect_err(|_| shared.set_place(place, Place::Free))?;
-        let wait = TaskWait {
+        let bound = Bound {
             shared: shared.clone(),
             place,
-            end: RingWait::of(end),
         };
+        let end = RingWait::of(end);
+        let wait = TaskWait { bound, end };
         Ok((memory, wait))
     }
 }
@@ -254,9 +256,15 @@ impl Wake for Main {
 /// Sleeps at an end of a ring, as a task of an executor or, with the blocking calls, as a thread. Dropping it closes the end in
 /// order and gives it back.
 pub struct TaskWait {
+    /// Dropped before the end.
+    bound: Bound,
+    end: RingWait,
+}
+
+/// The place that an end has at an executor, which tells of the end as long as this lives.
+struct Bound {
     shared: Arc<Shared>,
     place: usize,
-    end: RingWait,
 }
 
 impl Wait for TaskWait {
@@ -269,10 +277,32 @@ impl Wait for TaskWait {
     }
 }
 
+impl Close for TaskWait {
+    fn close(&self) -> Result<(), ring::Error> {
+        Close::close(&self.end)
+    }
+
+    fn accuse(&self) -> Result<(), ring::Error> {
+        self.end.accuse()
+    }
+}
+
+impl AtEnd for TaskWait {
+    fn handle(&self) -> Handle {
+        self.end.handle()
+    }
+
+    fn into_handle(self) -> Handle {
+        let TaskWait { bound, end } = self;
+        drop(bound);
+        end.into_handle()
+    }
+}
+
 impl WaitAsTask for TaskWait {
     fn poll_wait(&self, seen: u32, context: &mut Context<'_>) -> Poll<Result<(), ring::Error>> {
         let waker = Place::Taken(Some(context.waker().clone()));
-        self.shared.set_place(self.place, waker);
+        self.bound.shared.set_place(self.bound.place, waker);
         // The port may have told of it while nobody was there to be woken.
         // SAFETY: the call touches no memory of this process.
         match unsafe { sys::ring_wait(self.end.handle(), seen, 0) } {
@@ -283,7 +313,7 @@ impl WaitAsTask for TaskWait {
     }
 }
 
-impl Drop for TaskWait {
+impl Drop for Bound {
     fn drop(&mut self) {
         let _ = self.shared.port.unbind(key_of(self.place));
         self.shared.set_place(self.place, Place::Free);

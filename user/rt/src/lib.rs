@@ -77,9 +77,9 @@ pub use print::write as print_fmt;
 pub use process::{Process, Spawn, image_from};
 pub use region::{Mapping, Region};
 pub use ring_end::{
-    ByteReceiver, ByteSender, PacketReceiver, PacketSender, Receiver, RingEnd, RingWait, Sender,
-    close_ring, open_byte_receiver, open_byte_sender, open_packet_receiver, open_packet_sender,
-    open_receiver, open_sender, ring, ring_info, ring_of, to_abi,
+    AtEnd, ByteReceiver, ByteSender, PacketReceiver, PacketSender, Receiver, RingEnd, RingWait,
+    Sender, close_ring, open_byte_receiver, open_byte_sender, open_packet_receiver,
+    open_packet_sender, open_receiver, open_sender, ring, ring_info, ring_of, to_abi,
 };
 pub use statistics::Statistics;
 pub use submission::Submissions;

@@ -2,7 +2,7 @@
 
 use core::ptr::NonNull;
 
-use abi::ring::{self as ring_layout, End};
+use abi::ring::{self as ring_layout, End, EndState};
 use abi::{Error, FOREVER, Handle, RingClose, RingEnds, RingGeometry, RingInfo, UserPtr};
 use ring::byte::Byte;
 use ring::memory::{ConsumerMemory, ProducerMemory};
@@ -83,6 +83,21 @@ impl RingWait {
     pub fn info(&self) -> Result<RingInfo, Error> {
         ring_info(self.end)
     }
+
+    /// Closes the end if that changes anything: the kernel leaves one as it is that is closed, and does not say so.
+    fn close(&self, how: RingClose) -> Result<(), ring::Error> {
+        let info = self.info().map_err(from_abi)?;
+        let own = match info.end == End::Producer as u32 {
+            true => info.producer_state,
+            false => info.consumer_state,
+        };
+        match (EndState::from_raw(own), how) {
+            (Some(EndState::Open), _) | (Some(EndState::Draining), RingClose::Faulty) => {}
+            _ if sabotaged!("closed_end_closes_again") => {}
+            _ => return Err(ring::Error::Closed),
+        }
+        close_ring(self.end, how).map_err(from_abi)
+    }
 }
 
 /// The error of the crate `ring` that an error of a wait is.
@@ -124,11 +139,11 @@ impl ring::Wait for RingWait {
 
 impl ring::Close for RingWait {
     fn close(&self) -> Result<(), ring::Error> {
-        close_ring(self.end, RingClose::Orderly).map_err(from_abi)
+        RingWait::close(self, RingClose::Orderly)
     }
 
     fn accuse(&self) -> Result<(), ring::Error> {
-        close_ring(self.end, RingClose::Faulty).map_err(from_abi)
+        RingWait::close(self, RingClose::Faulty)
     }
 }
 
@@ -281,6 +296,27 @@ pub fn open_byte_receiver(end: Handle) -> Result<ByteReceiver, Error> {
     open_consumer::<Byte>(end)
 }
 
+/// Ways to sleep at an end that this process has.
+pub trait AtEnd: ring::Wait {
+    /// The end, which stays its.
+    fn handle(&self) -> Handle;
+
+    /// The end, which is not closed.
+    fn into_handle(self) -> Handle;
+}
+
+impl AtEnd for RingWait {
+    fn handle(&self) -> Handle {
+        self.end
+    }
+
+    fn into_handle(self) -> Handle {
+        let end = self.end;
+        core::mem::forget(self);
+        end
+    }
+}
+
 /// What every typed end can do besides.
 pub trait RingEnd: Sized {
     /// The end.
@@ -291,34 +327,28 @@ pub trait RingEnd: Sized {
     fn into_handle(self) -> Handle;
 }
 
-macro_rules! ends {
-    ($($end:ty: $before:expr;)*) => {$(
-        impl RingEnd for $end {
-            fn handle(&self) -> Handle {
-                self.waiter().handle()
-            }
+impl<K: RingKind, W: AtEnd> RingEnd for Producer<K, W> {
+    fn handle(&self) -> Handle {
+        self.waiter().handle()
+    }
 
-            fn into_handle(mut self) -> Handle {
-                let before: fn(&mut Self) = $before;
-                if !sabotaged!("handed_on_without_flush") {
-                    before(&mut self);
-                }
-                let handle = self.waiter().handle();
-                core::mem::forget(self);
-                handle
-            }
-        }
-    )*};
+    /// It has told of all that it published, with every publish.
+    fn into_handle(self) -> Handle {
+        self.into_waiter().into_handle()
+    }
 }
 
-// Producers have told of all that they published, with every publish.
-ends! {
-    Sender: |_| {};
-    PacketSender: |_| {};
-    ByteSender: |_| {};
-    Receiver: Receiver::flush;
-    PacketReceiver: PacketReceiver::flush;
-    ByteReceiver: ByteReceiver::flush;
+impl<K: RingKind, W: AtEnd> RingEnd for Consumer<K, W> {
+    fn handle(&self) -> Handle {
+        self.waiter().handle()
+    }
+
+    fn into_handle(mut self) -> Handle {
+        if !sabotaged!("handed_on_without_flush") {
+            self.flush();
+        }
+        self.into_waiter().into_handle()
+    }
 }
 
 /// The error of the contract that a ring's error is. A peer that is gone without a word is `PeerClosed`, too.

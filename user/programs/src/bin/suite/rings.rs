@@ -15,13 +15,15 @@ use abi::ring::DATA_OFFSET;
 use rt::{Env, Error, FOREVER, Mode, Process, Rights, Spawn};
 
 pub use corpus::corpus;
-pub use ends::{another_kind, endings, half_closed, half_open, in_one_process, taken_while_asleep};
+pub use ends::{
+    another_kind, closed_again, endings, half_closed, half_open, in_one_process, taken_while_asleep,
+};
 pub use gathering::{gathered, too_large, watched_too};
-pub use holders::{half_received, passed_on};
+pub use holders::{emptied_elsewhere, half_received, passed_on};
 pub use hostile::{consumer_pages, hostile_consumer, hostile_producer, producer_pages};
 pub use kinds::{borders, every_kind, odd_shapes};
 pub use storms::{any_words, kept_from_nothing, no_wakeup_lost};
-pub use tasks::{conversations, room_and_death, woken_by_threads};
+pub use tasks::{conversations, ends_of_tasks, room_and_death, woken_by_threads};
 pub use thresholds::thresholds;
 
 use crate::Case;

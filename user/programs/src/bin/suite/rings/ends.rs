@@ -107,6 +107,7 @@ pub fn half_closed(case: &Case) {
             done!(sent, "number {index}");
         }
         done!(rings.finish(), "finishing");
+        refused!(rings.finish(), ring::Error::Closed, "finishing again");
         refused!(
             rings.sender.try_send(b""),
             ring::Error::Closed,
@@ -117,8 +118,38 @@ pub fn half_closed(case: &Case) {
         same!(u32::from_le_bytes(sum), COUNT * (COUNT - 1) / 2, "the sum");
         let next = rings.receiver.receive(&mut sum, FOREVER);
         refused!(next, ring::Error::PeerClosed, "after the sum");
+        done!(rings.close(), "closing what is closed in one direction");
         succeeds(&child);
     }
+}
+
+/// Closes an end, and accuses the peer, as often as there is something to be told by it.
+pub(super) fn each_told_once(end: &impl ring::Close) {
+    use ring::Error::Closed;
+    done!(end.close(), "closing an end");
+    refused!(end.close(), Closed, "closing it again");
+    // What is drained after an orderly close can still be found to be nonsense.
+    done!(end.accuse(), "accusing the peer");
+    refused!(end.accuse(), Closed, "accusing it again");
+    refused!(end.close(), Closed, "closing after that");
+}
+
+pub fn closed_again(_: &Case) {
+    let (producer, consumer) = small_ring();
+    let sender = done!(rt::open_sender(producer), "opening an end");
+    let receiver = done!(rt::open_receiver(consumer), "opening an end");
+    each_told_once(sender.waiter());
+    each_told_once(receiver.waiter());
+    let accused = (sender.peer_state(), receiver.peer_state());
+    let poisoned = EndState::Poisoned;
+    same!(accused, (poisoned, poisoned), "what each has of the other");
+    drop(receiver);
+    let info = done!(sender.waiter().info(), "facts about a ring");
+    same!(
+        info.consumer_state,
+        poisoned as u32,
+        "the state of who is gone"
+    );
 }
 
 pub fn half_open(_: &Case) {

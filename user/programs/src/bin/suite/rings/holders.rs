@@ -12,6 +12,8 @@ use crate::Case;
 use crate::calls::small_ring;
 use crate::check::{eventually, other_cpu, succeeds};
 
+/// Messages that fill any ring several times.
+const MANY: u32 = 300;
 /// Messages in all.
 const COUNT: u32 = 30;
 /// Those of the first who sends.
@@ -59,6 +61,31 @@ pub fn passed_on(case: &Case) {
         same!(epoch, 2, "the epoch after one end moved: {shape:?}");
     }
     over_a_ring();
+}
+
+/// The producer sleeps for room in a full ring, while its peer moves to another process, which makes some.
+pub fn emptied_elsewhere(case: &Case) {
+    for shape in shapes() {
+        let (producer, consumer) = done!(rt::ring_of(&shape), "a ring: {shape:?}");
+        let speaker = Thread::spawn(move || {
+            let mut sender = AnySender::open(producer);
+            // More than there is room for.
+            send(&mut sender, 0..MANY);
+            sender.epoch()
+        });
+        let speaker = done!(speaker, "a thread");
+        let mut receiver = AnyReceiver::open(consumer);
+        receive(&mut receiver, 0..RECEIVED);
+        eventually("the sleep of the peer", || {
+            let waits = done!(rt::object_info(producer), "facts about an end");
+            waits.waits == waits.wakes + 1
+        });
+        let heir = case.child("empty").cpus(other_cpu());
+        let heir = start(heir.handle(receiver.into_handle(), Mode::Move, ALL));
+        succeeds(&heir);
+        let epoch = done!(speaker.join(), "the peer");
+        same!(epoch, 2, "the epoch after one end moved: {shape:?}");
+    }
 }
 
 pub fn half_received(case: &Case) {
@@ -176,6 +203,11 @@ pub fn child(role: &str, env: &Env) -> bool {
                 crate::number(env, 0),
                 "the epoch"
             );
+        }
+        "empty" => {
+            let mut receiver = AnyReceiver::open(end);
+            receive(&mut receiver, RECEIVED..MANY);
+            nothing_follows(&mut receiver);
         }
         "receive_on" => {
             let mut receiver = AnyReceiver::open(end);

@@ -1,17 +1,19 @@
 //! Futures over the ends of rings, and the executor that runs them.
 
 use abi::RingGeometry;
-use abi::ring::{Form, Kind, packet};
+use abi::ring::{EndState, Form, Kind, packet};
 use alloc::vec;
 use alloc::vec::Vec;
 use ring::asynchronous::{Receiver, Sender};
 use ring::byte::Byte;
 use ring::packet::Packet;
 use ring::slot::Slot;
-use rt::{Error, Executor, FOREVER, Handle, Mode, Rights, TaskWait, ThreadSpawn};
+use rt::{Error, Executor, FOREVER, Handle, Mode, Rights, RingEnd, TaskWait, ThreadSpawn};
 
+use super::ends::each_told_once;
 use super::{ALL, message, start};
 use crate::Case;
+use crate::calls::small_ring;
 use crate::check::{must_end, other_cpu, succeeds};
 
 /// A ring that can be waited for at a port.
@@ -258,4 +260,71 @@ pub fn woken_by_threads(_case: &Case) {
     });
     same!(received, Err(ring::Error::PeerClosed), "all of 50 messages");
     done!(thread.join(), "the end of the thread");
+}
+
+/// An end at which tasks wait is closed and kept, told of to the peer, and handed on like any other.
+pub fn ends_of_tasks(case: &Case) {
+    must_end();
+    let executor = done!(Executor::create(), "an executor");
+    let mut target = [0; 56];
+    let (to, from) = symmetric_ring();
+    let mut sender = done!(executor.open_sender::<Slot>(to), "opening an end");
+    for index in 0..3 {
+        let (bytes, len) = message(index);
+        let sent = executor.run(sender.send(&bytes[..len]));
+        done!(sent, "message {index}");
+    }
+    let mut receiver = done!(executor.open_receiver::<Slot>(from), "opening an end");
+    let first = executor.run(receiver.receive(&mut target));
+    same!(first, Ok(message(0).1), "the first message");
+    // To this very process, and from there on for a thread.
+    let (via, back) = small_ring();
+    let moved = |receiver: Receiver<Slot, TaskWait>| {
+        let end = receiver.into_end().into_handle();
+        let token = done!(rt::grant(end, via, Mode::Move, ALL), "granting an end");
+        done!(rt::accept(token, back), "accepting it")
+    };
+    let reopened = executor.open_receiver::<Slot>(moved(receiver));
+    let mut receiver = done!(reopened, "opening it again");
+    let second = executor.run(receiver.receive(&mut target));
+    same!(second, Ok(message(1).1), "the second message");
+    let reopened = rt::open_receiver(moved(receiver));
+    let mut receiver = done!(reopened, "opening it for a thread");
+    let third = receiver.receive(&mut target, FOREVER);
+    same!(third, Ok(message(2).1), "the third message");
+    let heir = case.child("send_messages").arg("1");
+    let heir = heir.handle(sender.into_end().into_handle(), Mode::Move, ALL);
+    let child = start(heir.cpus(other_cpu()));
+    let next = receiver.receive(&mut target, FOREVER);
+    same!(next, Ok(message(0).1), "what the heir sends");
+    succeeds(&child);
+
+    let (to, from) = symmetric_ring();
+    let mut sender = done!(executor.open_sender::<Slot>(to), "opening an end");
+    let mut receiver = done!(executor.open_receiver::<Slot>(from), "opening an end");
+    let hears = executor.spawn(async move {
+        let answer = receiver.receive(&mut [0; 56]).await;
+        (answer, receiver)
+    });
+    let (heard, mut receiver) = executor.run(async {
+        done!(sender.end().finish(), "finishing");
+        hears.await
+    });
+    same!(heard, Err(ring::Error::PeerClosed), "what a task hears");
+    refused!(
+        sender.end().finish(),
+        ring::Error::Closed,
+        "finishing again"
+    );
+    refused!(
+        receiver.end().accuse(),
+        ring::Error::Invalid,
+        "accusing for nothing"
+    );
+    each_told_once(receiver.end().waiter());
+    same!(
+        sender.end().peer_state(),
+        EndState::Poisoned,
+        "what the peer is told"
+    );
 }
