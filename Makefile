@@ -6,6 +6,7 @@ unexport RUSTUP_TOOLCHAIN
 
 GUEST := -p handover-arch -p handover-boot -p handover-kernel -p handover-rt -p handover-programs
 GUEST_TARGET := --target x86_64-unknown-none --target-dir target/guest
+SUITE := --features handover-programs/suite
 
 .DEFAULT_GOAL := help
 BUILDS := build-host build-guest build-loom check-host check-guest rustdoc-host rustdoc-guest
@@ -33,14 +34,14 @@ build-host:
 	$(TESTS) --no-run
 build-guest:
 	cargo build -p handover-kernel -p handover-programs --bins $(GUEST_TARGET) --profile guest
-	cargo build -p handover-kernel -p handover-programs --bins $(GUEST_TARGET) --profile guest-checked
+	cargo build -p handover-kernel -p handover-programs --bins $(SUITE) $(GUEST_TARGET) --profile guest-checked
 build-loom:
 	$(MODELS) --no-run
 
 check-host: rustdoc-host
 	cargo clippy --workspace --all-targets --features handover-ring/std -- -D warnings
 check-guest: rustdoc-guest
-	cargo clippy $(GUEST) $(GUEST_TARGET) -- -D warnings
+	cargo clippy $(GUEST) $(SUITE) $(GUEST_TARGET) -- -D warnings
 
 proof: setup runner ## Compare the crates with the models for a million steps (STEPS=…), race 2.5 million messages in each form of each kind of ring, between threads and between processes, with sleepers at both ends (ROUNDS=…), run ten seeds a schedule (SEEDS=…), end lives at every entry
 	HANDOVER_MODEL_STEPS=$(or $(STEPS),1000000) cargo test -p handover-tests --test host --test scarce -- model:: talk:: failures::
@@ -93,7 +94,7 @@ rustdoc: setup
 rustdoc-host:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace $(GUEST:-p=--exclude) --features handover-ring/std --no-deps --document-private-items
 rustdoc-guest:
-	RUSTDOCFLAGS="-D warnings" cargo doc $(GUEST) $(GUEST_TARGET) --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc $(GUEST) $(SUITE) $(GUEST_TARGET) --no-deps --document-private-items
 
 setup: ## Install what is missing: QEMU, a linker, the Rust target
 	@scripts/setup

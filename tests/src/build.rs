@@ -35,6 +35,14 @@ impl Profile {
             Self::GuestChecked => "guest-checked",
         }
     }
+
+    /// The features of the programs that are built with it.
+    fn features(self) -> &'static [&'static str] {
+        match self {
+            Self::Guest => &[],
+            Self::GuestChecked => &["--features", "handover-programs/suite"],
+        }
+    }
 }
 
 /// The executables that a machine boots with.
@@ -97,6 +105,7 @@ pub fn guest_with(profile: Profile, directory: &Path, flags: &str) -> Result<Gue
     command
         .args(["build", "--target", TARGET, "--profile", profile.name()])
         .args(["-p", KERNEL, "-p", PROGRAMS, "--bins"])
+        .args(profile.features())
         .args(["--message-format", "json-render-diagnostics", "--quiet"])
         .arg("--target-dir")
         .arg(directory);
