@@ -173,6 +173,7 @@ macro_rules! for_each_case {
             hubs::malformed "a guest that refers to what it may not is recovered, and the other is served";
             hubs::corpus "every script of a hostile guest that the fuzzer has kept is answered over a pool that is mapped twice";
             hubs::hostile "a guest that lies about any word is recovered, and the other is served";
+            hubs::shapes "hubs of no guests, or of rings that can not be or that nobody has memory for, are refused";
 
             rings::in_order "messages cross two processes whole and in order";
             rings::both_sleep "either end sleeps until the other is there";
@@ -220,6 +221,7 @@ macro_rules! for_each_case {
             submissions::refusals "an entry that waits does not count as refused, and one that comes to nothing does, once";
             submissions::chains_in_chains "chains that cancel one another, all of which go on at once, take no more of the kernel's stack than one";
             submissions::polled "a ring is served by a thread of its own, awake or asleep, which ends with its process";
+            submissions::shapes "rings of no sizes, of wrong ones and of too large ones are refused, and the edges work";
             submissions::reaped "entries that were left for want of room are served once completions are taken out, also by a thread that rests";
             submissions::never_reaped "completions that nobody takes are never overwritten";
             submissions::corpus "every script of a hostile process that the fuzzer has kept is answered by the kernel";

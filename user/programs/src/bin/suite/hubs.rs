@@ -8,6 +8,7 @@ mod kinds;
 mod payloads;
 mod refused;
 mod room;
+mod shapes;
 mod withdrawn;
 
 use alloc::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub use kinds::kinds;
 pub use payloads::{malformed, tiers};
 pub use refused::{given_back, refused, scarce};
 pub use room::{freed_meanwhile, waited_for};
+pub use shapes::shapes;
 pub use withdrawn::{lost_link, never_read};
 
 use crate::Case;

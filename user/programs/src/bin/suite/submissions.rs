@@ -5,6 +5,7 @@ mod hostile;
 mod inside;
 mod polling;
 mod reaping;
+mod shapes;
 
 use alloc::vec::Vec;
 
@@ -17,6 +18,7 @@ pub use hostile::{hostile, never_reaped};
 pub use inside::{chains_in_chains, registered_in_transit, registered_inside};
 pub use polling::polled;
 pub use reaping::reaped;
+pub use shapes::shapes;
 
 use crate::Case;
 use crate::calls::{READ_WRITE, cap_drop, map_all, peek, poke, region, unmap};
