@@ -38,6 +38,8 @@ struct State<P: Platform> {
     waiters: Waiters<P>,
     /// Each knows its place.
     bindings: Vec<Arc<Binding<P>>>,
+    /// Bindings that have left since the others were asked what they wait for.
+    left: usize,
 }
 
 impl<P: Platform> Events<P> {
@@ -50,6 +52,7 @@ impl<P: Platform> Events<P> {
                 State {
                     waiters: Waiters::new(),
                     bindings: Vec::new(),
+                    left: 0,
                 },
             ),
         }
@@ -143,7 +146,15 @@ impl<P: Platform> Events<P> {
         if state.bindings.capacity() > FEW.max(4 * count) {
             mm::shrink_to(&mut state.bindings, 2 * count);
         }
-        self.update_interest(state);
+        // Many are asked what they wait for when as many have left, so that the end of all takes no longer than there are.
+        // Until then who tells may find nobody.
+        state.left += 1;
+        let count = state.bindings.len();
+        if count <= state.left + FEW || mm::sabotaged!("interest_asked_at_each_end") {
+            debug_assert!(count <= state.left + FEW, "more are asked than have left");
+            self.update_interest(state);
+            state.left = 0;
+        }
         binding
     }
 

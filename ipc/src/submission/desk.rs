@@ -28,7 +28,8 @@ pub(super) struct Desk<P: Platform> {
     kept: u32,
     /// Where the operations that wait are; a place is used again.
     pub(super) pending: Vec<Option<Box<Pending<P>>>>,
-    pub(super) pending_len: u32,
+    /// Which places are free; there is room for all.
+    pub(super) free: Vec<u32>,
     /// Copies of entries that are linked.
     pub(super) chain: Vec<Submission>,
     /// The rest of a chain that is too long is still to come.
@@ -52,7 +53,7 @@ impl<P: Platform> Desk<P> {
             released: start,
             kept: 0,
             pending: Vec::new(),
-            pending_len: 0,
+            free: Vec::new(),
             chain,
             cut: false,
             taken: 0,

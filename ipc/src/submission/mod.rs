@@ -87,6 +87,19 @@ struct State<P: Platform> {
     facts: Facts,
 }
 
+/// Steps of what takes long after which others may run.
+const STEPS: usize = 64;
+
+impl<P: Platform> crate::Ipc<P> {
+    /// After a step of what a program has made long and what is finished in any case, which are counted from 0: lets
+    /// others run now and then. With no lock held.
+    fn after_step(&self, step: usize) {
+        if step % STEPS == STEPS - 1 && !mm::sabotaged!("ring_ends_in_one_stretch") {
+            let _ = self.platform().pause();
+        }
+    }
+}
+
 /// Who is to be told of something after unlocking.
 pub(crate) struct Told<P: Platform> {
     /// To be unparked.

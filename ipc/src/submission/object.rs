@@ -249,17 +249,22 @@ impl<P: Platform> Ipc<P> {
         self.end_all_waits(Outcome::Cancelled, &ring.state, |state| &mut state.server);
     }
 
-    /// Returns what a closed ring has, by the last who had its desk.
+    /// Returns what a closed ring has, by the last who had its desk. As many operations wait as there are cells, and
+    /// others run in between: they find a ring that is closed.
     pub(super) fn clear_desk(&self, ring: &Arc<SubmissionRing<P>>, desk: &mut Desk<P>) {
         // What it has retire is as before, whatever else it let go of.
-        for pending in desk.pending.iter().flatten() {
-            let (operation, entry) = (pending.operation, &pending.entry);
-            let _ = self.give_up(ring, operation, entry, Error::Cancelled);
+        for (step, place) in desk.pending.iter().enumerate() {
+            if let Some(pending) = place {
+                let (operation, entry) = (pending.operation, &pending.entry);
+                let _ = self.give_up(ring, operation, entry, Error::Cancelled);
+            }
+            self.after_step(step);
         }
-        for place in &mut desk.pending {
+        for (step, place) in desk.pending.iter_mut().enumerate() {
             if let Some(pending) = place.take() {
                 self.let_go(ring, *pending);
             }
+            self.after_step(step);
         }
         ring.registrar.leave(ring);
         for half in [&ring.submissions, &ring.completions] {

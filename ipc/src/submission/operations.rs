@@ -4,11 +4,9 @@
 use abi::submission::{Operation, Registered, Submission, SubmissionFlags};
 use abi::{Error, FOREVER, Handle};
 
+use super::STEPS;
 use super::serve::Server;
 use crate::Platform;
-
-/// Places of operations that wait which are looked at before others may run.
-const PLACES: usize = 64;
 
 /// What came of trying an operation.
 pub(super) struct Attempt {
@@ -230,7 +228,7 @@ where
             if found && self.cancel_one(key as u32) {
                 count += 1;
             }
-            let gives_way = key % PLACES == PLACES - 1 && !mm::sabotaged!("due_in_one_slice");
+            let gives_way = key % STEPS == STEPS - 1 && !mm::sabotaged!("due_in_one_slice");
             if gives_way && self.pause() {
                 return Err(Error::Interrupted);
             }

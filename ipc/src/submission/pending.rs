@@ -1,6 +1,7 @@
 //! Operations that wait: each watches an object, or a time, or both, and is tried again when something
 //! happens there. So what ends a wait is decided by the call itself, as for who sleeps in it.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -78,7 +79,7 @@ where
             let record = size_of::<Pending<P>>() + size_of::<Timer<P>>();
             let alarm = crate::alarms::Place::<Arc<Timer<P>>>::BYTES;
             // Its places in the lists of the ring, each at most twice as long as needed.
-            let places = 2 * (size_of::<usize>() + 4 + 1);
+            let places = 2 * (size_of::<usize>() + 4 + 4 + 1);
             assert!((record + alarm + places + 32) as u64 <= cost::PENDING);
             assert!(size_of::<Submission>() as u64 <= cost::LINKED);
         }
@@ -97,7 +98,7 @@ where
             .try_reserve_exact(rest.len())
             .map_err(|_| Error::NoMemory)?;
         behind.extend_from_slice(rest);
-        let key = self.desk.place()?;
+        let key = self.desk.find_place()?;
         ring.make_room(key)?;
         let binding = match awaited(operation, &entry) {
             Some((events, needed)) => {
@@ -116,8 +117,7 @@ where
             FOREVER if operation != Operation::Send => None,
             _ => Some(ipc.timer_of(ring, key)),
         };
-        self.desk.pending_len += 1;
-        self.desk.pending[key as usize] = Some(mm::boxed(Pending {
+        let pending = Pending {
             entry,
             operation,
             deadline_ns,
@@ -126,7 +126,8 @@ where
             binding,
             timer,
             _charge: charge,
-        }));
+        };
+        self.desk.fill_place(mm::boxed(pending));
         Ok(key)
     }
 
@@ -157,19 +158,35 @@ where
 }
 
 impl<P: Platform> Desk<P> {
-    /// A free place for an operation that waits. `NoMemory`.
-    fn place(&mut self) -> Result<u32, Error> {
-        // As many wait as there are cells, and mostly few do.
-        let free = self.pending.iter().position(Option::is_none);
-        match free {
-            Some(place) => Ok(place as u32),
-            None => {
-                let room = self.pending.try_reserve(1);
-                room.map_err(|_| Error::NoMemory)?;
-                self.pending.push(None);
-                Ok(self.pending.len() as u32 - 1)
-            }
+    /// A free place for an operation that waits: the same until it is [filled](Desk::fill_place). `NoMemory`.
+    fn find_place(&mut self) -> Result<u32, Error> {
+        if let Some(place) = self.free.last() {
+            return Ok(*place);
         }
+        let count = self.pending.len();
+        let room = self.pending.try_reserve(1);
+        // As soon as all that wait are over, each place is free.
+        room.and_then(|()| self.free.try_reserve(count + 1))
+            .map_err(|_| Error::NoMemory)?;
+        Ok(count as u32)
+    }
+
+    /// Fills the place that was found last.
+    fn fill_place(&mut self, pending: Box<Pending<P>>) {
+        match self.free.pop() {
+            Some(place) => {
+                self.pending[place as usize] = Some(pending);
+                if mm::sabotaged!("place_of_a_wait_stays_free") {
+                    self.free.push(place);
+                }
+            }
+            None => self.pending.push(Some(pending)),
+        }
+    }
+
+    /// How many operations wait.
+    pub(super) fn waiting(&self) -> u32 {
+        (self.pending.len() - self.free.len()) as u32
     }
 }
 

@@ -18,8 +18,8 @@ use crate::sync::fence;
 use crate::{Capability, Domain, Ipc, Outcome, Platform};
 
 impl<P: Platform> Ipc<P> {
-    /// Serves a ring until it is gone or the task has to end; by the thread of the ring, which sleeps when
-    /// nothing has come for `idle_ns`. `operate` as for
+    /// Serves a ring until it is gone, its capability does not allow that with SEND any more, or the task has to end;
+    /// by the thread of the ring, which sleeps when nothing has come for `idle_ns`. `operate` as for
     /// [`enter_submissions`](Ipc::enter_submissions).
     pub fn poll_submissions(
         &self,
@@ -28,19 +28,44 @@ impl<P: Platform> Ipc<P> {
         idle_ns: u64,
         operate: impl Fn(Operation, [u64; 6]) -> Result<u64, Error>,
     ) {
-        let Ok((capability, ring)) = self.submission_ring(domain, handle, Rights::empty()) else {
+        let Ok((_, ring)) = self.submission_ring(domain, handle, Rights::empty()) else {
             return;
         };
+        let needed = match mm::sabotaged!("polled_by_what_was_reduced") {
+            true => Rights::empty(),
+            false => Rights::SEND,
+        };
+        if let Ok((by, _)) = self.submission_ring(domain, handle, needed) {
+            self.poll_by(domain, &ring, &by, idle_ns, &operate);
+        }
+        // Nobody looks for entries from now on: who has some is to call, and is told why.
+        let mut state = ring.state.lock();
+        if !state.closed && !mm::sabotaged!("end_of_polling_not_noted") {
+            state.resting = true;
+            ring.submissions.note(self.platform(), state.notes());
+        }
+    }
+
+    fn poll_by(
+        &self,
+        domain: &Domain<P>,
+        ring: &Arc<SubmissionRing<P>>,
+        by: &Capability<P>,
+        idle_ns: u64,
+        operate: &impl Fn(Operation, [u64; 6]) -> Result<u64, Error>,
+    ) {
         let mut busy_ns = self.platform().now_ns();
         while !self.platform().pause() {
             let due = ring.has_due();
-            match self.serve_submissions(domain, &ring, &capability, Portion::Slice, &operate) {
-                Err(Error::Cancelled) => return,
-                Ok(0) | Err(_) if !due => {}
-                _ => {
+            match self.serve_submissions(domain, ring, by, Portion::Slice, operate) {
+                Ok(0) | Err(Error::Busy | Error::PeerFault | Error::Interrupted) if !due => {}
+                Ok(_) | Err(Error::Busy | Error::PeerFault | Error::Interrupted) => {
                     busy_ns = self.platform().now_ns();
                     continue;
                 }
+                // It is gone, or what allowed it is, and neither comes back.
+                Err(_) if !mm::sabotaged!("polling_thread_goes_on_in_vain") => return,
+                Err(_) => continue,
             }
             if self.platform().now_ns().saturating_sub(busy_ns) < idle_ns {
                 // Whoever is as urgent and has something to do comes first.
@@ -73,9 +98,8 @@ impl<P: Platform> Ipc<P> {
                 let ticket = match came || room || !state.due.is_empty() {
                     true => Err(Error::WouldBlock),
                     false => {
-                        let (task, node) = (self.platform().current_task(), &capability.node);
-                        let server = &mut state.server;
-                        server.enlist(task, node, domain.koid(), Rights::empty())
+                        let (task, node) = (self.platform().current_task(), &by.node);
+                        state.server.enlist(task, node, domain.koid(), by.rights)
                     }
                 };
                 if ticket.is_err() {
@@ -89,14 +113,11 @@ impl<P: Platform> Ipc<P> {
                 }
             };
             let slept = self.sleep_in(&ticket, FOREVER, &ring.state, |state| &mut state.server);
-            {
-                let mut state = ring.state.lock();
-                state.resting = false;
-            }
-            self.tell_notes(&ring);
             if slept.is_err() {
                 return;
             }
+            ring.state.lock().resting = false;
+            self.tell_notes(ring);
             busy_ns = self.platform().now_ns();
         }
     }

@@ -152,7 +152,7 @@ impl<P: Platform> Ipc<P> {
     /// asks for one. `Invalid`: none, more than [`MAX_REGISTERED`](abi::limits::MAX_REGISTERED), or more
     /// reserved ones than there are; `Exists`: handles have been registered; `Quota`, `NoMemory`.
     pub fn set_slots(&self, domain: &Domain<P>, most: u64, reserved: u64) -> Result<(), Error> {
-        domain.registrar.state.lock().configure(most, reserved)
+        domain.registrar.configure(self.platform(), most, reserved)
     }
 
     /// A slot is not registered by a node any more.

@@ -1,14 +1,19 @@
 //! The registered handles as one ring knows them: a table of its own, so that no entry looks at memory
 //! that other rings change.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use abi::submission::Registered;
 use abi::{Error, Handle, cost};
 use mm::{Account, RecordCharge};
 
 use crate::Platform;
-use crate::chunks::{BLOCK, Chunks};
+use crate::chunks::BLOCK;
+
+/// Blocks that there is always room to list, once there is one.
+const FEW: usize = 4;
 
 /// How a place stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,60 +36,107 @@ struct Place {
     standing: Standing,
 }
 
-/// The table of a ring.
+/// Places in a row, of which the first is of a multiple of their number.
+struct Block {
+    /// Which multiple.
+    number: u16,
+    places: Box<[Place; BLOCK]>,
+}
+
+/// The table of a ring. A program may choose its slots, so there are places only around those that it has used: one
+/// more takes a block at most, whichever it is.
 pub(super) struct Known {
-    places: Chunks<Place>,
+    /// In the order of their numbers.
+    blocks: Vec<Block>,
     charge: RecordCharge,
 }
 
 impl Known {
     /// An empty table. `payer` pays for what it grows by.
     pub(super) fn new(payer: &Arc<Account>) -> Known {
-        const { assert!((BLOCK * size_of::<Place>() + 64) as u64 <= cost::REGISTERED) }
+        const {
+            // The list of blocks is at most twice as long as needed.
+            let block = BLOCK * size_of::<Place>() + 2 * size_of::<Block>();
+            assert!((block + 64) as u64 <= cost::REGISTERED);
+        }
         Known {
-            places: Chunks::new(),
+            blocks: Vec::new(),
             charge: payer.charge_nothing(),
         }
     }
 
-    /// Blocks that it has.
-    pub(super) fn blocks(&self) -> usize {
-        self.places.len() / BLOCK
-    }
-
-    /// Makes room for so many places, of which a program chooses how many. `Quota`, `NoMemory`: it is as it was.
-    pub(super) fn grow(&mut self, machine: &impl Platform, places: usize) -> Result<(), Error> {
-        let blocks = self.blocks();
-        let grown = self.grow_by_blocks(machine, places);
-        grown.inspect_err(|_| self.shrink(blocks))
-    }
-
-    fn grow_by_blocks(&mut self, machine: &impl Platform, places: usize) -> Result<(), Error> {
-        while self.places.len() < places {
-            machine.ensure_memory()?;
-            self.charge.extend(cost::REGISTERED)?;
-            if let Err(error) = self.places.reserve(BLOCK) {
-                self.charge.release(cost::REGISTERED);
-                return Err(error);
-            }
-            for _ in 0..BLOCK {
-                self.places.push(Place::default());
-            }
+    /// Where the block of a slot is in the list, or where it would be.
+    #[inline(always)]
+    fn position(&self, slot: u16) -> Result<usize, usize> {
+        let number = slot / BLOCK as u16;
+        // Mostly none is left out before it.
+        let at = usize::from(number);
+        match self.blocks.get(at) {
+            Some(block) if block.number == number => Ok(at),
+            _ => self
+                .blocks
+                .binary_search_by_key(&number, |block| block.number),
         }
+    }
+
+    #[inline(always)]
+    fn get(&self, slot: u16) -> Option<&Place> {
+        let at = self.position(slot).ok()?;
+        Some(&self.blocks[at].places[usize::from(slot) % BLOCK])
+    }
+
+    #[inline(always)]
+    fn get_mut(&mut self, slot: u16) -> Option<&mut Place> {
+        let at = self.position(slot).ok()?;
+        Some(&mut self.blocks[at].places[usize::from(slot) % BLOCK])
+    }
+
+    /// Whether there is a place for a slot.
+    pub(super) fn has_room(&self, slot: u16) -> bool {
+        self.position(slot).is_ok()
+    }
+
+    /// Makes a place for a slot, which a program chooses, and those around it. True: there was none before. `Quota`,
+    /// `NoMemory`: it is as it was.
+    pub(super) fn make_room(&mut self, machine: &impl Platform, slot: u16) -> Result<bool, Error> {
+        let Err(at) = self.position(slot) else {
+            return Ok(false);
+        };
+        machine.ensure_memory()?;
+        self.charge.extend(cost::REGISTERED)?;
+        let made = self.insert(at, slot / BLOCK as u16);
+        made.inspect_err(|_| self.charge.release(cost::REGISTERED))?;
+        Ok(true)
+    }
+
+    fn insert(&mut self, at: usize, number: u16) -> Result<(), Error> {
+        let mut places = Vec::new();
+        let room = places.try_reserve_exact(BLOCK);
+        room.and_then(|()| self.blocks.try_reserve(1))
+            .map_err(|_| Error::NoMemory)?;
+        places.resize_with(BLOCK, Place::default);
+        let places = places.into_boxed_slice().try_into();
+        let places = places.map_err(|_| Error::NoMemory)?;
+        self.blocks.insert(at, Block { number, places });
         Ok(())
     }
 
-    /// Gives places back that were made room for in vain.
-    pub(super) fn shrink(&mut self, blocks: usize) {
-        let surplus = self.blocks().saturating_sub(blocks);
-        self.places.truncate(blocks);
-        self.charge.release(surplus as u64 * cost::REGISTERED);
+    /// Gives back what was [made](Known::make_room) for a slot in vain.
+    pub(super) fn take_room_back(&mut self, slot: u16) {
+        if let Ok(at) = self.position(slot) {
+            self.blocks.remove(at);
+            let count = self.blocks.len();
+            if self.blocks.capacity() > FEW.max(2 * count) {
+                mm::shrink_to(&mut self.blocks, count);
+            }
+            self.charge.release(cost::REGISTERED);
+        }
     }
 
-    /// Acknowledges that a handle is registered, where room was [made](Known::grow). `Exists`: there is none, or something
-    /// is there already.
+    /// Acknowledges that a handle is registered, where room was [made](Known::make_room). `Exists`: there is none, or
+    /// something is there already.
     pub(super) fn learn(&mut self, id: Registered, handle: Handle) -> Result<(), Error> {
-        match self.places.get_mut(id.slot().into()) {
+        match self.get_mut(id.slot()) {
             Some(place) if place.standing == Standing::Free => {
                 *place = Place {
                     handle,
@@ -101,7 +153,7 @@ impl Known {
     /// What a registered handle stands for, which is in use until it is [left](Known::leave). `NotFound`: it is
     /// not registered, or not any more.
     pub(super) fn enter(&mut self, id: Registered) -> Result<Handle, Error> {
-        let place = self.places.get_mut(id.slot().into());
+        let place = self.get_mut(id.slot());
         let place = place.ok_or(Error::NotFound)?;
         let same = place.generation == id.generation() || mm::sabotaged!("generation_not_compared");
         if place.standing != Standing::Live || !same {
@@ -113,7 +165,7 @@ impl Known {
 
     /// One operation less uses it. True: it was the last, and no other may begin.
     pub(super) fn leave(&mut self, slot: u16) -> bool {
-        let Some(place) = self.places.get_mut(slot.into()) else {
+        let Some(place) = self.get_mut(slot) else {
             return false;
         };
         // Of a process that ends everything was let go before.
@@ -128,7 +180,7 @@ impl Known {
 
     /// Lets no further operation use it, and tells how many do.
     pub(super) fn halt(&mut self, slot: u16) -> u32 {
-        match self.places.get_mut(slot.into()) {
+        match self.get_mut(slot) {
             Some(place) if place.standing != Standing::Free => {
                 place.standing = Standing::Halted;
                 place.in_use
@@ -139,12 +191,12 @@ impl Known {
 
     /// How many operations use it.
     pub(super) fn in_use(&self, slot: u16) -> u32 {
-        self.places.get(slot.into()).map_or(0, |place| place.in_use)
+        self.get(slot).map_or(0, |place| place.in_use)
     }
 
     /// Lets operations use it again.
     pub(super) fn resume(&mut self, slot: u16) {
-        if let Some(place) = self.places.get_mut(slot.into())
+        if let Some(place) = self.get_mut(slot)
             && place.standing == Standing::Halted
         {
             place.standing = Standing::Live;
@@ -153,7 +205,7 @@ impl Known {
 
     /// Forgets a handle that no operation uses.
     pub(super) fn forget(&mut self, slot: u16) {
-        if let Some(place) = self.places.get_mut(slot.into()) {
+        if let Some(place) = self.get_mut(slot) {
             *place = Place::default();
         }
     }

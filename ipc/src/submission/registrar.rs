@@ -12,7 +12,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
+use core::{fmt, mem};
 
 use abi::limits::{MAX_REGISTERED, MAX_SUBMISSION_RINGS};
 use abi::submission::Registered;
@@ -124,33 +124,60 @@ impl<P: Platform> Registrar<P> {
         !matches!(held, Ok(()) | Err(Error::InTransit))
     }
 
+    /// Sets how many slots there may be, while there are none. Errors of
+    /// [`set_slots`](crate::Ipc::set_slots).
+    pub(super) fn configure(&self, machine: &P, most: u64, reserved: u64) -> Result<(), Error> {
+        if most == 0 || most > MAX_REGISTERED as u64 || reserved > most {
+            return Err(Error::Invalid);
+        }
+        let (most, reserved) = (most as usize, reserved as usize);
+        let bytes = reserved.div_ceil(BLOCK) as u64 * cost::REGISTRAR;
+        let charge_more = |state: &mut Slots<P>| match state.slots.len() {
+            0 => state.charge.extend(bytes),
+            _ => Err(Error::Exists),
+        };
+        charge_more(&mut self.state.lock())?;
+        // As many as a program chooses, and so without the lock.
+        let mut made = Slots::make(machine, reserved);
+        let mut state = self.state.lock();
+        let answer = match &mut made {
+            Ok(made)
+                if state.slots.len() == 0 || mm::sabotaged!("slots_set_without_second_look") =>
+            {
+                mem::swap(&mut state.slots, made);
+                (state.most, state.reserved) = (most, reserved);
+                Ok(())
+            }
+            // Somebody was first.
+            Ok(_) => Err(Error::Exists),
+            Err(error) => Err(*error),
+        };
+        if answer.is_err() {
+            state.charge.release(bytes);
+        }
+        // What was made in vain goes after the lock.
+        answer
+    }
+
     /// One more ring, which learns all that is registered. `Limit`, `Quota`, `NoMemory`.
     pub(super) fn join(&self, machine: &P, ring: &Arc<SubmissionRing<P>>) -> Result<(), Error> {
+        let mut from = 0;
         loop {
-            // Room is made without the lock, and there may be more to learn by the time that it is there.
-            let room = self.state.lock().slots.len();
-            ring.known.lock().grow(machine, room)?;
-            let mut state = self.state.lock();
-            if state.slots.len() > room && !mm::sabotaged!("ring_joins_without_second_look") {
-                continue;
-            }
-            if state.rings.len() >= MAX_SUBMISSION_RINGS {
-                return Err(Error::Limit);
-            }
-            state.rings.try_reserve(1).map_err(|_| Error::NoMemory)?;
-            for (index, slot) in state.slots.iter().enumerate() {
-                if matches!(slot.standing, Standing::Live | Standing::Retiring) {
-                    let id = Registered::new(index as u16, slot.generation);
-                    let mut known = ring.known.lock();
-                    known.learn(id, slot.handle)?;
-                    if slot.standing == Standing::Retiring {
-                        // It may be live again.
-                        known.halt(id.slot());
-                    }
+            let missing = {
+                let mut state = self.state.lock();
+                let missing = state.first_unknown(ring, from);
+                // There may be more to learn by the time that there is room.
+                let again = !mm::sabotaged!("ring_joins_without_second_look");
+                let missing = missing.or_else(|| state.first_unknown(ring, 0).filter(|_| again));
+                match missing {
+                    None => return state.admit(ring),
+                    Some(slot) => slot,
                 }
-            }
-            state.rings.push(ring.clone());
-            return Ok(());
+            };
+            // Without the lock, as this may be for as many slots as a program chooses.
+            ring.known.lock().make_room(machine, missing)?;
+            from = usize::from(missing) + 1;
+            let _ = machine.pause();
         }
     }
 
@@ -165,6 +192,39 @@ impl<P: Platform> Registrar<P> {
 }
 
 impl<P: Platform> Slots<P> {
+    /// The first slot from one on that is registered and that a ring has no room for.
+    fn first_unknown(&self, ring: &SubmissionRing<P>, from: usize) -> Option<u16> {
+        let known = ring.known.lock();
+        let mut slots = self.slots.iter().enumerate().skip(from);
+        let unknown = slots.find(|(index, slot)| {
+            matches!(slot.standing, Standing::Live | Standing::Retiring)
+                && !known.has_room(*index as u16)
+        });
+        unknown.map(|(index, _)| index as u16)
+    }
+
+    /// One more ring, which has room for all that is registered and learns it. `Limit`, `NoMemory`.
+    fn admit(&mut self, ring: &Arc<SubmissionRing<P>>) -> Result<(), Error> {
+        if self.rings.len() >= MAX_SUBMISSION_RINGS {
+            return Err(Error::Limit);
+        }
+        self.rings.try_reserve(1).map_err(|_| Error::NoMemory)?;
+        let mut known = ring.known.lock();
+        for (index, slot) in self.slots.iter().enumerate() {
+            if matches!(slot.standing, Standing::Live | Standing::Retiring) {
+                let id = Registered::new(index as u16, slot.generation);
+                known.learn(id, slot.handle)?;
+                if slot.standing == Standing::Retiring {
+                    // It may be live again.
+                    known.halt(id.slot());
+                }
+            }
+        }
+        drop(known);
+        self.rings.push(ring.clone());
+        Ok(())
+    }
+
     /// Takes a free slot: this one, which must be reserved, or any that is not. Room for it is there, and
     /// nothing else has changed when it is given [back](Slots::give_back).
     pub(super) fn take(&mut self, wanted: Option<u64>) -> Result<Registered, Error> {
@@ -195,6 +255,20 @@ impl<P: Platform> Slots<P> {
             Standing::Free => Ok(Registered::new(index as u16, slot.generation)),
             _ => Err(Error::Exists),
         }
+    }
+
+    /// So many slots, which nobody has yet. Others run in between. `NoMemory`.
+    fn make(machine: &P, count: usize) -> Result<Chunks<Slot<P>>, Error> {
+        let mut slots = Chunks::new();
+        for index in 0..count {
+            if index.is_multiple_of(BLOCK) {
+                machine.ensure_memory()?;
+                slots.reserve(1)?;
+                let _ = machine.pause();
+            }
+            slots.push(Slot::default());
+        }
+        Ok(slots)
     }
 
     /// Makes room for so many slots. `Quota`, `NoMemory`.
@@ -243,25 +317,28 @@ impl<P: Platform> Slots<P> {
         id: Registered,
         handle: Handle,
     ) -> Result<(), Error> {
+        const { assert!(MAX_SUBMISSION_RINGS <= u64::BITS as usize) }
         let mut answer = Ok(());
-        let blocks = (usize::from(id.slot()) + 1).div_ceil(BLOCK);
-        let mut acknowledged = 0;
-        for ring in &self.rings {
+        // Who acknowledged, and which of them have room for it alone, by their places.
+        let (mut acknowledged, mut made) = (0, 0u64);
+        for (at, ring) in self.rings.iter().enumerate() {
             let mut known = ring.known.lock();
-            let grown = known.grow(machine, usize::from(id.slot()) + 1);
             // Once one has refused, the others are not asked for room in vain.
-            answer = grown.and_then(|()| known.learn(id, handle));
+            answer = known.make_room(machine, id.slot()).and_then(|is_new| {
+                made |= u64::from(is_new) << at;
+                known.learn(id, handle)
+            });
             if answer.is_err() {
                 break;
             }
-            acknowledged += 1;
+            acknowledged = at + 1;
         }
         if answer.is_err() && !mm::sabotaged!("registrar_without_rollback") {
-            for ring in &self.rings[..acknowledged] {
+            for (at, ring) in self.rings[..acknowledged].iter().enumerate() {
                 let mut known = ring.known.lock();
                 known.forget(id.slot());
-                if self.slots.len() <= (blocks - 1) * BLOCK + 1 {
-                    known.shrink(blocks - 1);
+                if made >> at & 1 != 0 && !mm::sabotaged!("refused_registration_keeps_room") {
+                    known.take_room_back(id.slot());
                 }
             }
         }
@@ -361,12 +438,13 @@ impl<P: Platform> Slots<P> {
             .map_or(Standing::Free, |slot| slot.standing)
     }
 
-    /// Gives its memory back, when nothing is registered any more and nothing ever will be.
-    pub(super) fn clear(&mut self) {
+    /// Returns its memory, to be given back without the lock, when nothing is registered any more and nothing ever
+    /// will be.
+    pub(super) fn clear(&mut self) -> impl Sized + use<P> {
         let blocks = self.slots.len().div_ceil(BLOCK) as u64;
-        self.slots = Chunks::new();
         self.free = NONE;
         self.charge.release(blocks * cost::REGISTRAR);
+        mem::replace(&mut self.slots, Chunks::new())
     }
 
     /// Lets no further operation use a slot, which stands so from now on, and tells how many do.
@@ -472,28 +550,6 @@ impl<P: Platform> Slots<P> {
         *before = (0..last).rev().find(is_registered)?;
         self.unlist(registrar, *before as u32);
         Some(*before as u16)
-    }
-
-    /// Sets how many slots there may be, while there are none. Errors of
-    /// [`set_slots`](crate::Ipc::set_slots).
-    pub(super) fn configure(&mut self, most: u64, reserved: u64) -> Result<(), Error> {
-        if most == 0 || most > MAX_REGISTERED as u64 || reserved > most {
-            return Err(Error::Invalid);
-        }
-        if self.slots.len() > 0 {
-            return Err(Error::Exists);
-        }
-        if let Err(error) = self.grow(reserved as usize) {
-            // All at once: to give back block by block would be to allocate a shorter list for each.
-            for _ in 0..self.slots.len().div_ceil(BLOCK) {
-                self.charge.release(cost::REGISTRAR);
-            }
-            self.slots = Chunks::new();
-            return Err(error);
-        }
-        self.most = most as usize;
-        self.reserved = reserved as usize;
-        Ok(())
     }
 }
 

@@ -247,7 +247,7 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn clear_registrar(&self, domain: &Domain<P>) {
         let registrar = &domain.registrar;
         let mut before = usize::MAX;
-        loop {
+        for step in 0.. {
             let node = {
                 let mut state = registrar.state.lock();
                 // What somebody else is about to end is ended here.
@@ -262,7 +262,9 @@ impl<P: Platform> Ipc<P> {
                 state.free(registrar, slot)
             };
             self.note_off(registrar, node);
+            self.after_step(step);
         }
-        registrar.state.lock().clear();
+        let cleared = registrar.state.lock().clear();
+        drop(cleared);
     }
 }

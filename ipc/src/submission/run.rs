@@ -216,7 +216,7 @@ where
 
     fn take_pending(&mut self, key: u32) -> Option<Box<Pending<P>>> {
         let pending = self.desk.pending[key as usize].take()?;
-        self.desk.pending_len -= 1;
+        self.desk.free.push(key);
         Some(pending)
     }
 }

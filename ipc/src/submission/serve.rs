@@ -211,7 +211,7 @@ impl<P: Platform> Ipc<P> {
         let (closed, waits, due, woken) = {
             let mut state = ring.state.lock();
             state.facts = Facts {
-                pending: desk.pending_len,
+                pending: desk.waiting(),
                 taken: desk.taken,
                 posted: desk.posted,
             };

@@ -25,6 +25,11 @@ impl FakeMachine {
         *lock(&self.before_park) = Some(Box::new(hook));
     }
 
+    /// Sets what others do whenever a call that takes long lets others run.
+    pub fn set_while_paused(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
+        *lock(&self.while_paused) = Some(Box::new(hook));
+    }
+
     /// Sets what others do whenever a port is told of faults of a process no more, in the middle of what
     /// takes its bindings away.
     pub fn set_after_watcher_left(&self, hook: impl FnMut(&FakeMachine) + Send + 'static) {
@@ -78,6 +83,7 @@ impl FakeMachine {
         *lock(&self.while_waiting) = None;
         *lock(&self.after_root_load) = None;
         *lock(&self.before_park) = None;
+        *lock(&self.while_paused) = None;
         *lock(&self.after_watcher_left) = None;
     }
 }

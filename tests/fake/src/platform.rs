@@ -15,7 +15,7 @@ use ipc::{
 };
 
 use crate::machine::lock;
-use crate::{Config, FakeMachine};
+use crate::{Config, FakeMachine, ranks};
 
 /// How long a task may sleep for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -244,6 +244,14 @@ impl Platform for FakeMachine {
 
     fn unpark(&self, task: &FakeTask) {
         task.unpark();
+    }
+
+    /// # Panics
+    /// With a lock held.
+    fn pause(&self) -> bool {
+        assert!(ranks::holds_nothing(), "who has a lock lets nobody run");
+        self.run_hook(&self.while_paused);
+        false
     }
 
     fn count(&self, what: Counted) {

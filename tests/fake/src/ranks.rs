@@ -117,6 +117,12 @@ pub fn heap_may_grow() -> bool {
     })
 }
 
+/// Whether this CPU holds no lock, as far as that is watched.
+pub(crate) fn holds_nothing() -> bool {
+    let cpu = current_cpu();
+    HELD.with_borrow(|held| held.iter().all(|(owner, _)| *owner != cpu))
+}
+
 /// Makes every violation of the order a panic of the thread that does it.
 pub(crate) fn watch() {
     mm::lock::observe(&RankChecker);

@@ -240,6 +240,22 @@ entries! {
             submission::a_chain_ends_with_the_first_failure;
         registrar_without_rollback: "that rings which know a handle forget it when another refuses it",
             registrar::when_one_ring_refuses_no_ring_knows_a_handle;
+        refused_registration_keeps_room: "that rings give back what they made room for when another refuses a handle",
+            registrar::when_one_ring_refuses_a_reserved_slot_nothing_is_left_of_it_in_the_others;
+        slots_set_without_second_look: "the second look of who sets slots, after they are made",
+            submission_ends::others_register_and_revoke_while_a_process_makes_slots;
+        ring_ends_in_one_stretch: "that others run while a ring ends in which much waits",
+            submission_ends::others_run_while_a_ring_ends_in_which_much_waits;
+        place_of_a_wait_stays_free: "that a place of an operation that waits is no other's",
+            submission_ends::whatever_waits_is_completed_once_by_its_own_time_or_cancel;
+        interest_asked_at_each_end: "that the end of many bindings looks at no more than there are",
+            submission_ends::many_that_wait_by_a_capability_learn_of_its_end_and_the_others_wait_on;
+        polled_by_what_was_reduced: "that the thread of a ring takes entries by what allows that alone",
+            submission_polling::a_thread_begins_no_slice_after_what_allows_it_was_taken_away_whatever_is_due;
+        polling_thread_goes_on_in_vain: "the end of the thread of a ring with what allows it",
+            submission_polling::a_thread_begins_no_slice_after_what_allows_it_was_taken_away_whatever_is_due;
+        end_of_polling_not_noted: "that a ring says that nobody looks for entries any more",
+            submission_polling::a_thread_begins_no_slice_after_what_allows_it_was_taken_away_whatever_is_due;
         generation_not_compared: "the generation of a registered handle",
             registrar::a_number_that_was_let_go_is_never_its_successor;
         unregister_does_not_wait: "the wait for operations that use a registered handle",
@@ -259,7 +275,7 @@ entries! {
         due_in_one_slice: "that who looks at much that is due, or cancels much, lets others run in between",
             submission_slices::of_what_is_due_no_more_begins_in_a_slice_after_what_allows_it_was_taken_away;
         ring_joins_without_second_look: "the second look of a ring that joins, after it has made room",
-            registering::whatever_two_do_at_once_every_ring_knows_the_same;
+            submission_ends::a_ring_that_joins_learns_what_others_register_while_it_makes_room;
         dead_registration_stays: "that a process which ends lets go what it had registered by what had ended before",
             retiring::of_a_process_that_ends_nothing_stays_at_what_it_had_registered_and_lost;
         unregister_waits_by_its_capability: "that who waits for the users of a registered handle waits wherever its capability is",
@@ -695,6 +711,8 @@ entries! {
             rings::conversations;
         task_waits_without_look: "the look at a ring of a task that is about to wait there",
             rings::room_and_death;
+        published_not_told: "that who publishes entries is told so when the wait behind them ends",
+            submissions::published;
         connect_waits_for_nobody: "the wait of a client for a service that has not come yet, or again",
             services::patience;
         connect_outlives_names: "that who waits for a service hears of the end of the name service",

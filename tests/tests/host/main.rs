@@ -103,6 +103,7 @@ mod snapshots;
 mod statistics;
 mod strace;
 mod submission;
+mod submission_ends;
 mod submission_polling;
 mod submission_slices;
 mod submission_told;

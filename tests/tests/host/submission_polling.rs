@@ -1,14 +1,16 @@
 //! Rings that a thread of their own serves.
 
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::thread::JoinHandle;
 
 use crate::common::ports::{notification, signal as ring_bell};
 use crate::common::realm::Realm;
-use crate::common::submissions::{LINK, Submissions, nop, polled, polled_of, serve, signal, wait};
-use abi::submission::{MAX_CHAIN, RESTING, SubmissionArgs, SubmissionFlags};
-use abi::{Error, FOREVER};
+use crate::common::submissions::{
+    LINK, Submissions, nop, polled, polled_of, serve, signal, timeout, wait,
+};
+use abi::submission::{DUE, MAX_CHAIN, Operation, RESTING, SubmissionArgs, SubmissionFlags};
+use abi::{Error, FOREVER, Handle, Rights};
 
 /// A ring whose indices wrap after so many entries.
 fn wrapping(realm: &Realm, entries: u32) -> Submissions {
@@ -204,4 +206,89 @@ fn a_thread_with_nothing_that_it_could_take_sleeps() {
     assert_eq!(ring.enter(&realm, 0, 1, 0), Err(Error::WouldBlock));
     task.until_sleeping();
     end(realm, &ring, thread);
+}
+
+/// The thread of a ring, whose entries make calls of the test.
+fn served_with(
+    realm: &Arc<Realm>,
+    ring: &Submissions,
+    operate: impl Fn(Operation, [u64; 6]) -> Result<u64, Error> + Send + 'static,
+) -> JoinHandle<()> {
+    let (inside, handle) = (realm.clone(), ring.handle);
+    std::thread::spawn(move || {
+        fake::on_cpu(1, || {
+            let domain = &inside.domains[0];
+            inside.ipc.poll_submissions(domain, handle, 0, operate);
+        });
+    })
+}
+
+#[test]
+fn a_thread_at_rest_ends_with_what_allows_it_and_who_enters_is_told() {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = polled(&realm);
+    let bell = notification(&realm, 0);
+    let (thread, task) = serve(&realm, &ring);
+    ring.push(&realm, wait(1, bell, FOREVER));
+    assert_eq!(ring.enter(&realm, 1, 0, 0), Ok(0));
+    while ring.released(&realm) == 0 {
+        std::thread::yield_now();
+    }
+    task.until_sleeping();
+    realm.reduce(0, ring.handle, !Rights::SEND).unwrap();
+    thread.join().unwrap();
+    // Whatever comes, nothing is done for it, and nobody is to think that somebody looks.
+    ring.push(&realm, nop(2));
+    ring_bell(&realm, 0, bell);
+    assert_eq!(ring.notes(&realm), RESTING | DUE);
+    assert_eq!(ring.enter(&realm, 1, 1, FOREVER), Err(Error::Denied));
+    assert_eq!((ring.released(&realm), ring.posted(&realm)), (1, 0));
+    realm.drop_handle(0, ring.handle).unwrap();
+    Arc::into_inner(realm).unwrap().finish();
+}
+
+#[test]
+fn a_thread_begins_no_slice_after_what_allows_it_was_taken_away_whatever_is_due() {
+    const SLICE: u32 = 64;
+    for due in [false, true] {
+        let realm = Arc::new(Realm::new(1));
+        let mut ring = polled_of(&realm, SubmissionArgs::new(256, 256));
+        let handle = ring.handle;
+        for number in 0..3 * u64::from(SLICE) {
+            let first = number < 100 && due;
+            let entry = if first {
+                timeout(number, 1)
+            } else {
+                signal(number, Handle::NONE, 1)
+            };
+            ring.write(&realm, entry);
+        }
+        ring.publish(&realm);
+        let begun = Arc::new(AtomicU32::new(0));
+        let (inside, counted, turns) = (realm.clone(), begun.clone(), AtomicU32::new(0));
+        let reduced = Arc::new(AtomicBool::new(false));
+        let told = reduced.clone();
+        realm.machine().set_while_paused(move |_| {
+            // It looks a few times more, not for good.
+            let turn = turns.fetch_add(u32::from(told.load(Ordering::SeqCst)), Ordering::SeqCst);
+            assert!(turn < 100, "it turns in vain");
+        });
+        let thread = served_with(&realm, &ring, move |_, _| {
+            if counted.fetch_add(1, Ordering::SeqCst) == 5 {
+                // What waits is due from now on.
+                inside.machine().advance_ns(1);
+                inside.ipc.expire_timers(1, usize::MAX);
+                fake::on_cpu(2, || inside.reduce(0, handle, !Rights::SEND).unwrap());
+                reduced.store(true, Ordering::SeqCst);
+            }
+            Ok(0)
+        });
+        thread.join().unwrap();
+        assert!(begun.load(Ordering::SeqCst) <= SLICE, "{begun:?}");
+        assert_eq!(ring.says_due(&realm), due);
+        assert_eq!(ring.notes(&realm) & RESTING, RESTING);
+        assert_eq!(ring.enter(&realm, 1, 0, 0), Err(Error::Denied));
+        realm.machine().clear_hooks();
+        Arc::into_inner(realm).unwrap().finish();
+    }
 }

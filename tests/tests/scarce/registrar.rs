@@ -176,6 +176,50 @@ fn when_one_ring_refuses_no_ring_knows_a_handle() {
     realm.finish();
 }
 
+/// The same of slots that a process chooses, for which every ring takes one block, however far they are: of quota, and of
+/// memory.
+#[test]
+fn when_one_ring_refuses_a_reserved_slot_nothing_is_left_of_it_in_the_others() {
+    let roomy = abi::Resources {
+        frames: 1 << 30,
+        tables: 1 << 30,
+        bytes: 1 << 30,
+    };
+    let realm = Realm::with_quotas(&[roomy]);
+    let domain = &realm.domains[0];
+    let mut rings: Vec<_> = (0..8).map(|_| Submissions::new(&realm, 0, 4, 4)).collect();
+    let bell = notification(&realm, 0);
+    let most = MAX_REGISTERED as u64;
+    realm.ipc.set_slots(domain, most, most).unwrap();
+    for slot in [most - 1, 0, 70, 40_000, most - 2] {
+        let id = Registered::new(slot as u16, 1);
+        let register = || realm.ipc.register(domain, bell, Some(slot));
+        let shares_block = slot == most - 2;
+        for enough in (0..rings.len() as u64).filter(|_| !shares_block) {
+            let before = realm.counts();
+            let mut hog = common::messages::poor(&realm, 0);
+            hog.release(abi::Resources::bytes(enough * cost::REGISTERED));
+            assert_eq!(register(), Err(Error::Quota), "{enough}");
+            drop(hog);
+            assert_eq!(realm.counts(), before);
+            assert!(rings.iter_mut().all(|ring| !knows(&realm, ring, id)));
+        }
+        for turn in 0.. {
+            let before = realm.counts();
+            let (made, failed) = failing(Some(turn), register);
+            let Err(error) = made else {
+                assert!(!failed && (turn > 0 || shares_block));
+                assert_eq!(made, Ok(id));
+                break;
+            };
+            assert_eq!((error, failed), (Error::NoMemory, true));
+            assert_eq!(realm.counts(), before);
+        }
+        assert!(rings.iter_mut().all(|ring| knows(&realm, ring, id)));
+    }
+    realm.finish();
+}
+
 /// From where it does that.
 #[derive(Clone, Copy, Debug)]
 enum From {
@@ -187,11 +231,16 @@ fn from() -> impl Strategy<Value = From> {
     prop_oneof![Just(From::Call), Just(From::Entry)]
 }
 
+/// Slots that are taken only by who asks for one: some blocks of them.
+const RESERVED: u64 = 3 * 64;
+
 /// What a process does with its registrar.
 #[derive(Clone, Debug)]
 enum Act {
     Register {
         handle: usize,
+        /// A reserved one, or any other.
+        slot: Option<u64>,
         fails_after: Option<u64>,
         from: From,
     },
@@ -215,9 +264,10 @@ enum Act {
 
 fn act() -> impl Strategy<Value = Act> {
     let fails = || prop::option::weighted(0.5, 0u64..6);
+    let slot = prop::option::weighted(0.4, (0..RESERVED).prop_map(|slot| slot / 8 * 8));
     prop_oneof![
-        8 => (0..4usize, fails(), from()).prop_map(|(handle, fails_after, from)| {
-            Act::Register { handle, fails_after, from }
+        8 => (0..4usize, slot, fails(), from()).prop_map(|(handle, slot, fails_after, from)| {
+            Act::Register { handle, slot, fails_after, from }
         }),
         3 => (any::<usize>(), from()).prop_map(|(which, from)| Act::Unregister { which, from }),
         1 => (0..4usize).prop_map(|handle| Act::Drop { handle }),
@@ -242,9 +292,10 @@ fn register_inside(
     realm: &Realm,
     ring: &mut Submissions,
     handle: Handle,
+    slot: Option<u64>,
     fails_after: Option<u64>,
 ) -> (Result<Registered, Error>, bool) {
-    ring.push(realm, register_entry(1, handle, u64::MAX));
+    ring.push(realm, register_entry(1, handle, slot.unwrap_or(u64::MAX)));
     let (entered, failed) = failing(fails_after, || ring.enter(realm, 1, 0, 0));
     assert_eq!(entered, Ok(1));
     let [(1, outcome)] = ring.reap(realm)[..] else {
@@ -258,13 +309,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// Against a map from numbers to handles, with rings that come, go and refuse: every ring knows what is
-    /// in the map, and nothing else, at every moment.
+    /// in the map, and nothing else, at every moment; who is refused is charged nothing.
     #[test]
     fn every_ring_knows_what_is_registered_and_nothing_else(
         filled in 58..66usize,
         acts in prop::collection::vec(act(), 1..40),
     ) {
         let realm = Realm::new(1);
+        realm.ipc.set_slots(&realm.domains[0], MAX_REGISTERED as u64, RESERVED).unwrap();
         let mut rings = vec![Submissions::new(&realm, 0, 4, 4), Submissions::new(&realm, 0, 4, 4)];
         let mut bells: Vec<_> = (0..4).map(|_| notification(&realm, 0)).collect();
         let mut live = BTreeMap::new();
@@ -275,11 +327,20 @@ proptest! {
         }
         for act in acts {
             match act {
-                Act::Register { handle, fails_after, from } => {
+                Act::Register { handle, slot, fails_after, from } => {
                     let bell = bells[handle];
+                    let before = realm.counts();
                     let (id, failed) = match from {
-                        From::Call => failing(fails_after, || register(&realm, bell)),
-                        From::Entry => register_inside(&realm, &mut rings[0], bell, fails_after),
+                        From::Call => failing(fails_after, || {
+                            realm.ipc.register(&realm.domains[0], bell, slot)
+                        }),
+                        From::Entry => {
+                            register_inside(&realm, &mut rings[0], bell, slot, fails_after)
+                        }
+                    };
+                    let is_taken = |slot| {
+                        let numbers = live.keys().filter_map(|id| Registered::from_bits(*id));
+                        numbers.map(Registered::slot).any(|taken| u64::from(taken) == slot)
                     };
                     match id {
                         Ok(id) => {
@@ -288,8 +349,11 @@ proptest! {
                             prop_assert_eq!(live.insert(id.bits(), handle), None);
                         }
                         Err(error) => {
-                            prop_assert!(failed);
-                            prop_assert_eq!(error, Error::NoMemory);
+                            let exists = !failed && slot.is_some_and(is_taken);
+                            let why = if exists { Error::Exists } else { Error::NoMemory };
+                            prop_assert!(failed || exists);
+                            prop_assert_eq!(error, why);
+                            prop_assert_eq!(realm.counts(), before);
                         }
                     }
                 }

@@ -221,6 +221,8 @@ macro_rules! for_each_case {
             submissions::refusals "an entry that waits does not count as refused, and one that comes to nothing does, once";
             submissions::chains_in_chains "chains that cancel one another, all of which go on at once, take no more of the kernel's stack than one";
             submissions::polled "a ring is served by a thread of its own, awake or asleep, which ends with its process";
+            submissions::published "who publishes entries is told so, also where the wait behind them ends before what it is for";
+            submissions::reduced "the thread of a ring takes no more entries once its capability allows none, and who submits is told";
             submissions::shapes "rings of no sizes, of wrong ones and of too large ones are refused, and the edges work";
             submissions::reaped "entries that were left for want of room are served once completions are taken out, also by a thread that rests";
             submissions::never_reaped "completions that nobody takes are never overwritten";

@@ -241,7 +241,8 @@ impl Submissions {
         self.submit_and_wait(0, 0)
     }
 
-    /// The same, and waits until at least so many completions are there to be taken.
+    /// The same, and waits until at least so many completions are there to be taken. Where some entries have been taken,
+    /// or published for the thread of the ring, a wait that ends before that is no error: there are fewer then.
     pub fn submit_and_wait(&mut self, completions: u32, deadline: u64) -> Result<u32, Error> {
         // There is room for what was taken, and it does not count as there to be taken.
         if self.given_back != self.head {
@@ -273,7 +274,13 @@ impl Submissions {
         self.published = self.tail;
         if rests || self.ready() < completions {
             // SAFETY: what the entries do was promised when they were written.
-            unsafe { sys::sub_enter(self.handle, 0, completions, deadline) }?;
+            let waited = unsafe { sys::sub_enter(self.handle, 0, completions, deadline) };
+            // What the ring can't be served for any more is told, whatever was published for it.
+            let over = Err(Error::TimedOut) == waited || Err(Error::WouldBlock) == waited;
+            match waited {
+                Err(_) if over && published > 0 && !ring::sabotaged!("published_not_told") => {}
+                answer => _ = answer?,
+            }
         }
         Ok(published)
     }

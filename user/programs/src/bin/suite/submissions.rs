@@ -16,7 +16,7 @@ use rt::{Env, Error, FOREVER, Handle, Mode, Notification, Rights, Submissions, s
 pub use corpus::corpus;
 pub use hostile::{hostile, never_reaped};
 pub use inside::{chains_in_chains, registered_in_transit, registered_inside};
-pub use polling::polled;
+pub use polling::{polled, published, reduced};
 pub use reaping::reaped;
 pub use shapes::shapes;
 

@@ -2,9 +2,9 @@
 
 use abi::submission::SubmissionRingFlags;
 use abi::{Events, SubmissionArgs, Syscall};
-use rt::{FOREVER, Region, Statistics, Submissions};
+use rt::{Error, FOREVER, Region, Rights, Statistics, Submissions, sys};
 
-use super::{bell, taken_out};
+use super::{bell, open, taken_out};
 use crate::Case;
 use crate::check::{eventually, other_cpu, succeeds};
 
@@ -87,4 +87,56 @@ pub fn polled(case: &Case) {
     let child = case.child("submission_server");
     succeeds(&done!(child.start(), "a child"));
     let _ = region.into_handle();
+}
+
+/// A ring whose thread rests at once, and one whose thread looks for entries for long.
+fn with_threads() -> [Submissions; 2] {
+    [0, 50_000].map(|idle_us| done!(Submissions::polled(16, idle_us), "a ring with a thread"))
+}
+
+pub fn published(_: &Case) {
+    let [resting, looking] = with_threads();
+    for mut ring in [open(16), resting, looking] {
+        let bell = bell();
+        // Two of them wait for good, or until the bell.
+        done!(ring.wait(1, &bell, FOREVER), "an entry");
+        done!(ring.wait(2, &bell, FOREVER), "an entry");
+        let told = ring.submit_and_wait(1, rt::in_ms(2));
+        same!(told, Ok(2), "entries of a wait that ends");
+        done!(ring.wait(3, &bell, FOREVER), "an entry");
+        same!(ring.submit_and_wait(1, 0), Ok(1), "and of none");
+        refused!(
+            ring.submit_and_wait(1, rt::in_ms(2)),
+            Error::TimedOut,
+            "without entries"
+        );
+        done!(bell.signal(4), "a signal");
+        same!(ring.submit_and_wait(1, FOREVER), Ok(0), "one that comes");
+        same!(taken_out(&mut ring).len(), 1, "what has come");
+    }
+}
+
+pub fn reduced(_: &Case) {
+    for mut ring in with_threads() {
+        let bell = bell();
+        done!(ring.wait(1, &bell, FOREVER), "an entry");
+        done!(ring.nop(2), "an entry");
+        done!(ring.submit_and_wait(1, FOREVER), "submitting");
+        same!(taken_out(&mut ring)[..], [(2, Ok(0))][..], "the other");
+        // SAFETY: the call touches no memory.
+        let reduced = unsafe { sys::cap_reduce(ring.handle(), !Rights::SEND) };
+        done!(reduced, "taking SEND");
+        done!(ring.nop(3), "an entry");
+        done!(bell.signal(1), "a signal");
+        let told = ring.submit_and_wait(1, rt::in_ms(10_000));
+        refused!(told, Error::Denied, "an entry that nobody takes");
+        eventually("the thread ends", || ring.rests());
+        let info = done!(ring.info(), "facts");
+        same!(
+            (info.taken, info.posted),
+            (2, 1),
+            "what was taken, and done"
+        );
+        same!(ring.ready(), 0, "what came since");
+    }
 }
