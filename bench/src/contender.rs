@@ -3,6 +3,15 @@
 use crate::arena::Arena;
 use crate::message::Sink;
 
+/// Before each message in a ring of bytes, where whoever sends brings a frame of its own.
+pub const HEAD_BYTES: usize = 8;
+
+/// Bytes of all ways that carry messages of any length in bytes: as many as `slots` messages of `bytes` take with their heads,
+/// in the power of two that some of them want.
+pub const fn bytes_for(bytes: usize, slots: usize) -> usize {
+    (slots * (HEAD_BYTES + bytes)).next_power_of_two()
+}
+
 /// The sending end.
 pub trait Sender<const N: usize> {
     /// Sends a message, or answers `false` because there is no room for it. An end that sleeps does so instead.
@@ -34,7 +43,7 @@ pub trait Contender<const N: usize> {
     /// Its receiving end.
     type Receiver: Receiver<N>;
 
-    /// A new way with room for `slots` messages, if it can be told. What both ends write is in `arena` if they can be
-    /// processes.
+    /// A new way with room for `slots` messages, if it can be told; one that carries bytes has [`bytes_for`] them. What
+    /// both ends write is in `arena` if they can be processes.
     fn open(arena: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>);
 }

@@ -40,7 +40,8 @@ pub struct Row {
     pub key: String,
     /// Where the ends are.
     pub place: Place,
-    /// Messages that each way has room for.
+    /// Messages that each way has room for, if it can be told how many: at least so many, or one less. Those that carry
+    /// bytes have room for as many bytes, each of them.
     pub slots: usize,
     /// The count of a batch, where it is not to be found by time.
     pub count: Option<u64>,

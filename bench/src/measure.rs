@@ -18,7 +18,7 @@ pub struct Batch<'a> {
     pub cpus: Cpus,
     /// Threads or processes.
     pub place: Place,
-    /// Messages that the way has room for.
+    /// Messages that the way has room for, as [`crate::figure::Row::slots`] says.
     pub slots: usize,
     /// Messages, or round trips, that are timed.
     pub count: u64,
@@ -32,7 +32,7 @@ struct Control {
     stamp_ns: AtomicU64,
 }
 
-/// In place of a pause: who was to sleep has not.
+/// In place of a time: who was to sleep has not.
 const AWAKE: u64 = u64::MAX;
 
 fn lower_quartile(mut samples: Vec<u64>) -> Option<f64> {
@@ -271,7 +271,7 @@ impl Batch<'_> {
     }
 
     /// Nanoseconds of waking a receiver that sleeps, the quickest quarter of `count`: from before the message is sent
-    /// until the receiver has it, or until the sender goes on.
+    /// until the receiver has it, or until the sender goes on. A message for which it has not slept is thrown away.
     pub fn wake<C: Contender<N>, const N: usize>(self, part: WakePart) -> Option<f64> {
         let control: &Control = self.arena.place(Control::default());
         let (sender, receiver) = C::open(self.arena, self.slots);
@@ -281,10 +281,13 @@ impl Batch<'_> {
             let mut receiver = receiver();
             let mut sink = Sink::default();
             for number in 1..=count {
+                let before = sleeps();
                 control.far.reach(number as u32);
                 receive_until(&mut receiver, &mut sink, number);
                 let now = begun.elapsed().as_nanos() as u64;
-                control.stamp_ns.store(now, Ordering::Relaxed);
+                let slept = sleeps() != before;
+                let told = if slept { now } else { AWAKE };
+                control.stamp_ns.store(told, Ordering::Relaxed);
             }
             assert!(sink.is_sound(), "a message was lost or torn");
             control.far.reach(count as u32 + 1);
@@ -301,10 +304,12 @@ impl Batch<'_> {
                 let sent = begun.elapsed().as_nanos() as u64;
                 control.far.wait(number + 1);
                 let received = control.stamp_ns.load(Ordering::Relaxed);
-                samples.push(match part {
-                    WakePart::Latency => received.saturating_sub(before),
-                    WakePart::Sender => sent - before,
-                });
+                if received != AWAKE {
+                    samples.push(match part {
+                        WakePart::Latency => received.saturating_sub(before),
+                        WakePart::Sender => sent - before,
+                    });
+                }
             }
             lower_quartile(samples)
         };

@@ -1,4 +1,4 @@
-//! A sleeping round trip is measured of ends that slept, and of no others.
+//! A sleeping round trip and a wakeup are measured of ends that slept, and of no others.
 
 use std::num::NonZeroUsize;
 use std::sync::mpsc;
@@ -7,7 +7,8 @@ use abi::ring::Geometry;
 use handover_bench::arena::Arena;
 use handover_bench::beside::{Cpus, Place};
 use handover_bench::contender::{Contender, Receiver, Seed, Sender};
-use handover_bench::measure::Batch;
+use handover_bench::figure::Run;
+use handover_bench::measure::{Batch, WakePart};
 use handover_bench::message::Sink;
 use ring::linux::{self, Futex};
 use ring::slot;
@@ -75,7 +76,7 @@ impl Receiver<8> for Taking {
     }
 }
 
-fn measure<C: Contender<8>>() -> Option<f64> {
+fn measure(run: Run) -> Option<f64> {
     let arena = Arena::new(NonZeroUsize::new(1 << 16).unwrap()).unwrap();
     let batch = Batch {
         arena: &arena,
@@ -84,17 +85,30 @@ fn measure<C: Contender<8>>() -> Option<f64> {
         slots: 64,
         count: 16,
     };
-    batch.sleeping_round_trip::<C, 8>()
+    run(batch)
+}
+
+/// Each way to measure, and what it gives of a contender.
+fn each<C: Contender<8>>() -> [(&'static str, Run); 3] {
+    [
+        ("round trip", |batch| batch.sleeping_round_trip::<C, 8>()),
+        ("latency", |batch| batch.wake::<C, 8>(WakePart::Latency)),
+        ("cost", |batch| batch.wake::<C, 8>(WakePart::Sender)),
+    ]
 }
 
 #[test]
 fn ends_that_look_before_they_sleep_are_given_the_time_to() {
-    // On a busy machine one of them may not come to it in time.
-    let slept = (0..100).find_map(|_| measure::<Looking>());
-    assert!(slept.is_some());
+    for (name, run) in each::<Looking>() {
+        // On a busy machine one of them may not come to it in time.
+        let slept = (0..100).find_map(|_| measure(run));
+        assert!(slept.is_some(), "{name}");
+    }
 }
 
 #[test]
-fn trips_on_which_nobody_slept_are_not_counted() {
-    assert_eq!(measure::<Spinning>(), None);
+fn what_was_measured_while_nobody_slept_is_not_counted() {
+    for (name, run) in each::<Spinning>() {
+        assert_eq!(measure(run), None, "{name}");
+    }
 }

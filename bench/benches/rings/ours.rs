@@ -3,9 +3,9 @@
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use abi::ring::{DATA_OFFSET, Form, Geometry, Kind, SLOT_HEAD_BYTES, packet};
+use abi::ring::{DATA_OFFSET, Form, Geometry, Kind, SLOT_HEAD_BYTES};
 use handover_bench::arena::Arena;
-use handover_bench::contender::{Contender, Receiver, Seed, Sender};
+use handover_bench::contender::{Contender, HEAD_BYTES, Receiver, Seed, Sender, bytes_for};
 use handover_bench::message::Sink;
 use ring::linux::{Connection, Futex, Setup, deadline_in};
 use ring::memory::{ConsumerMemory, Owner, ProducerMemory};
@@ -99,12 +99,12 @@ fn slots_for(bytes: usize, slots: usize) -> Geometry {
 }
 
 fn records_for(bytes: usize, slots: usize) -> Geometry {
-    let capacity = (slots * (bytes + packet::HEAD_BYTES as usize)).next_power_of_two();
-    Geometry::packet(capacity as u32)
+    Geometry::packet(bytes_for(bytes, slots) as u32)
 }
 
-fn bytes_for(bytes: usize, slots: usize) -> Geometry {
-    Geometry::byte((slots * bytes).next_power_of_two() as u32)
+/// Values of one length have no heads.
+fn values_for(bytes: usize, slots: usize) -> Geometry {
+    Geometry::byte((slots * bytes) as u32)
 }
 
 contender! {
@@ -121,11 +121,11 @@ contender! {
 }
 contender! {
     /// BYTE, in pieces of one size.
-    Byte, byte, Polling, Form::Asymmetric, bytes_for, ValueEnd<N, Polling>
+    Byte, byte, Polling, Form::Asymmetric, values_for, ValueEnd<N, Polling>
 }
 contender! {
     /// BYTE, whose ends look for sleepers.
-    WatchingByte, byte, Watching, Form::Asymmetric, bytes_for, ValueEnd<N, Watching>
+    WatchingByte, byte, Watching, Form::Asymmetric, values_for, ValueEnd<N, Watching>
 }
 
 impl<const N: usize, W: Wait> Sender<N> for End<slot::Producer<W>> {
@@ -254,15 +254,12 @@ pub struct FrameSender(byte::Producer<Polling>);
 /// The receiving end of [`ByteFrames`].
 pub struct FrameReceiver(byte::Consumer<Polling>);
 
-/// Before each frame, its length.
-const FRAME_HEAD_BYTES: usize = size_of::<u64>();
-
 impl<const N: usize> Contender<N> for ByteFrames {
     type Sender = FrameSender;
     type Receiver = FrameReceiver;
 
     fn open(arena: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
-        let geometry = bytes_for(FRAME_HEAD_BYTES + N, slots);
+        let geometry = Geometry::byte(bytes_for(N, slots) as u32);
         let view = View::format(arena, geometry, Form::Asymmetric);
         let sender = move || byte::Producer::attach(view.producer(), Polling);
         let receiver = move || byte::Consumer::attach(view.consumer(), Polling);
@@ -276,14 +273,14 @@ impl<const N: usize> Contender<N> for ByteFrames {
 impl<const N: usize> Sender<N> for FrameSender {
     #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
-        let Ok(mut frame) = self.0.reserve(FRAME_HEAD_BYTES + N) else {
+        let Ok(mut frame) = self.0.reserve(HEAD_BYTES + N) else {
             return false;
         };
         let bytes = frame.as_mut_slice();
-        let (head, bytes) = bytes.split_at_mut(FRAME_HEAD_BYTES);
+        let (head, bytes) = bytes.split_at_mut(HEAD_BYTES);
         head.copy_from_slice(&(N as u64).to_ne_bytes());
         bytes.copy_from_slice(message);
-        frame.commit(FRAME_HEAD_BYTES + N).is_ok()
+        frame.commit(HEAD_BYTES + N).is_ok()
     }
 }
 
@@ -293,15 +290,15 @@ impl<const N: usize> Receiver<N> for FrameReceiver {
         let Ok(chunk) = self.0.peek(usize::MAX) else {
             return;
         };
-        let (mut taken, mut head) = (0, [0; FRAME_HEAD_BYTES]);
+        let (mut taken, mut head) = (0, [0; HEAD_BYTES]);
         while chunk.read(taken, &mut head).is_ok() {
             let length = u64::from_ne_bytes(head) as usize;
             let target = &mut sink.target()[..length];
             chunk
-                .read(taken + FRAME_HEAD_BYTES, target)
+                .read(taken + HEAD_BYTES, target)
                 .expect("frames are published whole");
             sink.arrived();
-            taken += FRAME_HEAD_BYTES + length;
+            taken += HEAD_BYTES + length;
         }
         chunk.release(taken).expect("it was peeked");
     }

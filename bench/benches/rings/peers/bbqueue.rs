@@ -9,10 +9,8 @@ use bbqueue::traits::coordination::cas::AtomicCoord;
 use bbqueue::traits::notifier::polling::Polling;
 use bbqueue::traits::storage::Storage;
 use handover_bench::arena::Arena;
-use handover_bench::contender::{Contender, Receiver, Seed, Sender};
+use handover_bench::contender::{Contender, HEAD_BYTES, Receiver, Seed, Sender, bytes_for};
 use handover_bench::message::Sink;
-
-const HEAD_BYTES: usize = 8;
 
 /// Bytes of the arena that belong to one queue.
 pub struct Shared {
@@ -51,7 +49,7 @@ impl<const N: usize> Contender<N> for Framed {
     type Receiver = FramedReceiver;
 
     fn open(arena: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
-        let queue = queue(arena, slots * (size_of::<u16>() + N));
+        let queue = queue(arena, bytes_for(N, slots));
         (
             Box::new(move || FramedSender(queue.framed_producer())),
             Box::new(move || FramedReceiver(queue.framed_consumer())),
@@ -95,7 +93,7 @@ impl<const N: usize> Contender<N> for Drained {
     type Receiver = StreamReceiver;
 
     fn open(arena: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
-        let queue = queue(arena, slots * (HEAD_BYTES + N));
+        let queue = queue(arena, bytes_for(N, slots));
         (
             Box::new(move || StreamSender(queue.stream_producer())),
             Box::new(move || StreamReceiver(queue.stream_consumer())),

@@ -1,11 +1,8 @@
 //! `rtrb` as a ring of bytes: messages of any length, each with its length before it.
 
 use handover_bench::arena::Arena;
-use handover_bench::contender::{Contender, Receiver, Seed, Sender};
+use handover_bench::contender::{Contender, HEAD_BYTES, Receiver, Seed, Sender, bytes_for};
 use handover_bench::message::Sink;
-
-/// So that no payload is out of step with the words of the ring.
-const HEAD_BYTES: usize = 8;
 
 /// `rtrb` in chunks of bytes.
 pub struct Rtrb;
@@ -20,7 +17,7 @@ impl<const N: usize> Contender<N> for Rtrb {
     type Receiver = FrameReceiver;
 
     fn open(_: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
-        let (sender, receiver) = rtrb::RingBuffer::new(slots * (HEAD_BYTES + N));
+        let (sender, receiver) = rtrb::RingBuffer::new(bytes_for(N, slots));
         (
             Box::new(|| FrameSender(sender)),
             Box::new(|| FrameReceiver(receiver)),
