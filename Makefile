@@ -76,7 +76,7 @@ bench: setup runner ## Measure the kernel paths and compare them with their limi
 	@cargo run --quiet -- --bench $(ARGS)
 
 bench-rings: setup ## Compare rings with other crates on this machine (ARGS="--plot --verbose")
-	@cargo bench --quiet -p handover-bench --features iceoryx2 -- $(ARGS)
+	@cargo bench --quiet --features iceoryx2 -- $(ARGS)
 
 sabotage: setup runner ## Take one mechanism away at a time; a named test must notice
 	@cargo run --quiet --bin sabotage -- $(ARGS)

@@ -1,4 +1,4 @@
-//! `cargo bench -p handover-bench`: rings beside what a user would pick instead.
+//! `cargo bench`: rings beside what a user would pick instead.
 
 mod ours;
 mod peers;
@@ -12,7 +12,7 @@ use handover_bench::{instructions, plot, report};
 
 /// Compares Handover's rings with what a user would pick instead. Exits with 0 whatever the figures are.
 #[derive(Parser)]
-#[command(name = "cargo bench -p handover-bench --")]
+#[command(name = "cargo bench --")]
 struct Options {
     /// Measure only rows whose name contains one of these words
     filter: Vec<String>,

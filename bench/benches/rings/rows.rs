@@ -101,7 +101,10 @@ fn messages<const N: usize>(place: Place, slots: usize, at_most: [f64; 2]) -> Ro
         entries.push(peer::<Throughput, framed::Rtrb, N>("rtrb chunks"));
     }
     #[cfg(feature = "iceoryx2")]
-    entries.push(peer::<Throughput, iceoryx2::Iceoryx2, N>("iceoryx2"));
+    entries.push(match place {
+        Place::Threads => peer::<Throughput, iceoryx2::Slices<iceoryx2::Local>, N>("iceoryx2"),
+        Place::Processes => peer::<Throughput, iceoryx2::Slices<iceoryx2::Shared>, N>("iceoryx2"),
+    });
     system_ways::<Throughput, N>(&mut entries);
     row(
         format!("messages/{}/{N}", name(place)),
@@ -132,6 +135,8 @@ fn typed_threads<W: Way, const N: usize, const SLOTS: usize>(entries: &mut Vec<E
     entries.push(peer::<W, typed::Heapless<SLOTS>, N>("heapless"));
     entries.push(peer::<W, typed::Crossbeam, N>("crossbeam-queue"));
     entries.push(peer::<W, typed::Mpsc, N>("std mpsc"));
+    #[cfg(feature = "iceoryx2")]
+    entries.push(peer::<W, iceoryx2::Values<iceoryx2::Local>, N>("iceoryx2"));
 }
 
 fn values<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
@@ -154,6 +159,8 @@ fn shared_values<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
         of_ours::<Throughput, ours::Byte, N>("BYTE", at_most),
         peer::<Throughput, typed::Heapless<SLOTS>, N>("heapless"),
         peer::<Throughput, typed::StaticRingbuf<SLOTS>, N>("ringbuf"),
+        #[cfg(feature = "iceoryx2")]
+        peer::<Throughput, iceoryx2::Values<iceoryx2::Shared>, N>("iceoryx2"),
     ];
     row(
         format!("values/processes/{N}"),
@@ -202,7 +209,7 @@ fn spinning_processes<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
         peer::<RoundTrip, typed::Heapless<SLOTS>, N>("heapless"),
         peer::<RoundTrip, typed::StaticRingbuf<SLOTS>, N>("ringbuf"),
         #[cfg(feature = "iceoryx2")]
-        peer::<RoundTrip, iceoryx2::Iceoryx2, N>("iceoryx2"),
+        peer::<RoundTrip, iceoryx2::Values<iceoryx2::Shared>, N>("iceoryx2"),
     ];
     let place = Place::Processes;
     row(format!("spinning/processes/{N}"), place, SLOTS, entries)
@@ -214,10 +221,14 @@ fn sleeping<W: Way>(key: &str, place: Place, at_most: f64) -> Row {
             of_ours::<W, ours::Sleeping, 8>("SLOT", at_most),
             of_ours::<W, ours::SleepingSymmetric, 8>("SLOT with fences", at_most),
             peer::<W, typed::SleepingMpsc, 8>("std mpsc"),
+            #[cfg(feature = "iceoryx2")]
+            peer::<W, iceoryx2::Events<iceoryx2::Local>, 8>("iceoryx2 events"),
         ],
         Place::Processes => vec![
             of_ours::<W, ours::SleepingApart, 8>("SLOT", at_most),
             of_ours::<W, ours::SleepingSymmetricApart, 8>("SLOT with fences", at_most),
+            #[cfg(feature = "iceoryx2")]
+            peer::<W, iceoryx2::Events<iceoryx2::Shared>, 8>("iceoryx2 events"),
         ],
     };
     entries.push(peer::<W, system::Event, 8>("eventfd"));
