@@ -699,6 +699,8 @@ entries! {
             hubs::lost_link;
         unopened_view_stays: "the way back of the view of an end that is not opened",
             rings::half_open;
+        logs_let_everybody_in: "that a collector sends away who comes when too many strangers are there",
+            examples::strangers;
         closed_end_closes_again: "the look whether an end is closed before it is closed",
             rings::closed_again;
         handed_on_without_flush: "that who hands on an end gives back what was received",

@@ -325,6 +325,8 @@ macro_rules! for_each_case {
             interrupts::limit "a CPU has so many lines, and one that was given back rests";
             interrupts::refused "an interrupt without a right or a bit is refused";
 
+            examples::strangers "a collector of logs sends away who comes and says nothing, and comes to its end";
+
             fuses::by_itself "a process that ends at any entry into the kernel leaves nothing behind";
             fuses::with_threads "neither does one with threads";
             fuses::at_submissions "a process with operations in submission rings ends at each of its entries";

@@ -20,6 +20,7 @@ use programs::logs::collector::{Collector, Line};
 use programs::logs::{BEGUN, MAX_PART, NAME, SENT, SLOT_SIZE, SLOTS, decode_hello, line};
 use programs::supervision::FUSE_BURNT;
 use programs::{archive, expect};
+use ring::sabotaged;
 use rt::names::{Listener, Names};
 use rt::{ChannelEnd, Env, Error, Events, FOREVER, Gather, Gathered, Message, Region, println};
 use writer::{Fate, Writer};
@@ -71,6 +72,7 @@ fn run(env: &Env) -> u8 {
         running: writers as usize,
         doors: BTreeMap::new(),
         come: 0,
+        silent: Vec::new(),
     };
     let end = meeting.listener.end().handle();
     let watched = meeting.gather.watch(end, HEARD, LISTENER);
@@ -133,17 +135,25 @@ struct Meeting {
     /// Those who have not got a ring yet, and how many have come.
     doors: BTreeMap<u64, ChannelEnd>,
     come: u64,
+    /// The rings of those who have not said who they are.
+    silent: Vec<usize>,
 }
 
 impl Meeting {
     /// Listens until every writer has ended, and every line was told.
     fn hold(&mut self) -> Result<(), Error> {
+        // Every writer's process has ended, and all that they sent was received.
+        let mut all_heard = false;
         while !self.collector.is_done() {
             let mut part = [0; MAX_PART];
-            let due_ns = self.collector.due_ns().unwrap_or(FOREVER);
+            let due_ns = match self.running == 0 && !all_heard {
+                true => 0,
+                false => self.collector.due_ns().unwrap_or(FOREVER),
+            };
             match self.gather.receive(&mut part, due_ns) {
                 Ok(Gathered::Message { key, length }) => self.hear(key, &part[..length]),
                 Ok(Gathered::Ended { key, why }) => {
+                    self.silent.retain(|silent| *silent != key);
                     if let Some(writer) = self.whose[key].take() {
                         self.writers[writer].said_so = why == ring::Error::PeerClosed;
                         self.collector.end(writer);
@@ -158,12 +168,14 @@ impl Meeting {
                     self.running -= 1;
                 }
                 // Nobody has more to say for now.
-                Err(Error::TimedOut) => {}
+                Err(Error::TimedOut) => all_heard = self.running == 0,
                 Err(error) => return Err(error),
             }
-            // Those who have not got a ring by now never will.
-            if self.running == 0 && self.gather.is_empty() {
-                (0..self.writers.len()).for_each(|writer| self.collector.end(writer));
+            // Those who have not got a ring by now never will, whoever else has one and says nothing.
+            if all_heard || (self.running == 0 && self.gather.is_empty()) {
+                let has_none = |writer: &usize| !self.whose.contains(&Some(*writer));
+                let without = (0..self.writers.len()).filter(has_none);
+                without.for_each(|writer| self.collector.end(writer));
             }
             while let Some(told) = self.collector.next(rt::now_ns()) {
                 print(&told);
@@ -172,6 +184,12 @@ impl Meeting {
             }
         }
         Ok(())
+    }
+
+    /// Whether so many are there of whom nobody knows who they are that one more is sent away: writers are no more than half
+    /// as many.
+    fn is_crowded(&self, strangers: usize) -> bool {
+        strangers >= 2 * self.writers.len() && !sabotaged!("logs_let_everybody_in")
     }
 
     /// Waits for what somebody says who has come.
@@ -184,13 +202,15 @@ impl Meeting {
             Err(error) => return Err(error),
         };
         let key = DOORS + self.come;
-        self.gather.watch(writer.handle(), HEARD, key)?;
-        self.come += 1;
-        self.doors.insert(key, writer);
+        let watched = |gather: &mut Gather| gather.watch(writer.handle(), HEARD, key).is_ok();
+        if !self.is_crowded(self.doors.len()) && watched(&mut self.gather) {
+            self.come += 1;
+            self.doors.insert(key, writer);
+        }
         Ok(())
     }
 
-    /// Gives a ring to who asks for it.
+    /// Gives a ring to who asks for it; who does not get one is told so by an answer that never comes.
     fn welcome(&mut self, door: u64) -> Result<(), Error> {
         let received = self.doors.get(&door).map(|end| end.receive(0));
         let reply = match received {
@@ -203,7 +223,14 @@ impl Meeting {
         let Some(mut reply) = reply else {
             return Ok(());
         };
-        let (key, producer) = self.gather.add(SLOT_SIZE, SLOTS)?;
+        if self.is_crowded(self.silent.len()) {
+            return Ok(());
+        }
+        // For whom there is no room the collector goes on without.
+        let Ok((key, producer)) = self.gather.add(SLOT_SIZE, SLOTS) else {
+            return Ok(());
+        };
+        self.silent.push(key);
         if key == self.whose.len() {
             self.whose.push(None);
         }
@@ -219,9 +246,13 @@ impl Meeting {
         }
         let is_free =
             |writer: &usize| *writer < self.writers.len() && !self.whose.contains(&Some(*writer));
+        self.silent.retain(|silent| *silent != key);
         match decode_hello(message).filter(is_free) {
             Some(writer) => self.whose[key] = Some(writer),
-            None => println!("logs: what came first is no number of a writer"),
+            None => {
+                println!("logs: what came first is no number of a writer");
+                drop(self.gather.remove(key));
+            }
         }
     }
 }

@@ -12,8 +12,8 @@ use programs::search::{ROLES, Search};
 use programs::supervision::FUSE_BURNT;
 use rt::names::Names;
 use rt::{
-    Env, Error, FOREVER, Handle, Mode, Process, ProcessState, ProcessStatus, Region, Rights, Spawn,
-    channel,
+    Env, Error, FOREVER, Handle, Message, Mode, Process, ProcessState, ProcessStatus, Region,
+    Rights, Spawn, channel,
 };
 
 use crate::Case;
@@ -196,6 +196,58 @@ fn logs_until(case: &Case, entries: Entries) {
 
 pub fn logs(case: &Case) {
     logs_until(case, case.entries);
+}
+
+/// Strangers ask for every ring of a collector and say nothing, and others stay at its door: one after the other is sent
+/// away in the end, and the collector comes to its own.
+pub fn strangers(case: &Case) {
+    // More than there are for two writers.
+    const MANY: usize = 12;
+    let images =
+        ["names", "logs"].map(|name| done!(image_of(case.initrd, name), "the program {name}"));
+    let (session, first) = done!(channel(4), "a channel");
+    let names = Spawn::new(images[0], "names").handle(first.into_handle(), Mode::Move, ALL);
+    let names = done!(names.start(), "the name service");
+    let town = Names::new(session);
+    let theirs = done!(town.attach(FOREVER), "a session").into_handle();
+    let logs = Spawn::new(images[1], "logs").arg("2").arg("30");
+    let logs = logs.handle(case.initrd, Mode::Share, INITRD);
+    let logs = done!(
+        logs.handle(theirs, Mode::Move, ALL).start(),
+        "the collector"
+    );
+    let mut rings = Vec::new();
+    let mut sent_away = false;
+    for _ in 0..MANY {
+        let asked = match town.connect("logs", rt::in_ms(LIFE_MS)) {
+            Ok(end) => end.call(&mut Message::new(&[]), FOREVER),
+            Err(error) => Err(error),
+        };
+        match asked {
+            Ok(ring) => rings.push(ring),
+            // It may have ended by now.
+            Err(_) => {
+                sent_away = true;
+                break;
+            }
+        }
+    }
+    check!(sent_away, "{} rings for strangers", rings.len());
+    let doors: Vec<_> = (0..MANY)
+        .map_while(|_| town.connect("logs", 0).ok())
+        .collect();
+    // A writer that came after them was sent away as well, which it counts as wrong.
+    let ended = done!(logs.wait(rt::in_ms(LIFE_MS)), "the end of the collector");
+    let in_order = matches!(ended.exited(), Some(0 | 1));
+    check!(in_order, "the collector ended by {ended:?}");
+    drop((rings, doors, town));
+    done!(
+        names.wait(rt::in_ms(LIFE_MS)),
+        "the end of the name service"
+    );
+    for image in images {
+        done!(rt::drop_handle(image), "dropping a program");
+    }
 }
 
 fn kv_until(case: &Case, entries: Entries) {
