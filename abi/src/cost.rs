@@ -75,5 +75,8 @@ pub const REGISTERED: u64 = 2048;
 /// An operation of a submission ring that waits, besides what it watches by a [`BINDING`].
 pub const PENDING: u64 = 512;
 
+/// Each 64 operations of a submission ring that wait at once, besides the first 64. It counts until the ring ends.
+pub const WAITING: u64 = 2560;
+
 /// Each entry that is linked behind one that waits.
 pub const LINKED: u64 = 128;

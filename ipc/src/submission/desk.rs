@@ -2,14 +2,19 @@
 //! kept, and the operations that wait.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::Error;
 use abi::submission::{Completion, MAX_CHAIN, Submission, SubmissionFlags};
+use mm::{Account, RecordCharge};
 
 use super::SubmissionRing;
 use super::pending::Pending;
 use crate::Platform;
+
+/// Places for operations that wait, of which a ring pays for so many at once. The first are part of it.
+pub(super) const PLACES: usize = 64;
 
 /// The desk of a ring.
 pub(super) struct Desk<P: Platform> {
@@ -30,6 +35,9 @@ pub(super) struct Desk<P: Platform> {
     pub(super) pending: Vec<Option<Box<Pending<P>>>>,
     /// Which places are free; there is room for all.
     pub(super) free: Vec<u32>,
+    /// For how many places the ring pays, as the lists of them never get shorter.
+    pub(super) paid: usize,
+    pub(super) charge: RecordCharge,
     /// Copies of entries that are linked.
     pub(super) chain: Vec<Submission>,
     /// The rest of a chain that is too long is still to come.
@@ -39,8 +47,8 @@ pub(super) struct Desk<P: Platform> {
 }
 
 impl<P: Platform> Desk<P> {
-    /// The desk of a new ring whose first indices are `start`. `NoMemory`.
-    pub(super) fn new(start: u32) -> Result<Box<Desk<P>>, Error> {
+    /// The desk of a new ring whose first indices are `start`. `payer` pays for what it grows by. `NoMemory`.
+    pub(super) fn new(start: u32, payer: &Arc<Account>) -> Result<Box<Desk<P>>, Error> {
         let mut chain = Vec::new();
         chain
             .try_reserve_exact(MAX_CHAIN)
@@ -54,6 +62,8 @@ impl<P: Platform> Desk<P> {
             kept: 0,
             pending: Vec::new(),
             free: Vec::new(),
+            paid: PLACES,
+            charge: payer.charge_nothing(),
             chain,
             cut: false,
             taken: 0,

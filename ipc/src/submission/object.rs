@@ -12,13 +12,14 @@ use abi::{Error, Handle, ObjectKind, Rights, cost};
 use mm::lock::{Lock, Rank};
 use mm::{MapRequest, Permit, RING_CONSUMER_VIEW, RING_PRODUCER_VIEW, Region};
 
-use super::desk::Desk;
+use super::desk::{Desk, PLACES};
+use super::pending::PLACE_BYTES;
 use super::registered::Known;
 use super::shared::{Half, data_pages};
 use super::{Facts, State, SubmissionRing};
 use crate::{Capability, Domain, Events, Ipc, Outcome, Payload, Platform, Waiters};
 
-/// Heads of the allocations of a ring, and the lists of what waits while that is little.
+/// Heads of the allocations of a ring.
 const SPARE: usize = 1024;
 
 impl<P: Platform> Ipc<P> {
@@ -64,7 +65,9 @@ impl<P: Platform> Ipc<P> {
             let records = size_of::<SubmissionRing<P>>() + size_of::<Desk<P>>();
             let frames = 2 * (3 + 64) * size_of::<mm::Frame>();
             let chain = abi::submission::MAX_CHAIN * ENTRY_BYTES as usize;
-            assert!((records + frames + chain + SPARE) as u64 <= cost::SUBMISSION_RING);
+            let places = PLACES * PLACE_BYTES;
+            assert!((records + frames + chain + places + SPARE) as u64 <= cost::SUBMISSION_RING);
+            assert!((places + 2 * 64) as u64 <= cost::WAITING);
         }
         Ok(SubmissionRing {
             owner: domain.koid(),
@@ -78,7 +81,7 @@ impl<P: Platform> Ipc<P> {
             state: Lock::new(
                 Rank::Ports,
                 State {
-                    desk: Some(Desk::new(geometry.start)?),
+                    desk: Some(Desk::new(geometry.start, domain.account())?),
                     due: VecDeque::new(),
                     noted: Vec::new(),
                     waiters: Waiters::new(),

@@ -9,12 +9,16 @@ use abi::submission::{Operation, Submission};
 use abi::{Error, Events, FOREVER, Handle, Rights, cost};
 use mm::RecordCharge;
 
-use super::desk::Desk;
+use super::desk::{Desk, PLACES};
 use super::operations::{Attempt, Waiting};
 use super::retire::retires;
 use super::{SubmissionRing, serve::Server};
 use crate::binding::Binding;
 use crate::{Ipc, Platform, Timer};
+
+/// What a place takes in the lists of a ring, each of which is at most twice as long as needed: whether somebody waits
+/// there, that nobody does, that it is due, and whether.
+pub(super) const PLACE_BYTES: usize = 2 * (size_of::<usize>() + 4 + 4 + 1);
 
 /// An operation that waits.
 pub(super) struct Pending<P: Platform> {
@@ -78,9 +82,7 @@ where
         const {
             let record = size_of::<Pending<P>>() + size_of::<Timer<P>>();
             let alarm = crate::alarms::Place::<Arc<Timer<P>>>::BYTES;
-            // Its places in the lists of the ring, each at most twice as long as needed.
-            let places = 2 * (size_of::<usize>() + 4 + 4 + 1);
-            assert!((record + alarm + places + 32) as u64 <= cost::PENDING);
+            assert!((record + alarm + 32) as u64 <= cost::PENDING);
             assert!(size_of::<Submission>() as u64 <= cost::LINKED);
         }
         let (ipc, ring) = (self.ipc, self.ring);
@@ -158,16 +160,27 @@ where
 }
 
 impl<P: Platform> Desk<P> {
-    /// A free place for an operation that waits: the same until it is [filled](Desk::fill_place). `NoMemory`.
+    /// A free place for an operation that waits: the same until it is [filled](Desk::fill_place). `Quota`, `NoMemory`.
     fn find_place(&mut self) -> Result<u32, Error> {
         if let Some(place) = self.free.last() {
             return Ok(*place);
         }
         let count = self.pending.len();
-        let room = self.pending.try_reserve(1);
+        let more = count >= self.paid && !mm::sabotaged!("places_of_waits_for_nothing");
+        if more {
+            self.charge.extend(cost::WAITING)?;
+        }
         // As soon as all that wait are over, each place is free.
-        room.and_then(|()| self.free.try_reserve(count + 1))
-            .map_err(|_| Error::NoMemory)?;
+        let room = self.pending.try_reserve(1);
+        if room.is_err() || self.free.try_reserve(count + 1).is_err() {
+            if more {
+                self.charge.release(cost::WAITING);
+            }
+            return Err(Error::NoMemory);
+        }
+        if more {
+            self.paid += PLACES;
+        }
         Ok(count as u32)
     }
 

@@ -248,6 +248,8 @@ entries! {
             submission_ends::others_run_while_a_ring_ends_in_which_much_waits;
         place_of_a_wait_stays_free: "that a place of an operation that waits is no other's",
             submission_ends::whatever_waits_is_completed_once_by_its_own_time_or_cancel;
+        places_of_waits_for_nothing: "the charge for what lists operations that wait",
+            submission_ends::who_has_much_wait_at_once_pays_for_its_places_until_the_ring_ends;
         interest_asked_at_each_end: "that the end of many bindings looks at no more than there are",
             submission_ends::many_that_wait_by_a_capability_learn_of_its_end_and_the_others_wait_on;
         polled_by_what_was_reduced: "that the thread of a ring takes entries by what allows that alone",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::common::messages::poor;
 use crate::common::ports::{notification, signal as ring_bell};
 use crate::common::realm::Realm;
 use crate::common::registered::{by, knows, register, settle, wait_by};
@@ -188,6 +189,45 @@ fn many_that_wait_by_a_capability_learn_of_its_end_and_the_others_wait_on() {
     // Who is left is told as before.
     ring_bell(&realm, 1, bell);
     assert_eq!(settle(&realm, &mut ring).len(), 1);
+    realm.finish();
+}
+
+/// What lists them is kept, and so is what it counts for: one that waits on is no way to have it for nothing.
+#[test]
+fn who_has_much_wait_at_once_pays_for_its_places_until_the_ring_ends() {
+    let realm = Realm::with_quotas(&[abi::Resources {
+        frames: 1 << 30,
+        tables: 1 << 30,
+        bytes: 1 << 30,
+    }]);
+    let before = realm.used(0).bytes;
+    let mut ring = Submissions::with(&realm, 0, SubmissionArgs::new(512, 1024));
+    let (made, waiting) = (realm.used(0).bytes, abi::cost::WAITING);
+    let all = |of: fn(u64) -> Submission, count: u64| (0..count).map(of).collect::<Vec<_>>();
+    let begin = |number| timeout(number, FOREVER - 1);
+    for (count, paid) in [(64, 0), (65, 1), (64, 1), (256, 3), (3, 3), (257, 4)] {
+        assert!(ring.run(&realm, &all(begin, count)).is_empty());
+        let each = count * abi::cost::PENDING;
+        assert_eq!(realm.used(0).bytes, made + each + paid * waiting, "{count}");
+        let done = ring.run(&realm, &all(|number| cancel(1000, number), count));
+        assert_eq!(done.len() as u64, 2 * count);
+        assert_eq!(realm.used(0).bytes, made + paid * waiting, "{count}");
+    }
+    // Of who can't pay for more, those that are there wait on.
+    let mut other = Submissions::with(&realm, 0, SubmissionArgs::new(128, 128));
+    let mut hog = poor(&realm, 0);
+    hog.release(abi::Resources::bytes(65 * abi::cost::PENDING));
+    let quota = Err(Error::Quota);
+    assert_eq!(
+        other.run(&realm, &all(begin, 66)),
+        [(64, quota), (65, quota)]
+    );
+    drop(hog);
+    assert!(other.run(&realm, &[begin(64)]).is_empty());
+    for ring in [ring, other] {
+        realm.drop_handle(0, ring.handle).unwrap();
+    }
+    assert_eq!(realm.used(0).bytes, before);
     realm.finish();
 }
 
