@@ -104,7 +104,7 @@ impl<P: Platform> Ipc<P> {
             check_goes_over(node, over)?;
             check_way_stays(node, &via.node, flags)
         });
-        let offer = offer.and_then(|offer| self.clear_if_unpinned(offer, flags));
+        let offer = offer.and_then(|offer| self.clear_if_unpinned(offer));
         let (offer, careless) = match offer {
             Ok(offer) => offer,
             Err(error) => {
@@ -152,20 +152,10 @@ impl<P: Platform> Ipc<P> {
     /// Takes the sender's access to what is moved away, unless something has to stay where it is. A
     /// kernel without that step has still to do it to what it returns besides.
     #[inline(always)]
-    fn clear_if_unpinned(
-        &self,
-        offer: Offer<P>,
-        flags: GrantFlags,
-    ) -> Result<(Offer<P>, Option<Node<P>>), Error> {
+    fn clear_if_unpinned(&self, offer: Offer<P>) -> Result<(Offer<P>, Option<Node<P>>), Error> {
         if mm::sabotaged!("move_publishes_before_ack") {
             let node = offer.node.clone();
             return Ok((offer, Some(node)));
-        }
-        // What others had is gone by then: whoever pins it since does so behind the Move.
-        let decided = flags.contains(GrantFlags::REVOKE_OTHERS);
-        if decided && !mm::sabotaged!("pin_refuses_what_was_decided") {
-            self.clear(&offer);
-            return Ok((offer, None));
         }
         match self.clear_unpinned(&offer) {
             Ok(()) => Ok((offer, None)),

@@ -34,6 +34,8 @@ enum Source {
         handle: Handle,
         /// What it allowed, in case it comes back.
         rights: Rights,
+        /// Others have lost it by this, after it was asked whether it is pinned: who pins it since does so behind the Move.
+        decided: bool,
     },
     /// It stays, and the offered one is the first of a snapshot.
     Copied,
@@ -324,7 +326,7 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn take_back(&self, offer: Offer<P>) -> Option<Arc<Object<P>>> {
         match offer.source {
             Source::Shared | Source::Copied => self.unlink(&offer.node),
-            Source::Moved { handle, rights } => {
+            Source::Moved { handle, rights, .. } => {
                 let table = offer.sender.table.lock();
                 let kept = table.holds(handle, &offer.node);
                 if kept {

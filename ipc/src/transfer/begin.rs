@@ -45,9 +45,7 @@ impl<P: Platform> Ipc<P> {
         allowed: impl FnOnce(&Node<P>) -> Result<(), Error>,
     ) -> Result<Offer<P>, Error> {
         let offer = self.mark_if(sender, handle, mode, rights, flags, allowed)?;
-        // Who has taken others away by it was asked before that, and is refused nothing any more.
-        let decided = flags.contains(GrantFlags::REVOKE_OTHERS);
-        match offer.is_pinned() && !decided {
+        match offer.is_pinned() {
             false => Ok(offer),
             true => Err(self.refuse_pinned(offer)),
         }
@@ -204,18 +202,20 @@ impl<P: Platform> Ipc<P> {
         let mut lineage = object.lineage.lock();
         let needed = needed_to(mode, flags);
         let before = mark_moved(&mut lineage, sender, &node, needed, rights, true)?;
-        let offer = Offer::moved(sender, handle, &node, before);
-        let pinned = offer.is_pinned();
-        let killed =
-            (!pinned).then(|| lineage.kill(&node, Extent::Below, &|node| self.unlist_timed(node)));
-        drop(lineage);
-        match killed {
-            Some(killed) => {
-                self.bury(object, killed, Cause::Moved);
-                Ok(offer)
-            }
-            None => Err(self.refuse_pinned(offer)),
+        let mut offer = Offer::moved(sender, handle, &node, before);
+        if offer.is_pinned() {
+            drop(lineage);
+            return Err(self.refuse_pinned(offer));
         }
+        let killed = lineage.kill(&node, Extent::Below, &|node| self.unlist_timed(node));
+        drop(lineage);
+        self.bury(object, killed, Cause::Moved);
+        offer.source = Source::Moved {
+            handle,
+            rights: before,
+            decided: !mm::sabotaged!("pin_refuses_what_was_decided"),
+        };
+        Ok(offer)
     }
 
     /// Takes the sender's access to what is moved away; no CPU has any when this returns.
@@ -238,7 +238,11 @@ impl<P: Platform> Ipc<P> {
     /// The same, if nothing has to stay where it is; else `Pinned`, and it has all that it had.
     #[inline(always)]
     pub(crate) fn clear_unpinned(&self, offer: &Offer<P>) -> Result<(), Error> {
-        if let Source::Moved { .. } = offer.source {
+        if let Source::Moved { decided, .. } = offer.source {
+            if decided {
+                self.clear(offer);
+                return Ok(());
+            }
             let object = offer.node.object();
             if let Some(region) = object.region() {
                 // Others that are about to move and will be refused keep what they have.
@@ -272,15 +276,19 @@ impl<P: Platform> Offer<P> {
         Offer {
             node: node.clone(),
             sender: sender.clone(),
-            source: Source::Moved { handle, rights },
+            source: Source::Moved {
+                handle,
+                rights,
+                decided: false,
+            },
         }
     }
 
-    /// Whether it is of memory that has to stay where it is. Whoever pins asks first whether the node is
+    /// Whether it is of memory that has to stay where it is, and not decided. Whoever pins asks first whether the node is
     /// live.
     #[inline(always)]
     fn is_pinned(&self) -> bool {
-        let moved = matches!(self.source, Source::Moved { .. });
+        let moved = matches!(self.source, Source::Moved { decided: false, .. });
         let region = self.node.object().region();
         moved && region.is_some_and(|region| region.is_pinned())
     }
