@@ -245,11 +245,11 @@ impl<P: Platform> Ipc<P> {
             state.closed = true;
             state.desk.take()
         };
+        self.end_all_waits(Outcome::Cancelled, &ring.state, |state| &mut state.waiters);
+        self.end_all_waits(Outcome::Cancelled, &ring.state, |state| &mut state.server);
         if let Some(mut desk) = desk {
             self.clear_desk(ring, &mut desk);
         }
-        self.end_all_waits(Outcome::Cancelled, &ring.state, |state| &mut state.waiters);
-        self.end_all_waits(Outcome::Cancelled, &ring.state, |state| &mut state.server);
     }
 
     /// Returns what a closed ring has, by the last who had its desk. As many operations wait as there are cells, and

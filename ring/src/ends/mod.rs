@@ -144,11 +144,6 @@ macro_rules! answers {
             pub fn waiter(&self) -> &W {
                 &self.wait
             }
-
-            /// Its way into the kernel, of an end that is given up.
-            pub fn into_waiter(self) -> W {
-                self.wait
-            }
         }
     };
 }

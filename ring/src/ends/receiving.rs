@@ -94,6 +94,15 @@ impl<K: RingKind, W: Wait> Consumer<K, W> {
         })
     }
 
+    /// Its way into the kernel, of an end that is given up: what was received is given back first, or who has the end
+    /// next would receive it again.
+    pub fn into_waiter(mut self) -> W {
+        if !crate::sabotaged!("handed_on_without_flush") {
+            self.flush();
+        }
+        self.wait
+    }
+
     /// Gives all released space back to the producer now, and wakes it if it waits for that.
     ///
     /// Worth it before waiting for something else than this ring while messages are left in it.

@@ -40,6 +40,11 @@ const fn first_beyond(head: u32, capacity: u32) -> u32 {
 }
 
 impl<K: RingKind, W: Wait> Producer<K, W> {
+    /// Its way into the kernel, of an end that is given up.
+    pub fn into_waiter(self) -> W {
+        self.wait
+    }
+
     /// Takes up the sending end where its last holder left it; a new ring begins empty.
     ///
     /// A message that a holder published as it died counts as sent.

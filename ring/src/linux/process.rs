@@ -9,7 +9,7 @@ use abi::ring::PAGE_BYTES;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
-/// A process, as what was made in it remembers it. No child is equal to its parent, also where the system gives both the
+/// A process, as what was made in it remembers it. No child is equal to a parent that had made something, also where the system gives both the
 /// same number, as it does to the first of each namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Process(u32);

@@ -221,7 +221,7 @@ impl Watcher {
         }
     }
 
-    /// Starts one, unless another thread is quicker. No lock is held meanwhile: a child would inherit it as it is.
+    /// Starts one, unless another thread is quicker. No lock is held while it starts: a child would inherit it as it is.
     fn start(place: &'static OnceLock<Box<Self>>) -> io::Result<&'static Self> {
         let made = Box::new(Self {
             home: Process::this()?,

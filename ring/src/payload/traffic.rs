@@ -95,13 +95,14 @@ pub struct Traffic {
     pub no_slot: u64,
     /// Payloads and regions that were not sent since the peer had not finished enough of those before.
     pub no_region: u64,
-    /// Messages that were not sent since the ring had no room for them, until their deadline.
+    /// Messages that were not sent since the ring had no room for them, until their deadline where they have one.
     pub no_ring: u64,
     /// Sleeps until there is room for a payload.
     pub sleeps: u64,
     /// Regions and pools of the peer that this side had no room for.
     pub unaffordable: u64,
-    /// Regions that the peer had taken back before this side took them.
+    /// Regions that the peer had taken back before this side took them. One that was all of a payload is among the
+    /// `faults` as well.
     pub gone: u64,
     /// Messages that no honest peer sends.
     pub faults: u64,

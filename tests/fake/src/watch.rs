@@ -10,6 +10,7 @@ use std::io::Write;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use crate::machine::lock;
@@ -28,9 +29,10 @@ static MACHINES: Mutex<BTreeMap<u64, Known>> = Mutex::new(BTreeMap::new());
 /// What is known of a machine.
 struct Known {
     made: Instant,
-    /// The test that has made it.
+    /// The test that has made it, and the thread.
     test: String,
-    /// The thread that has made it panicked since.
+    by: ThreadId,
+    /// That thread has panicked since.
     failed: Arc<AtomicBool>,
 }
 
@@ -42,14 +44,15 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Watches a machine of the test that this thread executes.
+    /// Watches a machine of the test that this thread executes. Where a test catches a panic of its own thread,
+    /// nobody sleeps on its machine any more.
     pub(crate) fn begin() -> Watched {
         static WATCHMAN: Once = Once::new();
         WATCHMAN.call_once(|| {
             let limit = std::env::var(PATIENCE).ok();
             let limit = limit.and_then(|seconds| seconds.parse().ok());
             let limit = limit.map_or(LIMIT, Duration::from_secs);
-            std::thread::spawn(move || watch(limit));
+            thread::spawn(move || watch(limit));
             let before = panic::take_hook();
             panic::set_hook(Box::new(move |panic| {
                 note_failure();
@@ -57,9 +60,11 @@ impl Watched {
             }));
         });
         let failed = Arc::new(AtomicBool::new(false));
+        let thread = thread::current();
         let known = Known {
             made: Instant::now(),
-            test: current_test(),
+            test: (thread.name().unwrap_or("a thread without a name")).to_owned(),
+            by: thread.id(),
             failed: failed.clone(),
         };
         let mut machines = lock(&MACHINES);
@@ -74,20 +79,11 @@ impl Watched {
     }
 }
 
-/// The test that this thread executes: libtest names it so.
-fn current_test() -> String {
-    let thread = std::thread::current();
-    thread
-        .name()
-        .unwrap_or("a thread without a name")
-        .to_owned()
-}
-
 /// This thread panics.
 fn note_failure() {
-    let test = current_test();
+    let this = thread::current().id();
     let machines = lock(&MACHINES);
-    let own = machines.values().filter(|known| known.test == test);
+    let own = machines.values().filter(|known| known.by == this);
     own.for_each(|known| known.failed.store(true, Ordering::Relaxed));
 }
 
@@ -100,7 +96,7 @@ impl Drop for Watched {
 /// Ends the process when a machine has been there for too long.
 fn watch(limit: Duration) {
     loop {
-        std::thread::sleep(limit / 20);
+        thread::sleep(limit / 20);
         let machines = lock(&MACHINES);
         let late = (machines.values()).find(|known| known.made.elapsed() > limit);
         if let Some(Known { test, .. }) = late {

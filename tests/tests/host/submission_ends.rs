@@ -86,7 +86,7 @@ fn others_run_while_a_ring_ends_in_which_much_waits() {
 }
 
 #[test]
-fn others_run_while_a_process_ends_that_has_registered_much() {
+fn what_is_due_is_done_while_a_process_ends_that_has_registered_much() {
     let realm = Arc::new(Realm::new(2));
     let _ring = Submissions::new(&realm, 0, 4, 4);
     let bell = notification(&realm, 1);

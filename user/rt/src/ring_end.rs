@@ -86,10 +86,12 @@ impl RingWait {
 
     /// Closes the end if that changes anything: the kernel leaves one as it is that is closed, and does not say so.
     fn close(&self, how: RingClose) -> Result<(), ring::Error> {
-        let info = self.info().map_err(from_abi)?;
-        let own = match info.end == End::Producer as u32 {
-            true => info.producer_state,
-            false => info.consumer_state,
+        let own = match self.info() {
+            Ok(info) if info.end == End::Producer as u32 => info.producer_state,
+            Ok(info) => info.consumer_state,
+            // INSPECT was taken away since the end was opened: to close it needs SIGNAL alone.
+            Err(Error::Denied) => EndState::Open as u32,
+            Err(error) => return Err(from_abi(error)),
         };
         match (EndState::from_raw(own), how) {
             (Some(EndState::Open), _) | (Some(EndState::Draining), RingClose::Faulty) => {}
@@ -343,10 +345,7 @@ impl<K: RingKind, W: AtEnd> RingEnd for Consumer<K, W> {
         self.waiter().handle()
     }
 
-    fn into_handle(mut self) -> Handle {
-        if !sabotaged!("handed_on_without_flush") {
-            self.flush();
-        }
+    fn into_handle(self) -> Handle {
         self.into_waiter().into_handle()
     }
 }

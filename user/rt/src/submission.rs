@@ -242,7 +242,8 @@ impl Submissions {
     }
 
     /// The same, and waits until at least so many completions are there to be taken. Where some entries have been taken,
-    /// or published for the thread of the ring, a wait that ends before that is no error: there are fewer then.
+    /// or published for the thread of the ring, a wait that ends before that is no error: there are fewer then. An error
+    /// of the ring itself, such as `Denied` or `Revoked`, is told also where entries were published for its thread.
     pub fn submit_and_wait(&mut self, completions: u32, deadline: u64) -> Result<u32, Error> {
         // There is room for what was taken, and it does not count as there to be taken.
         if self.given_back != self.head {
@@ -275,10 +276,10 @@ impl Submissions {
         if rests || self.ready() < completions {
             // SAFETY: what the entries do was promised when they were written.
             let waited = unsafe { sys::sub_enter(self.handle, 0, completions, deadline) };
-            // What the ring can't be served for any more is told, whatever was published for it.
-            let over = Err(Error::TimedOut) == waited || Err(Error::WouldBlock) == waited;
             match waited {
-                Err(_) if over && published > 0 && !ring::sabotaged!("published_not_told") => {}
+                Err(Error::TimedOut | Error::WouldBlock | Error::Interrupted)
+                    if published > 0 && !ring::sabotaged!("published_not_told") => {}
+                // For what else the ring is not served is told, whatever was published.
                 answer => _ = answer?,
             }
         }
