@@ -101,7 +101,7 @@ setup: ## Install what is missing: QEMU, a linker, the Rust target
 
 runner: setup
 	@[ -x target/debug/handover ] || echo "building the runner …" >&2
-	@cargo build --quiet -p handover-tests --bins
+	@cargo build --quiet --bins
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \

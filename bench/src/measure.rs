@@ -270,7 +270,7 @@ impl Batch<'_> {
         answer
     }
 
-    /// Nanoseconds of waking a receiver that sleeps, the quickest quarter of `count`: from before the message is sent
+    /// Nanoseconds of waking a receiver that sleeps, the lower quartile of `count` or fewer: from before the message is sent
     /// until the receiver has it, or until the sender goes on. A message for which it has not slept is thrown away.
     pub fn wake<C: Contender<N>, const N: usize>(self, part: WakePart) -> Option<f64> {
         let control: &Control = self.arena.place(Control::default());

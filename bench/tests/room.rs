@@ -1,4 +1,4 @@
-//! All ways of a row have room for as much.
+//! All ways of a row that pass values have room for as many, and all that carry bytes for as many bytes.
 
 #[allow(dead_code, reason = "a part of the ways is looked at")]
 #[path = "../benches/rings/ours.rs"]

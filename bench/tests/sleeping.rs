@@ -1,7 +1,7 @@
 //! A sleeping round trip and a wakeup are measured of ends that slept, and of no others.
 
 use std::num::NonZeroUsize;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 use abi::ring::Geometry;
 use handover_bench::arena::Arena;
@@ -76,7 +76,11 @@ impl Receiver<8> for Taking {
     }
 }
 
+/// One at a time: what another test does to the memory of the process may have an end that looks sleep after all.
+static TURN: Mutex<()> = Mutex::new(());
+
 fn measure(run: Run) -> Option<f64> {
+    let _turn = TURN.lock();
     let arena = Arena::new(NonZeroUsize::new(1 << 16).unwrap()).unwrap();
     let batch = Batch {
         arena: &arena,

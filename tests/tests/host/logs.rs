@@ -159,6 +159,18 @@ fn who_says_nothing_is_waited_for_a_while_and_counted_when_late() {
 }
 
 #[test]
+fn of_who_has_ended_or_was_never_there_nothing_more_is_expected() {
+    let mut collector = Collector::new(2, PATIENCE);
+    assert_eq!(
+        [0, 1, 2].map(|writer| collector.expects(writer)),
+        [true, true, false]
+    );
+    collector.end(0);
+    collector.take(1, b"nonsense", 10).unwrap_err();
+    assert_eq!([0, 1].map(|writer| collector.expects(writer)), [false; 2]);
+}
+
+#[test]
 fn a_clock_of_its_own_holds_nobody_back_and_a_writers_lines_keep_their_order() {
     let mut collector = Collector::new(1, PATIENCE);
     for (number, time) in [u64::MAX, 0, 7].into_iter().enumerate() {

@@ -84,12 +84,13 @@ impl RingWait {
         ring_info(self.end)
     }
 
-    /// Closes the end if that changes anything: the kernel leaves one as it is that is closed, and does not say so.
+    /// Closes the end if that changes anything: the kernel leaves one as it is that is closed, and does not say so. Nor does
+    /// this where INSPECT was taken away since the end was opened.
     fn close(&self, how: RingClose) -> Result<(), ring::Error> {
         let own = match self.info() {
             Ok(info) if info.end == End::Producer as u32 => info.producer_state,
             Ok(info) => info.consumer_state,
-            // INSPECT was taken away since the end was opened: to close it needs SIGNAL alone.
+            // To close it needs SIGNAL alone.
             Err(Error::Denied) => EndState::Open as u32,
             Err(error) => return Err(from_abi(error)),
         };

@@ -120,6 +120,11 @@ impl Collector {
         Ok(())
     }
 
+    /// Whether it is a writer of whom more can come.
+    pub fn expects(&self, writer: usize) -> bool {
+        self.writers.get(writer).is_some_and(|writer| !writer.ended)
+    }
+
     /// A writer has ended: the line that it was in will never be complete.
     pub fn end(&mut self, writer: usize) {
         if let Some(writer) = self.writers.get_mut(writer) {

@@ -94,7 +94,7 @@ fn run(env: &Env) -> u8 {
     }
     if let Err(error) = meeting.hold() {
         println!("logs: waiting: {error}");
-        return 1;
+        return DISTURBED;
     }
     let agree = report(&meeting.writers, &meeting.collector, lines);
     let burnt = |fuse: Fuse| meeting.writers[fuse.writer].is_killed();
@@ -104,6 +104,9 @@ fn run(env: &Env) -> u8 {
         (true, _) => 0,
     }
 }
+
+/// The status when listening itself failed, which no writer and no stranger can bring about.
+const DISTURBED: u8 = 4;
 
 /// Which writer ends at which entry into the kernel.
 #[derive(Clone, Copy)]
@@ -244,8 +247,10 @@ impl Meeting {
         if let Some(writer) = self.whose[key] {
             return self.writers[writer].say(&mut self.collector, message);
         }
-        let is_free =
-            |writer: &usize| *writer < self.writers.len() && !self.whose.contains(&Some(*writer));
+        // Whose writer has come and gone is nobody else's either.
+        let is_free = |writer: &usize| {
+            self.collector.expects(*writer) && !self.whose.contains(&Some(*writer))
+        };
         self.silent.retain(|silent| *silent != key);
         match decode_hello(message).filter(is_free) {
             Some(writer) => self.whose[key] = Some(writer),

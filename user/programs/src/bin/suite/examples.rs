@@ -232,7 +232,9 @@ pub fn strangers(case: &Case) {
             }
         }
     }
-    check!(sent_away, "{} rings for strangers", rings.len());
+    // Twice as many as there are writers.
+    let few = sent_away && rings.len() <= 4;
+    check!(few, "{} rings for strangers", rings.len());
     let doors: Vec<_> = (0..MANY)
         .map_while(|_| town.connect("logs", 0).ok())
         .collect();

@@ -1,7 +1,7 @@
 //! How ends close and are taken away, and what their peers learn of it.
 
 use abi::ring::EndState;
-use rt::{Env, Error, FOREVER, Handle, Mode, RingClose, RingEnd, Thread};
+use rt::{Env, Error, FOREVER, Handle, Mode, Rights, RingClose, RingEnd, Thread};
 
 use super::{ALL, start};
 use crate::Case;
@@ -149,6 +149,18 @@ pub fn closed_again(_: &Case) {
         info.consumer_state,
         poisoned as u32,
         "the state of who is gone"
+    );
+    // Of which nothing can be told any more is closed all the same.
+    let (producer, consumer) = small_ring();
+    let sender = done!(rt::open_sender(producer), "opening an end");
+    let receiver = done!(rt::open_receiver(consumer), "opening an end");
+    let rest = Rights::all() - Rights::INSPECT;
+    done!(rt::reduce(producer, rest), "taking INSPECT away");
+    done!(ring::Close::close(sender.waiter()), "closing an end");
+    same!(
+        receiver.peer_state(),
+        EndState::Draining,
+        "what the other has of it"
     );
 }
 
