@@ -20,7 +20,7 @@ use abi::{Error, Handle, cost};
 use mm::lock::{Lock, Rank};
 use mm::{Account, RecordCharge};
 
-use super::SubmissionRing;
+use super::{STEPS, SubmissionRing};
 use crate::chunks::{BLOCK, Chunks};
 use crate::{Node, Object, Platform, Waiters};
 
@@ -259,12 +259,16 @@ impl<P: Platform> Slots<P> {
 
     /// So many slots, which nobody has yet. Others run in between. `NoMemory`.
     fn make(machine: &P, count: usize) -> Result<Chunks<Slot<P>>, Error> {
+        /// As many are made as quickly as other things are done in [`STEPS`].
+        const STRETCH: usize = 2 * STEPS * BLOCK;
         let mut slots = Chunks::new();
         for index in 0..count {
-            if index.is_multiple_of(BLOCK) {
-                machine.ensure_memory()?;
-                slots.reserve(1)?;
+            if index > 0 && index.is_multiple_of(STRETCH) {
                 let _ = machine.pause();
+                machine.ensure_memory()?;
+            }
+            if index.is_multiple_of(BLOCK) {
+                slots.reserve(1)?;
             }
             slots.push(Slot::default());
         }

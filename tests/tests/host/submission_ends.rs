@@ -108,13 +108,13 @@ fn others_register_and_revoke_while_a_process_makes_slots() {
     let set = |realm: &Realm| realm.ipc.set_slots(&realm.domains[0], most, most);
     // Whoever registers first has slots that stay.
     let registers = move |realm: &Realm, pause| {
-        if pause == 500 {
+        if pause == 5 {
             register(realm, bell).unwrap();
         }
     };
     let used = realm.used(0).bytes;
     let (answer, pauses) = pausing(&realm, registers, set);
-    assert_eq!((answer, pauses), (Err(Error::Exists), 1024));
+    assert_eq!((answer, pauses), (Err(Error::Exists), 7));
     let one = realm.used(0).bytes - used;
     assert!(one < 2 * abi::cost::REGISTRAR, "{one}");
     // Nobody waits for the registrar meanwhile.

@@ -9,7 +9,9 @@ use core::sync::atomic::AtomicU64;
 use abi::ThreadArgs;
 use abi::limits::MAX_REGISTERED;
 use programs::archive::{self, Place};
-use rt::{Env, Error, Handle, Mode, ProcessState, Resources, Rights, Spawn, UserPtr, sys};
+use rt::{
+    Env, Error, Handle, Mode, Notification, ProcessState, Resources, Rights, Spawn, UserPtr, sys,
+};
 
 pub use scarce::scarce;
 
@@ -116,11 +118,18 @@ pub fn many_pieces(case: &Case) {
     same!(ended.status, 0, "its status");
 }
 
-/// Reserves as many slots for registered handles as there can be, and makes rings that know them.
+/// Registers a handle in each block of as many slots as there can be, and makes rings that know them all.
 fn reserve_slots() -> Result<(), Error> {
+    /// Places of which a ring makes room for all when it learns of one.
+    const BLOCK: usize = 64;
     let most = MAX_REGISTERED as u64;
+    let bell = Notification::create()?;
     // SAFETY: the call touches no memory.
     unsafe { sys::sub_slots(most, most) }?;
+    for slot in (0..most).step_by(BLOCK) {
+        // SAFETY: as above.
+        unsafe { sys::sub_register(bell.handle(), slot) }?;
+    }
     for _ in 0..RINGS {
         drop(rt::submission::Submissions::new(1)?);
     }
