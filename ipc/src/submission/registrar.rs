@@ -259,7 +259,7 @@ impl<P: Platform> Slots<P> {
 
     /// So many slots, which nobody has yet. Others run in between. `NoMemory`.
     fn make(machine: &P, count: usize) -> Result<Chunks<Slot<P>>, Error> {
-        /// As many are made as quickly as other things are done in [`STEPS`].
+        /// Chosen so that a stretch asks for more pages than the heap promises, which `sweep.scarce` needs; not measured.
         const STRETCH: usize = 2 * STEPS * BLOCK;
         let mut slots = Chunks::new();
         for index in 0..count {
