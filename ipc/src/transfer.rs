@@ -29,16 +29,26 @@ pub struct Offer<P: Platform> {
 enum Source {
     /// It stays, and the offered one is below it.
     Shared,
-    /// It is the offered one.
-    Moved {
-        handle: Handle,
-        /// What it allowed, in case it comes back.
-        rights: Rights,
-        /// Others have lost it by this, after it was asked whether it is pinned: who pins it since does so behind the Move.
-        decided: bool,
-    },
     /// It stays, and the offered one is the first of a snapshot.
     Copied,
+    /// It is the offered one. By which handle the sender had it, and what it allowed, in case it comes back.
+    Moved { handle: Handle, rights: Rights },
+    /// The same, and others have lost it by this, after it was asked whether it is pinned: who pins it since does so
+    /// behind the Move.
+    Decided { handle: Handle, rights: Rights },
+}
+
+impl Source {
+    /// By which handle the sender had what is moved, and what it allowed.
+    #[inline(always)]
+    fn before(&self) -> Option<(Handle, Rights)> {
+        match *self {
+            Source::Moved { handle, rights } | Source::Decided { handle, rights } => {
+                Some((handle, rights))
+            }
+            Source::Shared | Source::Copied => None,
+        }
+    }
 }
 
 /// What is left of an offer that was delivered.
@@ -79,7 +89,7 @@ impl<P: Platform> Offer<P> {
     pub fn mode(&self) -> Mode {
         match self.source {
             Source::Shared => Mode::Share,
-            Source::Moved { .. } => Mode::Move,
+            Source::Moved { .. } | Source::Decided { .. } => Mode::Move,
             Source::Copied => Mode::CopyOnWrite,
         }
     }
@@ -222,9 +232,9 @@ impl<P: Platform> Ipc<P> {
         receiver: &Domain<P>,
         table: &mut Locked<'_, Node<P>>,
     ) -> Result<(), Error> {
-        match offer.source {
-            Source::Moved { handle, .. } if offer.sender.koid() == receiver.koid() => {
-                self.rename(offer, handle, receiver, table)?;
+        match offer.source.before() {
+            Some((old, _)) if offer.sender.koid() == receiver.koid() => {
+                self.rename(offer, old, receiver, table)?;
             }
             _ => self.make_holder(offer, receiver)?,
         }
@@ -324,9 +334,9 @@ impl<P: Platform> Ipc<P> {
     /// The same, but for destroying the object if that was its last capability: that is the caller's.
     #[must_use = "an object without capabilities is to be destroyed"]
     pub(crate) fn take_back(&self, offer: Offer<P>) -> Option<Arc<Object<P>>> {
-        match offer.source {
-            Source::Shared | Source::Copied => self.unlink(&offer.node),
-            Source::Moved { handle, rights, .. } => {
+        match offer.source.before() {
+            None => self.unlink(&offer.node),
+            Some((handle, rights)) => {
                 let table = offer.sender.table.lock();
                 let kept = table.holds(handle, &offer.node);
                 if kept {
@@ -370,7 +380,7 @@ impl<P: Platform> Ipc<P> {
 
 #[inline(always)]
 fn leave_sender<P: Platform>(sender: &Domain<P>, source: &Source, receiver: &Domain<P>) {
-    if let Source::Moved { handle, .. } = *source
+    if let Some((handle, _)) = source.before()
         && sender.koid() != receiver.koid()
     {
         sender.table.lock().remove(handle);

@@ -210,17 +210,18 @@ impl<P: Platform> Ipc<P> {
         let killed = lineage.kill(&node, Extent::Below, &|node| self.unlist_timed(node));
         drop(lineage);
         self.bury(object, killed, Cause::Moved);
-        offer.source = Source::Moved {
-            handle,
-            rights: before,
-            decided: !mm::sabotaged!("pin_refuses_what_was_decided"),
-        };
+        if !mm::sabotaged!("pin_refuses_what_was_decided") {
+            offer.source = Source::Decided {
+                handle,
+                rights: before,
+            };
+        }
         Ok(offer)
     }
 
     /// Takes the sender's access to what is moved away; no CPU has any when this returns.
     pub fn clear(&self, offer: &Offer<P>) {
-        if let Source::Moved { .. } = offer.source {
+        if offer.source.before().is_some() {
             self.clear_node(&offer.node);
             Self::forget_view(offer);
         }
@@ -238,22 +239,22 @@ impl<P: Platform> Ipc<P> {
     /// The same, if nothing has to stay where it is; else `Pinned`, and it has all that it had.
     #[inline(always)]
     pub(crate) fn clear_unpinned(&self, offer: &Offer<P>) -> Result<(), Error> {
-        if let Source::Moved { decided, .. } = offer.source {
-            if decided {
-                self.clear(offer);
-                return Ok(());
+        match offer.source {
+            Source::Shared | Source::Copied => {}
+            Source::Moved { .. } => {
+                let object = offer.node.object();
+                if let Some(region) = object.region() {
+                    // Others that are about to move and will be refused keep what they have.
+                    let node = &offer.node;
+                    self.memory
+                        .detach_unpinned(region, |permit| node.permits(permit))?;
+                }
+                if offer.node.is_shared() {
+                    self.complete_revoked_waits(object, Some(&offer.node));
+                }
+                Self::forget_view(offer);
             }
-            let object = offer.node.object();
-            if let Some(region) = object.region() {
-                // Others that are about to move and will be refused keep what they have.
-                let node = &offer.node;
-                self.memory
-                    .detach_unpinned(region, |permit| node.permits(permit))?;
-            }
-            if offer.node.is_shared() {
-                self.complete_revoked_waits(object, Some(&offer.node));
-            }
-            Self::forget_view(offer);
+            Source::Decided { .. } => self.clear(offer),
         }
         Ok(())
     }
@@ -276,11 +277,7 @@ impl<P: Platform> Offer<P> {
         Offer {
             node: node.clone(),
             sender: sender.clone(),
-            source: Source::Moved {
-                handle,
-                rights,
-                decided: false,
-            },
+            source: Source::Moved { handle, rights },
         }
     }
 
@@ -288,7 +285,7 @@ impl<P: Platform> Offer<P> {
     /// live.
     #[inline(always)]
     fn is_pinned(&self) -> bool {
-        let moved = matches!(self.source, Source::Moved { decided: false, .. });
+        let moved = matches!(self.source, Source::Moved { .. });
         let region = self.node.object().region();
         moved && region.is_some_and(|region| region.is_pinned())
     }
