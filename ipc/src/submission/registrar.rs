@@ -259,18 +259,16 @@ impl<P: Platform> Slots<P> {
 
     /// So many slots, which nobody has yet. Others run in between. `NoMemory`.
     fn make(machine: &P, count: usize) -> Result<Chunks<Slot<P>>, Error> {
-        /// Chosen so that a stretch asks for more pages than the heap promises, which `sweep.scarce` needs; not measured.
-        const STRETCH: usize = 2 * STEPS * BLOCK;
         let mut slots = Chunks::new();
-        for index in 0..count {
-            if index > 0 && index.is_multiple_of(STRETCH) {
+        for block in 0..count.div_ceil(BLOCK) {
+            if block > 0 && block.is_multiple_of(STEPS) {
                 let _ = machine.pause();
                 machine.ensure_memory()?;
             }
-            if index.is_multiple_of(BLOCK) {
-                slots.reserve(1)?;
+            slots.reserve(1)?;
+            for _ in 0..BLOCK.min(count - slots.len()) {
+                slots.push(Slot::default());
             }
-            slots.push(Slot::default());
         }
         Ok(slots)
     }

@@ -102,35 +102,35 @@ fn what_is_due_is_done_while_a_process_ends_that_has_registered_much() {
 
 #[test]
 fn others_register_and_revoke_while_a_process_makes_slots() {
+    // The slots are made in blocks.
+    const PAUSES: usize = MAX_REGISTERED / 64 / STEPS - 1;
     let most = MAX_REGISTERED as u64;
     let realm = Arc::new(Realm::new(2));
     let bell = notification(&realm, 0);
     let set = |realm: &Realm| realm.ipc.set_slots(&realm.domains[0], most, most);
     // Whoever registers first has slots that stay.
     let registers = move |realm: &Realm, pause| {
-        if pause == 5 {
+        if pause == PAUSES / 2 {
             register(realm, bell).unwrap();
         }
     };
     let used = realm.used(0).bytes;
     let (answer, pauses) = pausing(&realm, registers, set);
-    assert_eq!((answer, pauses), (Err(Error::Exists), 7));
+    assert_eq!((answer, pauses), (Err(Error::Exists), PAUSES));
     let one = realm.used(0).bytes - used;
     assert!(one < 2 * abi::cost::REGISTRAR, "{one}");
     // Nobody waits for the registrar meanwhile.
     let made = Arc::new(Realm::new(2));
     let bell = notification(&made, 1);
     let given = made.give(1, bell, 0, Mode::Share);
-    register(&made, given).unwrap();
-    let revokes = move |realm: &Realm, pause| {
-        if pause == 1 {
-            assert_eq!(realm.revoke(1, bell), Ok(1));
-        }
+    let revokes = move |realm: &Realm, pause| match pause {
+        0 => drop(register(realm, given).unwrap()),
+        1 => assert_eq!(realm.revoke(1, bell), Ok(1)),
+        _ => {}
     };
-    let other_set = |realm: &Realm| realm.ipc.set_slots(&realm.domains[0], 200, 200);
-    let (answer, pauses) = pausing(&made, revokes, other_set);
+    let (answer, pauses) = pausing(&made, revokes, set);
     // There is a slot, though it is free again.
-    assert_eq!((answer, pauses), (Err(Error::Exists), 0));
+    assert_eq!((answer, pauses), (Err(Error::Exists), PAUSES));
     finish(realm);
     finish(made);
 }

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use alloc::{format, vec};
 
-use abi::limits::{MAX_REGISTERED, PAGE_SIZE};
+use abi::limits::PAGE_SIZE;
 use programs::archive::Place;
 use programs::held::Held;
 use rt::{
@@ -24,7 +24,9 @@ use crate::calls::{
 const BEGINS_WITH: u64 = 500;
 /// A third of the handles of what uses the kernel's heap up, and messages of channels for that.
 const ROOM: u64 = 600;
-const CHANNELS: [u32; 5] = [1024, 256, 64, 16, 4];
+const CHANNELS: [u32; 3] = [64, 16, 4];
+/// Pages of each of the regions that use memory up, and that are given back one by one.
+const FEW: u64 = 8;
 /// Slots of the trace that is asked for.
 const SLOTS: u32 = 256;
 /// Pages of what is filled and given back.
@@ -174,13 +176,11 @@ fn until_there_is_none(
         tried?;
         steps += 1;
     }
-    // While all is promised that calls need, and hardly anything else is there.
-    let filler = take(steps);
-    let asked = many_pieces();
-    filler.and_then(cap_drop).unwrap_or_default();
-    asked?;
+    let mut fillers = Vec::with_capacity(BEGINS_WITH as usize);
+    while let Ok(few) = take(FEW) {
+        fillers.push(few);
+    }
     let mut rest = Vec::with_capacity(3 * ROOM as usize);
-    rest.extend(take(steps));
     let mut fill = |make: &dyn Fn() -> Result<[Handle; 2], Error>| {
         while rest.len() + 2 <= rest.capacity()
             && let Ok(made) = make()
@@ -196,19 +196,27 @@ fn until_there_is_none(
         });
     }
     fill(&|| Ok([Notification::create()?.into_handle(), Handle::NONE]));
-    let tried = all(bench, tallies);
-    for handle in rest {
+    let tried = all(bench, tallies).and_then(|()| many_pieces(&mut fillers));
+    for handle in fillers.into_iter().chain(rest) {
         let _ = cap_drop(handle);
     }
     tried.map(|()| steps)
 }
 
-/// Asks for far more pieces of the kernel's heap that may fail than there is room for: they leave enough for those
-/// that can't.
-fn many_pieces() -> Result<(), String> {
-    let most = MAX_REGISTERED as u64;
+/// Gives back of the `fillers` until all is promised again that calls need, while nothing of the kernel's heap is free and
+/// hardly anything else; and asks for more larger pieces than may be taken of that: they leave what can't fail enough.
+fn many_pieces(fillers: &mut Vec<Handle>) -> Result<(), String> {
+    /// More than a call may draw in larger pieces and what was given back in vain, and fewer than are made without
+    /// another promise.
+    const PIECES: u64 = 48;
+    /// Slots of each.
+    const BLOCK: u64 = 64;
+    while Notification::create().is_err() {
+        let few = fillers.pop().ok_or("nothing can be promised any more")?;
+        cap_drop(few).map_err(|error| format!("giving back: {error}"))?;
+    }
     // SAFETY: the call touches no memory.
-    match unsafe { sys::sub_slots(most, most) } {
+    match unsafe { sys::sub_slots(PIECES * BLOCK, PIECES * BLOCK) } {
         Err(Error::NoMemory) => Ok(()),
         other => Err(format!("sub_slots: {other:?}")),
     }
