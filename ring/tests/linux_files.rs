@@ -21,22 +21,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// What the other process does, if this is it: each test has one of its own, where nobody else opens files meanwhile.
 #[test]
 fn the_other_process() {
-    let Some((role, connection)) = part() else {
-        return;
-    };
-    drop(connection);
-    match role.as_str() {
-        "open and close" => open_and_close(),
-        "keep a duplicate" => keep_a_duplicate(),
-        "have no room" => have_no_room(),
-        _ => panic!("no such role: {role}"),
-    }
-}
-
-fn runs_well_in_another_process(role: &str) {
-    let other = Other::start(role);
-    drop(other.connection());
-    other.ends_well();
+    play(&[
+        ("open and close", &alone(open_and_close)),
+        ("keep a duplicate", &alone(keep_a_duplicate)),
+        ("have no room", &alone(have_no_room)),
+    ]);
 }
 
 /// Files and mappings of this process that belong to rings, and its sockets.

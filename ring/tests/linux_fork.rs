@@ -13,17 +13,10 @@ use ring::linux::{Connection, EndState, deadline_in, pair};
 /// What the other process does, if this is it.
 #[test]
 fn the_other_process() {
-    let Some((role, connection)) = part() else {
-        return;
-    };
-    match role.as_str() {
-        "have a child that drops its copies" => have_a_child_that_drops_its_copies(connection),
-        "have a child that makes a ring" => {
-            drop(connection);
-            have_a_child_that_makes_a_ring();
-        }
-        _ => panic!("no such role: {role}"),
-    }
+    play(&[
+        ("drop copies", &have_a_child_that_drops_its_copies),
+        ("make a ring", &alone(have_a_child_that_makes_a_ring)),
+    ]);
 }
 
 /// Runs `part` in a child, which ends without going on here. `None` in place of its answer: it was killed, or panicked.
@@ -95,7 +88,7 @@ fn have_a_child_that_drops_its_copies(connection: Connection) {
 
 #[test]
 fn a_child_that_drops_its_copies_of_ends_touches_nothing_of_its_parents() {
-    let other = Other::start("have a child that drops its copies");
+    let other = Other::start("drop copies");
     let setup = ring::linux::Setup::new(GEOMETRY);
     let connection = other.connection();
     let mut end = setup.consume(connection, soon()).unwrap().slot().unwrap();
@@ -133,7 +126,5 @@ fn have_a_child_that_makes_a_ring() {
 
 #[test]
 fn a_child_that_makes_a_ring_hears_what_becomes_of_its_peer() {
-    let other = Other::start("have a child that makes a ring");
-    drop(other.connection());
-    other.ends_well();
+    runs_well_in_another_process("make a ring");
 }

@@ -21,50 +21,64 @@ const ROUNDS: u32 = 3_000;
 /// What the other process does, if this is it.
 #[test]
 fn the_other_process() {
-    let Some((role, connection)) = part() else {
-        return;
-    };
     let setup = Setup::new(GEOMETRY).starting_at(u32::MAX - 20);
-    match role.as_str() {
-        "send" => send(
-            setup.produce(connection, soon()).unwrap().slot().unwrap(),
-            20_000,
-        ),
-        "send symmetric" => {
-            let end = setup.symmetric().produce(connection, soon()).unwrap();
-            send(end.slot().unwrap(), 20_000);
-        }
-        "send for ever" => {
-            let end = setup.produce(connection, soon()).unwrap();
-            send(end.slot().unwrap(), u64::MAX);
-        }
-        "receive" => receive(setup.consume(connection, soon()).unwrap().slot().unwrap()),
-        "receive for ever" => {
-            let mut end = setup.consume(connection, soon()).unwrap().slot().unwrap();
+    let produce = |setup: Setup, connection| {
+        let end = setup.produce(connection, soon()).unwrap();
+        end.slot().unwrap()
+    };
+    let consume = |connection| setup.consume(connection, soon()).unwrap().slot().unwrap();
+    play(&[
+        ("send", &|connection| {
+            send(produce(setup, connection), 20_000)
+        }),
+        ("send symmetric", &|connection| {
+            send(produce(setup.symmetric(), connection), 20_000);
+        }),
+        ("send for ever", &|connection| {
+            send(produce(setup, connection), u64::MAX)
+        }),
+        ("receive", &|connection| receive(consume(connection))),
+        ("receive for ever", &|connection| {
+            let mut end = consume(connection);
             while end.receive(&mut [0; 120], u64::MAX).is_ok() {}
-        }
-        "send packets" => send_packets(connection, 500),
-        "send packets for ever" => send_packets(connection, u32::MAX),
-        "send bytes" => {
-            let setup = Setup::new(Geometry::byte(4096)).starting_at(u32::MAX - 9_999);
-            let mut end = setup.produce(connection, soon()).unwrap().byte().unwrap();
-            end.write_all(&text(), soon()).unwrap();
-        }
-        "answer" => answer_questions(connection),
-        "race SLOT" => race_with_who_receives::<Slot>(connection, |setup| setup),
-        "race PACKET" => race_with_who_receives::<Packet>(connection, |setup| setup),
-        "race BYTE" => race_with_who_receives::<Byte>(connection, |setup| setup),
-        "race symmetric SLOT" => race_with_who_receives::<Slot>(connection, Setup::symmetric),
-        "race symmetric PACKET" => race_with_who_receives::<Packet>(connection, Setup::symmetric),
-        "race symmetric BYTE" => race_with_who_receives::<Byte>(connection, Setup::symmetric),
-        "say no more" => say_no_more(connection),
-        "panic" => {
-            let mut end = setup.produce(connection, soon()).unwrap().slot().unwrap();
+        }),
+        ("send packets", &|connection| send_packets(connection, 500)),
+        ("send packets for ever", &|connection| {
+            send_packets(connection, u32::MAX)
+        }),
+        ("send bytes", &send_bytes),
+        ("answer", &answer_questions),
+        ("race SLOT", &|with| {
+            race_with_who_receives::<Slot>(with, |setup| setup)
+        }),
+        ("race PACKET", &|with| {
+            race_with_who_receives::<Packet>(with, |setup| setup)
+        }),
+        ("race BYTE", &|with| {
+            race_with_who_receives::<Byte>(with, |setup| setup)
+        }),
+        ("race symmetric SLOT", &|with| {
+            race_with_who_receives::<Slot>(with, Setup::symmetric);
+        }),
+        ("race symmetric PACKET", &|with| {
+            race_with_who_receives::<Packet>(with, Setup::symmetric);
+        }),
+        ("race symmetric BYTE", &|with| {
+            race_with_who_receives::<Byte>(with, Setup::symmetric);
+        }),
+        ("say no more", &say_no_more),
+        ("panic", &|connection| {
+            let mut end = produce(setup, connection);
             end.try_send(b"last").unwrap();
             std::process::abort();
-        }
-        _ => panic!("no such role: {role}"),
-    }
+        }),
+    ]);
+}
+
+fn send_bytes(connection: Connection) {
+    let setup = Setup::new(Geometry::byte(4096)).starting_at(u32::MAX - 9_999);
+    let mut end = setup.produce(connection, soon()).unwrap().byte().unwrap();
+    end.write_all(&text(), soon()).unwrap();
 }
 
 /// Sends packets of all sizes, whose tags are their numbers, across the wrap of the indices.

@@ -18,28 +18,21 @@ use ring::{Close, Error, Wait};
 /// What the other process does, if this is it.
 #[test]
 fn the_other_process() {
-    let Some((role, connection)) = part() else {
-        return;
-    };
-    match role.as_str() {
-        "say no more" => say_no_more(connection),
-        "sleep without barriers" => {
-            drop(connection);
-            sleep_without_barriers();
-        }
-        "listen to the dead" => {
-            drop(connection);
-            listen_to_the_dead();
-        }
-        "sleep for each" => sleep_for_each(connection),
-        "hear nothing for want of memory" => hear_nothing_for_want_of_memory(connection),
-        "speak to nobody" => {
-            drop(connection);
-            speak_to_nobody();
-        }
-        "speak when there is memory again" => speak_when_there_is_memory_again(connection),
-        _ => panic!("no such role: {role}"),
-    }
+    play(&[
+        ("say no more", &say_no_more),
+        ("sleep without barriers", &alone(sleep_without_barriers)),
+        ("listen to the dead", &alone(listen_to_the_dead)),
+        ("sleep for each", &sleep_for_each),
+        (
+            "hear nothing for want of memory",
+            &hear_nothing_for_want_of_memory,
+        ),
+        ("speak to nobody", &alone(speak_to_nobody)),
+        (
+            "speak when there is memory again",
+            &speak_when_there_is_memory_again,
+        ),
+    ]);
 }
 
 /// Has a system call fail for this thread and those that it starts from now on, as a sandbox would that is closed late.
@@ -95,9 +88,7 @@ fn sleep_without_barriers() {
 
 #[test]
 fn nobody_sleeps_at_an_asymmetric_ring_without_the_barrier() {
-    let other = Other::start("sleep without barriers");
-    drop(other.connection());
-    other.ends_well();
+    runs_well_in_another_process("sleep without barriers");
 }
 
 #[test]
@@ -284,9 +275,7 @@ fn speak_to_nobody() {
 
 #[test]
 fn who_speaks_to_a_peer_that_is_gone_gets_no_signal() {
-    let other = Other::start("speak to nobody");
-    drop(other.connection());
-    other.ends_well();
+    runs_well_in_another_process("speak to nobody");
 }
 
 /// The thread of this process that listens to all sockets. It gives itself its name when it first runs.
@@ -347,9 +336,7 @@ fn listen_to_the_dead() {
 
 #[test]
 fn who_listens_rests_once_a_peer_is_dead() {
-    let other = Other::start("listen to the dead");
-    drop(other.connection());
-    other.ends_well();
+    runs_well_in_another_process("listen to the dead");
 }
 
 extern "C" fn handled(_signal: libc::c_int) {}

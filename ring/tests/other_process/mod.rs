@@ -21,11 +21,32 @@ pub fn soon() -> u64 {
     deadline_in(SOON)
 }
 
-/// The part that this process plays, and its way to who started it, if it is the other one.
-pub fn part() -> Option<(String, Connection)> {
-    let role = std::env::var(ROLE).ok()?;
+/// Plays the part of this process, with its way to who started it, if it is the other one: what the test
+/// `the_other_process` of each program does, which is nothing in the first process.
+pub fn play(parts: &[(&str, &dyn Fn(Connection))]) {
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
     let path = std::env::var_os(SOCKET).unwrap();
-    Some((role, Connection::connect(path).unwrap()))
+    let connection = Connection::connect(path).unwrap();
+    let part = parts.iter().find(|(name, _)| *name == role);
+    let (_, part) = part.unwrap_or_else(|| panic!("no such role: {role}"));
+    part(connection);
+}
+
+/// A part that needs nobody else, in a process of its own.
+pub fn alone(part: impl Fn()) -> impl Fn(Connection) {
+    move |connection| {
+        drop(connection);
+        part();
+    }
+}
+
+/// Has a part played that needs nobody else.
+pub fn runs_well_in_another_process(role: &str) {
+    let other = Other::start(role);
+    drop(other.connection());
+    other.ends_well();
 }
 
 /// Where both processes find what the other has left there.
