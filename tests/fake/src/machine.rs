@@ -172,6 +172,11 @@ impl FakeMachine {
         self.holds_deadlines.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the thread that made it has panicked since, so that nobody sleeps on it any more.
+    pub fn has_failed(&self) -> bool {
+        self.watched.has_failed()
+    }
+
     /// Moves the monotonic clock on.
     pub fn advance_ns(&self, by: u64) {
         self.now_ns.fetch_add(by, Ordering::Relaxed);

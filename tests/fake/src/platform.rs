@@ -115,6 +115,11 @@ impl FakeTask {
         self.0.changed.notify_all();
     }
 
+    /// Whether it was told to end.
+    fn is_ending(&self) -> bool {
+        lock(&self.0.state).ending
+    }
+
     /// Says that it has ended, and tells who waits for that.
     pub fn set_ended(&self, ipc: &Ipc<FakeMachine>) {
         self.0.ended.store(true, Ordering::SeqCst);
@@ -233,7 +238,7 @@ impl Platform for FakeMachine {
             let waited = task.0.changed.wait_timeout(state, GLANCE);
             let (woken, result) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
             if result.timed_out() {
-                assert!(!self.watched.has_failed(), "the test has failed");
+                assert!(!self.has_failed(), "the test has failed");
                 let is_long = begun.elapsed() >= PATIENCE;
                 assert!(!is_long, "nobody wakes a task that sleeps");
             }
@@ -251,7 +256,7 @@ impl Platform for FakeMachine {
     fn pause(&self) -> bool {
         assert!(ranks::holds_nothing(), "who has a lock lets nobody run");
         self.run_hook(&self.while_paused);
-        false
+        FakeTask::current().is_ending()
     }
 
     fn count(&self, what: Counted) {

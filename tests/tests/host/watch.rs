@@ -44,3 +44,15 @@ fn a_test_that_fails_does_not_wait_for_tasks_that_nobody_wakes_any_more() {
     });
     assert_eq!(sleeper.downcast_ref(), Some(&"the test has failed"));
 }
+
+#[test]
+fn a_thread_that_fails_ends_no_test_but_its_own_whatever_both_are_called() {
+    let machine = FakeMachine::new(Config::default());
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    let namesake = thread::Builder::new().name(name);
+    let namesake = namesake.spawn(|| panic!("a failure elsewhere"));
+    namesake.unwrap().join().unwrap_err();
+    assert!(!machine.has_failed());
+    catch_unwind(|| panic!("a failure here")).unwrap_err();
+    assert!(machine.has_failed());
+}
