@@ -211,7 +211,7 @@ where
             }
             offset += done;
             source_offset += done;
-            if self.pause() {
+            if self.pause() && !mm::sabotaged!("end_of_task_ends_no_entry") {
                 return Err(Error::Interrupted);
             }
         }
@@ -229,7 +229,8 @@ where
                 count += 1;
             }
             let gives_way = key % STEPS == STEPS - 1 && !mm::sabotaged!("due_in_one_slice");
-            if gives_way && self.pause() {
+            let ends = gives_way && self.pause();
+            if ends && !mm::sabotaged!("end_of_task_ends_no_entry") {
                 return Err(Error::Interrupted);
             }
         }

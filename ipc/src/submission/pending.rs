@@ -143,6 +143,7 @@ where
             Some(id) => Attempt::of(self.ipc.look_at_retiring(&self.ring.registrar, id)),
             None => self.attempt(pending.operation, &pending.entry),
         };
+        let late = late || mm::sabotaged!("late_look_after_the_try") && pending.is_late(self.ipc);
         let outcome = match attempt.is_too_early() {
             true if late => Some(Err(Error::TimedOut)),
             // It was told that its capability is not what it was, and that has come back since.

@@ -290,9 +290,10 @@ where
         while taken < most.min(ends_at) {
             if taken >= slice {
                 slice = taken + SLICE;
+                let says_why = taken == 0 && !mm::sabotaged!("used_up_slice_says_nothing");
                 match self.end_slice() {
                     Ok(()) => {}
-                    Err(error) if taken == 0 => return Err(error),
+                    Err(error) if says_why => return Err(error),
                     Err(_) => break,
                 }
             }

@@ -276,6 +276,12 @@ entries! {
             submission_told::a_time_that_comes_when_there_are_enough_completions_is_none;
         due_in_one_slice: "that who looks at much that is due, or cancels much, lets others run in between",
             submission_slices::of_what_is_due_no_more_begins_in_a_slice_after_what_allows_it_was_taken_away;
+        late_look_after_the_try: "that an entry which waits is tried after the look whether its time has come",
+            submission_told::what_comes_between_a_try_and_the_deadline_came_in_time;
+        end_of_task_ends_no_entry: "the end of a long entry whose task has to end",
+            submission_slices::an_entry_that_takes_long_ends_with_its_task_and_says_so;
+        used_up_slice_says_nothing: "why no entry is taken after what was due took the whole slice",
+            submission_slices::who_may_take_no_entry_after_what_was_due_is_told_why;
         ring_joins_without_second_look: "the second look of a ring that joins, after it has made room",
             submission_ends::a_ring_that_joins_learns_what_others_register_while_it_makes_room;
         dead_registration_stays: "that a process which ends lets go what it had registered by what had ended before",

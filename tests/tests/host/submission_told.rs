@@ -318,6 +318,31 @@ fn a_time_that_comes_when_there_are_enough_completions_is_none() {
 }
 
 #[test]
+fn what_comes_between_a_try_and_the_deadline_came_in_time() {
+    let realm = Realm::new(1);
+    let mut ring = Submissions::new(&realm, 0, 4, 4);
+    let bell = notification(&realm, 0);
+    ring.push(&realm, wait(1, bell, 1000));
+    let tries = std::cell::Cell::new(0);
+    let call = |operation, arguments| {
+        let outcome = operate(&realm, 0, operation, arguments);
+        tries.set(tries.get() + 1);
+        // The second is the one that it waits on after.
+        if tries.get() == 2 {
+            ring_bell(&realm, 0, bell);
+            realm.machine().advance_ns(1000);
+        }
+        outcome
+    };
+    let (ipc, domain) = (&realm.ipc, &realm.domains[0]);
+    let entered = ipc.enter_submissions(domain, ring.handle, 1, 0, 0, call);
+    assert_eq!(entered, Ok(1));
+    assert_eq!(ring.enter(&realm, 0, 1, 0), Ok(0));
+    assert_eq!(ring.reap(&realm), [(1, Ok(1))]);
+    realm.finish();
+}
+
+#[test]
 fn a_cancel_of_many_is_published_on_the_way() {
     let realm = Arc::new(Realm::new(1));
     let mut ring = Submissions::new(&realm, 0, 256, 256);
