@@ -23,6 +23,8 @@ mod device;
 mod error;
 mod handle;
 pub mod hub;
+#[doc(hidden)]
+pub mod impossible;
 pub mod limits;
 mod message;
 mod process;

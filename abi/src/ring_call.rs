@@ -234,31 +234,7 @@ mod tests {
         assert_eq!((shape.form, shape.start), (Form::Symmetric, u32::MAX));
         assert!(RingGeometry::byte(4096).starting_at(3).decode().is_ok());
         assert!(RingGeometry::packet(4096).starting_at(8).decode().is_ok());
-        for bad in [
-            RingGeometry { kind: 0, ..good },
-            RingGeometry { kind: 4, ..good },
-            RingGeometry { form: 3, ..good },
-            RingGeometry {
-                reserved: 1,
-                ..good
-            },
-            RingGeometry::slot(0, 16),
-            RingGeometry::slot(64, 0),
-            RingGeometry::slot(64, 3),
-            RingGeometry::slot(64, 1 << 31 | 1),
-            RingGeometry::byte(0),
-            RingGeometry::byte(2048),
-            RingGeometry::byte(4097),
-            RingGeometry {
-                slot_size: 64,
-                ..RingGeometry::byte(4096)
-            },
-            RingGeometry {
-                slot_size: 64,
-                ..RingGeometry::packet(4096)
-            },
-            RingGeometry::packet(4096).starting_at(4),
-        ] {
+        for bad in crate::impossible::RINGS {
             assert_eq!(bad.decode(), Err(Error::Invalid), "{bad:?}");
         }
     }

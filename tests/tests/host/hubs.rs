@@ -7,7 +7,7 @@ use crate::common::hubs::{Hub, geometry};
 use crate::common::realm::Realm;
 use crate::common::waiting::asleep;
 use abi::hub::{MAX_GUESTS, PeerState, guests_of};
-use abi::{Error, FOREVER, HubGeometry, HubHandles, HubSeat, Mode, Rights};
+use abi::{Error, FOREVER, HubHandles, HubSeat, Mode, Rights};
 use fake::{Access, Config};
 
 #[test]
@@ -184,21 +184,8 @@ fn who_may_join_may_do_nothing_else_and_joins_by_itself() {
 fn a_hub_that_can_not_be_is_refused_and_leaves_nothing() {
     let realm = Realm::new(1);
     let before = realm.counts();
-    let good = geometry(4);
-    for bad in [
-        HubGeometry { guests: 0, ..good },
-        HubGeometry {
-            guests: 256,
-            ..good
-        },
-        HubGeometry { to_host: 3, ..good },
-        HubGeometry { kind: 0, ..good },
-        HubGeometry {
-            reserved: 1,
-            ..good
-        },
-    ] {
-        let made = realm.ipc.create_hub(&realm.domains[0], bad);
+    for bad in abi::impossible::HUBS {
+        let made = realm.ipc.create_hub(&realm.domains[0], *bad);
         assert_eq!(made.err(), Some(Error::Invalid), "{bad:?}");
     }
     assert_eq!(realm.counts(), before);

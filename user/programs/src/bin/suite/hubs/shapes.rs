@@ -7,45 +7,8 @@ use crate::Case;
 use crate::calls::hub_create;
 
 pub fn shapes(_: &Case) {
-    let good = HubGeometry::slot(2, 64, 8, 8);
-    for bad in [
-        HubGeometry { guests: 0, ..good },
-        HubGeometry {
-            guests: 256,
-            ..good
-        },
-        HubGeometry {
-            guests: u32::MAX,
-            ..good
-        },
-        HubGeometry { kind: 0, ..good },
-        HubGeometry { kind: 9, ..good },
-        HubGeometry {
-            reserved: 1,
-            ..good
-        },
-        HubGeometry {
-            heartbeat_ns: 1 << 62,
-            ..good
-        },
-        HubGeometry::slot(2, 0, 8, 8),
-        HubGeometry::slot(2, 65, 8, 8),
-        HubGeometry::slot(2, 65536 + 64, 8, 8),
-        HubGeometry::slot(2, u32::MAX, 8, 8),
-        HubGeometry::slot(2, 64, 0, 8),
-        HubGeometry::slot(2, 64, 8, 0),
-        HubGeometry::slot(2, 64, 3, 8),
-        HubGeometry::slot(2, 64, 8, 1 << 31 | 1),
-        HubGeometry::slot(2, 64, u32::MAX, u32::MAX),
-        HubGeometry::byte(2, 0, 4096),
-        HubGeometry::byte(2, 4096, 2048),
-        HubGeometry::packet(2, 6000, 4096),
-        HubGeometry {
-            slot_size: 64,
-            ..HubGeometry::packet(2, 4096, 4096)
-        },
-    ] {
-        refused!(hub_create(&bad).map(drop), Error::Invalid, "{bad:?}");
+    for bad in abi::impossible::HUBS {
+        refused!(hub_create(bad).map(drop), Error::Invalid, "{bad:?}");
     }
     // Rings are made for a guest: larger than a region can be, and than memory is.
     for (geometry, error) in [

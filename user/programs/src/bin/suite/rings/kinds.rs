@@ -245,28 +245,8 @@ pub fn every_kind(case: &Case) {
 }
 
 pub fn odd_shapes(_: &Case) {
-    let slot = RingGeometry::slot(64, 16);
-    for bad in [
-        RingGeometry { form: 3, ..slot },
-        RingGeometry { kind: 0, ..slot },
-        RingGeometry { kind: 9, ..slot },
-        RingGeometry {
-            reserved: 1,
-            ..slot
-        },
-        RingGeometry::byte(0),
-        RingGeometry::byte(2048),
-        RingGeometry::byte(4095),
-        RingGeometry::byte(1 << 31 | 1 << 30),
-        RingGeometry::packet(0),
-        RingGeometry::packet(6000),
-        RingGeometry::packet(4096).starting_at(4),
-        RingGeometry {
-            slot_size: 64,
-            ..RingGeometry::byte(4096)
-        },
-    ] {
-        refused!(ring_create(&bad), rt::Error::Invalid, "{bad:?}");
+    for bad in abi::impossible::RINGS {
+        refused!(ring_create(bad), rt::Error::Invalid, "{bad:?}");
     }
     for large in [RingGeometry::byte(1 << 31), RingGeometry::packet(1 << 31)] {
         refused!(ring_create(&large), rt::Error::NoMemory, "{large:?}");
