@@ -9,7 +9,7 @@ use abi::limits::{LEAF_SIZE, PAGE_SIZE};
 use abi::{CapInfo, DeriveFlags, Rights};
 use mm::{Entry, EntryFlags, Frame, Frames};
 
-use crate::spec::{LEAF_PAGES, Page, Region, WORDS};
+use crate::spec::{Covered, LEAF_PAGES, Page, Region, WORDS};
 use crate::{CPUS, PROCESSES, Run};
 
 /// What stands for 2 MiB of a region.
@@ -216,22 +216,27 @@ impl Run {
         }
     }
 
-    /// Remembers where the frames of a region are that has just been pinned.
+    /// Remembers where the frames are of what was pinned just now: of the part that the capability is of.
     pub(crate) fn note_pinned(&mut self, handle: usize) {
         let capability = self.spec.handles[handle].capability;
-        let region = self.spec.capabilities[capability].of.region;
-        let frames = self.frames_of(region).into_iter();
-        let frames = frames.map(|frame| frame.expect("it is pinned and not there"));
-        let frames: Vec<Frame> = frames.collect();
-        let before = self.pinned.entry(region).or_insert(frames.clone());
-        assert_eq!(*before, frames, "a pinned region was pinned again");
+        let Covered { region, part } = self.spec.capabilities[capability].of;
+        let pages = part.pages(&self.spec.regions[region], 0, 0);
+        let now = self.frames_of(region);
+        let noted = self.pinned.entry(region).or_default();
+        noted.resize(now.len(), None);
+        for page in pages.expect("what was pinned is part of it") {
+            let frame = now[page as usize].expect("it is pinned and not there");
+            let before = noted[page as usize].get_or_insert(frame);
+            assert_eq!(*before, frame, "a pinned page was pinned again");
+        }
     }
 
     /// What is pinned stays where it is.
     fn check_pinned(&self) {
-        for (region, frames) in &self.pinned {
+        for (region, noted) in &self.pinned {
             let now = self.frames_of(*region);
-            let same = now.iter().flatten().eq(frames);
+            let mut pages = noted.iter().zip(&now);
+            let same = pages.all(|(noted, now)| noted.is_none() || noted == now);
             assert!(same, "region {region} is pinned and has other frames");
         }
     }

@@ -37,8 +37,8 @@ pub struct Run {
     pub handles: [[usize; REGISTERS]; PROCESSES],
     /// The same for tokens.
     pub tokens: [usize; TOKENS],
-    /// The frames of each region that is pinned.
-    pub pinned: BTreeMap<usize, Vec<Frame>>,
+    /// The frames of each region that is pinned, by page; none of those that no pin was for.
+    pub pinned: BTreeMap<usize, Vec<Option<Frame>>>,
     /// `known[a][b]`: whom process a believes to be in place b.
     pub known: [[usize; PROCESSES]; PROCESSES],
 }

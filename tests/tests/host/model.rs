@@ -124,3 +124,23 @@ fn the_last_owner_of_a_large_leaf_copies_nothing_and_needs_no_promise_for_it() {
         ",
     );
 }
+
+#[test]
+fn what_is_pinned_by_who_has_a_part_is_there_in_that_part() {
+    const ALL: &str = "rights=READ+WRITE+MAP+GRANT+MOVE+DUPLICATE+SEAL+REVOKE+DESTROY+INSPECT";
+    const WHOEVER: &str = "nodes=0 badge=0 until=never once=false";
+    runs(&format!(
+        "
+        create process=0 handle=0 pages=513 flags=EXECUTE
+        narrow process=0 from=0 handle=1 {ALL} offset=1 len=1 {WHOEVER}
+        narrow process=0 from=0 handle=2 {ALL} offset=0 len=1 {WHOEVER}
+        pin process=0 handle=1
+        write process=0 handle=0 page=0 word=1 value=7
+        pin process=0 handle=2
+        unpin process=0 handle=1
+        write process=0 handle=0 page=512 word=1 value=7
+        write process=0 handle=0 page=1 word=1 value=7
+        decommit process=0 handle=0 page=512 pages=1
+        "
+    ));
+}

@@ -72,6 +72,20 @@ fn the_handle_of_what_was_revoked_on_the_way_stays_with_its_sender() {
 }
 
 #[test]
+fn a_move_does_not_go_over_what_it_would_revoke() {
+    runs(
+        "
+        know process=0 of=2 handle=6
+        channel process=0 first=4 second=5 capacity=2
+        send process=0 end=4 word=0 first=Share:6 second=none
+        receive process=0 end=5 first=2 second=2
+        grant process=0 handle=6 via=handle:2 token=0 mode=Move rights=GRANT+MOVE+DUPLICATE+REVOKE+SIGNAL+WAIT+MANAGE flags=REVOKE_OTHERS until=never
+        grant process=0 handle=6 via=handle:6 token=0 mode=Move rights=GRANT+MOVE+DUPLICATE+REVOKE+SIGNAL+WAIT+MANAGE flags=REVOKE_OTHERS until=never
+        ",
+    );
+}
+
+#[test]
 fn it_does_when_its_sender_receives_it() {
     runs(
         "

@@ -50,6 +50,8 @@ struct Peer {
     there: bool,
     /// The end at this side, of a channel.
     here: Option<(usize, usize)>,
+    /// The capability of this side.
+    via: Option<usize>,
 }
 
 impl Spec {
@@ -61,6 +63,7 @@ impl Spec {
                     process: to,
                     there: !self.ended[of] && !self.ended[to],
                     here: None,
+                    via: None,
                 });
             }
         };
@@ -83,6 +86,7 @@ impl Spec {
             process,
             there,
             here,
+            via: Some(found),
         })
     }
 
@@ -112,16 +116,9 @@ impl Spec {
             rights: wanted.rights,
             revokes: wanted.flags.contains(GrantFlags::REVOKE_OTHERS),
             over: peer.here.map(|(channel, _)| channel),
+            via: peer.via,
         };
         let carried = self.begin(handle, handing)?;
-        // Nothing is offered over what was taken back meanwhile; what is moved may lead to its receiver.
-        if let Way::Handle(via) = way
-            && self.handles[via].capability != carried.capability
-            && let Err(error) = self.look_up(via, Rights::GRANT)
-        {
-            self.take_back(carried);
-            return Err(error);
-        }
         self.tokens.push(Token {
             carried,
             from: self.handles[handle].process,

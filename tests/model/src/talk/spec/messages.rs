@@ -26,6 +26,8 @@ pub(super) struct Handing {
     pub(super) revokes: bool,
     /// The channel over which it goes, if it has to be younger.
     pub(super) over: Option<usize>,
+    /// The capability over which it goes, if that has to stay.
+    pub(super) via: Option<usize>,
 }
 
 impl Spec {
@@ -54,6 +56,7 @@ impl Spec {
                 rights: Rights::all(),
                 revokes: false,
                 over: Some(channel),
+                via: None,
             };
             match self.begin(*handle, handing) {
                 Ok(begun) => carried.push(begun),
@@ -82,6 +85,9 @@ impl Spec {
         if let (Kind::End(sent, _), Some(over)) = (kind, how.over)
             && sent <= over
         {
+            return Err(Error::Invalid);
+        }
+        if how.revokes && how.via.is_some_and(|via| self.below(found)[via]) {
             return Err(Error::Invalid);
         }
         let before = self.capabilities[found].rights;
