@@ -129,6 +129,7 @@ impl<P: Platform> Ipc<P> {
                 Payload::Region(region) => {
                     self.unpin_where(region, |permit| node.permits(permit));
                 }
+                _ if mm::sabotaged!("drop_skips_waiters") => {}
                 _ => self.complete_revoked_waits(object, None),
             }
             if node.is_registered() {

@@ -17,7 +17,7 @@ use super::pending::PLACE_BYTES;
 use super::registered::Known;
 use super::shared::{Half, data_pages};
 use super::{Facts, State, SubmissionRing};
-use crate::{Capability, Domain, Events, Ipc, Outcome, Payload, Platform, Waiters};
+use crate::{Capability, Domain, Events, Ipc, Payload, Platform, Waiters};
 
 /// Heads of the allocations of a ring.
 const SPARE: usize = 1024;
@@ -237,16 +237,14 @@ impl<P: Platform> Ipc<P> {
         }
     }
 
-    /// Ends a ring whose capability is gone, with all operations that wait. Its memory goes at once, or
-    /// when whoever serves it is done with one more step.
+    /// Ends a ring whose capability is gone, with all operations that wait; who waited at it by that was told when it went.
+    /// Its memory goes at once, or when whoever serves it is done with one more step.
     pub(crate) fn close_submission_ring(&self, ring: &Arc<SubmissionRing<P>>) {
         let desk = {
             let mut state = ring.state.lock();
             state.closed = true;
             state.desk.take()
         };
-        self.end_all_waits(Outcome::Cancelled, &ring.state, |state| &mut state.waiters);
-        self.end_all_waits(Outcome::Cancelled, &ring.state, |state| &mut state.server);
         if let Some(mut desk) = desk {
             self.clear_desk(ring, &mut desk);
         }

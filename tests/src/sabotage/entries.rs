@@ -246,6 +246,8 @@ entries! {
             submission_ends::others_register_and_revoke_while_a_process_makes_slots;
         ring_ends_in_one_stretch: "that others run while a ring ends in which much waits",
             submission_ends::others_run_while_a_ring_ends_in_which_much_waits;
+        drop_skips_waiters: "that who waits by a capability that is given up learns of it",
+            submission_ends::who_waits_at_a_ring_learns_of_its_end_before_others_run_while_it_ends;
         place_of_a_wait_stays_free: "that a place of an operation that waits is no other's",
             submission_ends::whatever_waits_is_completed_once_by_its_own_time_or_cancel;
         places_of_waits_for_nothing: "the charge for what lists operations that wait",

@@ -9,7 +9,8 @@ use crate::common::messages::poor;
 use crate::common::ports::{notification, signal as ring_bell};
 use crate::common::realm::Realm;
 use crate::common::registered::{by, knows, register, settle, wait_by};
-use crate::common::submissions::{Submissions, cancel, nop, timeout, wait};
+use crate::common::submissions::{Submissions, cancel, nop, polled_of, serve, timeout, wait};
+use crate::common::waiting::waiting;
 use abi::limits::{MAX_REGISTERED, MAX_SHARED_WATCHES};
 use abi::submission::{Operation, Registered, Submission, SubmissionArgs};
 use abi::{Error, FOREVER, Mode, Rights};
@@ -83,6 +84,40 @@ fn others_run_while_a_ring_ends_in_which_much_waits() {
         assert_eq!(unregister, Ok(()));
         finish(realm);
     }
+}
+
+#[test]
+fn who_waits_at_a_ring_learns_of_its_end_before_others_run_while_it_ends() {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = polled_of(&realm, SubmissionArgs::new(STEPS as u32, STEPS as u32));
+    for number in 0..STEPS as u64 {
+        ring.write(&realm, timeout(number, FOREVER - 1));
+    }
+    ring.publish(&realm);
+    let handle = ring.handle;
+    let (server, serves) = serve(&realm, &ring);
+    let (sleeper, sleeps) = waiting(&realm, move |realm| {
+        let none = |_, _| panic!("the thread of the ring serves it");
+        let domain = &realm.domains[0];
+        realm
+            .ipc
+            .enter_submissions(domain, handle, 0, 1, FOREVER, none)
+    });
+    sleeps.until_asleep();
+    let info = realm.ipc.submission_info(&realm.domains[0], handle);
+    assert_eq!(info.unwrap().pending, STEPS as u32);
+    let asleep = Arc::new(AtomicUsize::new(0));
+    let counted = asleep.clone();
+    let meanwhile = move |_: &Realm, _| {
+        let those = [&serves, &sleeps].map(|task| usize::from(task.is_sleeping()));
+        counted.fetch_add(those.iter().sum(), Ordering::Relaxed);
+    };
+    let (dropped, pauses) = pausing(&realm, meanwhile, |realm| realm.drop_handle(0, handle));
+    assert_eq!((dropped, pauses), (Ok(()), 2));
+    assert_eq!(asleep.load(Ordering::Relaxed), 0, "at two pauses");
+    server.join().unwrap();
+    assert_eq!(sleeper.join().unwrap(), Err(Error::Cancelled));
+    finish(realm);
 }
 
 #[test]
