@@ -98,6 +98,10 @@ entries! {
             kv::a_journal_begins_anew_as_often_as_it_has_to;
         logs_ended_awaited: "that nobody waits for a writer that has ended",
             logs::lines_are_told_once_in_order_whoever_ends_where;
+        logs_writer_comes_back: "that nobody is taken for a writer that has come and gone, or that there is not",
+            logs::a_ring_is_the_writers_that_it_names_first_and_nobody_is_a_writer_twice;
+        logs_waits_beside_silent_rings: "the end of a collector when all was heard, whoever has a ring and says nothing",
+            logs::a_collector_ends_beside_rings_that_say_nothing_when_all_was_heard;
         search_cut_anywhere: "that a part of a file ends where a line does",
             search::what_is_found_in_the_parts_is_what_is_in_the_file;
         zeroing_skipped: "the zeroing of a frame that enters a region",
@@ -711,6 +715,8 @@ entries! {
             rings::half_open;
         logs_let_everybody_in: "that a collector sends away who comes when too many strangers are there",
             examples::strangers;
+        logs_stranger_stays: "that a collector takes away the ring of who says what no writer does",
+            examples::nonsense;
         closed_end_closes_again: "the look whether an end is closed before it is closed",
             rings::closed_again;
         handed_on_without_flush: "that who hands on an end gives back what was received",

@@ -1,8 +1,9 @@
 //! The log collector's own logic: lines in parts, put into the order of their times, whatever becomes of
-//! their writers.
+//! their writers, and who comes to send them.
 
+use programs::logs::arrivals::{Arrivals, Heard};
 use programs::logs::collector::{Collector, Counts, Line, Malformed};
-use programs::logs::{MAX_LINE, MAX_PART, MAX_TEXT, Part, line, parts};
+use programs::logs::{MAX_LINE, MAX_PART, MAX_TEXT, Part, hello, line, parts};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -226,4 +227,93 @@ fn lines_of_all_lengths_are_told_and_many_need_several_parts() {
     let several = (0..100).filter(|&number| line(3, number).len() > MAX_TEXT);
     assert!((10..90).contains(&several.count()));
     assert_ne!(line(3, 1), line(4, 1));
+}
+
+/// Gives a ring to somebody.
+fn welcome(arrivals: &mut Arrivals, ring: usize) {
+    assert_eq!(arrivals.welcome(|| Ok::<_, ()>((ring, ()))), Some(()));
+}
+
+#[test]
+fn whom_the_system_refuses_something_takes_nobodys_place() {
+    let mut arrivals = Arrivals::new(2);
+    for _ in 0..10 {
+        assert!(!arrivals.let_in(0, || Err(())));
+        assert_eq!(arrivals.welcome(|| Err::<(usize, ()), _>(())), None);
+    }
+    for ring in 0..4 {
+        assert!(arrivals.let_in(ring, || Ok::<_, ()>(())));
+        welcome(&mut arrivals, ring);
+    }
+    // For more strangers nobody is even asked.
+    let wait = || -> Result<(), ()> { panic!("it is sent away") };
+    assert!(!arrivals.let_in(4, wait));
+    let add = || -> Result<(usize, ()), ()> { panic!("it is sent away") };
+    assert_eq!(arrivals.welcome(add), None);
+    arrivals.end_ring(3);
+    welcome(&mut arrivals, 3);
+}
+
+#[test]
+fn a_ring_is_the_writers_that_it_names_first_and_nobody_is_a_writer_twice() {
+    let (mut collector, mut arrivals) = (Collector::new(2, PATIENCE), Arrivals::new(2));
+    for ring in 0..4 {
+        welcome(&mut arrivals, ring);
+    }
+    let mut says = |ring, message: &[u8]| arrivals.hear(ring, message, &collector);
+    assert_eq!(says(0, &hello(1)), Heard::Greeting);
+    assert_eq!(says(0, &hello(0)), Heard::Writer(1));
+    // The same writer, one that there is not, and no number.
+    assert_eq!(says(1, &hello(1)), Heard::Stranger);
+    assert_eq!(says(2, &hello(2)), Heard::Stranger);
+    assert_eq!(says(3, b"hello"), Heard::Stranger);
+    // Who has come and gone does not come again.
+    assert_eq!(arrivals.end_ring(0), Some(1));
+    collector.end(1);
+    for ring in 0..4 {
+        assert_eq!(arrivals.end_ring(ring), None);
+        welcome(&mut arrivals, ring);
+    }
+    let mut says = |ring, message: &[u8]| arrivals.hear(ring, message, &collector);
+    assert_eq!(says(0, &hello(1)), Heard::Stranger);
+    assert_eq!(says(1, &hello(0)), Heard::Greeting);
+}
+
+#[test]
+fn a_collector_ends_beside_rings_that_say_nothing_when_all_was_heard() {
+    let (mut collector, mut arrivals) = (Collector::new(2, PATIENCE), Arrivals::new(2));
+    for ring in 0..2 {
+        welcome(&mut arrivals, ring);
+    }
+    let greeting = arrivals.hear(0, &hello(0), &collector);
+    assert_eq!(greeting, Heard::Greeting);
+    assert_eq!(arrivals.due_ns(&collector), u64::MAX);
+    arrivals.end_process();
+    arrivals.pause();
+    arrivals.end_missing(2, &mut collector);
+    assert!(collector.expects(1), "it runs");
+    arrivals.end_process();
+    // What was sent may be on its way, also that the ring is a writer's.
+    assert_eq!(arrivals.due_ns(&collector), 0);
+    arrivals.end_missing(2, &mut collector);
+    assert!(collector.expects(1));
+    arrivals.pause();
+    arrivals.end_missing(2, &mut collector);
+    assert_eq!(
+        [0, 1].map(|writer| collector.expects(writer)),
+        [true, false]
+    );
+    assert_eq!(arrivals.end_ring(0), Some(0));
+    collector.end(0);
+    assert!(collector.is_done());
+}
+
+#[test]
+fn a_writer_without_a_ring_is_not_waited_for_when_nobody_has_one() {
+    let (mut collector, mut arrivals) = (Collector::new(1, PATIENCE), Arrivals::new(1));
+    arrivals.end_missing(0, &mut collector);
+    assert!(collector.expects(0), "it may come");
+    arrivals.end_process();
+    arrivals.end_missing(0, &mut collector);
+    assert!(collector.is_done());
 }

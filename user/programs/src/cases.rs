@@ -326,6 +326,7 @@ macro_rules! for_each_case {
             interrupts::refused "an interrupt without a right or a bit is refused";
 
             examples::strangers "a collector of logs sends away who comes and says nothing, and comes to its end";
+            examples::nonsense "a collector of logs takes its ring away from who says what no writer does, and goes on";
 
             fuses::by_itself "a process that ends at any entry into the kernel leaves nothing behind";
             fuses::with_threads "neither does one with threads";

@@ -2,8 +2,10 @@
 //!
 //! A line is longer than a message: it goes as parts, each with the time at which the line was begun, its
 //! number, its length, and how much of it came before. So a writer can end in the middle of a line, and
-//! whoever reads knows that it did. What is done with the parts is in [`collector`].
+//! whoever reads knows that it did. What is done with the parts is in [`collector`], and with those
+//! who come to send them in [`arrivals`].
 
+pub mod arrivals;
 pub mod collector;
 
 use alloc::string::String;

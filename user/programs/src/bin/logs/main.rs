@@ -16,8 +16,9 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
+use programs::logs::arrivals::{Arrivals, Heard};
 use programs::logs::collector::{Collector, Line};
-use programs::logs::{BEGUN, MAX_PART, NAME, SENT, SLOT_SIZE, SLOTS, decode_hello, line};
+use programs::logs::{BEGUN, MAX_PART, NAME, SENT, SLOT_SIZE, SLOTS, line};
 use programs::supervision::FUSE_BURNT;
 use programs::{archive, expect};
 use ring::sabotaged;
@@ -68,11 +69,9 @@ fn run(env: &Env) -> u8 {
         listener,
         collector: Collector::new(writers as usize, PATIENCE_NS),
         writers: Vec::new(),
-        whose: Vec::new(),
-        running: writers as usize,
+        arrivals: Arrivals::new(writers as usize),
         doors: BTreeMap::new(),
         come: 0,
-        silent: Vec::new(),
     };
     let end = meeting.listener.end().handle();
     let watched = meeting.gather.watch(end, HEARD, LISTENER);
@@ -131,33 +130,22 @@ struct Meeting {
     listener: Listener,
     collector: Collector,
     writers: Vec<Writer>,
-    /// Which writer's each ring is, once it has said so.
-    whose: Vec<Option<usize>>,
-    /// Writers whose processes have not ended.
-    running: usize,
+    arrivals: Arrivals,
     /// Those who have not got a ring yet, and how many have come.
     doors: BTreeMap<u64, ChannelEnd>,
     come: u64,
-    /// The rings of those who have not said who they are.
-    silent: Vec<usize>,
 }
 
 impl Meeting {
     /// Listens until every writer has ended, and every line was told.
     fn hold(&mut self) -> Result<(), Error> {
-        // Every writer's process has ended, and all that they sent was received.
-        let mut all_heard = false;
         while !self.collector.is_done() {
             let mut part = [0; MAX_PART];
-            let due_ns = match self.running == 0 && !all_heard {
-                true => 0,
-                false => self.collector.due_ns().unwrap_or(FOREVER),
-            };
+            let due_ns = self.arrivals.due_ns(&self.collector);
             match self.gather.receive(&mut part, due_ns) {
                 Ok(Gathered::Message { key, length }) => self.hear(key, &part[..length]),
                 Ok(Gathered::Ended { key, why }) => {
-                    self.silent.retain(|silent| *silent != key);
-                    if let Some(writer) = self.whose[key].take() {
+                    if let Some(writer) = self.arrivals.end_ring(key) {
                         self.writers[writer].said_so = why == ring::Error::PeerClosed;
                         self.collector.end(writer);
                     }
@@ -168,18 +156,13 @@ impl Meeting {
                 Ok(Gathered::Watched { key, .. }) if key >= DOORS => self.welcome(key)?,
                 Ok(Gathered::Watched { key, .. }) => {
                     self.gather.unwatch(key)?;
-                    self.running -= 1;
+                    self.arrivals.end_process();
                 }
-                // Nobody has more to say for now.
-                Err(Error::TimedOut) => all_heard = self.running == 0,
+                Err(Error::TimedOut) => self.arrivals.pause(),
                 Err(error) => return Err(error),
             }
-            // Those who have not got a ring by now never will, whoever else has one and says nothing.
-            if all_heard || (self.running == 0 && self.gather.is_empty()) {
-                let has_none = |writer: &usize| !self.whose.contains(&Some(*writer));
-                let without = (0..self.writers.len()).filter(has_none);
-                without.for_each(|writer| self.collector.end(writer));
-            }
+            self.arrivals
+                .end_missing(self.gather.len(), &mut self.collector);
             while let Some(told) = self.collector.next(rt::now_ns()) {
                 print(&told);
                 let is_whole = told.text == line(told.writer, told.number).as_bytes();
@@ -187,12 +170,6 @@ impl Meeting {
             }
         }
         Ok(())
-    }
-
-    /// Whether so many are there of whom nobody knows who they are that one more is sent away: writers are no more than half
-    /// as many.
-    fn is_crowded(&self, strangers: usize) -> bool {
-        strangers >= 2 * self.writers.len() && !sabotaged!("logs_let_everybody_in")
     }
 
     /// Waits for what somebody says who has come.
@@ -205,8 +182,8 @@ impl Meeting {
             Err(error) => return Err(error),
         };
         let key = DOORS + self.come;
-        let watched = |gather: &mut Gather| gather.watch(writer.handle(), HEARD, key).is_ok();
-        if !self.is_crowded(self.doors.len()) && watched(&mut self.gather) {
+        let wait = || self.gather.watch(writer.handle(), HEARD, key);
+        if self.arrivals.let_in(self.doors.len(), wait) {
             self.come += 1;
             self.doors.insert(key, writer);
         }
@@ -226,17 +203,10 @@ impl Meeting {
         let Some(mut reply) = reply else {
             return Ok(());
         };
-        if self.is_crowded(self.silent.len()) {
-            return Ok(());
-        }
-        // For whom there is no room the collector goes on without.
-        let Ok((key, producer)) = self.gather.add(SLOT_SIZE, SLOTS) else {
+        let add = || self.gather.add(SLOT_SIZE, SLOTS);
+        let Some(producer) = self.arrivals.welcome(add) else {
             return Ok(());
         };
-        self.silent.push(key);
-        if key == self.whose.len() {
-            self.whose.push(None);
-        }
         // Who has gone meanwhile does not need it: the end goes with the message, and the ring tells so.
         let _ = reply.send(&mut Message::new(&[]).give(producer));
         Ok(())
@@ -244,19 +214,14 @@ impl Meeting {
 
     /// Takes a message of the ring of a key.
     fn hear(&mut self, key: usize, message: &[u8]) {
-        if let Some(writer) = self.whose[key] {
-            return self.writers[writer].say(&mut self.collector, message);
-        }
-        // Whose writer has come and gone is nobody else's either.
-        let is_free = |writer: &usize| {
-            self.collector.expects(*writer) && !self.whose.contains(&Some(*writer))
-        };
-        self.silent.retain(|silent| *silent != key);
-        match decode_hello(message).filter(is_free) {
-            Some(writer) => self.whose[key] = Some(writer),
-            None => {
+        match self.arrivals.hear(key, message, &self.collector) {
+            Heard::Writer(writer) => self.writers[writer].say(&mut self.collector, message),
+            Heard::Greeting => {}
+            Heard::Stranger => {
                 println!("logs: what came first is no number of a writer");
-                drop(self.gather.remove(key));
+                if !sabotaged!("logs_stranger_stays") {
+                    drop(self.gather.remove(key));
+                }
             }
         }
     }

@@ -12,8 +12,8 @@ use programs::search::{ROLES, Search};
 use programs::supervision::FUSE_BURNT;
 use rt::names::Names;
 use rt::{
-    Env, Error, FOREVER, Handle, Message, Mode, Process, ProcessState, ProcessStatus, Region,
-    Rights, Spawn, channel,
+    Env, Error, Events, FOREVER, Handle, Message, Mode, Process, ProcessState, ProcessStatus,
+    Region, Rights, RingEnd, Spawn, channel,
 };
 
 use crate::Case;
@@ -198,24 +198,66 @@ pub fn logs(case: &Case) {
     logs_until(case, case.entries);
 }
 
+/// A collector of logs, and the name service by which strangers find it.
+struct Gathering {
+    town: Names,
+    names: Process,
+    logs: Process,
+}
+
+impl Gathering {
+    fn start(case: &Case, arguments: [&str; 2]) -> Gathering {
+        let images =
+            ["names", "logs"].map(|name| done!(image_of(case.initrd, name), "the program {name}"));
+        let (session, first) = done!(channel(4), "a channel");
+        let names = Spawn::new(images[0], "names").handle(first.into_handle(), Mode::Move, ALL);
+        let names = done!(names.start(), "the name service");
+        let town = Names::new(session);
+        let theirs = done!(town.attach(FOREVER), "a session").into_handle();
+        let [writers, lines] = arguments;
+        let logs = Spawn::new(images[1], "logs").arg(writers).arg(lines);
+        let logs = logs.handle(case.initrd, Mode::Share, INITRD);
+        let logs = done!(
+            logs.handle(theirs, Mode::Move, ALL).start(),
+            "the collector"
+        );
+        for image in images {
+            done!(rt::drop_handle(image), "dropping a program");
+        }
+        Gathering { town, names, logs }
+    }
+}
+
+/// A stranger says what no writer does, and loses its ring while the collector goes on.
+pub fn nonsense(case: &Case) {
+    // More lines than it will have time for.
+    let Gathering { town, names, logs } = Gathering::start(case, ["1", "10000"]);
+    let collector = done!(town.connect("logs", rt::in_ms(LIFE_MS)), "the collector");
+    let mut ring = done!(collector.call(&mut Message::new(&[]), FOREVER), "a ring");
+    let end = done!(
+        ring.handles().first().copied().ok_or(Error::NotFound),
+        "an end"
+    );
+    let mut sender = done!(rt::open_sender(end), "opening it");
+    ring.take_handle(0);
+    done!(sender.send(b"nonsense", FOREVER), "saying something");
+    let gone = rt::object_wait(sender.handle(), Events::PEER_CLOSED, rt::in_ms(LIFE_MS));
+    done!(gone, "the end of the ring");
+    refused!(logs.wait(0), Error::WouldBlock, "the collector goes on");
+    done!(logs.kill(), "ending the collector");
+    done!(logs.wait(rt::in_ms(LIFE_MS)), "its end");
+    // A writer that has not found the collector by now looks for it as long as there are names.
+    done!(names.kill(), "ending the name service");
+    done!(names.wait(rt::in_ms(LIFE_MS)), "its end");
+    drop((sender, ring, collector, town));
+}
+
 /// Strangers ask for every ring of a collector and say nothing, and others stay at its door: one after the other is sent
 /// away in the end, and the collector comes to its own.
 pub fn strangers(case: &Case) {
     // More than there are for two writers.
     const MANY: usize = 12;
-    let images =
-        ["names", "logs"].map(|name| done!(image_of(case.initrd, name), "the program {name}"));
-    let (session, first) = done!(channel(4), "a channel");
-    let names = Spawn::new(images[0], "names").handle(first.into_handle(), Mode::Move, ALL);
-    let names = done!(names.start(), "the name service");
-    let town = Names::new(session);
-    let theirs = done!(town.attach(FOREVER), "a session").into_handle();
-    let logs = Spawn::new(images[1], "logs").arg("2").arg("30");
-    let logs = logs.handle(case.initrd, Mode::Share, INITRD);
-    let logs = done!(
-        logs.handle(theirs, Mode::Move, ALL).start(),
-        "the collector"
-    );
+    let Gathering { town, names, logs } = Gathering::start(case, ["2", "30"]);
     let mut rings = Vec::new();
     let mut sent_away = false;
     for _ in 0..MANY {
@@ -247,9 +289,6 @@ pub fn strangers(case: &Case) {
         names.wait(rt::in_ms(LIFE_MS)),
         "the end of the name service"
     );
-    for image in images {
-        done!(rt::drop_handle(image), "dropping a program");
-    }
 }
 
 fn kv_until(case: &Case, entries: Entries) {
