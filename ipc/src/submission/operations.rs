@@ -115,10 +115,14 @@ where
             });
         }
         self.count_refusal(operation, &entry, outcome);
+        self.leave_all(registered);
+        Step::Done(outcome)
+    }
+
+    fn leave_all(&self, registered: [Option<u16>; 2]) {
         for slot in registered.into_iter().flatten() {
             self.ipc.leave_registered(self.ring, slot);
         }
-        Step::Done(outcome)
     }
 
     /// Does an operation if it need not wait.
@@ -187,8 +191,8 @@ where
                     entry.arguments[at] = handle.bits();
                 }
                 Err(error) => {
-                    for slot in used.into_iter().flatten() {
-                        self.ipc.leave_registered(self.ring, slot);
+                    if !mm::sabotaged!("second_number_keeps_first") {
+                        self.leave_all(used);
                     }
                     return Err(error);
                 }

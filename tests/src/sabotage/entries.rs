@@ -266,6 +266,8 @@ entries! {
             submission_polling::a_thread_begins_no_slice_after_what_allows_it_was_taken_away_whatever_is_due;
         generation_not_compared: "the generation of a registered handle",
             registrar::a_number_that_was_let_go_is_never_its_successor;
+        second_number_keeps_first: "that a copy whose second number is unknown lets the first go",
+            region_copies::a_copy_uses_both_its_numbers_until_it_ends_and_none_of_them_afterwards;
         unregister_does_not_wait: "the wait for operations that use a registered handle",
             retiring::what_is_in_use_is_let_go_when_it_is_not;
         entry_over_the_rate_does_not_wait: "that an entry waits for the rate of an end",

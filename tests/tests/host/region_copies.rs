@@ -1,12 +1,15 @@
 //! Copies from region to region: what they reach, and what takes it away from them.
 
 use crate::common;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::common::realm::Realm;
+use crate::common::registered::{register, unregister};
+use crate::common::submissions::{REGISTERED, Submissions};
 use crate::common::{READ, WRITE};
 use abi::limits::{LEAF_SIZE, MAX_COPY, PAGE_SIZE};
+use abi::submission::{Operation, Submission, SubmissionFlags};
 use abi::{DeriveArgs, Error, Handle, RegionFlags, Rights, SnapshotFlags};
 
 fn copy(realm: &Realm, to: (Handle, u64), from: (Handle, u64), len: u64) -> Result<u64, Error> {
@@ -197,4 +200,125 @@ fn a_copy_that_lacks_a_frame_says_so_where_none_is_promised_and_leaves_its_sourc
         }
         assert_eq!(refused > 0, lacks, "refused {refused} times");
     }
+}
+
+const SOURCE: SubmissionFlags = SubmissionFlags::REGISTERED_SOURCE;
+
+/// A copy whose regions are told by their handles, or where the flags say so by their numbers.
+fn entry(to: (u64, u64), from: (u64, u64), len: u64, flags: SubmissionFlags) -> Submission {
+    let arguments = [to.0, to.1, from.0, from.1, len, 0];
+    Submission::new(Operation::Copy, 1, arguments).with(flags)
+}
+
+/// What comes of one entry.
+fn outcome(realm: &Realm, ring: &mut Submissions, entry: Submission) -> Result<u64, Error> {
+    match ring.run(realm, &[entry])[..] {
+        [(1, outcome)] => outcome,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn regions_are_copied_mapped_and_kept_by_registered_numbers_as_by_their_handles() {
+    let realm = Realm::new(1);
+    let mut ring = Submissions::new(&realm, 0, 8, 8);
+    let pages = MAX_COPY / PAGE_SIZE + 2;
+    let size = pages * PAGE_SIZE;
+    let (source, target) = (realm.region(0, pages), realm.region(0, pages));
+    let pattern: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+    fill(&realm, source, &pattern);
+    let [to, from] = [target, source].map(|region| register(&realm, region).unwrap());
+    for (to, from, flags) in [
+        (to.bits(), from.bits(), REGISTERED | SOURCE),
+        (to.bits(), source.bits(), REGISTERED),
+        (target.bits(), from.bits(), SOURCE),
+    ] {
+        fill(&realm, target, &vec![0; size as usize]);
+        for (to_at, from_at, len) in [
+            (0, 0, size + 1),
+            (1, 0, size),
+            (0, 1, size),
+            (size + 1, 0, 0),
+            (0, u64::MAX, 2),
+        ] {
+            let beyond = entry((to, to_at), (from, from_at), len, flags);
+            let copied = outcome(&realm, &mut ring, beyond);
+            assert_eq!(copied, Err(Error::Range), "{to_at}, {from_at}, {len}");
+        }
+        // More than a call copies.
+        let len = MAX_COPY + 50;
+        let copied = outcome(
+            &realm,
+            &mut ring,
+            entry((to, 4000), (from, 100), len, flags),
+        );
+        assert_eq!(copied, Ok(len));
+        let (end, copied) = (4000 + len as usize, bytes(&realm, target, 0, pattern.len()));
+        assert!(
+            copied[4000..end] == pattern[100..][..len as usize],
+            "{flags:?}"
+        );
+        let around = copied[..4000].iter().chain(&copied[end..]);
+        assert!(around.eq(std::iter::repeat_n(&0, pattern.len() - len as usize)));
+        assert!(bytes(&realm, source, 0, pattern.len()) == pattern);
+    }
+    let by_number = |operation, rights: Rights| {
+        let arguments = [to.bits(), 0, 0, 0, rights.bits().into(), 0];
+        Submission::new(operation, 1, arguments).with(REGISTERED)
+    };
+    let word = u64::from_le_bytes(pattern[100..108].try_into().unwrap());
+    let mapped = outcome(&realm, &mut ring, by_number(Operation::Map, READ)).unwrap();
+    assert_eq!(realm.load(0, 0, mapped + 4000), Ok(word));
+    let kept = by_number(Operation::Snapshot, Rights::empty());
+    let kept = outcome(&realm, &mut ring, kept).unwrap();
+    fill(&realm, target, &[0; 4096]);
+    assert_eq!(
+        bytes(&realm, Handle::from_bits(kept), 4000, 8),
+        word.to_le_bytes()
+    );
+    assert_eq!(realm.load(0, 0, mapped + 4000), Ok(0));
+    for id in [to, from] {
+        assert_eq!(unregister(&realm, id, 0), Ok(()));
+    }
+    realm.finish();
+}
+
+#[test]
+fn a_copy_uses_both_its_numbers_until_it_ends_and_none_of_them_afterwards() {
+    let realm = Arc::new(Realm::new(1));
+    let mut ring = Submissions::new(&realm, 0, 8, 8);
+    let (source, target) = (realm.region(0, 1), realm.region(0, 1));
+    let both = [target, source].map(|region| register(&realm, region).unwrap());
+    let copy_of = |[to, from]: [abi::submission::Registered; 2]| {
+        entry((to.bits(), 0), (from.bits(), 0), 8, REGISTERED | SOURCE)
+    };
+    let meanwhile = Arc::new(Mutex::new(Vec::new()));
+    let hook = {
+        let (realm, meanwhile) = (Arc::downgrade(&realm), meanwhile.clone());
+        move |_: &fake::FakeMachine| {
+            if let Some(realm) = realm.upgrade() {
+                let let_go = both.map(|id| unregister(&realm, id, 0));
+                meanwhile.lock().unwrap().extend(let_go);
+            }
+        }
+    };
+    // The first touch of the target.
+    realm.machine().set_while_zeroing(hook);
+    assert_eq!(outcome(&realm, &mut ring, copy_of(both)), Ok(8));
+    realm.machine().clear_hooks();
+    let meanwhile = Arc::into_inner(meanwhile).unwrap().into_inner().unwrap();
+    assert!(!meanwhile.is_empty());
+    assert!(meanwhile.iter().all(|let_go| *let_go == Err(Error::Busy)));
+    // Once one of the two is let go the other is not used any more, whichever it is.
+    for gone in [1, 0] {
+        let numbers = [target, source].map(|region| register(&realm, region).unwrap());
+        assert_eq!(unregister(&realm, numbers[gone], 0), Ok(()));
+        let copied = outcome(&realm, &mut ring, copy_of(numbers));
+        assert_eq!(copied, Err(Error::NotFound));
+        assert_eq!(unregister(&realm, numbers[1 - gone], 0), Ok(()));
+    }
+    for id in both {
+        assert_eq!(unregister(&realm, id, 0), Ok(()));
+    }
+    Arc::into_inner(realm).unwrap().finish();
 }

@@ -218,6 +218,7 @@ macro_rules! for_each_case {
             submissions::registered "a registered handle is known to every ring of its process, and its number to nobody afterwards";
             submissions::registered_inside "entries register a handle, use it and let it go, also when the thread of the ring serves them";
             submissions::registered_in_transit "who lets a handle go waits for what uses it, also while its capability is on its way";
+            submissions::registered_regions "regions are copied, mapped and kept by their registered numbers, and a copy whose second is unknown uses neither";
             submissions::refusals "an entry that waits does not count as refused, and one that comes to nothing does, once";
             submissions::chains_in_chains "chains that cancel one another, all of which go on at once, take no more of the kernel's stack than one";
             submissions::polled "a ring is served by a thread of its own, awake or asleep, which ends with its process";

@@ -11,18 +11,20 @@ use alloc::vec::Vec;
 
 use abi::ObjectKind;
 use abi::submission::{Operation, Registered, Submission, SubmissionFlags};
-use rt::{Env, Error, FOREVER, Handle, Mode, Notification, Rights, Submissions, sys};
+use rt::{Env, Error, FOREVER, Handle, Mode, Notification, Rights, Submissions, Thread, sys};
 
 pub use corpus::corpus;
 pub use hostile::{hostile, never_reaped};
-pub use inside::{chains_in_chains, registered_in_transit, registered_inside};
+pub use inside::{chains_in_chains, registered_in_transit, registered_inside, registered_regions};
 pub use polling::{polled, published, reduced};
 pub use reaping::reaped;
 pub use shapes::shapes;
 
 use crate::Case;
-use crate::calls::{READ_WRITE, cap_drop, map_all, peek, poke, region, unmap};
-use crate::check::succeeds;
+use crate::calls::{
+    READ_WRITE, cap_drop, map_all, peek, poke, region, ring_wait, small_ring, unmap,
+};
+use crate::check::{eventually, succeeds};
 use crate::objects::channel;
 
 const LINK: SubmissionFlags = SubmissionFlags::LINK;
@@ -58,7 +60,7 @@ fn taken_out(ring: &mut Submissions) -> Vec<(u64, Result<u64, Error>)> {
         .collect()
 }
 
-pub fn each_operation(case: &Case) {
+pub fn each_operation(_: &Case) {
     let mut ring = open(16);
     let bell = bell();
     let source = region(8192);
@@ -67,9 +69,14 @@ pub fn each_operation(case: &Case) {
     poke(at, 0x1234);
     poke(at + 4096, 0x5678);
     let (end, other_end) = done!(channel(), "a channel");
-    let (producer, consumer) = crate::calls::small_ring();
-    let way = case.child("nothing");
-    let way = done!(way.start(), "a child");
+    let (producer, consumer) = small_ring();
+    // Nothing but a wake ends it, since nobody sends.
+    let sleeper = done!(
+        Thread::spawn(move || ring_wait(consumer, 1, FOREVER)),
+        "a thread"
+    );
+    let sleeps = || done!(rt::object_info(consumer), "facts").waits > 0;
+    eventually("the sleep", sleeps);
     let rights = u64::from(READ_WRITE.bits());
     let all = u64::from(Rights::all().bits());
     let outcomes = run(
@@ -88,13 +95,13 @@ pub fn each_operation(case: &Case) {
                 Operation::Grant,
                 9,
                 source,
-                [way.handle().bits(), Mode::Share as u64, all, 0, FOREVER],
+                [producer.bits(), Mode::Share as u64, all, 0, FOREVER],
             ),
             by(
                 Operation::Accept,
                 10,
                 Handle::from_bits(77),
-                [producer.bits(), 0, 0, 0, 0],
+                [consumer.bits(), 0, 0, 0, 0],
             ),
             by(Operation::Wait, 11, other_end, [1, 0, 0, 0, 0]),
             Submission::new(Operation::Timeout, 12, [0; 6]),
@@ -129,6 +136,8 @@ pub fn each_operation(case: &Case) {
     same!(derived.kind(), Some(ObjectKind::Region), "what was derived");
     let snapshot = map_all(Handle::from_bits(value(7)), Rights::READ);
     same!(peek(snapshot), 0x1234, "the snapshot");
+    same!(done!(sleeper.join(), "who slept"), Ok(()), "who was woken");
+    let token = Handle::from_bits(value(9));
     let address = value(5);
     let outcomes = run(
         &mut ring,
@@ -136,12 +145,27 @@ pub fn each_operation(case: &Case) {
             Submission::new(Operation::Unmap, 20, [address, 0, 0, 0, 0, 0]),
             by(Operation::Drop, 21, derived, [0; 5]),
             by(Operation::Drop, 22, derived, [0; 5]),
+            by(Operation::Accept, 23, token, [consumer.bits(), 0, 0, 0, 0]),
+            by(Operation::Accept, 24, token, [consumer.bits(), 0, 0, 0, 0]),
         ],
     );
-    let wanted = [(20, Ok(0)), (21, Ok(0)), (22, Err(Error::BadHandle))];
-    same!(outcomes[..], wanted[..], "what was given back");
+    let accepted = done!(outcomes[3].1, "accepting");
+    let wanted = [
+        (20, Ok(0)),
+        (21, Ok(0)),
+        (22, Err(Error::BadHandle)),
+        (23, Ok(accepted)),
+        (24, Err(Error::NotFound)),
+    ];
+    same!(outcomes[..], wanted[..], "what was given back and taken");
     refused!(unmap(address), Error::NotFound, "what was unmapped");
-    let _ = (consumer, cap_drop(consumer));
+    let accepted = map_all(Handle::from_bits(accepted), READ_WRITE);
+    poke(accepted + 4096, 0x9abc);
+    same!(
+        peek(at + 4096),
+        0x9abc,
+        "what was granted, where it was accepted"
+    );
 }
 
 pub fn links(_: &Case) {

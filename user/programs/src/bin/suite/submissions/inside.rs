@@ -2,10 +2,11 @@
 
 use abi::GrantFlags;
 use abi::submission::{Operation, Registered, Submission, SubmissionFlags};
-use rt::{Error, FOREVER, Mode, Notification, Rights, Submissions, sys};
+use rt::{Error, FOREVER, Handle, Mode, Notification, Rights, Submissions, sys};
 
 use super::{LINK, bell, open, taken_out};
 use crate::Case;
+use crate::calls::{map_all, peek, poke, region};
 
 const REGISTERED: SubmissionFlags = SubmissionFlags::REGISTERED;
 
@@ -148,6 +149,66 @@ pub fn chains_in_chains(_: &Case) {
         let wanted: alloc::vec::Vec<_> = wanted.collect();
         same!(outcomes[..], wanted[..], "chains that cancel one another");
     }
+}
+
+pub fn registered_regions(_: &Case) {
+    const BYTES: u64 = 2 * abi::limits::MAX_COPY;
+    let both = REGISTERED | SubmissionFlags::REGISTERED_SOURCE;
+    let regions = [region(BYTES), region(BYTES)];
+    let register = |region| done!(rt::submission::register(region), "registering");
+    let [target, source] = regions.map(register);
+    let source_at = map_all(regions[1], Rights::READ | Rights::WRITE);
+    for polls in [false, true] {
+        let mut ring = match polls {
+            false => open(8),
+            true => done!(Submissions::polled(8, 0), "a ring with a thread"),
+        };
+        poke(source_at + 8, 0x1234 + u64::from(polls));
+        poke(source_at + BYTES - 16, 0x5678 + u64::from(polls));
+        let copy = |number, to_at, from_at, len| {
+            let arguments = [target.bits(), to_at, source.bits(), from_at, len, 0];
+            Submission::new(Operation::Copy, number, arguments).with(both)
+        };
+        let map = [target.bits(), 0, 0, 0, Rights::READ.bits().into(), 0];
+        let snapshot = [target.bits(), 0, 0, 0, 0, 0];
+        let outcomes = run(
+            &mut ring,
+            &[
+                copy(1, 16, 8, BYTES - 16),
+                copy(2, 16, 8, BYTES - 15),
+                copy(3, 8, 16, BYTES - 15),
+                Submission::new(Operation::Map, 4, map).with(REGISTERED),
+                Submission::new(Operation::Snapshot, 5, snapshot).with(REGISTERED),
+            ],
+            5,
+        );
+        let value = |at: usize| done!(outcomes[at].1, "entry {at}");
+        let beyond = Err(Error::Range);
+        let wanted = [
+            (1, Ok(BYTES - 16)),
+            (2, beyond),
+            (3, beyond),
+            (4, Ok(value(3))),
+            (5, Ok(value(4))),
+        ];
+        same!(outcomes[..], wanted[..], "by registered numbers");
+        let kept = map_all(Handle::from_bits(value(4)), Rights::READ);
+        for (at, what) in [(value(3), "what was mapped"), (kept, "what was kept")] {
+            same!(peek(at + 16), 0x1234 + u64::from(polls), "{what}");
+            same!(peek(at + BYTES - 8), 0x5678 + u64::from(polls), "{what}");
+        }
+    }
+    // A number that is not known any more: the other one of the copy is let go at once.
+    done!(rt::submission::unregister(source, 0), "letting it go");
+    let arguments = [target.bits(), 0, source.bits(), 0, 8, 0];
+    let stale = Submission::new(Operation::Copy, 6, arguments).with(both);
+    let outcomes = run(&mut open(4), &[stale], 1);
+    same!(
+        outcomes[..],
+        [(6, Err(Error::NotFound))][..],
+        "an old number"
+    );
+    done!(rt::submission::unregister(target, 0), "letting it go");
 }
 
 pub fn registered_in_transit(case: &Case) {
