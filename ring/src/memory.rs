@@ -96,6 +96,11 @@ impl ProducerMemory {
         PeerWord(self.0.waits_until(End::Consumer))
     }
 
+    /// The capacity that the header tells of now: what must not be used.
+    pub(crate) fn shared_capacity(&self) -> u32 {
+        self.0.shared_capacity()
+    }
+
     /// The word of the slot of an index.
     #[inline]
     pub(crate) fn slot_word(&self, index: u32) -> &AtomicU64 {
@@ -298,7 +303,7 @@ impl ConsumerMemory {
 
     /// The capacity that the header tells of now: what must not be used.
     pub(crate) fn shared_capacity(&self) -> u32 {
-        PeerWord(self.0.word(HEADER_OFFSET + offset_of!(Header, capacity))).load_relaxed()
+        self.0.shared_capacity()
     }
 }
 

@@ -141,7 +141,7 @@ fn a_producer_survives_a_consumer_that_moves_its_head_at_will() {
 #[test]
 fn a_header_that_changes_while_the_ring_is_used_changes_no_message() {
     let geometries = [
-        Geometry::slot(64, 4),
+        Geometry::slot(576, 4),
         Geometry::packet(4096),
         Geometry::byte(4096),
     ];
@@ -170,20 +170,47 @@ fn a_header_that_changes_while_the_ring_is_used_changes_no_message() {
     }
 }
 
-/// Passes messages before and after a word was written, with whatever came of it.
+/// Fills the ring and empties it before and after a word was written, with whatever came of it. There is as much room as
+/// before, and a tail that tells of more is no more believed than before.
 fn pass_across(geometry: Geometry, offset: usize, value: u32) -> Result<(), Error> {
-    let mut target = [0; 64];
+    let mut target = [0; 512];
     macro_rules! pass {
         ($ring:ident, $send:expr, $receive:expr) => {{
-            for round in 0..20u8 {
-                if round == 7 {
-                    $ring.backing.overwrite(offset, value);
+            let mut laps = [0; 3];
+            for (lap, sent) in (0u8..).zip(&mut laps) {
+                let message = |number: u8| [16 * lap + number; 512];
+                loop {
+                    if (lap, *sent) == (1, 2) {
+                        $ring.backing.overwrite(offset, value);
+                    }
+                    match $send(&mut $ring.producer, &message(*sent)[..]) {
+                        Ok(()) => *sent += 1,
+                        Err(Error::Full) => break,
+                        Err(error) => return Err(error),
+                    }
                 }
-                let sent = [round; 9];
-                $send(&mut $ring.producer, &sent[..])?;
-                let length: usize = $receive(&mut $ring.consumer, &mut target[..])?;
-                assert_eq!(target[..length], sent);
+                for number in 0..*sent {
+                    let length: usize = $receive(&mut $ring.consumer, &mut target[..])?;
+                    assert_eq!(target[..length], message(number));
+                }
+                match $receive(&mut $ring.consumer, &mut target[..]) {
+                    Err(Error::Empty) => {}
+                    other => return other.map(drop),
+                }
             }
+            assert!(
+                laps == [laps[0]; 3] && laps[0] > 3,
+                "{laps:?} with {value} at {offset}"
+            );
+            let tail = $ring.owner.index(End::Producer);
+            let beyond = tail.wrapping_add(geometry.capacity + 8);
+            $ring.backing.overwrite(PRODUCER_OFFSET, beyond);
+            let wanted = match geometry.kind {
+                // What is there is told by the slots.
+                Kind::Slot => Error::Empty,
+                Kind::Packet | Kind::Byte => Error::PeerFault,
+            };
+            assert_eq!($receive(&mut $ring.consumer, &mut target[..]), Err(wanted));
             Ok(())
         }};
     }

@@ -74,8 +74,29 @@ proptest! {
                 },
                 Step::Batch(lengths) => {
                     let batch: Vec<Vec<u8>> = lengths.iter().map(|length| bytes(*length, number)).collect();
+                    // Those that fit, as far as the producer has been told of room; or why the first does not.
+                    let mut at = ring.owner.index(End::Producer);
+                    let beyond = ring.owner.index(End::Consumer).wrapping_add(capacity);
+                    let mut fitting = Ok(0);
+                    for (number, length) in lengths.into_iter().enumerate() {
+                        let extent = packet::extent(at, length as u32);
+                        let answer = match length > most {
+                            true => Err(Error::TooLarge),
+                            false if extent > beyond.wrapping_sub(at) => Err(Error::Full),
+                            false => Ok(number + 1),
+                        };
+                        if answer.is_ok() || number == 0 {
+                            fitting = answer;
+                        }
+                        if answer.is_err() {
+                            break;
+                        }
+                        at = at.wrapping_add(extent);
+                    }
                     let messages = batch.iter().map(|bytes| (tag, bytes.as_slice()));
-                    if let Ok(sent) = ring.producer.send_batch(messages) {
+                    let sent = ring.producer.send_batch(messages);
+                    prop_assert_eq!(sent, fitting);
+                    if let Ok(sent) = sent {
                         queue.extend(batch.into_iter().take(sent).map(|bytes| (tag, bytes)));
                     }
                 }

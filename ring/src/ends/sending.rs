@@ -234,7 +234,12 @@ impl<K: RingKind, W: Wait> Producer<K, W> {
             true => self.memory.head().load_acquire(),
             false => head,
         };
-        self.beyond = first_beyond(head, self.capacity);
+        let capacity = match crate::sabotaged!("producer_by_shared_geometry") {
+            #[cfg(not(loom))]
+            true => self.memory.shared_capacity(),
+            _ => self.capacity,
+        };
+        self.beyond = first_beyond(head, capacity);
         Ok(())
     }
 

@@ -72,6 +72,11 @@ impl View {
         self.word(HEADER_OFFSET + Header::state_offset(end))
     }
 
+    /// The capacity that the header tells of now.
+    pub(super) fn shared_capacity(&self) -> u32 {
+        PeerWord(self.word(HEADER_OFFSET + offset_of!(Header, capacity))).load_relaxed()
+    }
+
     /// Whether the states of both ends are these, the producer's in the low half.
     #[inline(always)]
     pub(super) fn states_are(&self, expected: u64) -> bool {

@@ -474,6 +474,8 @@ entries! {
             packet::a_tail_or_head_that_no_honest_peer_stores_poisons_for_good;
         geometry_from_shared_memory: "that the geometry is the private one",
             packet::the_geometry_that_counts_is_the_private_one;
+        producer_by_shared_geometry: "that a producer knows how much room there is by the private geometry",
+            hostile::a_header_that_changes_while_the_ring_is_used_changes_no_message;
         hub_recovery_swapped: "that what a dead guest sent is received before its slots are given back",
             hub_recovery::what_a_dead_guest_sent_is_received_before_its_slots_and_its_seat_are_given_to_others;
         tail_believed_without_record: "the look whether there is what the tail tells of, before a sleep",

@@ -141,7 +141,11 @@ impl Honest {
             Honest::SlotReceiver(end) => end.receive(&mut target, soon).map(drop),
             Honest::PacketSender(end) => end.send(1, b"a message", soon),
             Honest::PacketReceiver(end) => end.receive(&mut target, soon).map(drop),
-            Honest::ByteSender(end) => end.try_write(b"a message").map(drop),
+            // As much as it takes to fill the ring early.
+            Honest::ByteSender(end) => {
+                let written = end.write_all(&[0x5a; 64], soon);
+                written.map_err(|unfinished| unfinished.error)
+            }
             Honest::ByteReceiver(end) => end.read(&mut target, soon).map(drop),
         }
     }
