@@ -72,9 +72,9 @@
 //! # How large
 //!
 //! A [`Geometry`] is a kind and a size. Slots are multiples of 64 bytes, of which a message can have 8 less; there
-//! are 1, 2, 4, 8, and so on of them. PACKET and BYTE rings have so many bytes, a power of two from 4096 on; half of
-//! a PACKET ring is what its longest message can have, about, and [`Geometry::max_message_bytes`] says it exactly. No
-//! ring has more than [`MAX_DATA_BYTES`]. Who knows how long messages get and how much memory there is asks for
+//! are 1, 2, 4, 8, and so on of them. PACKET and BYTE rings have so many bytes, a power of two from 4096 on; the
+//! longest message of a PACKET ring has 64 less, as [`Geometry::max_message_bytes`] says. No ring has more than
+//! [`MAX_DATA_BYTES`]. Who knows how long messages get and how much memory there is asks for
 //! [`Setup::for_messages`]:
 //!
 //! ```
@@ -170,7 +170,11 @@
 //!   that such a child may do with what it inherited: to drop it touches nothing of its parent's, and to use it is
 //!   undefined, for the memory of the ring is not there. Rings that the child makes itself are as any others.
 //! - A peer that changes its index again and again, or sends bytes over the socket, costs this process CPU time until it
-//!   hangs up on it: by the deadline of a wait, or by dropping the end.
+//!   hangs up on it: by the deadline of a wait, or by dropping the end. The thread that the bytes keep busy is the one that listens
+//!   to all peers.
+//! - The first asymmetric ring that a process makes or accepts registers it for `membarrier(2)` (`GLOBAL_EXPEDITED`). From then on
+//!   any process of the system, one that has no ring too, can interrupt the CPUs on which it runs by calling that in a loop.
+//!   [`Setup::symmetric`] and [`Offer::symmetric`] keep a process from it as long as all its rings are made so.
 //! - A process that stops, but lives, is not noticed: give waits a deadline.
 //! - A waker that panics does so for itself: nothing else notices, not even who woke it.
 
