@@ -1,5 +1,7 @@
-//! Handover's rings. Where nobody sleeps they are asymmetric and poll, so that they pay no fence and look for no sleeper.
+//! Handover's rings. Where nobody sleeps they are asymmetric and poll, so that they pay no fence and look for no sleeper; those
+//! that wake look for one all the same, as the ends of [`ring::linux`] do.
 
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -58,6 +60,7 @@ impl<Inner> From<Inner> for End<Inner> {
 }
 
 /// Of an end that looks for a sleeper at each message, as one does whose peer may sleep, and that never finds one.
+#[derive(Default)]
 pub struct Watching;
 
 impl Wait for Watching {
@@ -112,12 +115,20 @@ contender! {
     Slot, slot, Polling, Form::Asymmetric, slots_for, End<slot::Consumer<Polling>>
 }
 contender! {
+    /// SLOT, whose ends look for sleepers.
+    WatchingSlot, slot, Watching, Form::Asymmetric, slots_for, End<slot::Consumer<Watching>>
+}
+contender! {
     /// SLOT, symmetric: a fence at each publication.
     SymmetricSlot, slot, Watching, Form::Symmetric, slots_for, End<slot::Consumer<Watching>>
 }
 contender! {
     /// PACKET.
     Packet, packet, Polling, Form::Asymmetric, records_for, End<ring::packet::Consumer<Polling>>
+}
+contender! {
+    /// PACKET, whose ends look for sleepers.
+    WatchingPacket, packet, Watching, Form::Asymmetric, records_for, End<ring::packet::Consumer<Watching>>
 }
 contender! {
     /// BYTE, in pieces of one size.
@@ -247,22 +258,27 @@ impl<const N: usize> Receiver<N> for BatchEnd<N> {
 }
 
 /// BYTE with frames of one's own: all that are there are taken, and given back together.
-pub struct ByteFrames;
+pub struct FramesBy<W>(PhantomData<W>);
 
-/// The sending end of [`ByteFrames`].
-pub struct FrameSender(byte::Producer<Polling>);
-/// The receiving end of [`ByteFrames`].
-pub struct FrameReceiver(byte::Consumer<Polling>);
+/// Whose ends poll.
+pub type ByteFrames = FramesBy<Polling>;
+/// Whose ends look for sleepers.
+pub type WatchingByteFrames = FramesBy<Watching>;
 
-impl<const N: usize> Contender<N> for ByteFrames {
-    type Sender = FrameSender;
-    type Receiver = FrameReceiver;
+/// The sending end of [`FramesBy`].
+pub struct FrameSender<W>(byte::Producer<W>);
+/// The receiving end of [`FramesBy`].
+pub struct FrameReceiver<W>(byte::Consumer<W>);
+
+impl<const N: usize, W: Wait + Default + 'static> Contender<N> for FramesBy<W> {
+    type Sender = FrameSender<W>;
+    type Receiver = FrameReceiver<W>;
 
     fn open(arena: &Arena, slots: usize) -> (Seed<Self::Sender>, Seed<Self::Receiver>) {
         let geometry = Geometry::byte(bytes_for(N, slots) as u32);
         let view = View::format(arena, geometry, Form::Asymmetric);
-        let sender = move || byte::Producer::attach(view.producer(), Polling);
-        let receiver = move || byte::Consumer::attach(view.consumer(), Polling);
+        let sender = move || byte::Producer::attach(view.producer(), W::default());
+        let receiver = move || byte::Consumer::attach(view.consumer(), W::default());
         (
             Box::new(move || FrameSender(sender().expect("it was formatted like this"))),
             Box::new(move || FrameReceiver(receiver().expect("it was formatted like this"))),
@@ -270,7 +286,7 @@ impl<const N: usize> Contender<N> for ByteFrames {
     }
 }
 
-impl<const N: usize> Sender<N> for FrameSender {
+impl<const N: usize, W: Wait> Sender<N> for FrameSender<W> {
     #[inline(always)]
     fn try_send(&mut self, message: &[u8; N]) -> bool {
         let Ok(mut frame) = self.0.reserve(HEAD_BYTES + N) else {
@@ -284,7 +300,7 @@ impl<const N: usize> Sender<N> for FrameSender {
     }
 }
 
-impl<const N: usize> Receiver<N> for FrameReceiver {
+impl<const N: usize, W: Wait> Receiver<N> for FrameReceiver<W> {
     #[inline(always)]
     fn try_receive(&mut self, sink: &mut Sink<N>) {
         let Ok(chunk) = self.0.peek(usize::MAX) else {

@@ -94,6 +94,9 @@ fn messages<const N: usize>(place: Place, slots: usize, at_most: [f64; 2]) -> Ro
         of_ours::<Throughput, ours::Slot, N>("SLOT", slot),
         of_ours::<Throughput, ours::Packet, N>("PACKET", of_bytes),
         of_ours::<Throughput, ours::ByteFrames, N>("BYTE", of_bytes),
+        of_ours::<Throughput, ours::WatchingSlot, N>("SLOT that wakes", slot),
+        of_ours::<Throughput, ours::WatchingPacket, N>("PACKET that wakes", of_bytes),
+        of_ours::<Throughput, ours::WatchingByteFrames, N>("BYTE that wakes", of_bytes),
         peer::<Throughput, bbqueue::Framed, N>("bbqueue framed"),
         peer::<Throughput, bbqueue::Drained, N>("bbqueue drained"),
     ];
@@ -143,6 +146,8 @@ fn values<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
     let mut entries = vec![
         of_ours::<Throughput, ours::Slot, N>("SLOT", at_most),
         of_ours::<Throughput, ours::Byte, N>("BYTE", at_most),
+        of_ours::<Throughput, ours::WatchingSlot, N>("SLOT that wakes", at_most),
+        of_ours::<Throughput, ours::WatchingByte, N>("BYTE that wakes", at_most),
     ];
     typed_threads::<Throughput, N, SLOTS>(&mut entries);
     row(
@@ -157,6 +162,8 @@ fn shared_values<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
     let entries = vec![
         of_ours::<Throughput, ours::Slot, N>("SLOT", at_most),
         of_ours::<Throughput, ours::Byte, N>("BYTE", at_most),
+        of_ours::<Throughput, ours::WatchingSlot, N>("SLOT that wakes", at_most),
+        of_ours::<Throughput, ours::WatchingByte, N>("BYTE that wakes", at_most),
         peer::<Throughput, typed::Heapless<SLOTS>, N>("heapless"),
         peer::<Throughput, typed::StaticRingbuf<SLOTS>, N>("ringbuf"),
         #[cfg(feature = "iceoryx2")]
@@ -189,6 +196,8 @@ fn spinning<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
     let mut entries = vec![
         of_ours::<RoundTrip, ours::Slot, N>("SLOT", at_most),
         of_ours::<RoundTrip, ours::Packet, N>("PACKET", at_most),
+        of_ours::<RoundTrip, ours::WatchingSlot, N>("SLOT that wakes", at_most),
+        of_ours::<RoundTrip, ours::WatchingPacket, N>("PACKET that wakes", at_most),
         peer::<RoundTrip, bbqueue::Framed, N>("bbqueue framed"),
         peer::<RoundTrip, framed::Rtrb, N>("rtrb chunks of bytes"),
     ];
@@ -205,6 +214,8 @@ fn spinning_processes<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
     let entries = vec![
         of_ours::<RoundTrip, ours::Slot, N>("SLOT", at_most),
         of_ours::<RoundTrip, ours::Packet, N>("PACKET", at_most),
+        of_ours::<RoundTrip, ours::WatchingSlot, N>("SLOT that wakes", at_most),
+        of_ours::<RoundTrip, ours::WatchingPacket, N>("PACKET that wakes", at_most),
         peer::<RoundTrip, bbqueue::Framed, N>("bbqueue framed"),
         peer::<RoundTrip, typed::Heapless<SLOTS>, N>("heapless"),
         peer::<RoundTrip, typed::StaticRingbuf<SLOTS>, N>("ringbuf"),
