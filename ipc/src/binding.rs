@@ -131,10 +131,10 @@ impl<P: Platform> Binding<P> {
 
     /// Its capability does not allow it any more, and it has left the list of its object: whoever was told
     /// learns so.
-    fn end(self: &Arc<Self>) -> Option<Told<P>> {
+    fn end(self: &Arc<Self>, platform: &P) -> Option<Told<P>> {
         match &self.target {
             Target::Port(port) => {
-                port.remove(self);
+                port.remove(platform, self);
                 None
             }
             Target::Operation(ring) => {
@@ -293,7 +293,7 @@ impl<P: Platform> Ipc<P> {
         let binding = Binding::new(domain, target, key, &watched.node, events, flags, needed)?;
         by.commit(|| port.insert(&binding))?;
         if let Err(error) = source.watch(&binding) {
-            port.remove(&binding);
+            port.remove(self.platform(), &binding);
             return Err(error);
         }
         let level = self.level_of(payload);
@@ -345,7 +345,11 @@ impl<P: Platform> Ipc<P> {
         let Payload::Port(port) = by.object().payload() else {
             return Err(Error::WrongKind);
         };
-        let binding = by.commit(|| port.remove_key(key).ok_or(Error::NotFound))?;
+        let removed = by.commit(|| {
+            let removed = port.remove_key(self.platform(), key);
+            removed.ok_or(Error::NotFound)
+        });
+        let binding = removed?;
         self.unwatch(&binding);
         Ok(())
     }
@@ -354,7 +358,7 @@ impl<P: Platform> Ipc<P> {
     pub(crate) fn unwatch(&self, binding: &Arc<Binding<P>>) {
         let payload = binding.object().payload();
         if let Some(events) = payload.events() {
-            events.unwatch(binding);
+            events.unwatch(self.platform(), binding);
         }
         self.watcher_left(binding);
     }
@@ -370,9 +374,9 @@ impl<P: Platform> Ipc<P> {
     /// Ends the bindings of an object whose capability is not their process's any more or does not allow
     /// them any more.
     pub(crate) fn end_unheld_bindings(&self, events: &Events<P>) {
-        let mut before = usize::MAX;
-        while let Some(binding) = events.unwatch_unheld(&mut before) {
-            if let Some(told) = binding.end() {
+        let (platform, mut before) = (self.platform(), usize::MAX);
+        while let Some(binding) = events.unwatch_unheld(platform, &mut before) {
+            if let Some(told) = binding.end(platform) {
                 self.pass_on(told);
             }
             self.watcher_left(&binding);

@@ -119,31 +119,35 @@ impl<P: Platform> Events<P> {
     }
 
     /// Has a binding told no more, if it was.
-    pub(crate) fn unwatch(&self, binding: &Binding<P>) {
+    pub(crate) fn unwatch(&self, platform: &P, binding: &Binding<P>) {
         let mut state = self.state.lock();
         if let Some(at) = binding.place() {
-            self.remove(&mut state, at);
+            self.remove(platform, &mut state, at);
         }
     }
 
     /// The same of the last binding before a place whose capability is not its process's any more. What
     /// leaves the list meanwhile leaves its place to the last, which was looked at or still is before.
-    pub(crate) fn unwatch_unheld(&self, before: &mut usize) -> Option<Arc<Binding<P>>> {
+    pub(crate) fn unwatch_unheld(
+        &self,
+        platform: &P,
+        before: &mut usize,
+    ) -> Option<Arc<Binding<P>>> {
         let mut state = self.state.lock();
         let end = state.bindings.len().min(*before);
         let mut bindings = state.bindings[..end].iter();
         *before = bindings.rposition(|binding| !binding.is_held())?;
-        Some(self.remove(&mut state, *before))
+        Some(self.remove(platform, &mut state, *before))
     }
 
-    fn remove(&self, state: &mut State<P>, at: usize) -> Arc<Binding<P>> {
+    fn remove(&self, platform: &P, state: &mut State<P>, at: usize) -> Arc<Binding<P>> {
         let binding = state.bindings.swap_remove(at);
         binding.set_place(None);
         if let Some(moved) = state.bindings.get(at) {
             moved.set_place(Some(at));
         }
         let count = state.bindings.len();
-        if state.bindings.capacity() > FEW.max(4 * count) {
+        if state.bindings.capacity() > FEW.max(4 * count) && mm::may_shrink(platform) {
             mm::shrink_to(&mut state.bindings, 2 * count);
         }
         // Many are asked what they wait for when as many have left, so that the end of all takes no longer than there are.

@@ -93,12 +93,6 @@ pub trait Platform: Machine + Sized {
     /// [`Ipc::end_task`](crate::Ipc::end_task) to return it.
     fn call_cell(task: &Self::Task) -> &CallCell<Self>;
 
-    /// Makes sure that the next small allocations don't fail, where a call did not know before that
-    /// it would allocate, or allocates as many as a program chooses. `NoMemory`.
-    fn ensure_memory(&self) -> Result<(), abi::Error> {
-        Ok(())
-    }
-
     /// Counts something for the whole system, which has counted or is about to count at an object as
     /// well. Called with locks held. Who does not keep such counts does nothing.
     #[inline(always)]

@@ -63,14 +63,14 @@ impl<P: Platform> State<P> {
     }
 
     /// Takes the binding at a place out.
-    fn remove(&mut self, at: usize) -> Arc<Binding<P>> {
+    fn remove(&mut self, platform: &P, at: usize) -> Arc<Binding<P>> {
         let binding = self.bindings.remove(at);
         binding.set_unbound();
         if binding.status() == Status::Queued {
             self.ready.retain(|other| !Arc::ptr_eq(other, &binding));
         }
         let count = self.bindings.len();
-        if self.bindings.capacity() > FEW.max(4 * count) {
+        if self.bindings.capacity() > FEW.max(4 * count) && mm::may_shrink(platform) {
             mm::shrink_to(&mut self.bindings, 2 * count);
             let mut shorter = VecDeque::new();
             if shorter.try_reserve_exact(2 * count).is_ok() {
@@ -129,20 +129,20 @@ impl<P: Platform> Port<P> {
     }
 
     /// Takes a binding out, if it is in.
-    pub(crate) fn remove(&self, binding: &Arc<Binding<P>>) {
+    pub(crate) fn remove(&self, platform: &P, binding: &Arc<Binding<P>>) {
         let mut state = self.state.lock();
         if binding.is_bound()
             && let Ok(at) = state.find(binding.key)
         {
-            state.remove(at);
+            state.remove(platform, at);
         }
     }
 
     /// Takes the binding of a key out.
-    pub(crate) fn remove_key(&self, key: u64) -> Option<Arc<Binding<P>>> {
+    pub(crate) fn remove_key(&self, platform: &P, key: u64) -> Option<Arc<Binding<P>>> {
         let mut state = self.state.lock();
         let at = state.find(key).ok()?;
-        Some(state.remove(at))
+        Some(state.remove(platform, at))
     }
 
     /// Adds to the packet of a binding, and returns who is to be unparked for it.
@@ -361,7 +361,7 @@ impl<P: Platform> Ipc<P> {
             }
             if at < told && delivered && binding.is_once() {
                 if let Ok(at) = state.find(binding.key) {
-                    state.remove(at);
+                    state.remove(self.platform(), at);
                 }
                 drop(state);
                 self.unwatch(binding);

@@ -92,6 +92,13 @@ impl Frames for Kernel {
         self.pool.unreserve(count);
     }
 
+    fn ensure_memory(&self) -> Result<(), Error> {
+        if mm::sabotaged!("pieces_not_promised_each") {
+            return Ok(());
+        }
+        heap::ensure().map_err(|_| Error::NoMemory)
+    }
+
     fn zero_frame(&self) -> Frame {
         self.zero
     }
@@ -292,13 +299,6 @@ impl Platform for Kernel {
     #[inline(always)]
     fn call_cell(task: &Arc<Thread>) -> &CallCell<Kernel> {
         &task.calls
-    }
-
-    fn ensure_memory(&self) -> Result<(), Error> {
-        if mm::sabotaged!("pieces_not_promised_each") {
-            return Ok(());
-        }
-        heap::ensure().map_err(|_| Error::NoMemory)
     }
 
     fn faults_of(&self, process: &Arc<Process>) -> u64 {

@@ -64,7 +64,7 @@ pub use machine::{Budget, CpuId, CpuSet, Cpus, Frames, Machine, Mmu};
 pub use mapping::{MapRequest, Mapping, Permit};
 pub use pool::{FrameCache, FramePool, MAX_NODES, MAX_ORDER, NodeStatistics};
 pub use region::{Region, RegionOptions};
-pub use room::{MAX_RECORD, boxed, room_for, shared, shrink_to};
+pub use room::{MAX_RECORD, boxed, may_shrink, room_for, shared, shrink_to};
 pub use shootdown::{Plan, Stale};
 pub use space::AddressSpace;
 

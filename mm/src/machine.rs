@@ -88,6 +88,12 @@ pub trait Frames {
     fn reserve(&self, count: u64) -> bool;
     /// Gives up promises.
     fn unreserve(&self, count: u64);
+    /// Makes sure that the next small allocations from the kernel's heap don't fail, where a call did not know
+    /// before that it would allocate, or allocates as many as a program chooses. `NoMemory`. Called with locks held,
+    /// as the heap is.
+    fn ensure_memory(&self) -> Result<(), Error> {
+        Ok(())
+    }
     /// The frame that pages show which nobody has written yet: full of zeros, in state
     /// [`Region`](crate::FrameState::Region), without owners. Nobody frees or writes it.
     fn zero_frame(&self) -> Frame;

@@ -9,6 +9,8 @@ use core::sync::atomic::AtomicUsize;
 
 use abi::Error;
 
+use crate::Frames;
+
 /// The most bytes of a record. Who embeds this keeps so much heap in hand that no piece up to this fails, where a
 /// call has begun; what is larger is asked for in a way that can fail.
 pub const MAX_RECORD: usize = 2048;
@@ -45,8 +47,14 @@ pub fn room_for<T>(count: usize) -> Result<Vec<T>, Error> {
     room.map(|()| vector).map_err(|_| Error::NoMemory)
 }
 
+/// Whether one more list may be made shorter by a call in which a program chooses how many are: that takes memory, too.
+#[cold]
+pub fn may_shrink(machine: &impl Frames) -> bool {
+    crate::sabotaged!("shrinks_unasked") || machine.ensure_memory().is_ok()
+}
+
 /// Leaves a vector room for `count`, or for what it has if that is more. It stays as it is when there
-/// is no memory for a shorter one.
+/// is no memory for a shorter one. Where a program chooses how often a call does so, [`may_shrink`] says whether.
 pub fn shrink_to<T>(vector: &mut Vec<T>, count: usize) {
     let count = count.max(vector.len());
     if vector.capacity() > count

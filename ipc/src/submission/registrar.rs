@@ -174,10 +174,11 @@ impl<P: Platform> Registrar<P> {
                     Some(slot) => slot,
                 }
             };
-            // Without the lock, as this may be for as many slots as a program chooses.
+            // Without the lock, as this may be for as many slots as a program chooses. Others run before and not after it:
+            // memory is there then for what follows and can't fail.
+            let _ = machine.pause();
             ring.known.lock().make_room(machine, missing)?;
             from = usize::from(missing) + 1;
-            let _ = machine.pause();
         }
     }
 
@@ -340,7 +341,7 @@ impl<P: Platform> Slots<P> {
                 let mut known = ring.known.lock();
                 known.forget(id.slot());
                 if made >> at & 1 != 0 && !mm::sabotaged!("refused_registration_keeps_room") {
-                    known.take_room_back(id.slot());
+                    known.take_room_back(machine, id.slot());
                 }
             }
         }

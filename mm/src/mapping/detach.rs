@@ -182,7 +182,7 @@ impl<M: Machine> Memory<M> {
     /// After the acknowledgement of a detach from the region's side: takes a mapping off its list. Its space
     /// sweeps it later.
     fn bury_detached(&self, state: &mut State, place: usize) {
-        let mapping = state.unlist(place);
+        let mapping = state.unlist(place, self.machine());
         mapping.state.store(DEAD, Ordering::Release);
         mapping.space.dead.fetch_add(1, Ordering::Release);
         mapping.permit.mappings.fetch_sub(1, Ordering::Release);
@@ -216,7 +216,8 @@ impl<M: Machine> Memory<M> {
         if !mapping.is_attached() {
             return;
         }
-        state.unlist(mapping.place.load(Ordering::Relaxed) as usize);
+        let place = mapping.place.load(Ordering::Relaxed);
+        state.unlist(place as usize, self.machine());
         self.detach_leaves(mapping);
         Stale::in_space(self, (), &mapping.space, mapping.plan()).wait(self);
         mapping.permit.mappings.fetch_sub(1, Ordering::Release);

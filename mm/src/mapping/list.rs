@@ -10,9 +10,9 @@ use core::sync::atomic::Ordering;
 use abi::{Error, Rights};
 
 use super::{MapRequest, Mapping, Permit};
-use crate::Region;
 use crate::region::State;
-use crate::room::shrink_to;
+use crate::room::{may_shrink, shrink_to};
+use crate::{Frames, Region};
 
 /// Mappings whose places a region never gives back.
 const FEW_MAPPINGS: usize = 4;
@@ -57,10 +57,10 @@ impl State {
     }
 
     /// Takes the mapping at a place off the list.
-    pub(super) fn unlist(&mut self, place: usize) -> Arc<Mapping> {
+    pub(super) fn unlist(&mut self, place: usize, machine: &impl Frames) -> Arc<Mapping> {
         let mapping = self.mappings.swap_remove(place);
         if self.mappings.capacity() > FEW_MAPPINGS {
-            self.shrink_list();
+            self.shrink_list(machine);
         }
         self.count_access(mapping.access(), Rights::empty());
         if let Some(moved) = self.mappings.get(place) {
@@ -71,11 +71,10 @@ impl State {
 
     /// What others made grow does not stay with the region, unless no memory is left for less.
     #[cold]
-    fn shrink_list(&mut self) {
+    fn shrink_list(&mut self, machine: &impl Frames) {
         let room = self.mappings.capacity();
-        if self.mappings.len() > room / 4 {
-            return;
+        if self.mappings.len() <= room / 4 && may_shrink(machine) {
+            shrink_to(&mut self.mappings, room / 2);
         }
-        shrink_to(&mut self.mappings, room / 2);
     }
 }

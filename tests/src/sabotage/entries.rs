@@ -692,6 +692,8 @@ entries! {
             sweep::scarce;
         pieces_not_promised_each: "the promise to the kernel's heap before each of as many pieces as a program chooses",
             sweep::many_pieces;
+        shrinks_unasked: "the promise to the kernel's heap before each of as many lists as a program makes shorter in a call",
+            submissions::crowds;
         heap_promise_too_small: "most of what is promised to the kernel's heap for small pieces",
             sweep::scarce;
         fuse_does_not_burn: "the end of a process whose fuse has burnt",

@@ -226,6 +226,7 @@ macro_rules! for_each_case {
             submissions::reduced "the thread of a ring takes no more entries once its capability allows none, and who submits is told";
             submissions::shapes "rings of no sizes, of wrong ones and of too large ones are refused, and the edges work";
             submissions::reaped "entries that were left for want of room are served once completions are taken out, also by a thread that rests";
+            submissions::crowds "thousands of waits at a few objects end at once, by a cancel, with their ring or with their process";
             submissions::never_reaped "completions that nobody takes are never overwritten";
             submissions::corpus "every script of a hostile process that the fuzzer has kept is answered by the kernel";
             submissions::hostile "a thread that writes every shared word while the kernel works harms nobody";

@@ -1,6 +1,7 @@
 //! Submission rings: many calls at once, and what comes of them.
 
 mod corpus;
+mod crowds;
 mod hostile;
 mod inside;
 mod polling;
@@ -14,6 +15,7 @@ use abi::submission::{Operation, Registered, Submission, SubmissionFlags};
 use rt::{Env, Error, FOREVER, Handle, Mode, Notification, Rights, Submissions, Thread, sys};
 
 pub use corpus::corpus;
+pub use crowds::crowds;
 pub use hostile::{hostile, never_reaped};
 pub use inside::{chains_in_chains, registered_in_transit, registered_inside, registered_regions};
 pub use polling::{polled, published, reduced};
@@ -400,6 +402,7 @@ pub fn child(role: &str, env: &Env) -> Option<u8> {
             done!(bell.signal(7), "a signal");
         }
         "submit" => submit_all(),
+        "submission_crowd" => crowds::end_with_them(),
         "submission_server" => {
             let ring = done!(Submissions::polled(4, 1000), "a ring with a thread");
             core::mem::forget(ring);
