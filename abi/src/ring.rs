@@ -143,6 +143,16 @@ impl EndState {
             _ => None,
         }
     }
+
+    /// Whether an end in this state can come to another one. How it ended is told once, but that it was faulty counts after
+    /// an orderly close, too: what is drained then can still be found to be nonsense.
+    pub const fn may_become(self, next: Self) -> bool {
+        match self {
+            Self::Open => !matches!(next, Self::Open),
+            Self::Draining => matches!(next, Self::Poisoned),
+            Self::Closed | Self::Revoked | Self::Poisoned => false,
+        }
+    }
 }
 
 /// Page H. The kernel writes it, with [`Header::magic`] last; both ends read it.
@@ -284,4 +294,24 @@ pub const fn word_sequence(word: u64) -> u32 {
 /// The length in a slot's first word, in bytes. It is the producer's word: bound it before use.
 pub const fn word_length(word: u64) -> u32 {
     (word >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EndState::{self, Closed, Draining, Open, Poisoned, Revoked};
+
+    #[test]
+    fn an_end_ends_once_but_can_be_found_faulty_after_an_orderly_close() {
+        const ALL: [EndState; 5] = [Open, Draining, Closed, Revoked, Poisoned];
+        let pairs = ALL.into_iter().flat_map(|from| ALL.map(|to| (from, to)));
+        let possible = pairs.filter(|(from, to)| from.may_become(*to));
+        let expected = [
+            (Open, Draining),
+            (Open, Closed),
+            (Open, Revoked),
+            (Open, Poisoned),
+            (Draining, Poisoned),
+        ];
+        assert!(possible.eq(expected));
+    }
 }

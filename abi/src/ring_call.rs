@@ -4,7 +4,7 @@ use core::fmt;
 
 use static_assertions::const_assert_eq;
 
-use crate::ring::{DATA_OFFSET, Form, Geometry, Kind};
+use crate::ring::{DATA_OFFSET, EndState, Form, Geometry, Kind};
 use crate::{Argument, Error, Handle};
 
 /// What ring `ring_create` makes.
@@ -194,6 +194,14 @@ impl RingClose {
             0 => Some(RingClose::Orderly),
             1 => Some(RingClose::Faulty),
             _ => None,
+        }
+    }
+
+    /// The state of an end that was closed so.
+    pub const fn ends_as(self) -> EndState {
+        match self {
+            RingClose::Orderly => EndState::Draining,
+            RingClose::Faulty => EndState::Poisoned,
         }
     }
 }

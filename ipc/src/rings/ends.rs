@@ -33,13 +33,9 @@ impl<P: Platform> Ipc<P> {
             let mut state = ring.state.lock();
             // As in a wait: the pages are in place.
             node.check_allowed(domain.koid(), Rights::SIGNAL)?;
-            let ended = match how {
-                RingClose::Orderly => EndState::Draining,
-                RingClose::Faulty => EndState::Poisoned,
-            };
             Ok((
                 node.clone(),
-                self.set_end_state(ring, &mut state, *end, ended),
+                self.set_end_state(ring, &mut state, *end, how.ends_as()),
             ))
         })?;
         if let Payload::RingEnd(ring, end) = node.object().payload() {
@@ -91,7 +87,7 @@ impl<P: Platform> Ipc<P> {
         ended: EndState,
     ) -> Woken<P> {
         let side = state.side_mut(end);
-        if side.ended == EndState::Open || ended == EndState::Poisoned {
+        if side.ended.may_become(ended) {
             side.ended = ended;
             if !mm::sabotaged!("ring_state_not_written") {
                 // SYNC(ring.close): what the end sent before is there for whoever sees this.

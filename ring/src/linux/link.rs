@@ -75,8 +75,8 @@ impl Link {
         // SYNC(ring.close): pairs with the loads of the state before the last look.
         let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
         let _ = word.fetch_update(set, fetch, |current| {
-            let is_open = current == EndState::Open as u32;
-            (is_open || state == EndState::Poisoned).then_some(state as u32)
+            let current = EndState::from_raw(current)?;
+            current.may_become(state).then_some(state as u32)
         });
         if !crate::sabotaged!("linux_bell_not_rung") {
             self.ring_bell(end.peer());
@@ -300,11 +300,8 @@ impl Close for Futex {
 
 impl Futex {
     fn end_as(&self, state: EndState) -> Result<(), Error> {
-        match (self.link.state(self.end), state) {
-            (EndState::Open, _) => {}
-            // What is drained after an orderly close can still be found to be nonsense.
-            (EndState::Draining, EndState::Poisoned) => {}
-            _ => return Err(Error::Closed),
+        if !self.link.state(self.end).may_become(state) {
+            return Err(Error::Closed);
         }
         self.link.set_state(self.end, state);
         if let Some(remote) = &self.remote {

@@ -94,10 +94,9 @@ impl RingWait {
             Err(Error::Denied) => EndState::Open as u32,
             Err(error) => return Err(from_abi(error)),
         };
-        match (EndState::from_raw(own), how) {
-            (Some(EndState::Open), _) | (Some(EndState::Draining), RingClose::Faulty) => {}
-            _ if sabotaged!("closed_end_closes_again") => {}
-            _ => return Err(ring::Error::Closed),
+        let may_end = EndState::from_raw(own).is_some_and(|own| own.may_become(how.ends_as()));
+        if !may_end && !sabotaged!("closed_end_closes_again") {
+            return Err(ring::Error::Closed);
         }
         close_ring(self.end, how).map_err(from_abi)
     }
