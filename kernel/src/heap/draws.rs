@@ -10,7 +10,8 @@
 //! whole before it allocates, or is refused. There is a share for each CPU and one more, for what goes on in a call
 //! that has slept. Small pieces may be such as can fail, too, but a program does not choose how many a call takes:
 //! where it does, and where a call that has slept makes its table grow, the promise is made whole again before each
-//! ([`Platform::ensure_memory`](::ipc::Platform::ensure_memory)).
+//! ([`Frames::ensure_memory`](::mm::Frames::ensure_memory)). So it is for each list that gets shorter
+//! ([`may_shrink`](::mm::may_shrink)).
 //!
 //! That the small part is enough is looked at in builds with debug assertions, whether memory is short or not:
 //! since [`ensure`](super::ensure) was called on a CPU, small blocks are counted there as if none had been free,
