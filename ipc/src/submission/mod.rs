@@ -24,6 +24,7 @@ mod retire;
 mod run;
 mod serve;
 mod shared;
+mod slots;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

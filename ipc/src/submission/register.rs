@@ -12,7 +12,8 @@ use abi::submission::Registered;
 use abi::{Error, Handle, ObjectKind, Rights};
 use mm::lock::{Lock, Rank};
 
-use super::registrar::{NONE, Registrar};
+use super::registrar::Registrar;
+use super::slots::NONE;
 use crate::{Domain, Ipc, Node, Platform};
 
 /// A registrar that knows an object.

@@ -10,8 +10,9 @@ use alloc::sync::Arc;
 use abi::submission::{Operation, Registered, Submission};
 use abi::{Error, Rights};
 
-use super::registrar::{Registrar, Retirer, Standing};
+use super::registrar::Registrar;
 use super::serve::Server;
+use super::slots::{Retirer, Standing};
 use super::{SubmissionRing, Told};
 use crate::{Domain, Ipc, Object, Outcome, Platform};
 
