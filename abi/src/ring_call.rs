@@ -165,7 +165,7 @@ pub struct RingInfo {
     pub epoch: u32,
     /// The number of the [`End`](crate::ring::End) that was asked about.
     pub end: u32,
-    /// The number of the [`EndState`](crate::ring::EndState) of the producing end.
+    /// The number of the [`EndState`] of the producing end.
     pub producer_state: u32,
     /// The same of the consuming end.
     pub consumer_state: u32,
