@@ -139,10 +139,11 @@ pub fn begin(bytes: u64, source: &mut dyn FnMut() -> Option<u64>) -> Result<(), 
 /// Renews the promise for what one call allocates, which begins. When it fails, nothing was taken.
 #[inline]
 pub fn ensure() -> Result<(), NoMemory> {
+    promise()?;
     if cfg!(debug_assertions) {
         draws::begin();
     }
-    promise()
+    Ok(())
 }
 
 /// Renews the promise without a call that begins, as boot does.

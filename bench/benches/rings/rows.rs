@@ -182,6 +182,8 @@ fn one_thread<const N: usize, const SLOTS: usize>(at_most: f64) -> Row {
         of_ours::<OneThread, ours::Slot, N>("SLOT", at_most),
         of_ours::<OneThread, ours::Packet, N>("PACKET", at_most),
         of_ours::<OneThread, ours::Byte, N>("BYTE", at_most),
+        of_ours::<OneThread, ours::WatchingSlot, N>("SLOT that wakes", at_most),
+        of_ours::<OneThread, ours::WatchingPacket, N>("PACKET that wakes", at_most),
         of_ours::<OneThread, ours::WatchingByte, N>("BYTE that wakes", at_most),
         of_ours::<OneThread, ours::SymmetricSlot, N>("SLOT with fences", at_most),
         peer::<OneThread, bbqueue::Framed, N>("bbqueue framed"),

@@ -12,9 +12,6 @@ use mm::{Account, RecordCharge};
 use crate::Platform;
 use crate::chunks::BLOCK;
 
-/// Blocks that there is always room to list, once there is one.
-const FEW: usize = 4;
-
 /// How a place stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Standing {
@@ -122,13 +119,9 @@ impl Known {
     }
 
     /// Gives back what was [made](Known::make_room) for a slot in vain.
-    pub(super) fn take_room_back(&mut self, machine: &impl Platform, slot: u16) {
+    pub(super) fn take_room_back(&mut self, slot: u16) {
         if let Ok(at) = self.position(slot) {
             self.blocks.remove(at);
-            let count = self.blocks.len();
-            if self.blocks.capacity() > FEW.max(2 * count) && mm::may_shrink(machine) {
-                mm::shrink_to(&mut self.blocks, count);
-            }
             self.charge.release(cost::REGISTERED);
         }
     }

@@ -191,7 +191,7 @@ impl<P: Platform> Slots<P> {
                 let mut known = ring.known.lock();
                 known.forget(id.slot());
                 if made >> at & 1 != 0 && !mm::sabotaged!("refused_registration_keeps_room") {
-                    known.take_room_back(machine, id.slot());
+                    known.take_room_back(id.slot());
                 }
             }
         }

@@ -68,8 +68,8 @@ impl Link {
         EndState::from_raw(raw).unwrap_or(EndState::Poisoned)
     }
 
-    /// Tells this process that `end` has come to a state, and wakes its peer. How an end ended is told once; that it was
-    /// faulty counts in any case.
+    /// Tells this process that `end` has come to a state, and wakes its peer. How an end ended is told once, but for a fault,
+    /// which counts after an orderly close, too.
     pub(super) fn set_state(&self, end: End, state: EndState) {
         let word = self.mapping.state(end);
         // SYNC(ring.close): pairs with the loads of the state before the last look.

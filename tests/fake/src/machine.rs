@@ -50,6 +50,9 @@ pub struct FakeMachine {
     failing: AtomicI64,
     failed: AtomicBool,
     no_runs: AtomicBool,
+    /// How often memory of the heap was to be promised, and whether none is.
+    promises: AtomicU64,
+    no_promises: AtomicBool,
     pub(crate) while_waiting: Mutex<Option<Hook>>,
     pub(crate) after_root_load: Mutex<Option<Hook>>,
     pub(crate) before_park: Mutex<Option<Hook>>,
@@ -119,6 +122,8 @@ impl FakeMachine {
             failing: AtomicI64::new(-1),
             failed: AtomicBool::new(false),
             no_runs: AtomicBool::new(false),
+            promises: AtomicU64::new(0),
+            no_promises: AtomicBool::new(false),
             while_waiting: Mutex::new(None),
             after_root_load: Mutex::new(None),
             before_park: Mutex::new(None),
@@ -224,6 +229,21 @@ impl FakeMachine {
     /// in pieces; or no longer.
     pub fn refuse_runs(&self, refuse: bool) {
         self.no_runs.store(refuse, Ordering::Relaxed);
+    }
+
+    /// How often memory of the heap was to be promised for what can't fail.
+    pub fn promises(&self) -> u64 {
+        self.promises.load(Ordering::Relaxed)
+    }
+
+    /// Refuses to promise any from now on, or no longer. There is enough of it all the same.
+    pub fn refuse_promises(&self, refuse: bool) {
+        self.no_promises.store(refuse, Ordering::Relaxed);
+    }
+
+    pub(crate) fn promise(&self) -> bool {
+        self.promises.fetch_add(1, Ordering::Relaxed);
+        !self.no_promises.load(Ordering::Relaxed)
     }
 
     pub(crate) fn refuses_runs(&self) -> bool {

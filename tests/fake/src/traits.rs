@@ -62,6 +62,10 @@ impl Frames for FakeMachine {
         self.pool.unreserve(count);
     }
 
+    fn ensure_memory(&self) -> Result<(), Error> {
+        self.promise().then_some(()).ok_or(Error::NoMemory)
+    }
+
     fn zero_frame(&self) -> Frame {
         Frame::from_number(self.config.first_frame() + self.config.frames)
     }

@@ -93,6 +93,7 @@ mod search;
 mod services;
 mod shootdown;
 mod shootdown_waiting;
+mod shorter_lists;
 mod snapshot_pages;
 mod snapshot_races;
 mod snapshot_reserves;

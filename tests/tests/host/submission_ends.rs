@@ -2,7 +2,7 @@
 //! what waits in a ring has a place there of its own, whatever came and went before.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::common::messages::poor;
@@ -104,6 +104,8 @@ fn who_waits_at_a_ring_learns_of_its_end_before_others_run_while_it_ends() {
             .enter_submissions(domain, handle, 0, 1, FOREVER, none)
     });
     sleeps.until_asleep();
+    // It was woken to look at what is there.
+    serves.until_sleeping();
     let info = realm.ipc.submission_info(&realm.domains[0], handle);
     assert_eq!(info.unwrap().pending, STEPS as u32);
     let asleep = Arc::new(AtomicUsize::new(0));
@@ -184,8 +186,11 @@ fn a_ring_that_joins_learns_what_others_register_while_it_makes_room() {
     let mut ids: Vec<Registered> = (0..FAR).map(|block| at(&realm, 128 * block + 70)).collect();
     let more = Arc::new(Mutex::new(Vec::new()));
     let seen = more.clone();
+    let promised = Arc::new(AtomicU64::new(0));
+    let before = promised.clone();
     // Behind what the ring has room for, and before it.
     let registers = move |realm: &Realm, pause: usize| {
+        before.store(realm.machine().promises(), Ordering::Relaxed);
         if pause < FAR as usize {
             let slot = 128 * (FAR - 1 - pause as u64) + 3;
             seen.lock().unwrap().push(at(realm, slot));
@@ -194,6 +199,12 @@ fn a_ring_that_joins_learns_what_others_register_while_it_makes_room() {
     let make = |realm: &Realm| Submissions::new(realm, 0, 4, 4);
     let (mut ring, pauses) = pausing(&realm, registers, make);
     assert!(pauses > FAR as usize, "{pauses}");
+    // What follows can't fail.
+    let last_pause = promised.load(Ordering::Relaxed);
+    assert!(
+        realm.machine().promises() > last_pause,
+        "no memory is promised after others have run"
+    );
     ids.extend(more.lock().unwrap().iter());
     assert_eq!(ids.len(), 2 * FAR as usize);
     for id in ids {

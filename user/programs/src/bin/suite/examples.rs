@@ -243,13 +243,16 @@ pub fn nonsense(case: &Case) {
     done!(sender.send(b"nonsense", FOREVER), "saying something");
     let gone = rt::object_wait(sender.handle(), Events::PEER_CLOSED, rt::in_ms(LIFE_MS));
     done!(gone, "the end of the ring");
-    refused!(logs.wait(0), Error::WouldBlock, "the collector goes on");
+    // It goes on, and has a ring for the next.
+    let again = done!(town.connect("logs", rt::in_ms(LIFE_MS)), "the collector");
+    let next = done!(again.call(&mut Message::new(&[]), FOREVER), "an answer");
+    same!(next.handles().len(), 1, "rings");
     done!(logs.kill(), "ending the collector");
     done!(logs.wait(rt::in_ms(LIFE_MS)), "its end");
     // A writer that has not found the collector by now looks for it as long as there are names.
     done!(names.kill(), "ending the name service");
     done!(names.wait(rt::in_ms(LIFE_MS)), "its end");
-    drop((sender, ring, collector, town));
+    drop((sender, ring, next, again, collector, town));
 }
 
 /// Strangers ask for every ring of a collector and say nothing, and others stay at its door: one after the other is sent
