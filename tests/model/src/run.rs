@@ -76,7 +76,7 @@ impl Run {
     /// fails for it leaves the model as it was.
     ///
     /// # Panics
-    /// When the answers differ, or when it fails with another error than what failed asks for.
+    /// When the answers differ, or when it fails with an error that neither what failed nor the model asks for.
     pub fn attempt(&mut self, step: Step, injection: &impl Injection, calls: u64) -> Outcome {
         let available = self.subject.machine().pool().available();
         injection.arm(&self.subject, calls);
@@ -87,8 +87,8 @@ impl Run {
         };
         // What was made to fail may have been memory that a region had to be lost for (S14).
         let lost = self.note_lost(if failed { 0 } else { available });
-        if failed && answer.is_err() && !lost {
-            assert_eq!(answer, Err(injection.error()), "after {calls} calls");
+        // Any other refusal has to be what the step is refused for in any case.
+        if failed && answer == Err(injection.error()) && !lost {
             return Outcome::Failed;
         }
         let used = self.one_shot(step);
