@@ -11,7 +11,7 @@ use crate::Case;
 use crate::check::succeeds;
 
 const OBJECTS: usize = 16;
-/// Just more than a list has room for that begins to get shorter when all but the last few have left.
+/// More than 256: a list of so many has room for 512, and gets shorter several times as they leave.
 const EACH: usize = 257;
 /// What all are known by.
 const NUMBER: u64 = 7;
